@@ -1,0 +1,2 @@
+//! Records that cross the kernel boundary.
+#![no_std]

@@ -1,0 +1,2 @@
+//! kreset-trace.
+fn main() {}

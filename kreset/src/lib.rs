@@ -1,0 +1,1 @@
+//! kreset: who reset a Kafka connection, and why.
