@@ -1,6 +1,6 @@
 //! Whether what the tracer said is right. Pure: truth and events in, differences out.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 use crate::{
     Side,
@@ -145,6 +145,34 @@ pub enum Expected {
     NoEvent,
     /// Exactly one event.
     Event(Box<Truth>),
+    /// One event for each of many connections, or a loss that accounts for what is missing.
+    Many {
+        /// How many.
+        count: usize,
+        /// What each of them should be; addresses, times and states are not looked at.
+        each: Box<Truth>,
+    },
+}
+
+impl Expected {
+    /// How many resets this says were on the host's wire.
+    #[must_use]
+    pub fn resets(&self) -> usize {
+        match self {
+            Self::NoEvent => 0,
+            Self::Event(truth) => usize::from(truth.kind == "reset"),
+            Self::Many { count, .. } => *count,
+        }
+    }
+
+    /// What an event should tell, if there should be one.
+    #[must_use]
+    pub fn truth(&self) -> Option<&Truth> {
+        match self {
+            Self::NoEvent => None,
+            Self::Event(truth) | Self::Many { each: truth, .. } => Some(truth),
+        }
+    }
 }
 
 impl From<Truth> for Expected {
@@ -155,18 +183,13 @@ impl From<Truth> for Expected {
 
 impl fmt::Display for Expected {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoEvent => formatter.write_str("no event"),
-            Self::Event(truth) => {
-                for (number, answer) in truth.answers.iter().enumerate() {
-                    if number > 0 {
-                        formatter.write_str(" or ")?;
-                    }
-                    answer.fmt(formatter)?;
-                }
-                Ok(())
-            }
+        let Some(truth) = self.truth() else {
+            return formatter.write_str("no event");
+        };
+        if let Self::Many { count, .. } = self {
+            write!(formatter, "{count} x ")?;
         }
+        formatter.write_str(&choice(&truth.answers))
     }
 }
 
@@ -183,8 +206,10 @@ pub fn judge(expected: &Expected, said: &Said) -> Vec<String> {
     if said.events.last().is_none_or(|last| last.kind != "summary") {
         differences.push("the last line is no summary".to_owned());
     }
-    for loss in said.events.iter().filter(|event| event.kind == "loss") {
-        differences.push(format!("{} events lost", loss.lost.unwrap_or_default()));
+    let lost = said.events.iter().filter(|event| event.kind == "loss");
+    let lost: u64 = lost.filter_map(|event| event.lost).sum();
+    if lost > 0 && !matches!(expected, Expected::Many { .. }) {
+        differences.push(format!("{lost} events lost"));
     }
     let told: Vec<_> = said
         .events
@@ -197,6 +222,9 @@ pub fn judge(expected: &Expected, said: &Said) -> Vec<String> {
             for event in many {
                 differences.push(format!("said {}, expected no event", event.answer()));
             }
+        }
+        (Expected::Many { count, each }, many) => {
+            compare_many(*count, each, many, lost, &mut differences);
         }
         (Expected::Event(_), []) => differences.push(format!("no event, expected {expected}")),
         (Expected::Event(truth), [event]) => compare(truth, event, &mut differences),
@@ -254,11 +282,10 @@ fn compare(truth: &Truth, event: &Event, differences: &mut Vec<String>) {
         same(side.name(), Some(&expected.to_string()), said.as_deref());
     }
     if !truth.answers.iter().any(|answer| answer.fits(event)) {
-        let right: Vec<_> = truth.answers.iter().map(Answer::to_string).collect();
         differences.push(format!(
             "said {}, expected {}",
             event.answer(),
-            right.join(" or ")
+            choice(&truth.answers)
         ));
     }
     match event.confidence {
@@ -285,6 +312,49 @@ fn compare(truth: &Truth, event: &Event, differences: &mut Vec<String>) {
     }
     if let Some(age) = truth.age {
         compare_age(age, connection, differences);
+    }
+}
+
+/// Each connection must be told of once, or be lost and counted.
+fn compare_many(
+    count: usize,
+    each: &Truth,
+    told: &[&Event],
+    lost: u64,
+    differences: &mut Vec<String>,
+) {
+    let ports: BTreeSet<_> = told
+        .iter()
+        .filter_map(|event| event.client.as_ref()?.port)
+        .collect();
+    if ports.len() != told.len() {
+        differences.push(format!(
+            "{} events of {} connections",
+            told.len(),
+            ports.len()
+        ));
+    }
+    if told.len() as u64 + lost != count as u64 {
+        differences.push(format!(
+            "{} events and {lost} lost, expected {count} together",
+            told.len()
+        ));
+    }
+    let right = |event: &&&Event| {
+        event.kind == each.kind
+            && event.direction.as_deref() == each.direction
+            && event.role.as_deref() == Some(each.role.name())
+            && each.answers.iter().any(|answer| answer.fits(event))
+    };
+    let wrong = told.len() - told.iter().filter(right).count();
+    if wrong > 0 {
+        differences.push(format!(
+            "{wrong} of {} events are not {} {} on the {}",
+            told.len(),
+            each.direction.unwrap_or_default(),
+            choice(&each.answers),
+            each.role,
+        ));
     }
 }
 
@@ -343,6 +413,12 @@ fn measured(
             tolerance.as_millis()
         ));
     }
+}
+
+/// Any of these.
+fn choice(answers: &[Answer]) -> String {
+    let answers: Vec<_> = answers.iter().map(Answer::to_string).collect();
+    answers.join(" or ")
 }
 
 /// As the tracer counts.

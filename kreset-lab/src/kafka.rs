@@ -9,7 +9,7 @@ pub enum Request {
     /// Metadata v1 for all topics.
     Metadata,
     /// Produce v7 with this many bytes in place of a record batch.
-    Produce(usize),
+    Produce(u16),
 }
 
 impl Request {
@@ -52,8 +52,8 @@ pub fn request(request: Request, correlation_id: u32) -> Vec<u8> {
             push_string(&mut message, "lab");
             message.extend(1_i32.to_be_bytes());
             message.extend(0_i32.to_be_bytes());
-            message.extend((bytes as u32).to_be_bytes());
-            message.resize(message.len() + bytes, 0);
+            message.extend(u32::from(bytes).to_be_bytes());
+            message.resize(message.len() + usize::from(bytes), 0);
         }
     }
     framed(&message)
@@ -90,18 +90,24 @@ pub fn answer(request: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {
-    let mut frame = (message.len() as u32).to_be_bytes().to_vec();
+    let mut frame = length::<u32>(message).to_be_bytes().to_vec();
     frame.extend(message);
     frame
 }
 
+/// The lab says nothing that is longer than its length field could tell.
+fn length<T: TryFrom<usize> + Default>(bytes: &[u8]) -> T {
+    debug_assert!(T::try_from(bytes.len()).is_ok(), "a message is too long");
+    T::try_from(bytes.len()).unwrap_or_default()
+}
+
 fn push_string(message: &mut Vec<u8>, text: &str) {
-    message.extend((text.len() as u16).to_be_bytes());
+    message.extend(length::<u16>(text.as_bytes()).to_be_bytes());
     message.extend(text.as_bytes());
 }
 
 fn push_compact_string(message: &mut Vec<u8>, text: &str) {
-    message.push(text.len() as u8 + 1);
+    message.push(length::<u8>(text.as_bytes()) + 1);
     message.extend(text.as_bytes());
 }
 
@@ -112,7 +118,7 @@ mod tests {
     #[test]
     fn api_versions_is_laid_out_as_clients_do_it() {
         let bytes = request(Request::ApiVersions, 7);
-        assert_eq!(bytes[..4], (bytes.len() as u32 - 4).to_be_bytes());
+        assert_eq!(bytes[..4], length::<u32>(&bytes[4..]).to_be_bytes());
         assert_eq!(bytes[4..12], [0, 18, 0, 3, 0, 0, 0, 7]);
         assert_eq!(&bytes[12..24], b"\x00\x0akreset-lab");
     }
@@ -125,7 +131,7 @@ mod tests {
             Request::Produce(100),
         ] {
             let answer = answer(&request(kind, 0x0102_0304)[4..]).expect("a request");
-            assert_eq!(answer[..4], (answer.len() as u32 - 4).to_be_bytes());
+            assert_eq!(answer[..4], length::<u32>(&answer[4..]).to_be_bytes());
             assert_eq!(answer[4..8], [1, 2, 3, 4]);
         }
         assert_eq!(answer(&[0, 18, 0]), None);

@@ -7,7 +7,8 @@
 //! # fn main() -> kreset_lab::Result<()> {
 //! let lab = Lab::new(&Stop::default())?;
 //! lab.middlebox().reset_on_send(Duration::from_secs(3), Ttl::Own)?;
-//! let tracer = lab.trace(Side::Client, &tracer::Options::new(Path::new("target/release/kreset-trace")))?;
+//! let program = Path::new("target/release/kreset-trace");
+//! let tracer = lab.trace(Side::Client, program, &tracer::Options::default())?;
 //!
 //! let listener = lab.listen(Family::Ipv4)?;
 //! let mut talk = lab.converse(&listener, Family::Ipv4)?;
@@ -33,6 +34,7 @@ pub mod kafka;
 pub mod middlebox;
 pub mod net;
 pub mod packet;
+mod pcap;
 pub mod report;
 mod run;
 pub mod scenario;
@@ -209,12 +211,12 @@ impl Lab {
         BrokerProcess::start(&program, host, family, answers)
     }
 
-    /// Starts a tracer that sees one host only, and waits until it is attached.
+    /// Starts the tracer at `program`, which sees one host only, and waits until it is attached.
     ///
     /// # Errors
     /// As [`Tracer::start`].
-    pub fn trace(&self, side: Side, options: &tracer::Options) -> Result<Tracer> {
-        Tracer::start(side, self.network.host(side), options, &self.stop)
+    pub fn trace(&self, side: Side, program: &Path, options: &tracer::Options) -> Result<Tracer> {
+        Tracer::start(side, self.network.host(side), program, options, &self.stop)
     }
 
     /// Does nothing for a while.

@@ -237,16 +237,15 @@ fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {
 
 /// Finds the tracer before anything is built.
 fn tracer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => {
-            let own = std::env::current_exe().context("cannot find this program's own file")?;
-            let beside = own.with_file_name("kreset-trace");
-            if beside.exists() {
-                beside
-            } else {
-                PathBuf::from("target/release/kreset-trace")
-            }
+    let path = if let Some(path) = given {
+        path.to_owned()
+    } else {
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let beside = own.with_file_name("kreset-trace");
+        if beside.exists() {
+            beside
+        } else {
+            PathBuf::from("target/release/kreset-trace")
         }
     };
     if path.exists() {

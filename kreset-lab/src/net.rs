@@ -20,13 +20,14 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -173,6 +174,7 @@ impl Network {
             broker: create("broker")?,
         };
         network.wire()?;
+        network.wait_until_up()?;
         Ok(network)
     }
 
@@ -250,9 +252,46 @@ impl Network {
                      neighbour add 10.77.{number}.1 lladdr 02:00:00:00:0{number}:01 nud permanent dev eth0\n\
                      neighbour add fd77:{number}::1 lladdr 02:00:00:00:0{number}:01 nud permanent dev eth0\n\
                      route add default via 10.77.{number}.1 quickack 1\n\
-                     -6 route add default via fd77:{number}::1 quickack 1\n"
+                     route add default via fd77:{number}::1 quickack 1\n"
                 ),
             )?;
+        }
+        Ok(())
+    }
+
+    /// Waits until packets pass in both directions and families.
+    ///
+    /// Of two ends of a wire the kernel brings the first one up a little after the second one, and
+    /// until then drops what it sends. A SYN lost like that would be repeated a second later.
+    fn wait_until_up(&self) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        const PAUSE: Duration = Duration::from_millis(2);
+        let bound = |side, v6| {
+            self.host(side).enter(|| {
+                let open = || {
+                    let socket = UdpSocket::bind((address(side, v6), 0))?;
+                    socket.set_read_timeout(Some(PAUSE))?;
+                    io::Result::Ok(socket)
+                };
+                open().doing(|| "open a datagram socket".to_owned())
+            })
+        };
+        let deadline = Instant::now() + PATIENCE;
+        for v6 in [false, true] {
+            let (client, broker) = (bound(Side::Client, v6)?, bound(Side::Broker, v6)?);
+            for (from, to) in [(&client, &broker), (&broker, &client)] {
+                let target = to.local_addr().doing(|| "read an address".to_owned())?;
+                // Neither sending nor waiting in vain is an error before the deadline.
+                while from.send_to(&[0], target).is_err() || to.recv(&mut [0]).is_err() {
+                    if Instant::now() > deadline {
+                        return Err(Error::Deadline {
+                            what: format!("packets to reach {target}"),
+                            waited: PATIENCE,
+                        });
+                    }
+                    thread::sleep(PAUSE);
+                }
+            }
         }
         Ok(())
     }

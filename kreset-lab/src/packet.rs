@@ -7,9 +7,10 @@ use std::{
 };
 
 const TCP: u8 = 6;
-const IPV4_HEADER: usize = 20;
+const IPV4_HEADER: u8 = 20;
 const IPV6_HEADER: usize = 40;
-const TCP_HEADER: usize = 20;
+const TCP_HEADER_LENGTH: u8 = 20;
+const TCP_HEADER: usize = TCP_HEADER_LENGTH as usize;
 
 /// TCP's control bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,15 +164,13 @@ pub fn reset(
     tcp[0..2].copy_from_slice(&source.port().to_be_bytes());
     tcp[2..4].copy_from_slice(&destination.port().to_be_bytes());
     tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
-    tcp[12] = (TCP_HEADER as u8 / 4) << 4;
+    tcp[12] = (TCP_HEADER_LENGTH / 4) << 4;
     tcp[13] = Flags::RST.0;
 
     let mut packet = Vec::with_capacity(IPV6_HEADER + TCP_HEADER);
     let addresses = match (source.ip(), destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let length = (IPV4_HEADER + TCP_HEADER) as u16;
-            packet.extend([0x45, 0]);
-            packet.extend(length.to_be_bytes());
+            packet.extend([0x45, 0, 0, IPV4_HEADER + TCP_HEADER_LENGTH]);
             // Identification (the kernel fills in one where it is 0), do not fragment, and a
             // checksum that the kernel fills in too.
             packet.extend([0, 0, 0x40, 0, ttl, TCP, 0, 0]);
@@ -180,7 +179,7 @@ pub fn reset(
             &packet[12..20]
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            packet.extend([0x60, 0, 0, 0, 0, TCP_HEADER as u8, TCP, ttl]);
+            packet.extend([0x60, 0, 0, 0, 0, TCP_HEADER_LENGTH, TCP, ttl]);
             packet.extend(source.octets());
             packet.extend(destination.octets());
             &packet[8..40]
@@ -202,11 +201,12 @@ fn checksum(addresses: &[u8], tcp: &[u8; TCP_HEADER]) -> u16 {
             .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
             .sum::<u32>()
     };
-    let mut sum = words(addresses) + words(tcp) + u32::from(TCP) + TCP_HEADER as u32;
+    let mut sum = words(addresses) + words(tcp) + u32::from(TCP) + u32::from(TCP_HEADER_LENGTH);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    !(sum as u16)
+    let [_, _, high, low] = (!sum).to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
@@ -247,7 +247,7 @@ mod tests {
         let packet =
             reset(socket("10.0.0.1:9092"), socket("10.0.0.2:1"), 77, 64).expect("one family");
         let mut tcp = [0; TCP_HEADER];
-        tcp.copy_from_slice(&packet[IPV4_HEADER..]);
+        tcp.copy_from_slice(&packet[IPV4_HEADER.into()..]);
         assert_eq!(checksum(&packet[12..20], &tcp), 0);
     }
 

@@ -6,7 +6,7 @@ use crate::{
     Side,
     error::Error,
     event::Event,
-    judge::{Expected, ms},
+    judge::ms,
     scenario::{HostOutcome, Outcome},
 };
 
@@ -60,10 +60,13 @@ fn tell(text: &mut String, side: Side, host: &HostOutcome) {
     } else if told.is_empty() {
         let _ = writeln!(text, "  {side}  no event");
     }
-    for event in told {
+    if let [event, more @ ..] = told.as_slice() {
         let _ = writeln!(text, "  {side}  {}", line(event));
         if let Some(advice) = &event.advice {
             let _ = writeln!(text, "          {advice}");
+        }
+        if !more.is_empty() {
+            let _ = writeln!(text, "          and {} more", more.len());
         }
     }
     for difference in &host.differences {
@@ -131,10 +134,7 @@ pub fn table(reports: &[Report]) -> String {
 fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
     let told = host.told();
     let event = told.first();
-    let truth = match &host.expected {
-        Expected::NoEvent => None,
-        Expected::Event(truth) => truth.idle,
-    };
+    let truth = host.expected.truth().and_then(|truth| truth.idle);
     let idle = |time: Option<f64>| time.map_or("-".to_owned(), |time| format!("{time:.0}"));
     let (said, ok) = match (&host.said, told.as_slice()) {
         (None, _) => ("-".to_owned(), "not judged"),

@@ -85,7 +85,7 @@ mod tests {
         let stop = Stop::default();
         let sleeper = stop.clone();
         let began = Instant::now();
-        let thread = std::thread::spawn(move || sleeper.sleep(Duration::from_secs(60)));
+        let thread = std::thread::spawn(move || sleeper.sleep(Duration::from_mins(1)));
         stop.request();
         assert!(matches!(thread.join(), Ok(Err(Error::Stopped))));
         assert!(began.elapsed() < Duration::from_secs(30));

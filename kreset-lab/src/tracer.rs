@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -30,29 +30,18 @@ const END: Duration = Duration::from_secs(10);
 /// The tracer ends by itself after this, should the lab die without ending it.
 const LEASE: &str = "120s";
 
-/// How a tracer is started.
-#[derive(Clone, Debug)]
+/// What a tracer is asked to show. By default everything, with the defaults of the tracer.
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    program: PathBuf,
-    all: bool,
+    without_noise: bool,
     broker_max_idle: Option<Duration>,
 }
 
 impl Options {
-    /// The tracer at `program`, with all events shown (`--all`).
-    #[must_use]
-    pub fn new(program: &Path) -> Self {
-        Self {
-            program: program.to_owned(),
-            all: true,
-            broker_max_idle: None,
-        }
-    }
-
-    /// Shows what an operator gets to see, without everyday noise.
+    /// What an operator gets to see, without everyday noise.
     #[must_use]
     pub fn without_noise(mut self) -> Self {
-        self.all = false;
+        self.without_noise = true;
         self
     }
 
@@ -63,14 +52,20 @@ impl Options {
         self
     }
 
-    fn command(&self, namespace: &Namespace) -> Command {
-        let mut command = Command::new(&self.program);
+    /// Whether every reset is shown.
+    #[must_use]
+    pub fn shows_all(&self) -> bool {
+        !self.without_noise
+    }
+
+    fn command(&self, program: &Path, namespace: &Namespace) -> Command {
+        let mut command = Command::new(program);
         command
             .args(["--netns", namespace.name()])
             .args(["--port", &PORT.to_string()])
             .args(["--format", "json"])
             .args(["--duration", LEASE]);
-        if self.all {
+        if self.shows_all() {
             command.arg("--all");
         }
         if let Some(idle) = self.broker_max_idle {
@@ -128,7 +123,7 @@ impl Heard {
 }
 
 impl Tracer {
-    /// Starts one that sees the sockets of `namespace` only, and waits until it has attached
+    /// Starts the tracer at `program`, which sees the sockets of `namespace` only, and waits until it has attached
     /// everything: from then on it misses nothing.
     ///
     /// The tracer itself runs where the lab runs, outside the namespace.
@@ -139,13 +134,14 @@ impl Tracer {
     pub fn start(
         host: Side,
         namespace: &Namespace,
+        program: &Path,
         options: &Options,
         stop: &Stop,
     ) -> Result<Self> {
-        if !options.program.exists() {
-            return Err(Error::MissingTracer(options.program.clone()));
+        if !program.exists() {
+            return Err(Error::MissingTracer(program.to_owned()));
         }
-        Self::spawn(host, options.command(namespace), stop)
+        Self::spawn(host, options.command(program, namespace), stop)
     }
 
     fn spawn(host: Side, mut command: Command, stop: &Stop) -> Result<Self> {
@@ -159,7 +155,10 @@ impl Tracer {
         if let Some(stdout) = child.stdout.take() {
             let heard = heard.clone();
             thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
+                for line in BufReader::new(stdout)
+                    .lines()
+                    .map_while(std::result::Result::ok)
+                {
                     heard.hear(&line);
                 }
                 heard.lock().ended = true;
@@ -302,7 +301,7 @@ mod tests {
     fn a_tracer_is_heard_to_its_last_line() {
         let tracer = shell(
             r#"trap 'echo "{\"type\":\"summary\"}"; exit 0' TERM
-               echo '{"type":"start"}'; echo '{"type":"reset","verdict":"x"}'; echo nonsense
+               echo '{"type":"start"}'; echo nonsense; echo '{"type":"reset","verdict":"x"}'
                while :; do sleep 0.01; done"#,
         )
         .expect("it starts");

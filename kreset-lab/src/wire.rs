@@ -35,10 +35,11 @@ use crate::{
     error::{Doing as _, Error, Result},
     net::Network,
     packet::{Flags, Segment},
+    pcap,
 };
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
-const SNAP: usize = 192;
+const SNAP: u16 = 192;
 
 /// A point in time on the clock that the kernel stamps packets with, in ns since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,8 @@ pub struct Sighting {
     /// Its headers.
     pub segment: Segment,
     bytes: Vec<u8>,
+    /// How many bytes it really had.
+    length: usize,
 }
 
 impl Sighting {
@@ -157,17 +160,43 @@ impl Wire {
         patience: Duration,
         fits: impl Fn(&Sighting) -> bool,
     ) -> Result<Sighting> {
-        let deadline = Instant::now() + patience;
         let mut looked_at = 0;
+        self.wait_until(what, patience, |sightings| {
+            let found = sightings[looked_at..].iter().find(|seen| fits(seen));
+            looked_at = sightings.len();
+            found.cloned()
+        })
+    }
+
+    /// Waits until at least `count` sightings fit, and returns how many do.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`].
+    pub fn wait_for_count(
+        &self,
+        count: usize,
+        what: &str,
+        patience: Duration,
+        fits: impl Fn(&Sighting) -> bool,
+    ) -> Result<usize> {
+        self.wait_until(what, patience, |sightings| {
+            let fitting = sightings.iter().filter(|seen| fits(seen)).count();
+            (fitting >= count).then_some(fitting)
+        })
+    }
+
+    fn wait_until<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut look: impl FnMut(&[Sighting]) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
         let mut sightings = self.log.lock();
         loop {
-            if let Some(found) = sightings[looked_at..]
-                .iter()
-                .find(|sighting| fits(sighting))
-            {
-                return Ok(found.clone());
+            if let Some(found) = look(&sightings) {
+                return Ok(found);
             }
-            looked_at = sightings.len();
             self.stop.check()?;
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -235,36 +264,17 @@ impl Wire {
     /// # Errors
     /// When `out` does not take it.
     pub fn write_pcap(&self, leg: Side, out: &mut impl Write) -> io::Result<()> {
-        const NANOSECOND_MAGIC: u32 = 0xa1b2_3c4d;
-        const RAW_IP: u32 = 101;
-        out.write_all(&NANOSECOND_MAGIC.to_le_bytes())?;
-        out.write_all(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
-        out.write_all(&(SNAP as u32).to_le_bytes())?;
-        out.write_all(&RAW_IP.to_le_bytes())?;
-        for sighting in self.log.lock().iter().filter(|seen| seen.leg == leg) {
-            let Moment(at) = sighting.at;
-            let headers = if sighting.segment.source.is_ipv4() {
-                &sighting.bytes[2..4]
-            } else {
-                &sighting.bytes[4..6]
-            };
-            let length = u32::from(u16::from_be_bytes([headers[0], headers[1]]));
-            let length = if sighting.segment.source.is_ipv4() {
-                length
-            } else {
-                length + 40
-            };
-            for field in [
-                u32::try_from(at / 1_000_000_000).unwrap_or(u32::MAX),
-                (at % 1_000_000_000) as u32,
-                sighting.bytes.len() as u32,
-                length,
-            ] {
-                out.write_all(&field.to_le_bytes())?;
-            }
-            out.write_all(&sighting.bytes)?;
-        }
-        Ok(())
+        let sightings = self.log.lock();
+        let packets = sightings.iter().filter(|seen| seen.leg == leg);
+        pcap::write(
+            out,
+            SNAP,
+            packets.map(|seen| pcap::Packet {
+                at: seen.at.0,
+                bytes: &seen.bytes,
+                length: seen.length,
+            }),
+        )
     }
 }
 
@@ -349,14 +359,15 @@ fn listen(socket: &OwnedFd, client_leg: u32, log: &Log, ending: &AtomicBool) {
 /// The next packet, `None` if it is none of the lab's TCP.
 fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
     const OUTGOING: u8 = 4;
-    let mut bytes = [0; SNAP];
+    let mut bytes = [0; SNAP as usize];
     let mut control = cmsg_space!(TimeSpec);
     let mut buffers = [IoSliceMut::new(&mut bytes)];
     let message = socket::recvmsg::<LinkAddr>(
         socket.as_raw_fd(),
         &mut buffers,
         Some(&mut control),
-        MsgFlags::empty(),
+        // Report the true length of what does not fit.
+        MsgFlags::MSG_TRUNC,
     )?;
     let length = message.bytes;
     let (Some(link), Some(at)) = (
@@ -368,7 +379,7 @@ fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
     ) else {
         return Ok(None);
     };
-    let bytes = &bytes[..length];
+    let bytes = &bytes[..length.min(bytes.len())];
     let Some(segment) = Segment::parse(bytes) else {
         return Ok(None);
     };
@@ -386,5 +397,6 @@ fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
         leaving: link.pkttype() == OUTGOING,
         segment,
         bytes: bytes.to_vec(),
+        length,
     }))
 }

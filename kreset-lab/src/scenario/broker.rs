@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Outcome, Scenario, Scene};
 use crate::{
-    Family, Side, error::Result, judge::Answer, kafka::Request, packet::Flags, wire::Moment,
+    Family, Side, error::Result, judge::Answer, kafka::Request, packet::Flags, tracer::Options,
+    wire::Moment,
 };
 
 /// A pause that is too short for any device and long enough to be told from none.
@@ -164,7 +165,7 @@ fn idle_close(scene: &Scene<'_>) -> Result<Outcome> {
     /// Stands for the ten minutes that brokers wait by default.
     const MAX_IDLE: Duration = Duration::from_secs(2);
     let lab = scene.lab;
-    let watch = scene.watch_with(|options| options.broker_max_idle(MAX_IDLE))?;
+    let watch = scene.watch_with(&Options::default().broker_max_idle(MAX_IDLE))?;
     let listener = lab.listen(Family::Mapped)?;
     let mut talk = lab.converse(&listener, Family::Mapped)?;
     let port = talk.port()?;

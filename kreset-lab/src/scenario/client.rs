@@ -9,6 +9,7 @@ use crate::{
     judge::{Answer, Expected},
     kafka::Request,
     packet::Flags,
+    tracer::Options,
     wire::Moment,
 };
 
@@ -104,7 +105,7 @@ fn late_data(scene: &Scene<'_>) -> Result<Outcome> {
 
 fn noise(scene: &Scene<'_>) -> Result<Outcome> {
     let lab = scene.lab;
-    let watch = scene.watch_with(crate::tracer::Options::without_noise)?;
+    let watch = scene.watch_with(&Options::default().without_noise())?;
     let listener = lab.listen(Family::Mapped)?;
 
     for broker_first in [false, true] {

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Longer than every silence here; the device never forgets.
-const NEVER: Duration = Duration::from_secs(3600);
+const NEVER: Duration = Duration::from_hours(1);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![

@@ -197,7 +197,7 @@ fn after_retransmissions(scene: &Scene<'_>) -> Result<Outcome> {
     let acted = Moment::now();
     talk.client.request(Request::Metadata)?;
     // Retransmissions at about 0.2, 0.4 and 0.8 s, each twice as late as the one before.
-    lab.silence(Duration::from_millis(1000))?;
+    lab.silence(Duration::from_secs(1))?;
     lab.middlebox().reset_on_sight(Ttl::Own)?;
     talk.client.wait_for_reset()?;
     // The silence ended with the first transmission; the time to the reset is another figure.

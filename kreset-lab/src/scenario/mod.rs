@@ -5,6 +5,7 @@
 //! not part of the story. Where its truth is not plain from physics, a comment says why it is so.
 
 mod broker;
+mod burst;
 mod client;
 mod handshake;
 mod hop;
@@ -28,12 +29,15 @@ pub enum Stage {
     Further,
 }
 
+/// Acts a scenario out, and has both tracers judged.
+type Script = dyn Fn(&Scene<'_>) -> Result<Outcome> + Send + Sync;
+
 /// A scenario that can be run by name.
 pub struct Scenario {
     name: String,
     about: &'static str,
     stage: Stage,
-    script: Box<dyn Fn(&Scene<'_>) -> Result<Outcome> + Send + Sync>,
+    script: Box<Script>,
 }
 
 impl Scenario {
@@ -141,6 +145,7 @@ pub fn catalogue() -> Vec<Scenario> {
     all.extend(older::scenarios());
     all.extend(client::scenarios());
     all.extend(hop::scenarios());
+    all.extend(burst::scenarios());
     all
 }
 

@@ -3,7 +3,9 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write as _},
+    panic::resume_unwind,
     path::Path,
+    thread,
     time::Duration,
 };
 
@@ -50,31 +52,28 @@ impl<'a> Scene<'a> {
             .silence(self.idle_timeout() + Duration::from_millis(500))
     }
 
-    /// Starts a tracer on each host, with all events shown.
+    /// Starts a tracer on each host, with all events shown, and waits until both are attached.
     ///
     /// # Errors
     /// As [`Tracer::start`].
     pub fn watch(&self) -> Result<Watch<'a>> {
-        self.watch_with(|options| options)
+        self.watch_with(&tracer::Options::default())
     }
 
     /// Starts a tracer on each host, and waits until both are attached.
     ///
     /// # Errors
     /// As [`Tracer::start`].
-    pub fn watch_with(
-        &self,
-        adjust: impl Fn(tracer::Options) -> tracer::Options,
-    ) -> Result<Watch<'a>> {
+    pub fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
         let tracers = match &self.settings.tracer {
             Some(program) => {
-                let options = adjust(tracer::Options::new(program));
-                // Both at once: attaching takes most of a second.
-                let (client, broker) = std::thread::scope(|scope| {
-                    let client = scope.spawn(|| self.lab.trace(Side::Client, &options));
-                    (client.join(), self.lab.trace(Side::Broker, &options))
+                // Both at once, since attaching takes a while.
+                let (client, broker) = thread::scope(|scope| {
+                    let client = scope.spawn(|| self.lab.trace(Side::Client, program, options));
+                    let broker = self.lab.trace(Side::Broker, program, options);
+                    (client.join(), broker)
                 });
-                let client = client.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                let client = client.unwrap_or_else(|panic| resume_unwind(panic))?;
                 Some([client, broker?])
             }
             None => None,
@@ -82,6 +81,7 @@ impl<'a> Scene<'a> {
         Ok(Watch {
             tracers,
             lab: self.lab,
+            all: options.shows_all(),
         })
     }
 
@@ -108,21 +108,12 @@ impl<'a> Scene<'a> {
     }
 
     /// Reads off the wire what happened to the client's connection from `port`: what it sent from
-    /// `acted` on was never acknowledged, and no reset came.
+    /// `acted` on was never acknowledged.
     ///
     /// # Errors
-    /// [`Error::Deadline`] if it sent nothing, and [`Error::Staging`] if a reset came after all.
+    /// [`Error::Deadline`] if it sent nothing.
     pub fn timed_out(&self, port: u16, acted: Moment) -> Result<Truth> {
         let trigger = self.first_since(port, acted)?;
-        if self
-            .lab
-            .wire()
-            .sightings()
-            .iter()
-            .any(|seen| seen.client_port() == port && seen.segment.flags.contain(Flags::RST))
-        {
-            return Err(Error::Staging("a reset where none should be".to_owned()));
-        }
         Ok(Truth {
             kind: "timeout",
             direction: None,
@@ -293,6 +284,8 @@ pub struct Watch<'a> {
     /// Of the client's host and of the broker's; none when nobody is judged.
     tracers: Option<[Tracer; 2]>,
     lab: &'a Lab,
+    /// Whether the tracers show every reset that crosses the wire.
+    all: bool,
 }
 
 impl Watch<'_> {
@@ -310,7 +303,11 @@ impl Watch<'_> {
             Some([client, broker]) => [Some(client.finish()?), Some(broker.finish()?)],
             None => [None, None],
         };
-        self.lab.silence(Duration::ZERO)?;
+        if self.all {
+            for (side, expected) in Side::BOTH.into_iter().zip(&expected) {
+                as_many_resets(self.lab, side, expected.resets())?;
+            }
+        }
         let [client, broker] = expected;
         let [client_said, broker_said] = said;
         let mut outcome = Outcome {
@@ -324,6 +321,22 @@ impl Watch<'_> {
         }
         Ok(outcome)
     }
+}
+
+/// Makes sure that what a host is expected to tell of is what it had on its wire.
+fn as_many_resets(lab: &Lab, side: Side, expected: usize) -> Result<()> {
+    let what = format!("{expected} resets on the {side}'s wire");
+    let seen = lab
+        .wire()
+        .wait_for_count(expected, &what, PATIENCE, |seen| {
+            seen.leg == side && seen.segment.flags.contain(Flags::RST)
+        })?;
+    if seen == expected {
+        return Ok(());
+    }
+    Err(Error::Staging(format!(
+        "{seen} resets on the {side}'s wire instead of {expected}"
+    )))
 }
 
 /// What a tracer should have said, what it said, and the difference.
