@@ -30,7 +30,7 @@ pub struct Event {
     pub broker: Option<Endpoint>,
     pub connection: Option<Connection>,
     pub advice: Option<String>,
-    /// Of a `loss`: how many events never reached the tracer.
+    /// Of a `loss` and of the summary: how many events never reached the tracer.
     pub lost: Option<u64>,
     /// The line itself.
     #[serde(skip)]

@@ -206,8 +206,7 @@ pub fn judge(expected: &Expected, said: &Said) -> Vec<String> {
     if said.events.last().is_none_or(|last| last.kind != "summary") {
         differences.push("the last line is no summary".to_owned());
     }
-    let lost = said.events.iter().filter(|event| event.kind == "loss");
-    let lost: u64 = lost.filter_map(|event| event.lost).sum();
+    let lost = lost(said);
     if lost > 0 && !matches!(expected, Expected::Many { .. }) {
         differences.push(format!("{lost} events lost"));
     }
@@ -251,6 +250,16 @@ pub fn judge_together(one: &Event, other: &Event) -> Option<String> {
             id(other)
         )
     })
+}
+
+/// How many events never reached the tracer: the sum of its `loss` events, which its summary
+/// repeats.
+fn lost(said: &Said) -> u64 {
+    let of = |kind| {
+        let events = said.events.iter().filter(move |event| event.kind == kind);
+        events.filter_map(|event| event.lost)
+    };
+    of("loss").sum::<u64>().max(of("summary").sum())
 }
 
 fn compare(truth: &Truth, event: &Event, differences: &mut Vec<String>) {

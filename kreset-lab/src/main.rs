@@ -36,8 +36,9 @@ const STOPPED: u8 = 130;
     about = "Reset Kafka connections in network namespaces, and judge what kreset-trace says"
 )]
 struct Cli {
+    /// What to do [default: run all scenarios of the tracer's main job]
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
@@ -55,13 +56,18 @@ enum Command {
     },
 }
 
-#[derive(clap::Args)]
+#[derive(Parser)]
 struct Run {
     /// Scenarios to run, all of the tracer's main job if none is named
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// The tracer [default: kreset-trace beside this program, else target/release/kreset-trace]
-    #[arg(long, value_name = "PATH", conflicts_with = "no_tracer")]
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with = "no_tracer",
+        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
+                target/release/kreset-trace]"
+    )]
     tracer: Option<PathBuf>,
     /// Act the scenarios out and check the wire, but judge nobody
     #[arg(long)]
@@ -85,12 +91,13 @@ struct Run {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::List => {
+        None => exit_code(run(&Run::parse_from([env!("CARGO_PKG_NAME")]))),
+        Some(Command::Run(options)) => exit_code(run(&options)),
+        Some(Command::List) => {
             list();
             ExitCode::SUCCESS
         }
-        Command::Run(options) => exit_code(run(&options)),
-        Command::BrokerProcess { family, answers } => {
+        Some(Command::BrokerProcess { family, answers }) => {
             let served = broker_process::serve(family, answers);
             exit_code(served.map(|()| true).map_err(Into::into))
         }
@@ -239,6 +246,8 @@ fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {
 fn tracer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let path = if let Some(path) = given {
         path.to_owned()
+    } else if let Some(path) = std::env::var_os("KRESET_TRACE") {
+        path.into()
     } else {
         let own = std::env::current_exe().context("cannot find this program's own file")?;
         let beside = own.with_file_name("kreset-trace");

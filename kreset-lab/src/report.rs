@@ -72,6 +72,9 @@ fn tell(text: &mut String, side: Side, host: &HostOutcome) {
     for difference in &host.differences {
         let _ = writeln!(text, "  {side}  WRONG  {difference}");
     }
+    if let (Some(event), false) = (host.told().first(), host.differences.is_empty()) {
+        let _ = writeln!(text, "          {}", event.line);
+    }
 }
 
 /// One event in one line.

@@ -82,6 +82,8 @@ pub struct Said {
     pub events: Vec<Event>,
     /// Lines that are no events, with what is wrong with them.
     pub garbage: Vec<String>,
+    /// What it wrote to standard error, trimmed.
+    pub stderr: String,
 }
 
 /// A running tracer; killed when dropped.
@@ -253,7 +255,9 @@ impl Tracer {
                 if !status.success() {
                     return Err(self.failed(format!("ended with {status}")));
                 }
-                return Ok(std::mem::take(&mut self.heard.lock().said));
+                let mut said = std::mem::take(&mut self.heard.lock().said);
+                said.stderr = self.complaints();
+                return Ok(said);
             }
             if Instant::now() > deadline {
                 return Err(self.failed(format!("ignored SIGTERM for {END:?}")));
@@ -266,16 +270,19 @@ impl Tracer {
     /// the error.
     fn failed(&mut self, what: String) -> Error {
         let _ = self.child.kill();
-        let stderr = self
-            .stderr
-            .take()
-            .and_then(|reader| reader.join().ok())
-            .unwrap_or_default();
         Error::Tracer {
             host: self.host,
             what,
-            stderr,
+            stderr: self.complaints(),
         }
+    }
+
+    /// What it wrote to standard error until it ended.
+    fn complaints(&mut self) -> String {
+        self.stderr
+            .take()
+            .and_then(|reader| reader.join().ok())
+            .unwrap_or_default()
     }
 }
 

@@ -38,7 +38,7 @@ fn said(lines: &[&str]) -> Said {
     events.push(frame("summary"));
     Said {
         events,
-        garbage: Vec::new(),
+        ..Said::default()
     }
 }
 

@@ -412,6 +412,9 @@ pub(super) fn keep(directory: &Path, lab: &Lab, outcome: Option<&Outcome>) -> Re
                 writeln!(file, "{}", event.line)?;
             }
             file.flush()?;
+            if let Some(said) = host.said.as_ref().filter(|said| !said.stderr.is_empty()) {
+                fs::write(directory.join(format!("{side}.stderr")), &said.stderr)?;
+            }
         }
         Ok(())
     };
