@@ -28,13 +28,14 @@ const ATTACH: Duration = Duration::from_secs(20);
 const END: Duration = Duration::from_secs(10);
 
 /// The tracer ends by itself after this, should the lab die without ending it.
-const LEASE: &str = "120s";
+const LEASE: Duration = Duration::from_mins(2);
 
 /// What a tracer is asked to show. By default everything, with the defaults of the tracer.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     without_noise: bool,
     broker_max_idle: Option<Duration>,
+    longer: Duration,
 }
 
 impl Options {
@@ -52,6 +53,14 @@ impl Options {
         self
     }
 
+    /// Lets the tracer live for longer than the two minutes that are plenty for most, for silences
+    /// that take `time` altogether.
+    #[must_use]
+    pub fn longer_by(mut self, time: Duration) -> Self {
+        self.longer = time;
+        self
+    }
+
     /// Whether every reset is shown.
     #[must_use]
     pub fn shows_all(&self) -> bool {
@@ -64,15 +73,20 @@ impl Options {
             .args(["--netns", namespace.name()])
             .args(["--port", &PORT.to_string()])
             .args(["--format", "json"])
-            .args(["--duration", LEASE]);
+            .args(["--duration", &in_seconds(LEASE + self.longer)]);
         if self.shows_all() {
             command.arg("--all");
         }
         if let Some(idle) = self.broker_max_idle {
-            command.args(["--broker-max-idle", &format!("{}s", idle.as_secs())]);
+            command.args(["--broker-max-idle", &in_seconds(idle)]);
         }
         command
     }
+}
+
+/// As the tracer reads times.
+fn in_seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs())
 }
 
 /// Everything that a tracer said, from start to end.

@@ -65,6 +65,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Tracer::start`].
     pub fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
+        let options = &options.clone().longer_by(2 * self.idle_timeout());
         let tracers = match &self.settings.tracer {
             Some(program) => {
                 // Both at once, since attaching takes a while.
