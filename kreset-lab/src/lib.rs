@@ -37,6 +37,7 @@ pub mod packet;
 mod pcap;
 pub mod report;
 mod run;
+pub mod runner;
 pub mod scenario;
 pub mod stop;
 pub mod tracer;

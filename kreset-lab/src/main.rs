@@ -1,12 +1,10 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write as _},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Mutex, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -14,8 +12,8 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use kreset_lab::{
-    Error, Family, Stop, broker_process,
-    report::{self, Report},
+    Error, Family, Stop, broker_process, report,
+    runner::{self, Progress},
     scenario::{self, Scenario, Settings, Stage},
 };
 use signal_hook::{
@@ -163,7 +161,14 @@ fn run(options: &Run) -> anyhow::Result<bool> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let began = Instant::now();
-    let reports = run_all(&scenarios, options, &settings, &stop);
+    let told = |event: Progress<'_>| match event {
+        Progress::Began(scenario) if options.verbose => {
+            eprintln!("kreset-lab: {} begins", scenario.name());
+        }
+        Progress::Ended(report) if stop.check().is_ok() => say(&report.story()),
+        Progress::Began(_) | Progress::Ended(_) => {}
+    };
+    let reports = runner::run(&scenarios, options.jobs, &settings, &stop, told);
     if stop.check().is_err() {
         return Err(Error::Stopped.into());
     }
@@ -180,47 +185,6 @@ fn run(options: &Run) -> anyhow::Result<bool> {
         began.elapsed().as_secs_f64()
     ));
     Ok(right == reports.len())
-}
-
-/// Runs several at once, since most of their time is silence. Reports are printed as they come,
-/// and returned in the order of the catalogue.
-fn run_all(scenarios: &[Scenario], options: &Run, settings: &Settings, stop: &Stop) -> Vec<Report> {
-    let queue = Mutex::new(scenarios.iter().enumerate());
-    let (reports, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..options.jobs.get().min(scenarios.len()) {
-            let (reports, queue) = (reports.clone(), &queue);
-            scope.spawn(move || {
-                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                while let Some((number, scenario)) = next() {
-                    if stop.check().is_err() {
-                        return;
-                    }
-                    if options.verbose {
-                        eprintln!("kreset-lab: {} begins", scenario.name());
-                    }
-                    let began = Instant::now();
-                    let report = Report {
-                        name: scenario.name().to_owned(),
-                        about: scenario.about(),
-                        result: scenario.run(settings, stop),
-                        took: began.elapsed(),
-                    };
-                    // The receiver outlives this scope.
-                    let _ = reports.send((number, report));
-                }
-            });
-        }
-        drop(reports);
-        let mut sorted = BTreeMap::new();
-        for (number, report) in finished {
-            if stop.check().is_ok() {
-                say(&report.story());
-            }
-            sorted.insert(number, report);
-        }
-        sorted.into_values().collect()
-    })
 }
 
 fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {

@@ -13,7 +13,7 @@ mod idle;
 mod older;
 mod scene;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 pub use scene::{HostOutcome, Outcome, Scene, Story, Watch};
 
@@ -33,6 +33,9 @@ pub enum Stage {
 type Script = dyn Fn(&Scene<'_>) -> Result<Outcome> + Send + Sync;
 
 /// A scenario that can be run by name.
+///
+/// Besides those of the [`catalogue`] there may be any number of others, made with
+/// [`Scenario::new`].
 pub struct Scenario {
     name: String,
     about: &'static str,
@@ -40,8 +43,19 @@ pub struct Scenario {
     script: Box<Script>,
 }
 
+impl fmt::Debug for Scenario {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Scenario")
+            .field("name", &self.name)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Scenario {
-    fn new(
+    /// A scenario of the tracer's main job. `name` must fit a directory's name.
+    pub fn new(
         name: &str,
         about: &'static str,
         script: impl Fn(&Scene<'_>) -> Result<Outcome> + Send + Sync + 'static,
