@@ -1,3 +1,4 @@
 //! kreset: who reset a Kafka connection, and why.
 
 pub mod event;
+pub mod facts;
