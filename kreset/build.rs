@@ -62,7 +62,9 @@ fn isolate() {
         });
         if leaks {
             // SAFETY: this process has no other thread that could read the environment.
-            unsafe { env::remove_var(name) };
+            unsafe {
+                env::remove_var(name);
+            }
         }
     }
 
@@ -74,6 +76,8 @@ fn isolate() {
     ];
     for (name, value) in set {
         // SAFETY: as above.
-        unsafe { env::set_var(name, value) };
+        unsafe {
+            env::set_var(name, value);
+        }
     }
 }
