@@ -1,1 +1,3 @@
 //! kreset: who reset a Kafka connection, and why.
+
+pub mod kernel;
