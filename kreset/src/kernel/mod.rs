@@ -1,0 +1,5 @@
+//! What this kernel can do for kreset, and how it is asked to.
+
+pub mod btf;
+pub mod feature;
+pub mod offsets;
