@@ -1,5 +1,6 @@
 //! What this kernel can do for kreset, and how it is asked to.
 
+pub mod apply;
 pub mod btf;
 pub mod feature;
 pub mod offsets;
