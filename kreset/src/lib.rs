@@ -1,5 +1,6 @@
 //! kreset: who reset a Kafka connection, and why.
 
+pub mod classify;
 pub mod event;
 pub mod facts;
 pub mod kernel;
