@@ -2,4 +2,7 @@
 
 pub mod btf;
 pub mod feature;
+pub mod hz;
+pub mod netns;
 pub mod offsets;
+pub mod privilege;

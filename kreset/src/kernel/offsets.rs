@@ -268,7 +268,8 @@ const TABLE: &[(&str, &[Line])] = &[
             "sk_shutdown" U8, NEEDED => sk_shutdown;
             "sk_err" U32, TIMEOUTS => sk_err;
             "sk_socket" POINTER, OWNER => sk_socket;
-            // Before 5.15 a union `val` of a pointer and a class id.
+            // A union without it until 5.15 ("bpf, cgroups: Fix cgroup v2 fallback on
+        // v1/v2 mixed mode"), which stable kernels took too: 5.10.262 has it.
             "sk_cgrp_data.cgroup" POINTER, CGROUP => sk_cgroup;
         },
     ),
