@@ -7,6 +7,7 @@
 //! untrusted bytes.
 #![no_std]
 
+pub mod counter;
 pub mod offsets;
 pub mod ports;
 pub mod record;

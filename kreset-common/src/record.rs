@@ -228,10 +228,12 @@ pub struct Connection {
     pub exit_signal: u32,
     /// Command name of the owner, NUL-padded.
     pub comm: [u8; 16],
+    /// `net.ns.inum` of the socket; 0 if unknown.
+    pub netns: u32,
     /// [`role`].
     pub role: u8,
     /// Zero.
-    pub padding: [u8; 7],
+    pub padding: [u8; 3],
 }
 
 /// Bits of [`Packets::flags`].
@@ -243,8 +245,9 @@ pub mod packets_flag {
     pub const PEER_TTL: u32 = 1 << 1;
     /// The `reset_*` fields describe a RST that came.
     pub const RESET: u32 = 1 << 2;
-    /// Our packet after a silence waits for its answer.
-    pub const SILENCE_PENDING: u32 = 1 << 3;
+    /// A packet of ours that asks for an answer (data, FIN, keepalive probe)
+    /// has drawn none yet; `silence` is what went before it.
+    pub const PENDING: u32 = 1 << 3;
     /// The packets of this connection were watched from its first one.
     pub const FROM_START: u32 = 1 << 4;
     /// `last_in` and `last_out` are set.
@@ -255,8 +258,15 @@ pub mod packets_flag {
     pub const API_KEY: u32 = 1 << 7;
     /// The last packet with payload came in rather than went out.
     pub const LAST_DATA_IN: u32 = 1 << 8;
-    /// Our FIN went out before the RST came, in this packet history.
+    /// `reset_ip_id` and `peer_ip_id` are set: the connection is IPv4.
     pub const RESET_IP_ID: u32 = 1 << 9;
+    /// New data of ours has drawn no answer yet; `data_silence` is what went
+    /// before it.
+    pub const DATA_PENDING: u32 = 1 << 10;
+    /// `last_data` is set.
+    pub const SEEN_DATA: u32 = 1 << 11;
+    /// `next_out` is set.
+    pub const SEEN_SEQUENCE: u32 = 1 << 12;
 }
 
 /// Bytes kept of the client's first segment: room for an ApiVersions request
@@ -278,9 +288,15 @@ pub struct Packets {
     pub last_in: u32,
     /// Jiffies of this host's last packet.
     pub last_out: u32,
-    /// Jiffies without any packet before our latest packet that broke a
-    /// silence.
+    /// Jiffies of the latest packet with payload, either way, retransmissions
+    /// of ours left out.
+    pub last_data: u32,
+    /// Jiffies without any packet before our oldest unanswered one.
     pub silence: u32,
+    /// Jiffies without payload before our oldest unanswered payload.
+    pub data_silence: u32,
+    /// Sequence number after our latest new data.
+    pub next_out: u32,
     /// Longest silence that this connection came through, jiffies.
     pub silence_max: u32,
     /// Sequence number of the RST.
@@ -323,7 +339,7 @@ pub struct Packets {
     /// Length of `response_head` that is set.
     pub response_len: u8,
     /// Zero.
-    pub padding: [u8; 3],
+    pub padding: [u8; 7],
     /// First bytes of the client.
     pub request_head: [u8; REQUEST_HEAD],
     /// First bytes of the broker.

@@ -1,3 +1,5 @@
 //! kreset: who reset a Kafka connection, and why.
 
+pub mod event;
+pub mod facts;
 pub mod kernel;
