@@ -90,7 +90,7 @@ fn inode(path: &Path) -> Result<u32, NetnsError> {
         return Err(not_a_namespace());
     }
     let inode = file.metadata().map_err(cannot_open)?.ino();
-    u32::try_from(inode).map_err(|_| not_a_namespace())
+    u32::try_from(inode).ok().ok_or_else(not_a_namespace)
 }
 
 /// Whether a namespace, opened from nsfs, is one of networks.

@@ -18,7 +18,6 @@ macro_rules! capabilities {
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
             /// The kernel's name.
-            #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
@@ -64,14 +63,12 @@ impl Default for Capabilities {
 
 impl Capabilities {
     /// Whether the set has `capability`.
-    #[must_use]
     pub const fn holds(self, capability: Capability) -> bool {
         self.0.contains(capability.flag())
     }
 
     /// Whether tracing programs can be loaded: with the two capabilities made
     /// for it, or the one of before 5.8, which the kernel still takes for both.
-    #[must_use]
     pub const fn can_trace(self) -> bool {
         self.holds(Capability::SysAdmin)
             || (self.holds(Capability::Bpf) && self.holds(Capability::Perfmon))
@@ -79,8 +76,8 @@ impl Capabilities {
 }
 
 impl FromIterator<Capability> for Capabilities {
-    fn from_iter<T: IntoIterator<Item = Capability>>(capabilities: T) -> Self {
-        Self(capabilities.into_iter().map(Capability::flag).collect())
+    fn from_iter<T: IntoIterator<Item = Capability>>(iter: T) -> Self {
+        Self(iter.into_iter().map(Capability::flag).collect())
     }
 }
 
@@ -119,15 +116,17 @@ impl Privileges {
 /// `PROC_USER_INIT_INO` of `include/linux/proc_ns.h`, as the link shows it.
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
-/// Lets BPF take the memory it needs: before 5.11 it counts as locked memory,
-/// of which a process gets 64 KiB. Later kernels account it to the control
-/// group instead, so a refusal to lift the limit is no error by itself.
-pub fn lift_locked_memory_limit() {
+/// Lets BPF take the memory it needs; whether the kernel allowed that.
+///
+/// Before 5.11 BPF memory counts as locked memory, of which a process gets
+/// 64 KiB. Later kernels account it to the control group instead: there a
+/// refusal means nothing.
+pub fn lift_locked_memory_limit() -> bool {
     let unlimited = Rlimit {
         current: None,
         maximum: None,
     };
-    let _ = setrlimit(Resource::Memlock, unlimited);
+    setrlimit(Resource::Memlock, unlimited).is_ok()
 }
 
 #[cfg(test)]
@@ -159,7 +158,7 @@ mod tests {
             (Perfmon, 38),
             (Bpf, 39),
         ] {
-            let held = effective >> number & 1 == 1;
+            let held = (effective >> number) & 1 == 1;
             assert_eq!(read.capabilities.holds(capability), held, "{capability}");
         }
     }

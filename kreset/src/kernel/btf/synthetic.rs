@@ -46,7 +46,7 @@ impl Builder {
     /// `kind_flag`.
     pub(crate) fn int_with_bits(&mut self, size: u32, offset: u32, bits: u32) -> u32 {
         let id = self.record(1, "int", false, 0, size);
-        self.word(offset << 16 | bits);
+        self.word((offset << 16) | bits);
         id
     }
 
@@ -73,7 +73,7 @@ impl Builder {
         let id = self.record(kind, name, flag, members.len(), size);
         for &(name, type_id, offset, width) in members {
             let name = self.string(name);
-            self.words(&[name, type_id, width << 24 | offset]);
+            self.words(&[name, type_id, (width << 24) | offset]);
         }
         id
     }
@@ -172,7 +172,7 @@ impl Builder {
 
     fn record(&mut self, kind: u32, name: &str, flag: bool, vlen: usize, size: u32) -> u32 {
         let name = self.string(name);
-        let info = u32::from(flag) << 31 | kind << 24 | u32::try_from(vlen).unwrap();
+        let info = (u32::from(flag) << 31) | (kind << 24) | u32::try_from(vlen).unwrap();
         self.words(&[name, info, size]);
         self.last_id += 1;
         self.last_id
