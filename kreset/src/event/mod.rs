@@ -45,7 +45,10 @@ impl<'a> Line<'a> {
     /// Wraps `event` for writing.
     #[must_use]
     pub const fn new(event: &'a Event) -> Self {
-        Self { schema: SCHEMA, event }
+        Self {
+            schema: SCHEMA,
+            event,
+        }
     }
 }
 

@@ -73,10 +73,12 @@ impl Decoder {
         Ok(Facts {
             kind: fact_kind,
             at_ns: event.ktime_ns,
-            id: connection.filter(|_| event.socket != 0).map(|connection| ConnectionId {
-                socket: event.socket,
-                first_seen_ns: connection.first_seen_ns,
-            }),
+            id: connection
+                .filter(|_| event.socket != 0)
+                .map(|connection| ConnectionId {
+                    socket: event.socket,
+                    first_seen_ns: connection.first_seen_ns,
+                }),
             role,
             local: Endpoint {
                 address: address(event.family, event.local_address)?,
@@ -113,15 +115,17 @@ impl Decoder {
                 connection.flags & (flag::ESTABLISHED | flag::SEEDED) != 0
             }),
             counters: full.map(|record| counters(&record.tcp)),
-            packets: full
-                .and_then(|record| PacketFacts::new(&record.packets, role, self.hz)),
+            packets: full.and_then(|record| PacketFacts::new(&record.packets, role, self.hz)),
             owner: owner(event, connection),
         })
     }
 
     /// The name of a reason; its number where the kernel's BTF has no name.
     fn reason(&self, number: u32) -> String {
-        self.reasons.get(&number).cloned().unwrap_or_else(|| number.to_string())
+        self.reasons
+            .get(&number)
+            .cloned()
+            .unwrap_or_else(|| number.to_string())
     }
 
     fn fin(&self, event: &Event, connection: &Connection) -> Option<Fin> {
@@ -184,27 +188,44 @@ fn span_ms(now_ns: u64, then_ns: u64) -> f64 {
 /// counters may still prove it: without data one way, the time stamp of that
 /// way is that of the establishment (kernel: tcp_init_transfer).
 fn age(record: &Record, hz: u32) -> Option<Age> {
-    let Record { event, tcp, connection, .. } = record;
+    let Record {
+        event,
+        tcp,
+        connection,
+        ..
+    } = record;
     if connection.first_seen_ns == 0 {
         return None;
     }
     let seen_ms = span_ms(event.ktime_ns, connection.first_seen_ns);
     if connection.flags & flag::SEEDED == 0 {
-        return Some(Age { ms: seen_ms, kind: AgeKind::Exact });
+        return Some(Age {
+            ms: seen_ms,
+            kind: AgeKind::Exact,
+        });
     }
     let since = |then: u32| jiffies_ms(event.jiffies, then, hz);
     if tcp.data_segs_out == 0 && tcp.segs_out > 0 && tcp.lsndtime != 0 {
-        return Some(Age { ms: since(tcp.lsndtime), kind: AgeKind::Exact });
+        return Some(Age {
+            ms: since(tcp.lsndtime),
+            kind: AgeKind::Exact,
+        });
     }
     if tcp.data_segs_in == 0 && tcp.segs_in > 0 && tcp.lrcvtime != 0 {
-        return Some(Age { ms: since(tcp.lrcvtime), kind: AgeKind::Exact });
+        return Some(Age {
+            ms: since(tcp.lrcvtime),
+            kind: AgeKind::Exact,
+        });
     }
     let oldest = [tcp.lsndtime, tcp.lrcvtime, tcp.rcv_tstamp]
         .into_iter()
         .filter(|stamp| *stamp != 0)
         .map(since)
         .fold(seen_ms, f64::max);
-    Some(Age { ms: oldest, kind: AgeKind::AtLeast })
+    Some(Age {
+        ms: oldest,
+        kind: AgeKind::AtLeast,
+    })
 }
 
 fn counters(tcp: &Tcp) -> Counters {
@@ -219,8 +240,7 @@ fn counters(tcp: &Tcp) -> Counters {
         unacknowledged: tcp.snd_nxt.wrapping_sub(tcp.snd_una),
         srtt_us: (tcp.srtt_us != 0).then_some(tcp.srtt_us >> 3),
         // Kernel: `minmax_reset(&tp->rtt_min, .., ~0U)` until the first sample.
-        min_rtt_us: (has(present::MIN_RTT) && tcp.min_rtt_us != u32::MAX)
-            .then_some(tcp.min_rtt_us),
+        min_rtt_us: (has(present::MIN_RTT) && tcp.min_rtt_us != u32::MAX).then_some(tcp.min_rtt_us),
         timestamps_negotiated: negotiated,
         reset_timestamps: (negotiated == Some(true)).then_some(tcp.saw_tstamp != 0),
     }
@@ -241,6 +261,9 @@ fn owner(event: &Event, connection: Option<&Connection>) -> Owner {
 
 /// NUL-padded text of the kernel.
 fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
 }

@@ -17,7 +17,11 @@ pub(super) fn jiffies_ms(now: u32, then: u32, hz: u32) -> f64 {
 
 /// The later of two jiffies counts; kernel: `time_after32`.
 fn later(a: u32, b: u32) -> u32 {
-    if a.wrapping_sub(b).cast_signed() > 0 { a } else { b }
+    if a.wrapping_sub(b).cast_signed() > 0 {
+        a
+    } else {
+        b
+    }
 }
 
 /// What went before the event of a full record.
@@ -33,7 +37,13 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
             let (data, wire) = from_socket(record, provoked_by, delay_us, hz);
             (data, wire, false)
         });
-    Some(Idle { data_ms, wire_ms, provoked_by, delay_us, from_packets })
+    Some(Idle {
+        data_ms,
+        wire_ms,
+        provoked_by,
+        delay_us,
+        from_packets,
+    })
 }
 
 /// What of ours was unanswered. A FIN takes one sequence number: where nothing
@@ -66,7 +76,15 @@ fn delay_us(tcp: &Tcp, provoked_by: ProvokedBy) -> Option<u64> {
 
 /// From the packets, where they were watched both ways.
 fn from_packets(record: &Record, provoked_by: ProvokedBy, hz: u32) -> Option<(f64, f64)> {
-    let Packets { flags, last_in, last_out, last_data, silence, data_silence, .. } = record.packets;
+    let Packets {
+        flags,
+        last_in,
+        last_out,
+        last_data,
+        silence,
+        data_silence,
+        ..
+    } = record.packets;
     let both = seen::SEEN_IN | seen::SEEN_OUT;
     if flags & both != both {
         return None;
@@ -99,7 +117,13 @@ fn from_socket(
     delay_us: Option<u64>,
     hz: u32,
 ) -> (f64, f64) {
-    let Tcp { rcv_tstamp, lrcvtime, lsndtime, srtt_us, .. } = record.tcp;
+    let Tcp {
+        rcv_tstamp,
+        lrcvtime,
+        lsndtime,
+        srtt_us,
+        ..
+    } = record.tcp;
     let since = |then: u32| jiffies_ms(record.event.jiffies, then, hz);
     let since_last_rx = since(later(rcv_tstamp, lrcvtime));
     match provoked_by {
@@ -113,7 +137,10 @@ fn from_socket(
             // The probe went out about one round trip ago.
             let trip_ms = f64::from(srtt_us >> 3) / 1000.0;
             let data = since(later(lsndtime, lrcvtime));
-            ((data - trip_ms).max(0.0), (since_last_rx - trip_ms).max(0.0))
+            (
+                (data - trip_ms).max(0.0),
+                (since_last_rx - trip_ms).max(0.0),
+            )
         }
         ProvokedBy::Nothing => {
             let data = since(later(lsndtime, lrcvtime));

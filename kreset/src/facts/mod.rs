@@ -80,7 +80,10 @@ impl State {
     /// The kernel's name without `TCP_`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::ALL.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+        Self::ALL
+            .iter()
+            .find(|(state, _)| *state == self)
+            .map_or("", |(_, name)| name)
     }
 }
 
@@ -263,13 +266,19 @@ impl Facts {
     /// The path that the connection took.
     #[must_use]
     pub fn path(&self) -> PathKey {
-        PathKey { netns: self.netns.unwrap_or(0), far: self.remote_side() }
+        PathKey {
+            netns: self.netns.unwrap_or(0),
+            far: self.remote_side(),
+        }
     }
 
     fn remote_side(&self) -> PathFar {
         match self.role {
             Role::Client => PathFar::Broker(self.remote),
-            Role::Broker => PathFar::Client { client: self.remote.address, port: self.local.port },
+            Role::Broker => PathFar::Client {
+                client: self.remote.address,
+                port: self.local.port,
+            },
         }
     }
 }

@@ -105,7 +105,13 @@ impl PacketFacts {
             return None;
         }
         let client = role == Role::Client;
-        let pick = |inbound, outbound| if client { (outbound, inbound) } else { (inbound, outbound) };
+        let pick = |inbound, outbound| {
+            if client {
+                (outbound, inbound)
+            } else {
+                (inbound, outbound)
+            }
+        };
         let (latest_request, latest_response) = pick(packets.latest_in, packets.latest_out);
         let (latest_request_len, latest_response_len) =
             pick_u32(client, packets.latest_in_len, packets.latest_out_len);
@@ -166,7 +172,11 @@ impl PacketFacts {
 }
 
 const fn pick_u32(client: bool, inbound: u32, outbound: u32) -> (u32, u32) {
-    if client { (outbound, inbound) } else { (inbound, outbound) }
+    if client {
+        (outbound, inbound)
+    } else {
+        (inbound, outbound)
+    }
 }
 
 fn alert(packed: u16) -> Option<TlsAlert> {
@@ -184,8 +194,9 @@ const MAX_REQUEST: u32 = 104_857_600;
 /// Above the highest Kafka API key in use.
 const MAX_API_KEY: u16 = 100;
 /// Words that an HTTP message begins with.
-const HTTP_WORDS: [&[u8]; 8] =
-    [b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"CONN", b"HTTP"];
+const HTTP_WORDS: [&[u8]; 8] = [
+    b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"CONN", b"HTTP",
+];
 
 fn first_bytes(head: &[u8], by_client: bool) -> Option<FirstBytes> {
     let first: [u8; 4] = head.get(..4)?.try_into().ok()?;
@@ -200,7 +211,10 @@ fn first_bytes(head: &[u8], by_client: bool) -> Option<FirstBytes> {
 
 /// A length that brokers accept and, from a client, an API key that exists.
 fn is_kafka(head: &[u8], by_client: bool) -> bool {
-    let Some(size) = head.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)) else {
+    let Some(size) = head
+        .first_chunk::<4>()
+        .map(|bytes| u32::from_be_bytes(*bytes))
+    else {
         return false;
     };
     let length_fits = (4..=MAX_REQUEST).contains(&size);

@@ -14,7 +14,6 @@ macro_rules! features {
             pub const ALL: &[Self] = &[$(Self::$variant,)+];
 
             /// The name on the command line (`--require`) and in `start`.
-            #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }

@@ -3,4 +3,7 @@
 pub mod apply;
 pub mod btf;
 pub mod feature;
+pub mod hz;
+pub mod netns;
 pub mod offsets;
+pub mod privilege;

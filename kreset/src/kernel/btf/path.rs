@@ -132,7 +132,7 @@ fn locate(raw: &Raw<'_>, root: &Type, place: &Place) -> Result<Option<Field>, Bt
         None => (0, size.checked_mul(8).ok_or(BtfError::TooComplex)?),
     };
     let start = add(place.bit_offset, skipped)?;
-    if add(start, width)? > u64::from(root.size_or_type) * 8 {
+    if add(start, width)? > u64::from(root.operand) * 8 {
         return Ok(None);
     }
     let bits = match bit_field {
@@ -206,7 +206,7 @@ pub(super) fn peel(raw: &Raw<'_>, mut id: u32) -> Result<Type, BtfError> {
         if !found.kind.is_modifier() {
             return Ok(found);
         }
-        id = found.size_or_type;
+        id = found.operand;
     }
     Err(BtfError::TooComplex)
 }
@@ -227,7 +227,7 @@ fn size_of(raw: &Raw<'_>, mut id: u32) -> Result<u64, BtfError> {
             }
             Kind::Ptr => POINTER_SIZE,
             Kind::Int | Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 | Kind::Float => {
-                u64::from(found.size_or_type)
+                u64::from(found.operand)
             }
             _ => return Err(BtfError::NoSize),
         };

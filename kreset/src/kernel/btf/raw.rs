@@ -132,8 +132,8 @@ pub(super) struct Type {
     /// `kind_flag`: for a struct, members encode their bit-field size.
     pub(super) flag: bool,
     pub(super) vlen: u32,
-    /// Size in bytes, or the type id referred to, depending on `kind`.
-    pub(super) size_or_type: u32,
+    /// `size` or `type`: bytes, or the type id referred to, depending on `kind`.
+    pub(super) operand: u32,
     /// Where the bytes after the record start in the type section.
     extra: usize,
 }
@@ -192,7 +192,7 @@ impl<'data> Raw<'data> {
     fn index(&mut self, layout: &[u8]) -> Result<(), BtfError> {
         let mut at = 0;
         while at < self.types.len() {
-            let id = u32::try_from(self.places.len() + 1).map_err(|_| BtfError::TooComplex)?;
+            let id = narrow(self.places.len() + 1)?;
             let (record, kind_number) = self.record(at)?;
             let (fixed, each) = record
                 .kind
@@ -209,8 +209,7 @@ impl<'data> Raw<'data> {
                 .and_then(|extra| extra.checked_add(record.extra))
                 .filter(|end| *end <= self.types.len())
                 .ok_or(BtfError::Truncated { what: "type" })?;
-            self.places
-                .push(u32::try_from(at).map_err(|_| BtfError::TooComplex)?);
+            self.places.push(narrow(at)?);
             match record.kind {
                 Kind::Struct => self.structs.push(id),
                 Kind::Enum | Kind::Enum64 => self.enums.push(id),
@@ -232,7 +231,7 @@ impl<'data> Raw<'data> {
             name: self.word(at)?,
             flag: info >> 31 == 1,
             vlen: info & 0x00ff_ffff,
-            size_or_type: self.word(at + 8)?,
+            operand: self.word(at + 8)?,
             extra: at + RECORD_LEN,
         };
         Ok((record, kind_number))
@@ -255,7 +254,7 @@ impl<'data> Raw<'data> {
                 name: 0,
                 flag: false,
                 vlen: 0,
-                size_or_type: 0,
+                operand: 0,
                 extra: 0,
             });
         };
@@ -341,7 +340,7 @@ impl<'data> Raw<'data> {
             let at = element(of, index, 12)?;
             let low = u64::from(self.word(at + 4)?);
             let high = u64::from(self.word(at + 8)?);
-            (at, (high << 32 | low).cast_signed())
+            (at, ((high << 32) | low).cast_signed())
         } else {
             let at = element(of, index, 8)?;
             let value = self.word(at + 4)?;
@@ -366,11 +365,16 @@ fn element(of: &Type, index: u32, size: usize) -> Result<usize, BtfError> {
         .ok_or(BtfError::Truncated { what: "member" })
 }
 
+/// Sections are at most 4 GiB: their lengths are 32-bit.
+fn narrow(place: usize) -> Result<u32, BtfError> {
+    u32::try_from(place).ok().ok_or(BtfError::TooComplex)
+}
+
 /// Sizes of a kind that this reader does not know, from the blob itself.
 fn layout_of(layout: &[u8], kind: u32) -> Option<(usize, usize)> {
     let at = usize::try_from(kind).ok()?.checked_mul(LAYOUT_LEN)?;
-    let entry = layout.get(at..at + LAYOUT_LEN)?;
-    Some((usize::from(entry[0]), usize::from(entry[1])))
+    let [fixed, each, ..] = layout.get(at..)?.first_chunk::<LAYOUT_LEN>()?;
+    Some((usize::from(*fixed), usize::from(*each)))
 }
 
 struct Header<'data> {

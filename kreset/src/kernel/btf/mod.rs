@@ -155,13 +155,11 @@ impl<'data> Btf<'data> {
     }
 
     /// Number of types.
-    #[must_use]
     pub const fn len(&self) -> usize {
         self.raw.len()
     }
 
     /// Whether there is no type at all.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -219,7 +217,7 @@ impl<'data> Btf<'data> {
     pub fn function_arity(&self, name: &str) -> Result<u32, BtfError> {
         let candidates = self.named(&self.raw.functions, "function", name)?;
         agree(name, &candidates, |function| {
-            self.arity(name, function.size_or_type)
+            self.arity(name, function.operand)
         })
     }
 
@@ -234,8 +232,8 @@ impl<'data> Btf<'data> {
         let name = format!("btf_trace_{tracepoint}");
         let candidates = self.named(&self.raw.typedefs, "typedef", &name)?;
         let arity = agree(&name, &candidates, |typedef| {
-            let pointer = path::peel(&self.raw, typedef.size_or_type)?;
-            self.arity(&name, pointer.size_or_type)
+            let pointer = path::peel(&self.raw, typedef.operand)?;
+            self.arity(&name, pointer.operand)
         })?;
         // The prototype starts with the `void *` of the probe itself.
         Ok(arity.saturating_sub(1))

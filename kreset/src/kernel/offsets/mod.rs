@@ -4,6 +4,8 @@
 //! it. A field is used only if BTF gives it exactly the width that the kernel
 //! side reads: a wrong read is worse than none.
 
+use std::fmt;
+
 use kreset_common::offsets::Offsets;
 
 use super::{
@@ -22,6 +24,17 @@ pub enum Width {
     Bytes(u32),
     /// A bit field of one bit.
     Bit,
+}
+
+impl fmt::Display for Width {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(size) => write!(f, "an integer of {size} bytes"),
+            Self::Pointer => f.write_str("a pointer"),
+            Self::Bytes(size) => write!(f, "an array or struct of {size} bytes"),
+            Self::Bit => f.write_str("a single bit"),
+        }
+    }
 }
 
 impl Width {
@@ -44,7 +57,7 @@ pub enum Unusable {
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// It is not what the kernel side would read.
-    #[error("it is not read as {expected:?} but is {found:?}")]
+    #[error("it is not {expected}")]
     Width {
         /// How it would be read.
         expected: Width,
@@ -159,7 +172,7 @@ fn check_embedding(btf: &Btf<'_>) -> Result<(), OffsetError> {
     Ok(())
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Need {
     /// Without it no verdict can be right.
     Needed,
@@ -168,7 +181,7 @@ enum Need {
 }
 
 /// Where a resolved place goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Slot {
     Byte(fn(&mut Offsets) -> &mut u32),
     Bit(fn(&mut Offsets) -> &mut u32, fn(&mut Offsets) -> &mut u32),
@@ -189,7 +202,6 @@ impl Slot {
 }
 
 /// One field.
-#[derive(Debug)]
 struct Line {
     path: &'static str,
     width: Width,
@@ -268,7 +280,8 @@ const TABLE: &[(&str, &[Line])] = &[
             "sk_shutdown" U8, NEEDED => sk_shutdown;
             "sk_err" U32, TIMEOUTS => sk_err;
             "sk_socket" POINTER, OWNER => sk_socket;
-            // Before 5.15 a union `val` of a pointer and a class id.
+            // A union without it until 5.15 ("bpf, cgroups: Fix cgroup v2 fallback on
+        // v1/v2 mixed mode"), which stable kernels took too: 5.10.262 has it.
             "sk_cgrp_data.cgroup" POINTER, CGROUP => sk_cgroup;
         },
     ),
@@ -363,5 +376,7 @@ const TABLE: &[(&str, &[Line])] = &[
     ),
 ];
 
+#[cfg(test)]
+pub(crate) mod synthetic;
 #[cfg(test)]
 mod tests;
