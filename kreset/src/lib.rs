@@ -1,3 +1,12 @@
 //! kreset: who reset a Kafka connection, and why.
 
+pub mod cli;
+pub mod clock;
+pub mod community_id;
+pub mod duration;
 pub mod event;
+pub mod exit;
+pub mod filter;
+pub mod netns;
+pub mod ports;
+pub mod summary;

@@ -3,12 +3,15 @@
 //! One event is one JSON object on one line. Unknown values are `null`,
 //! never 0. Keys are stable within a `schema` version.
 
+mod noise;
+#[cfg(test)]
+pub(crate) mod samples;
 mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
-pub use verdict::{AgeKind, Cause, Direction, ProvokedBy, Role, Verdict};
+pub use verdict::{AgeKind, Cause, Direction, Noise, ProvokedBy, Role, Verdict};
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
@@ -33,6 +36,17 @@ pub enum Event {
     Summary(Box<Summary>),
 }
 
+impl Event {
+    /// The judgement, where the event is one: a reset, a close or a timeout.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
+            Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) => None,
+        }
+    }
+}
+
 /// An event with its `schema`, as it is written.
 #[derive(Debug, Serialize)]
 pub struct Line<'a> {
@@ -45,7 +59,10 @@ impl<'a> Line<'a> {
     /// Wraps `event` for writing.
     #[must_use]
     pub const fn new(event: &'a Event) -> Self {
-        Self { schema: SCHEMA, event }
+        Self {
+            schema: SCHEMA,
+            event,
+        }
     }
 }
 
@@ -84,7 +101,7 @@ pub struct Finding {
     pub cause: Option<Cause>,
     /// Chance that `verdict` and `cause` are right, 0..1.
     pub confidence: f64,
-    /// The end that called connect().
+    /// The end that called `connect()`.
     pub client: Endpoint,
     /// The end with the traced port.
     pub broker: Endpoint,

@@ -96,7 +96,7 @@ words! {
 words! {
     /// Which end of the connection this host is.
     Role {
-        /// This host's socket called connect().
+        /// This host's socket called `connect()`.
         Client = "client",
         /// This host's socket has the traced port.
         Broker = "broker",
@@ -134,5 +134,18 @@ words! {
         Close = "close",
         /// Nothing was pending: the RST came by itself.
         Nothing = "nothing",
+    }
+}
+
+words! {
+    /// Everyday teardown that hurts nobody: counted in every summary, shown
+    /// with `--all` only. On some brokers it is thousands an hour.
+    Noise {
+        /// Opened and reset by the client before a byte went either way.
+        Probe = "probe",
+        /// Data under way when the client closed met no socket.
+        LateData = "late_data",
+        /// The RST only answered this host's own FIN.
+        Close = "close",
     }
 }
