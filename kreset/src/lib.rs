@@ -9,4 +9,7 @@ pub mod exit;
 pub mod filter;
 pub mod netns;
 pub mod ports;
+pub mod sink;
 pub mod summary;
+#[cfg(test)]
+mod test_support;
