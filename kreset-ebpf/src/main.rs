@@ -1,2 +1,32 @@
-//! Kernel side.
-fn main() {}
+//! The kernel side of kreset: one file per hook, each a thin way from the
+//! hook's arguments to a record on the ring buffer.
+//!
+//! All raw kernel reads are in [`kernel`]; what is remembered of a connection
+//! is in [`connection`]; the ring and its loss count are in [`ring`].
+#![no_std]
+#![no_main]
+
+mod connection;
+mod filter;
+mod kernel;
+mod packet;
+mod receive_reset;
+mod ring;
+mod seed;
+mod segment;
+mod send_reset;
+mod set_state;
+mod settings;
+mod snapshot;
+
+/// Never runs: the verifier rejects a program from which it is reachable.
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers such as `bpf_probe_read_kernel` are for GPL-compatible programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

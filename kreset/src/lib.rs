@@ -1,1 +1,18 @@
 //! kreset: who reset a Kafka connection, and why.
+
+pub mod classify;
+pub mod cli;
+pub mod clock;
+pub mod community_id;
+pub mod duration;
+pub mod event;
+pub mod exit;
+pub mod facts;
+pub mod filter;
+pub mod kernel;
+pub mod netns;
+pub mod ports;
+pub mod sink;
+pub mod summary;
+#[cfg(test)]
+mod test_support;

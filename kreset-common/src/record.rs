@@ -1,0 +1,375 @@
+//! The records that the kernel side writes to the ring buffer.
+//!
+//! A record is an [`Event`] that always stands alone, followed, where there
+//! is a full socket, by a snapshot of it ([`Tcp`]), of what kreset remembered
+//! of it ([`Connection`]) and of its packets ([`Packets`]). A socket-less
+//! reset is an [`Event`] only: at tens of thousands a second, size counts.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What happened. Values of [`Event::kind`].
+pub mod kind {
+    /// `tcp_receive_reset`: a RST was accepted on this socket.
+    pub const RESET_RECEIVED: u8 = 1;
+    /// `tcp_send_reset`: this host sent a RST.
+    pub const RESET_SENT: u8 = 2;
+    /// The socket closed by itself with an error other than a reset, such as
+    /// ETIMEDOUT after retransmissions.
+    pub const TIMEOUT: u8 = 3;
+    /// The first FIN of a connection, of either side.
+    pub const FIN: u8 = 4;
+    /// The socket reached CLOSE without a reset after a FIN.
+    pub const CLOSED: u8 = 5;
+    /// A connection became ESTABLISHED to a broker that had trouble lately.
+    pub const ESTABLISHED: u8 = 6;
+    /// A connection carried a packet through after a silence.
+    pub const SURVIVED: u8 = 7;
+}
+
+/// Which end of the connection this host's socket is. Values of
+/// [`Event::role`].
+pub mod role {
+    /// Neither port is traced, or both are and nobody saw the handshake.
+    pub const UNKNOWN: u8 = 0;
+    /// This socket's peer has the traced port.
+    pub const CLIENT: u8 = 1;
+    /// This socket has the traced port.
+    pub const BROKER: u8 = 2;
+}
+
+/// Bits of [`Event::flags`].
+pub mod event_flag {
+    /// The addresses come from the packet that drew the RST, not a socket.
+    pub const ADDRESSES_FROM_PACKET: u16 = 1 << 0;
+    /// The program ran in the context of an exiting task (`PF_EXITING`), so
+    /// the socket was closed by process teardown.
+    pub const TASK_EXITING: u16 = 1 << 1;
+    /// `sock.sk_socket` was NULL: not yet accepted, or closed by its process.
+    pub const NO_FILE: u16 = 1 << 2;
+    /// [`Event::reason`] is valid: the kernel's tracepoint has one.
+    pub const HAS_REASON: u16 = 1 << 3;
+    /// A packet drew this RST; [`Event::trigger_flags`] is valid.
+    pub const HAS_TRIGGER: u16 = 1 << 4;
+    /// [`Tcp`], [`Connection`] and [`Packets`] follow.
+    pub const FULL: u16 = 1 << 5;
+    /// `task_struct.exit_code` was readable: [`Event::exit_signal`] is valid.
+    pub const HAS_EXIT_SIGNAL: u16 = 1 << 6;
+}
+
+/// The part of a record that is always there.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Event {
+    /// `bpf_ktime_get_ns`: CLOCK_MONOTONIC, nanoseconds.
+    pub ktime_ns: u64,
+    /// Identity of the socket while it lives (its address); 0 for none.
+    pub socket: u64,
+    /// Cgroup v2 id of the socket (`kernfs_node.id`); 0 if unknown.
+    pub cgroup: u64,
+    /// Local address in network order; IPv4 in the first 4 bytes.
+    pub local_address: [u8; 16],
+    /// Remote address, likewise.
+    pub remote_address: [u8; 16],
+    /// `net.ns.inum` of the socket, or of the packet's device.
+    pub netns: u32,
+    /// `bpf_jiffies64`, low 32 bits.
+    pub jiffies: u32,
+    /// `enum sk_rst_reason` of tcp_send_reset, since 6.10; see
+    /// [`event_flag::HAS_REASON`].
+    pub reason: u32,
+    /// `sock.sk_err` of a [`kind::TIMEOUT`]; milliseconds of silence of a
+    /// [`kind::SURVIVED`] are in [`Packets::silence_max`].
+    pub error: u32,
+    /// Local port, host order.
+    pub local_port: u16,
+    /// Remote port, host order.
+    pub remote_port: u16,
+    /// [`event_flag`] bits.
+    pub flags: u16,
+    /// `AF_INET` (2) or `AF_INET6` (10).
+    pub family: u16,
+    /// [`kind`].
+    pub kind: u8,
+    /// [`role`].
+    pub role: u8,
+    /// `sock.__sk_common.skc_state` at the event; 0 without a socket. For
+    /// [`kind::FIN`] and [`kind::CLOSED`] the state that was left.
+    pub state: u8,
+    /// TCP flags of the packet that drew a sent RST.
+    pub trigger_flags: u8,
+    /// TTL or hop limit of the packet that drew a sent RST.
+    pub trigger_ttl: u8,
+    /// Signal that ended the exiting task, 0 for a plain exit.
+    pub exit_signal: u8,
+    /// Zero.
+    pub padding: [u8; 2],
+    /// Payload bytes of the packet that drew a sent RST.
+    pub trigger_payload: u32,
+    /// Zero.
+    pub padding2: u32,
+}
+
+/// Snapshot of `struct tcp_sock` at the event. Unknown values are 0 with
+/// their bit missing in `present`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Tcp {
+    /// `tcp_sock.tcp_mstamp`, microseconds: time of this packet or timer.
+    pub tcp_mstamp: u64,
+    /// `tcp_sock.first_tx_mstamp`, microseconds: start of the flight.
+    pub first_tx_mstamp: u64,
+    /// `tcp_sock.bytes_sent`, retransmissions included.
+    pub bytes_sent: u64,
+    /// `tcp_sock.bytes_acked`.
+    pub bytes_acked: u64,
+    /// `tcp_sock.bytes_received`.
+    pub bytes_received: u64,
+    /// `tcp_sock.lsndtime`, jiffies.
+    pub lsndtime: u32,
+    /// `tcp_sock.rcv_tstamp`, jiffies.
+    pub rcv_tstamp: u32,
+    /// `inet_connection_sock.icsk_ack.lrcvtime`, jiffies.
+    pub lrcvtime: u32,
+    /// `tcp_sock.srtt_us`, microseconds << 3.
+    pub srtt_us: u32,
+    /// `tcp_sock.rtt_min`, microseconds; `u32::MAX` before the first sample.
+    pub min_rtt_us: u32,
+    /// `tcp_sock.packets_out`.
+    pub packets_out: u32,
+    /// `tcp_sock.total_retrans`.
+    pub total_retrans: u32,
+    /// `tcp_sock.snd_una`.
+    pub snd_una: u32,
+    /// `tcp_sock.snd_nxt`.
+    pub snd_nxt: u32,
+    /// `tcp_sock.rcv_nxt`.
+    pub rcv_nxt: u32,
+    /// `tcp_sock.segs_in`; already counts a received RST.
+    pub segs_in: u32,
+    /// `tcp_sock.segs_out`.
+    pub segs_out: u32,
+    /// `tcp_sock.data_segs_in`.
+    pub data_segs_in: u32,
+    /// `tcp_sock.data_segs_out`.
+    pub data_segs_out: u32,
+    /// [`tcp_present`] bits.
+    pub present: u32,
+    /// `inet_connection_sock.icsk_probes_out`.
+    pub probes_out: u8,
+    /// `inet_connection_sock.icsk_retransmits`: timeouts in a row.
+    pub retransmits: u8,
+    /// `tcp_sock.rx_opt.saw_tstamp`: the segment being processed (a received
+    /// RST) carried timestamps.
+    pub saw_tstamp: u8,
+    /// `tcp_sock.rx_opt.tstamp_ok`: timestamps were negotiated.
+    pub tstamp_ok: u8,
+    /// `sock.sk_shutdown`.
+    pub shutdown: u8,
+    /// Zero.
+    pub padding: [u8; 7],
+}
+
+/// Bits of [`Tcp::present`]: which optional fields this kernel has.
+pub mod tcp_present {
+    /// `tcp_mstamp` and `first_tx_mstamp`.
+    pub const FLIGHT: u32 = 1 << 0;
+    /// `bytes_sent`.
+    pub const BYTES_SENT: u32 = 1 << 1;
+    /// `saw_tstamp` and `tstamp_ok`.
+    pub const TIMESTAMPS: u32 = 1 << 2;
+    /// `probes_out`.
+    pub const PROBES: u32 = 1 << 3;
+    /// `min_rtt_us`.
+    pub const MIN_RTT: u32 = 1 << 4;
+}
+
+/// Bits of [`Connection::flags`].
+pub mod connection_flag {
+    /// The socket is a listener: its children inherit the entry.
+    pub const LISTENER: u32 = 1 << 0;
+    /// Older than the tracer: `first_seen_ns` is not its birth.
+    pub const SEEDED: u32 = 1 << 1;
+    /// A reset of this connection was reported.
+    pub const RESET: u32 = 1 << 2;
+    /// The peer's FIN came.
+    pub const FIN_RECEIVED: u32 = 1 << 3;
+    /// This host's FIN went out.
+    pub const FIN_SENT: u32 = 1 << 4;
+    /// The peer's FIN came before this host's.
+    pub const PEER_CLOSED_FIRST: u32 = 1 << 5;
+    /// The socket was closed by the teardown of its process.
+    pub const CLOSED_BY_EXIT: u32 = 1 << 6;
+    /// This socket called connect().
+    pub const ACTIVE: u32 = 1 << 7;
+    /// The connection reached ESTABLISHED under the tracer's eyes.
+    pub const ESTABLISHED: u32 = 1 << 8;
+}
+
+/// What the kernel side remembered of one connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Connection {
+    /// Birth (SYN sent, or the child made), or first sight; monotonic ns.
+    pub first_seen_ns: u64,
+    /// Monotonic ns of ESTABLISHED; 0 if not seen.
+    pub established_ns: u64,
+    /// Monotonic ns of the first FIN, either side's; 0 for none.
+    pub fin_ns: u64,
+    /// `task_struct.start_boottime` of the owner, ns since boot; 0 unknown.
+    pub owner_start_ns: u64,
+    /// Owner: who called connect() or listen(), or held the descriptor when
+    /// the tracer started; 0 if unknown.
+    pub tgid: u32,
+    /// [`connection_flag`] bits.
+    pub flags: u32,
+    /// Jiffies without data, either way, before the first FIN.
+    pub fin_silence: u32,
+    /// Signal that ended the process whose teardown sent the FIN.
+    pub exit_signal: u32,
+    /// Command name of the owner, NUL-padded.
+    pub comm: [u8; 16],
+    /// `net.ns.inum` of the socket; 0 if unknown.
+    pub netns: u32,
+    /// [`role`].
+    pub role: u8,
+    /// Zero.
+    pub padding: [u8; 3],
+}
+
+/// Bits of [`Packets::flags`].
+pub mod packets_flag {
+    /// `handshake_ttl` is from the handshake (or, on the accepting side, from
+    /// the first segment after it).
+    pub const HANDSHAKE_TTL: u32 = 1 << 0;
+    /// `peer_ttl` is from some packet of the peer.
+    pub const PEER_TTL: u32 = 1 << 1;
+    /// The `reset_*` fields describe a RST that came.
+    pub const RESET: u32 = 1 << 2;
+    /// A packet of ours that asks for an answer (data, FIN, keepalive probe)
+    /// has drawn none yet; `silence` is what went before it.
+    pub const PENDING: u32 = 1 << 3;
+    /// The packets of this connection were watched from its first one.
+    pub const FROM_START: u32 = 1 << 4;
+    /// `last_in` and `last_out` are set.
+    pub const SEEN_IN: u32 = 1 << 5;
+    /// See [`Self::SEEN_IN`](SEEN_IN).
+    pub const SEEN_OUT: u32 = 1 << 6;
+    /// `api_key` is set.
+    pub const API_KEY: u32 = 1 << 7;
+    /// The last packet with payload came in rather than went out.
+    pub const LAST_DATA_IN: u32 = 1 << 8;
+    /// `reset_ip_id` and `peer_ip_id` are set: the connection is IPv4.
+    pub const RESET_IP_ID: u32 = 1 << 9;
+    /// New data of ours has drawn no answer yet; `data_silence` is what went
+    /// before it.
+    pub const DATA_PENDING: u32 = 1 << 10;
+    /// `last_data` is set.
+    pub const SEEN_DATA: u32 = 1 << 11;
+    /// `next_out` is set.
+    pub const SEEN_SEQUENCE: u32 = 1 << 12;
+}
+
+/// Bytes kept of the client's first segment: room for an ApiVersions request
+/// up to the client software's name and version (KIP-511).
+pub const REQUEST_HEAD: usize = 96;
+/// Bytes kept of the broker's first segment.
+pub const RESPONSE_HEAD: usize = 32;
+/// Bytes kept of the latest segment each way.
+pub const LATEST_HEAD: usize = 8;
+
+/// What the packets of one connection showed. All zero without packet
+/// evidence.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Packets {
+    /// [`packets_flag`] bits.
+    pub flags: u32,
+    /// Jiffies of the peer's last packet other than a RST.
+    pub last_in: u32,
+    /// Jiffies of this host's last packet.
+    pub last_out: u32,
+    /// Jiffies of the latest packet with payload, either way, retransmissions
+    /// of ours left out.
+    pub last_data: u32,
+    /// Jiffies without any packet before our oldest unanswered one.
+    pub silence: u32,
+    /// Jiffies without payload before our oldest unanswered payload.
+    pub data_silence: u32,
+    /// Sequence number after our latest new data.
+    pub next_out: u32,
+    /// Longest silence that this connection came through, jiffies.
+    pub silence_max: u32,
+    /// Sequence number of the RST.
+    pub reset_seq: u32,
+    /// Segments with payload that came in.
+    pub data_in: u32,
+    /// Segments with payload that went out.
+    pub data_out: u32,
+    /// Payload bytes of the latest segment that came in.
+    pub latest_in_len: u32,
+    /// Payload bytes of the latest segment that went out.
+    pub latest_out_len: u32,
+    /// IPv4 identification of the RST.
+    pub reset_ip_id: u16,
+    /// Window field of the RST, unscaled.
+    pub reset_window: u16,
+    /// IPv4 identification of the peer's last packet before.
+    pub peer_ip_id: u16,
+    /// API key of the client's latest request that stood at the start of a
+    /// segment.
+    pub api_key: u16,
+    /// Times that the direction of the payload turned, from 1 at the first.
+    pub turns: u16,
+    /// TLS alert that came in: level << 8 | description; 0 for none.
+    pub alert_in: u16,
+    /// TLS alert that went out, likewise.
+    pub alert_out: u16,
+    /// TTL or hop limit of the peer's handshake.
+    pub handshake_ttl: u8,
+    /// TTL or hop limit of the peer's last packet before the RST.
+    pub peer_ttl: u8,
+    /// TTL or hop limit of the RST.
+    pub reset_ttl: u8,
+    /// TCP flags of the RST.
+    pub reset_flags: u8,
+    /// TCP header length of the RST, bytes.
+    pub reset_header: u8,
+    /// Length of `request_head` that is set.
+    pub request_len: u8,
+    /// Length of `response_head` that is set.
+    pub response_len: u8,
+    /// Zero.
+    pub padding: [u8; 7],
+    /// First bytes of the client.
+    pub request_head: [u8; REQUEST_HEAD],
+    /// First bytes of the broker.
+    pub response_head: [u8; RESPONSE_HEAD],
+    /// First bytes of the latest early segment that came in.
+    pub latest_in: [u8; LATEST_HEAD],
+    /// First bytes of the latest early segment that went out.
+    pub latest_out: [u8; LATEST_HEAD],
+}
+
+/// A full record.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Record {
+    /// Always there.
+    pub event: Event,
+    /// The socket.
+    pub tcp: Tcp,
+    /// What was remembered of it.
+    pub connection: Connection,
+    /// What its packets showed.
+    pub packets: Packets,
+}
+
+impl Packets {
+    /// No packet seen.
+    pub const NONE: Self = zerocopy::transmute!([0_u8; size_of::<Self>()]);
+}
+
+impl Connection {
+    /// Nothing known.
+    pub const UNKNOWN: Self = zerocopy::transmute!([0_u8; size_of::<Self>()]);
+}

@@ -1,0 +1,29 @@
+//! What the loader tells the kernel side before load. The values sit in
+//! `.rodata`, which the kernel freezes, so that the verifier sees constants
+//! and removes the code of every feature that is off.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Constants of one run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Settings {
+    /// Inode number of the only network namespace traced, or 0 for all.
+    /// Kernel: `net.ns.inum`.
+    pub netns: u32,
+    /// Non-zero where `bpf_probe_read_kernel` may be called. Lockdown in
+    /// confidentiality mode forbids it; packet headers of socket-less resets
+    /// are then unreadable.
+    pub probe_read: u32,
+    /// Non-zero where the packet program is attached: then the absence of a
+    /// RST packet is a fact rather than ignorance.
+    pub packets: u32,
+    /// Non-zero to log each decision through aya-log.
+    pub debug: u32,
+    /// Non-zero where tracing programs cannot use socket storage (before
+    /// 5.11): connections live in a hash map keyed by socket address.
+    pub hash_storage: u32,
+    /// Silences at least this long are reported when the path survives them,
+    /// jiffies.
+    pub silence_jiffies: u32,
+}

@@ -1,0 +1,215 @@
+//! What is remembered of each traced connection, in the socket itself.
+//!
+//! An entry is made when a connection to a traced port begins, or at start by
+//! the seeding iterator. Children of a traced listener inherit a copy of its
+//! entry (`BPF_F_CLONE`), and with it the process that listens. The kernel
+//! frees the entry with the socket.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::{
+    bindings::{
+        BPF_ANY, BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE,
+        bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
+    },
+    btf_maps::LruHashMap,
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
+    macros::btf_map,
+};
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use kreset_common::{
+    counter,
+    record::{Connection, Packets, connection_flag},
+};
+
+use crate::{
+    kernel::{Sock, Task},
+    ring,
+    settings::constant,
+};
+
+/// One traced connection, or a listener whose children inherit it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) connection: Connection,
+    pub(crate) packets: Packets,
+}
+
+/// `BPF_MAP_TYPE_SK_STORAGE` whose entries children inherit. aya's own type
+/// has no way to set `BPF_F_CLONE`; the layout is that of its BTF maps.
+#[repr(C)]
+struct InheritedStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
+}
+
+// SAFETY: the pointers are placeholders that encode the definition in BTF;
+// nothing ever dereferences them.
+unsafe impl<T> Sync for InheritedStorage<T> {}
+
+#[btf_map(name = "CONNECTIONS")]
+static CONNECTIONS: InheritedStorage<Entry> = InheritedStorage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+/// Where tracing programs may not use socket storage (before 5.11):
+/// connections by the address of their socket. Children do not inherit.
+#[btf_map(name = "CONNECTIONS_BY_ADDRESS")]
+static CONNECTIONS_BY_ADDRESS: LruHashMap<u64, Entry, 1> = LruHashMap::new();
+
+/// A socket as the maps take it: a `sock` of a tracing program, or the
+/// `bpf_sock` of a packet program.
+#[derive(Clone, Copy)]
+pub(crate) struct Key(*mut c_void);
+
+impl From<Sock> for Key {
+    #[inline(always)]
+    fn from(sock: Sock) -> Self {
+        Self(sock.0.cast_mut())
+    }
+}
+
+impl Key {
+    /// The full socket of a packet program.
+    #[inline(always)]
+    pub(crate) fn of_packet(socket: *mut c_void) -> Self {
+        Self(socket)
+    }
+
+    /// Identity of the socket while it lives.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+/// The entry of a socket.
+#[inline(always)]
+pub(crate) fn get(key: Key) -> Option<&'static mut Entry> {
+    let entry = if constant!(SETTINGS.hash_storage) == 0 {
+        storage(key, 0)
+    } else {
+        CONNECTIONS_BY_ADDRESS.get_ptr_mut(key.address()).unwrap_or(ptr::null_mut())
+    };
+    // SAFETY: NULL, or an entry that the kernel keeps until the program ends
+    // (RCU). Two programs may write one entry at once; each field is a word.
+    unsafe { entry.as_mut() }
+}
+
+/// The entry of a socket, made (all zero) if there is none.
+#[inline(always)]
+pub(crate) fn get_or_make(key: Key) -> Option<&'static mut Entry> {
+    let entry = if constant!(SETTINGS.hash_storage) == 0 {
+        storage(key, BPF_SK_STORAGE_GET_F_CREATE.into())
+    } else {
+        by_address_or_make(key.address())
+    };
+    // SAFETY: as in `get`.
+    let entry = unsafe { entry.as_mut() };
+    if entry.is_none() {
+        ring::count(counter::UNTRACKED);
+    }
+    entry
+}
+
+/// Forgets a socket that ends. Socket storage ends with its socket.
+#[inline(always)]
+pub(crate) fn forget(key: Key) {
+    if constant!(SETTINGS.hash_storage) != 0 {
+        let _absent = CONNECTIONS_BY_ADDRESS.remove(key.address());
+    }
+}
+
+#[inline(always)]
+fn storage(key: Key, flags: u64) -> *mut Entry {
+    // SAFETY: the helper checks the socket; kernel: bpf_sk_storage_get, in
+    // tracing programs since 5.11.
+    unsafe {
+        bpf_sk_storage_get(
+            (&raw const CONNECTIONS).cast_mut().cast(),
+            key.0,
+            ptr::null_mut(),
+            flags,
+        )
+    }
+    .cast()
+}
+
+#[inline(always)]
+fn by_address_or_make(address: u64) -> *mut Entry {
+    if let Some(entry) = CONNECTIONS_BY_ADDRESS.get_ptr_mut(address) {
+        return entry;
+    }
+    // The entry is too large for the stack; the template is a map's value.
+    let Some(template) = TEMPLATE.get(0) else {
+        return ptr::null_mut();
+    };
+    if CONNECTIONS_BY_ADDRESS.insert(address, template, BPF_ANY.into()).is_err() {
+        return ptr::null_mut();
+    }
+    CONNECTIONS_BY_ADDRESS.get_ptr_mut(address).unwrap_or(ptr::null_mut())
+}
+
+/// One all-zero entry.
+#[btf_map(name = "TEMPLATE")]
+static TEMPLATE: aya_ebpf::btf_maps::Array<Entry, 1> = aya_ebpf::btf_maps::Array::new();
+
+impl Entry {
+    /// Begins a connection that this host opens or accepts now.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, sock: Sock, role: u8, flags: u32) {
+        self.connection.first_seen_ns = now_ns();
+        self.connection.established_ns = 0;
+        self.connection.fin_ns = 0;
+        self.connection.fin_silence = 0;
+        self.connection.exit_signal = 0;
+        self.connection.flags = flags;
+        self.connection.role = role;
+        self.connection.netns = sock.netns();
+        self.packets.flags = kreset_common::record::packets_flag::FROM_START;
+    }
+
+    /// Names the running process as the owner: right where the kernel calls in
+    /// the context of connect() or listen().
+    #[inline(always)]
+    pub(crate) fn own_by_current(&mut self) {
+        self.connection.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if let Ok(comm) = bpf_get_current_comm() {
+            self.connection.comm = comm;
+        }
+        self.connection.owner_start_ns = Task::current().leader().start_boottime();
+    }
+
+    /// Whether all bits of `flag` are set.
+    #[inline(always)]
+    pub(crate) fn has(&self, flag: u32) -> bool {
+        self.connection.flags & flag == flag
+    }
+
+    /// Sets the bits of `flag`.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, flag: u32) {
+        self.connection.flags |= flag;
+    }
+
+    /// The entry describes a listener, not a connection.
+    #[inline(always)]
+    pub(crate) fn is_listener(&self) -> bool {
+        self.has(connection_flag::LISTENER)
+    }
+}
+
+/// CLOCK_MONOTONIC, nanoseconds.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}

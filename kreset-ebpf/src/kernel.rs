@@ -1,0 +1,327 @@
+//! Every raw read of kernel memory.
+//!
+//! Kernel objects are opaque `Copy` pointers; an accessor yields 0 where the
+//! running kernel's BTF has no such field ([`has!`] tells the two apart). An
+//! `Option` would be nicer, but LLVM leaves the payload of a `None` undefined
+//! and the verifier rejects even a copy of an undefined register. Reads are
+//! plain loads at a constant offset from a pointer that the verifier knows
+//! the BTF type of, so they need no `bpf_probe_read_kernel` (which lockdown in
+//! confidentiality mode forbids); a fault yields 0 (`ex_handler_bpf`, since
+//! 5.5). Only packet headers, behind `sk_buff.head`, need the helper.
+
+use core::{ffi::c_void, ptr};
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, bpf_sock_from_file,
+};
+use kreset_common::offsets::ABSENT;
+
+use crate::settings::constant;
+
+/// `TCP_ESTABLISHED` and its kin; kernel: `include/net/tcp_states.h`.
+pub(crate) mod state {
+    pub(crate) const ESTABLISHED: u8 = 1;
+    pub(crate) const SYN_SENT: u8 = 2;
+    pub(crate) const SYN_RECV: u8 = 3;
+    pub(crate) const FIN_WAIT1: u8 = 4;
+    pub(crate) const FIN_WAIT2: u8 = 5;
+    pub(crate) const TIME_WAIT: u8 = 6;
+    pub(crate) const CLOSE: u8 = 7;
+    pub(crate) const CLOSE_WAIT: u8 = 8;
+    pub(crate) const LAST_ACK: u8 = 9;
+    pub(crate) const LISTEN: u8 = 10;
+    pub(crate) const CLOSING: u8 = 11;
+    pub(crate) const NEW_SYN_RECV: u8 = 12;
+}
+
+/// `AF_INET`.
+pub(crate) const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub(crate) const AF_INET6: u16 = 10;
+/// `task_struct.flags` of a task in `do_exit`; kernel: `include/linux/sched.h`.
+const PF_EXITING: u32 = 0x4;
+
+/// The running kernel has the field.
+macro_rules! has {
+    ($field:ident) => {
+        $crate::settings::constant!(OFFSETS.$field) != ::kreset_common::offsets::ABSENT
+    };
+}
+
+pub(crate) use has;
+
+/// Loads a `T` at `base + offset`, or yields `unknown`.
+///
+/// `base` must be a pointer that the verifier tracks the BTF type of, and
+/// `offset` a constant of `.rodata`.
+#[inline(always)]
+fn load<T: Copy>(base: *const c_void, offset: u32, unknown: T) -> T {
+    if offset == ABSENT {
+        return unknown;
+    }
+    // SAFETY: the verifier checks that the offset is a member of the BTF type
+    // of `base`; a fault reads as zero.
+    unsafe { ptr::read_volatile(base.byte_add(offset as usize).cast::<T>()) }
+}
+
+/// Loads 16 bytes, as two words: one wide load would become a `memcpy`.
+#[inline(always)]
+fn load_pair(base: *const c_void, offset: u32) -> [u64; 2] {
+    if offset == ABSENT {
+        return [0, 0];
+    }
+    [load(base, offset, 0), load(base, offset + 8, 0)]
+}
+
+/// Loads a pointer member; NULL if unknown.
+#[inline(always)]
+fn follow(base: *const c_void, offset: u32) -> *const c_void {
+    load(base, offset, ptr::null())
+}
+
+macro_rules! accessors {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty = $offset:ident;)+) => {
+        $($(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $name(self) -> $ty {
+            load(self.0, constant!(OFFSETS.$offset), 0)
+        })+
+    };
+}
+
+/// A `struct sock`: full, or a TIME_WAIT or request mini-socket, of which only
+/// the members of `sock_common` may be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Sock(pub(crate) *const c_void);
+
+impl Sock {
+    accessors! {
+        family: u16 = sk_family;
+        state: u8 = sk_state;
+        /// Local port, host order; 0 once `inet_put_port` released it.
+        num: u16 = sk_num;
+        /// Remote port, network order.
+        dport: u16 = sk_dport;
+        daddr: u32 = sk_daddr;
+        rcv_saddr: u32 = sk_rcv_saddr;
+    }
+
+    #[inline(always)]
+    pub(crate) fn v6_daddr(self) -> [u64; 2] {
+        load_pair(self.0, constant!(OFFSETS.sk_v6_daddr))
+    }
+
+    #[inline(always)]
+    pub(crate) fn v6_rcv_saddr(self) -> [u64; 2] {
+        load_pair(self.0, constant!(OFFSETS.sk_v6_rcv_saddr))
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        let net = follow(self.0, constant!(OFFSETS.sk_net));
+        if net.is_null() {
+            return 0;
+        }
+        load(net, constant!(OFFSETS.net_inum), 0)
+    }
+
+    /// The socket as a `tcp_sock`: `None` for mini-sockets and other protocols.
+    #[inline(always)]
+    pub(crate) fn tcp(self) -> Option<TcpSock> {
+        // SAFETY: the helper takes any socket and checks it (`sk_fullsock`,
+        // protocol); kernel: bpf_skc_to_tcp_sock, since 5.9.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut()) };
+        if tcp.is_null() { None } else { Some(TcpSock(tcp.cast_const().cast())) }
+    }
+}
+
+/// A full `struct tcp_sock`, and the `sock`, `inet_sock` and
+/// `inet_connection_sock` that it begins with.
+#[derive(Clone, Copy)]
+pub(crate) struct TcpSock(*const c_void);
+
+impl TcpSock {
+    accessors! {
+        /// Local port, network order; outlives [`Sock::num`].
+        sport: u16 = inet_sport;
+        error: u32 = sk_err;
+        shutdown: u8 = sk_shutdown;
+        lrcvtime: u32 = lrcvtime;
+        lsndtime: u32 = lsndtime;
+        rcv_tstamp: u32 = rcv_tstamp;
+        probes_out: u8 = probes_out;
+        retransmits: u8 = retransmits;
+        tcp_mstamp: u64 = tcp_mstamp;
+        first_tx_mstamp: u64 = first_tx_mstamp;
+        srtt_us: u32 = srtt_us;
+        min_rtt_us: u32 = min_rtt_us;
+        packets_out: u32 = packets_out;
+        total_retrans: u32 = total_retrans;
+        snd_una: u32 = snd_una;
+        snd_nxt: u32 = snd_nxt;
+        rcv_nxt: u32 = rcv_nxt;
+        bytes_sent: u64 = bytes_sent;
+        bytes_acked: u64 = bytes_acked;
+        bytes_received: u64 = bytes_received;
+        segs_in: u32 = segs_in;
+        segs_out: u32 = segs_out;
+        data_segs_in: u32 = data_segs_in;
+        data_segs_out: u32 = data_segs_out;
+    }
+
+    /// The last segment received carried TCP timestamps: 1 or 0.
+    #[inline(always)]
+    pub(crate) fn saw_tstamp(self) -> u8 {
+        let byte: u8 = load(self.0, constant!(OFFSETS.saw_tstamp), 0);
+        (byte >> (constant!(OFFSETS.saw_tstamp_shift) & 7)) & 1
+    }
+
+    /// TCP timestamps were negotiated: 1 or 0.
+    #[inline(always)]
+    pub(crate) fn tstamp_ok(self) -> u8 {
+        let byte: u8 = load(self.0, constant!(OFFSETS.tstamp_ok), 0);
+        (byte >> (constant!(OFFSETS.tstamp_ok_shift) & 7)) & 1
+    }
+
+    /// The socket belongs to no file: not yet accepted, or orphaned.
+    #[inline(always)]
+    pub(crate) fn without_file(self) -> bool {
+        has!(sk_socket) && follow(self.0, constant!(OFFSETS.sk_socket)).is_null()
+    }
+
+    /// Cgroup v2 id; set when the socket is made, children inherit it.
+    #[inline(always)]
+    pub(crate) fn cgroup(self) -> u64 {
+        let cgroup = follow(self.0, constant!(OFFSETS.sk_cgroup));
+        if cgroup.is_null() {
+            return 0;
+        }
+        let node = follow(cgroup, constant!(OFFSETS.cgroup_kn));
+        if node.is_null() {
+            return 0;
+        }
+        load(node, constant!(OFFSETS.kernfs_id), 0)
+    }
+}
+
+/// A `struct sk_buff`.
+#[derive(Clone, Copy)]
+pub(crate) struct Skb(pub(crate) *const c_void);
+
+impl Skb {
+    /// Inode number of the network namespace of the packet's device.
+    #[inline(always)]
+    pub(crate) fn netns(self) -> u32 {
+        let device = follow(self.0, constant!(OFFSETS.skb_dev));
+        if device.is_null() {
+            return 0;
+        }
+        let net = follow(device, constant!(OFFSETS.dev_net));
+        if net.is_null() {
+            return 0;
+        }
+        load(net, constant!(OFFSETS.net_inum), 0)
+    }
+
+    /// Copies the network header.
+    #[inline(always)]
+    pub(crate) fn network_header<T>(self, into: &mut T) -> bool {
+        let offset: u16 = load(self.0, constant!(OFFSETS.skb_network_header), 0);
+        self.read_packet(offset, into)
+    }
+
+    /// Copies the transport header.
+    #[inline(always)]
+    pub(crate) fn transport_header<T>(self, into: &mut T) -> bool {
+        let offset: u16 = load(self.0, constant!(OFFSETS.skb_transport_header), 0);
+        self.read_packet(offset, into)
+    }
+
+    /// Bytes between the two headers: the network header's length.
+    #[inline(always)]
+    pub(crate) fn network_header_len(self) -> u16 {
+        let network: u16 = load(self.0, constant!(OFFSETS.skb_network_header), 0);
+        let transport: u16 = load(self.0, constant!(OFFSETS.skb_transport_header), 0);
+        transport.wrapping_sub(network)
+    }
+
+    #[inline(always)]
+    fn read_packet<T>(self, offset: u16, into: &mut T) -> bool {
+        if constant!(SETTINGS.probe_read) == 0
+            || !has!(skb_head)
+            || !has!(skb_network_header)
+            || !has!(skb_transport_header)
+        {
+            return false;
+        }
+        let head: *const u8 = load(self.0, constant!(OFFSETS.skb_head), ptr::null());
+        // SAFETY: the helper checks the source address; the destination is a
+        // whole `T` of plain bytes.
+        let outcome = unsafe {
+            bpf_probe_read_kernel(
+                ptr::from_mut(into).cast(),
+                size_of::<T>() as u32,
+                head.wrapping_add(offset as usize).cast(),
+            )
+        };
+        outcome == 0
+    }
+}
+
+/// A `struct task_struct`.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(pub(crate) *const c_void);
+
+impl Task {
+    /// The running task.
+    #[inline(always)]
+    pub(crate) fn current() -> Self {
+        // SAFETY: no arguments; kernel: bpf_get_current_task_btf, since 5.11.
+        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+    }
+
+    accessors! {
+        tgid: u32 = task_tgid;
+        exit_code: u32 = task_exit_code;
+        flags: u32 = task_flags;
+    }
+
+    /// Command name, NUL-padded.
+    #[inline(always)]
+    pub(crate) fn comm(self) -> [u64; 2] {
+        load_pair(self.0, constant!(OFFSETS.task_comm))
+    }
+
+    /// The task is in `do_exit`: what it closes, it closes by dying.
+    #[inline(always)]
+    pub(crate) fn exiting(self) -> bool {
+        self.flags() & PF_EXITING != 0
+    }
+
+    /// The first thread of the process.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Self {
+        let leader = follow(self.0, constant!(OFFSETS.task_group_leader));
+        if leader.is_null() { self } else { Self(leader) }
+    }
+
+    /// When the task started, nanoseconds since boot.
+    #[inline(always)]
+    pub(crate) fn start_boottime(self) -> u64 {
+        load(self.0, constant!(OFFSETS.task_start_boottime), 0)
+    }
+}
+
+/// The socket of an open file, if it is one.
+#[inline(always)]
+pub(crate) fn sock_of_file(file: *const c_void) -> Option<Sock> {
+    // SAFETY: `file` comes from the iterator's context; kernel:
+    // bpf_sock_from_file, since 5.11.
+    let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+    if socket.is_null() {
+        return None;
+    }
+    let sock = follow(socket.cast_const().cast(), constant!(OFFSETS.socket_sk));
+    if sock.is_null() { None } else { Some(Sock(sock)) }
+}

@@ -1,0 +1,69 @@
+//! The ring buffer, and the count of what did not fit.
+
+use core::ptr;
+
+use aya_ebpf::{
+    btf_maps::{PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use kreset_common::{counter, record::Record};
+
+/// 4 MiB: 6,000 full records, or 40,000 socket-less ones.
+#[btf_map(name = "RECORDS")]
+static RECORDS: RingBuf<Record, { 4 << 20 }> = RingBuf::new();
+
+#[btf_map(name = "COUNTERS")]
+static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::new();
+
+/// Adds one to a per-CPU counter.
+#[inline(always)]
+pub(crate) fn count(counter: u32) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
+        // SAFETY: this CPU's own slot of the array.
+        unsafe { *value += 1 };
+    }
+}
+
+/// Reserves room for a `T`, lets `fill` write all of it, and submits it; or
+/// counts the loss.
+#[inline(always)]
+pub(crate) fn emit<T: 'static>(fill: impl FnOnce(*mut T)) {
+    let Some(mut entry) = RECORDS.reserve_untyped::<T>(0) else {
+        count(counter::LOST);
+        return;
+    };
+    fill(entry.as_mut_ptr());
+    entry.submit(0);
+}
+
+/// Copies a `T` of 8-byte words, word by word: `memcpy` would go byte by byte.
+///
+/// # Safety
+///
+/// Both pointers are valid for a `T` and aligned to 8 bytes.
+#[inline(always)]
+pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
+    let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
+    let mut word = 0;
+    while word < size_of::<T>() / 8 {
+        // SAFETY: inside the `T`, by the caller's contract.
+        unsafe { ptr::write_volatile(to.add(word), ptr::read_volatile(from.add(word))) };
+        word += 1;
+    }
+}
+
+/// Zeroes a `T` of 8-byte words.
+///
+/// # Safety
+///
+/// `into` is valid for writes of a `T` and aligned to 8 bytes.
+#[inline(always)]
+pub(crate) unsafe fn clear<T>(into: *mut T) {
+    let into = into.cast::<u64>();
+    let mut word = 0;
+    while word < size_of::<T>() / 8 {
+        // SAFETY: inside the `T`, by the caller's contract.
+        unsafe { ptr::write_volatile(into.add(word), 0) };
+        word += 1;
+    }
+}

@@ -1,0 +1,75 @@
+//! `iter/task_file`: connections and listeners older than the tracer, with
+//! their owners, in every network namespace, in one pass.
+
+use core::{ffi::c_void, ptr};
+
+use kreset_common::{
+    counter,
+    record::{connection_flag as flag, role},
+};
+
+use crate::{
+    connection::{self, Key, now_ns},
+    filter,
+    kernel::{Task, sock_of_file, state},
+    ring,
+    snapshot::{local_port, remote_port},
+};
+
+/// `struct bpf_iter__task_file`; kernel: `kernel/bpf/task_iter.c`, since 5.8.
+#[repr(C)]
+struct TaskFile {
+    meta: *const c_void,
+    task: *const c_void,
+    descriptor: u64,
+    file: *const c_void,
+}
+
+/// match-proto: bpf_iter__task_file, since 5.8; aya-ebpf has no macro for
+/// iterators, so the section is named by hand.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+fn seed(ctx: *mut TaskFile) -> i32 {
+    // SAFETY: the kernel hands a valid context; volatile keeps the loads at
+    // their own offsets, as the verifier wants them.
+    let (task, file) = unsafe {
+        (ptr::read_volatile(&raw const (*ctx).task), ptr::read_volatile(&raw const (*ctx).file))
+    };
+    if !task.is_null() && !file.is_null() {
+        let _not_a_socket = remember(Task(task), file);
+    }
+    0
+}
+
+#[inline(always)]
+fn remember(task: Task, file: *const c_void) -> Option<()> {
+    let sock = sock_of_file(file)?;
+    let tcp = sock.tcp()?;
+    let listens = sock.state() == state::LISTEN;
+    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
+    if role == role::UNKNOWN || (listens && role != role::BROKER) || !filter::netns(sock.netns()) {
+        return None;
+    }
+    let key = Key::from(sock);
+    if connection::get(key).is_some() {
+        return None;
+    }
+    let entry = connection::get_or_make(key)?;
+    entry.connection.first_seen_ns = now_ns();
+    entry.connection.role = role;
+    entry.connection.netns = sock.netns();
+    entry.connection.flags = flag::SEEDED | if listens { flag::LISTENER } else { 0 };
+    let owner = task.leader();
+    entry.connection.tgid = task.tgid();
+    entry.connection.owner_start_ns = owner.start_boottime();
+    let [low, high] = owner.comm();
+    let comm = (&raw mut entry.connection.comm).cast::<u64>();
+    // SAFETY: 16 bytes inside the entry, aligned to 8 (they follow words that
+    // end on a multiple of 8).
+    unsafe {
+        comm.write(low);
+        comm.add(1).write(high);
+    }
+    ring::count(counter::SEEDED);
+    Some(())
+}

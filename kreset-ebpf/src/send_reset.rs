@@ -1,0 +1,233 @@
+//! `tcp_send_reset`: this host sends a RST, from a socket or without one.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_log_ebpf::debug;
+use kreset_common::record::{Event, Record, connection_flag as flag, event_flag, kind, role};
+
+use crate::{
+    filter,
+    kernel::{AF_INET, AF_INET6, Skb, Sock, TcpSock, state},
+    receive_reset::known_or_late,
+    ring,
+    settings::constant,
+    snapshot,
+};
+
+/// match-proto: tcp_send_reset(const struct sock *sk, const struct sk_buff
+/// *skb), 4.16 to 6.9; only with a full socket.
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn send_reset(ctx: BtfTracePointContext) -> i32 {
+    traced(&ctx, on_send_reset(ctx.arg(0), ctx.arg(1), None))
+}
+
+/// match-proto: tcp_send_reset(const struct sock *sk, const struct sk_buff
+/// *skb__nullable, const enum sk_rst_reason reason), since 6.10; `sk` may be
+/// NULL or a mini-socket.
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn send_reset_reason(ctx: BtfTracePointContext) -> i32 {
+    let reason: u32 = ctx.arg(2);
+    traced(&ctx, on_send_reset(ctx.arg(0), ctx.arg(1), Some(reason)))
+}
+
+#[inline(always)]
+fn traced(ctx: &BtfTracePointContext, outcome: Option<u8>) -> i32 {
+    if let Some(state) = outcome
+        && constant!(SETTINGS.debug) != 0
+    {
+        debug!(ctx, "tcp_send_reset: reported in state {}", state);
+    }
+    0
+}
+
+#[inline(always)]
+fn on_send_reset(sk: *const c_void, skb: *const c_void, reason: Option<u32>) -> Option<u8> {
+    let trigger = (!skb.is_null()).then_some(Skb(skb));
+    if sk.is_null() {
+        return without_socket(trigger?, None, 0, reason);
+    }
+    // From 6.10 to early 6.12 the verifier believes that `sk` is never NULL and
+    // removes the test above; a load through NULL then yields state 0.
+    let sock = Sock(sk);
+    let state = sock.state();
+    match state {
+        0 | state::LISTEN => without_socket(trigger?, Some(sock), state, reason),
+        state::TIME_WAIT | state::NEW_SYN_RECV => mini_socket(sock, trigger, state, reason),
+        _full => full_socket(sock, sock.tcp()?, trigger, state, reason),
+    }
+}
+
+#[inline(always)]
+fn full_socket(
+    sock: Sock,
+    tcp: TcpSock,
+    trigger: Option<Skb>,
+    state: u8,
+    reason: Option<u32>,
+) -> Option<u8> {
+    let entry = known_or_late(sock, tcp)?;
+    entry.set(flag::RESET);
+    ring::emit(|record: *mut Record| {
+        // SAFETY: room for a record, just reserved.
+        unsafe {
+            snapshot::full(record, kind::RESET_SENT, state, sock, tcp, entry);
+            let event = &raw mut (*record).event;
+            set_reason(event, reason);
+            match trigger {
+                Some(skb) => set_trigger(event, skb, false),
+                // No packet drew it: the hook runs in the closing task.
+                None => snapshot::closer(event),
+            }
+        }
+    });
+    Some(state)
+}
+
+#[inline(always)]
+fn mini_socket(sock: Sock, trigger: Option<Skb>, state: u8, reason: Option<u32>) -> Option<u8> {
+    let role = filter::role(sock.num(), snapshot::remote_port(sock));
+    if role == role::UNKNOWN || !filter::netns(sock.netns()) {
+        return None;
+    }
+    ring::emit(|event: *mut Event| {
+        // SAFETY: room for an event, just reserved.
+        unsafe {
+            snapshot::begin(event, kind::RESET_SENT);
+            snapshot::addresses(event, sock, None);
+            (*event).state = state;
+            (*event).role = role;
+            set_reason(event, reason);
+            if let Some(skb) = trigger {
+                set_trigger(event, skb, false);
+            }
+        }
+    });
+    Some(state)
+}
+
+/// No socket, or a listener, whose own address says nothing of the peer: the
+/// packet has the addresses.
+#[inline(always)]
+fn without_socket(skb: Skb, sock: Option<Sock>, state: u8, reason: Option<u32>) -> Option<u8> {
+    let mut transport = Transport::default();
+    if !skb.transport_header(&mut transport) {
+        return None;
+    }
+    let role = filter::role(transport.destination(), transport.source());
+    let netns = match sock {
+        Some(sock) if state == state::LISTEN => sock.netns(),
+        _ => skb.netns(),
+    };
+    if role == role::UNKNOWN || !filter::netns(netns) {
+        return None;
+    }
+    ring::emit(|event: *mut Event| {
+        // SAFETY: room for an event, just reserved.
+        unsafe {
+            snapshot::begin(event, kind::RESET_SENT);
+            (*event).netns = netns;
+            (*event).state = state;
+            (*event).role = role;
+            set_reason(event, reason);
+            set_trigger(event, skb, true);
+        }
+    });
+    Some(state)
+}
+
+/// # Safety
+///
+/// `event` is valid for writes and was begun.
+#[inline(always)]
+unsafe fn set_reason(event: *mut Event, reason: Option<u32>) {
+    if let Some(reason) = reason {
+        // SAFETY: by the caller's contract.
+        unsafe {
+            (*event).reason = reason;
+            (*event).flags |= event_flag::HAS_REASON;
+        }
+    }
+}
+
+/// The fixed part of a TCP header.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Transport {
+    ports: [u16; 2],
+    numbers: [u32; 2],
+    offset: u8,
+    flags: u8,
+    rest: [u16; 3],
+}
+
+impl Transport {
+    fn source(self) -> u16 {
+        u16::from_be(self.ports[0])
+    }
+
+    fn destination(self) -> u16 {
+        u16::from_be(self.ports[1])
+    }
+
+    fn header_len(self) -> u32 {
+        u32::from(self.offset >> 4) * 4
+    }
+}
+
+/// The fixed part of an IPv4 or IPv6 header, as words.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Network([u8; 40]);
+
+/// Describes the packet that drew the RST; with `addresses`, takes them from
+/// it too: its destination is this host.
+///
+/// # Safety
+///
+/// `event` is valid for writes and was begun.
+#[inline(always)]
+unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) {
+    let mut transport = Transport::default();
+    let mut network = Network([0; 40]);
+    if !skb.transport_header(&mut transport) || !skb.network_header(&mut network) {
+        return;
+    }
+    let network = &network.0;
+    let network_len = u32::from(skb.network_header_len());
+    let is_v4 = network[0] >> 4 == 4;
+    let total = if is_v4 {
+        u32::from(u16::from_be_bytes([network[2], network[3]]))
+    } else {
+        u32::from(u16::from_be_bytes([network[4], network[5]])) + 40
+    };
+    // SAFETY: by the caller's contract.
+    unsafe {
+        (*event).flags |= event_flag::HAS_TRIGGER;
+        (*event).trigger_flags = transport.flags;
+        (*event).trigger_ttl = if is_v4 { network[8] } else { network[7] };
+        (*event).trigger_payload = total.saturating_sub(network_len + transport.header_len());
+        if addresses {
+            (*event).flags |= event_flag::ADDRESSES_FROM_PACKET;
+            (*event).local_port = transport.destination();
+            (*event).remote_port = transport.source();
+            if is_v4 {
+                (*event).family = AF_INET;
+                let mut byte = 0;
+                while byte < 4 {
+                    (*event).remote_address[byte] = network[12 + byte];
+                    (*event).local_address[byte] = network[16 + byte];
+                    byte += 1;
+                }
+            } else {
+                (*event).family = AF_INET6;
+                let mut byte = 0;
+                while byte < 16 {
+                    (*event).remote_address[byte] = network[8 + byte];
+                    (*event).local_address[byte] = network[24 + byte];
+                    byte += 1;
+                }
+            }
+        }
+    }
+}

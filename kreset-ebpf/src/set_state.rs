@@ -1,0 +1,224 @@
+//! `inet_sock_set_state`: connections begin, close their sides, and end.
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use kreset_common::record::{Record, connection_flag as flag, kind, packets_flag, role};
+
+use crate::{
+    connection::{self, Entry, Key, now_ns},
+    filter,
+    kernel::{Sock, Task, TcpSock, state},
+    ring,
+    snapshot::{self, jiffies, remote_port},
+};
+
+/// Errors that a reset leaves in `sk_err` (kernel: tcp_reset): not timeouts.
+const EPIPE: u32 = 32;
+const ECONNRESET: u32 = 104;
+const ECONNREFUSED: u32 = 111;
+
+/// Connections with fewer data segments than this are young enough that their
+/// end may still be part of the first exchange.
+const YOUNG_SEGMENTS: u32 = 24;
+
+/// match-proto: inet_sock_set_state(const struct sock *sk, const int oldstate,
+/// const int newstate), since 4.16.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn set_state(ctx: BtfTracePointContext) -> i32 {
+    let sock = Sock(ctx.arg(0));
+    let old: i32 = ctx.arg(1);
+    let new: i32 = ctx.arg(2);
+    let _nothing = on_set_state(sock, old as u8, new as u8);
+    0
+}
+
+#[inline(always)]
+fn on_set_state(sock: Sock, old: u8, new: u8) -> Option<()> {
+    match new {
+        state::SYN_SENT => connecting(sock),
+        state::LISTEN => listening(sock),
+        state::SYN_RECV => accepting(sock, old),
+        state::ESTABLISHED => established(sock),
+        state::FIN_WAIT1 | state::LAST_ACK => closing(sock, old, flag::FIN_SENT),
+        state::CLOSE_WAIT | state::CLOSING => closing(sock, old, flag::FIN_RECEIVED),
+        state::CLOSE => closed(sock, old),
+        _ => None,
+    }
+}
+
+/// connect(): the remote address is set, the local port not yet
+/// (kernel: tcp_v4_connect).
+#[inline(always)]
+fn connecting(sock: Sock) -> Option<()> {
+    if !filter::traced(remote_port(sock)) || !filter::netns(sock.netns()) {
+        return None;
+    }
+    sock.tcp()?;
+    let entry = connection::get_or_make(Key::from(sock))?;
+    entry.begin(sock, role::CLIENT, flag::ACTIVE);
+    entry.own_by_current();
+    Some(())
+}
+
+/// listen(): children will inherit this entry.
+#[inline(always)]
+fn listening(sock: Sock) -> Option<()> {
+    if !filter::traced(sock.num()) || !filter::netns(sock.netns()) {
+        return None;
+    }
+    sock.tcp()?;
+    let entry = connection::get_or_make(Key::from(sock))?;
+    entry.begin(sock, role::BROKER, flag::LISTENER);
+    entry.own_by_current();
+    Some(())
+}
+
+/// A child of a listener (kernel: inet_csk_clone_lock), or a simultaneous open.
+#[inline(always)]
+fn accepting(sock: Sock, old: u8) -> Option<()> {
+    if old != state::LISTEN {
+        return None;
+    }
+    let key = Key::from(sock);
+    let entry = match connection::get(key) {
+        Some(inherited) => inherited,
+        None if filter::traced(sock.num()) && filter::netns(sock.netns()) => {
+            sock.tcp()?;
+            connection::get_or_make(key)?
+        }
+        None => return None,
+    };
+    entry.begin(sock, role::BROKER, 0);
+    Some(())
+}
+
+#[inline(always)]
+fn established(sock: Sock) -> Option<()> {
+    let entry = connection::get(Key::from(sock))?;
+    if entry.is_listener() {
+        return None;
+    }
+    entry.connection.established_ns = now_ns();
+    entry.set(flag::ESTABLISHED);
+    Some(())
+}
+
+/// The FIN of one side. The first one of a broker is reported: it tells an idle
+/// or a dying broker from everything that comes after it.
+#[inline(always)]
+fn closing(sock: Sock, old: u8, side: u32) -> Option<()> {
+    let entry = connection::get(Key::from(sock))?;
+    if entry.is_listener() {
+        return None;
+    }
+    let tcp = sock.tcp()?;
+    let first = !entry.has(flag::FIN_SENT) && !entry.has(flag::FIN_RECEIVED);
+    entry.set(side);
+    if !first {
+        return None;
+    }
+    let by_peer = side == flag::FIN_RECEIVED;
+    if by_peer {
+        entry.set(flag::PEER_CLOSED_FIRST);
+    } else {
+        note_exit(entry);
+    }
+    entry.connection.fin_ns = now_ns();
+    entry.connection.fin_silence = silence_before_fin(tcp, by_peer);
+    let by_broker = by_peer == (entry.connection.role == role::CLIENT);
+    if by_broker && !entry.has(flag::RESET) {
+        ring::emit(|record: *mut Record| {
+            // SAFETY: room for a record, just reserved.
+            unsafe { snapshot::full(record, kind::FIN, old, sock, tcp, entry) }
+        });
+    }
+    Some(())
+}
+
+/// A FIN sent by the teardown of a process: it exited or was killed.
+#[inline(always)]
+fn note_exit(entry: &mut Entry) {
+    let task = Task::current();
+    if task.exiting() {
+        entry.set(flag::CLOSED_BY_EXIT);
+        entry.connection.exit_signal = task.exit_code() & 0x7f;
+    }
+}
+
+/// Jiffies without data before a FIN. The peer's own FIN has just refreshed
+/// `rcv_tstamp` (tcp_fin runs after tcp_ack), so that one is left out.
+#[inline(always)]
+fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
+    let now = jiffies();
+    let sent = now.wrapping_sub(tcp.lsndtime());
+    let received = now.wrapping_sub(tcp.lrcvtime());
+    let mut silence = if sent < received { sent } else { received };
+    if !by_peer {
+        let acked = now.wrapping_sub(tcp.rcv_tstamp());
+        if acked < silence {
+            silence = acked;
+        }
+    }
+    silence
+}
+
+/// The socket ends: silently, by a timeout, or after FINs in its first exchange.
+#[inline(always)]
+fn closed(sock: Sock, old: u8) -> Option<()> {
+    let key = Key::from(sock);
+    let entry = connection::get(key)?;
+    if !entry.is_listener() && !entry.has(flag::RESET) {
+        report_end(sock, old, entry);
+    }
+    connection::forget(key);
+    Some(())
+}
+
+#[inline(always)]
+fn report_end(sock: Sock, old: u8, entry: &Entry) -> Option<()> {
+    let tcp = sock.tcp()?;
+    let kind = match tcp.error() {
+        0 if entry.has(flag::FIN_SENT) || entry.has(flag::FIN_RECEIVED) => {
+            if !ended_young(entry, tcp) {
+                return None;
+            }
+            kind::CLOSED
+        }
+        0 | EPIPE | ECONNRESET | ECONNREFUSED => return None,
+        _timeout => kind::TIMEOUT,
+    };
+    ring::emit(|record: *mut Record| {
+        // SAFETY: room for a record, just reserved.
+        unsafe { snapshot::full(record, kind, old, sock, tcp, entry) }
+    });
+    Some(())
+}
+
+/// The end may be a failed handshake: few segments, and the packets do not show
+/// that a plaintext exchange other than SASL was answered.
+#[inline(always)]
+fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
+    let received = tcp.data_segs_in();
+    let sent = tcp.data_segs_out();
+    if received == 0 && sent == 0 && closed_by_client(entry) {
+        return false;
+    }
+    if received + sent >= YOUNG_SEGMENTS {
+        return false;
+    }
+    let packets = &entry.packets;
+    let answered_in_clear = packets.turns >= 4
+        && packets.request_head[0] == 0
+        && packets.flags & packets_flag::API_KEY != 0
+        && packets.api_key != SASL_HANDSHAKE
+        && packets.api_key != SASL_AUTHENTICATE;
+    !answered_in_clear
+}
+
+/// Kafka API keys of the SASL exchange.
+const SASL_HANDSHAKE: u16 = 17;
+const SASL_AUTHENTICATE: u16 = 36;
+
+#[inline(always)]
+fn closed_by_client(entry: &Entry) -> bool {
+    entry.has(flag::PEER_CLOSED_FIRST) == (entry.connection.role == role::BROKER)
+}

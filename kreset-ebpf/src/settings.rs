@@ -1,0 +1,37 @@
+//! The constants of this run, injected by the loader before load.
+//!
+//! They are read volatile so that the compiler does not fold the defaults;
+//! the verifier does fold the injected values, because `.rodata` is frozen.
+
+use kreset_common::{offsets::Offsets, settings::Settings};
+
+/// Replaced by the loader. As compiled, nothing is resolved.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::UNRESOLVED;
+
+/// Replaced by the loader.
+#[unsafe(no_mangle)]
+pub(crate) static SETTINGS: Settings = Settings {
+    netns: 0,
+    probe_read: 0,
+    packets: 0,
+    debug: 0,
+    hash_storage: 0,
+    silence_jiffies: 0,
+};
+
+/// Reads a constant as it is now, not as it was compiled.
+#[inline(always)]
+pub(crate) fn read<T: Copy>(constant: &'static T) -> T {
+    // SAFETY: a reference is valid and aligned.
+    unsafe { core::ptr::read_volatile(constant) }
+}
+
+/// Reads one injected constant.
+macro_rules! constant {
+    ($global:ident . $field:ident) => {
+        $crate::settings::read(&$crate::settings::$global.$field)
+    };
+}
+
+pub(crate) use constant;

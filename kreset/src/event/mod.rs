@@ -1,0 +1,335 @@
+//! What comes out: the JSON contract, and nothing else.
+//!
+//! One event is one JSON object on one line. Unknown values are `null`,
+//! never 0. Keys are stable within a `schema` version.
+
+mod noise;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod schema;
+mod verdict;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
+pub use verdict::{AgeKind, Cause, Direction, Noise, ProvokedBy, Role, Verdict};
+
+/// Version of the contract.
+pub const SCHEMA: &str = "kreset/1";
+
+/// Everything that kreset says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// Everything is attached.
+    Start(Box<Start>),
+    /// A RST was received or sent.
+    Reset(Box<Finding>),
+    /// The peer ended the connection by FIN before its first exchange ended.
+    Close(Box<Finding>),
+    /// The connection ended unanswered, without any RST.
+    Timeout(Box<Finding>),
+    /// A path turned sustained or periodic, or ceased to be.
+    Alert(Box<Alert>),
+    /// Records were lost.
+    Loss(Loss),
+    /// Counts, at the end and at every interval.
+    Summary(Box<Summary>),
+}
+
+impl Event {
+    /// The judgement, where the event is one: a reset, a close or a timeout.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
+            Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) => None,
+        }
+    }
+}
+
+/// An event with its `schema`, as it is written.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Line<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+impl<'a> Line<'a> {
+    /// Wraps `event` for writing.
+    #[must_use]
+    pub const fn new(event: &'a Event) -> Self {
+        Self {
+            schema: SCHEMA,
+            event,
+        }
+    }
+}
+
+/// This host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Host {
+    /// Host name; kernel: `uname`'s nodename.
+    pub name: String,
+}
+
+/// Address and port of one end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Endpoint {
+    /// Address; IPv4-mapped IPv6 addresses are IPv4 here.
+    pub address: IpAddr,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// A judged reset, close or timeout.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// RFC 3339, UTC, nanoseconds.
+    pub time: String,
+    /// Where it was seen.
+    pub host: Host,
+    /// Community ID v1 of the connection: the same from both ends.
+    pub community_id: String,
+    /// Which way the RST (or the first FIN) went.
+    pub direction: Direction,
+    /// Which end this host is.
+    pub role: Role,
+    /// Who ended the connection.
+    pub verdict: Verdict,
+    /// Why; `null` for [`Verdict::Indeterminate`].
+    pub cause: Option<Cause>,
+    /// Chance that `verdict` and `cause` are right, 0..1.
+    pub confidence: f64,
+    /// The end that called `connect()`.
+    pub client: Endpoint,
+    /// The end with the traced port.
+    pub broker: Endpoint,
+    /// The connection when it ended.
+    pub connection: Connection,
+    /// The RST itself; all `null` for events without one.
+    pub reset: Reset,
+    /// The owner of this host's socket.
+    pub process: Process,
+    /// What is known of the path.
+    pub path: Path,
+    /// Each observed fact and what it weighed.
+    pub evidence: Vec<Evidence>,
+    /// Every verdict that has a share worth telling, largest first.
+    pub candidates: Vec<Candidate>,
+    /// One sentence: what to change.
+    pub advice: String,
+}
+
+/// The connection when it ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Connection {
+    /// The kernel's name of the state without `TCP_`; `null` without socket.
+    pub state: Option<&'static str>,
+    /// Milliseconds since the connection was made.
+    pub age_ms: Option<f64>,
+    /// Whether `age_ms` is exact.
+    pub age_kind: Option<AgeKind>,
+    /// Milliseconds without data before the packet that drew the RST.
+    pub idle_ms: Option<f64>,
+    /// Milliseconds without any packet, keepalives and answers included.
+    pub wire_idle_ms: Option<f64>,
+    /// Microseconds from the packet that drew the RST to the RST.
+    pub reset_delay_us: Option<u64>,
+    /// What drew the RST.
+    pub provoked_by: Option<ProvokedBy>,
+    /// Retransmissions of the pending flight; kernel: `icsk_retransmits`.
+    pub retransmits: Option<u32>,
+    /// Bytes sent, first transmissions; kernel: `tcp_sock.bytes_sent`.
+    pub bytes_sent: Option<u64>,
+    /// Bytes received; kernel: `tcp_sock.bytes_received`.
+    pub bytes_received: Option<u64>,
+    /// Smoothed round trip, microseconds; kernel: `tcp_sock.srtt_us` >> 3.
+    pub srtt_us: Option<u32>,
+    /// Least round trip, microseconds; kernel: `tcp_sock.rtt_min`.
+    pub min_rtt_us: Option<u32>,
+}
+
+/// The RST itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reset {
+    /// Its TCP flags, such as `R` or `RA`.
+    pub flags: Option<String>,
+    /// Whether it carried TCP timestamps.
+    pub timestamps: Option<bool>,
+    /// Its TTL or hop limit.
+    pub ttl: Option<u8>,
+    /// TTL or hop limit of the same peer's handshake.
+    pub handshake_ttl: Option<u8>,
+    /// Its IPv4 identification.
+    pub ip_id: Option<u16>,
+    /// Its window field, unscaled.
+    pub window: Option<u16>,
+    /// The local kernel's reason for a RST that it sent, without the prefix
+    /// `SK_RST_REASON_`; kernel: `enum sk_rst_reason`, since 6.10.
+    pub kernel_reason: Option<String>,
+}
+
+/// The owner of this host's socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Process {
+    /// Thread group id, in the initial pid namespace.
+    pub pid: Option<u32>,
+    /// Command name.
+    pub name: Option<String>,
+    /// When it started, RFC 3339.
+    pub start_time: Option<String>,
+    /// Cgroup v2 path.
+    pub cgroup: Option<String>,
+    /// Container id from the cgroup path.
+    pub container_id: Option<String>,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+}
+
+/// What is known of the path: this host's netns to one broker address.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Path {
+    /// Longest silence that a connection of this path came through, ms.
+    pub survived_idle_ms: Option<f64>,
+    /// Shortest silence after which the flow was dead, ms.
+    pub fatal_idle_ms: Option<f64>,
+    /// Silences that either rests on.
+    pub samples: u64,
+    /// `occasional`, `burst`, `sustained` or `periodic`.
+    pub pattern: Option<&'static str>,
+    /// Devices whose timer and behaviour fit.
+    pub devices: Vec<String>,
+}
+
+/// One observed fact and the weight that it added.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Evidence {
+    /// Name, stable.
+    pub name: &'static str,
+    /// Value: always a string, so that one field has one type in an index.
+    pub value: String,
+    /// Log-odds added to each class.
+    pub weights: BTreeMap<&'static str, f64>,
+}
+
+/// A verdict that was considered.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Candidate {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Its share of the belief, 0..1.
+    pub share: f64,
+}
+
+/// Printed once everything is attached.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Start {
+    /// RFC 3339, UTC, nanoseconds.
+    pub time: String,
+    /// Where.
+    pub host: Host,
+    /// Version of kreset.
+    pub version: &'static str,
+    /// Kernel release; for people, never for decisions.
+    pub kernel: String,
+    /// Traced ports, as ranges.
+    pub ports: String,
+    /// Source of the packet evidence in use: `fentry`, `sockops`,
+    /// `cgroup_skb` or `off`.
+    pub packet_evidence: &'static str,
+    /// Connections that were there already.
+    pub seeded: u64,
+    /// Milliseconds from start to attached.
+    pub attach_ms: f64,
+    /// What does not work here, and why.
+    pub degraded: Vec<Degraded>,
+}
+
+/// A feature that this kernel or these privileges do not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Degraded {
+    /// Name of the feature, as `--require` takes it.
+    pub feature: &'static str,
+    /// Why it is off.
+    pub reason: String,
+    /// What would bring it back.
+    pub remedy: String,
+}
+
+/// A path turned sustained or periodic, or ceased to be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Alert {
+    /// RFC 3339, UTC, nanoseconds.
+    pub time: String,
+    /// Where it was seen.
+    pub host: Host,
+    /// `begin` or `end`.
+    pub phase: &'static str,
+    /// The broker of the path.
+    pub broker: Endpoint,
+    /// The verdict that repeats.
+    pub verdict: Verdict,
+    /// Its cause.
+    pub cause: Option<Cause>,
+    /// `sustained` or `periodic`.
+    pub pattern: &'static str,
+    /// Events in the window.
+    pub count: u64,
+    /// What is known of the path.
+    pub path: Path,
+    /// One sentence: what to change.
+    pub advice: String,
+}
+
+/// Records were lost since the last `loss`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Loss {
+    /// RFC 3339, UTC, nanoseconds.
+    pub time: String,
+    /// Where.
+    pub host: Host,
+    /// Where they were lost: `kernel` (the ring buffer was full), or a sink.
+    pub source: String,
+    /// How many.
+    pub lost: u64,
+    /// How many since the start.
+    pub total: u64,
+}
+
+/// Counts since the start.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Summary {
+    /// RFC 3339, UTC, nanoseconds.
+    pub time: String,
+    /// Where.
+    pub host: Host,
+    /// Milliseconds that the tracer has been attached.
+    pub duration_ms: u64,
+    /// Whether this is the last one of the run.
+    pub end: bool,
+    /// Events by verdict and cause (`verdict/cause`).
+    pub events: BTreeMap<String, u64>,
+    /// Everyday teardown by kind, not shown without `--all`.
+    pub noise: BTreeMap<String, u64>,
+    /// Records lost.
+    pub lost: u64,
+}

@@ -1,0 +1,171 @@
+//! The words of a judgement: verdict, cause, role, direction.
+
+use serde::Serialize;
+
+macro_rules! words {
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident = $word:literal),+ $(,)? }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[doc = $vdoc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word in JSON, text and documentation.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        #[cfg(test)]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "description": concat!($($doc, "\n"),*).trim(),
+                    "oneOf": [$({
+                        "const": $word,
+                        "description": concat!($($vdoc, "\n"),*).trim(),
+                    }),+],
+                })
+            }
+        }
+    };
+}
+
+words! {
+    /// The class of a reset: who ended the connection.
+    Verdict {
+        /// A device between the ends had forgotten an idle flow and reset it.
+        MiddleboxIdleReset = "middlebox_idle_reset",
+        /// A device had forgotten an idle flow and drops its packets.
+        MiddleboxIdleDrop = "middlebox_idle_drop",
+        /// A device reset a flow that was in use.
+        MiddleboxReset = "middlebox_reset",
+        /// The broker, its process or its host ended the connection.
+        BrokerOriginated = "broker_originated",
+        /// The connection ended before its first exchange did.
+        HandshakePhase = "handshake_phase",
+        /// The client, its process or its host ended the connection.
+        ClientOriginated = "client_originated",
+        /// The evidence is below the bar.
+        Indeterminate = "indeterminate",
+    }
+}
+
+words! {
+    /// The reason inside a [`Verdict`].
+    Cause {
+        /// Our packet after a silence drew a forged RST.
+        ResetOnSend = "reset_on_send",
+        /// The RST came by itself after a silence.
+        ResetOnTimer = "reset_on_timer",
+        /// Packets after a silence were never answered.
+        Blackholed = "blackholed",
+        /// Forged, though the flow was in use.
+        NotIdle = "not_idle",
+        /// The broker closed an idle connection; our late write drew the RST.
+        IdleClose = "idle_close",
+        /// The broker process ended or closed many connections at once.
+        Shutdown = "shutdown",
+        /// The host of the peer no longer knows the connection.
+        ConnectionLost = "connection_lost",
+        /// A live socket of the peer aborted the connection.
+        Aborted = "aborted",
+        /// Nothing listens at the address.
+        Refused = "refused",
+        /// A client without TLS spoke to a TLS listener.
+        PlaintextToTls = "plaintext_to_tls",
+        /// A TLS client spoke to a listener without TLS.
+        TlsToPlaintext = "tls_to_plaintext",
+        /// The client does not speak Kafka.
+        NotKafka = "not_kafka",
+        /// A TLS alert, or an abort, ended the TLS handshake.
+        TlsAlert = "tls_alert",
+        /// The SASL exchange did not end well.
+        Authentication = "authentication",
+        /// Accepted and dropped before any answer.
+        ClosedByBroker = "closed_by_broker",
+        /// Opened and reset by the client before a byte went either way.
+        Probe = "probe",
+        /// Data under way when the client closed met no socket.
+        LateData = "late_data",
+    }
+}
+
+words! {
+    /// Which end of the connection this host is.
+    Role {
+        /// This host's socket called `connect()`.
+        Client = "client",
+        /// This host's socket has the traced port.
+        Broker = "broker",
+    }
+}
+
+words! {
+    /// Which way the RST went, seen from this host.
+    Direction {
+        /// This host received it.
+        Received = "received",
+        /// This host sent it.
+        Sent = "sent",
+    }
+}
+
+words! {
+    /// Whether the age of a connection is known exactly.
+    AgeKind {
+        /// The tracer saw it begin, or the kernel's counters prove it.
+        Exact = "exact",
+        /// The connection is older than the tracer.
+        AtLeast = "at_least",
+    }
+}
+
+words! {
+    /// What this host did that drew the RST.
+    ProvokedBy {
+        /// Data was in flight.
+        Data = "data",
+        /// A keepalive probe was out.
+        Keepalive = "keepalive",
+        /// This host's own FIN.
+        Close = "close",
+        /// Nothing was pending: the RST came by itself.
+        Nothing = "nothing",
+    }
+}
+
+words! {
+    /// Everyday teardown that hurts nobody: counted in every summary, shown
+    /// with `--all` only. On some brokers it is thousands an hour.
+    Noise {
+        /// Opened and reset by the client before a byte went either way.
+        Probe = "probe",
+        /// Data under way when the client closed met no socket.
+        LateData = "late_data",
+        /// The RST only answered this host's own FIN.
+        Close = "close",
+    }
+}

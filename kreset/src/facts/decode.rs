@@ -1,0 +1,269 @@
+//! Bytes of the ring buffer to [`Facts`].
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use kreset_common::record::{
+    Connection, Event, Record, Tcp, connection_flag as flag, event_flag, kind, role,
+    tcp_present as present,
+};
+use thiserror::Error;
+use zerocopy::FromBytes as _;
+
+use super::{
+    Age, ConnectionId, Counters, Facts, Fin, Kind, Owner, PacketFacts, State, Trigger,
+    idle::{idle, jiffies_ms},
+};
+use crate::event::{AgeKind, Endpoint, Role};
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// Shorter than an event.
+    #[error("a record of {0} bytes is too short")]
+    Short(usize),
+    /// The kind is not known.
+    #[error("a record of unknown kind {0}")]
+    Kind(u8),
+    /// The role is not known.
+    #[error("a record of unknown role {0}")]
+    Role(u8),
+    /// The address family is not known.
+    #[error("a record of unknown address family {0}")]
+    Family(u16),
+}
+
+/// Turns records into facts.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    /// Ticks of the kernel's jiffies per second.
+    pub hz: u32,
+    /// Names of `enum sk_rst_reason`, without their prefix.
+    pub reasons: BTreeMap<u32, String>,
+}
+
+impl Decoder {
+    /// Decodes one record.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no record of this version.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Facts, DecodeError> {
+        let (event, _) =
+            Event::read_from_prefix(bytes).map_err(|_short| DecodeError::Short(bytes.len()))?;
+        let full = if event.flags & event_flag::FULL == 0 {
+            None
+        } else {
+            let (record, _) = Record::read_from_prefix(bytes)
+                .map_err(|_short| DecodeError::Short(bytes.len()))?;
+            Some(record)
+        };
+        self.facts(&event, full.as_ref())
+    }
+
+    fn facts(&self, event: &Event, full: Option<&Record>) -> Result<Facts, DecodeError> {
+        let role = decode_role(event.role)?;
+        let state = State::from_number(event.state);
+        let connection = full.map(|record| &record.connection);
+        let has = |bit: u16| event.flags & bit != 0;
+        let closed_by_exit = connection.is_some_and(|c| c.flags & flag::CLOSED_BY_EXIT != 0);
+        let fact_kind = decode_kind(event.kind)?;
+        Ok(Facts {
+            kind: fact_kind,
+            at_ns: event.ktime_ns,
+            id: connection
+                .filter(|_| event.socket != 0)
+                .map(|connection| ConnectionId {
+                    socket: event.socket,
+                    first_seen_ns: connection.first_seen_ns,
+                }),
+            role,
+            local: Endpoint {
+                address: address(event.family, event.local_address)?,
+                port: event.local_port,
+            },
+            remote: Endpoint {
+                address: address(event.family, event.remote_address)?,
+                port: event.remote_port,
+            },
+            netns: (event.netns != 0).then_some(event.netns),
+            state,
+            kernel_reason: has(event_flag::HAS_REASON).then(|| self.reason(event.reason)),
+            trigger: has(event_flag::HAS_TRIGGER).then_some(Trigger {
+                flags: event.trigger_flags,
+                ttl: event.trigger_ttl,
+                payload: event.trigger_payload,
+            }),
+            by_exit: has(event_flag::TASK_EXITING) || closed_by_exit,
+            exit_signal: if has(event_flag::HAS_EXIT_SIGNAL) {
+                Some(event.exit_signal)
+            } else {
+                connection
+                    .filter(|_| closed_by_exit)
+                    .and_then(|connection| u8::try_from(connection.exit_signal).ok())
+            },
+            error: (event.error != 0).then_some(event.error),
+            without_file: has(event_flag::NO_FILE),
+            age: full.and_then(|record| age(record, self.hz)),
+            idle: full
+                .filter(|_| fact_kind != Kind::Survived)
+                .and_then(|record| idle(record, state, self.hz)),
+            fin: connection.and_then(|connection| self.fin(event, connection)),
+            established: connection.is_some_and(|connection| {
+                connection.flags & (flag::ESTABLISHED | flag::SEEDED) != 0
+            }),
+            counters: full.map(|record| counters(&record.tcp)),
+            packets: full.and_then(|record| PacketFacts::new(&record.packets, role, self.hz)),
+            owner: owner(event, connection),
+        })
+    }
+
+    /// The name of a reason; its number where the kernel's BTF has no name.
+    fn reason(&self, number: u32) -> String {
+        self.reasons
+            .get(&number)
+            .cloned()
+            .unwrap_or_else(|| number.to_string())
+    }
+
+    fn fin(&self, event: &Event, connection: &Connection) -> Option<Fin> {
+        if connection.fin_ns == 0 {
+            return None;
+        }
+        let has = |bit: u32| connection.flags & bit != 0;
+        Some(Fin {
+            by_peer: has(flag::PEER_CLOSED_FIRST),
+            ago_ms: span_ms(event.ktime_ns, connection.fin_ns),
+            silence_ms: jiffies_ms(connection.fin_silence, 0, self.hz),
+            by_exit: has(flag::CLOSED_BY_EXIT),
+            both: has(flag::FIN_RECEIVED | flag::FIN_SENT)
+                && has(flag::FIN_SENT)
+                && has(flag::FIN_RECEIVED),
+        })
+    }
+}
+
+const fn decode_kind(number: u8) -> Result<Kind, DecodeError> {
+    Ok(match number {
+        kind::RESET_RECEIVED => Kind::ResetReceived,
+        kind::RESET_SENT => Kind::ResetSent,
+        kind::TIMEOUT => Kind::Timeout,
+        kind::FIN => Kind::Fin,
+        kind::CLOSED => Kind::Closed,
+        kind::ESTABLISHED => Kind::Established,
+        kind::SURVIVED => Kind::Survived,
+        unknown => return Err(DecodeError::Kind(unknown)),
+    })
+}
+
+const fn decode_role(number: u8) -> Result<Role, DecodeError> {
+    Ok(match number {
+        role::CLIENT => Role::Client,
+        role::BROKER => Role::Broker,
+        unknown => return Err(DecodeError::Role(unknown)),
+    })
+}
+
+/// `AF_INET` and `AF_INET6`.
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+
+/// An address; IPv4-mapped ones (every JVM socket) are IPv4.
+fn address(family: u16, bytes: [u8; 16]) -> Result<IpAddr, DecodeError> {
+    match family {
+        AF_INET => Ok(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
+        AF_INET6 => Ok(IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical()),
+        unknown => Err(DecodeError::Family(unknown)),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a span of milliseconds")]
+fn span_ms(now_ns: u64, then_ns: u64) -> f64 {
+    now_ns.saturating_sub(then_ns) as f64 / 1e6
+}
+
+/// Exact where the tracer saw the connection begin. Otherwise the kernel's
+/// counters may still prove it: without data one way, the time stamp of that
+/// way is that of the establishment (kernel: tcp_init_transfer).
+fn age(record: &Record, hz: u32) -> Option<Age> {
+    let Record {
+        event,
+        tcp,
+        connection,
+        ..
+    } = record;
+    if connection.first_seen_ns == 0 {
+        return None;
+    }
+    let seen_ms = span_ms(event.ktime_ns, connection.first_seen_ns);
+    if connection.flags & flag::SEEDED == 0 {
+        return Some(Age {
+            ms: seen_ms,
+            kind: AgeKind::Exact,
+        });
+    }
+    let since = |then: u32| jiffies_ms(event.jiffies, then, hz);
+    if tcp.data_segs_out == 0 && tcp.segs_out > 0 && tcp.lsndtime != 0 {
+        return Some(Age {
+            ms: since(tcp.lsndtime),
+            kind: AgeKind::Exact,
+        });
+    }
+    if tcp.data_segs_in == 0 && tcp.segs_in > 0 && tcp.lrcvtime != 0 {
+        return Some(Age {
+            ms: since(tcp.lrcvtime),
+            kind: AgeKind::Exact,
+        });
+    }
+    let oldest = [tcp.lsndtime, tcp.lrcvtime, tcp.rcv_tstamp]
+        .into_iter()
+        .filter(|stamp| *stamp != 0)
+        .map(since)
+        .fold(seen_ms, f64::max);
+    Some(Age {
+        ms: oldest,
+        kind: AgeKind::AtLeast,
+    })
+}
+
+fn counters(tcp: &Tcp) -> Counters {
+    let has = |bit: u32| tcp.present & bit != 0;
+    let negotiated = has(present::TIMESTAMPS).then_some(tcp.tstamp_ok != 0);
+    Counters {
+        retransmits: tcp.retransmits.into(),
+        bytes_sent: has(present::BYTES_SENT).then_some(tcp.bytes_sent),
+        bytes_received: has(present::BYTES_SENT).then_some(tcp.bytes_received),
+        data_segs_in: tcp.data_segs_in,
+        data_segs_out: tcp.data_segs_out,
+        unacknowledged: tcp.snd_nxt.wrapping_sub(tcp.snd_una),
+        srtt_us: (tcp.srtt_us != 0).then_some(tcp.srtt_us >> 3),
+        // Kernel: `minmax_reset(&tp->rtt_min, .., ~0U)` until the first sample.
+        min_rtt_us: (has(present::MIN_RTT) && tcp.min_rtt_us != u32::MAX).then_some(tcp.min_rtt_us),
+        timestamps_negotiated: negotiated,
+        reset_timestamps: (negotiated == Some(true)).then_some(tcp.saw_tstamp != 0),
+    }
+}
+
+fn owner(event: &Event, connection: Option<&Connection>) -> Owner {
+    let Some(connection) = connection else {
+        return Owner::default();
+    };
+    let known = connection.tgid != 0;
+    Owner {
+        pid: known.then_some(connection.tgid),
+        name: known.then(|| text(&connection.comm)),
+        start_boottime_ns: (connection.owner_start_ns != 0).then_some(connection.owner_start_ns),
+        cgroup_id: (event.cgroup != 0).then_some(event.cgroup),
+    }
+}
+
+/// NUL-padded text of the kernel.
+fn text(bytes: &[u8]) -> String {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(bytes.len());
+    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+}

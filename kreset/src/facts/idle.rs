@@ -1,0 +1,150 @@
+//! How long a connection had carried nothing before the packet that drew the
+//! RST: never `now - last activity`, which on a device that resets the next
+//! packet is always about one round trip.
+
+use kreset_common::record::{Packets, Record, Tcp, packets_flag as seen, tcp_present as present};
+
+use super::{Idle, State};
+use crate::event::ProvokedBy;
+
+/// Milliseconds between two jiffies counts of the same clock, wrapping.
+/// Counts that lie apart the other way (the kernel read them a tick later) are
+/// 0. Right up to 24 days at 1,000 Hz.
+pub(super) fn jiffies_ms(now: u32, then: u32, hz: u32) -> f64 {
+    let ticks = now.wrapping_sub(then).cast_signed().max(0);
+    f64::from(ticks) * 1000.0 / f64::from(hz)
+}
+
+/// The later of two jiffies counts; kernel: `time_after32`.
+fn later(a: u32, b: u32) -> u32 {
+    if a.wrapping_sub(b).cast_signed() > 0 {
+        a
+    } else {
+        b
+    }
+}
+
+/// What went before the event of a full record.
+pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idle> {
+    if state == Some(State::SynSent) {
+        return None;
+    }
+    let provoked_by = provoked_by(&record.tcp, state);
+    let delay_us = delay_us(&record.tcp, provoked_by);
+    let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz)
+        .map(|(data, wire)| (data, wire, true))
+        .unwrap_or_else(|| {
+            let (data, wire) = from_socket(record, provoked_by, delay_us, hz);
+            (data, wire, false)
+        });
+    Some(Idle {
+        data_ms,
+        wire_ms,
+        provoked_by,
+        delay_us,
+        from_packets,
+    })
+}
+
+/// What of ours was unanswered. A FIN takes one sequence number: where nothing
+/// else is out, the FIN drew the RST.
+fn provoked_by(tcp: &Tcp, state: Option<State>) -> ProvokedBy {
+    let outstanding = tcp.snd_nxt.wrapping_sub(tcp.snd_una);
+    let fin_out = matches!(
+        state,
+        Some(State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck)
+    );
+    if outstanding > u32::from(fin_out) || (tcp.packets_out > 0 && !fin_out) {
+        ProvokedBy::Data
+    } else if fin_out {
+        ProvokedBy::Close
+    } else if tcp.present & present::PROBES != 0 && tcp.probes_out > 0 {
+        ProvokedBy::Keepalive
+    } else {
+        ProvokedBy::Nothing
+    }
+}
+
+/// Time since the first packet of the pending flight. `first_tx_mstamp` is not
+/// changed by retransmissions, and `tcp_mstamp` is "now" at the event
+/// (kernel: tcp_rate_skb_sent, tcp_mstamp_refresh; 5.10 to 7.3).
+fn delay_us(tcp: &Tcp, provoked_by: ProvokedBy) -> Option<u64> {
+    let in_flight = matches!(provoked_by, ProvokedBy::Data | ProvokedBy::Close);
+    (in_flight && tcp.present & present::FLIGHT != 0)
+        .then(|| tcp.tcp_mstamp.saturating_sub(tcp.first_tx_mstamp))
+}
+
+/// From the packets, where they were watched both ways.
+fn from_packets(record: &Record, provoked_by: ProvokedBy, hz: u32) -> Option<(f64, f64)> {
+    let Packets {
+        flags,
+        last_in,
+        last_out,
+        last_data,
+        silence,
+        data_silence,
+        ..
+    } = record.packets;
+    let both = seen::SEEN_IN | seen::SEEN_OUT;
+    if flags & both != both {
+        return None;
+    }
+    let now = record.event.jiffies;
+    let span = |ticks: u32| jiffies_ms(ticks, 0, hz);
+    let wire = if flags & seen::PENDING != 0 && provoked_by != ProvokedBy::Nothing {
+        span(silence)
+    } else {
+        jiffies_ms(now, later(last_in, last_out), hz)
+    };
+    let data = if flags & seen::DATA_PENDING != 0 && provoked_by == ProvokedBy::Data {
+        span(data_silence)
+    } else if flags & seen::SEEN_DATA != 0 {
+        jiffies_ms(now, last_data, hz)
+    } else {
+        wire
+    };
+    // Data is carried by packets: the wire cannot have been silent for longer.
+    Some((data, wire.min(data)))
+}
+
+/// From the socket's time stamps, which are those from before the RST (kernel:
+/// tcp_validate_incoming runs before tcp_ack). `lsndtime` is the last
+/// transmission, retransmissions included, so it tells nothing while data is
+/// pending.
+fn from_socket(
+    record: &Record,
+    provoked_by: ProvokedBy,
+    delay_us: Option<u64>,
+    hz: u32,
+) -> (f64, f64) {
+    let Tcp {
+        rcv_tstamp,
+        lrcvtime,
+        lsndtime,
+        srtt_us,
+        ..
+    } = record.tcp;
+    let since = |then: u32| jiffies_ms(record.event.jiffies, then, hz);
+    let since_last_rx = since(later(rcv_tstamp, lrcvtime));
+    match provoked_by {
+        ProvokedBy::Data | ProvokedBy::Close => {
+            #[expect(clippy::cast_precision_loss, reason = "microseconds of a delay")]
+            let delay_ms = delay_us.map_or(0.0, |us| us as f64 / 1000.0);
+            let idle = (since_last_rx - delay_ms).max(0.0);
+            (idle, idle)
+        }
+        ProvokedBy::Keepalive => {
+            // The probe went out about one round trip ago.
+            let trip_ms = f64::from(srtt_us >> 3) / 1000.0;
+            let data = since(later(lsndtime, lrcvtime));
+            (
+                (data - trip_ms).max(0.0),
+                (since_last_rx - trip_ms).max(0.0),
+            )
+        }
+        ProvokedBy::Nothing => {
+            let data = since(later(lsndtime, lrcvtime));
+            (data, since(later(later(rcv_tstamp, lrcvtime), lsndtime)))
+        }
+    }
+}

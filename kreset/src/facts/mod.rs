@@ -1,0 +1,308 @@
+//! What one host knows of one event: the kernel's record, decoded and put into
+//! units that people use. Pure: the same for live records, recorded ones and
+//! tests.
+//!
+//! Nothing here judges. A field that the kernel or the tracer could not know
+//! is `None`.
+
+mod decode;
+mod idle;
+mod packets;
+
+use std::net::IpAddr;
+
+pub use decode::{DecodeError, Decoder};
+pub use packets::{FirstBytes, PacketFacts, ResetPacket, TlsAlert};
+
+use crate::event::{AgeKind, Endpoint, ProvokedBy, Role};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A RST was accepted on a socket of this host.
+    ResetReceived,
+    /// This host sent a RST.
+    ResetSent,
+    /// The socket gave up: retransmissions or keepalives went unanswered.
+    Timeout,
+    /// The broker's side sent the first FIN.
+    Fin,
+    /// A young connection ended after FINs, without any RST.
+    Closed,
+    /// A connection became ESTABLISHED to a broker that had trouble lately.
+    Established,
+    /// A connection came through a silence.
+    Survived,
+}
+
+/// A TCP state; kernel: `include/net/tcp_states.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the kernel's own names")]
+pub enum State {
+    Established = 1,
+    SynSent,
+    SynRecv,
+    FinWait1,
+    FinWait2,
+    TimeWait,
+    Close,
+    CloseWait,
+    LastAck,
+    Listen,
+    Closing,
+    NewSynRecv,
+}
+
+impl State {
+    const ALL: [(Self, &'static str); 12] = [
+        (Self::Established, "ESTABLISHED"),
+        (Self::SynSent, "SYN_SENT"),
+        (Self::SynRecv, "SYN_RECV"),
+        (Self::FinWait1, "FIN_WAIT1"),
+        (Self::FinWait2, "FIN_WAIT2"),
+        (Self::TimeWait, "TIME_WAIT"),
+        (Self::Close, "CLOSE"),
+        (Self::CloseWait, "CLOSE_WAIT"),
+        (Self::LastAck, "LAST_ACK"),
+        (Self::Listen, "LISTEN"),
+        (Self::Closing, "CLOSING"),
+        (Self::NewSynRecv, "NEW_SYN_RECV"),
+    ];
+
+    /// The state of a kernel number; `None` for 0, which means no socket.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        let index = usize::from(number).checked_sub(1)?;
+        Self::ALL.get(index).map(|(state, _)| *state)
+    }
+
+    /// The kernel's name without `TCP_`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(state, _)| *state == self)
+            .map_or("", |(_, name)| name)
+    }
+}
+
+/// How old a connection is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Age {
+    /// Milliseconds since it was made, or a lower bound.
+    pub ms: f64,
+    /// Which of the two.
+    pub kind: AgeKind,
+}
+
+/// What went before the RST.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Idle {
+    /// Milliseconds without data before the packet that drew the RST, or
+    /// before the RST where none did.
+    pub data_ms: f64,
+    /// The same without any packet at all: what a device's idle timer counts.
+    pub wire_ms: f64,
+    /// What drew the RST.
+    pub provoked_by: ProvokedBy,
+    /// Microseconds from the first packet of the pending flight to the RST.
+    pub delay_us: Option<u64>,
+    /// The packets themselves were seen; otherwise the socket's time stamps
+    /// were read, to which keepalives of the peer are invisible.
+    pub from_packets: bool,
+}
+
+/// The first FIN of a connection.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fin {
+    /// The peer sent it, rather than this host.
+    pub by_peer: bool,
+    /// Milliseconds from it to the event.
+    pub ago_ms: f64,
+    /// Milliseconds without data before it.
+    pub silence_ms: f64,
+    /// It was sent by the teardown of a process of this host.
+    pub by_exit: bool,
+    /// Both sides have sent one.
+    pub both: bool,
+}
+
+/// The packet that drew a RST that this host sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its TCP flags.
+    pub flags: u8,
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// Its payload, bytes.
+    pub payload: u32,
+}
+
+impl Trigger {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+
+    /// It asked for a new connection.
+    #[must_use]
+    pub const fn is_syn(self) -> bool {
+        self.flags & Self::SYN != 0 && self.flags & Self::ACK == 0
+    }
+}
+
+/// The socket's own counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Retransmission timeouts in a row; kernel: `icsk_retransmits`.
+    pub retransmits: u32,
+    /// Bytes sent, retransmissions left in; kernel: `tcp_sock.bytes_sent`.
+    pub bytes_sent: Option<u64>,
+    /// Bytes received; kernel: `tcp_sock.bytes_received`.
+    pub bytes_received: Option<u64>,
+    /// Segments with payload received.
+    pub data_segs_in: u32,
+    /// Segments with payload sent.
+    pub data_segs_out: u32,
+    /// Bytes sent and not acknowledged.
+    pub unacknowledged: u32,
+    /// Smoothed round trip, microseconds.
+    pub srtt_us: Option<u32>,
+    /// Least round trip, microseconds.
+    pub min_rtt_us: Option<u32>,
+    /// TCP timestamps were negotiated.
+    pub timestamps_negotiated: Option<bool>,
+    /// The received RST carried timestamps; meaningful if negotiated.
+    pub reset_timestamps: Option<bool>,
+}
+
+/// The owner of this host's socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Thread group id.
+    pub pid: Option<u32>,
+    /// Command name, as the kernel had it; untrusted text.
+    pub name: Option<String>,
+    /// When it started, nanoseconds since boot.
+    pub start_boottime_ns: Option<u64>,
+    /// Cgroup v2 id.
+    pub cgroup_id: Option<u64>,
+}
+
+/// Identity of a connection on this host while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// Address of the socket.
+    pub socket: u64,
+    /// When it was first seen: sockets are reused.
+    pub first_seen_ns: u64,
+}
+
+/// What one host knows of one event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// What happened.
+    pub kind: Kind,
+    /// When; CLOCK_MONOTONIC, nanoseconds.
+    pub at_ns: u64,
+    /// The connection, if the event has a full socket.
+    pub id: Option<ConnectionId>,
+    /// Which end this host is.
+    pub role: Role,
+    /// This host's end.
+    pub local: Endpoint,
+    /// The other end.
+    pub remote: Endpoint,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// State of the socket; `None` without one.
+    pub state: Option<State>,
+    /// The local kernel's reason for a sent RST, without its prefix.
+    pub kernel_reason: Option<String>,
+    /// The packet that drew a sent RST.
+    pub trigger: Option<Trigger>,
+    /// The RST or FIN was sent by the teardown of a process of this host.
+    pub by_exit: bool,
+    /// Signal that ended that process; 0 for a plain exit.
+    pub exit_signal: Option<u8>,
+    /// `errno` that the socket closed with.
+    pub error: Option<u32>,
+    /// The socket belonged to no file: not accepted yet, or closed already.
+    pub without_file: bool,
+    /// How old the connection is.
+    pub age: Option<Age>,
+    /// What went before the RST.
+    pub idle: Option<Idle>,
+    /// The first FIN, if one came or went.
+    pub fin: Option<Fin>,
+    /// The handshake was seen to end: the connection is (or was) ESTABLISHED.
+    pub established: bool,
+    /// The socket's counters.
+    pub counters: Option<Counters>,
+    /// What the packets showed.
+    pub packets: Option<PacketFacts>,
+    /// The owner of this host's socket.
+    pub owner: Owner,
+}
+
+impl Facts {
+    /// The client's end.
+    #[must_use]
+    pub const fn client(&self) -> Endpoint {
+        match self.role {
+            Role::Client => self.local,
+            Role::Broker => self.remote,
+        }
+    }
+
+    /// The broker's end.
+    #[must_use]
+    pub const fn broker(&self) -> Endpoint {
+        match self.role {
+            Role::Client => self.remote,
+            Role::Broker => self.local,
+        }
+    }
+
+    /// The path that the connection took.
+    #[must_use]
+    pub fn path(&self) -> PathKey {
+        PathKey {
+            netns: self.netns.unwrap_or(0),
+            far: self.remote_side(),
+        }
+    }
+
+    fn remote_side(&self) -> PathFar {
+        match self.role {
+            Role::Client => PathFar::Broker(self.remote),
+            Role::Broker => PathFar::Client {
+                client: self.remote.address,
+                port: self.local.port,
+            },
+        }
+    }
+}
+
+/// All connections of one netns to one broker address, or, on a broker host,
+/// from one client address: they share whatever stands between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathKey {
+    /// Network namespace of this host's end; 0 if unknown.
+    pub netns: u32,
+    /// The far end.
+    pub far: PathFar,
+}
+
+/// The far end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PathFar {
+    /// Seen from a client: the broker.
+    Broker(Endpoint),
+    /// Seen from a broker: the client's address and this host's port.
+    Client {
+        /// Address of the client.
+        client: IpAddr,
+        /// Port of the broker.
+        port: u16,
+    },
+}

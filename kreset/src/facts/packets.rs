@@ -1,0 +1,230 @@
+//! What the packets of a connection showed.
+
+use kreset_common::record::{Packets, packets_flag as seen};
+
+use super::idle::jiffies_ms;
+use crate::event::Role;
+
+/// A RST as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetPacket {
+    /// Its TTL or hop limit.
+    pub ttl: u8,
+    /// Its TCP flags.
+    pub flags: u8,
+    /// Its window field, unscaled.
+    pub window: u16,
+    /// Its IPv4 identification.
+    pub ip_id: Option<u16>,
+    /// It carried TCP options: its header is longer than 20 bytes.
+    pub options: bool,
+}
+
+impl ResetPacket {
+    const ACK: u8 = 0x10;
+
+    /// It acknowledges something: RST,ACK.
+    #[must_use]
+    pub const fn has_ack(self) -> bool {
+        self.flags & Self::ACK != 0
+    }
+}
+
+/// A TLS alert in clear; RFC 8446, 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsAlert {
+    /// 1 warning, 2 fatal.
+    pub level: u8,
+    /// The description's number.
+    pub description: u8,
+}
+
+/// What the first bytes of one side are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstBytes {
+    /// A Kafka request (client) or something shaped like a response (broker).
+    Kafka,
+    /// A TLS handshake record.
+    Tls,
+    /// A TLS alert.
+    TlsAlert,
+    /// An HTTP request or response.
+    Http,
+    /// None of these.
+    Other,
+}
+
+/// What the packets showed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PacketFacts {
+    /// The RST, for a received one.
+    pub reset: Option<ResetPacket>,
+    /// TTL or hop limit of the peer's handshake.
+    pub handshake_ttl: Option<u8>,
+    /// TTL or hop limit of the peer's last packet before the RST.
+    pub peer_ttl: Option<u8>,
+    /// IPv4 identification of the peer's last packet before the RST.
+    pub peer_ip_id: Option<u16>,
+    /// Longest silence that this connection came through, ms.
+    pub survived_ms: Option<f64>,
+    /// First bytes that the client sent, as many as were kept.
+    pub request_head: Vec<u8>,
+    /// First bytes that the broker sent, as many as were kept.
+    pub response_head: Vec<u8>,
+    /// First bytes of the client's latest early segment.
+    pub latest_request: [u8; 8],
+    /// Length of the client's latest segment.
+    pub latest_request_len: u32,
+    /// First bytes of the broker's latest early segment.
+    pub latest_response: [u8; 8],
+    /// Length of the broker's latest segment.
+    pub latest_response_len: u32,
+    /// Segments with payload from the client.
+    pub requests: u32,
+    /// Segments with payload from the broker.
+    pub responses: u32,
+    /// Times that the direction of the payload turned, from 1.
+    pub turns: u16,
+    /// The latest payload came from the broker.
+    pub broker_spoke_last: bool,
+    /// API key of the client's latest request.
+    pub api_key: Option<u16>,
+    /// TLS alert that the client sent in clear.
+    pub client_alert: Option<TlsAlert>,
+    /// TLS alert that the broker sent in clear.
+    pub broker_alert: Option<TlsAlert>,
+    /// The connection was watched from its first packet on.
+    pub from_start: bool,
+}
+
+impl PacketFacts {
+    /// From the kernel's record; `None` where no packet was seen.
+    pub(super) fn new(packets: &Packets, role: Role, hz: u32) -> Option<Self> {
+        let flag = |bit: u32| packets.flags & bit != 0;
+        if packets.flags & (seen::SEEN_IN | seen::SEEN_OUT | seen::RESET) == 0 {
+            return None;
+        }
+        let client = role == Role::Client;
+        let pick = |inbound, outbound| {
+            if client {
+                (outbound, inbound)
+            } else {
+                (inbound, outbound)
+            }
+        };
+        let (latest_request, latest_response) = pick(packets.latest_in, packets.latest_out);
+        let (latest_request_len, latest_response_len) =
+            pick_u32(client, packets.latest_in_len, packets.latest_out_len);
+        let (requests, responses) = pick_u32(client, packets.data_in, packets.data_out);
+        let (client_alert, broker_alert) = if client {
+            (alert(packets.alert_out), alert(packets.alert_in))
+        } else {
+            (alert(packets.alert_in), alert(packets.alert_out))
+        };
+        Some(Self {
+            reset: flag(seen::RESET).then(|| ResetPacket {
+                ttl: packets.reset_ttl,
+                flags: packets.reset_flags,
+                window: packets.reset_window,
+                ip_id: flag(seen::RESET_IP_ID).then_some(packets.reset_ip_id),
+                options: packets.reset_header > 20,
+            }),
+            handshake_ttl: flag(seen::HANDSHAKE_TTL).then_some(packets.handshake_ttl),
+            peer_ttl: flag(seen::PEER_TTL).then_some(packets.peer_ttl),
+            peer_ip_id: (flag(seen::PEER_TTL) && flag(seen::RESET_IP_ID))
+                .then_some(packets.peer_ip_id),
+            survived_ms: (packets.silence_max > 0).then(|| jiffies_ms(packets.silence_max, 0, hz)),
+            request_head: head(&packets.request_head, packets.request_len),
+            response_head: head(&packets.response_head, packets.response_len),
+            latest_request,
+            latest_request_len,
+            latest_response,
+            latest_response_len,
+            requests,
+            responses,
+            turns: packets.turns,
+            broker_spoke_last: responses > 0 && flag(seen::LAST_DATA_IN) == client,
+            api_key: flag(seen::API_KEY).then_some(packets.api_key),
+            client_alert,
+            broker_alert,
+            from_start: flag(seen::FROM_START),
+        })
+    }
+
+    /// The TTL to compare the RST's with: of the handshake where it was seen,
+    /// else of the peer's last packet.
+    #[must_use]
+    pub fn baseline_ttl(&self) -> Option<u8> {
+        self.handshake_ttl.or(self.peer_ttl)
+    }
+
+    /// What the client began with.
+    #[must_use]
+    pub fn client_speaks(&self) -> Option<FirstBytes> {
+        first_bytes(&self.request_head, true)
+    }
+
+    /// What the broker began with.
+    #[must_use]
+    pub fn broker_speaks(&self) -> Option<FirstBytes> {
+        first_bytes(&self.response_head, false)
+    }
+}
+
+const fn pick_u32(client: bool, inbound: u32, outbound: u32) -> (u32, u32) {
+    if client {
+        (outbound, inbound)
+    } else {
+        (inbound, outbound)
+    }
+}
+
+fn alert(packed: u16) -> Option<TlsAlert> {
+    let [level, description] = packed.to_be_bytes();
+    (level != 0).then_some(TlsAlert { level, description })
+}
+
+fn head(bytes: &[u8], len: u8) -> Vec<u8> {
+    bytes.get(..usize::from(len)).unwrap_or(bytes).to_vec()
+}
+
+/// Largest request that a broker accepts by default:
+/// `socket.request.max.bytes`, 100 MiB.
+const MAX_REQUEST: u32 = 104_857_600;
+/// Above the highest Kafka API key in use.
+const MAX_API_KEY: u16 = 100;
+/// Words that an HTTP message begins with.
+const HTTP_WORDS: [&[u8]; 8] = [
+    b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"CONN", b"HTTP",
+];
+
+fn first_bytes(head: &[u8], by_client: bool) -> Option<FirstBytes> {
+    let first: [u8; 4] = head.get(..4)?.try_into().ok()?;
+    Some(match first {
+        [0x16, 3, 0..=4, _] => FirstBytes::Tls,
+        [0x15, 3, 0..=4, _] => FirstBytes::TlsAlert,
+        _ if HTTP_WORDS.iter().any(|word| head.starts_with(word)) => FirstBytes::Http,
+        _ if is_kafka(head, by_client) => FirstBytes::Kafka,
+        _ => FirstBytes::Other,
+    })
+}
+
+/// A length that brokers accept and, from a client, an API key that exists.
+fn is_kafka(head: &[u8], by_client: bool) -> bool {
+    let Some(size) = head
+        .first_chunk::<4>()
+        .map(|bytes| u32::from_be_bytes(*bytes))
+    else {
+        return false;
+    };
+    let length_fits = (4..=MAX_REQUEST).contains(&size);
+    if !by_client {
+        return length_fits;
+    }
+    // A client may send the length in a segment of its own.
+    let key_fits = match head.get(4..6) {
+        Some(key) => u16::from_be_bytes([key[0], key[1]]) <= MAX_API_KEY,
+        None => true,
+    };
+    length_fits && key_fits
+}

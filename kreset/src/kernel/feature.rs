@@ -1,0 +1,117 @@
+//! What kreset can do on a good kernel, each by a name of its own.
+
+use std::{fmt, str::FromStr};
+
+macro_rules! features {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
+        /// Something that a kernel or a privilege may not allow and that kreset
+        /// can work without: it then judges with less, and says so.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Feature { $($(#[$doc])* $variant,)+ }
+
+        impl Feature {
+            /// Every feature, in the order in which people read them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name on the command line (`--require`) and in `start`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+features! {
+    /// TTLs, RST headers and first bytes, from the packets themselves.
+    PacketEvidence = "packet-evidence",
+    /// Idle time before the packet that drew a RST, and the delay to the RST.
+    Idle = "idle",
+    /// Whether a RST carried TCP timestamps, and whether they were negotiated.
+    ResetTimestamps = "reset-timestamps",
+    /// The kernel's own reason for a RST that this host sent.
+    ResetReason = "reset-reason",
+    /// RSTs that this host sent.
+    SentResets = "sent-resets",
+    /// RSTs that this host sent without a socket: closed ports, lost state.
+    Socketless = "socketless",
+    /// The process that owns a connection.
+    Owner = "owner",
+    /// Whether a connection was closed by the end of its process.
+    ProcessExit = "process-exit",
+    /// Connections that are older than the tracer.
+    Seeding = "seeding",
+    /// Memory kept in the socket itself, inherited by accepted connections.
+    SocketStorage = "socket-storage",
+    /// The control group, and so the container, of a connection.
+    Cgroup = "cgroup",
+    /// Telling keepalive probes from data.
+    Keepalive = "keepalive",
+    /// Retransmissions.
+    Retransmits = "retransmits",
+    /// Connections that ended in silence (`ETIMEDOUT`).
+    Timeouts = "timeouts",
+    /// Bytes and segments each way.
+    Bytes = "bytes",
+    /// Round-trip times.
+    Rtt = "rtt",
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is no [`Feature`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no feature is called {name:?}; there are {}", names())]
+pub struct UnknownFeature {
+    name: String,
+}
+
+fn names() -> String {
+    Feature::ALL
+        .iter()
+        .map(|feature| feature.name())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl FromStr for Feature {
+    type Err = UnknownFeature;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|feature| feature.name() == name)
+            .ok_or_else(|| UnknownFeature {
+                name: name.to_owned(),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Feature;
+
+    #[test]
+    fn every_name_reads_back() {
+        for feature in Feature::ALL {
+            assert_eq!(feature.name().parse(), Ok(*feature));
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known() {
+        let sentence = "idel".parse::<Feature>().unwrap_err().to_string();
+        assert!(
+            sentence.starts_with("no feature is called \"idel\"; there are packet-evidence, idle,")
+        );
+        assert!(
+            Feature::ALL
+                .iter()
+                .all(|feature| sentence.contains(feature.name()))
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! What this kernel can do for kreset, and how it is asked to.
+
+pub mod apply;
+pub mod btf;
+pub mod feature;
+pub mod hz;
+pub mod netns;
+pub mod offsets;
+pub mod privilege;

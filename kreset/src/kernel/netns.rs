@@ -1,0 +1,149 @@
+//! From what `--netns` says to the number that the kernel side filters by.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+/// Where `ip netns add` mounts namespaces; the second is the first's name of
+/// before 2010, and some hosts have it as a directory of its own.
+const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
+
+/// `NSFS_MAGIC` of `include/uapi/linux/magic.h`.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// Why there is no such network namespace.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetnsError {
+    /// No namespace has this name.
+    #[error(
+        "no network namespace is called {name:?}: see `ip netns list`, or give a path such as /proc/PID/ns/net"
+    )]
+    NoSuchName {
+        /// The name given.
+        name: String,
+    },
+    /// The path cannot be opened.
+    #[error("cannot open network namespace {}", path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The path is a file of another kind.
+    #[error("{} is no network namespace", path.display())]
+    NotANamespace {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+/// Inode number (`net.ns.inum`) of the network namespace with this name or
+/// path.
+///
+/// # Errors
+///
+/// If there is none, if it may not be opened (`/proc/PID/ns` of another user
+/// takes `CAP_SYS_PTRACE`), or if it is something else.
+pub fn resolve(name_or_path: &str) -> Result<u32, NetnsError> {
+    if name_or_path.contains('/') {
+        inode(Path::new(name_or_path))
+    } else {
+        named(name_or_path, &NAMED)
+    }
+}
+
+fn named(name: &str, directories: &[&str]) -> Result<u32, NetnsError> {
+    directories
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.is_file())
+        .map_or_else(
+            || {
+                Err(NetnsError::NoSuchName {
+                    name: name.to_owned(),
+                })
+            },
+            |path| inode(&path),
+        )
+}
+
+fn inode(path: &Path) -> Result<u32, NetnsError> {
+    let cannot_open = |source| NetnsError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let not_a_namespace = || NetnsError::NotANamespace {
+        path: path.to_owned(),
+    };
+    // Before it is opened: opening a device or a pipe may do something.
+    let filesystem = rustix::fs::statfs(path).map_err(|error| cannot_open(error.into()))?;
+    if u64::try_from(filesystem.f_type) != Ok(NSFS_MAGIC) {
+        return Err(not_a_namespace());
+    }
+    let file = File::open(path).map_err(cannot_open)?;
+    if !is_network(&file) {
+        return Err(not_a_namespace());
+    }
+    let inode = file.metadata().map_err(cannot_open)?.ino();
+    u32::try_from(inode).ok().ok_or_else(not_a_namespace)
+}
+
+/// Whether a namespace, opened from nsfs, is one of networks.
+fn is_network(namespace: &File) -> bool {
+    // SAFETY: the request takes no argument and touches no memory of ours: it
+    // returns the type of the namespace (since 4.11), or -1.
+    let kind = unsafe { libc::ioctl(namespace.as_raw_fd(), libc::NS_GET_NSTYPE) };
+    kind == libc::CLONE_NEWNET
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_gives_the_number_that_its_link_shows() {
+        let link = std::fs::read_link("/proc/self/ns/net").unwrap();
+        let inode = resolve("/proc/self/ns/net").unwrap();
+        assert_eq!(link, Path::new(&format!("net:[{inode}]")));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_in_each_directory() {
+        let inode = resolve("/proc/self/ns/net").unwrap();
+        assert_eq!(named("net", &["/nowhere", "/proc/self/ns"]).unwrap(), inode);
+    }
+
+    #[test]
+    fn namespaces_of_other_kinds_and_other_files_are_refused() {
+        for path in [
+            "/proc/self/ns/uts",
+            "/proc/self/status",
+            "/dev/null",
+            "/proc",
+        ] {
+            let answer = resolve(path);
+            assert!(
+                matches!(answer, Err(NetnsError::NotANamespace { .. })),
+                "{path}: {answer:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        for name in ["kreset-none", "", ".", ".."] {
+            let answer = resolve(name);
+            assert!(
+                matches!(answer, Err(NetnsError::NoSuchName { .. })),
+                "{name}: {answer:?}"
+            );
+        }
+        let answer = resolve("/nowhere/net");
+        assert!(matches!(answer, Err(NetnsError::Open { .. })), "{answer:?}");
+    }
+}
