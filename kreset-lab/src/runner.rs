@@ -44,9 +44,9 @@ pub fn run(
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 // The receiver outlives this scope, so nothing sent is lost.
                 while let (Some((number, scenario)), Ok(())) = (next(), stop.check()) {
-                    let _ = events.send((number, None));
+                    let _sent = events.send((number, None));
                     let report = report(scenario, settings, stop);
-                    let _ = events.send((number, Some(report)));
+                    let _sent = events.send((number, Some(report)));
                 }
             });
         }

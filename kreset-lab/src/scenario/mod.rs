@@ -44,9 +44,8 @@ pub struct Scenario {
 }
 
 impl fmt::Debug for Scenario {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Scenario")
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
             .field("name", &self.name)
             .field("stage", &self.stage)
             .finish_non_exhaustive()
@@ -83,7 +82,7 @@ impl Scenario {
             })
     }
 
-    fn further(mut self) -> Self {
+    const fn further(mut self) -> Self {
         self.stage = Stage::Further;
         self
     }
@@ -96,13 +95,13 @@ impl Scenario {
 
     /// What happens, in one sentence.
     #[must_use]
-    pub fn about(&self) -> &'static str {
+    pub const fn about(&self) -> &'static str {
         self.about
     }
 
     /// What it is part of.
     #[must_use]
-    pub fn stage(&self) -> Stage {
+    pub const fn stage(&self) -> Stage {
         self.stage
     }
 
