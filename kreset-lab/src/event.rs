@@ -31,6 +31,8 @@ pub struct Event {
     pub connection: Option<Connection>,
     pub reset: Option<Reset>,
     pub advice: Option<String>,
+    /// Of a `start`: how long the tracer took until everything was attached.
+    pub attach_ms: Option<f64>,
     /// Of a `loss` and of the summary: how many events never reached the tracer.
     pub lost: Option<u64>,
     /// The line itself.
