@@ -38,7 +38,10 @@ Exit codes:
 /// idle the connection was, why it happened, how sure that is, and what to
 /// change.
 #[derive(Debug, Parser)]
-#[command(name = "kreset-trace", version, after_long_help = AFTER_HELP, max_term_width = 100)]
+#[command(
+    name = "kreset-trace",
+    bin_name = "kreset-trace",
+    version, after_long_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
     /// Ports of the brokers, such as 9092,9094-9096
     ///

@@ -54,6 +54,10 @@ impl<E: Encoder, P: Place> Sink for Stream<E, P> {
         }
     }
 
+    fn check(&self) -> Result<(), SinkError> {
+        self.place.check()
+    }
+
     fn reopen(&mut self) -> Result<(), SinkError> {
         // What was taken before belongs into the old file, if that takes it.
         let flushed = self.flush();
