@@ -12,7 +12,7 @@ pub struct Stream<E, P> {
     encoder: E,
     place: P,
     /// Lines that have not reached the place; never much more than
-    /// [`ENOUGH`], however long the place takes none.
+    /// `ENOUGH`, however long the place takes none.
     waiting: Vec<u8>,
 }
 

@@ -1,6 +1,6 @@
 //! The command line of kreset-trace.
 //!
-//! [`Arguments`] is what may be written, [`Options`] what it means: only the
+//! `Arguments` is what may be written, [`Options`] what it means: only the
 //! latter leaves this module.
 
 mod options;
@@ -114,6 +114,8 @@ struct Arguments {
     all: bool,
 
     /// Show what each verdict rests on; twice: log the kernel side's decisions
+    ///
+    /// Under each event of text output; JSON always has all of it.
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }
