@@ -2,7 +2,7 @@ use clap::CommandFactory as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::filter::Filter;
+use crate::{exit::Exit, filter::Filter};
 
 fn options(arguments: &[&str]) -> Options {
     match parse(std::iter::once(&"kreset-trace").chain(arguments)) {
@@ -170,6 +170,9 @@ fn long_help_documents_what_short_help_leaves_out() {
     {
         let flag = format!("--{argument}");
         assert!(short.contains(&flag) && long.contains(&flag), "{flag}");
+    }
+    for exit in Exit::ALL {
+        assert!(long.contains(&format!("\n  {}  ", exit.code())), "{exit:?}");
     }
     assert!(printed(&["--version"]).starts_with("kreset-trace "));
 }

@@ -6,4 +6,5 @@ pub mod feature;
 pub mod hz;
 pub mod netns;
 pub mod offsets;
+pub mod prepare;
 pub mod privilege;

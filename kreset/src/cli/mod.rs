@@ -1,6 +1,6 @@
 //! The command line of kreset-trace.
 //!
-//! [`Arguments`] is what may be written, [`Options`] what it means: only the
+//! `Arguments` is what may be written, [`Options`] what it means: only the
 //! latter leaves this module.
 
 mod options;
@@ -38,7 +38,10 @@ Exit codes:
 /// idle the connection was, why it happened, how sure that is, and what to
 /// change.
 #[derive(Debug, Parser)]
-#[command(name = "kreset-trace", version, after_long_help = AFTER_HELP, max_term_width = 100)]
+#[command(
+    name = "kreset-trace",
+    bin_name = "kreset-trace",
+    version, after_long_help = AFTER_HELP, max_term_width = 100)]
 struct Arguments {
     /// Ports of the brokers, such as 9092,9094-9096
     ///
@@ -111,6 +114,8 @@ struct Arguments {
     all: bool,
 
     /// Show what each verdict rests on; twice: log the kernel side's decisions
+    ///
+    /// Under each event of text output; JSON always has all of it.
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }
