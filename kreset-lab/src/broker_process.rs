@@ -3,10 +3,11 @@
 //! It is this crate's own binary, started with a subcommand that is not for people.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     path::Path,
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use crate::{
@@ -75,8 +76,8 @@ impl BrokerProcess {
 impl Drop for BrokerProcess {
     fn drop(&mut self) {
         // It may be dead already, which is as good.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _signalled = self.0.kill();
+        let _ended = self.0.wait();
     }
 }
 
@@ -87,7 +88,7 @@ impl Drop for BrokerProcess {
 /// When it cannot listen.
 pub fn serve(family: Family, answers: u32) -> Result<()> {
     let listener = Listener::open(family, &Stop::default())?;
-    println!("{READY}");
+    writeln!(io::stdout(), "{READY}").doing(|| "say that it listens".to_owned())?;
     thread::spawn(move || {
         loop {
             match listener.accept() {
@@ -114,7 +115,9 @@ fn answer(mut connection: Connection, answers: u32) {
             return;
         }
     }
-    loop {
-        thread::park();
-    }
+    // Kept open and unread, until the client gives it up or this process ends.
+    while connection
+        .wait_for_failure(Duration::from_hours(1))
+        .is_err()
+    {}
 }

@@ -36,7 +36,7 @@ pub enum Family {
 }
 
 impl Family {
-    fn domain(self) -> Domain {
+    const fn domain(self) -> Domain {
         match self {
             Self::Ipv4 => Domain::IPV4,
             Self::Ipv6 | Self::Mapped => Domain::IPV6,
@@ -51,7 +51,7 @@ impl Family {
 
     /// The name on the command line, where one is needed.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Ipv4 => "ipv4",
             Self::Ipv6 => "ipv6",

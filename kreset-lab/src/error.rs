@@ -75,7 +75,7 @@ impl Error {
     /// Whether the machine, rather than the lab or the tracer, is the reason: nothing can be run
     /// here until somebody changes that.
     #[must_use]
-    pub fn cannot_run_here(&self) -> bool {
+    pub const fn cannot_run_here(&self) -> bool {
         matches!(
             self,
             Self::NotRoot | Self::MissingProgram { .. } | Self::MissingTracer(_)

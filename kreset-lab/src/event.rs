@@ -120,6 +120,6 @@ mod tests {
 
     #[test]
     fn text_is_not_json() {
-        assert!(Event::parse("error: no BTF").is_err());
+        Event::parse("error: no BTF").unwrap_err();
     }
 }

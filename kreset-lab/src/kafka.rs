@@ -13,7 +13,7 @@ pub enum Request {
 }
 
 impl Request {
-    fn key_and_version(self) -> (u16, u16) {
+    const fn key_and_version(self) -> (u16, u16) {
         match self {
             Self::ApiVersions => (18, 3),
             Self::Metadata => (3, 1),

@@ -37,6 +37,7 @@ pub mod packet;
 mod pcap;
 pub mod report;
 mod run;
+pub mod runner;
 pub mod scenario;
 pub mod stop;
 pub mod tracer;
@@ -81,7 +82,7 @@ impl Side {
 
     /// The word for it, as in the tracer's `role`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",
             Self::Broker => "broker",
@@ -90,7 +91,7 @@ impl Side {
 
     /// The other one.
     #[must_use]
-    pub fn other(self) -> Self {
+    pub const fn other(self) -> Self {
         match self {
             Self::Client => Self::Broker,
             Self::Broker => Self::Client,
@@ -99,8 +100,8 @@ impl Side {
 }
 
 impl fmt::Display for Side {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
@@ -141,19 +142,19 @@ impl Lab {
 
     /// The namespaces.
     #[must_use]
-    pub fn network(&self) -> &Network {
+    pub const fn network(&self) -> &Network {
         &self.network
     }
 
     /// What crossed the router so far.
     #[must_use]
-    pub fn wire(&self) -> &Wire {
+    pub const fn wire(&self) -> &Wire {
         self.tap.wire()
     }
 
     /// The router, as a middlebox.
     #[must_use]
-    pub fn middlebox(&self) -> Middlebox<'_> {
+    pub const fn middlebox(&self) -> Middlebox<'_> {
         Middlebox::new(&self.network, self.wire())
     }
 

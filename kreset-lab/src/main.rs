@@ -1,12 +1,12 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
 use std::{
-    collections::BTreeMap,
+    fmt,
     io::{self, Write as _},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, atomic::AtomicBool},
     thread,
     time::{Duration, Instant},
 };
@@ -14,12 +14,13 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use kreset_lab::{
-    Error, Family, Stop, broker_process,
-    report::{self, Report},
+    Error, Family, Stop, broker_process, report,
+    runner::{self, Progress},
     scenario::{self, Scenario, Settings, Stage},
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
+    flag,
     iterator::Signals,
 };
 
@@ -111,7 +112,7 @@ fn exit_code(result: anyhow::Result<bool>) -> ExitCode {
         Ok(false) => return WRONG.into(),
         Err(error) => error,
     };
-    eprintln!("kreset-lab: {error:#}");
+    complain(format_args!("{error:#}"));
     match error.downcast_ref::<Error>() {
         Some(Error::Stopped) => STOPPED.into(),
         Some(error) if error.cannot_run_here() => CANNOT_RUN_HERE.into(),
@@ -128,7 +129,7 @@ fn list() {
             say("\nWith --further, or by name:");
         }
         for scenario in all.iter().filter(|it| it.stage() == stage) {
-            say(&format!(
+            say(format_args!(
                 "{:<width$}  {}",
                 scenario.name(),
                 scenario.about()
@@ -138,8 +139,13 @@ fn list() {
 }
 
 /// Prints a line; a reader that went away has seen enough.
-fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{text}");
+fn say(text: impl fmt::Display) {
+    let _printed = writeln!(io::stdout(), "{text}");
+}
+
+/// Prints a line to standard error.
+fn complain(text: impl fmt::Display) {
+    let _printed = writeln!(io::stderr(), "kreset-lab: {text}");
 }
 
 /// Whether everybody was right.
@@ -158,69 +164,37 @@ fn run(options: &Run) -> anyhow::Result<bool> {
     };
     match kreset_lab::sweep()? {
         0 => {}
-        swept => eprintln!("kreset-lab: removed {swept} namespaces that a dead lab had left"),
+        swept => complain(format_args!(
+            "removed {swept} namespaces that a dead lab had left"
+        )),
     }
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let began = Instant::now();
-    let reports = run_all(&scenarios, options, &settings, &stop);
+    let told = |event: Progress<'_>| match event {
+        Progress::Began(scenario) if options.verbose => {
+            complain(format_args!("{} begins", scenario.name()));
+        }
+        Progress::Ended(report) if stop.check().is_ok() => say(report.story()),
+        Progress::Began(_) | Progress::Ended(_) => {}
+    };
+    let reports = runner::run(&scenarios, options.jobs, &settings, &stop, told);
     if stop.check().is_err() {
         return Err(Error::Stopped.into());
     }
-    say(&report::table(&reports));
+    say(report::table(&reports));
     let right = reports.iter().filter(|report| report.is_right()).count();
     let judged = if settings.tracer.is_some() {
         "right on both hosts"
     } else {
         "acted out as they should be"
     };
-    say(&format!(
+    say(format_args!(
         "{right} of {} scenarios {judged}, in {:.0} s",
         reports.len(),
         began.elapsed().as_secs_f64()
     ));
     Ok(right == reports.len())
-}
-
-/// Runs several at once, since most of their time is silence. Reports are printed as they come,
-/// and returned in the order of the catalogue.
-fn run_all(scenarios: &[Scenario], options: &Run, settings: &Settings, stop: &Stop) -> Vec<Report> {
-    let queue = Mutex::new(scenarios.iter().enumerate());
-    let (reports, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..options.jobs.get().min(scenarios.len()) {
-            let (reports, queue) = (reports.clone(), &queue);
-            scope.spawn(move || {
-                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                while let Some((number, scenario)) = next() {
-                    if stop.check().is_err() {
-                        return;
-                    }
-                    if options.verbose {
-                        eprintln!("kreset-lab: {} begins", scenario.name());
-                    }
-                    let began = Instant::now();
-                    let report = Report {
-                        name: scenario.name().to_owned(),
-                        about: scenario.about(),
-                        result: scenario.run(settings, stop),
-                        took: began.elapsed(),
-                    };
-                    // The receiver outlives this scope.
-                    let _ = reports.send((number, report));
-                }
-            });
-        }
-        drop(reports);
-        let mut sorted = BTreeMap::new();
-        for (number, report) in finished {
-            if stop.check().is_ok() {
-                say(&report.story());
-            }
-            sorted.insert(number, report);
-        }
-        sorted.into_values().collect()
-    })
 }
 
 fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {
@@ -266,14 +240,19 @@ fn tracer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 
 /// The first signal asks everything to end in order, a second one ends the process at once.
 fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
+    const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in SIGNALS {
+        // In this order: the first one ends nothing yet.
+        flag::register_conditional_shutdown(signal, STOPPED.into(), Arc::clone(&stopping))
+            .and_then(|_| flag::register(signal, Arc::clone(&stopping)))
+            .context("cannot listen to signals")?;
+    }
+    let mut signals = Signals::new(SIGNALS).context("cannot listen to signals")?;
     let stop = stop.clone();
     thread::spawn(move || {
-        for (count, _) in signals.forever().enumerate() {
-            if count > 0 {
-                std::process::exit(STOPPED.into());
-            }
-            eprintln!("kreset-lab: stopping, and cleaning up");
+        if signals.forever().next().is_some() {
+            complain("stopping, and cleaning up");
             stop.request();
         }
     });

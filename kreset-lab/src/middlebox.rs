@@ -40,7 +40,7 @@ pub enum Ttl {
 impl Ttl {
     /// The value when the reset leaves the device, which is what the receiver sees.
     #[must_use]
-    pub fn value(self) -> u8 {
+    pub const fn value(self) -> u8 {
         match self {
             Self::Own => 64,
             Self::Copied => 63,
@@ -58,7 +58,7 @@ pub struct Middlebox<'lab> {
 }
 
 impl<'lab> Middlebox<'lab> {
-    pub(crate) fn new(network: &'lab Network, wire: &'lab Wire) -> Self {
+    pub(crate) const fn new(network: &'lab Network, wire: &'lab Wire) -> Self {
         Self { network, wire }
     }
 
@@ -307,7 +307,7 @@ impl Timer {
     fn new(idle: Duration, ttl: Ttl, forger: Forger, wire: Wire) -> Result<Self> {
         let ending = Arc::new(AtomicBool::new(false));
         let thread = {
-            let ending = ending.clone();
+            let ending = Arc::clone(&ending);
             thread::Builder::new()
                 .name("timer device".to_owned())
                 .spawn(move || watch(idle, ttl, &forger, &wire, &ending))
@@ -325,7 +325,7 @@ impl Drop for Timer {
         self.ending.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // If it failed, no reset came, and the scenario says so in its own words.
-            let _ = thread.join();
+            let _ended = thread.join();
         }
     }
 }

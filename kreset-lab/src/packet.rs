@@ -28,13 +28,13 @@ impl Flags {
 
     /// Whether all of `other` are set.
     #[must_use]
-    pub fn contain(self, other: Self) -> bool {
+    pub const fn contain(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
 impl fmt::Display for Flags {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (flag, letter) in [
             (Self::SYN, "S"),
             (Self::FIN, "F"),
@@ -42,7 +42,7 @@ impl fmt::Display for Flags {
             (Self::ACK, "A"),
         ] {
             if self.contain(flag) {
-                formatter.write_str(letter)?;
+                f.write_str(letter)?;
             }
         }
         Ok(())

@@ -19,18 +19,26 @@ pub(crate) struct Packet<'a> {
     pub(crate) length: usize,
 }
 
-/// Writes a whole file. No packet has more than `snap` bytes.
-pub(crate) fn write<'a>(
-    out: &mut impl Write,
-    snap: u16,
-    packets: impl Iterator<Item = Packet<'a>>,
-) -> io::Result<()> {
-    const SECOND: u64 = 1_000_000_000;
-    // Version 2.4 as two 16-bit numbers; time zone and accuracy, which nobody uses.
-    for number in [MAGIC, 4 << 16 | 2, 0, 0, snap.into(), RAW_IP] {
-        out.write_all(&number.to_le_bytes())?;
+/// A file that is being written.
+#[derive(Debug)]
+pub(crate) struct File<W>(W);
+
+impl<W: Write> File<W> {
+    /// Begins one, of packets with no more than `snap` bytes.
+    pub(crate) fn new(mut out: W, snap: u16) -> io::Result<Self> {
+        const VERSION: [u8; 4] = [2, 0, 4, 0];
+        // Time zone and accuracy, which nobody uses.
+        const UNUSED: [u8; 8] = [0; 8];
+        out.write_all(&MAGIC.to_le_bytes())?;
+        out.write_all(&VERSION)?;
+        out.write_all(&UNUSED)?;
+        out.write_all(&u32::from(snap).to_le_bytes())?;
+        out.write_all(&RAW_IP.to_le_bytes())?;
+        Ok(Self(out))
     }
-    for packet in packets {
+
+    pub(crate) fn write(&mut self, packet: &Packet<'_>) -> io::Result<()> {
+        const SECOND: u64 = 1_000_000_000;
         for number in [
             packet.at / SECOND,
             packet.at % SECOND,
@@ -39,11 +47,10 @@ pub(crate) fn write<'a>(
         ] {
             // The format's own limit, which it reaches in 2106.
             let number = u32::try_from(number).unwrap_or(u32::MAX);
-            out.write_all(&number.to_le_bytes())?;
+            self.0.write_all(&number.to_le_bytes())?;
         }
-        out.write_all(packet.bytes)?;
+        self.0.write_all(packet.bytes)
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -57,9 +64,10 @@ mod tests {
             bytes: &[0x45, 0xaa],
             length: 60,
         };
-        let mut file = Vec::new();
-        write(&mut file, 192, [packet].into_iter()).expect("a vector takes everything");
-        let (header, record) = file.split_at(24);
+        let mut bytes = Vec::new();
+        let mut file = File::new(&mut bytes, 192).expect("a vector takes everything");
+        file.write(&packet).expect("a vector takes everything");
+        let (header, record) = bytes.split_at(24);
         assert_eq!(header[..8], [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0]);
         assert_eq!(header[16..], [192, 0, 0, 0, 101, 0, 0, 0]);
         assert_eq!(

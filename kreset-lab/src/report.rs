@@ -1,6 +1,6 @@
 //! Showing people what was said, and a table of expected and said.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{error::Error as _, fmt, time::Duration};
 
 use crate::{
     Side,
@@ -31,56 +31,55 @@ impl Report {
     }
 
     /// What was said, for people: one line for each event, the advice and what is wrong below it.
-    #[must_use]
-    pub fn story(&self) -> String {
-        let mut text = format!(
-            "{}: {} ({:.1} s)\n",
-            self.name,
-            self.about,
-            self.took.as_secs_f64()
-        );
-        match &self.result {
-            Ok(outcome) => {
-                for (side, host) in outcome.hosts() {
-                    tell(&mut text, side, host);
-                }
-            }
-            Err(error) => {
-                let _ = writeln!(text, "  FAILED  {}", chain(error));
-            }
-        }
-        text
+    pub const fn story(&self) -> impl fmt::Display {
+        Story(self)
     }
 }
 
-fn tell(text: &mut String, side: Side, host: &HostOutcome) {
-    let told = host.told();
-    if host.said.is_none() {
-        let _ = writeln!(text, "  {side}  not judged, expected {}", host.expected);
-    } else if told.is_empty() {
-        let _ = writeln!(text, "  {side}  no event");
-    }
-    if let [event, more @ ..] = told.as_slice() {
-        let _ = writeln!(text, "  {side}  {}", line(event));
-        if let Some(advice) = &event.advice {
-            let _ = writeln!(text, "          {advice}");
+struct Story<'a>(&'a Report);
+
+impl fmt::Display for Story<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(report) = self;
+        let seconds = report.took.as_secs_f64();
+        writeln!(f, "{}: {} ({seconds:.1} s)", report.name, report.about)?;
+        match &report.result {
+            Ok(outcome) => outcome
+                .hosts()
+                .into_iter()
+                .try_for_each(|(side, host)| tell(f, side, host)),
+            Err(error) => writeln!(f, "  FAILED  {}", Chain(error)),
         }
-        if !more.is_empty() {
-            let _ = writeln!(text, "          and {} more", more.len());
+    }
+}
+
+fn tell(f: &mut fmt::Formatter<'_>, side: Side, host: &HostOutcome) -> fmt::Result {
+    match (&host.said, host.told().as_slice()) {
+        (None, _) => writeln!(f, "  {side}  not judged, expected {}", host.expected)?,
+        (Some(_), []) => writeln!(f, "  {side}  no event")?,
+        (Some(_), [event, more @ ..]) => {
+            writeln!(f, "  {side}  {}", line(event))?;
+            if let Some(advice) = &event.advice {
+                writeln!(f, "          {advice}")?;
+            }
+            if !more.is_empty() {
+                writeln!(f, "          and {} more", more.len())?;
+            }
+            if !host.differences.is_empty() {
+                writeln!(f, "          {}", event.line)?;
+            }
         }
     }
     for difference in &host.differences {
-        let _ = writeln!(text, "  {side}  WRONG  {difference}");
+        writeln!(f, "  {side}  WRONG  {difference}")?;
     }
-    if let (Some(event), false) = (host.told().first(), host.differences.is_empty()) {
-        let _ = writeln!(text, "          {}", event.line);
-    }
+    Ok(())
 }
 
 /// One event in one line.
 fn line(event: &Event) -> String {
     let connection = event.connection.clone().unwrap_or_default();
-    let word = |word: &Option<String>| word.clone().unwrap_or("-".to_owned());
+    let word = |word: &Option<String>| word.clone().unwrap_or_else(unknown);
     format!(
         "{:<8} {:<38} {:>4}  {:<11} idle {:>8}  age {:>8}  by {}",
         word(&event.direction),
@@ -138,7 +137,7 @@ fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
     let told = host.told();
     let event = told.first();
     let truth = host.expected.truth().and_then(|truth| truth.idle);
-    let idle = |time: Option<f64>| time.map_or("-".to_owned(), |time| format!("{time:.0}"));
+    let idle = |time: Option<f64>| time.map_or_else(unknown, |time| format!("{time:.0}"));
     let (said, ok) = match (&host.said, told.as_slice()) {
         (None, _) => ("-".to_owned(), "not judged"),
         (_, []) => ("no event".to_owned(), "yes"),
@@ -150,7 +149,7 @@ fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
         side.name().to_owned(),
         host.expected.to_string(),
         said,
-        event.map_or("-".to_owned(), |event| confidence(event)),
+        event.map_or_else(unknown, |event| confidence(event)),
         format!(
             "{}/{}",
             idle(truth.map(|truth| ms(truth.truth()))),
@@ -185,30 +184,38 @@ fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     text
 }
 
+/// How a value is shown that is not there.
+fn unknown() -> String {
+    "-".to_owned()
+}
+
 fn confidence(event: &Event) -> String {
     event
         .confidence
-        .map_or("-".to_owned(), |confidence| format!("{confidence:.2}"))
+        .map_or_else(unknown, |confidence| format!("{confidence:.2}"))
 }
 
 fn time(ms: Option<f64>) -> String {
     match ms {
-        None => "-".to_owned(),
+        None => unknown(),
         Some(ms) if ms < 1000.0 => format!("{ms:.0} ms"),
         Some(ms) => format!("{:.2} s", ms / 1000.0),
     }
 }
 
 /// An error and everything below it, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        let _ = write!(text, ": {error}");
-        below = error.source();
+struct Chain<'a>(&'a Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut below = self.0.source();
+        while let Some(error) = below {
+            write!(f, ": {error}")?;
+            below = error.source();
+        }
+        Ok(())
     }
-    text
 }
 
 #[cfg(test)]
@@ -247,7 +254,12 @@ mod tests {
             took: Duration::ZERO,
         };
         assert!(!report.is_right());
-        assert!(report.story().contains("cannot open z: no such thing"));
+        assert!(
+            report
+                .story()
+                .to_string()
+                .contains("cannot open z: no such thing")
+        );
         assert!(table(&[report]).contains("could not be judged"));
     }
 }

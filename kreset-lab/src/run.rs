@@ -62,7 +62,7 @@ pub(crate) fn run(program: Program, arguments: &[&str], input: &str) -> Result<S
     if let Some(mut stdin) = child.stdin.take() {
         // A program that refuses its arguments does not read: its own message says more than
         // the broken pipe would.
-        let _ = stdin.write_all(input.as_bytes());
+        let _written = stdin.write_all(input.as_bytes());
     }
     let output = child
         .wait_with_output()

@@ -1,8 +1,8 @@
 //! Ending a run early without leaving anything behind.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::error::{Error, Result};
@@ -26,23 +26,14 @@ impl Stop {
 
     /// Asks everything that shares this request to stop.
     pub fn request(&self) {
-        *self
-            .0
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *self.lock() = true;
         self.0.changed.notify_all();
     }
 
     /// # Errors
     /// [`Error::Stopped`] if a stop was requested.
     pub fn check(&self) -> Result<()> {
-        let requested = *self
-            .0
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if requested {
+        if *self.lock() {
             Err(Error::Stopped)
         } else {
             Ok(())
@@ -54,30 +45,30 @@ impl Stop {
     /// # Errors
     /// [`Error::Stopped`] as soon as a stop is requested.
     pub fn sleep(&self, time: Duration) -> Result<()> {
-        let end = Instant::now() + time;
-        let mut requested = self
+        let (requested, _) = self
             .0
+            .changed
+            .wait_timeout_while(self.lock(), time, |requested| !*requested)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *requested {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0
             .requested
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        while !*requested {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            requested = self
-                .0
-                .changed
-                .wait_timeout(requested, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        Err(Error::Stopped)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -95,7 +86,7 @@ mod tests {
     #[test]
     fn a_sleep_that_nobody_ends_lasts() {
         let began = Instant::now();
-        assert!(Stop::default().sleep(Duration::from_millis(20)).is_ok());
+        Stop::default().sleep(Duration::from_millis(20)).unwrap();
         assert!(began.elapsed() >= Duration::from_millis(20));
     }
 }

@@ -28,33 +28,42 @@ const ATTACH: Duration = Duration::from_secs(20);
 const END: Duration = Duration::from_secs(10);
 
 /// The tracer ends by itself after this, should the lab die without ending it.
-const LEASE: &str = "120s";
+const LEASE: Duration = Duration::from_mins(2);
 
 /// What a tracer is asked to show. By default everything, with the defaults of the tracer.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     without_noise: bool,
     broker_max_idle: Option<Duration>,
+    longer: Duration,
 }
 
 impl Options {
     /// What an operator gets to see, without everyday noise.
     #[must_use]
-    pub fn without_noise(mut self) -> Self {
+    pub const fn without_noise(mut self) -> Self {
         self.without_noise = true;
         self
     }
 
     /// Tells the tracer the brokers' `connections.max.idle.ms`; whole seconds count.
     #[must_use]
-    pub fn broker_max_idle(mut self, idle: Duration) -> Self {
+    pub const fn broker_max_idle(mut self, idle: Duration) -> Self {
         self.broker_max_idle = Some(idle);
+        self
+    }
+
+    /// Lets the tracer live for longer than the two minutes that are plenty for most, for silences
+    /// that take `time` altogether.
+    #[must_use]
+    pub const fn longer_by(mut self, time: Duration) -> Self {
+        self.longer = time;
         self
     }
 
     /// Whether every reset is shown.
     #[must_use]
-    pub fn shows_all(&self) -> bool {
+    pub const fn shows_all(&self) -> bool {
         !self.without_noise
     }
 
@@ -64,15 +73,20 @@ impl Options {
             .args(["--netns", namespace.name()])
             .args(["--port", &PORT.to_string()])
             .args(["--format", "json"])
-            .args(["--duration", LEASE]);
+            .args(["--duration", &in_seconds(LEASE + self.longer)]);
         if self.shows_all() {
             command.arg("--all");
         }
         if let Some(idle) = self.broker_max_idle {
-            command.args(["--broker-max-idle", &format!("{}s", idle.as_secs())]);
+            command.args(["--broker-max-idle", &in_seconds(idle)]);
         }
         command
     }
+}
+
+/// As the tracer reads times.
+fn in_seconds(time: Duration) -> String {
+    format!("{}s", time.as_secs())
 }
 
 /// Everything that a tracer said, from start to end.
@@ -115,11 +129,13 @@ impl Heard {
     }
 
     fn hear(&self, line: &str) {
+        let heard = Event::parse(line);
         let mut so_far = self.lock();
-        match Event::parse(line) {
+        match heard {
             Ok(event) => so_far.said.events.push(event),
             Err(error) => so_far.said.garbage.push(format!("{error}: {line}")),
         }
+        drop(so_far);
         self.more.notify_all();
     }
 }
@@ -155,7 +171,7 @@ impl Tracer {
             .doing(|| format!("run {}", command.get_program().display()))?;
         let heard = Arc::new(Heard::default());
         if let Some(stdout) = child.stdout.take() {
-            let heard = heard.clone();
+            let heard = Arc::clone(&heard);
             thread::spawn(move || {
                 for line in BufReader::new(stdout)
                     .lines()
@@ -171,7 +187,7 @@ impl Tracer {
             thread::spawn(move || {
                 let mut text = Vec::new();
                 // As much as could be read is what there is to tell.
-                let _ = stderr.read_to_end(&mut text);
+                let _read = stderr.read_to_end(&mut text);
                 String::from_utf8_lossy(&text).trim().to_owned()
             })
         });
@@ -269,7 +285,7 @@ impl Tracer {
     /// Ends it the hard way, if it has not ended, and puts what it wrote to standard error into
     /// the error.
     fn failed(&mut self, what: String) -> Error {
-        let _ = self.child.kill();
+        let _signalled = self.child.kill();
         Error::Tracer {
             host: self.host,
             what,
@@ -289,8 +305,8 @@ impl Tracer {
 impl Drop for Tracer {
     fn drop(&mut self) {
         // It may have ended already, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _signalled = self.child.kill();
+        let _ended = self.child.wait();
     }
 }
 

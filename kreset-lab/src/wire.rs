@@ -62,7 +62,7 @@ impl Moment {
 
     /// The time from `earlier` to this moment; zero if it was not earlier.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
+    pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
@@ -86,7 +86,7 @@ pub struct Sighting {
 impl Sighting {
     /// The end that sent it, or in whose name it was made up.
     #[must_use]
-    pub fn from(&self) -> Side {
+    pub const fn from(&self) -> Side {
         if self.segment.source.port() == PORT {
             Side::Broker
         } else {
@@ -96,7 +96,7 @@ impl Sighting {
 
     /// The client's port: what tells the connections of one lab apart.
     #[must_use]
-    pub fn client_port(&self) -> u16 {
+    pub const fn client_port(&self) -> u16 {
         match self.from() {
             Side::Client => self.segment.source.port(),
             Side::Broker => self.segment.destination.port(),
@@ -264,17 +264,15 @@ impl Wire {
     /// # Errors
     /// When `out` does not take it.
     pub fn write_pcap(&self, leg: Side, out: &mut impl Write) -> io::Result<()> {
-        let sightings = self.log.lock();
-        let packets = sightings.iter().filter(|seen| seen.leg == leg);
-        pcap::write(
-            out,
-            SNAP,
-            packets.map(|seen| pcap::Packet {
+        let mut file = pcap::File::new(out, SNAP)?;
+        for seen in self.log.lock().iter().filter(|seen| seen.leg == leg) {
+            file.write(&pcap::Packet {
                 at: seen.at.0,
                 bytes: &seen.bytes,
                 length: seen.length,
-            }),
-        )
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -301,7 +299,7 @@ impl Tap {
         };
         let ending = Arc::new(AtomicBool::new(false));
         let thread = {
-            let (log, ending) = (wire.log.clone(), ending.clone());
+            let (log, ending) = (Arc::clone(&wire.log), Arc::clone(&ending));
             thread::spawn(move || listen(&socket, client_leg, &log, &ending))
         };
         Ok(Self {
@@ -311,7 +309,7 @@ impl Tap {
         })
     }
 
-    pub(crate) fn wire(&self) -> &Wire {
+    pub(crate) const fn wire(&self) -> &Wire {
         &self.wire
     }
 }
@@ -321,7 +319,7 @@ impl Drop for Tap {
         self.ending.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             // A panic in there was printed already; this may be running because of it.
-            let _ = thread.join();
+            let _ended = thread.join();
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Outcome, Scenario, Scene};
 use crate::{
-    Family, Side, error::Result, judge::Answer, kafka::Request, packet::Flags, tracer::Options,
-    wire::Moment,
+    Connection, Family, Side, error::Result, judge::Answer, kafka::Request, packet::Flags,
+    tracer::Options, wire::Moment,
 };
 
 /// A pause that is too short for any device and long enough to be told from none.
@@ -90,26 +90,27 @@ fn abort(scene: &Scene<'_>, how: Abort) -> Result<Outcome> {
     )
 }
 
-fn killed_idle(scene: &Scene<'_>) -> Result<Outcome> {
-    let lab = scene.lab;
-    let watch = scene.watch()?;
-    let mut broker = lab.start_broker(Family::Mapped, u32::MAX)?;
-    // A client has several connections to a broker; that all of them end at once is what tells
-    // the end of a process from the end of a connection.
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let mut client = lab.connect(Family::Mapped)?;
+/// Connections to a broker process, in use. A client has several, and that all of them end at once
+/// is what tells the end of a process from the end of a connection.
+fn several(scene: &Scene<'_>) -> Result<[Connection; 3]> {
+    let connect = || {
+        let mut client = scene.lab.connect(Family::Mapped)?;
         for request in [Request::ApiVersions, Request::Metadata] {
             client.request(request)?;
             client.receive()?;
         }
-        clients.push(client);
-    }
+        Ok(client)
+    };
+    Ok([connect()?, connect()?, connect()?])
+}
+
+fn killed_idle(scene: &Scene<'_>) -> Result<Outcome> {
+    let lab = scene.lab;
+    let watch = scene.watch()?;
+    let mut broker = lab.start_broker(Family::Mapped, u32::MAX)?;
+    let [mut client, _idle, _also_idle] = several(scene)?;
     lab.silence(PAUSE)?;
     broker.kill()?;
-    let [client, ..] = clients.as_mut_slice() else {
-        unreachable!("three were made")
-    };
     let port = client.port()?;
     lab.wire().wait_for("the broker's FIN", PATIENCE, |seen| {
         seen.client_port() == port && seen.comes_from(Side::Broker, Flags::FIN)
@@ -133,19 +134,8 @@ fn killed_busy(scene: &Scene<'_>) -> Result<Outcome> {
     let lab = scene.lab;
     let watch = scene.watch()?;
     let mut broker = lab.start_broker(Family::Mapped, 2)?;
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let mut client = lab.connect(Family::Mapped)?;
-        for request in [Request::ApiVersions, Request::Metadata] {
-            client.request(request)?;
-            client.receive()?;
-        }
-        clients.push(client);
-    }
     // The busy one is reset; the idle ones get a FIN, to which nobody writes.
-    let [client, ..] = clients.as_mut_slice() else {
-        unreachable!("three were made")
-    };
+    let [mut client, _idle, _also_idle] = several(scene)?;
     client.request(Request::Produce(10_000))?;
     lab.silence(PAUSE)?;
     broker.kill()?;
@@ -193,22 +183,16 @@ fn idle_close(scene: &Scene<'_>) -> Result<Outcome> {
 fn lost(scene: &Scene<'_>, listening: bool) -> Result<Outcome> {
     let lab = scene.lab;
     let watch = scene.watch()?;
-    let mut listener = Some(lab.listen(Family::Mapped)?);
-    let mut talk = match &listener {
-        Some(listener) => lab.converse(listener, Family::Mapped)?,
-        None => unreachable!("just opened"),
-    };
+    let listener = lab.listen(Family::Mapped)?;
+    let mut talk = lab.converse(&listener, Family::Mapped)?;
     let port = talk.port()?;
     lab.silence(LATE)?;
     talk.broker.forget()?;
-    if !listening {
-        listener = None;
-    }
+    let _listener = listening.then_some(listener);
     let acted = Moment::now();
     talk.client.request(Request::Metadata)?;
     talk.client.wait_for_reset()?;
     let story = scene.drawn(port, Side::Client, acted)?.genuine()?;
-    drop(listener);
     // The broker's host answers for a port or for nothing, and knows only what the packet says.
     watch.judge(
         story

@@ -37,7 +37,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         Scenario::new(
             "client_late_data",
             "the client closes while the answer is under way, shown with --all",
-            late_data,
+            |scene| late_data(scene, Remainder::TimeWait),
+        ),
+        Scenario::new(
+            "client_late_data_orphan",
+            "as client_late_data, but the client's closed socket is still a whole one",
+            |scene| late_data(scene, Remainder::Orphan),
         ),
     ]
 }
@@ -76,8 +81,33 @@ fn probe(scene: &Scene<'_>) -> Result<Outcome> {
     )
 }
 
-fn late_data(scene: &Scene<'_>) -> Result<Outcome> {
+/// What a host keeps of a socket that was closed in order and has not seen the other end's FIN.
+#[derive(Clone, Copy)]
+enum Remainder {
+    /// Next to nothing: Linux's default.
+    TimeWait,
+    /// All of it. When data comes, the kernel resets this socket as if a RST had come, and sends
+    /// one: `tcp_receive_reset` fires, though nothing was received.
+    Orphan,
+}
+
+impl Remainder {
+    fn keep(self, scene: &Scene<'_>) -> Result<()> {
+        match self {
+            Self::TimeWait => Ok(()),
+            // A whole socket is kept for what is longer than TIME_WAIT.
+            Self::Orphan => scene
+                .lab
+                .network()
+                .host(Side::Client)
+                .sysctl(&[("ipv4/tcp_fin_timeout", "120")]),
+        }
+    }
+}
+
+fn late_data(scene: &Scene<'_>, remainder: Remainder) -> Result<Outcome> {
     let lab = scene.lab;
+    remainder.keep(scene)?;
     let watch = scene.watch()?;
     let listener = lab.listen(Family::Ipv4)?;
     let mut talk = lab.converse(&listener, Family::Ipv4)?;
@@ -94,7 +124,7 @@ fn late_data(scene: &Scene<'_>) -> Result<Outcome> {
     talk.broker.wait_for_reset()?;
     let story = scene.drawn(port, Side::Broker, acted)?.genuine()?;
     watch.judge(
-        // What answers is an orphan, or its remainder.
+        // One event, since one reset was sent and none received.
         story.sent(&[Answer::LATE_DATA]).without_socket(),
         story
             .received(&[Answer::LATE_DATA])
@@ -128,12 +158,15 @@ fn noise(scene: &Scene<'_>) -> Result<Outcome> {
     talk.client.abort()?;
     talk.broker.wait_for_reset()?;
 
-    let mut talk = lab.converse(&listener, Family::Mapped)?;
-    talk.client.request(Request::Metadata)?;
-    talk.broker.wait_for_data()?;
-    drop(talk.client);
-    talk.broker.answer()?;
-    talk.broker.wait_for_reset()?;
+    for remainder in [Remainder::TimeWait, Remainder::Orphan] {
+        remainder.keep(scene)?;
+        let mut talk = lab.converse(&listener, Family::Mapped)?;
+        talk.client.request(Request::Metadata)?;
+        talk.broker.wait_for_data()?;
+        drop(talk.client);
+        talk.broker.answer()?;
+        talk.broker.wait_for_reset()?;
+    }
 
     watch.judge(Expected::NoEvent, Expected::NoEvent)
 }

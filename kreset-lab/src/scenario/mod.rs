@@ -13,7 +13,7 @@ mod idle;
 mod older;
 mod scene;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 pub use scene::{HostOutcome, Outcome, Scene, Story, Watch};
 
@@ -33,6 +33,9 @@ pub enum Stage {
 type Script = dyn Fn(&Scene<'_>) -> Result<Outcome> + Send + Sync;
 
 /// A scenario that can be run by name.
+///
+/// Besides those of the [`catalogue`] there may be any number of others, made with
+/// [`Scenario::new`].
 pub struct Scenario {
     name: String,
     about: &'static str,
@@ -40,8 +43,18 @@ pub struct Scenario {
     script: Box<Script>,
 }
 
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scenario")
+            .field("name", &self.name)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Scenario {
-    fn new(
+    /// A scenario of the tracer's main job. `name` must fit a directory's name.
+    pub fn new(
         name: &str,
         about: &'static str,
         script: impl Fn(&Scene<'_>) -> Result<Outcome> + Send + Sync + 'static,
@@ -69,7 +82,7 @@ impl Scenario {
             })
     }
 
-    fn further(mut self) -> Self {
+    const fn further(mut self) -> Self {
         self.stage = Stage::Further;
         self
     }
@@ -82,13 +95,13 @@ impl Scenario {
 
     /// What happens, in one sentence.
     #[must_use]
-    pub fn about(&self) -> &'static str {
+    pub const fn about(&self) -> &'static str {
         self.about
     }
 
     /// What it is part of.
     #[must_use]
-    pub fn stage(&self) -> Stage {
+    pub const fn stage(&self) -> Stage {
         self.stage
     }
 

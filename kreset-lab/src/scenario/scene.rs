@@ -33,13 +33,13 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(lab: &'a Lab, settings: &'a Settings) -> Self {
+    pub(super) const fn new(lab: &'a Lab, settings: &'a Settings) -> Self {
         Self { lab, settings }
     }
 
     /// The devices' idle timeout.
     #[must_use]
-    pub fn idle_timeout(&self) -> Duration {
+    pub const fn idle_timeout(&self) -> Duration {
         self.settings.idle_timeout
     }
 
@@ -65,6 +65,7 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Tracer::start`].
     pub fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
+        let options = &options.clone().longer_by(2 * self.idle_timeout());
         let tracers = match &self.settings.tracer {
             Some(program) => {
                 // Both at once, since attaching takes a while.
@@ -229,14 +230,14 @@ impl Story {
 impl Truth {
     /// Adds what drew the reset.
     #[must_use]
-    pub fn provoked_by(mut self, what: &'static str) -> Self {
+    pub const fn provoked_by(mut self, what: &'static str) -> Self {
         self.provoked_by = Some(what);
         self
     }
 
     /// Adds the state of the connection.
     #[must_use]
-    pub fn in_state(mut self, state: &'static str) -> Self {
+    pub const fn in_state(mut self, state: &'static str) -> Self {
         self.state = Some(state);
         self
     }
@@ -254,7 +255,7 @@ impl Truth {
 
     /// For a tracer that saw the connection for the last `seen` of its life only.
     #[must_use]
-    pub fn at_least(mut self, seen: Duration) -> Self {
+    pub const fn at_least(mut self, seen: Duration) -> Self {
         if let Some(Age::Exact(age)) = self.age {
             let truth = age.truth();
             self.age = Some(Age::AtLeast { seen, truth });
@@ -265,14 +266,14 @@ impl Truth {
     /// For a connection of which nothing was said before the reset, so that its silence has no
     /// meaning.
     #[must_use]
-    pub fn without_idle(mut self) -> Self {
+    pub const fn without_idle(mut self) -> Self {
         self.idle = None;
         self
     }
 
     /// Says that nobody can be this sure.
     #[must_use]
-    pub fn less_sure_than(mut self, limit: f64) -> Self {
+    pub const fn less_sure_than(mut self, limit: f64) -> Self {
         self.unsure = Some(limit);
         self
     }
@@ -386,13 +387,13 @@ pub struct Outcome {
 impl Outcome {
     /// Both, in order.
     #[must_use]
-    pub fn hosts(&self) -> [(Side, &HostOutcome); 2] {
+    pub const fn hosts(&self) -> [(Side, &HostOutcome); 2] {
         [(Side::Client, &self.client), (Side::Broker, &self.broker)]
     }
 
     /// Whether nobody was wrong.
     #[must_use]
-    pub fn is_right(&self) -> bool {
+    pub const fn is_right(&self) -> bool {
         self.client.differences.is_empty() && self.broker.differences.is_empty()
     }
 }

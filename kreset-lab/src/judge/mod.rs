@@ -69,11 +69,11 @@ impl Answer {
 }
 
 impl fmt::Display for Answer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.verdict)?;
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verdict)?;
         for (number, cause) in self.causes.iter().enumerate() {
-            formatter.write_str(if number == 0 { "/" } else { "|" })?;
-            formatter.write_str(cause)?;
+            f.write_str(if number == 0 { "/" } else { "|" })?;
+            f.write_str(cause)?;
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ pub enum Measured {
 impl Measured {
     /// The time.
     #[must_use]
-    pub fn truth(self) -> Duration {
+    pub const fn truth(self) -> Duration {
         let (Self::Known(truth) | Self::IfSaid(truth)) = self;
         truth
     }
@@ -182,14 +182,14 @@ impl From<Truth> for Expected {
 }
 
 impl fmt::Display for Expected {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(truth) = self.truth() else {
-            return formatter.write_str("no event");
+            return f.write_str("no event");
         };
         if let Self::Many { count, .. } = self {
-            write!(formatter, "{count} x ")?;
+            write!(f, "{count} x ")?;
         }
-        formatter.write_str(&choice(&truth.answers))
+        f.write_str(&choice(&truth.answers))
     }
 }
 
@@ -243,7 +243,7 @@ pub fn judge(expected: &Expected, said: &Said) -> Vec<String> {
 #[must_use]
 pub fn judge_together(one: &Event, other: &Event) -> Option<String> {
     (one.community_id.is_none() || one.community_id != other.community_id).then(|| {
-        let id = |event: &Event| event.community_id.clone().unwrap_or("null".to_owned());
+        let id = |event: &Event| event.community_id.clone().unwrap_or_else(null);
         format!(
             "community_id {} here and {} on the other host",
             id(one),
@@ -435,8 +435,12 @@ pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
+fn null() -> String {
+    "null".to_owned()
+}
+
 fn in_ms(said: Option<f64>) -> String {
-    said.map_or("null".to_owned(), |said| format!("{said:.0} ms"))
+    said.map_or_else(null, |said| format!("{said:.0} ms"))
 }
 
 #[cfg(test)]
