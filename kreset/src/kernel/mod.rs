@@ -1,8 +1,10 @@
 //! What this kernel can do for kreset, and how it is asked to.
 
 pub mod btf;
+pub mod facts;
 pub mod feature;
 pub mod hz;
 pub mod netns;
 pub mod offsets;
+pub mod plan;
 pub mod privilege;
