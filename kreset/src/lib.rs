@@ -11,7 +11,6 @@ pub mod exit;
 pub mod facts;
 pub mod filter;
 pub mod kernel;
-pub mod netns;
 pub mod pipeline;
 pub mod ports;
 pub mod report;

@@ -22,12 +22,13 @@ use crate::{
     cli::Options,
     clock::WallClock,
     enrich::Enricher,
-    event::{Event, Host, Start},
+    event::{Degraded, Event, Host, Start},
     exit::Exit,
     facts::Decoder,
     kernel::{
         apply::{ApplyError, Attached},
-        prepare::{self, Prepared},
+        plan::{Degradation, Plan},
+        prepare::{self, Ready},
     },
     pipeline::{Clocks, Parts, Pipeline},
     sink::{self, SinkError},
@@ -44,9 +45,6 @@ pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
     CannotStart(#[from] prepare::CannotStart),
-    /// The kernel refused a part that it was believed to take.
-    #[error("cannot attach to the kernel: {0}")]
-    Attach(#[source] ApplyError),
     /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -68,7 +66,9 @@ impl RunError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::CannotStart(_) | Self::Attach(_) => Exit::CannotStart,
+            // A name that names nothing is a slip on the command line.
+            Self::CannotStart(prepare::CannotStart::Netns(_)) => Exit::Usage,
+            Self::CannotStart(_) => Exit::CannotStart,
             // The reader went away: that is how pipes end.
             Self::Sink(SinkError::Closed) => Exit::Done,
             Self::Sink(_) | Self::System { .. } | Self::Counters(_) => Exit::Failed,
@@ -83,17 +83,15 @@ impl RunError {
 /// If it cannot start here, or fails while running.
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
-    let prepared = prepare::prepare(options)?;
     // Opened before anything is attached: a bad path must not cost a trace.
     let sink = sink::open(options)?;
-    let mut attached = Attached::new(&prepared.attachment).map_err(RunError::Attach)?;
-    let seeded = prepared.seed(&mut attached);
+    let Ready { attached, plan, hz, seeded } = prepare::attach(options)?;
     let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
-    let start = start_event(options, &prepared, seeded, &host, began);
+    let start = start_event(options, &plan, seeded, &host, began);
     let pipeline = Pipeline::new(Parts {
-        decoder: Decoder { hz: prepared.hz, reasons: prepared.reasons },
+        decoder: Decoder { hz: hz.get(), reasons: plan.reset_reasons },
         config: Config { broker_max_idle: options.broker_max_idle },
-        enricher: Enricher::new(prepared.cgroup_mount),
+        enricher: Enricher::new(plan.cgroup),
         filter: options.filter,
         count: options.count,
         host,
@@ -108,7 +106,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
 
 fn start_event(
     options: &Options,
-    prepared: &Prepared,
+    plan: &Plan,
     seeded: u64,
     host: &Host,
     began: Instant,
@@ -120,11 +118,16 @@ fn start_event(
         version: env!("CARGO_PKG_VERSION"),
         kernel: uname().release().to_string_lossy().into_owned(),
         ports: options.ports.to_string(),
-        packet_evidence: prepared.packet_evidence,
+        packet_evidence: plan.packet_evidence.name(),
         seeded,
         attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
-        degraded: prepared.degraded.clone(),
+        degraded: plan.degradations.iter().map(degraded).collect(),
     }))
+}
+
+fn degraded(degradation: &Degradation) -> Degraded {
+    let Degradation { feature, reason, remedy } = degradation;
+    Degraded { feature: feature.name(), reason: reason.clone(), remedy: remedy.clone() }
 }
 
 /// Reads all clocks at once: the wall's may be stepped at any time.
