@@ -123,10 +123,16 @@ fn came(entry: &mut Entry, segment: &Segment, socket: *mut bpf_sock) {
     } else {
         silence(packets, now)
     };
+    packets.silence_in = silence(packets, now);
     packets.flags = (packets.flags | seen::PEER_TTL | seen::SEEN_IN)
         & !(seen::PENDING | seen::DATA_PENDING);
     packets.last_in = now;
-    if segment.payload_len > 0 {
+    if segment.consumes() > 0 {
+        packets.data_silence_in = if packets.flags & seen::SEEN_DATA != 0 {
+            now.wrapping_sub(packets.last_data)
+        } else {
+            0
+        };
         packets.flags |= seen::SEEN_DATA;
         packets.last_data = now;
     }
@@ -140,8 +146,7 @@ fn came(entry: &mut Entry, segment: &Segment, socket: *mut bpf_sock) {
 #[inline(always)]
 fn went(packets: &mut Packets, segment: &Segment) {
     let now = jiffies();
-    let synchronizes = segment.has(tcp_flag::SYN) || segment.has(tcp_flag::FIN);
-    let consumed = segment.payload_len + if synchronizes { 1 } else { 0 };
+    let consumed = segment.consumes();
     let end = segment.sequence.wrapping_add(consumed);
     let known = packets.flags & seen::SEEN_SEQUENCE != 0;
     let is_new = !known || (end.wrapping_sub(packets.next_out) as i32) > 0;
@@ -151,7 +156,7 @@ fn went(packets: &mut Packets, segment: &Segment) {
         packets.silence = silence(packets, now);
         packets.flags |= seen::PENDING;
     }
-    if segment.payload_len > 0 && is_new {
+    if consumed > 0 && is_new {
         if packets.flags & (seen::DATA_PENDING | seen::SEEN_DATA) == seen::SEEN_DATA {
             packets.data_silence = now.wrapping_sub(packets.last_data);
             packets.flags |= seen::DATA_PENDING;

@@ -83,6 +83,13 @@ impl Segment {
         })
     }
 
+    /// Sequence numbers that it takes: its payload, and one for SYN or FIN.
+    #[inline(always)]
+    pub(crate) fn consumes(&self) -> u32 {
+        let synchronizes = self.has(tcp_flag::SYN | tcp_flag::FIN);
+        self.payload_len + if synchronizes { 1 } else { 0 }
+    }
+
     /// Whether any of `flags` is set.
     #[inline(always)]
     pub(crate) fn has(&self, flags: u8) -> bool {

@@ -5,6 +5,7 @@
 //! stepped, so sample it for each batch of records rather than once.
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// The distance from `CLOCK_MONOTONIC` to `CLOCK_REALTIME` at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,16 @@ pub struct WallClock {
 }
 
 impl WallClock {
+    /// The distance now.
+    #[must_use]
+    pub fn sample() -> Self {
+        let monotonic = clock_gettime(ClockId::Monotonic);
+        Self::new(
+            nanoseconds(clock_gettime(ClockId::Realtime)),
+            nanoseconds(monotonic),
+        )
+    }
+
     /// From both clocks read one right after the other, in nanoseconds.
     #[must_use]
     pub const fn new(realtime_ns: i64, monotonic_ns: i64) -> Self {
@@ -37,6 +48,13 @@ impl WallClock {
     }
 }
 
+/// A time in nanoseconds: 64 bits of them last until the year 2262.
+const fn nanoseconds(time: Timespec) -> i64 {
+    time.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -59,6 +77,18 @@ mod tests {
         assert_eq!(
             clock.rfc3339(6_999_999_999),
             "2026-11-23T14:22:06.999999999Z"
+        );
+    }
+
+    #[test]
+    fn now_is_now() {
+        let ktime = u64::try_from(nanoseconds(clock_gettime(ClockId::Monotonic))).unwrap();
+        let distance = WallClock::sample()
+            .timestamp(ktime)
+            .duration_until(Timestamp::now());
+        assert!(
+            distance.unsigned_abs() < std::time::Duration::from_secs(1),
+            "{distance}"
         );
     }
 

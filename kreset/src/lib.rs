@@ -5,13 +5,16 @@ pub mod cli;
 pub mod clock;
 pub mod community_id;
 pub mod duration;
+pub mod enrich;
 pub mod event;
 pub mod exit;
 pub mod facts;
 pub mod filter;
 pub mod kernel;
-pub mod netns;
+pub mod pipeline;
 pub mod ports;
+pub mod report;
+pub mod run;
 pub mod sink;
 pub mod summary;
 #[cfg(test)]

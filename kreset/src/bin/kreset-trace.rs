@@ -1,25 +1,41 @@
-//! kreset-trace (bring-up).
-use std::path::PathBuf;
-use kreset::{facts::Decoder, kernel::{apply::{Attached, Attachment}, btf::Btf, offsets::resolve}};
-use kreset_common::settings::Settings;
-fn main() -> anyhow::Result<()> {
-    let bytes = std::fs::read("/sys/kernel/btf/vmlinux")?;
-    let btf = Btf::parse(&bytes)?;
-    let resolved = resolve(&btf)?;
-    let t = std::time::Instant::now();
-    let mut a = Attached::new(&Attachment {
-        offsets: resolved.offsets,
-        settings: Settings { netns: 0, probe_read: 1, packets: 1, debug: 0, hash_storage: 0, silence_jiffies: 125 },
-        ports: vec![(9092 >> 6, 1 << (9092 & 63))],
-        reset_reason: true,
-        packets: Some(PathBuf::from("/sys/fs/cgroup/unified")),
-        ring_bytes: None,
-    })?;
-    println!("attached {:?}", t.elapsed());
-    println!("seeded {} {:?}", a.seed()?, t.elapsed());
-    let d = Decoder { hz: 250, reasons: Default::default() };
-    loop {
-        while let Some(r) = a.ring().next() { println!("{:#?}", d.decode(&r)); }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+//! kreset-trace: says who reset a Kafka connection, and why.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use kreset::{
+    cli::{self, Command},
+    exit::Exit,
+    run::run,
+};
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os()) {
+        Ok(Command::Run(options)) => match run(&options) {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(&error, error.exit()),
+        },
+        Ok(Command::Print(text)) => print(&text),
+        Err(error) => fail(&error, Exit::Usage),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// One sentence on standard error, if the exit code is worth one.
+fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    if exit != Exit::Done {
+        // Nobody is left to tell if this fails.
+        let _unheard = writeln!(io::stderr(), "kreset-trace: {error}");
+    }
+    exit
+}
+
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(_) => Exit::Failed,
     }
 }

@@ -91,9 +91,12 @@ impl<'a> Case<'a> {
     }
 
     /// A received RST that competes on soft facts: the connection was in use,
-    /// and nobody had closed it.
+    /// and the peer had not closed it. This host may have: a device that had
+    /// forgotten the flow answers its FIN.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.received() && self.phase == Phase::InUse && self.facts.fin.is_none()
+        self.received()
+            && self.phase == Phase::InUse
+            && !self.facts.fin.is_some_and(|fin| fin.by_peer)
     }
 }

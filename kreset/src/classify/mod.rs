@@ -67,6 +67,12 @@ impl Classifier {
         (judgement, context)
     }
 
+    /// What the operator told.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Remembered things that had to go to make room.
     #[must_use]
     pub const fn evicted(&self) -> u64 {

@@ -97,6 +97,10 @@ impl Place for LineFile {
         })
     }
 
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     fn reopen(&mut self) -> Result<(), SinkError> {
         *self = Self::open(&self.path)?;
         Ok(())

@@ -44,6 +44,13 @@ pub trait Sink: Send {
     /// When one could not be written. It is kept and tried again.
     fn flush(&mut self) -> Result<(), SinkError>;
 
+    /// Asks whether the place would still take events, without writing any.
+    /// The reader of a pipe may leave while nothing happens: ask now and then.
+    ///
+    /// # Errors
+    /// With [`SinkError::Closed`] when the reader has gone.
+    fn check(&self) -> Result<(), SinkError>;
+
     /// Starts the place anew: a file that was renamed away is created again.
     ///
     /// # Errors

@@ -22,6 +22,12 @@ pub trait Place: Send {
     /// When it stopped early; says how much need not be written again.
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped>;
 
+    /// Asks whether lines would still be taken, without writing any.
+    ///
+    /// # Errors
+    /// With [`SinkError::Closed`] when whoever read them has gone.
+    fn check(&self) -> Result<(), SinkError>;
+
     /// Starts anew, where that means anything.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ use std::{
     os::fd::AsFd as _,
 };
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::{Place, SinkError, Stopped, place::write_all};
 
 /// What errors call this place.
@@ -61,6 +63,18 @@ impl Place for Stdout {
                 _ => SinkError::write(NAME, error),
             },
         })
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        // Asked for nothing, poll still tells of a reader that has gone.
+        let mut fds = [PollFd::new(&self.file, PollFlags::empty())];
+        let known = poll(&mut fds, Some(&Timespec::default())).unwrap_or_default();
+        let gone = fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);
+        if known > 0 && gone {
+            Err(SinkError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     fn reopen(&mut self) -> Result<(), SinkError> {

@@ -12,7 +12,7 @@ pub struct Stream<E, P> {
     encoder: E,
     place: P,
     /// Lines that have not reached the place; never much more than
-    /// [`ENOUGH`], however long the place takes none.
+    /// `ENOUGH`, however long the place takes none.
     waiting: Vec<u8>,
 }
 
@@ -52,6 +52,10 @@ impl<E: Encoder, P: Place> Sink for Stream<E, P> {
                 Err(stopped.error)
             }
         }
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        self.place.check()
     }
 
     fn reopen(&mut self) -> Result<(), SinkError> {

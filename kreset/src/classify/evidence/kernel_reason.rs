@@ -44,8 +44,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         (Why::Aborted, true) if unanswered_keepalives(case) => {
             told.weigh(HARD, &[Class::Blackholed])
         }
+        (Why::Aborted, _) if case.phase.is_handshake() => told,
         (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
-        (Why::Aborted, false) if case.phase.is_handshake() => told,
         (Why::Aborted, false) => {
             let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
             if case.facts.by_exit {

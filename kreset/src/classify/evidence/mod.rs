@@ -35,6 +35,7 @@ pub const RULES: &[Rule] = &[
     delay::rule,
     silence::rule,
     silence::outlived,
+    silence::longest,
     repetition::rule,
     company::together,
     company::reconnect,

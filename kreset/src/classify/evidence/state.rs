@@ -6,7 +6,7 @@ use crate::{
         case::Case,
         class::Class,
         phase::Phase,
-        weights::{HARD},
+        weights::HARD,
     },
     facts::{Kind, State},
 };

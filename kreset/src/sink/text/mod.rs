@@ -93,10 +93,11 @@ impl Text {
         }
     }
 
-    /// The time of day, after a line that names the day if it is a new one.
-    fn time(&mut self, time: &str) -> fmt::Result {
+    /// The local time of day; writes a line that names the day if it is a
+    /// new one, so call it before anything else of an event is written.
+    fn clock(&mut self, time: &str) -> Result<String, fmt::Error> {
         let Ok(timestamp) = time.parse::<Timestamp>() else {
-            return write!(self.block, "{:<12}", Escaped(time).to_string());
+            return Ok(format!("{:<12}", Escaped(time).to_string()));
         };
         let offset = self.zone.to_offset(timestamp);
         let local = offset.to_datetime(timestamp);
@@ -115,22 +116,21 @@ impl Text {
                 local.date()
             )?;
         }
-        write!(
-            self.block,
+        Ok(format!(
             "{:02}:{:02}:{:02}.{:03}",
             local.hour(),
             local.minute(),
             local.second(),
             local.millisecond(),
-        )
+        ))
     }
 
     fn start(&mut self, start: &Start) -> fmt::Result {
-        self.time(&start.time)?;
+        let clock = self.clock(&start.time)?;
         let Palette { bold, warning, .. } = self.palette;
         writeln!(
             self.block,
-            "  {bold}START{bold:#}    kreset-trace {} on {}, kernel {}",
+            "{clock}  {bold}START{bold:#}    kreset-trace {} on {}, kernel {}",
             start.version,
             Escaped(&start.host.name),
             Escaped(&start.kernel),
@@ -164,6 +164,7 @@ impl Text {
     }
 
     fn finding(&mut self, finding: &Finding, packet: char) -> fmt::Result {
+        let clock = self.clock(&finding.time)?;
         for (endpoint, width) in [
             (finding.client, &mut self.client_width),
             (finding.broker, &mut self.broker_width),
@@ -177,7 +178,6 @@ impl Text {
         if self.header_due {
             self.header()?;
         }
-        self.time(&finding.time)?;
 
         // Who sent it: the arrow starts there.
         let from_client = matches!(
@@ -198,7 +198,7 @@ impl Text {
         let style = self.palette.verdict(finding);
         writeln!(
             self.block,
-            "  {:<7}  {:<client$} {tail}{packet}{head} {:<broker$}  {style}{verdict:<VERDICT_WIDTH$}{style:#}  {:>4}  {:>8}  {age:>8}  {}",
+            "{clock}  {:<7}  {:<client$} {tail}{packet}{head} {:<broker$}  {style}{verdict:<VERDICT_WIDTH$}{style:#}  {:>4}  {:>8}  {age:>8}  {}",
             finding.role,
             socket(finding.client),
             socket(finding.broker),
@@ -229,7 +229,7 @@ impl Text {
     }
 
     fn alert(&mut self, alert: &Alert) -> fmt::Result {
-        self.time(&alert.time)?;
+        let clock = self.clock(&alert.time)?;
         let style = if alert.phase == "end" {
             self.palette.bold
         } else {
@@ -240,7 +240,7 @@ impl Text {
             .map_or_else(String::new, |cause| format!("/{cause}"));
         writeln!(
             self.block,
-            "  {style}ALERT{style:#}    {} of {} {}{cause} with broker {}: {}{}",
+            "{clock}  {style}ALERT{style:#}    {} of {} {}{cause} with broker {}: {}{}",
             alert.phase,
             alert.pattern,
             alert.verdict,
@@ -252,11 +252,11 @@ impl Text {
     }
 
     fn loss(&mut self, loss: &Loss) -> fmt::Result {
-        self.time(&loss.time)?;
+        let clock = self.clock(&loss.time)?;
         let style = self.palette.alarm;
         writeln!(
             self.block,
-            "  {style}LOSS{style:#}     {} lost in {}, {} since the start",
+            "{clock}  {style}LOSS{style:#}     {} lost in {}, {} since the start",
             Count(loss.lost, "record"),
             Escaped(&loss.source),
             loss.total,
@@ -264,7 +264,7 @@ impl Text {
     }
 
     fn summary(&mut self, summary: &Summary) -> fmt::Result {
-        self.time(&summary.time)?;
+        let clock = self.clock(&summary.time)?;
         let style = self.palette.bold;
         let events: u64 = summary.events.values().sum();
         let noise: u64 = summary.noise.values().sum();
@@ -275,7 +275,7 @@ impl Text {
         let attached = rough(summary.duration_ms as f64);
         writeln!(
             self.block,
-            "  {style}SUMMARY{style:#}  {}{attached}: {}, {noise} of everyday noise, {} lost",
+            "{clock}  {style}SUMMARY{style:#}  {}{attached}: {}, {noise} of everyday noise, {} lost",
             if summary.end { "end after " } else { "" },
             Count(events, "event"),
             Count(summary.lost, "record"),

@@ -32,6 +32,9 @@ pub(super) fn rough(milliseconds: f64) -> String {
 
 /// A chance in whole percent, never rounded up to a certainty it has not.
 pub(super) fn percent(chance: f64) -> String {
+    if chance.is_nan() {
+        return "-".to_owned();
+    }
     let most = if chance < 1.0 { 99.0 } else { 100.0 };
     format!("{:.0}%", (chance * 100.0).min(most))
 }
@@ -80,6 +83,7 @@ mod tests {
             (0.973, "97%"),
             (0.9999, "99%"),
             (1.0, "100%"),
+            (f64::NAN, "-"),
         ] {
             assert_eq!(percent(chance), text);
         }

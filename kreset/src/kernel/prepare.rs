@@ -1,0 +1,93 @@
+//! From options to everything attached: facts -> plan -> apply. What does not
+//! load against expectation becomes a fact, and the plan is made again.
+
+use std::{num::NonZeroU32, path::Path};
+
+use kreset_common::counter;
+use thiserror::Error;
+
+use super::{
+    apply::{ApplyError, Attached},
+    facts::{Availability, BTF, KernelFacts},
+    netns::{self, NetnsError},
+    plan::{Plan, Program, Refusal, Request, plan as make_plan},
+    privilege::{PrivilegeError, lift_locked_memory_limit},
+};
+use crate::cli::Options;
+
+/// Why kreset cannot start here.
+#[derive(Debug, Error)]
+pub enum CannotStart {
+    /// What this process may do cannot be read.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    /// `--netns` names no network namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel, or these privileges, do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The kernel refused what the plan believed that it would take.
+    #[error("cannot attach to the kernel: {0}")]
+    Attach(#[from] ApplyError),
+}
+
+/// A run that is attached.
+#[derive(Debug)]
+pub struct Ready {
+    /// The kernel side.
+    pub attached: Attached,
+    /// What was decided.
+    pub plan: Plan,
+    /// Ticks of jiffies per second.
+    pub hz: NonZeroU32,
+    /// Connections and listeners that were there already.
+    pub seeded: u64,
+}
+
+/// Attaches what `options` ask for, as far as this kernel allows.
+///
+/// # Errors
+///
+/// If something that kreset cannot do without, or that was required, does not
+/// work here.
+pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
+    let request = request(options)?;
+    let mut facts = KernelFacts::collect(Path::new(BTF))?;
+    // Before 5.11 maps count against this limit (kernel: bpf_charge_memlock).
+    let _stays_as_it_is = lift_locked_memory_limit();
+    loop {
+        let mut plan = make_plan(&facts, &request)?;
+        let ports = options.ports.words().collect::<Vec<_>>();
+        let mut attached = match Attached::new(&plan, &ports) {
+            Ok(attached) => attached,
+            Err(ApplyError::Packets { reason }) if plan.cgroup.is_some() => {
+                facts.loads.packet_programs = Availability::No(reason);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let seeded = if plan.programs.contains(&Program::Seed) && attached.seed().is_err() {
+            if let Ok(types) = &mut facts.types {
+                types.sockets_of_files = false;
+            }
+            plan = make_plan(&facts, &request)?;
+            0
+        } else {
+            attached.counter(counter::SEEDED)?
+        };
+        let hz = NonZeroU32::new(plan.hz).ok_or(Refusal::NoJiffies)?;
+        return Ok(Ready { attached, plan, hz, seeded });
+    }
+}
+
+fn request(options: &Options) -> Result<Request, NetnsError> {
+    let netns = options.netns.as_deref().map(netns::resolve).transpose()?;
+    Ok(Request {
+        packet_evidence: options.packet_evidence,
+        require: options.require.clone(),
+        netns,
+        debug: options.verbosity > 1,
+        ..Request::default()
+    })
+}
