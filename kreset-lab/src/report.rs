@@ -139,7 +139,7 @@ pub fn attach_times(reports: &[Report]) -> Option<(f64, f64)> {
     reports
         .iter()
         .filter_map(|report| report.result.as_ref().ok())
-        .flat_map(|outcome| outcome.hosts())
+        .flat_map(Outcome::hosts)
         .flat_map(|(_, host)| host.said.iter().flat_map(|said| &said.events))
         .filter_map(|event| event.attach_ms)
         .fold(None, |times, ms| match times {
