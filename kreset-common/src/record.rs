@@ -288,8 +288,8 @@ pub struct Packets {
     pub last_in: u32,
     /// Jiffies of this host's last packet.
     pub last_out: u32,
-    /// Jiffies of the latest packet with payload, SYN or FIN, either way,
-    /// retransmissions of ours left out.
+    /// Jiffies of the latest packet with payload (or of the handshake), either
+    /// way, retransmissions of ours left out.
     pub last_data: u32,
     /// Jiffies without any packet before our oldest unanswered one.
     pub silence: u32,

@@ -127,7 +127,7 @@ fn came(entry: &mut Entry, segment: &Segment, socket: *mut bpf_sock) {
     packets.flags = (packets.flags | seen::PEER_TTL | seen::SEEN_IN)
         & !(seen::PENDING | seen::DATA_PENDING);
     packets.last_in = now;
-    if segment.consumes() > 0 {
+    if segment.is_data() {
         packets.data_silence_in = if packets.flags & seen::SEEN_DATA != 0 {
             now.wrapping_sub(packets.last_data)
         } else {
@@ -156,7 +156,7 @@ fn went(packets: &mut Packets, segment: &Segment) {
         packets.silence = silence(packets, now);
         packets.flags |= seen::PENDING;
     }
-    if consumed > 0 && is_new {
+    if segment.is_data() && is_new {
         if packets.flags & (seen::DATA_PENDING | seen::SEEN_DATA) == seen::SEEN_DATA {
             packets.data_silence = now.wrapping_sub(packets.last_data);
             packets.flags |= seen::DATA_PENDING;

@@ -90,6 +90,12 @@ impl Segment {
         self.payload_len + if synchronizes { 1 } else { 0 }
     }
 
+    /// What ends a silence of the data: payload, or the handshake before it.
+    #[inline(always)]
+    pub(crate) fn is_data(&self) -> bool {
+        self.payload_len > 0 || self.has(tcp_flag::SYN)
+    }
+
     /// Whether any of `flags` is set.
     #[inline(always)]
     pub(crate) fn has(&self, flags: u8) -> bool {

@@ -120,8 +120,8 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
         ),
         (
             &["--packet-evidence", "pcap"],
-            "invalid value 'pcap' for '--packet-evidence <SOURCE>' \
-             [possible values: auto, off, fentry, sockops, cgroup_skb]",
+            "invalid value 'pcap' for '--packet-evidence <SOURCE>': \
+             packet evidence is auto, fentry, sockops, cgroup_skb, off, not \"pcap\"",
         ),
         (
             &["--prot", "9092"],

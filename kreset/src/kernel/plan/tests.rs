@@ -144,7 +144,7 @@ fn linux_6_18_has_everything() {
             packets: 1,
             debug: 0,
             hash_storage: 0,
-            silence_jiffies: 2500,
+            silence_jiffies: 125,
         }
     );
     assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
