@@ -3,7 +3,7 @@
 use std::{env, error::Error, path::Path};
 
 use aya_build::{Package, Toolchain};
-use kreset_toolchain::{TOOLCHAIN_VARIABLE, Tools};
+use kreset_toolchain::{TOOLCHAIN_VARIABLE, Tools, belongs_to_host};
 
 fn main() {
     if let Err(error) = run() {
@@ -30,7 +30,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let Tools { toolchain, linker } = Tools::find()?;
     println!("cargo::rerun-if-changed={}", linker.display());
 
-    isolate();
+    prepare_environment();
     let root_dir = workspace.join("kreset-ebpf");
     let root_dir = root_dir
         .to_str()
@@ -49,18 +49,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     })
 }
 
-/// Keeps what cargo and rustup said about this build from reaching the build of the kernel side,
-/// which another compiler does for another target.
-fn isolate() {
-    const NAMES: [&str; 3] = ["CARGO", "RUSTFLAGS", "RUSTUP_TOOLCHAIN"];
-    // `RUSTC` also stands for the wrappers that clippy and rust-analyzer put before it.
-    const PREFIXES: [&str; 4] = ["CARGO_BUILD_RUSTC", "CARGO_PROFILE_", "RUSTC", "RUSTDOC"];
-
+/// Sets the environment that the build of the kernel side will have.
+fn prepare_environment() {
     for (name, _) in env::vars_os() {
-        let leaks = name.to_str().is_some_and(|name| {
-            NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        });
-        if leaks {
+        if name.to_str().is_some_and(belongs_to_host) {
             // SAFETY: this process has no other thread that could read the environment.
             unsafe {
                 env::remove_var(name);

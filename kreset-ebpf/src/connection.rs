@@ -173,7 +173,7 @@ impl Entry {
         self.connection.exit_signal = 0;
         self.connection.flags = flags;
         self.connection.role = role;
-        self.connection.netns = sock.netns().unwrap_or(0);
+        self.connection.netns = sock.netns();
         self.packets.flags = kreset_common::record::packets_flag::FROM_START;
     }
 
@@ -185,9 +185,7 @@ impl Entry {
         if let Ok(comm) = bpf_get_current_comm() {
             self.connection.comm = comm;
         }
-        if let Some(leader) = Task::current().leader() {
-            self.connection.owner_start_ns = leader.start_boottime().unwrap_or(0);
-        }
+        self.connection.owner_start_ns = Task::current().leader().start_boottime();
     }
 
     /// Whether all bits of `flag` are set.

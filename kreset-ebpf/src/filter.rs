@@ -15,28 +15,31 @@ static PORTS: Array<u64, { PORT_WORDS as usize }> = Array::new();
 /// `port` (host order) is traced.
 #[inline(always)]
 pub(crate) fn traced(port: u16) -> bool {
-    PORTS.get(word(port)).is_some_and(|bits| bits & bit(port) != 0)
+    match PORTS.get(word(port)) {
+        Some(bits) => bits & bit(port) != 0,
+        None => false,
+    }
 }
 
-/// The role of a socket by its ports; `None` if neither is traced.
+/// The role of a socket by its ports; `role::UNKNOWN` if neither is traced.
 ///
 /// Where both are, nothing but the handshake can tell: the caller that saw
 /// connect() overrides it.
 #[inline(always)]
-pub(crate) fn role(local_port: u16, remote_port: u16) -> Option<u8> {
+pub(crate) fn role(local_port: u16, remote_port: u16) -> u8 {
     if traced(local_port) {
-        Some(role::BROKER)
+        role::BROKER
     } else if traced(remote_port) {
-        Some(role::CLIENT)
+        role::CLIENT
     } else {
-        None
+        role::UNKNOWN
     }
 }
 
 /// A socket or packet of network namespace `netns` is traced. One whose
-/// namespace cannot be known is not, where only one was asked for.
+/// namespace is unknown (0) is not, where only one was asked for.
 #[inline(always)]
-pub(crate) fn netns(netns: Option<u32>) -> bool {
+pub(crate) fn netns(netns: u32) -> bool {
     let only = constant!(SETTINGS.netns);
-    only == 0 || netns == Some(only)
+    only == 0 || netns == only
 }

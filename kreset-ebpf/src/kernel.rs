@@ -1,8 +1,10 @@
 //! Every raw read of kernel memory.
 //!
-//! Kernel objects are opaque `Copy` pointers; each accessor yields an
-//! [`Option`]: `None` where the running kernel's BTF has no such field. Reads
-//! are plain loads at a constant offset from a pointer that the verifier knows
+//! Kernel objects are opaque `Copy` pointers; an accessor yields 0 where the
+//! running kernel's BTF has no such field ([`has!`] tells the two apart). An
+//! `Option` would be nicer, but LLVM leaves the payload of a `None` undefined
+//! and the verifier rejects even a copy of an undefined register. Reads are
+//! plain loads at a constant offset from a pointer that the verifier knows
 //! the BTF type of, so they need no `bpf_probe_read_kernel` (which lockdown in
 //! confidentiality mode forbids); a fault yields 0 (`ex_handler_bpf`, since
 //! 5.5). Only packet headers, behind `sk_buff.head`, need the helper.
@@ -39,41 +41,50 @@ pub(crate) const AF_INET6: u16 = 10;
 /// `task_struct.flags` of a task in `do_exit`; kernel: `include/linux/sched.h`.
 const PF_EXITING: u32 = 0x4;
 
-/// Loads a `T` at `base + offset`.
+/// The running kernel has the field.
+macro_rules! has {
+    ($field:ident) => {
+        $crate::settings::constant!(OFFSETS.$field) != ::kreset_common::offsets::ABSENT
+    };
+}
+
+pub(crate) use has;
+
+/// Loads a `T` at `base + offset`, or yields `unknown`.
 ///
 /// `base` must be a pointer that the verifier tracks the BTF type of, and
 /// `offset` a constant of `.rodata`.
 #[inline(always)]
-fn load<T: Copy>(base: *const c_void, offset: u32) -> Option<T> {
+fn load<T: Copy>(base: *const c_void, offset: u32, unknown: T) -> T {
     if offset == ABSENT {
-        return None;
+        return unknown;
     }
     // SAFETY: the verifier checks that the offset is a member of the BTF type
     // of `base`; a fault reads as zero.
-    Some(unsafe { ptr::read_volatile(base.byte_add(offset as usize).cast::<T>()) })
+    unsafe { ptr::read_volatile(base.byte_add(offset as usize).cast::<T>()) }
 }
 
 /// Loads 16 bytes, as two words: one wide load would become a `memcpy`.
 #[inline(always)]
-fn load_pair(base: *const c_void, offset: u32) -> Option<[u64; 2]> {
+fn load_pair(base: *const c_void, offset: u32) -> [u64; 2] {
     if offset == ABSENT {
-        return None;
+        return [0, 0];
     }
-    Some([load(base, offset)?, load(base, offset + 8)?])
+    [load(base, offset, 0), load(base, offset + 8, 0)]
 }
 
-/// Loads a pointer member; `None` for NULL as well.
+/// Loads a pointer member; NULL if unknown.
 #[inline(always)]
-fn follow(base: *const c_void, offset: u32) -> Option<*const c_void> {
-    load::<*const c_void>(base, offset).filter(|pointer| !pointer.is_null())
+fn follow(base: *const c_void, offset: u32) -> *const c_void {
+    load(base, offset, ptr::null())
 }
 
 macro_rules! accessors {
     ($($(#[$doc:meta])* $name:ident: $ty:ty = $offset:ident;)+) => {
         $($(#[$doc])*
         #[inline(always)]
-        pub(crate) fn $name(self) -> Option<$ty> {
-            load(self.0, constant!(OFFSETS.$offset))
+        pub(crate) fn $name(self) -> $ty {
+            load(self.0, constant!(OFFSETS.$offset), 0)
         })+
     };
 }
@@ -96,20 +107,23 @@ impl Sock {
     }
 
     #[inline(always)]
-    pub(crate) fn v6_daddr(self) -> Option<[u64; 2]> {
+    pub(crate) fn v6_daddr(self) -> [u64; 2] {
         load_pair(self.0, constant!(OFFSETS.sk_v6_daddr))
     }
 
     #[inline(always)]
-    pub(crate) fn v6_rcv_saddr(self) -> Option<[u64; 2]> {
+    pub(crate) fn v6_rcv_saddr(self) -> [u64; 2] {
         load_pair(self.0, constant!(OFFSETS.sk_v6_rcv_saddr))
     }
 
     /// Inode number of the network namespace.
     #[inline(always)]
-    pub(crate) fn netns(self) -> Option<u32> {
-        let net = follow(self.0, constant!(OFFSETS.sk_net))?;
-        load(net, constant!(OFFSETS.net_inum))
+    pub(crate) fn netns(self) -> u32 {
+        let net = follow(self.0, constant!(OFFSETS.sk_net));
+        if net.is_null() {
+            return 0;
+        }
+        load(net, constant!(OFFSETS.net_inum), 0)
     }
 
     /// The socket as a `tcp_sock`: `None` for mini-sockets and other protocols.
@@ -156,32 +170,38 @@ impl TcpSock {
         data_segs_out: u32 = data_segs_out;
     }
 
-    /// The last segment received carried TCP timestamps.
+    /// The last segment received carried TCP timestamps: 1 or 0.
     #[inline(always)]
-    pub(crate) fn saw_tstamp(self) -> Option<u8> {
-        let byte: u8 = load(self.0, constant!(OFFSETS.saw_tstamp))?;
-        Some((byte >> (constant!(OFFSETS.saw_tstamp_shift) & 7)) & 1)
+    pub(crate) fn saw_tstamp(self) -> u8 {
+        let byte: u8 = load(self.0, constant!(OFFSETS.saw_tstamp), 0);
+        (byte >> (constant!(OFFSETS.saw_tstamp_shift) & 7)) & 1
     }
 
-    /// TCP timestamps were negotiated.
+    /// TCP timestamps were negotiated: 1 or 0.
     #[inline(always)]
-    pub(crate) fn tstamp_ok(self) -> Option<u8> {
-        let byte: u8 = load(self.0, constant!(OFFSETS.tstamp_ok))?;
-        Some((byte >> (constant!(OFFSETS.tstamp_ok_shift) & 7)) & 1)
+    pub(crate) fn tstamp_ok(self) -> u8 {
+        let byte: u8 = load(self.0, constant!(OFFSETS.tstamp_ok), 0);
+        (byte >> (constant!(OFFSETS.tstamp_ok_shift) & 7)) & 1
     }
 
     /// The socket belongs to no file: not yet accepted, or orphaned.
     #[inline(always)]
-    pub(crate) fn without_file(self) -> Option<bool> {
-        load::<*const c_void>(self.0, constant!(OFFSETS.sk_socket)).map(<*const c_void>::is_null)
+    pub(crate) fn without_file(self) -> bool {
+        has!(sk_socket) && follow(self.0, constant!(OFFSETS.sk_socket)).is_null()
     }
 
     /// Cgroup v2 id; set when the socket is made, children inherit it.
     #[inline(always)]
-    pub(crate) fn cgroup(self) -> Option<u64> {
-        let cgroup = follow(self.0, constant!(OFFSETS.sk_cgroup))?;
-        let node = follow(cgroup, constant!(OFFSETS.cgroup_kn))?;
-        load(node, constant!(OFFSETS.kernfs_id))
+    pub(crate) fn cgroup(self) -> u64 {
+        let cgroup = follow(self.0, constant!(OFFSETS.sk_cgroup));
+        if cgroup.is_null() {
+            return 0;
+        }
+        let node = follow(cgroup, constant!(OFFSETS.cgroup_kn));
+        if node.is_null() {
+            return 0;
+        }
+        load(node, constant!(OFFSETS.kernfs_id), 0)
     }
 }
 
@@ -192,40 +212,50 @@ pub(crate) struct Skb(pub(crate) *const c_void);
 impl Skb {
     /// Inode number of the network namespace of the packet's device.
     #[inline(always)]
-    pub(crate) fn netns(self) -> Option<u32> {
-        let device = follow(self.0, constant!(OFFSETS.skb_dev))?;
-        let net = follow(device, constant!(OFFSETS.dev_net))?;
-        load(net, constant!(OFFSETS.net_inum))
+    pub(crate) fn netns(self) -> u32 {
+        let device = follow(self.0, constant!(OFFSETS.skb_dev));
+        if device.is_null() {
+            return 0;
+        }
+        let net = follow(device, constant!(OFFSETS.dev_net));
+        if net.is_null() {
+            return 0;
+        }
+        load(net, constant!(OFFSETS.net_inum), 0)
     }
 
     /// Copies the network header.
     #[inline(always)]
-    pub(crate) fn network_header<T>(self, into: &mut T) -> Option<()> {
-        let offset: u16 = load(self.0, constant!(OFFSETS.skb_network_header))?;
+    pub(crate) fn network_header<T>(self, into: &mut T) -> bool {
+        let offset: u16 = load(self.0, constant!(OFFSETS.skb_network_header), 0);
         self.read_packet(offset, into)
     }
 
     /// Copies the transport header.
     #[inline(always)]
-    pub(crate) fn transport_header<T>(self, into: &mut T) -> Option<()> {
-        let offset: u16 = load(self.0, constant!(OFFSETS.skb_transport_header))?;
+    pub(crate) fn transport_header<T>(self, into: &mut T) -> bool {
+        let offset: u16 = load(self.0, constant!(OFFSETS.skb_transport_header), 0);
         self.read_packet(offset, into)
     }
 
     /// Bytes between the two headers: the network header's length.
     #[inline(always)]
-    pub(crate) fn network_header_len(self) -> Option<u16> {
-        let network: u16 = load(self.0, constant!(OFFSETS.skb_network_header))?;
-        let transport: u16 = load(self.0, constant!(OFFSETS.skb_transport_header))?;
-        Some(transport.wrapping_sub(network))
+    pub(crate) fn network_header_len(self) -> u16 {
+        let network: u16 = load(self.0, constant!(OFFSETS.skb_network_header), 0);
+        let transport: u16 = load(self.0, constant!(OFFSETS.skb_transport_header), 0);
+        transport.wrapping_sub(network)
     }
 
     #[inline(always)]
-    fn read_packet<T>(self, offset: u16, into: &mut T) -> Option<()> {
-        if constant!(SETTINGS.probe_read) == 0 {
-            return None;
+    fn read_packet<T>(self, offset: u16, into: &mut T) -> bool {
+        if constant!(SETTINGS.probe_read) == 0
+            || !has!(skb_head)
+            || !has!(skb_network_header)
+            || !has!(skb_transport_header)
+        {
+            return false;
         }
-        let head: *const u8 = load(self.0, constant!(OFFSETS.skb_head))?;
+        let head: *const u8 = load(self.0, constant!(OFFSETS.skb_head), ptr::null());
         // SAFETY: the helper checks the source address; the destination is a
         // whole `T` of plain bytes.
         let outcome = unsafe {
@@ -235,7 +265,7 @@ impl Skb {
                 head.wrapping_add(offset as usize).cast(),
             )
         };
-        (outcome == 0).then_some(())
+        outcome == 0
     }
 }
 
@@ -259,26 +289,27 @@ impl Task {
 
     /// Command name, NUL-padded.
     #[inline(always)]
-    pub(crate) fn comm(self) -> Option<[u64; 2]> {
+    pub(crate) fn comm(self) -> [u64; 2] {
         load_pair(self.0, constant!(OFFSETS.task_comm))
     }
 
     /// The task is in `do_exit`: what it closes, it closes by dying.
     #[inline(always)]
-    pub(crate) fn exiting(self) -> Option<bool> {
-        self.flags().map(|flags| flags & PF_EXITING != 0)
+    pub(crate) fn exiting(self) -> bool {
+        self.flags() & PF_EXITING != 0
     }
 
     /// The first thread of the process.
     #[inline(always)]
-    pub(crate) fn leader(self) -> Option<Self> {
-        follow(self.0, constant!(OFFSETS.task_group_leader)).map(Self)
+    pub(crate) fn leader(self) -> Self {
+        let leader = follow(self.0, constant!(OFFSETS.task_group_leader));
+        if leader.is_null() { self } else { Self(leader) }
     }
 
     /// When the task started, nanoseconds since boot.
     #[inline(always)]
-    pub(crate) fn start_boottime(self) -> Option<u64> {
-        load(self.0, constant!(OFFSETS.task_start_boottime))
+    pub(crate) fn start_boottime(self) -> u64 {
+        load(self.0, constant!(OFFSETS.task_start_boottime), 0)
     }
 }
 
@@ -291,5 +322,6 @@ pub(crate) fn sock_of_file(file: *const c_void) -> Option<Sock> {
     if socket.is_null() {
         return None;
     }
-    follow(socket.cast_const().cast(), constant!(OFFSETS.socket_sk)).map(Sock)
+    let sock = follow(socket.cast_const().cast(), constant!(OFFSETS.socket_sk));
+    if sock.is_null() { None } else { Some(Sock(sock)) }
 }

@@ -4,7 +4,7 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 use kreset_common::{
     counter,
-    record::{Record, connection_flag as flag, kind, packets_flag},
+    record::{Record, connection_flag as flag, kind, packets_flag, role},
 };
 
 use crate::{
@@ -36,7 +36,7 @@ fn receive_reset(ctx: BtfTracePointContext) -> i32 {
 fn on_receive_reset(sock: Sock) -> Option<bool> {
     let tcp = sock.tcp()?;
     let entry = known_or_late(sock, tcp)?;
-    let state = sock.state()?;
+    let state = sock.state();
     if drawn_by_own_close(entry, tcp, state) {
         ring::count(counter::LOCAL_RESET);
         return Some(false);
@@ -56,15 +56,15 @@ pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Ent
     if let Some(entry) = connection::get(key) {
         return if entry.is_listener() { None } else { Some(entry) };
     }
-    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock))?;
-    if !filter::netns(sock.netns()) {
+    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
+    if role == role::UNKNOWN || !filter::netns(sock.netns()) {
         return None;
     }
     let entry = connection::get_or_make(key)?;
     entry.connection.first_seen_ns = now_ns();
     entry.connection.flags = flag::SEEDED;
     entry.connection.role = role;
-    entry.connection.netns = sock.netns().unwrap_or(0);
+    entry.connection.netns = sock.netns();
     Some(entry)
 }
 
@@ -74,12 +74,12 @@ pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Ent
 /// jiffy is the best sign.
 #[inline(always)]
 fn drawn_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
-    if !closed_here(state) || tcp.shutdown().unwrap_or(0) & SHUTDOWN_MASK != SHUTDOWN_MASK {
+    if !closed_here(state) || tcp.shutdown() & SHUTDOWN_MASK != SHUTDOWN_MASK {
         return false;
     }
     let packets = &entry.packets;
     if constant!(SETTINGS.packets) != 0 && packets.flags & packets_flag::SEEN_IN != 0 {
         return packets.flags & packets_flag::RESET == 0;
     }
-    tcp.rcv_tstamp() == Some(jiffies())
+    tcp.rcv_tstamp() == jiffies()
 }

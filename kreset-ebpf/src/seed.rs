@@ -45,9 +45,9 @@ fn seed(ctx: *mut TaskFile) -> i32 {
 fn remember(task: Task, file: *const c_void) -> Option<()> {
     let sock = sock_of_file(file)?;
     let tcp = sock.tcp()?;
-    let listens = sock.state()? == state::LISTEN;
-    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock))?;
-    if (listens && role != role::BROKER) || !filter::netns(sock.netns()) {
+    let listens = sock.state() == state::LISTEN;
+    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
+    if role == role::UNKNOWN || (listens && role != role::BROKER) || !filter::netns(sock.netns()) {
         return None;
     }
     let key = Key::from(sock);
@@ -57,19 +57,18 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
     let entry = connection::get_or_make(key)?;
     entry.connection.first_seen_ns = now_ns();
     entry.connection.role = role;
-    entry.connection.netns = sock.netns().unwrap_or(0);
+    entry.connection.netns = sock.netns();
     entry.connection.flags = flag::SEEDED | if listens { flag::LISTENER } else { 0 };
-    let owner = task.leader().unwrap_or(task);
-    entry.connection.tgid = task.tgid().unwrap_or(0);
-    entry.connection.owner_start_ns = owner.start_boottime().unwrap_or(0);
-    if let Some([low, high]) = owner.comm() {
-        let comm = (&raw mut entry.connection.comm).cast::<u64>();
-        // SAFETY: 16 bytes inside the entry, aligned to 8 (they follow u32s
-        // that end on a multiple of 8).
-        unsafe {
-            comm.write(low);
-            comm.add(1).write(high);
-        }
+    let owner = task.leader();
+    entry.connection.tgid = task.tgid();
+    entry.connection.owner_start_ns = owner.start_boottime();
+    let [low, high] = owner.comm();
+    let comm = (&raw mut entry.connection.comm).cast::<u64>();
+    // SAFETY: 16 bytes inside the entry, aligned to 8 (they follow words that
+    // end on a multiple of 8).
+    unsafe {
+        comm.write(low);
+        comm.add(1).write(high);
     }
     ring::count(counter::SEEDED);
     Some(())

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
-use kreset_common::record::{Event, Record, connection_flag as flag, event_flag, kind};
+use kreset_common::record::{Event, Record, connection_flag as flag, event_flag, kind, role};
 
 use crate::{
     filter,
@@ -50,7 +50,7 @@ fn on_send_reset(sk: *const c_void, skb: *const c_void, reason: Option<u32>) -> 
     // From 6.10 to early 6.12 the verifier believes that `sk` is never NULL and
     // removes the test above; a load through NULL then yields state 0.
     let sock = Sock(sk);
-    let state = sock.state()?;
+    let state = sock.state();
     match state {
         0 | state::LISTEN => without_socket(trigger?, Some(sock), state, reason),
         state::TIME_WAIT | state::NEW_SYN_RECV => mini_socket(sock, trigger, state, reason),
@@ -75,9 +75,7 @@ fn full_socket(
             let event = &raw mut (*record).event;
             set_reason(event, reason);
             match trigger {
-                Some(skb) => {
-                    let _unreadable = set_trigger(event, skb, false);
-                }
+                Some(skb) => set_trigger(event, skb, false),
                 // No packet drew it: the hook runs in the closing task.
                 None => snapshot::closer(event),
             }
@@ -88,8 +86,8 @@ fn full_socket(
 
 #[inline(always)]
 fn mini_socket(sock: Sock, trigger: Option<Skb>, state: u8, reason: Option<u32>) -> Option<u8> {
-    let role = filter::role(sock.num()?, snapshot::remote_port(sock))?;
-    if !filter::netns(sock.netns()) {
+    let role = filter::role(sock.num(), snapshot::remote_port(sock));
+    if role == role::UNKNOWN || !filter::netns(sock.netns()) {
         return None;
     }
     ring::emit(|event: *mut Event| {
@@ -101,7 +99,7 @@ fn mini_socket(sock: Sock, trigger: Option<Skb>, state: u8, reason: Option<u32>)
             (*event).role = role;
             set_reason(event, reason);
             if let Some(skb) = trigger {
-                let _unreadable = set_trigger(event, skb, false);
+                set_trigger(event, skb, false);
             }
         }
     });
@@ -112,24 +110,27 @@ fn mini_socket(sock: Sock, trigger: Option<Skb>, state: u8, reason: Option<u32>)
 /// packet has the addresses.
 #[inline(always)]
 fn without_socket(skb: Skb, sock: Option<Sock>, state: u8, reason: Option<u32>) -> Option<u8> {
-    let transport = transport(skb)?;
-    let role = filter::role(transport.destination(), transport.source())?;
+    let mut transport = Transport::default();
+    if !skb.transport_header(&mut transport) {
+        return None;
+    }
+    let role = filter::role(transport.destination(), transport.source());
     let netns = match sock {
         Some(sock) if state == state::LISTEN => sock.netns(),
         _ => skb.netns(),
     };
-    if !filter::netns(netns) {
+    if role == role::UNKNOWN || !filter::netns(netns) {
         return None;
     }
     ring::emit(|event: *mut Event| {
         // SAFETY: room for an event, just reserved.
         unsafe {
             snapshot::begin(event, kind::RESET_SENT);
-            (*event).netns = netns.unwrap_or(0);
+            (*event).netns = netns;
             (*event).state = state;
             (*event).role = role;
             set_reason(event, reason);
-            let _unreadable = set_trigger(event, skb, true);
+            set_trigger(event, skb, true);
         }
     });
     Some(state)
@@ -174,13 +175,6 @@ impl Transport {
     }
 }
 
-#[inline(always)]
-fn transport(skb: Skb) -> Option<Transport> {
-    let mut transport = Transport::default();
-    skb.transport_header(&mut transport)?;
-    Some(transport)
-}
-
 /// The fixed part of an IPv4 or IPv6 header, as words.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
@@ -193,12 +187,14 @@ struct Network([u8; 40]);
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) -> Option<()> {
-    let transport = transport(skb)?;
+unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) {
+    let mut transport = Transport::default();
     let mut network = Network([0; 40]);
-    skb.network_header(&mut network)?;
+    if !skb.transport_header(&mut transport) || !skb.network_header(&mut network) {
+        return;
+    }
     let network = &network.0;
-    let network_len = u32::from(skb.network_header_len()?);
+    let network_len = u32::from(skb.network_header_len());
     let is_v4 = network[0] >> 4 == 4;
     let total = if is_v4 {
         u32::from(u16::from_be_bytes([network[2], network[3]]))
@@ -234,5 +230,4 @@ unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) -> Option<()
             }
         }
     }
-    Some(())
 }

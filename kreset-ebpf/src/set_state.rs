@@ -62,7 +62,7 @@ fn connecting(sock: Sock) -> Option<()> {
 /// listen(): children will inherit this entry.
 #[inline(always)]
 fn listening(sock: Sock) -> Option<()> {
-    if !filter::traced(sock.num()?) || !filter::netns(sock.netns()) {
+    if !filter::traced(sock.num()) || !filter::netns(sock.netns()) {
         return None;
     }
     sock.tcp()?;
@@ -81,7 +81,7 @@ fn accepting(sock: Sock, old: u8) -> Option<()> {
     let key = Key::from(sock);
     let entry = match connection::get(key) {
         Some(inherited) => inherited,
-        None if filter::traced(sock.num()?) && filter::netns(sock.netns()) => {
+        None if filter::traced(sock.num()) && filter::netns(sock.netns()) => {
             sock.tcp()?;
             connection::get_or_make(key)?
         }
@@ -138,9 +138,9 @@ fn closing(sock: Sock, old: u8, side: u32) -> Option<()> {
 #[inline(always)]
 fn note_exit(entry: &mut Entry) {
     let task = Task::current();
-    if task.exiting() == Some(true) {
+    if task.exiting() {
         entry.set(flag::CLOSED_BY_EXIT);
-        entry.connection.exit_signal = task.exit_code().unwrap_or(0) & 0x7f;
+        entry.connection.exit_signal = task.exit_code() & 0x7f;
     }
 }
 
@@ -149,11 +149,11 @@ fn note_exit(entry: &mut Entry) {
 #[inline(always)]
 fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
     let now = jiffies();
-    let sent = now.wrapping_sub(tcp.lsndtime().unwrap_or(now));
-    let received = now.wrapping_sub(tcp.lrcvtime().unwrap_or(now));
+    let sent = now.wrapping_sub(tcp.lsndtime());
+    let received = now.wrapping_sub(tcp.lrcvtime());
     let mut silence = if sent < received { sent } else { received };
     if !by_peer {
-        let acked = now.wrapping_sub(tcp.rcv_tstamp().unwrap_or(now));
+        let acked = now.wrapping_sub(tcp.rcv_tstamp());
         if acked < silence {
             silence = acked;
         }
@@ -176,7 +176,7 @@ fn closed(sock: Sock, old: u8) -> Option<()> {
 #[inline(always)]
 fn report_end(sock: Sock, old: u8, entry: &Entry) -> Option<()> {
     let tcp = sock.tcp()?;
-    let kind = match tcp.error()? {
+    let kind = match tcp.error() {
         0 if entry.has(flag::FIN_SENT) || entry.has(flag::FIN_RECEIVED) => {
             if !ended_young(entry, tcp) {
                 return None;
@@ -197,8 +197,8 @@ fn report_end(sock: Sock, old: u8, entry: &Entry) -> Option<()> {
 /// that a plaintext exchange other than SASL was answered.
 #[inline(always)]
 fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
-    let received = tcp.data_segs_in().unwrap_or(0);
-    let sent = tcp.data_segs_out().unwrap_or(0);
+    let received = tcp.data_segs_in();
+    let sent = tcp.data_segs_out();
     if received == 0 && sent == 0 && closed_by_client(entry) {
         return false;
     }

@@ -20,14 +20,18 @@ pub(crate) static SETTINGS: Settings = Settings {
     silence_jiffies: 0,
 };
 
+/// Reads a constant as it is now, not as it was compiled.
+#[inline(always)]
+pub(crate) fn read<T: Copy>(constant: &'static T) -> T {
+    // SAFETY: a reference is valid and aligned.
+    unsafe { core::ptr::read_volatile(constant) }
+}
+
 /// Reads one injected constant.
 macro_rules! constant {
-    ($global:ident . $field:ident) => {{
-        // SAFETY: a valid, aligned pointer into a static.
-        unsafe {
-            ::core::ptr::read_volatile(&raw const $crate::settings::$global.$field)
-        }
-    }};
+    ($global:ident . $field:ident) => {
+        $crate::settings::read(&$crate::settings::$global.$field)
+    };
 }
 
 pub(crate) use constant;

@@ -5,7 +5,7 @@ use kreset_common::record::{Event, Record, Tcp, event_flag, tcp_present};
 
 use crate::{
     connection::{Entry, Key, now_ns},
-    kernel::{AF_INET6, Sock, Task, TcpSock, state},
+    kernel::{AF_INET6, Sock, Task, TcpSock, has, state},
     ring,
 };
 
@@ -20,16 +20,17 @@ pub(crate) fn jiffies() -> u32 {
 /// socket, because `skc_num` is 0 once the port is released.
 #[inline(always)]
 pub(crate) fn local_port(sock: Sock, tcp: Option<TcpSock>) -> u16 {
-    match tcp.and_then(TcpSock::sport) {
-        Some(port) if port != 0 => u16::from_be(port),
-        _ => sock.num().unwrap_or(0),
-    }
+    let port = match tcp {
+        Some(tcp) => u16::from_be(tcp.sport()),
+        None => 0,
+    };
+    if port == 0 { sock.num() } else { port }
 }
 
 /// Remote port of a socket, host order.
 #[inline(always)]
 pub(crate) fn remote_port(sock: Sock) -> u16 {
-    u16::from_be(sock.dport().unwrap_or(0))
+    u16::from_be(sock.dport())
 }
 
 /// Clears an event and sets what does not depend on a socket.
@@ -55,25 +56,25 @@ pub(crate) unsafe fn begin(event: *mut Event, kind: u8) {
 /// `event` is valid for writes and was begun.
 #[inline(always)]
 pub(crate) unsafe fn addresses(event: *mut Event, sock: Sock, tcp: Option<TcpSock>) {
-    let family = sock.family().unwrap_or(0);
+    let family = sock.family();
     // SAFETY: by the caller's contract; the addresses are aligned to 8 bytes.
     unsafe {
         (*event).family = family;
         (*event).local_port = local_port(sock, tcp);
         (*event).remote_port = remote_port(sock);
-        (*event).netns = sock.netns().unwrap_or(0);
+        (*event).netns = sock.netns();
         let local = (&raw mut (*event).local_address).cast::<u64>();
         let remote = (&raw mut (*event).remote_address).cast::<u64>();
         if family == AF_INET6 {
-            let [low, high] = sock.v6_rcv_saddr().unwrap_or_default();
+            let [low, high] = sock.v6_rcv_saddr();
             local.write(low);
             local.add(1).write(high);
-            let [low, high] = sock.v6_daddr().unwrap_or_default();
+            let [low, high] = sock.v6_daddr();
             remote.write(low);
             remote.add(1).write(high);
         } else {
-            local.cast::<u32>().write(sock.rcv_saddr().unwrap_or(0));
-            remote.cast::<u32>().write(sock.daddr().unwrap_or(0));
+            local.cast::<u32>().write(sock.rcv_saddr());
+            remote.cast::<u32>().write(sock.daddr());
         }
     }
 }
@@ -98,12 +99,12 @@ pub(crate) unsafe fn full(
         begin(event, kind);
         addresses(event, sock, Some(tcp));
         (*event).socket = Key::from(sock).address();
-        (*event).cgroup = tcp.cgroup().unwrap_or(0);
+        (*event).cgroup = tcp.cgroup();
         (*event).state = state;
         (*event).role = entry.connection.role;
-        (*event).error = tcp.error().unwrap_or(0);
+        (*event).error = tcp.error();
         let mut flags = event_flag::FULL;
-        if tcp.without_file() == Some(true) {
+        if tcp.without_file() {
             flags |= event_flag::NO_FILE;
         }
         (*event).flags = flags;
@@ -122,15 +123,15 @@ pub(crate) unsafe fn full(
 #[inline(always)]
 pub(crate) unsafe fn closer(event: *mut Event) {
     let task = Task::current();
-    if task.exiting() != Some(true) {
+    if !task.exiting() {
         return;
     }
     // SAFETY: by the caller's contract.
     unsafe {
         (*event).flags |= event_flag::TASK_EXITING;
-        if let Some(code) = task.exit_code() {
+        if has!(task_exit_code) {
             (*event).flags |= event_flag::HAS_EXIT_SIGNAL;
-            (*event).exit_signal = (code & 0x7f) as u8;
+            (*event).exit_signal = (task.exit_code() & 0x7f) as u8;
         }
     }
 }
@@ -143,49 +144,46 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
     // SAFETY: by the caller's contract; every field is written.
     unsafe {
         let mut present = 0;
-        if let (Some(now), Some(first)) = (tcp.tcp_mstamp(), tcp.first_tx_mstamp()) {
+        if has!(tcp_mstamp) && has!(first_tx_mstamp) {
             present |= tcp_present::FLIGHT;
-            (*into).tcp_mstamp = now;
-            (*into).first_tx_mstamp = first;
-        } else {
-            (*into).tcp_mstamp = 0;
-            (*into).first_tx_mstamp = 0;
         }
-        if tcp.bytes_sent().is_some() {
+        if has!(bytes_sent) && has!(bytes_received) {
             present |= tcp_present::BYTES_SENT;
         }
-        if tcp.probes_out().is_some() {
+        if has!(probes_out) {
             present |= tcp_present::PROBES;
         }
-        if tcp.min_rtt_us().is_some() {
+        if has!(min_rtt_us) {
             present |= tcp_present::MIN_RTT;
         }
-        if tcp.saw_tstamp().is_some() && tcp.tstamp_ok().is_some() {
+        if has!(saw_tstamp) && has!(tstamp_ok) {
             present |= tcp_present::TIMESTAMPS;
         }
-        (*into).bytes_sent = tcp.bytes_sent().unwrap_or(0);
-        (*into).bytes_acked = tcp.bytes_acked().unwrap_or(0);
-        (*into).bytes_received = tcp.bytes_received().unwrap_or(0);
-        (*into).lsndtime = tcp.lsndtime().unwrap_or(0);
-        (*into).rcv_tstamp = tcp.rcv_tstamp().unwrap_or(0);
-        (*into).lrcvtime = tcp.lrcvtime().unwrap_or(0);
-        (*into).srtt_us = tcp.srtt_us().unwrap_or(0);
-        (*into).min_rtt_us = tcp.min_rtt_us().unwrap_or(0);
-        (*into).packets_out = tcp.packets_out().unwrap_or(0);
-        (*into).total_retrans = tcp.total_retrans().unwrap_or(0);
-        (*into).snd_una = tcp.snd_una().unwrap_or(0);
-        (*into).snd_nxt = tcp.snd_nxt().unwrap_or(0);
-        (*into).rcv_nxt = tcp.rcv_nxt().unwrap_or(0);
-        (*into).segs_in = tcp.segs_in().unwrap_or(0);
-        (*into).segs_out = tcp.segs_out().unwrap_or(0);
-        (*into).data_segs_in = tcp.data_segs_in().unwrap_or(0);
-        (*into).data_segs_out = tcp.data_segs_out().unwrap_or(0);
+        (*into).tcp_mstamp = tcp.tcp_mstamp();
+        (*into).first_tx_mstamp = tcp.first_tx_mstamp();
+        (*into).bytes_sent = tcp.bytes_sent();
+        (*into).bytes_acked = tcp.bytes_acked();
+        (*into).bytes_received = tcp.bytes_received();
+        (*into).lsndtime = tcp.lsndtime();
+        (*into).rcv_tstamp = tcp.rcv_tstamp();
+        (*into).lrcvtime = tcp.lrcvtime();
+        (*into).srtt_us = tcp.srtt_us();
+        (*into).min_rtt_us = tcp.min_rtt_us();
+        (*into).packets_out = tcp.packets_out();
+        (*into).total_retrans = tcp.total_retrans();
+        (*into).snd_una = tcp.snd_una();
+        (*into).snd_nxt = tcp.snd_nxt();
+        (*into).rcv_nxt = tcp.rcv_nxt();
+        (*into).segs_in = tcp.segs_in();
+        (*into).segs_out = tcp.segs_out();
+        (*into).data_segs_in = tcp.data_segs_in();
+        (*into).data_segs_out = tcp.data_segs_out();
         (*into).present = present;
-        (*into).probes_out = tcp.probes_out().unwrap_or(0);
-        (*into).retransmits = tcp.retransmits().unwrap_or(0);
-        (*into).saw_tstamp = tcp.saw_tstamp().unwrap_or(0);
-        (*into).tstamp_ok = tcp.tstamp_ok().unwrap_or(0);
-        (*into).shutdown = tcp.shutdown().unwrap_or(0);
+        (*into).probes_out = tcp.probes_out();
+        (*into).retransmits = tcp.retransmits();
+        (*into).saw_tstamp = tcp.saw_tstamp();
+        (*into).tstamp_ok = tcp.tstamp_ok();
+        (*into).shutdown = tcp.shutdown();
         (*into).padding = [0; 7];
     }
 }

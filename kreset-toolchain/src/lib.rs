@@ -25,6 +25,20 @@ pub const TOOLCHAINS: [&str; 2] = ["nightly", LINKED_TOOLCHAIN];
 /// The name under which `cargo xtask setup` links the distribution's compiler into rustup.
 pub const LINKED_TOOLCHAIN: &str = "bpf";
 
+/// Says whether an environment variable is about the build for the host.
+///
+/// Cargo, rustup, clippy and rust-analyzer set such variables for all that they start. They must
+/// not reach the build of the kernel side, which another compiler does for another target.
+#[must_use]
+pub fn belongs_to_host(variable: &str) -> bool {
+    // `RUSTC` also stands for the wrappers that clippy and rust-analyzer put before it.
+    const PREFIXES: [&str; 4] = ["CARGO_BUILD_RUSTC", "CARGO_PROFILE_", "RUSTC", "RUSTDOC"];
+    matches!(
+        variable,
+        "CARGO" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTFLAGS" | "RUSTUP_TOOLCHAIN"
+    ) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
+}
+
 /// All that building the kernel side takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tools {

@@ -1,5 +1,22 @@
 //! kreset: who reset a Kafka connection, and why.
 
+pub mod classify;
+pub mod cli;
+pub mod clock;
+pub mod community_id;
+pub mod duration;
+pub mod enrich;
 pub mod event;
+pub mod exit;
 pub mod facts;
+pub mod filter;
 pub mod kernel;
+pub mod netns;
+pub mod pipeline;
+pub mod ports;
+pub mod report;
+pub mod run;
+pub mod sink;
+pub mod summary;
+#[cfg(test)]
+mod test_support;

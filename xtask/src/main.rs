@@ -1,2 +1,69 @@
-//! Development commands.
-fn main() {}
+//! The commands that developers and CI run on this repository, as `cargo xtask COMMAND`.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "saying on a terminal what is done is half the job"
+)]
+
+mod build;
+mod exec;
+mod lab;
+mod lint;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask setup                  install what building and testing takes
+  cargo xtask build                  make target/release/kreset-trace
+  cargo xtask lab                    reset connections in a lab and see them explained
+  cargo xtask test                   run every check and test there is, as CI does
+  sudo target/release/kreset-trace --port 9092";
+
+/// Builds, tests and tries out kreset.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing of the BPF toolchain and of the lab's tools
+    Setup,
+    /// Build target/release/kreset-trace
+    Build,
+    /// Run the lints, the unit tests, and as root the privileged tests
+    Test,
+    /// Run the lab as root
+    Lab(lab::Arguments),
+    /// Check formatting, lints and documentation
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `main() -> Result`: that prints a backtrace where RUST_BACKTRACE asks for one.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => setup::run(setup::Purpose::Run),
+        Command::Build => build::run(),
+        Command::Test => test::run(),
+        Command::Lab(arguments) => lab::run(&arguments),
+        Command::Lint => lint::run(),
+    }
+}

@@ -3,18 +3,24 @@
 //! One event is one JSON object on one line. Unknown values are `null`,
 //! never 0. Keys are stable within a `schema` version.
 
+mod noise;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod schema;
 mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
-pub use verdict::{AgeKind, Cause, Direction, ProvokedBy, Role, Verdict};
+pub use verdict::{AgeKind, Cause, Direction, Noise, ProvokedBy, Role, Verdict};
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
 
 /// Everything that kreset says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// Everything is attached.
@@ -33,8 +39,20 @@ pub enum Event {
     Summary(Box<Summary>),
 }
 
+impl Event {
+    /// The judgement, where the event is one: a reset, a close or a timeout.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
+            Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) => None,
+        }
+    }
+}
+
 /// An event with its `schema`, as it is written.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Line<'a> {
     schema: &'static str,
     #[serde(flatten)]
@@ -54,6 +72,7 @@ impl<'a> Line<'a> {
 
 /// This host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Host {
     /// Host name; kernel: `uname`'s nodename.
     pub name: String,
@@ -61,6 +80,7 @@ pub struct Host {
 
 /// Address and port of one end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Endpoint {
     /// Address; IPv4-mapped IPv6 addresses are IPv4 here.
     pub address: IpAddr,
@@ -70,6 +90,7 @@ pub struct Endpoint {
 
 /// A judged reset, close or timeout.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// RFC 3339, UTC, nanoseconds.
     pub time: String,
@@ -87,7 +108,7 @@ pub struct Finding {
     pub cause: Option<Cause>,
     /// Chance that `verdict` and `cause` are right, 0..1.
     pub confidence: f64,
-    /// The end that called connect().
+    /// The end that called `connect()`.
     pub client: Endpoint,
     /// The end with the traced port.
     pub broker: Endpoint,
@@ -109,6 +130,7 @@ pub struct Finding {
 
 /// The connection when it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Connection {
     /// The kernel's name of the state without `TCP_`; `null` without socket.
     pub state: Option<&'static str>,
@@ -138,6 +160,7 @@ pub struct Connection {
 
 /// The RST itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reset {
     /// Its TCP flags, such as `R` or `RA`.
     pub flags: Option<String>,
@@ -158,6 +181,7 @@ pub struct Reset {
 
 /// The owner of this host's socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Process {
     /// Thread group id, in the initial pid namespace.
     pub pid: Option<u32>,
@@ -175,6 +199,7 @@ pub struct Process {
 
 /// What is known of the path: this host's netns to one broker address.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Path {
     /// Longest silence that a connection of this path came through, ms.
     pub survived_idle_ms: Option<f64>,
@@ -190,6 +215,7 @@ pub struct Path {
 
 /// One observed fact and the weight that it added.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// Name, stable.
     pub name: &'static str,
@@ -201,6 +227,7 @@ pub struct Evidence {
 
 /// A verdict that was considered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Candidate {
     /// The verdict.
     pub verdict: Verdict,
@@ -210,6 +237,7 @@ pub struct Candidate {
 
 /// Printed once everything is attached.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
     /// RFC 3339, UTC, nanoseconds.
     pub time: String,
@@ -234,6 +262,7 @@ pub struct Start {
 
 /// A feature that this kernel or these privileges do not allow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Degraded {
     /// Name of the feature, as `--require` takes it.
     pub feature: &'static str,
@@ -245,6 +274,7 @@ pub struct Degraded {
 
 /// A path turned sustained or periodic, or ceased to be.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// RFC 3339, UTC, nanoseconds.
     pub time: String,
@@ -270,6 +300,7 @@ pub struct Alert {
 
 /// Records were lost since the last `loss`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Loss {
     /// RFC 3339, UTC, nanoseconds.
     pub time: String,
@@ -285,6 +316,7 @@ pub struct Loss {
 
 /// Counts since the start.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// RFC 3339, UTC, nanoseconds.
     pub time: String,

@@ -3,10 +3,13 @@
 use serde::Serialize;
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident { $($(#[doc = $vdoc:literal])* $variant:ident = $word:literal),+ $(,)? }
+    ) => {
+        $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum $name { $($(#[$vdoc])* $variant),+ }
+        pub enum $name { $($(#[doc = $vdoc])* $variant),+ }
 
         impl $name {
             /// Every value, in the order of the documentation.
@@ -28,6 +31,23 @@ macro_rules! words {
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
+            }
+        }
+
+        #[cfg(test)]
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "description": concat!($($doc, "\n"),*).trim(),
+                    "oneOf": [$({
+                        "const": $word,
+                        "description": concat!($($vdoc, "\n"),*).trim(),
+                    }),+],
+                })
             }
         }
     };
@@ -96,7 +116,7 @@ words! {
 words! {
     /// Which end of the connection this host is.
     Role {
-        /// This host's socket called connect().
+        /// This host's socket called `connect()`.
         Client = "client",
         /// This host's socket has the traced port.
         Broker = "broker",
@@ -134,5 +154,18 @@ words! {
         Close = "close",
         /// Nothing was pending: the RST came by itself.
         Nothing = "nothing",
+    }
+}
+
+words! {
+    /// Everyday teardown that hurts nobody: counted in every summary, shown
+    /// with `--all` only. On some brokers it is thousands an hour.
+    Noise {
+        /// Opened and reset by the client before a byte went either way.
+        Probe = "probe",
+        /// Data under way when the client closed met no socket.
+        LateData = "late_data",
+        /// The RST only answered this host's own FIN.
+        Close = "close",
     }
 }

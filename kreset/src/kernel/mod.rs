@@ -1,5 +1,6 @@
 //! What this kernel can do for kreset, and how it is asked to.
 
+pub mod apply;
 pub mod btf;
 pub mod facts;
 pub mod feature;
@@ -7,4 +8,5 @@ pub mod hz;
 pub mod netns;
 pub mod offsets;
 pub mod plan;
+pub mod prepare;
 pub mod privilege;

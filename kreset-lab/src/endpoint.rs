@@ -1,0 +1,385 @@
+//! The two ends of a connection, driven step by step by one thread, so that a scenario is a
+//! script and not a race.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::socket::{setsockopt, sockopt},
+};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::{
+    PORT, Side, Stop,
+    error::{Doing as _, Error, Result},
+    kafka::{self, Request},
+    net::{self, Namespace},
+};
+
+/// How long an end waits for something that the other end has already done.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The kind of sockets that both ends use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// `AF_INET`.
+    Ipv4,
+    /// `AF_INET6`, with IPv6 on the wire.
+    Ipv6,
+    /// `AF_INET6`, with IPv4 on the wire: what every Java client and broker has.
+    Mapped,
+}
+
+impl Family {
+    const fn domain(self) -> Domain {
+        match self {
+            Self::Ipv4 => Domain::IPV4,
+            Self::Ipv6 | Self::Mapped => Domain::IPV6,
+        }
+    }
+
+    /// The address of one end as it is on the wire.
+    #[must_use]
+    pub fn address(self, side: Side) -> IpAddr {
+        net::address(side, self == Self::Ipv6)
+    }
+
+    /// The name on the command line, where one is needed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+            Self::Mapped => "mapped",
+        }
+    }
+
+    fn socket(self) -> io::Result<Socket> {
+        let socket = Socket::new(self.domain(), Type::STREAM, Some(Protocol::TCP))?;
+        if self != Self::Ipv4 {
+            socket.set_only_v6(self == Self::Ipv6)?;
+        }
+        Ok(socket)
+    }
+}
+
+/// A socket that accepts connections, in the broker's namespace.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    stop: Stop,
+}
+
+impl Listener {
+    /// Opens one in the calling thread's namespace.
+    pub(crate) fn open(family: Family, stop: &Stop) -> Result<Self> {
+        let any = match family {
+            Family::Ipv4 => net::address(Side::Broker, false),
+            Family::Ipv6 => net::address(Side::Broker, true),
+            // One of IPv4 cannot be named on such a socket but by its mapped form: listen on all,
+            // as a JVM does.
+            Family::Mapped => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let open = || {
+            let socket = family.socket()?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::new(any, PORT).into())?;
+            socket.listen(4096)?;
+            io::Result::Ok(socket)
+        };
+        let socket = open().doing(|| format!("listen on {any} port {PORT}"))?;
+        Ok(Self {
+            socket,
+            stop: stop.clone(),
+        })
+    }
+
+    /// Accepts the next connection.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] if none comes; [`Error::Stopped`].
+    pub fn accept(&self) -> Result<Connection> {
+        wait(
+            &self.socket,
+            PollFlags::POLLIN,
+            "a connection",
+            PATIENCE,
+            &self.stop,
+        )?;
+        let (socket, _) = self
+            .socket
+            .accept()
+            .doing(|| "accept a connection".to_owned())?;
+        Connection::new(socket, &self.stop)
+    }
+}
+
+/// One end of a connection.
+///
+/// Dropping it closes the socket as a program's end would: with FIN, or with RST if unread data
+/// waits.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    correlation_id: u32,
+    stop: Stop,
+}
+
+impl Connection {
+    fn new(socket: Socket, stop: &Stop) -> Result<Self> {
+        let set_up = || {
+            // As Kafka's clients and brokers do.
+            socket.set_tcp_nodelay(true)?;
+            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_write_timeout(Some(PATIENCE))
+        };
+        set_up().doing(|| "set up a socket".to_owned())?;
+        Ok(Self {
+            stream: socket.into(),
+            correlation_id: 0,
+            stop: stop.clone(),
+        })
+    }
+
+    /// Connects to the broker from `namespace`.
+    pub(crate) fn open(family: Family, namespace: &Namespace, stop: &Stop) -> Result<Self> {
+        let to = match family.address(Side::Broker) {
+            IpAddr::V4(address) if family == Family::Mapped => address.to_ipv6_mapped().into(),
+            address => address,
+        };
+        let socket = namespace.enter(|| {
+            let open = || {
+                let socket = family.socket()?;
+                socket.connect_timeout(&SocketAddr::new(to, PORT).into(), PATIENCE)?;
+                io::Result::Ok(socket)
+            };
+            open().doing(|| format!("connect to {to}"))
+        })?;
+        Self::new(socket, stop)
+    }
+
+    /// The port of this end.
+    ///
+    /// # Errors
+    /// What the system says of a socket that has none.
+    pub fn port(&self) -> Result<u16> {
+        let address = self
+            .stream
+            .local_addr()
+            .doing(|| "read a socket's address".to_owned())?;
+        Ok(address.port())
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// What the system says of the connection.
+    pub fn request(&mut self, request: Request) -> Result<()> {
+        self.correlation_id += 1;
+        self.send(&kafka::request(request, self.correlation_id))
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// What the system says of the connection.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream
+            .write_all(bytes)
+            .doing(|| "send on a connection".to_owned())
+    }
+
+    /// Receives one message, a request or an answer, without its size.
+    ///
+    /// # Errors
+    /// What the system says of the connection; its end counts as an error.
+    pub fn receive(&mut self) -> Result<Vec<u8>> {
+        let mut receive = || {
+            let mut size = [0; 4];
+            self.stream.read_exact(&mut size)?;
+            let mut message = vec![0; u32::from_be_bytes(size) as usize];
+            self.stream.read_exact(&mut message)?;
+            io::Result::Ok(message)
+        };
+        receive().doing(|| "receive a message".to_owned())
+    }
+
+    /// Receives a request and answers it.
+    ///
+    /// # Errors
+    /// As [`Self::receive`] and [`Self::send`].
+    pub fn answer(&mut self) -> Result<()> {
+        let request = self.receive()?;
+        let answer = kafka::answer(&request)
+            .ok_or_else(|| Error::Staging("a request is no Kafka request".to_owned()))?;
+        self.send(&answer)
+    }
+
+    /// Waits until there is something to receive, and leaves it there.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], [`Error::Stopped`].
+    pub fn wait_for_data(&self) -> Result<()> {
+        self.wait(PollFlags::POLLIN, "data", PATIENCE)
+    }
+
+    /// Waits until the kernel has given the connection up, and returns the reason that the
+    /// application gets: `ECONNRESET`, `EPIPE` after a FIN, `ETIMEDOUT`.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] after `patience`, [`Error::Stopped`], and [`Error::Staging`] if the
+    /// connection ended without an error.
+    pub fn wait_for_failure(&self, patience: Duration) -> Result<io::Error> {
+        // Errors and hang-ups are reported whether asked for or not, and a half-closed connection
+        // is neither.
+        self.wait(PollFlags::empty(), "a connection to fail", patience)?;
+        self.stream
+            .take_error()
+            .doing(|| "read a socket's error".to_owned())?
+            .ok_or_else(|| Error::Staging("a connection ended without an error".to_owned()))
+    }
+
+    /// Waits for a reset, whatever the application gets to see of it.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for_failure`], and [`Error::Staging`] if it failed of something else.
+    pub fn wait_for_reset(&self) -> Result<()> {
+        let error = self.wait_for_failure(PATIENCE)?;
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(Error::Staging(format!(
+                "a connection that should have been reset failed: {error}"
+            ))),
+        }
+    }
+
+    /// Probes the other end whenever the connection was silent for `idle` (whole seconds).
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn keep_alive(&self, idle: Duration) -> Result<()> {
+        let keepalive = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(Duration::from_secs(1));
+        SockRef::from(&self.stream)
+            .set_tcp_keepalive(&keepalive)
+            .doing(|| "turn keepalive on".to_owned())
+    }
+
+    /// Gives the connection up when sent data stays unacknowledged for `limit`.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn give_up_after(&self, limit: Duration) -> Result<()> {
+        SockRef::from(&self.stream)
+            .set_tcp_user_timeout(Some(limit))
+            .doing(|| "set a user timeout".to_owned())
+    }
+
+    /// Sends FIN and keeps the socket, as a JVM does just before it closes one.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn end(&self) -> Result<()> {
+        self.stream
+            .shutdown(Shutdown::Write)
+            .doing(|| "end a connection".to_owned())
+    }
+
+    /// Closes with a reset: `SO_LINGER` of 0.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn abort(self) -> Result<()> {
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .doing(|| "set linger to 0".to_owned())
+    }
+
+    /// Makes this host forget the connection and say nothing, as a restart of the host would.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn forget(self) -> Result<()> {
+        // A socket under repair is closed without a word.
+        setsockopt(&self.stream, sockopt::TcpRepair, &1)
+            .doing(|| "put a socket under repair".to_owned())
+    }
+
+    fn wait(&self, events: PollFlags, what: &str, patience: Duration) -> Result<()> {
+        wait(&self.stream, events, what, patience, &self.stop)
+    }
+}
+
+/// Polls, and looks at `stop` now and then.
+fn wait(
+    socket: &impl AsFd,
+    events: PollFlags,
+    what: &str,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        stop.check()?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Rounded up, or the last millisecond would be spent in a busy loop.
+        let slice = left.min(Stop::GLANCE) + Duration::from_millis(1);
+        let timeout = PollTimeout::try_from(slice).unwrap_or(PollTimeout::ZERO);
+        let mut asked = [PollFd::new(socket.as_fd(), events)];
+        match poll(&mut asked, timeout) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) if left.is_zero() => {
+                return Err(Error::Deadline {
+                    what: what.to_owned(),
+                    waited: patience,
+                });
+            }
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error).doing(|| format!("wait for {what}")),
+        }
+    }
+}
+
+/// Both ends of one connection.
+#[derive(Debug)]
+pub struct Conversation {
+    /// The end that connected.
+    pub client: Connection,
+    /// The end that accepted.
+    pub broker: Connection,
+}
+
+impl Conversation {
+    /// One request of the client and the broker's answer.
+    ///
+    /// # Errors
+    /// What the system says of the connection.
+    pub fn exchange(&mut self, request: Request) -> Result<()> {
+        self.client.request(request)?;
+        self.broker.answer()?;
+        self.client.receive().map(|_| ())
+    }
+
+    /// What every Kafka client says first, so that the connection is in use from here on.
+    ///
+    /// # Errors
+    /// What the system says of the connection.
+    pub fn introduce(&mut self) -> Result<()> {
+        self.exchange(Request::ApiVersions)?;
+        self.exchange(Request::Metadata)
+    }
+
+    /// The client's port.
+    ///
+    /// # Errors
+    /// What the system says of a socket that has none.
+    pub fn port(&self) -> Result<u16> {
+        self.client.port()
+    }
+}

@@ -1,0 +1,125 @@
+//! What the tracer says, as far as the lab judges it: a reader of the JSON contract that shares
+//! no code with its writer.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+/// The version of the contract that the lab reads.
+pub const SCHEMA: &str = "kreset/1";
+
+/// One line of the tracer's output. `None` is what the tracer does not know.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(
+    missing_docs,
+    reason = "the JSON contract is where these are described"
+)]
+pub struct Event {
+    pub schema: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub time: Option<String>,
+    pub community_id: Option<String>,
+    pub direction: Option<String>,
+    pub role: Option<String>,
+    pub verdict: Option<String>,
+    pub cause: Option<String>,
+    pub confidence: Option<f64>,
+    pub client: Option<Endpoint>,
+    pub broker: Option<Endpoint>,
+    pub connection: Option<Connection>,
+    pub advice: Option<String>,
+    /// Of a `loss` and of the summary: how many events never reached the tracer.
+    pub lost: Option<u64>,
+    /// The line itself.
+    #[serde(skip)]
+    pub line: String,
+}
+
+/// One end's address.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(
+    missing_docs,
+    reason = "the JSON contract is where these are described"
+)]
+pub struct Endpoint {
+    pub address: Option<IpAddr>,
+    pub port: Option<u16>,
+}
+
+impl Endpoint {
+    /// The two as one, if both are known.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.address?, self.port?))
+    }
+}
+
+/// What the event says of the connection.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(
+    missing_docs,
+    reason = "the JSON contract is where these are described"
+)]
+pub struct Connection {
+    pub state: Option<String>,
+    pub age_ms: Option<f64>,
+    pub age_kind: Option<String>,
+    pub idle_ms: Option<f64>,
+    pub provoked_by: Option<String>,
+}
+
+impl Event {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// Why it is not of the contract.
+    pub fn parse(line: &str) -> Result<Self, serde_json::Error> {
+        let mut event: Self = serde_json::from_str(line)?;
+        line.clone_into(&mut event.line);
+        Ok(event)
+    }
+
+    /// Whether it says something about one connection, rather than about the tracer.
+    #[must_use]
+    pub fn is_about_a_connection(&self) -> bool {
+        matches!(self.kind.as_str(), "reset" | "close" | "timeout")
+    }
+
+    /// Verdict and cause as one word, `verdict/cause`.
+    #[must_use]
+    pub fn answer(&self) -> String {
+        let verdict = self.verdict.as_deref().unwrap_or("no verdict");
+        match &self.cause {
+            Some(cause) => format!("{verdict}/{cause}"),
+            None => verdict.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_nulls_are_no_trouble() {
+        let event = Event::parse(
+            r#"{"schema":"kreset/1","type":"reset","verdict":"indeterminate","cause":null,"new":1,
+                "client":{"address":"fd77:1::2","port":40000},"connection":{"idle_ms":null}}"#,
+        )
+        .expect("valid");
+        assert!(event.is_about_a_connection());
+        assert_eq!(event.answer(), "indeterminate");
+        let client = event.client.and_then(|client| client.socket());
+        assert_eq!(client, "[fd77:1::2]:40000".parse().ok());
+        assert_eq!(event.connection.and_then(|it| it.idle_ms), None);
+    }
+
+    #[test]
+    fn text_is_not_json() {
+        Event::parse("error: no BTF").unwrap_err();
+    }
+}

@@ -1,0 +1,274 @@
+//! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Parser, Subcommand};
+use kreset_lab::{
+    Error, Family, Stop, broker_process, report,
+    runner::{self, Progress},
+    scenario::{self, Scenario, Settings, Stage},
+};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    flag,
+    iterator::Signals,
+};
+
+/// A tracer was wrong, or a scenario failed.
+const WRONG: u8 = 1;
+const USAGE: u8 = 2;
+const CANNOT_RUN_HERE: u8 = 3;
+/// As shells report a program that Ctrl-C ended.
+const STOPPED: u8 = 130;
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Reset Kafka connections in network namespaces, and judge what kreset-trace says"
+)]
+struct Cli {
+    /// What to do [default: run all scenarios of the tracer's main job]
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the scenarios
+    List,
+    /// Run scenarios, and judge the tracer on both hosts of each
+    Run(Run),
+    /// Be a broker; not for people
+    #[command(name = broker_process::SUBCOMMAND, hide = true)]
+    BrokerProcess {
+        #[arg(value_parser = family)]
+        family: Family,
+        answers: u32,
+    },
+}
+
+#[derive(Parser)]
+struct Run {
+    /// Scenarios to run, all of the tracer's main job if none is named
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[arg(
+        long,
+        value_name = "PATH",
+        conflicts_with = "no_tracer",
+        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
+                target/release/kreset-trace]"
+    )]
+    tracer: Option<PathBuf>,
+    /// Act the scenarios out and check the wire, but judge nobody
+    #[arg(long)]
+    no_tracer: bool,
+    /// After how many seconds the devices forget a silent connection
+    #[arg(long, value_name = "T", default_value = "3s", value_parser = whole_seconds)]
+    idle_timeout: Duration,
+    /// Leave packets and the tracers' JSON of each scenario in a directory below DIR
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// How many scenarios run at once
+    #[arg(long, value_name = "N", default_value = "4")]
+    jobs: NonZeroUsize,
+    /// Run the scenarios of the finer causes as well
+    #[arg(long)]
+    further: bool,
+    /// Say when each scenario begins
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        None => exit_code(run(&Run::parse_from([env!("CARGO_PKG_NAME")]))),
+        Some(Command::Run(options)) => exit_code(run(&options)),
+        Some(Command::List) => {
+            list();
+            ExitCode::SUCCESS
+        }
+        Some(Command::BrokerProcess { family, answers }) => {
+            let served = broker_process::serve(family, answers);
+            exit_code(served.map(|()| true).map_err(Into::into))
+        }
+    }
+}
+
+/// Says in one sentence what went wrong, if anything, and turns it into the exit code.
+fn exit_code(result: anyhow::Result<bool>) -> ExitCode {
+    let error = match result {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => return WRONG.into(),
+        Err(error) => error,
+    };
+    complain(format_args!("{error:#}"));
+    match error.downcast_ref::<Error>() {
+        Some(Error::Stopped) => STOPPED.into(),
+        Some(error) if error.cannot_run_here() => CANNOT_RUN_HERE.into(),
+        Some(_) => WRONG.into(),
+        None => USAGE.into(),
+    }
+}
+
+fn list() {
+    let all = scenario::catalogue();
+    let width = all.iter().map(|it| it.name().len()).max().unwrap_or(0);
+    for stage in [Stage::Core, Stage::Further] {
+        if stage == Stage::Further {
+            say("\nWith --further, or by name:");
+        }
+        for scenario in all.iter().filter(|it| it.stage() == stage) {
+            say(format_args!(
+                "{:<width$}  {}",
+                scenario.name(),
+                scenario.about()
+            ));
+        }
+    }
+}
+
+/// Prints a line; a reader that went away has seen enough.
+fn say(text: impl fmt::Display) {
+    let _printed = writeln!(io::stdout(), "{text}");
+}
+
+/// Prints a line to standard error.
+fn complain(text: impl fmt::Display) {
+    let _printed = writeln!(io::stderr(), "kreset-lab: {text}");
+}
+
+/// Whether everybody was right.
+fn run(options: &Run) -> anyhow::Result<bool> {
+    let scenarios = select(&options.names, options.further)?;
+    kreset_lab::check()?;
+    let settings = Settings {
+        tracer: if options.no_tracer {
+            None
+        } else {
+            Some(tracer(options.tracer.as_deref())?)
+        },
+        idle_timeout: options.idle_timeout,
+        keep: options.keep.clone(),
+        own_binary: None,
+    };
+    match kreset_lab::sweep()? {
+        0 => {}
+        swept => complain(format_args!(
+            "removed {swept} namespaces that a dead lab had left"
+        )),
+    }
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let began = Instant::now();
+    let told = |event: Progress<'_>| match event {
+        Progress::Began(scenario) if options.verbose => {
+            complain(format_args!("{} begins", scenario.name()));
+        }
+        Progress::Ended(report) if stop.check().is_ok() => say(report.story()),
+        Progress::Began(_) | Progress::Ended(_) => {}
+    };
+    let reports = runner::run(&scenarios, options.jobs, &settings, &stop, told);
+    if stop.check().is_err() {
+        return Err(Error::Stopped.into());
+    }
+    say(report::table(&reports));
+    let right = reports.iter().filter(|report| report.is_right()).count();
+    let judged = if settings.tracer.is_some() {
+        "right on both hosts"
+    } else {
+        "acted out as they should be"
+    };
+    say(format_args!(
+        "{right} of {} scenarios {judged}, in {:.0} s",
+        reports.len(),
+        began.elapsed().as_secs_f64()
+    ));
+    Ok(right == reports.len())
+}
+
+fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {
+    let all = scenario::catalogue();
+    for name in names {
+        if !all.iter().any(|scenario| scenario.is_called(name)) {
+            return Err(anyhow!(
+                "no scenario is called {name:?}: `kreset-lab list` shows them"
+            ));
+        }
+    }
+    let wanted = |scenario: &Scenario| {
+        if names.is_empty() {
+            further || scenario.stage() == Stage::Core
+        } else {
+            names.iter().any(|name| scenario.is_called(name))
+        }
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// Finds the tracer before anything is built.
+fn tracer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = if let Some(path) = given {
+        path.to_owned()
+    } else if let Some(path) = std::env::var_os("KRESET_TRACE") {
+        path.into()
+    } else {
+        let own = std::env::current_exe().context("cannot find this program's own file")?;
+        let beside = own.with_file_name("kreset-trace");
+        if beside.exists() {
+            beside
+        } else {
+            PathBuf::from("target/release/kreset-trace")
+        }
+    };
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(Error::MissingTracer(path).into())
+    }
+}
+
+/// The first signal asks everything to end in order, a second one ends the process at once.
+fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
+    const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in SIGNALS {
+        // In this order: the first one ends nothing yet.
+        flag::register_conditional_shutdown(signal, STOPPED.into(), Arc::clone(&stopping))
+            .and_then(|_| flag::register(signal, Arc::clone(&stopping)))
+            .context("cannot listen to signals")?;
+    }
+    let mut signals = Signals::new(SIGNALS).context("cannot listen to signals")?;
+    let stop = stop.clone();
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            complain("stopping, and cleaning up");
+            stop.request();
+        }
+    });
+    Ok(())
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('s').unwrap_or(text).parse() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err("give whole seconds from 1 to 86400, such as 3s".to_owned()),
+    }
+}
+
+fn family(text: &str) -> Result<Family, String> {
+    [Family::Ipv4, Family::Ipv6, Family::Mapped]
+        .into_iter()
+        .find(|family| family.name() == text)
+        .ok_or_else(|| format!("no such family: {text}"))
+}

@@ -1,0 +1,365 @@
+//! The devices that may stand between a client and a broker.
+//!
+//! Those that act on a packet are the kernel's own: nftables over conntrack, with conntrack's
+//! timer for established connections set to the device's idle timeout and mid-stream pickup off.
+//! Linux has none that acts at the timer, so that one ([`Timer`]) is written here: it follows
+//! sequence numbers by the router's tap and sends exact resets from a raw socket.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    Side, Stop,
+    error::{Doing as _, Error, Result},
+    net::Network,
+    packet::{self, Flags},
+    run::{CONNTRACK, NFT},
+    wire::{Moment, Sighting, Wire},
+};
+
+/// The TTL or hop limit of a reset that a device makes up, as it leaves the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ttl {
+    /// That of the device's own stack, 64: the hosts are one hop further apart, so it gives the
+    /// forger away.
+    Own,
+    /// What a packet of the other host would have here, 63: nothing gives it away.
+    Copied,
+}
+
+impl Ttl {
+    /// The value when the reset leaves the device, which is what the receiver sees.
+    #[must_use]
+    pub const fn value(self) -> u8 {
+        match self {
+            Self::Own => 64,
+            Self::Copied => 63,
+        }
+    }
+}
+
+/// The router as a middlebox. Without a device installed it forwards everything.
+///
+/// Each of the devices replaces the one before, and what conntrack knew is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Middlebox<'lab> {
+    network: &'lab Network,
+    wire: &'lab Wire,
+}
+
+impl<'lab> Middlebox<'lab> {
+    pub(crate) const fn new(network: &'lab Network, wire: &'lab Wire) -> Self {
+        Self { network, wire }
+    }
+
+    /// Forgets a connection that was silent for `idle`, says nothing, and answers whoever sends
+    /// next with a reset (AWS NLB and NAT gateway, Azure NAT gateway).
+    ///
+    /// # Errors
+    /// [`Error::IdleTimeout`] unless `idle` is whole seconds; what the kernel or `nft` refuse.
+    pub fn reset_on_send(&self, idle: Duration, ttl: Ttl) -> Result<()> {
+        self.stateful(idle, "reject with tcp reset")?;
+        self.own_ttl(ttl)
+    }
+
+    /// Forgets a connection that was silent for `idle`, and drops what is sent afterwards (Azure
+    /// load balancer, Google Cloud, most firewalls).
+    ///
+    /// # Errors
+    /// As [`Self::reset_on_send`].
+    pub fn drop_silently(&self, idle: Duration) -> Result<()> {
+        self.stateful(idle, "drop")
+    }
+
+    /// Resets both ends of a connection as soon as it was silent for `idle` (F5 BIG-IP; Azure load
+    /// balancer with TCP reset). Works until the returned device is dropped.
+    ///
+    /// # Errors
+    /// When no raw socket can be had.
+    pub fn reset_on_timer(&self, idle: Duration, ttl: Ttl) -> Result<Timer> {
+        Timer::new(idle, ttl, Forger::new(self.network)?, self.wire.clone())
+    }
+
+    /// Answers every connection attempt with a reset.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn refuse(&self, ttl: Ttl) -> Result<()> {
+        self.rules("tcp flags & (syn|ack) == syn reject with tcp reset")?;
+        self.own_ttl(ttl)
+    }
+
+    /// Answers every packet that is no connection attempt with a reset, known connection or not.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn reset_on_sight(&self, ttl: Ttl) -> Result<()> {
+        self.rules("tcp flags & (syn|ack) != syn reject with tcp reset")?;
+        self.own_ttl(ttl)
+    }
+
+    /// Drops everything.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn drop_everything(&self) -> Result<()> {
+        self.rules("meta l4proto tcp drop")
+    }
+
+    /// Loses the state of all connections, as in a failover to a device that shares none. Means
+    /// something while [`Self::reset_on_send`] or [`Self::drop_silently`] is installed.
+    ///
+    /// # Errors
+    /// What `conntrack` refuses.
+    pub fn lose_state(&self) -> Result<()> {
+        self.network
+            .router()
+            .run(CONNTRACK, &["-F"], "")
+            .map(|_| ())
+    }
+
+    /// Resets both ends of the connection from `client_port` at once, for no reason of its own.
+    ///
+    /// # Errors
+    /// [`Error::Staging`] if no such connection has been seen; what the raw socket refuses.
+    pub fn reset_now(&self, client_port: u16, ttl: Ttl) -> Result<()> {
+        let mut flows = Flows::default();
+        for sighting in self.wire.sightings() {
+            flows.learn(&sighting);
+        }
+        let flow = flows
+            .0
+            .get(&client_port)
+            .ok_or_else(|| Error::Staging(format!("no connection from port {client_port}")))?;
+        Forger::new(self.network)?.reset(flow, ttl)
+    }
+
+    fn stateful(&self, idle: Duration, what_then: &str) -> Result<()> {
+        if idle.subsec_nanos() != 0 || idle.is_zero() {
+            return Err(Error::IdleTimeout(idle));
+        }
+        // The table comes first: without it conntrack may not be there to be configured.
+        self.rules(&format!(
+            "ct state established,related accept\n\
+             tcp flags & (syn|ack) == syn ct state new accept\n\
+             meta l4proto tcp ct state invalid,new counter {what_then}"
+        ))?;
+        let idle = idle.as_secs().to_string();
+        self.network.router().sysctl(&[
+            ("netfilter/nf_conntrack_tcp_timeout_established", &idle),
+            ("netfilter/nf_conntrack_tcp_loose", "0"),
+        ])
+    }
+
+    fn rules(&self, rules: &str) -> Result<()> {
+        let ruleset = format!(
+            "flush ruleset\n\
+             table inet middlebox {{\n\
+             chain forwarded {{\n\
+             type filter hook forward priority 0; policy accept;\n\
+             {rules}\n\
+             }}\n\
+             }}\n"
+        );
+        self.network
+            .router()
+            .run(NFT, &["-f", "-"], &ruleset)
+            .map(|_| ())
+    }
+
+    /// nftables takes the TTL of its resets from the router's own settings.
+    fn own_ttl(&self, ttl: Ttl) -> Result<()> {
+        let value = ttl.value().to_string();
+        self.network.router().sysctl(&[
+            ("ipv4/ip_default_ttl", &value),
+            ("ipv6/conf/client/hop_limit", &value),
+            ("ipv6/conf/broker/hop_limit", &value),
+        ])
+    }
+}
+
+/// What a device must know of a connection to end it: for each end, what its next packet from the
+/// other one is numbered.
+#[derive(Clone, Debug)]
+struct Flow {
+    client: SocketAddr,
+    broker: SocketAddr,
+    /// The broker's next sequence number, as far as the client acknowledged it.
+    client_expects: Option<u32>,
+    /// The client's next sequence number, as far as the broker acknowledged it.
+    broker_expects: Option<u32>,
+    last: Moment,
+}
+
+/// By client port.
+#[derive(Debug, Default)]
+struct Flows(BTreeMap<u16, Flow>);
+
+impl Flows {
+    fn learn(&mut self, sighting: &Sighting) {
+        // Everything is seen twice: coming in is enough.
+        if sighting.leaving {
+            return;
+        }
+        let segment = &sighting.segment;
+        let port = sighting.client_port();
+        if segment.flags.contain(Flags::RST) {
+            self.0.remove(&port);
+            return;
+        }
+        let (client, broker) = match sighting.from() {
+            Side::Client => (segment.source, segment.destination),
+            Side::Broker => (segment.destination, segment.source),
+        };
+        let flow = self.0.entry(port).or_insert(Flow {
+            client,
+            broker,
+            client_expects: None,
+            broker_expects: None,
+            last: sighting.at,
+        });
+        flow.last = sighting.at;
+        if segment.flags.contain(Flags::ACK) {
+            let acknowledged = Some(segment.acknowledgement);
+            match sighting.from() {
+                Side::Client => flow.client_expects = acknowledged,
+                Side::Broker => flow.broker_expects = acknowledged,
+            }
+        }
+    }
+}
+
+/// Raw sockets in the router.
+#[derive(Debug)]
+struct Forger {
+    v4: Socket,
+    v6: Socket,
+}
+
+impl Forger {
+    fn new(network: &Network) -> Result<Self> {
+        // IPPROTO_RAW: the IP header is ours to write.
+        let raw = |domain| {
+            Socket::new(domain, Type::RAW, Some(Protocol::from(255)))
+                .doing(|| "open a raw socket".to_owned())
+        };
+        network.router().enter(|| {
+            Ok(Self {
+                v4: raw(Domain::IPV4)?,
+                v6: raw(Domain::IPV6)?,
+            })
+        })
+    }
+
+    /// Sends a reset to each end that was ever heard from.
+    fn reset(&self, flow: &Flow, ttl: Ttl) -> Result<()> {
+        if let Some(sequence) = flow.client_expects {
+            self.send(flow.broker, flow.client, sequence, ttl)?;
+        }
+        if let Some(sequence) = flow.broker_expects {
+            self.send(flow.client, flow.broker, sequence, ttl)?;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        sequence: u32,
+        ttl: Ttl,
+    ) -> Result<()> {
+        let Some(packet) = packet::reset(source, destination, sequence, ttl.value()) else {
+            return Err(Error::Staging(format!(
+                "{source} and {destination} are of two families"
+            )));
+        };
+        let socket = match destination.ip() {
+            IpAddr::V4(_) => &self.v4,
+            IpAddr::V6(_) => &self.v6,
+        };
+        // Raw sockets take no port, and IPv6 ones refuse any.
+        socket
+            .send_to(&packet, &SocketAddr::new(destination.ip(), 0).into())
+            .doing(|| format!("send a reset to {destination}"))?;
+        Ok(())
+    }
+}
+
+/// A device that resets both ends of a connection when its idle timer runs out.
+#[derive(Debug)]
+pub struct Timer {
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Timer {
+    fn new(idle: Duration, ttl: Ttl, forger: Forger, wire: Wire) -> Result<Self> {
+        let ending = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let ending = Arc::clone(&ending);
+            thread::Builder::new()
+                .name("timer device".to_owned())
+                .spawn(move || watch(idle, ttl, &forger, &wire, &ending))
+                .doing(|| "start a thread".to_owned())?
+        };
+        Ok(Self {
+            ending,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // If it failed, no reset came, and the scenario says so in its own words.
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn watch(
+    idle: Duration,
+    ttl: Ttl,
+    forger: &Forger,
+    wire: &Wire,
+    ending: &AtomicBool,
+) -> Result<()> {
+    let mut flows = Flows::default();
+    let mut seen = 0;
+    while !ending.load(Ordering::Relaxed) {
+        let now = Moment::now();
+        let due = flows
+            .0
+            .iter()
+            .map(|(port, flow)| (idle.saturating_sub(now.since(flow.last)), *port))
+            .min();
+        let patience = match due {
+            Some((Duration::ZERO, port)) => {
+                if let Some(flow) = flows.0.remove(&port) {
+                    forger.reset(&flow, ttl)?;
+                }
+                continue;
+            }
+            Some((left, _)) => left.min(Stop::GLANCE),
+            None => Stop::GLANCE,
+        };
+        for sighting in wire.after(seen, patience) {
+            flows.learn(&sighting);
+            seen += 1;
+        }
+    }
+    Ok(())
+}

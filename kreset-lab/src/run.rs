@@ -1,0 +1,78 @@
+//! Calling other programs.
+
+use std::{
+    io::{ErrorKind, Write as _},
+    process::{Command, Stdio},
+};
+
+use crate::error::{Doing as _, Error, Result};
+
+/// A program that the lab calls, and the Debian package that brings it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    package: &'static str,
+}
+
+/// `ip`, of iproute2.
+pub(crate) const IP: Program = Program {
+    name: "ip",
+    package: "iproute2",
+};
+
+/// `nft`, of nftables.
+pub(crate) const NFT: Program = Program {
+    name: "nft",
+    package: "nftables",
+};
+
+/// `conntrack`, of conntrack-tools.
+pub(crate) const CONNTRACK: Program = Program {
+    name: "conntrack",
+    package: "conntrack",
+};
+
+/// Fails if one of the programs is missing, before anything was built.
+pub(crate) fn check_programs() -> Result<()> {
+    for (program, version) in [(IP, "-V"), (NFT, "-v"), (CONNTRACK, "-V")] {
+        run(program, &[version], "")?;
+    }
+    Ok(())
+}
+
+/// Runs a program in the calling thread's network namespace and returns its standard output.
+pub(crate) fn run(program: Program, arguments: &[&str], input: &str) -> Result<String> {
+    let command = || format!("{} {}", program.name, arguments.join(" "));
+    let mut child = Command::new(program.name)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|source| match source.kind() {
+            ErrorKind::NotFound => Error::MissingProgram {
+                program: program.name,
+                package: program.package,
+            },
+            _ => Error::Io {
+                doing: format!("run `{}`", command()),
+                source,
+            },
+        })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that refuses its arguments does not read: its own message says more than
+        // the broken pipe would.
+        let _written = stdin.write_all(input.as_bytes());
+    }
+    let output = child
+        .wait_with_output()
+        .doing(|| format!("wait for `{}`", command()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(Error::Command {
+        command: command(),
+        status: output.status,
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}

@@ -1,0 +1,92 @@
+//! Ending a run early without leaving anything behind.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::error::{Error, Result};
+
+/// A request to stop, shared by everything that waits.
+///
+/// The lab has no handler that tears things down: every wait ends with [`Error::Stopped`] once a
+/// stop was requested, and namespaces, processes and threads go the way they always go, by `Drop`.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    requested: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Longest time that a wait which cannot listen to this request may take before it looks.
+    pub(crate) const GLANCE: Duration = Duration::from_millis(50);
+
+    /// Asks everything that shares this request to stop.
+    pub fn request(&self) {
+        *self.lock() = true;
+        self.0.changed.notify_all();
+    }
+
+    /// # Errors
+    /// [`Error::Stopped`] if a stop was requested.
+    pub fn check(&self) -> Result<()> {
+        if *self.lock() {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Does nothing for `time`: the silence that a scenario is about.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] as soon as a stop is requested.
+    pub fn sleep(&self, time: Duration) -> Result<()> {
+        let (requested, _) = self
+            .0
+            .changed
+            .wait_timeout_while(self.lock(), time, |requested| !*requested)
+            .unwrap_or_else(PoisonError::into_inner);
+        if *requested {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0
+            .requested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_request_ends_a_sleep_at_once() {
+        let stop = Stop::default();
+        let sleeper = stop.clone();
+        let began = Instant::now();
+        let thread = std::thread::spawn(move || sleeper.sleep(Duration::from_mins(1)));
+        stop.request();
+        assert!(matches!(thread.join(), Ok(Err(Error::Stopped))));
+        assert!(began.elapsed() < Duration::from_secs(30));
+        assert!(matches!(stop.check(), Err(Error::Stopped)));
+    }
+
+    #[test]
+    fn a_sleep_that_nobody_ends_lasts() {
+        let began = Instant::now();
+        Stop::default().sleep(Duration::from_millis(20)).unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,400 @@
+//! What really crossed the wire: the lab's own memory of every TCP segment, from which all truth
+//! about silences, ages and origins is computed.
+//!
+//! A tap in the router writes down the headers of each segment with the kernel's receive time. A
+//! forwarded segment is seen twice, coming in on one leg and going out on the other; one that a
+//! device drops only comes in, and one that the router makes up only goes out.
+
+use std::{
+    io::{self, IoSliceMut, Write},
+    net::SocketAddr,
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    net::if_::if_nametoindex,
+    sys::{
+        socket::{
+            self, AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol,
+            SockType, sockopt,
+        },
+        time::{TimeSpec, TimeVal},
+    },
+};
+
+use crate::{
+    PORT, Side, Stop,
+    error::{Doing as _, Error, Result},
+    net::Network,
+    packet::{Flags, Segment},
+    pcap,
+};
+
+/// Bytes kept of each packet: all headers, and enough payload to see what it is.
+const SNAP: u16 = 192;
+
+/// A point in time on the clock that the kernel stamps packets with, in ns since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self::from_epoch(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
+    }
+
+    fn from_epoch(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// The time from `earlier` to this moment; zero if it was not earlier.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// One sighting of one segment at one leg of the router.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// When the router's kernel handled it.
+    pub at: Moment,
+    /// The host at the other end of this leg.
+    pub leg: Side,
+    /// Whether it left the router here, rather than came in.
+    pub leaving: bool,
+    /// Its headers.
+    pub segment: Segment,
+    bytes: Vec<u8>,
+    /// How many bytes it really had.
+    length: usize,
+}
+
+impl Sighting {
+    /// The end that sent it, or in whose name it was made up.
+    #[must_use]
+    pub const fn from(&self) -> Side {
+        if self.segment.source.port() == PORT {
+            Side::Broker
+        } else {
+            Side::Client
+        }
+    }
+
+    /// The client's port: what tells the connections of one lab apart.
+    #[must_use]
+    pub const fn client_port(&self) -> u16 {
+        match self.from() {
+            Side::Client => self.segment.source.port(),
+            Side::Broker => self.segment.destination.port(),
+        }
+    }
+
+    /// Whether it is a reset that reaches `side`.
+    #[must_use]
+    pub fn resets(&self, side: Side) -> bool {
+        self.leaving && self.leg == side && self.segment.flags.contain(Flags::RST)
+    }
+
+    /// Whether it comes into the router from `side` and has all of `flags`.
+    #[must_use]
+    pub fn comes_from(&self, side: Side, flags: Flags) -> bool {
+        !self.leaving && self.leg == side && self.segment.flags.contain(flags)
+    }
+
+    /// Whether it comes into the router from `side` and carries payload.
+    #[must_use]
+    pub fn carries_data_from(&self, side: Side) -> bool {
+        !self.leaving && self.leg == side && self.segment.payload > 0
+    }
+}
+
+/// The memory of the tap.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    log: Arc<Log>,
+    stop: Stop,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    sightings: Mutex<Vec<Sighting>>,
+    grew: Condvar,
+}
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, Vec<Sighting>> {
+        self.sightings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wire {
+    /// Everything seen so far, in order.
+    #[must_use]
+    pub fn sightings(&self) -> Vec<Sighting> {
+        self.log.lock().clone()
+    }
+
+    /// Waits until something that fits has been seen, and returns the first such sighting.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`].
+    pub fn wait_for(
+        &self,
+        what: &str,
+        patience: Duration,
+        fits: impl Fn(&Sighting) -> bool,
+    ) -> Result<Sighting> {
+        let mut looked_at = 0;
+        self.wait_until(what, patience, |sightings| {
+            let found = sightings[looked_at..].iter().find(|seen| fits(seen));
+            looked_at = sightings.len();
+            found.cloned()
+        })
+    }
+
+    /// Waits until at least `count` sightings fit, and returns how many do.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`].
+    pub fn wait_for_count(
+        &self,
+        count: usize,
+        what: &str,
+        patience: Duration,
+        fits: impl Fn(&Sighting) -> bool,
+    ) -> Result<usize> {
+        self.wait_until(what, patience, |sightings| {
+            let fitting = sightings.iter().filter(|seen| fits(seen)).count();
+            (fitting >= count).then_some(fitting)
+        })
+    }
+
+    fn wait_until<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut look: impl FnMut(&[Sighting]) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        let mut sightings = self.log.lock();
+        loop {
+            if let Some(found) = look(&sightings) {
+                return Ok(found);
+            }
+            self.stop.check()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Deadline {
+                    what: what.to_owned(),
+                    waited: patience,
+                });
+            }
+            sightings = self
+                .log
+                .grew
+                .wait_timeout(sightings, left.min(Stop::GLANCE))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Waits up to `patience` for more than `seen` sightings, and returns those after `seen`.
+    pub(crate) fn after(&self, seen: usize, patience: Duration) -> Vec<Sighting> {
+        let mut sightings = self.log.lock();
+        if sightings.len() <= seen {
+            sightings = self
+                .log
+                .grew
+                .wait_timeout(sightings, patience)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        sightings.get(seen..).unwrap_or_default().to_vec()
+    }
+
+    /// When the connection from `client_port` sent its first SYN: the moment its age counts from.
+    #[must_use]
+    pub fn began(&self, client_port: u16) -> Option<Moment> {
+        self.log
+            .lock()
+            .iter()
+            .find(|sighting| {
+                sighting.client_port() == client_port
+                    && sighting.comes_from(Side::Client, Flags::SYN)
+            })
+            .map(|sighting| sighting.at)
+    }
+
+    /// How long the connection of `trigger` had carried nothing before it.
+    ///
+    /// Resets do not count as activity: where a device resets both ends, the second one is not
+    /// preceded by the first.
+    #[must_use]
+    pub fn silence_before(&self, trigger: &Sighting) -> Option<Duration> {
+        self.log
+            .lock()
+            .iter()
+            .rev()
+            .find(|sighting| {
+                sighting.client_port() == trigger.client_port()
+                    && sighting.at < trigger.at
+                    && !sighting.segment.flags.contain(Flags::RST)
+            })
+            .map(|sighting| trigger.at.since(sighting.at))
+    }
+
+    /// Writes what passed one leg as a pcap file (raw IP, ns), for tcpdump and Wireshark.
+    ///
+    /// # Errors
+    /// When `out` does not take it.
+    pub fn write_pcap(&self, leg: Side, out: &mut impl Write) -> io::Result<()> {
+        let mut file = pcap::File::new(out, SNAP)?;
+        for seen in self.log.lock().iter().filter(|seen| seen.leg == leg) {
+            file.write(&pcap::Packet {
+                at: seen.at.0,
+                bytes: &seen.bytes,
+                length: seen.length,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The listener in the router that fills a [`Wire`]; ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    wire: Wire,
+    ending: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Tap {
+    /// Listens on both legs. Whatever is sent after this returns is seen.
+    pub(crate) fn new(network: &Network, stop: &Stop) -> Result<Self> {
+        let (socket, client_leg) = network.router().enter(|| {
+            let socket = open().doing(|| "listen on the router's interfaces".to_owned())?;
+            let leg = if_nametoindex("client")
+                .doing(|| "find the router's interface to the client".to_owned())?;
+            Ok((socket, leg))
+        })?;
+        let wire = Wire {
+            log: Arc::default(),
+            stop: stop.clone(),
+        };
+        let ending = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (log, ending) = (Arc::clone(&wire.log), Arc::clone(&ending));
+            thread::spawn(move || listen(&socket, client_leg, &log, &ending))
+        };
+        Ok(Self {
+            wire,
+            ending,
+            thread: Some(thread),
+        })
+    }
+
+    pub(crate) const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic in there was printed already; this may be running because of it.
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn open() -> nix::Result<OwnedFd> {
+    let socket = socket::socket(
+        AddressFamily::Packet,
+        // Without the Ethernet header.
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::EthAll,
+    )?;
+    socket::setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    // Enough for a burst of thousands of segments while the two cores are busy elsewhere.
+    socket::setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20))?;
+    let glance = TimeVal::new(0, Stop::GLANCE.subsec_micros().into());
+    socket::setsockopt(&socket, sockopt::ReceiveTimeout, &glance)?;
+    Ok(socket)
+}
+
+fn listen(socket: &OwnedFd, client_leg: u32, log: &Log, ending: &AtomicBool) {
+    while !ending.load(Ordering::Relaxed) {
+        match receive(socket, client_leg) {
+            Ok(Some(sighting)) => {
+                log.lock().push(sighting);
+                log.grew.notify_all();
+            }
+            Ok(None) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // The interfaces are gone: so is everything that there was to see.
+            Err(_) => return,
+        }
+    }
+}
+
+/// The next packet, `None` if it is none of the lab's TCP.
+fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
+    const OUTGOING: u8 = 4;
+    let mut bytes = [0; SNAP as usize];
+    let mut control = cmsg_space!(TimeSpec);
+    let mut buffers = [IoSliceMut::new(&mut bytes)];
+    let message = socket::recvmsg::<LinkAddr>(
+        socket.as_raw_fd(),
+        &mut buffers,
+        Some(&mut control),
+        // Report the true length of what does not fit.
+        MsgFlags::MSG_TRUNC,
+    )?;
+    let length = message.bytes;
+    let (Some(link), Some(at)) = (
+        message.address,
+        message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(at) => Some(Moment::from_epoch(at.into())),
+            _ => None,
+        }),
+    ) else {
+        return Ok(None);
+    };
+    let bytes = &bytes[..length.min(bytes.len())];
+    let Some(segment) = Segment::parse(bytes) else {
+        return Ok(None);
+    };
+    let ours = |address: SocketAddr| address.port() == PORT;
+    if !ours(segment.source) && !ours(segment.destination) {
+        return Ok(None);
+    }
+    Ok(Some(Sighting {
+        at,
+        leg: if link.ifindex() == client_leg as usize {
+            Side::Client
+        } else {
+            Side::Broker
+        },
+        leaving: link.pkttype() == OUTGOING,
+        segment,
+        bytes: bytes.to_vec(),
+        length,
+    }))
+}

@@ -1,0 +1,99 @@
+//! One event with everything that may speak about it.
+
+use std::time::Duration;
+
+use super::{context::Context, phase::Phase};
+use crate::{
+    event::{Direction, Role},
+    facts::{Facts, Kind, State},
+};
+
+/// What the operator told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `connections.max.idle.ms` of the brokers.
+    pub broker_max_idle: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { broker_max_idle: Duration::from_secs(600) }
+    }
+}
+
+/// What a rule looks at.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The event.
+    pub facts: &'a Facts,
+    /// What came before it and right after, on this host.
+    pub context: &'a Context,
+    /// What the operator told.
+    pub config: &'a Config,
+    /// How far the connection had come.
+    pub phase: Phase,
+}
+
+impl<'a> Case<'a> {
+    /// Puts a case together.
+    #[must_use]
+    pub fn new(facts: &'a Facts, context: &'a Context, config: &'a Config) -> Self {
+        Self { facts, context, config, phase: Phase::of(facts) }
+    }
+
+    /// Which way the RST (or the first FIN) went.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        match self.facts.kind {
+            Kind::ResetSent => Direction::Sent,
+            Kind::Fin | Kind::Closed => match self.facts.fin {
+                Some(fin) if !fin.by_peer => Direction::Sent,
+                _ => Direction::Received,
+            },
+            _ => Direction::Received,
+        }
+    }
+
+    /// A RST came.
+    #[must_use]
+    pub fn received(&self) -> bool {
+        self.facts.kind == Kind::ResetReceived
+    }
+
+    /// A RST was sent by this host.
+    #[must_use]
+    pub fn sent(&self) -> bool {
+        self.facts.kind == Kind::ResetSent
+    }
+
+    /// This host is the client.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.facts.role == Role::Client
+    }
+
+    /// The state is one of `states`.
+    #[must_use]
+    pub fn in_state(&self, states: &[State]) -> bool {
+        self.facts.state.is_some_and(|state| states.contains(&state))
+    }
+
+    /// The broker's side sent the first FIN.
+    #[must_use]
+    pub fn broker_closed_first(&self) -> bool {
+        self.facts.fin.is_some_and(|fin| fin.by_peer == self.is_client())
+    }
+
+    /// The client's side sent the first FIN.
+    #[must_use]
+    pub fn client_closed_first(&self) -> bool {
+        self.facts.fin.is_some_and(|fin| fin.by_peer != self.is_client())
+    }
+
+    /// A received RST that competes on soft facts: the connection was in use,
+    /// and nobody had closed it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.received() && self.phase == Phase::InUse && self.facts.fin.is_none()
+    }
+}

@@ -1,0 +1,79 @@
+//! How connections were closed whose sockets are gone by the time that a late
+//! packet draws a RST.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use crate::{
+    event::{Endpoint, Role},
+    facts::Facts,
+};
+
+/// Closed connections remembered.
+const CLOSINGS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+
+/// How a connection was closed by the broker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Closing {
+    /// When; monotonic ns.
+    pub at_ns: u64,
+    /// Milliseconds without data before the FIN.
+    pub silence_ms: f64,
+    /// The teardown of the broker's process sent it.
+    pub by_exit: bool,
+}
+
+type ConnectionKey = (u32, Endpoint, Endpoint);
+
+/// All of them.
+#[derive(Debug)]
+pub struct Closings {
+    closings: LruCache<ConnectionKey, Closing>,
+    /// Closings forgotten to make room.
+    pub evicted: u64,
+}
+
+impl Default for Closings {
+    fn default() -> Self {
+        Self { closings: LruCache::new(CLOSINGS), evicted: 0 }
+    }
+}
+
+impl Closings {
+    /// Takes in the broker's FIN.
+    pub fn observe(&mut self, facts: &Facts) {
+        let Some(fin) = facts.fin else {
+            return;
+        };
+        if fin.by_peer != (facts.role == Role::Client) {
+            return;
+        }
+        let closing = Closing {
+            at_ns: facts.at_ns,
+            silence_ms: fin.silence_ms,
+            by_exit: fin.by_exit,
+        };
+        let evicted = self.closings.push(key(facts), closing);
+        if evicted.is_some_and(|(evicted, _)| evicted != key(facts)) {
+            self.evicted += 1;
+        }
+    }
+
+    /// How the connection of an event was closed by the broker: by the FIN that
+    /// its own socket remembers, else by one seen before.
+    #[must_use]
+    pub fn of(&mut self, facts: &Facts) -> Option<Closing> {
+        let own = facts.fin.filter(|fin| fin.by_peer == (facts.role == Role::Client));
+        own.map(|fin| Closing {
+            at_ns: facts.at_ns,
+            silence_ms: fin.silence_ms,
+            by_exit: fin.by_exit,
+        })
+        .or_else(|| self.closings.get(&key(facts)).copied())
+    }
+}
+
+fn key(facts: &Facts) -> ConnectionKey {
+    (facts.netns.unwrap_or(0), facts.local, facts.remote)
+}

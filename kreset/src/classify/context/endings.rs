@@ -1,0 +1,172 @@
+//! Per broker: which connections ended lately, and what became of new ones.
+
+use std::{collections::VecDeque, num::NonZeroUsize};
+
+use lru::LruCache;
+
+use crate::{
+    event::{Endpoint, ProvokedBy},
+    facts::{Facts, Kind},
+};
+
+/// Brokers remembered.
+const BROKERS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// Endings remembered of each.
+const ENDINGS: usize = 64;
+/// Endings this close are together.
+const TOGETHER_NS: u64 = 1_000_000_000;
+/// A refusal this close says that the broker is down.
+const REFUSAL_NS: u64 = 3_000_000_000;
+/// Silent for less than this, a connection was in use.
+const BUSY_MS: f64 = 1_000.0;
+/// Silences that differ by less than this share are alike.
+const ALIKE: f64 = 0.05;
+
+/// What happened at the same broker about the time of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Company {
+    /// Other connections that ended within a second.
+    pub together: usize,
+    /// Some of them (or this one) were in use, or ended by themselves at
+    /// unlike silences: no idle timer explains that.
+    pub unlike: bool,
+    /// Other connections that the broker closed by FIN within a second, at
+    /// silences unlike this one's.
+    pub closed_unlike: usize,
+    /// A new connection was refused about then.
+    pub refused: bool,
+    /// A new connection was established right after.
+    pub accepted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    at_ns: u64,
+    client: Endpoint,
+    silence_ms: f64,
+    by_itself: bool,
+    fin: bool,
+}
+
+#[derive(Debug, Default)]
+struct Broker {
+    endings: VecDeque<Ending>,
+    refused_ns: Option<u64>,
+    accepted_ns: Option<u64>,
+}
+
+type BrokerKey = (u32, Endpoint);
+
+/// All brokers.
+#[derive(Debug)]
+pub struct Endings {
+    brokers: LruCache<BrokerKey, Broker>,
+    /// Brokers forgotten to make room.
+    pub evicted: u64,
+}
+
+impl Default for Endings {
+    fn default() -> Self {
+        Self { brokers: LruCache::new(BROKERS), evicted: 0 }
+    }
+}
+
+impl Endings {
+    /// A connection ended, by RST or by the broker's FIN.
+    pub fn ended(&mut self, facts: &Facts) {
+        let ending = Ending::of(facts);
+        let broker = self.broker(facts);
+        let again = broker.endings.iter_mut().find(|seen| seen.client == ending.client);
+        if let Some(seen) = again
+            && ending.at_ns.saturating_sub(seen.at_ns) < TOGETHER_NS
+        {
+            // A FIN and its RST are one ending.
+            return;
+        }
+        if broker.endings.len() == ENDINGS {
+            broker.endings.pop_front();
+        }
+        broker.endings.push_back(ending);
+    }
+
+    /// A new connection was refused.
+    pub fn refused(&mut self, facts: &Facts) {
+        self.broker(facts).refused_ns = Some(facts.at_ns);
+    }
+
+    /// A new connection was established.
+    pub fn accepted(&mut self, facts: &Facts) {
+        self.broker(facts).accepted_ns = Some(facts.at_ns);
+    }
+
+    /// What happened at the broker of an event about the time of it.
+    #[must_use]
+    pub fn company(&mut self, facts: &Facts) -> Company {
+        let Some(broker) = self.brokers.get(&key(facts)) else {
+            return Company::default();
+        };
+        let this = Ending::of(facts);
+        let others: Vec<&Ending> = broker
+            .endings
+            .iter()
+            .filter(|other| {
+                other.client != this.client && other.at_ns.abs_diff(this.at_ns) <= TOGETHER_NS
+            })
+            .collect();
+        let busy = others.iter().any(|other| other.silence_ms < BUSY_MS);
+        let unlike_by_itself = others.iter().any(|other| {
+            other.by_itself && this.by_itself && !alike(other.silence_ms, this.silence_ms)
+        });
+        Company {
+            together: others.len(),
+            unlike: busy || this.silence_ms < BUSY_MS || unlike_by_itself,
+            closed_unlike: others
+                .iter()
+                .filter(|other| other.fin && !alike(other.silence_ms, this.silence_ms))
+                .count(),
+            refused: broker.refused_ns.is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
+            accepted: broker.accepted_ns.is_some_and(|at| {
+                at >= this.at_ns && at - this.at_ns <= REFUSAL_NS
+            }),
+        }
+    }
+
+    fn broker(&mut self, facts: &Facts) -> &mut Broker {
+        let key = key(facts);
+        if !self.brokers.contains(&key) && self.brokers.len() == BROKERS.get() {
+            self.evicted += 1;
+        }
+        self.brokers.get_or_insert_mut(key, Broker::default)
+    }
+}
+
+impl Ending {
+    fn of(facts: &Facts) -> Self {
+        let fin = facts.fin.filter(|fin| fin.by_peer == (facts.role == crate::event::Role::Client));
+        let idle = facts.idle;
+        Self {
+            at_ns: fin.map_or(facts.at_ns, |fin| facts.at_ns.saturating_sub(ms_to_ns(fin.ago_ms))),
+            client: facts.client(),
+            silence_ms: fin
+                .map(|fin| fin.silence_ms)
+                .or(idle.map(|idle| idle.wire_ms))
+                .unwrap_or(f64::INFINITY),
+            by_itself: fin.is_some()
+                || idle.is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing),
+            fin: fin.is_some() || facts.kind == Kind::Fin,
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a span in the past")]
+fn ms_to_ns(ms: f64) -> u64 {
+    (ms.max(0.0) * 1e6) as u64
+}
+
+fn alike(a: f64, b: f64) -> bool {
+    (a - b).abs() <= ALIKE * a.max(b)
+}
+
+fn key(facts: &Facts) -> BrokerKey {
+    (facts.netns.unwrap_or(0), facts.broker())
+}

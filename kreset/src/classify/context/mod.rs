@@ -1,0 +1,75 @@
+//! What one host remembers between events, so that an event can be judged by
+//! the company it keeps. Pure: time is the events' own.
+
+mod closings;
+mod endings;
+mod paths;
+
+pub use closings::{Closing, Closings};
+pub use endings::{Company, Endings};
+pub use paths::{Death, PathView, Paths};
+
+use crate::facts::{Facts, Kind, State};
+
+/// Everything remembered. Bounded: the least recently used goes first, and is
+/// counted.
+#[derive(Debug, Default)]
+pub struct Memory {
+    paths: Paths,
+    endings: Endings,
+    closings: Closings,
+}
+
+/// What the memory says of one event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Context {
+    /// The path that the connection took.
+    pub path: PathView,
+    /// Other endings at the same broker about now.
+    pub company: Company,
+    /// How this connection was closed, if a FIN went before.
+    pub closing: Option<Closing>,
+}
+
+impl Memory {
+    /// Takes an event in. To be called once for each, before it is judged.
+    pub fn observe(&mut self, facts: &Facts) {
+        match facts.kind {
+            Kind::Survived => self.paths.survived(facts),
+            Kind::Established => self.endings.accepted(facts),
+            Kind::Fin => {
+                self.closings.observe(facts);
+                self.endings.ended(facts);
+            }
+            Kind::ResetReceived if facts.state == Some(State::SynSent) => {
+                self.endings.refused(facts);
+            }
+            Kind::ResetReceived | Kind::ResetSent => {
+                self.paths.survived(facts);
+                self.endings.ended(facts);
+            }
+            Kind::Timeout | Kind::Closed => self.paths.survived(facts),
+        }
+    }
+
+    /// Takes in that a silence was fatal, once it has been judged so.
+    pub fn died(&mut self, facts: &Facts, on_timer: bool) {
+        self.paths.died(facts, on_timer);
+    }
+
+    /// What is known that bears on an event.
+    #[must_use]
+    pub fn context(&mut self, facts: &Facts) -> Context {
+        Context {
+            path: self.paths.view(facts),
+            company: self.endings.company(facts),
+            closing: self.closings.of(facts),
+        }
+    }
+
+    /// Entries that had to go to make room.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.paths.evicted + self.endings.evicted + self.closings.evicted
+    }
+}

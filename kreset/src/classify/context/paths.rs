@@ -1,0 +1,106 @@
+//! Per path: which silences it came through, and which it died of.
+
+use std::{collections::VecDeque, num::NonZeroUsize};
+
+use lru::LruCache;
+
+use crate::facts::{Facts, PathKey};
+
+/// Paths remembered.
+const PATHS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// Deaths remembered of each.
+const DEATHS: usize = 16;
+
+/// A silence that a flow did not come through.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Death {
+    /// When; monotonic ns.
+    pub at_ns: u64,
+    /// How long the wire had been silent, ms.
+    pub idle_ms: f64,
+    /// The RST came by itself: the silence is the timer.
+    pub on_timer: bool,
+}
+
+/// What is known of one path.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PathView {
+    /// Longest silence that came through, ms.
+    pub survived_ms: Option<f64>,
+    /// Shortest silence that did not, ms.
+    pub fatal_ms: Option<f64>,
+    /// Silences that either rests on.
+    pub samples: u64,
+    /// The latest deaths, oldest first.
+    pub deaths: Vec<Death>,
+}
+
+#[derive(Debug, Default)]
+struct Path {
+    survived_ms: f64,
+    samples: u64,
+    deaths: VecDeque<Death>,
+    fatal_ms: Option<f64>,
+}
+
+/// All paths.
+#[derive(Debug)]
+pub struct Paths {
+    paths: LruCache<PathKey, Path>,
+    /// Paths forgotten to make room.
+    pub evicted: u64,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { paths: LruCache::new(PATHS), evicted: 0 }
+    }
+}
+
+impl Paths {
+    /// Takes in the longest silence that a connection came through.
+    pub fn survived(&mut self, facts: &Facts) {
+        let Some(ms) = facts.packets.as_ref().and_then(|packets| packets.survived_ms) else {
+            return;
+        };
+        let path = self.path(facts.path());
+        path.survived_ms = path.survived_ms.max(ms);
+        path.samples += 1;
+    }
+
+    /// Takes in that a silence was fatal.
+    pub fn died(&mut self, facts: &Facts, on_timer: bool) {
+        let Some(idle) = facts.idle else {
+            return;
+        };
+        let path = self.path(facts.path());
+        let death = Death { at_ns: facts.at_ns, idle_ms: idle.wire_ms, on_timer };
+        if path.deaths.len() == DEATHS {
+            path.deaths.pop_front();
+        }
+        path.deaths.push_back(death);
+        path.samples += 1;
+        path.fatal_ms = Some(path.fatal_ms.map_or(idle.wire_ms, |least| least.min(idle.wire_ms)));
+    }
+
+    /// What is known of the path of an event.
+    #[must_use]
+    pub fn view(&mut self, facts: &Facts) -> PathView {
+        let Some(path) = self.paths.get(&facts.path()) else {
+            return PathView::default();
+        };
+        PathView {
+            survived_ms: (path.survived_ms > 0.0).then_some(path.survived_ms),
+            fatal_ms: path.fatal_ms,
+            samples: path.samples,
+            deaths: path.deaths.iter().copied().collect(),
+        }
+    }
+
+    fn path(&mut self, key: PathKey) -> &mut Path {
+        if !self.paths.contains(&key) && self.paths.len() == PATHS.get() {
+            self.evicted += 1;
+        }
+        self.paths.get_or_insert_mut(key, Path::default)
+    }
+}

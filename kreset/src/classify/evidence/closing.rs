@@ -1,0 +1,41 @@
+//! The broker's FIN came first: was it the broker's idle timer, or its end?
+
+use super::Observation;
+use crate::classify::{
+    case::Case,
+    class::Class,
+    weights::{FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED},
+};
+
+/// Kafka looks at its idle connections once per poll of the network thread,
+/// 300 ms at most (`SocketServer.poll`), and an answer may still be under way.
+const EARLY_MS: f64 = 50.0;
+/// How late the broker may be, ms and share of the timer.
+const LATE_MS: f64 = 1_500.0;
+const LATE_SHARE: f64 = 0.02;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    let closing = case.context.closing?;
+    if case.phase.is_handshake() {
+        return None;
+    }
+    let silence_ms = closing.silence_ms;
+    let timer_ms = case.config.broker_max_idle.as_secs_f64() * 1_000.0;
+    let fits = silence_ms >= timer_ms - EARLY_MS - timer_ms * 0.01
+        && silence_ms <= timer_ms * (1.0 + LATE_SHARE) + LATE_MS;
+    let value = format!(
+        "{silence_ms:.0} ms of silence before the broker's FIN, connections.max.idle.ms is \
+         {timer_ms:.0}"
+    );
+    let told = Observation::new("broker_fin", value);
+    let told = if closing.by_exit {
+        told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+    } else {
+        told
+    };
+    Some(if fits {
+        told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
+    } else {
+        told.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
+    })
+}

@@ -1,0 +1,105 @@
+//! RSTs that this host sent: the local kernel knows why, and from 6.10 on it
+//! says so (`enum sk_rst_reason`). Before, state and trigger tell as much.
+
+use super::Observation;
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        weights::{HARD, PROCESS_ENDED},
+    },
+    facts::State,
+};
+
+/// Why this host sent a RST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// The socket was closed with unread data, or aborted on purpose, or ran
+    /// out of memory or keepalives.
+    Aborted,
+    /// Data came after this host had closed: the socket, its TIME_WAIT rest.
+    AfterClose,
+    /// Nothing here knows the connection.
+    NoSocket,
+}
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    if !case.sent() {
+        return None;
+    }
+    let why = why(case);
+    let value = told(case, why);
+    let told = Observation::new("kernel_reason", value);
+    let is_syn = case.facts.trigger.is_some_and(crate::facts::Trigger::is_syn);
+    Some(match (why, case.is_client()) {
+        (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
+        (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
+            told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
+        }
+        (Why::AfterClose, false) => {
+            told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
+        }
+        (Why::NoSocket, false) => told.weigh(HARD, &[Class::BrokerLost]),
+        (Why::NoSocket | Why::AfterClose, true) => told.weigh(HARD, &[Class::LateData]),
+        (Why::Aborted, true) if unanswered_keepalives(case) => {
+            told.weigh(HARD, &[Class::Blackholed])
+        }
+        (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
+        (Why::Aborted, false) if case.phase.is_handshake() => told,
+        (Why::Aborted, false) => {
+            let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
+            if case.facts.by_exit {
+                told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+            } else {
+                told.weigh(PROCESS_ENDED, &[Class::BrokerAborted])
+            }
+        }
+    })
+}
+
+/// The kernel gave up on a silent peer; kernel: tcp_keepalive_timer.
+fn unanswered_keepalives(case: &Case<'_>) -> bool {
+    case.facts.kernel_reason.as_deref() == Some("TCP_KEEPALIVE_TIMEOUT")
+}
+
+/// By the kernel's reason where there is one. `TCP_FLAGS` and the rest stand
+/// for what the state says; names are from `include/net/rstreason.h`, 6.18.
+fn why(case: &Case<'_>) -> Why {
+    match case.facts.kernel_reason.as_deref() {
+        Some("TCP_ABORT_ON_DATA" | "TCP_TIMEWAIT_SOCKET") => Why::AfterClose,
+        Some(
+            "TCP_ABORT_ON_CLOSE" | "TCP_ABORT_ON_LINGER" | "TCP_ABORT_ON_MEMORY"
+            | "TCP_KEEPALIVE_TIMEOUT" | "TCP_DISCONNECT_WITH_DATA" | "TCP_STATE",
+        ) => Why::Aborted,
+        Some("NO_SOCKET") => Why::NoSocket,
+        _ => by_state(case),
+    }
+}
+
+fn by_state(case: &Case<'_>) -> Why {
+    match case.facts.state {
+        None | Some(State::Listen | State::NewSynRecv) => Why::NoSocket,
+        Some(State::TimeWait) => Why::AfterClose,
+        Some(_) if case.facts.trigger.is_some() => Why::AfterClose,
+        Some(_) => Why::Aborted,
+    }
+}
+
+fn told(case: &Case<'_>, why: Why) -> String {
+    let mut value = match (&case.facts.kernel_reason, why) {
+        (Some(reason), _) => reason.clone(),
+        (None, Why::Aborted) => "aborted by this host's socket".to_owned(),
+        (None, Why::AfterClose) => "data after this host's close".to_owned(),
+        (None, Why::NoSocket) => "no socket on this host".to_owned(),
+    };
+    if case.facts.by_exit {
+        match case.facts.exit_signal {
+            Some(signal) if signal != 0 => {
+                value.push_str(", by the end of its process on signal ");
+                value.push_str(&signal.to_string());
+            }
+            _ => value.push_str(", by the end of its process"),
+        }
+    }
+    value
+}

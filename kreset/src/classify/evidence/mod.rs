@@ -1,0 +1,86 @@
+//! Evidence: one kind a file. A rule looks at a case and, if it has something
+//! to say, names a fact, gives its value and what it weighs.
+
+mod closing;
+mod company;
+mod delay;
+mod handshake;
+mod kernel_reason;
+mod repetition;
+mod reset_shape;
+mod silence;
+mod state;
+mod timeout;
+mod trigger;
+mod ttl;
+
+use std::collections::BTreeMap;
+
+use super::{case::Case, class::Class};
+use crate::event::Evidence;
+
+/// A rule.
+pub type Rule = fn(&Case<'_>) -> Option<Observation>;
+
+/// All rules. Their order is the order in which evidence is told.
+pub const RULES: &[Rule] = &[
+    state::rule,
+    kernel_reason::rule,
+    handshake::rule,
+    closing::rule,
+    timeout::rule,
+    reset_shape::rule,
+    ttl::rule,
+    trigger::rule,
+    delay::rule,
+    silence::rule,
+    silence::outlived,
+    repetition::rule,
+    company::together,
+    company::reconnect,
+];
+
+/// One observed fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Name, stable.
+    pub name: &'static str,
+    /// Value, for people and machines.
+    pub value: String,
+    /// What it weighs.
+    pub weights: Vec<(Class, f64)>,
+}
+
+impl Observation {
+    /// A fact that weighs nothing yet.
+    #[must_use]
+    pub fn new(name: &'static str, value: impl Into<String>) -> Self {
+        Self { name, value: value.into(), weights: Vec::new() }
+    }
+
+    /// Adds `weight` to each of `classes`.
+    #[must_use]
+    pub fn weigh(mut self, weight: f64, classes: &[Class]) -> Self {
+        self.weights.extend(classes.iter().map(|class| (*class, weight)));
+        self
+    }
+
+    /// As it is told.
+    #[must_use]
+    pub fn tell(&self) -> Evidence {
+        let mut weights: BTreeMap<&'static str, f64> = BTreeMap::new();
+        for (class, weight) in &self.weights {
+            *weights.entry(class.as_str()).or_default() += weight;
+        }
+        Evidence { name: self.name, value: self.value.clone(), weights }
+    }
+}
+
+/// Both ways in which a device's idle timer resets.
+const IDLE: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer];
+/// Everything that something between the ends may have sent.
+const FORGED: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer, Class::NotIdle];
+/// Everything that a live socket of the peer may have sent.
+const LIVE: &[Class] = &[Class::BrokerAborted, Class::BrokerShutdown, Class::ClientAborted];
+/// Everything that the peer's host may have sent without a socket.
+const LOST: &[Class] = &[Class::BrokerLost, Class::ClientLost];

@@ -1,0 +1,50 @@
+//! What the RST looked like: a live socket's abort, or a bare answer.
+
+use super::{FORGED, LIVE, LOST, Observation};
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        weights::{ACTIVE_SHAPE, BARE_SHAPE, LIVE_SOCKET, NOT_A_LIVE_SOCKET, ODD_SHAPE},
+    },
+    event::ProvokedBy,
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    if !case.is_open() {
+        return None;
+    }
+    let counters = case.facts.counters?;
+    let packet = case.facts.packets.as_ref().and_then(|packets| packets.reset);
+    match counters.reset_timestamps {
+        Some(true) => Some(
+            Observation::new("reset_timestamps", "carried, as negotiated")
+                .weigh(LIVE_SOCKET, LIVE),
+        ),
+        Some(false) => {
+            let told = Observation::new("reset_timestamps", "missing, though negotiated")
+                .weigh(NOT_A_LIVE_SOCKET, FORGED)
+                .weigh(NOT_A_LIVE_SOCKET, LOST);
+            let provoked = case.facts.idle.is_some_and(|idle| {
+                matches!(idle.provoked_by, ProvokedBy::Data | ProvokedBy::Keepalive)
+            });
+            Some(match packet {
+                Some(packet) if packet.has_ack() && provoked => told.weigh(ODD_SHAPE, FORGED),
+                _ => told,
+            })
+        }
+        None => packet.map(|packet| {
+            let live = packet.has_ack() && packet.window != 0;
+            let value = if live { "RST,ACK with a window" } else { "bare" };
+            let told = Observation::new("reset_shape", value);
+            if live {
+                told.weigh(ACTIVE_SHAPE, LIVE)
+            } else {
+                told.weigh(BARE_SHAPE, FORGED).weigh(BARE_SHAPE, LOST).weigh(
+                    0.0,
+                    &[Class::BrokerShutdown],
+                )
+            }
+        }),
+    }
+}

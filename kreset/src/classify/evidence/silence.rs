@@ -1,0 +1,58 @@
+//! How long the wire had been silent, and whether the path has come through
+//! as much before.
+
+use super::{IDLE, Observation};
+use crate::classify::{
+    case::Case,
+    class::Class,
+    weights::{
+        BARELY_IDLE, BUSY, LONG_IDLE, OUTLIVED, SOME_IDLE, UNTRIED_SILENCE, VERY_LONG_IDLE,
+    },
+};
+
+/// Bounds of the weights, ms of silence.
+const BUSY_MS: f64 = 200.0;
+const BARELY_MS: f64 = 1_000.0;
+const SOME_MS: f64 = 10_000.0;
+const LONG_MS: f64 = 55_000.0;
+
+/// How much longer than this silence a survived one must be to outlive it:
+/// a device's timer is a tick coarse.
+const OUTLIVED_BY: f64 = 1.02;
+/// How much longer than any survived one a silence must be to be untried.
+const UNTRIED_BY: f64 = 1.5;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    if !case.is_open() {
+        return None;
+    }
+    let idle_ms = case.facts.idle?.wire_ms;
+    let weight = match idle_ms {
+        ms if ms < BUSY_MS => BUSY,
+        ms if ms < BARELY_MS => BARELY_IDLE,
+        ms if ms < SOME_MS => SOME_IDLE,
+        ms if ms < LONG_MS => LONG_IDLE,
+        _ => VERY_LONG_IDLE,
+    };
+    Some(
+        Observation::new("idle", format!("{idle_ms:.0} ms"))
+            .weigh(weight, IDLE)
+            .weigh(-weight / 2.0, &[Class::NotIdle]),
+    )
+}
+
+pub(super) fn outlived(case: &Case<'_>) -> Option<Observation> {
+    if !case.is_open() {
+        return None;
+    }
+    let idle_ms = case.facts.idle?.wire_ms;
+    let survived_ms = case.context.path.survived_ms?;
+    let told = Observation::new("survived_idle", format!("{survived_ms:.0} ms on this path"));
+    if survived_ms > idle_ms * OUTLIVED_BY {
+        Some(told.weigh(OUTLIVED, IDLE))
+    } else if idle_ms > survived_ms * UNTRIED_BY {
+        Some(told.weigh(UNTRIED_SILENCE, IDLE))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,51 @@
+//! The state that the RST found the connection in: the first split.
+
+use super::{FORGED, Observation};
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        phase::Phase,
+        weights::{HARD},
+    },
+    facts::{Kind, State},
+};
+
+/// How much less likely a broker that ends is than one that aborts a single
+/// connection, before anything speaks for it. Rate.
+const SHUTDOWN_ALONE: f64 = -1.5;
+/// A RST in mid-use without any silence needs a device that misbehaves. Rate.
+const NOT_IDLE_ALONE: f64 = -0.5;
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    if !case.received() {
+        return None;
+    }
+    let state = case.facts.state?;
+    let told = Observation::new("state", state.as_str());
+    Some(match case.phase {
+        _ if state == State::SynSent => told.weigh(HARD, &[Class::Refused]),
+        _ if case.broker_closed_first() && case.is_client() && !case.phase.is_handshake() => {
+            told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
+        }
+        _ if case.client_closed_first() && !case.is_client() => {
+            told.weigh(HARD, &[Class::LateData])
+        }
+        phase if phase.is_handshake() => told,
+        _ if case.is_client() => told
+            .weigh(HARD, FORGED)
+            .weigh(HARD, &[Class::BrokerLost, Class::BrokerAborted, Class::BrokerShutdown])
+            .weigh(SHUTDOWN_ALONE, &[Class::BrokerShutdown])
+            .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
+        Phase::InUse | Phase::Unknown => told
+            .weigh(HARD, FORGED)
+            .weigh(HARD, &[Class::ClientAborted, Class::ClientLost])
+            .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
+        _ => told,
+    })
+}
+
+/// Whether the event is a timeout; for the rules that share it.
+pub(super) fn is_timeout(case: &Case<'_>) -> bool {
+    case.facts.kind == Kind::Timeout
+}

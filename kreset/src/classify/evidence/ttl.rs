@@ -1,0 +1,26 @@
+//! TTL or hop limit of the RST against the same peer's packets: a hop between
+//! the ends is nearer than the peer.
+
+use super::{FORGED, LIVE, LOST, Observation};
+use crate::classify::{
+    case::Case,
+    weights::{TTL_DIFFERS, TTL_SAME},
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    if !case.is_open() {
+        return None;
+    }
+    let packets = case.facts.packets.as_ref()?;
+    let reset = packets.reset?.ttl;
+    let baseline = packets.baseline_ttl()?;
+    // Routes change in mid-connection: the latest packet counts as well.
+    let same = reset == baseline || Some(reset) == packets.peer_ttl;
+    let source = if packets.handshake_ttl.is_some() { "handshake" } else { "earlier packets" };
+    let told = Observation::new("ttl", format!("{reset}, {source} {baseline}"));
+    Some(if same {
+        told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
+    } else {
+        told.weigh(TTL_DIFFERS, FORGED)
+    })
+}

@@ -1,0 +1,98 @@
+//! Every weight, in one table. Log-odds: +3 makes a class twenty times as
+//! likely beside the others.
+//!
+//! Where a weight comes from is said with it: **physics** (what a Linux stack
+//! can and cannot put on the wire), **devices** (how documented devices
+//! behave), or **rate** (how often, seen in the labelled matrix of
+//! `cargo xtask accuracy`).
+
+/// A fact that decides alone: the kernel's own word, or a state that only one
+/// class can be in.
+pub const HARD: f64 = 14.0;
+
+/// Rules out a class that soft facts might otherwise favour.
+pub const EXCLUDED: f64 = -9.0;
+
+// --- shape of the RST -------------------------------------------------------
+
+/// The RST carried the negotiated timestamps: a live Linux socket sent it
+/// (tcp_send_active_reset). Physics; a device could only by copying them.
+pub const LIVE_SOCKET: f64 = 6.0;
+/// Negotiated timestamps are missing: no live Linux socket sent it. Physics.
+pub const NOT_A_LIVE_SOCKET: f64 = 5.0;
+/// Timestamps were not negotiated, but flags and window are those of an active
+/// reset (`RST,ACK`, window not 0). Physics of Linux, other stacks vary.
+pub const ACTIVE_SHAPE: f64 = 2.5;
+/// The same the other way: bare `R`, window 0. Physics of Linux.
+pub const BARE_SHAPE: f64 = 2.0;
+/// `RST,ACK` without timestamps drawn by a packet that carried ACK: Linux
+/// answers such a packet with a bare `R` (tcp_v4_send_reset). Physics.
+pub const ODD_SHAPE: f64 = 2.0;
+
+// --- distance ---------------------------------------------------------------
+
+/// The TTL is not the peer's: something between the ends sent it. Physics;
+/// not certain, as a route may change in mid-connection. Rate.
+pub const TTL_DIFFERS: f64 = 6.5;
+/// The TTL is the peer's: the peer, or a device that copies it. Devices: most
+/// make packets of their own, so a copy is the exception.
+pub const TTL_SAME: f64 = 2.2;
+/// The RST came sooner than the least round trip allows. Physics, but round
+/// trips shrink too. Rate.
+pub const NEARER_THAN_PEER: f64 = 3.0;
+
+// --- trigger ----------------------------------------------------------------
+
+/// Nothing of ours drew the RST; a stack without a socket only answers.
+/// Physics.
+pub const NEEDS_TRIGGER: f64 = -8.0;
+/// Nothing drew it, so no device that waits for the next packet did. Devices.
+pub const SPONTANEOUS: f64 = 3.0;
+/// Data or a probe drew it within a round trip or so: a timer that fires in
+/// that very moment would be chance. Rate.
+pub const TIMER_WHILE_PENDING: f64 = -4.0;
+
+// --- silence ----------------------------------------------------------------
+
+/// The connection was in use: no idle timer can have run out. Devices: the
+/// shortest timers are tens of seconds.
+pub const BUSY: f64 = -6.0;
+/// Silent for less than a second.
+pub const BARELY_IDLE: f64 = -2.5;
+/// Silent for some seconds.
+pub const SOME_IDLE: f64 = 0.5;
+/// Silent for tens of seconds.
+pub const LONG_IDLE: f64 = 1.5;
+/// Silent for minutes, as long as devices' timers run.
+pub const VERY_LONG_IDLE: f64 = 2.2;
+/// The path has come through a longer silence than this one. Devices: a timer
+/// does not grow shorter.
+pub const OUTLIVED: f64 = -5.0;
+/// The silence is far longer than any that the path came through.
+pub const UNTRIED_SILENCE: f64 = 0.7;
+/// It fits a documented timer that behaves like this.
+pub const KNOWN_TIMER: f64 = 1.0;
+/// Earlier deaths of this path agree with this one: (survived, died] holds
+/// them all, or they repeat one value.
+pub const REPEATS: f64 = 2.5;
+
+// --- company ----------------------------------------------------------------
+
+/// Several connections of one broker ended within a second at unlike silences.
+pub const TOGETHER: f64 = 3.5;
+/// A new connection to the broker was refused right after.
+pub const NOW_REFUSED: f64 = 4.0;
+/// A new connection to the broker was established right after.
+pub const NOW_ACCEPTED: f64 = 0.8;
+
+// --- FIN first --------------------------------------------------------------
+
+/// The silence before the broker's FIN is `connections.max.idle.ms`.
+pub const FITS_BROKER_TIMER: f64 = 4.0;
+/// It is not.
+pub const MISSES_BROKER_TIMER: f64 = -2.5;
+/// The FIN was sent by the teardown of a process. Kernel: PF_EXITING.
+pub const PROCESS_ENDED: f64 = 8.0;
+
+/// A verdict with less share than this is not given.
+pub const BAR: f64 = 0.6;

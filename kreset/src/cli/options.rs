@@ -1,0 +1,122 @@
+//! What a command line means.
+
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+use super::{Arguments, UsageError};
+use crate::{filter::Filter, netns::Netns, ports::PortSet};
+
+/// What a run is to do: every value checked, every default filled in.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The ports of the brokers; never empty.
+    pub ports: PortSet,
+    /// Form of the output.
+    pub format: Format,
+    /// Where the output goes.
+    pub output: Output,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// End after this many findings were shown.
+    pub count: Option<NonZeroU64>,
+    /// Which events to show.
+    pub filter: Filter,
+    /// The only network namespace to trace.
+    pub netns: Option<Netns>,
+    /// `connections.max.idle.ms` of the brokers.
+    pub broker_max_idle: Duration,
+    /// Where the packet evidence is to come from.
+    pub packet_evidence: PacketEvidence,
+    /// Features without which the run must not start, as given. Check them
+    /// with [`Options::check_required`].
+    pub require: Vec<String>,
+    /// Interval of `summary` events before the last one.
+    pub summary_interval: Option<Duration>,
+    /// How much more to tell: 0 nothing, 1 the evidence of each finding, 2
+    /// and up the log of the kernel side too.
+    pub verbosity: u8,
+}
+
+impl Options {
+    /// Checks `--require` against the names of the features that there are.
+    ///
+    /// # Errors
+    /// When a required feature is none of `known`.
+    pub fn check_required(&self, known: &[&str]) -> Result<(), UsageError> {
+        match self
+            .require
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            None => Ok(()),
+            Some(name) => Err(UsageError::new(format!(
+                "invalid value '{name}' for '--require <FEATURE>': the features are {}",
+                known.join(", "),
+            ))),
+        }
+    }
+}
+
+impl From<Arguments> for Options {
+    fn from(arguments: Arguments) -> Self {
+        let mut ports = PortSet::empty();
+        for list in &arguments.port {
+            ports.extend(list);
+        }
+        Self {
+            ports,
+            format: arguments.format,
+            output: match arguments.output {
+                Some(path) if path.as_os_str() != "-" => Output::File(path),
+                _ => Output::Stdout,
+            },
+            duration: arguments.duration,
+            count: arguments.count,
+            filter: Filter {
+                role: arguments.role.into(),
+                all: arguments.all,
+            },
+            netns: arguments.netns,
+            broker_max_idle: arguments.broker_max_idle,
+            packet_evidence: arguments.packet_evidence,
+            require: arguments.require,
+            summary_interval: arguments.summary,
+            verbosity: arguments.verbose,
+        }
+    }
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people: aligned columns.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// Where the packet evidence is to come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum PacketEvidence {
+    /// The cheapest source that works here.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// Tracing of the functions that handle a RST and the handshake.
+    Fentry,
+    /// Callbacks of Kafka's sockets alone.
+    Sockops,
+    /// A socket filter on cgroups.
+    CgroupSkb,
+}

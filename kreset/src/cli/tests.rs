@@ -1,0 +1,189 @@
+use clap::CommandFactory as _;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{exit::Exit, filter::Filter};
+
+fn options(arguments: &[&str]) -> Options {
+    match parse(std::iter::once(&"kreset-trace").chain(arguments)) {
+        Ok(Command::Run(options)) => *options,
+        other => panic!("{arguments:?}: {other:?}"),
+    }
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    parse(std::iter::once(&"kreset-trace").chain(arguments))
+        .unwrap_err()
+        .to_string()
+}
+
+fn printed(arguments: &[&str]) -> String {
+    match parse(std::iter::once(&"kreset-trace").chain(arguments)) {
+        Ok(Command::Print(text)) => text,
+        other => panic!("{arguments:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn clap_finds_no_fault() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let options = options(&[]);
+    assert_eq!(options.ports.to_string(), "9092");
+    assert_eq!(options.format, Format::Text);
+    assert_eq!(options.output, Output::Stdout);
+    assert_eq!((options.duration, options.count), (None, None));
+    assert_eq!(
+        options.filter,
+        Filter {
+            role: None,
+            all: false
+        }
+    );
+    assert_eq!(options.netns, None);
+    assert_eq!(options.broker_max_idle, Duration::from_mins(10));
+    assert_eq!(options.packet_evidence, PacketEvidence::Auto);
+    assert!(options.require.is_empty());
+    assert_eq!(options.summary_interval, None);
+    assert_eq!(options.verbosity, 0);
+}
+
+#[test]
+fn every_flag_is_heard() {
+    let options = options(&[
+        "--port=9092,9094-9096",
+        "--port=19092",
+        "--format=json",
+        "--output=/tmp/kreset.json",
+        "--duration=1h30m",
+        "--count=3",
+        "--role=broker",
+        "--netns=lab-client",
+        "--broker-max-idle=5m",
+        "--packet-evidence=cgroup_skb",
+        "--require=packet_evidence",
+        "--require=seed",
+        "--summary=10s",
+        "--all",
+        "-vv",
+    ]);
+    assert_eq!(options.ports.to_string(), "9092,9094-9096,19092");
+    assert_eq!(options.format, Format::Json);
+    assert_eq!(options.output, Output::File("/tmp/kreset.json".into()));
+    assert_eq!(options.duration, Some(Duration::from_mins(90)));
+    assert_eq!(options.count.map(NonZeroU64::get), Some(3));
+    assert_eq!(
+        options.filter,
+        Filter {
+            role: Some(Role::Broker),
+            all: true
+        }
+    );
+    assert_eq!(options.netns, Some("lab-client".parse().unwrap()));
+    assert_eq!(options.broker_max_idle, Duration::from_mins(5));
+    assert_eq!(options.packet_evidence, PacketEvidence::CgroupSkb);
+    assert_eq!(options.require, ["packet_evidence", "seed"]);
+    assert_eq!(options.summary_interval, Some(Duration::from_secs(10)));
+    assert_eq!(options.verbosity, 2);
+}
+
+#[test]
+fn a_dash_is_standard_output() {
+    assert_eq!(options(&["--output", "-"]).output, Output::Stdout);
+}
+
+#[test]
+fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
+    for (arguments, expected) in [
+        (
+            ["--port", "0"].as_slice(),
+            "invalid value '0' for '--port <LIST>': 0 is no port; ports are 1 to 65535",
+        ),
+        (
+            &["--duration", "30"],
+            "invalid value '30' for '--duration <TIME>': 30 has no unit; write 30s, 30m or 30h",
+        ),
+        (
+            &["--count", "0"],
+            "invalid value '0' for '--count <N>': a count is a whole number, 1 or more",
+        ),
+        (
+            &["--format", "ecs"],
+            "invalid value 'ecs' for '--format <FORMAT>' [possible values: text, json]",
+        ),
+        (
+            &["--role", "server"],
+            "invalid value 'server' for '--role <ROLE>' [possible values: client, broker, any]",
+        ),
+        (
+            &["--packet-evidence", "pcap"],
+            "invalid value 'pcap' for '--packet-evidence <SOURCE>' \
+             [possible values: auto, off, fentry, sockops, cgroup_skb]",
+        ),
+        (
+            &["--prot", "9092"],
+            "unexpected argument '--prot' found; a similar argument exists: '--port'",
+        ),
+        (
+            &["--port"],
+            "a value is required for '--port <LIST>' but none was supplied",
+        ),
+        (&["9092"], "unexpected argument '9092' found"),
+        (
+            &["--count", "1", "--count", "2"],
+            "the argument '--count <N>' cannot be used multiple times",
+        ),
+    ] {
+        assert_eq!(
+            refusal(arguments),
+            format!("{expected} (see kreset-trace --help)")
+        );
+    }
+}
+
+#[test]
+fn an_unknown_feature_is_refused_by_name() {
+    let options = options(&["--require", "seed", "--require", "sed"]);
+    assert_eq!(options.check_required(&["seed", "sed"]), Ok(()));
+    assert_eq!(
+        options
+            .check_required(&["seed", "packet_evidence"])
+            .unwrap_err()
+            .to_string(),
+        "invalid value 'sed' for '--require <FEATURE>': the features are seed, packet_evidence \
+         (see kreset-trace --help)",
+    );
+}
+
+#[test]
+fn long_help_documents_what_short_help_leaves_out() {
+    let (short, long) = (printed(&["-h"]), printed(&["--help"]));
+    for text in ["Exit codes:", "Examples:"] {
+        assert!(long.contains(text) && !short.contains(text), "{text}");
+    }
+    for argument in Arguments::command()
+        .get_arguments()
+        .filter_map(|it| it.get_long())
+    {
+        let flag = format!("--{argument}");
+        assert!(short.contains(&flag) && long.contains(&flag), "{flag}");
+    }
+    for exit in Exit::ALL {
+        assert!(long.contains(&format!("\n  {}  ", exit.code())), "{exit:?}");
+    }
+    assert!(printed(&["--version"]).starts_with("kreset-trace "));
+}
+
+proptest! {
+    #[test]
+    fn every_refusal_is_one_line(value in "\\PC{0,20}") {
+        for flag in ["--port", "--duration", "--count", "--format", "--netns", "--summary"] {
+            if let Err(error) = parse(["kreset-trace", &format!("{flag}={value}")]) {
+                prop_assert_eq!(error.to_string().lines().count(), 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Durations as people write them: `500ms`, `30s`, `1h30m`, `7d`.
+
+use std::{fmt, time::Duration};
+
+use thiserror::Error;
+
+/// Units, largest first, with their length in milliseconds.
+const UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("ms", 1),
+];
+
+/// Reads a duration longer than zero: whole numbers with units, from large
+/// to small, without spaces.
+///
+/// # Errors
+/// When `text` is anything else; the error says what is wrong with it.
+pub fn parse(text: &str) -> Result<Duration, DurationError> {
+    let mut rest = text;
+    let mut units = UNITS.as_slice();
+    let mut total = 0_u64;
+    while !rest.is_empty() {
+        let (number, after) = split_while(rest, |c| c.is_ascii_digit());
+        let (unit, after) = split_while(after, char::is_alphabetic);
+        if number.is_empty() {
+            return Err(DurationError::NotADuration);
+        }
+        if unit.is_empty() && after.is_empty() {
+            return Err(DurationError::NoUnit {
+                number: number.to_owned(),
+            });
+        }
+        let Some(place) = units.iter().position(|(name, _)| *name == unit) else {
+            return Err(if UNITS.iter().any(|(name, _)| *name == unit) {
+                DurationError::Order
+            } else {
+                DurationError::NotADuration
+            });
+        };
+        let milliseconds = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(units[place].1))
+            .and_then(|milliseconds| total.checked_add(milliseconds));
+        total = milliseconds.ok_or(DurationError::TooLong)?;
+        units = &units[place + 1..];
+        rest = after;
+    }
+    match total {
+        0 if text.is_empty() => Err(DurationError::NotADuration),
+        0 => Err(DurationError::Zero),
+        total => Ok(Duration::from_millis(total)),
+    }
+}
+
+/// Splits `text` after its longest prefix of characters that `belongs` takes.
+fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
+}
+
+/// Displays a duration the way [`parse`] reads it, in whole milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Written(pub Duration);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_millis();
+        if rest == 0 {
+            return f.write_str("0s");
+        }
+        for (unit, length) in UNITS {
+            let length = u128::from(length);
+            if rest >= length {
+                write!(f, "{}{unit}", rest / length)?;
+                rest %= length;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a duration was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DurationError {
+    /// Not of the form of a duration.
+    #[error("a duration is whole numbers with units d, h, m, s, ms, such as 30s, 10m or 1h30m")]
+    NotADuration,
+    /// A number without unit: guessing seconds or milliseconds helps nobody.
+    #[error("{number} has no unit; write {number}s, {number}m or {number}h")]
+    NoUnit {
+        /// The number.
+        number: String,
+    },
+    /// A unit twice, or a larger one after a smaller one.
+    #[error("units go from large to small, each once, such as 1h30m")]
+    Order,
+    /// Nothing would be measured.
+    #[error("a duration must be longer than zero")]
+    Zero,
+    /// More milliseconds than 64 bits hold.
+    #[error("the duration is too long")]
+    TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_people_write() {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("90m", 5_400_000),
+            ("7d", 604_800_000),
+            ("1d1h1m1s1ms", 90_061_001),
+            ("0h5s", 5_000),
+        ] {
+            assert_eq!(
+                parse(text),
+                Ok(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for (text, error) in [
+            ("", DurationError::NotADuration),
+            ("s", DurationError::NotADuration),
+            ("-5s", DurationError::NotADuration),
+            ("+5s", DurationError::NotADuration),
+            ("1.5h", DurationError::NotADuration),
+            ("1h 30m", DurationError::NotADuration),
+            ("10 m", DurationError::NotADuration),
+            ("5sec", DurationError::NotADuration),
+            ("10M", DurationError::NotADuration),
+            (
+                "30",
+                DurationError::NoUnit {
+                    number: "30".to_owned(),
+                },
+            ),
+            (
+                "1h30",
+                DurationError::NoUnit {
+                    number: "30".to_owned(),
+                },
+            ),
+            ("30m1h", DurationError::Order),
+            ("1h1h", DurationError::Order),
+            ("0s", DurationError::Zero),
+            ("0d0ms", DurationError::Zero),
+            ("99999999999999999999s", DurationError::TooLong),
+            ("18446744073709551615d", DurationError::TooLong),
+        ] {
+            assert_eq!(parse(text), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn display_parses_back(milliseconds in 1..u64::MAX) {
+            let duration = Duration::from_millis(milliseconds);
+            prop_assert_eq!(parse(&Written(duration).to_string()), Ok(duration));
+        }
+
+        #[test]
+        fn no_text_panics(text in "\\PC{0,12}|[0-9dhms]{0,24}") {
+            if let Ok(duration) = parse(&text) {
+                prop_assert!(!duration.is_zero());
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What the host knows beside the kernel's record: names that people know
+//! things by. Optional and bounded: an event is as right without it.
+
+mod cgroup;
+mod process;
+
+use std::path::PathBuf;
+
+pub use cgroup::{Cgroups, container_id};
+pub use process::start_time;
+
+use crate::{clock::WallClock, event::Process, facts::Facts};
+
+/// Looks names up.
+#[derive(Debug, Default)]
+pub struct Enricher {
+    cgroups: Option<Cgroups>,
+}
+
+impl Enricher {
+    /// With the mount point of cgroup v2, where there is one.
+    #[must_use]
+    pub fn new(cgroup_mount: Option<PathBuf>) -> Self {
+        Self { cgroups: cgroup_mount.map(Cgroups::new) }
+    }
+
+    /// The owner of an event's socket; `boot` tells the time of boot.
+    pub fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
+        let owner = &facts.owner;
+        let cgroup = owner
+            .cgroup_id
+            .and_then(|id| self.cgroups.as_mut().and_then(|cgroups| cgroups.path(id)));
+        Process {
+            pid: owner.pid,
+            name: owner.name.clone(),
+            start_time: start_time(owner, boot),
+            container_id: cgroup.as_deref().and_then(container_id).map(str::to_owned),
+            cgroup,
+            netns: facts.netns,
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Which findings are everyday noise.
+
+use super::{Cause, Finding, Noise, ProvokedBy, Verdict};
+
+impl Finding {
+    /// The kind of everyday noise that this finding is, if it is any.
+    #[must_use]
+    pub const fn noise(&self) -> Option<Noise> {
+        match (self.verdict, self.cause) {
+            (Verdict::ClientOriginated, Some(Cause::Probe)) => return Some(Noise::Probe),
+            (Verdict::ClientOriginated, Some(Cause::LateData)) => return Some(Noise::LateData),
+            _ => {}
+        }
+        // Whoever sent it, it met a connection that its owner had given up.
+        match self.connection.provoked_by {
+            Some(ProvokedBy::Close) => Some(Noise::Close),
+            _ => None,
+        }
+    }
+
+    /// Whether this is everyday noise: counted, but shown with `--all` only.
+    #[must_use]
+    pub const fn is_noise(&self) -> bool {
+        self.noise().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn only_the_three_kinds_are_noise() {
+        for verdict in Verdict::ALL {
+            for cause in Cause::ALL {
+                let mut finding = samples::finding();
+                (finding.verdict, finding.cause) = (*verdict, Some(*cause));
+                let expected = match (verdict, cause) {
+                    (Verdict::ClientOriginated, Cause::Probe) => Some(Noise::Probe),
+                    (Verdict::ClientOriginated, Cause::LateData) => Some(Noise::LateData),
+                    _ => None,
+                };
+                assert_eq!(finding.noise(), expected, "{verdict}/{cause}");
+                finding.connection.provoked_by = Some(ProvokedBy::Close);
+                assert_eq!(
+                    finding.noise(),
+                    expected.or(Some(Noise::Close)),
+                    "{verdict}/{cause}"
+                );
+            }
+        }
+    }
+}

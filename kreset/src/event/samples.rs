@@ -1,0 +1,222 @@
+//! One event of each type, and the odd ones, for tests.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const TIME: &str = "2026-11-23T14:22:07.123456789Z";
+
+fn host() -> Host {
+    Host {
+        name: "client-1".to_owned(),
+    }
+}
+
+fn endpoint(address: &str, port: u16) -> Endpoint {
+    Endpoint {
+        address: address.parse().unwrap(),
+        port,
+    }
+}
+
+fn path() -> Path {
+    Path {
+        survived_idle_ms: Some(300_000.0),
+        fatal_idle_ms: Some(350_214.5),
+        samples: 12,
+        pattern: Some("periodic"),
+        devices: vec!["AWS NLB".to_owned(), "AWS NAT gateway".to_owned()],
+    }
+}
+
+/// A reset of the main verdict, with everything known.
+pub(crate) fn finding() -> Finding {
+    Finding {
+        time: TIME.to_owned(),
+        host: host(),
+        community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".to_owned(),
+        direction: Direction::Received,
+        role: Role::Client,
+        verdict: Verdict::MiddleboxIdleReset,
+        cause: Some(Cause::ResetOnSend),
+        confidence: 0.973,
+        client: endpoint("10.0.1.5", 43210),
+        broker: endpoint("10.0.2.7", 9092),
+        connection: Connection {
+            state: Some("ESTABLISHED"),
+            age_ms: Some(723_456.0),
+            age_kind: Some(AgeKind::Exact),
+            idle_ms: Some(350_214.5),
+            wire_idle_ms: Some(350_214.5),
+            reset_delay_us: Some(412),
+            provoked_by: Some(ProvokedBy::Data),
+            retransmits: Some(0),
+            bytes_sent: Some(10_240),
+            bytes_received: Some(2_048),
+            srtt_us: Some(1_200),
+            min_rtt_us: Some(900),
+        },
+        reset: Reset {
+            flags: Some("R".to_owned()),
+            timestamps: Some(false),
+            ttl: Some(63),
+            handshake_ttl: Some(62),
+            ip_id: Some(0),
+            window: Some(0),
+            kernel_reason: None,
+        },
+        process: Process {
+            pid: Some(4242),
+            name: Some("java".to_owned()),
+            start_time: Some("2026-11-23T08:00:00Z".to_owned()),
+            cgroup: Some("/system.slice/kafka-client.service".to_owned()),
+            container_id: None,
+            netns: Some(4_026_531_840),
+        },
+        path: path(),
+        evidence: vec![
+            Evidence {
+                name: "state",
+                value: "ESTABLISHED".to_owned(),
+                weights: BTreeMap::from([
+                    ("middlebox_idle_reset", 1.5),
+                    ("broker_originated", 0.5),
+                ]),
+            },
+            Evidence {
+                name: "ttl",
+                value: "63, handshake 62".to_owned(),
+                weights: BTreeMap::from([
+                    ("middlebox_idle_reset", 3.0),
+                    ("broker_originated", -4.25),
+                ]),
+            },
+            Evidence {
+                name: "ip_id",
+                value: "0".to_owned(),
+                weights: BTreeMap::new(),
+            },
+        ],
+        candidates: vec![
+            Candidate {
+                verdict: Verdict::MiddleboxIdleReset,
+                share: 0.973,
+            },
+            Candidate {
+                verdict: Verdict::BrokerOriginated,
+                share: 0.027,
+            },
+        ],
+        advice: "Set connections.max.idle.ms=270000 on the client (Java).".to_owned(),
+    }
+}
+
+/// A finding of which nothing is known but its ends.
+pub(crate) fn unknown() -> Finding {
+    Finding {
+        role: Role::Broker,
+        direction: Direction::Sent,
+        verdict: Verdict::Indeterminate,
+        cause: None,
+        confidence: 0.48,
+        client: endpoint("2001:db8::17", 50000),
+        broker: endpoint("2001:db8:0:1::9", 9094),
+        connection: Connection::default(),
+        reset: Reset::default(),
+        process: Process::default(),
+        path: Path::default(),
+        evidence: Vec::new(),
+        candidates: vec![
+            Candidate {
+                verdict: Verdict::MiddleboxReset,
+                share: 0.48,
+            },
+            Candidate {
+                verdict: Verdict::BrokerOriginated,
+                share: 0.41,
+            },
+        ],
+        advice: "Run kreset-trace on the other host too.".to_owned(),
+        ..finding()
+    }
+}
+
+/// One event of each type, in the order of a run.
+pub(crate) fn all() -> Vec<Event> {
+    vec![
+        Event::Start(Box::new(Start {
+            time: "2026-11-23T14:20:00.000000001Z".to_owned(),
+            host: host(),
+            version: "0.1.0",
+            kernel: "6.18.5".to_owned(),
+            ports: "9092,9094-9096".to_owned(),
+            packet_evidence: "cgroup_skb",
+            seeded: 12,
+            attach_ms: 212.7,
+            degraded: vec![Degraded {
+                feature: "kernel_reason",
+                reason: "tcp_send_reset has no reason before Linux 6.10".to_owned(),
+                remedy: "run a newer kernel".to_owned(),
+            }],
+        })),
+        Event::Reset(Box::new(finding())),
+        Event::Reset(Box::new(unknown())),
+        Event::Reset(Box::new(Finding {
+            role: Role::Broker,
+            verdict: Verdict::ClientOriginated,
+            cause: Some(Cause::Probe),
+            ..finding()
+        })),
+        Event::Close(Box::new(Finding {
+            verdict: Verdict::HandshakePhase,
+            cause: Some(Cause::Authentication),
+            connection: Connection {
+                state: Some("CLOSE_WAIT"),
+                age_ms: Some(34.0),
+                age_kind: Some(AgeKind::AtLeast),
+                idle_ms: Some(2.25),
+                ..Connection::default()
+            },
+            reset: Reset::default(),
+            ..finding()
+        })),
+        Event::Timeout(Box::new(Finding {
+            direction: Direction::Sent,
+            verdict: Verdict::MiddleboxIdleDrop,
+            cause: Some(Cause::Blackholed),
+            reset: Reset::default(),
+            ..finding()
+        })),
+        Event::Alert(Box::new(Alert {
+            time: TIME.to_owned(),
+            host: host(),
+            phase: "begin",
+            broker: endpoint("10.0.2.7", 9092),
+            verdict: Verdict::MiddleboxIdleReset,
+            cause: Some(Cause::ResetOnSend),
+            pattern: "periodic",
+            count: 42,
+            path: path(),
+            advice: "Set connections.max.idle.ms=270000 on the client (Java).".to_owned(),
+        })),
+        Event::Loss(Loss {
+            time: TIME.to_owned(),
+            host: host(),
+            source: "kernel".to_owned(),
+            lost: 3,
+            total: 10,
+        }),
+        Event::Summary(Box::new(Summary {
+            time: "2026-11-24T00:00:00.5Z".to_owned(),
+            host: host(),
+            duration_ms: 34_800_500,
+            end: true,
+            events: BTreeMap::from([
+                ("indeterminate".to_owned(), 1),
+                ("middlebox_idle_reset/reset_on_send".to_owned(), 43),
+            ]),
+            noise: BTreeMap::from([("late_data".to_owned(), 4), ("probe".to_owned(), 1200)]),
+            lost: 10,
+        })),
+    ]
+}

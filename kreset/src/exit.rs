@@ -1,0 +1,36 @@
+//! How a run ended, as scripts and service managers see it.
+
+use std::process::ExitCode;
+
+/// The exit codes of kreset. They are part of the command line's contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Ended as asked: by a signal, by `--duration` or `--count`, or because
+    /// the reader of the output went away.
+    Done = 0,
+    /// Failed while running, such as a full disk under `--output`.
+    Failed = 1,
+    /// The command line was wrong; nothing was started.
+    Usage = 2,
+    /// It cannot start here: a privilege or something of the kernel is
+    /// missing. Trying again changes nothing.
+    CannotStart = 3,
+}
+
+impl Exit {
+    /// Every code, in order.
+    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Usage, Self::CannotStart];
+
+    /// The number that the shell sees.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

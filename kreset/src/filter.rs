@@ -1,0 +1,87 @@
+//! What of the events a run shows.
+
+use crate::event::{Event, Finding, Role};
+
+/// The choice made by `--role` and `--all`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The only role of this host to show; `None` for both.
+    pub role: Option<Role>,
+    /// Whether everyday noise is shown.
+    pub all: bool,
+}
+
+impl Filter {
+    /// Whether `event` is of the role asked for. What is not is neither
+    /// shown nor counted.
+    #[must_use]
+    pub fn concerns(self, event: &Event) -> bool {
+        match (self.role, event.finding()) {
+            (Some(role), Some(finding)) => finding.role == role,
+            _ => true,
+        }
+    }
+
+    /// Whether `event` is to be shown. Noise that is not shown is still
+    /// counted: see [`Filter::concerns`].
+    #[must_use]
+    pub fn wants(self, event: &Event) -> bool {
+        self.concerns(event) && (self.all || !event.finding().is_some_and(Finding::is_noise))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Cause, Verdict, samples};
+
+    fn reset(role: Role, noise: bool) -> Event {
+        let mut finding: Finding = samples::finding();
+        finding.role = role;
+        if noise {
+            (finding.verdict, finding.cause) = (Verdict::ClientOriginated, Some(Cause::Probe));
+        }
+        Event::Reset(Box::new(finding))
+    }
+
+    #[test]
+    fn the_role_and_noise_decide() {
+        let any = Filter::default();
+        let brokers = Filter {
+            role: Some(Role::Broker),
+            all: false,
+        };
+        let everything = Filter {
+            role: None,
+            all: true,
+        };
+        for (filter, event, concerns, wants) in [
+            (any, reset(Role::Client, false), true, true),
+            (any, reset(Role::Client, true), true, false),
+            (everything, reset(Role::Client, true), true, true),
+            (brokers, reset(Role::Client, false), false, false),
+            (brokers, reset(Role::Broker, false), true, true),
+            (brokers, reset(Role::Broker, true), true, false),
+        ] {
+            assert_eq!(
+                (filter.concerns(&event), filter.wants(&event)),
+                (concerns, wants),
+                "{filter:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_said_about_the_run_is_always_shown() {
+        let brokers = Filter {
+            role: Some(Role::Broker),
+            all: false,
+        };
+        for event in samples::all()
+            .into_iter()
+            .filter(|event| event.finding().is_none())
+        {
+            assert!(brokers.wants(&event), "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Facts and their judgement to the event that is written.
+
+use std::net::SocketAddr;
+
+use crate::{
+    classify::{Judgement, case::Case, context::{Context, PathView}},
+    clock::WallClock,
+    community_id,
+    event::{Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
+    facts::{Facts, Kind, ResetPacket, State},
+};
+
+/// Puts an event together.
+#[must_use]
+pub fn report(
+    facts: &Facts,
+    judgement: &Judgement,
+    case: &Case<'_>,
+    host: &Host,
+    process: Process,
+    clock: WallClock,
+) -> Event {
+    let finding = Box::new(Finding {
+        time: clock.rfc3339(facts.at_ns),
+        host: host.clone(),
+        community_id: community_id::of_tcp(address(facts.local), address(facts.remote)),
+        direction: case.direction(),
+        role: facts.role,
+        verdict: judgement.verdict,
+        cause: judgement.cause,
+        confidence: judgement.confidence,
+        client: facts.client(),
+        broker: facts.broker(),
+        connection: connection(facts),
+        reset: reset(facts),
+        process,
+        path: path(case.context),
+        evidence: judgement.evidence.iter().map(|seen| seen.tell()).collect(),
+        candidates: judgement.candidates.clone(),
+        advice: judgement.advice.clone(),
+    });
+    match facts.kind {
+        Kind::Timeout => Event::Timeout(finding),
+        Kind::Fin | Kind::Closed => Event::Close(finding),
+        _ => Event::Reset(finding),
+    }
+}
+
+fn address(endpoint: Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.address, endpoint.port)
+}
+
+fn connection(facts: &Facts) -> Connection {
+    let counters = facts.counters.unwrap_or_default();
+    Connection {
+        state: facts.state.map(State::as_str),
+        age_ms: facts.age.map(|age| tenths(age.ms)),
+        age_kind: facts.age.map(|age| age.kind),
+        idle_ms: facts.idle.map(|idle| tenths(idle.data_ms)),
+        wire_idle_ms: facts.idle.map(|idle| tenths(idle.wire_ms)),
+        reset_delay_us: facts.idle.and_then(|idle| idle.delay_us),
+        provoked_by: facts.idle.map(|idle| idle.provoked_by),
+        retransmits: facts.counters.map(|counters| counters.retransmits),
+        bytes_sent: counters.bytes_sent,
+        bytes_received: counters.bytes_received,
+        srtt_us: counters.srtt_us,
+        min_rtt_us: counters.min_rtt_us,
+    }
+}
+
+fn reset(facts: &Facts) -> Reset {
+    if matches!(facts.kind, Kind::Fin | Kind::Closed | Kind::Timeout) {
+        return Reset::default();
+    }
+    let packets = facts.packets.as_ref();
+    let packet = packets.and_then(|packets| packets.reset);
+    Reset {
+        flags: packet.map(flags),
+        timestamps: facts
+            .counters
+            .filter(|_| facts.kind == Kind::ResetReceived)
+            .and_then(|counters| counters.reset_timestamps),
+        ttl: packet.map(|packet| packet.ttl),
+        handshake_ttl: packets.and_then(|packets| packets.handshake_ttl),
+        ip_id: packet.and_then(|packet| packet.ip_id),
+        window: packet.map(|packet| packet.window),
+        kernel_reason: facts.kernel_reason.clone(),
+    }
+}
+
+/// As tcpdump orders them, without its dot for ACK.
+fn flags(packet: ResetPacket) -> String {
+    const NAMES: [(u8, char); 8] = [
+        (0x01, 'F'),
+        (0x02, 'S'),
+        (0x04, 'R'),
+        (0x08, 'P'),
+        (0x10, 'A'),
+        (0x20, 'U'),
+        (0x40, 'E'),
+        (0x80, 'C'),
+    ];
+    NAMES.iter().filter(|(bit, _)| packet.flags & bit != 0).map(|(_, name)| *name).collect()
+}
+
+fn path(context: &Context) -> Path {
+    let PathView { survived_ms, fatal_ms, samples, .. } = context.path;
+    Path {
+        survived_idle_ms: survived_ms.map(tenths),
+        fatal_idle_ms: fatal_ms.map(tenths),
+        samples,
+        pattern: None,
+        devices: Vec::new(),
+    }
+}
+
+/// A tenth of a millisecond: the clocks are no finer.
+fn tenths(ms: f64) -> f64 {
+    (ms * 10.0).round() / 10.0
+}

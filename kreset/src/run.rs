@@ -1,0 +1,279 @@
+//! One run: prepare, attach, stream, end in order.
+
+use std::{
+    os::fd::AsRawFd as _,
+    time::{Duration, Instant},
+};
+
+use kreset_common::counter;
+use rustix::{
+    system::uname,
+    time::{ClockId, clock_gettime},
+};
+use thiserror::Error;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant as Deadline, sleep_until},
+};
+
+use crate::{
+    classify::Config,
+    cli::Options,
+    clock::WallClock,
+    enrich::Enricher,
+    event::{Event, Host, Start},
+    exit::Exit,
+    facts::Decoder,
+    kernel::{
+        apply::{ApplyError, Attached},
+        prepare::{self, Prepared},
+    },
+    pipeline::{Clocks, Parts, Pipeline},
+    sink::{self, SinkError},
+};
+
+/// Records taken before others get their turn.
+const BATCH: usize = 2_048;
+/// How often the kernel's count of lost records is read.
+const LOSS_EVERY: Duration = Duration::from_millis(500);
+
+/// Why a run did not end as asked.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// It cannot start here.
+    #[error(transparent)]
+    CannotStart(#[from] prepare::CannotStart),
+    /// The kernel refused a part that it was believed to take.
+    #[error("cannot attach to the kernel: {0}")]
+    Attach(#[source] ApplyError),
+    /// The output failed.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Something of the system failed while running.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Reading a counter failed.
+    #[error("cannot read the kernel side's counters: {0}")]
+    Counters(#[source] ApplyError),
+}
+
+impl RunError {
+    /// The exit code that tells a script.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::CannotStart(_) | Self::Attach(_) => Exit::CannotStart,
+            // The reader went away: that is how pipes end.
+            Self::Sink(SinkError::Closed) => Exit::Done,
+            Self::Sink(_) | Self::System { .. } | Self::Counters(_) => Exit::Failed,
+        }
+    }
+}
+
+/// Runs until a signal, `--duration` or `--count`.
+///
+/// # Errors
+///
+/// If it cannot start here, or fails while running.
+pub fn run(options: &Options) -> Result<(), RunError> {
+    let began = Instant::now();
+    let prepared = prepare::prepare(options)?;
+    // Opened before anything is attached: a bad path must not cost a trace.
+    let sink = sink::open(options)?;
+    let mut attached = Attached::new(&prepared.attachment).map_err(RunError::Attach)?;
+    let seeded = prepared.seed(&mut attached);
+    let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
+    let start = start_event(options, &prepared, seeded, &host, began);
+    let pipeline = Pipeline::new(Parts {
+        decoder: Decoder { hz: prepared.hz, reasons: prepared.reasons },
+        config: Config { broker_max_idle: options.broker_max_idle },
+        enricher: Enricher::new(prepared.cgroup_mount),
+        filter: options.filter,
+        count: options.count,
+        host,
+        sink,
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System { what: "cannot start the event loop", source })?;
+    runtime.block_on(stream(options, attached, pipeline, start))
+}
+
+fn start_event(
+    options: &Options,
+    prepared: &Prepared,
+    seeded: u64,
+    host: &Host,
+    began: Instant,
+) -> Event {
+    let clocks = clocks();
+    Event::Start(Box::new(Start {
+        time: clocks.monotonic.rfc3339(clocks.now_ns),
+        host: host.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: uname().release().to_string_lossy().into_owned(),
+        ports: options.ports.to_string(),
+        packet_evidence: prepared.packet_evidence,
+        seeded,
+        attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
+        degraded: prepared.degraded.clone(),
+    }))
+}
+
+/// Reads all clocks at once: the wall's may be stepped at any time.
+fn clocks() -> Clocks {
+    let realtime = nanoseconds(ClockId::Realtime);
+    let monotonic = nanoseconds(ClockId::Monotonic);
+    let boot = nanoseconds(ClockId::Boottime);
+    Clocks {
+        monotonic: WallClock::new(realtime, monotonic),
+        boot: WallClock::new(realtime, boot),
+        now_ns: u64::try_from(monotonic).unwrap_or(0),
+    }
+}
+
+fn nanoseconds(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
+/// The signals that end a run.
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ends {
+    fn new() -> Result<Self, RunError> {
+        let failed = |source| RunError::System { what: "cannot catch signals", source };
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+async fn stream(
+    options: &Options,
+    mut attached: Attached,
+    mut pipeline: Pipeline,
+    start: Event,
+) -> Result<(), RunError> {
+    let attached_at = Instant::now();
+    let mut ends = Ends::new()?;
+    let ring = AsyncFd::with_interest(attached.ring().as_raw_fd(), Interest::READABLE)
+        .map_err(|source| RunError::System { what: "cannot wait for the ring buffer", source })?;
+    pipeline.write(&start)?;
+    pipeline.flush()?;
+    let ending = options.duration.map(|duration| Deadline::now() + duration);
+    let mut next_summary = options.summary_interval.map(|every| Deadline::now() + every);
+    let mut next_loss = Deadline::now() + LOSS_EVERY;
+    loop {
+        let now = clocks();
+        let more = take_batch(&mut attached, &mut pipeline, now)?;
+        pipeline.release(now.now_ns, now)?;
+        if Deadline::now() >= next_loss {
+            next_loss = Deadline::now() + LOSS_EVERY;
+            read_losses(&attached, &mut pipeline, now)?;
+        }
+        if let (Some(due), Some(every)) = (next_summary, options.summary_interval)
+            && Deadline::now() >= due
+        {
+            next_summary = Some(due + every);
+            pipeline.summarize(attached_at.elapsed(), false, now)?;
+        }
+        pipeline.flush()?;
+        if pipeline.is_done() {
+            break;
+        }
+        if more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        let wake = [pipeline.due_ns().map(|due| deadline(due, now)), next_summary, Some(next_loss)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(next_loss);
+        tokio::select! {
+            biased;
+            () = ends.next() => break,
+            () = until(ending) => break,
+            ready = ring.readable() => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+            }
+            () = sleep_until(wake) => {}
+        }
+    }
+    drop(ring);
+    end(attached, pipeline, attached_at)
+}
+
+/// Ends in order: stop producing, drain, tell what was lost, count.
+fn end(
+    mut attached: Attached,
+    mut pipeline: Pipeline,
+    attached_at: Instant,
+) -> Result<(), RunError> {
+    attached.detach();
+    let ran = attached_at.elapsed();
+    let now = clocks();
+    while take_batch(&mut attached, &mut pipeline, now)? {}
+    pipeline.release(u64::MAX, now)?;
+    read_losses(&attached, &mut pipeline, now)?;
+    pipeline.summarize(ran, true, now)?;
+    pipeline.flush()?;
+    Ok(())
+}
+
+/// Takes what the ring holds, up to a batch; whether there may be more.
+fn take_batch(
+    attached: &mut Attached,
+    pipeline: &mut Pipeline,
+    now: Clocks,
+) -> Result<bool, RunError> {
+    for _ in 0..BATCH {
+        let Some(record) = attached.ring().next() else {
+            return Ok(false);
+        };
+        pipeline.take(&record, now)?;
+    }
+    Ok(true)
+}
+
+fn read_losses(
+    attached: &Attached,
+    pipeline: &mut Pipeline,
+    now: Clocks,
+) -> Result<(), RunError> {
+    let lost = attached.counter(counter::LOST).map_err(RunError::Counters)?;
+    pipeline.kernel_lost(lost, now)?;
+    Ok(())
+}
+
+fn deadline(due_ns: u64, now: Clocks) -> Deadline {
+    Deadline::now() + Duration::from_nanos(due_ns.saturating_sub(now.now_ns))
+}
+
+async fn until(ending: Option<Deadline>) {
+    match ending {
+        Some(ending) => sleep_until(ending).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,129 @@
+//! Starts other programs.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The cargo that runs this task.
+pub(crate) fn cargo() -> Command {
+    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Runs `command` to its end with its output where this program's goes.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("`{}` did not start", show(command)))?;
+    if !status.success() {
+        bail!("`{}` failed", show(command));
+    }
+    Ok(())
+}
+
+/// What has to stand before a program and its arguments to run it as root: nothing, or sudo.
+///
+/// `variables` reach the program in either case, which sudo does not do by itself.
+pub(crate) fn root_prefix(variables: &[(&str, &OsStr)]) -> Result<Vec<String>> {
+    let mut prefix = Vec::new();
+    if !is_root() {
+        if find("sudo").is_none() {
+            bail!("this needs root and there is no sudo: run it as root");
+        }
+        prefix.push("sudo".to_owned());
+    }
+    if !variables.is_empty() {
+        prefix.push("env".to_owned());
+    }
+    for (name, value) in variables {
+        let value = value
+            .to_str()
+            .with_context(|| format!("{name} is not UTF-8: {}", value.display()))?;
+        prefix.push(format!("{name}={value}"));
+    }
+    Ok(prefix)
+}
+
+/// Says whether this process has root's rights.
+pub(crate) fn is_root() -> bool {
+    // The kernel gives a process's directory to its effective user.
+    fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// Finds a program, also where a plain user's `PATH` does not go.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|directory| directory.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Cargo's target directory, wherever this machine's configuration has put it.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    // This program is `debug/xtask` in there.
+    let program = env::current_exe().context("the path of this program is unknown")?;
+    program
+        .ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .with_context(|| format!("{} is not in a target directory", program.display()))
+}
+
+/// Shows `command` as one would type it.
+pub(crate) fn show(command: &Command) -> String {
+    let mut line = String::new();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            let _infallible = write!(line, "{}={} ", name.display(), quote(value));
+        }
+    }
+    let program = Path::new(command.get_program());
+    line.push_str(&quote(program.file_name().unwrap_or_default()));
+    for argument in command.get_args() {
+        line.push(' ');
+        line.push_str(&quote(argument));
+    }
+    line
+}
+
+fn quote(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_shown_as_it_would_be_typed() {
+        let mut command = Command::new("/usr/bin/cargo");
+        command
+            .args(["test", "--test", "*"])
+            .env("LLVM_PREFIX", "/usr/lib/llvm-22")
+            .env_remove("RUSTC");
+        assert_eq!(
+            show(&command),
+            "LLVM_PREFIX=/usr/lib/llvm-22 cargo test --test '*'"
+        );
+    }
+
+    #[test]
+    fn a_quote_inside_a_word_survives_quoting() {
+        assert_eq!(quote(OsStr::new("it's")), r"'it'\''s'");
+        assert_eq!(quote(OsStr::new("")), "''");
+    }
+}

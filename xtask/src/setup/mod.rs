@@ -1,0 +1,52 @@
+//! `cargo xtask setup`: what building and testing takes, found or installed.
+//!
+//! [`facts`] says what is there, [`plan`] picks the next step from that alone, [`session`] takes it.
+//! The facts are then gathered anew until nothing is left to do: whether a step worked is never
+//! taken from its own word.
+
+mod facts;
+mod plan;
+mod session;
+mod step;
+
+use anyhow::{Result, bail};
+
+use self::{
+    facts::Facts,
+    plan::{Next, next},
+    session::Session,
+};
+
+/// What the tools are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Building alone.
+    Build,
+    /// Building, and running the lab or the privileged tests.
+    Run,
+}
+
+/// Installs what is missing, or says how to. Says nothing where nothing is missing.
+pub(crate) fn run(purpose: Purpose) -> Result<()> {
+    let mut session = Session::default();
+    let mut tried = Vec::new();
+    loop {
+        match next(&Facts::gather(purpose), &tried) {
+            Next::Ready => break,
+            Next::Stuck(reason) => match session.log() {
+                Some(log) => bail!("{reason} (what was tried is in {})", log.display()),
+                None => bail!("{reason}"),
+            },
+            Next::Take(step) => {
+                if let Err(error) = session.take(&step) {
+                    eprintln!("setup: that failed: {error:#}");
+                }
+                tried.push(step);
+            }
+        }
+    }
+    if !tried.is_empty() {
+        eprintln!("setup: done");
+    }
+    Ok(())
+}

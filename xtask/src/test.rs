@@ -1,0 +1,41 @@
+//! `cargo xtask test`
+
+use anyhow::Result;
+
+use crate::{build, exec, lab::TRACER_VARIABLE, lint, setup};
+
+pub(crate) fn run() -> Result<()> {
+    setup::run(setup::Purpose::Run)?;
+    lint::check()?;
+    unprivileged()?;
+    privileged()
+}
+
+/// Tests all that runs on this machine without rights.
+fn unprivileged() -> Result<()> {
+    exec::run(exec::cargo().args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "kreset-ebpf",
+        "--locked",
+    ]))
+}
+
+/// Tests with the kernel, as root.
+///
+/// Cargo compiles as the user who called and hands to root what it compiled.
+fn privileged() -> Result<()> {
+    let tracer = build::tracer()?;
+    let prefix = exec::root_prefix(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
+    exec::run(
+        exec::cargo()
+            .arg("--config")
+            // True everywhere: the triple of the host need not be known.
+            .arg(format!("target.'cfg(all())'.runner = {prefix:?}"))
+            .args(["test", "--locked"])
+            .args(["--package", "kreset-lab", "--features", "privileged"])
+            // All integration tests. That there are none is an error.
+            .args(["--test", "*"]),
+    )
+}
