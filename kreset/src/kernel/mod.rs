@@ -7,6 +7,6 @@ pub mod feature;
 pub mod hz;
 pub mod netns;
 pub mod offsets;
-pub mod prepare;
 pub mod plan;
+pub mod prepare;
 pub mod privilege;

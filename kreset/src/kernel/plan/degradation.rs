@@ -162,8 +162,8 @@ pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation
     if let Availability::No(reason) = &facts.loads.packet_programs {
         return blocked(reason, "use a kernel built with CONFIG_CGROUP_BPF=y");
     }
-    // Asked for at attach: bpf_prog_attach_check_attach_type, 5.10 to 7.3.
-    // Before 6.9 CAP_SYS_ADMIN does not stand in for it.
+    // Asked for at attach: bpf_prog_attach_check_attach_type, 5.10 to 7.3. On
+    // some, such as 5.10 and 6.1, CAP_SYS_ADMIN does not stand in for it.
     if !facts.privileges.capabilities.holds(Capability::NetAdmin) {
         return blocked(
             "packet programs take CAP_NET_ADMIN",
