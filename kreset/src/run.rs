@@ -1,7 +1,7 @@
 //! One run: prepare, attach, stream, end in order.
 
 use std::{
-    os::fd::AsRawFd as _,
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
@@ -178,8 +178,11 @@ async fn stream(
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
     let mut ends = Ends::new()?;
-    let ring = AsyncFd::with_interest(attached.ring().as_raw_fd(), Interest::READABLE)
-        .map_err(|source| RunError::System { what: "cannot wait for the ring buffer", source })?;
+    let failed = |source| RunError::System { what: "cannot wait for the ring buffer", source };
+    let ring = attached.ring().as_fd().try_clone_to_owned().map_err(failed)?;
+    // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+        .map_err(|error| failed(error.into()))?;
     pipeline.write(&start)?;
     pipeline.flush()?;
     let ending = options.duration.map(|duration| Deadline::now() + duration);

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use crate::{
+    classify::class::Class,
     event::{Endpoint, Role},
     facts::Facts,
 };
@@ -22,6 +23,8 @@ pub struct Closing {
     pub silence_ms: f64,
     /// The teardown of the broker's process sent it.
     pub by_exit: bool,
+    /// Why it was closed, where that was in its handshake.
+    pub class: Option<Class>,
 }
 
 type ConnectionKey = (u32, Endpoint, Endpoint);
@@ -42,7 +45,7 @@ impl Default for Closings {
 
 impl Closings {
     /// Takes in the broker's FIN.
-    pub fn observe(&mut self, facts: &Facts) {
+    pub fn observe(&mut self, facts: &Facts, class: Option<Class>) {
         let Some(fin) = facts.fin else {
             return;
         };
@@ -53,6 +56,7 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
+            class,
         };
         let evicted = self.closings.push(key(facts), closing);
         if evicted.is_some_and(|(evicted, _)| evicted != key(facts)) {
@@ -69,6 +73,7 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
+            class: None,
         })
         .or_else(|| self.closings.get(&key(facts)).copied())
     }

@@ -4,13 +4,16 @@
 mod closing;
 mod company;
 mod delay;
+mod first_bytes;
 mod handshake;
 mod kernel_reason;
 mod repetition;
 mod reset_shape;
+pub(super) mod sasl;
 mod silence;
 mod state;
 mod timeout;
+mod tls_alert;
 mod trigger;
 mod ttl;
 
@@ -27,6 +30,9 @@ pub const RULES: &[Rule] = &[
     state::rule,
     kernel_reason::rule,
     handshake::rule,
+    first_bytes::rule,
+    tls_alert::rule,
+    sasl::rule,
     closing::rule,
     timeout::rule,
     reset_shape::rule,
