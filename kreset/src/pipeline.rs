@@ -65,7 +65,9 @@ pub struct Pipeline {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("waiting", &self.waiting.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,15 @@ impl Pipeline {
     /// Puts one together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { decoder, config, enricher, filter, count, host, sink } = parts;
+        let Parts {
+            decoder,
+            config,
+            enricher,
+            filter,
+            count,
+            host,
+            sink,
+        } = parts;
         Self {
             decoder,
             classifier: Classifier::new(config),
@@ -202,7 +212,14 @@ impl Pipeline {
         let (judgement, context) = self.classifier.judge(facts);
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
-        let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
+        let event = report(
+            facts,
+            &judgement,
+            &case,
+            &self.host,
+            process,
+            clocks.monotonic,
+        );
         if !self.filter.concerns(&event) {
             return Ok(());
         }
@@ -219,7 +236,10 @@ impl Pipeline {
 
 /// What becomes an event of its own, rather than company for others.
 const fn is_judged(facts: &Facts) -> bool {
-    matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent | Kind::Timeout)
+    matches!(
+        facts.kind,
+        Kind::ResetReceived | Kind::ResetSent | Kind::Timeout
+    )
 }
 
 /// Other connections, or a new one, may shed light on it: a RST that came to a

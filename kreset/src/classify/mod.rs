@@ -47,7 +47,10 @@ impl Classifier {
     /// A classifier that knows nothing but what the operator told.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, memory: Memory::default() }
+        Self {
+            config,
+            memory: Memory::default(),
+        }
     }
 
     /// Takes an event in, whether or not it is to be judged. To be called in
@@ -120,8 +123,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 /// The class of a judgement, if it was decided.
 #[must_use]
 pub fn class_of(judgement: &Judgement) -> Option<Class> {
-    Class::ALL
-        .iter()
-        .copied()
-        .find(|class| class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause)
+    Class::ALL.iter().copied().find(|class| {
+        class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause
+    })
 }

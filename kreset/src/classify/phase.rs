@@ -37,7 +37,10 @@ impl Phase {
     /// The phase of an event's connection.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {
-        if matches!(facts.state, Some(State::SynSent | State::SynRecv | State::NewSynRecv)) {
+        if matches!(
+            facts.state,
+            Some(State::SynSent | State::SynRecv | State::NewSynRecv)
+        ) {
             return Self::Connecting;
         }
         let Some(counters) = facts.counters else {
@@ -53,7 +56,12 @@ impl Phase {
     }
 
     fn of_packets(packets: &PacketFacts, rested_ms: f64) -> Self {
-        let PacketFacts { requests, responses, turns, .. } = *packets;
+        let PacketFacts {
+            requests,
+            responses,
+            turns,
+            ..
+        } = *packets;
         if requests == 0 && responses == 0 {
             return Self::Silent;
         }
@@ -69,7 +77,11 @@ impl Phase {
         if sasl && turns < SASL_TURNS {
             return Self::Sasl;
         }
-        if responses == 0 || requests == 0 { Self::Unanswered } else { Self::InUse }
+        if responses == 0 || requests == 0 {
+            Self::Unanswered
+        } else {
+            Self::InUse
+        }
     }
 
     /// Without the packets: data went both ways, or it did not.

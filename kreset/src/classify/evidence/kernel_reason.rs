@@ -30,7 +30,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let why = why(case);
     let value = told(case, why);
     let told = Observation::new("kernel_reason", value);
-    let is_syn = case.facts.trigger.is_some_and(crate::facts::Trigger::is_syn);
+    let is_syn = case
+        .facts
+        .trigger
+        .is_some_and(crate::facts::Trigger::is_syn);
     Some(match (why, case.is_client()) {
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
@@ -68,8 +71,12 @@ fn why(case: &Case<'_>) -> Why {
     match case.facts.kernel_reason.as_deref() {
         Some("TCP_ABORT_ON_DATA" | "TCP_TIMEWAIT_SOCKET") => Why::AfterClose,
         Some(
-            "TCP_ABORT_ON_CLOSE" | "TCP_ABORT_ON_LINGER" | "TCP_ABORT_ON_MEMORY"
-            | "TCP_KEEPALIVE_TIMEOUT" | "TCP_DISCONNECT_WITH_DATA" | "TCP_STATE",
+            "TCP_ABORT_ON_CLOSE"
+            | "TCP_ABORT_ON_LINGER"
+            | "TCP_ABORT_ON_MEMORY"
+            | "TCP_KEEPALIVE_TIMEOUT"
+            | "TCP_DISCONNECT_WITH_DATA"
+            | "TCP_STATE",
         ) => Why::Aborted,
         Some("NO_SOCKET") => Why::NoSocket,
         _ => by_state(case),
