@@ -69,7 +69,15 @@ impl Pipeline {
     /// Puts one together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { decoder, config, enricher, filter, count, host, sink } = parts;
+        let Parts {
+            decoder,
+            config,
+            enricher,
+            filter,
+            count,
+            host,
+            sink,
+        } = parts;
         Self {
             decoder,
             classifier: Classifier::new(config),
@@ -194,7 +202,14 @@ impl Pipeline {
         };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
-        let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
+        let event = report(
+            facts,
+            &judgement,
+            &case,
+            &self.host,
+            process,
+            clocks.monotonic,
+        );
         if !self.filter.concerns(&event) {
             return Ok(());
         }

@@ -169,8 +169,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 /// The class of a judgement, if it was decided.
 #[must_use]
 pub fn class_of(judgement: &Judgement) -> Option<Class> {
-    Class::ALL
-        .iter()
-        .copied()
-        .find(|class| class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause)
+    Class::ALL.iter().copied().find(|class| {
+        class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause
+    })
 }

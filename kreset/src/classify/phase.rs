@@ -51,7 +51,10 @@ impl Phase {
     /// The phase of an event's connection.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {
-        if matches!(facts.state, Some(State::SynSent | State::SynRecv | State::NewSynRecv)) {
+        if matches!(
+            facts.state,
+            Some(State::SynSent | State::SynRecv | State::NewSynRecv)
+        ) {
             return Self::Connecting;
         }
         let Some(counters) = facts.counters else {

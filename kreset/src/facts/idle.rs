@@ -54,12 +54,22 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
 /// This host's RST answers a packet of the peer, which has already counted as
 /// the latest activity: what went before that packet is the silence.
 fn before_trigger(record: &Record, hz: u32) -> Idle {
-    let Packets { flags, silence_in, data_silence_in, .. } = record.packets;
+    let Packets {
+        flags,
+        silence_in,
+        data_silence_in,
+        ..
+    } = record.packets;
     let from_packets = flags & seen::SEEN_IN != 0;
     let (data_ms, wire_ms) = if from_packets {
-        (jiffies_ms(data_silence_in, 0, hz), jiffies_ms(silence_in, 0, hz))
+        (
+            jiffies_ms(data_silence_in, 0, hz),
+            jiffies_ms(silence_in, 0, hz),
+        )
     } else {
-        let Tcp { lsndtime, lrcvtime, .. } = record.tcp;
+        let Tcp {
+            lsndtime, lrcvtime, ..
+        } = record.tcp;
         let data = jiffies_ms(record.event.jiffies, later(lsndtime, lrcvtime), hz);
         (data, data)
     };

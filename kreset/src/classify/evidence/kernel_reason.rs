@@ -77,8 +77,12 @@ fn why(case: &Case<'_>) -> Why {
     match case.facts.kernel_reason.as_deref() {
         Some("TCP_ABORT_ON_DATA" | "TCP_TIMEWAIT_SOCKET") => Why::AfterClose,
         Some(
-            "TCP_ABORT_ON_CLOSE" | "TCP_ABORT_ON_LINGER" | "TCP_ABORT_ON_MEMORY"
-            | "TCP_KEEPALIVE_TIMEOUT" | "TCP_DISCONNECT_WITH_DATA" | "TCP_STATE",
+            "TCP_ABORT_ON_CLOSE"
+            | "TCP_ABORT_ON_LINGER"
+            | "TCP_ABORT_ON_MEMORY"
+            | "TCP_KEEPALIVE_TIMEOUT"
+            | "TCP_DISCONNECT_WITH_DATA"
+            | "TCP_STATE",
         ) => Why::Aborted,
         Some("NO_SOCKET") => Why::NoSocket,
         _ => by_state(case),
