@@ -17,6 +17,6 @@ pub mod report;
 pub mod run;
 pub mod sink;
 pub mod summary;
-pub mod waiting;
 #[cfg(test)]
 mod test_support;
+pub mod waiting;

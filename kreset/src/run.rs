@@ -200,8 +200,15 @@ async fn stream(
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
     let mut ends = Ends::new()?;
-    let failed = |source| RunError::System { what: "cannot wait for the ring buffer", source };
-    let ring = attached.ring().as_fd().try_clone_to_owned().map_err(failed)?;
+    let failed = |source| RunError::System {
+        what: "cannot wait for the ring buffer",
+        source,
+    };
+    let ring = attached
+        .ring()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(failed)?;
     // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
         .map_err(|error| failed(error.into()))?;

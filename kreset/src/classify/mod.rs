@@ -56,7 +56,11 @@ impl Classifier {
     /// A classifier that knows nothing but what the operator told.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, memory: Memory::default(), told: LruCache::new(TOLD) }
+        Self {
+            config,
+            memory: Memory::default(),
+            told: LruCache::new(TOLD),
+        }
     }
 
     /// Takes an event in, whether or not it is to be judged. To be called in
@@ -122,7 +126,9 @@ fn may_be_event(facts: &Facts) -> bool {
     match facts.kind {
         Kind::Timeout => {
             facts.state != Some(State::SynSent)
-                && facts.idle.is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
+                && facts
+                    .idle
+                    .is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
         }
         Kind::Established | Kind::Survived => false,
         _ => true,

@@ -34,11 +34,17 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // The phase tells whose doing it was, the first bytes why.
         return Some(told);
     }
-    let is_syn = case.facts.trigger.is_some_and(crate::facts::Trigger::is_syn);
+    let is_syn = case
+        .facts
+        .trigger
+        .is_some_and(crate::facts::Trigger::is_syn);
     Some(match (why, case.is_client()) {
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
         (Why::NoSocket | Why::AfterClose, false)
-            if case.context.closing.is_some_and(|closing| closing.class.is_some()) =>
+            if case
+                .context
+                .closing
+                .is_some_and(|closing| closing.class.is_some()) =>
         {
             let class = case.context.closing.and_then(|closing| closing.class);
             told.weigh(HARD, class.as_slice())
