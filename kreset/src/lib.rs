@@ -13,6 +13,7 @@ pub mod filter;
 pub mod kernel;
 pub mod pipeline;
 pub mod ports;
+pub mod recording;
 pub mod report;
 pub mod run;
 pub mod sink;

@@ -10,6 +10,7 @@ use crate::{
     event::{Event, Host, Loss},
     facts::{Decoder, Facts},
     filter::Filter,
+    recording::Recorder,
     report::report,
     sink::{Sink, SinkError},
     summary::Counter,
@@ -43,6 +44,8 @@ pub struct Parts {
     pub host: Host,
     /// Where events go.
     pub sink: Box<dyn Sink>,
+    /// Where records are kept as well.
+    pub recorder: Option<Recorder>,
 }
 
 /// From records to sinks.
@@ -54,6 +57,7 @@ pub struct Pipeline {
     left: Option<u64>,
     host: Host,
     sink: Box<dyn Sink>,
+    recorder: Option<Recorder>,
     waiting: Waiting,
     counter: Counter,
     lost: u64,
@@ -79,6 +83,7 @@ impl Pipeline {
             count,
             host,
             sink,
+            recorder,
         } = parts;
         Self {
             decoder,
@@ -88,6 +93,7 @@ impl Pipeline {
             left: count.map(NonZeroU64::get),
             host,
             sink,
+            recorder,
             waiting: Waiting::default(),
             counter: Counter::default(),
             lost: 0,
@@ -100,6 +106,9 @@ impl Pipeline {
     ///
     /// If an event cannot be written.
     pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(bytes).map_err(unrecorded)?;
+        }
         let Ok(facts) = self.decoder.decode(bytes) else {
             // Only a kernel side of another build writes such records.
             return self.lose("decoder", 1, clocks);
@@ -186,6 +195,9 @@ impl Pipeline {
     ///
     /// If it cannot be written.
     pub fn flush(&mut self) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush().map_err(unrecorded)?;
+        }
         self.sink.flush()
     }
 
@@ -223,5 +235,12 @@ impl Pipeline {
             *left -= 1;
         }
         self.sink.write(&event)
+    }
+}
+
+fn unrecorded(source: std::io::Error) -> SinkError {
+    SinkError::Write {
+        place: "the file of --record".to_owned(),
+        source,
     }
 }

@@ -114,6 +114,11 @@ struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     summary: Option<Duration>,
 
+    /// Also keep the kernel's records in this file, so that they can be judged
+    /// again
+    #[arg(long, value_name = "PATH", hide_short_help = true)]
+    record: Option<PathBuf>,
+
     /// Also show everyday teardown: health checks, late data
     #[arg(long)]
     all: bool,
