@@ -105,7 +105,14 @@ fn established(sock: Sock) -> Option<()> {
         ring::emit(|record: *mut Record| {
             // SAFETY: room for a record, just reserved.
             unsafe {
-                snapshot::full(record, kind::ESTABLISHED, state::ESTABLISHED, sock, tcp, entry);
+                snapshot::full(
+                    record,
+                    kind::ESTABLISHED,
+                    state::ESTABLISHED,
+                    sock,
+                    tcp,
+                    entry,
+                );
             }
         });
     }

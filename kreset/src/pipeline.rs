@@ -11,7 +11,7 @@ use crate::{
     facts::{Decoder, Facts},
     filter::Filter,
     recording::Recorder,
-    report::report,
+    report::{alert, report},
     sink::{Sink, SinkError},
     summary::Counter,
     waiting::Waiting,
@@ -134,6 +134,19 @@ impl Pipeline {
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) -> Result<(), SinkError> {
         while let Some(facts) = self.waiting.next_due(until_ns) {
             self.judge(&facts, clocks)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the paths that turned into a lasting pattern, or out of it.
+    ///
+    /// # Errors
+    ///
+    /// If an alert cannot be written.
+    pub fn alert(&mut self, clocks: Clocks) -> Result<(), SinkError> {
+        for (turn, path) in self.classifier.turns(clocks.now_ns) {
+            let event = alert(&turn, &path, &self.host, clocks.monotonic);
+            self.write(&event)?;
         }
         Ok(())
     }

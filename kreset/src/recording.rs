@@ -145,7 +145,10 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_says_where() {
-        assert!(matches!(Recording::parse(""), Err(RecordingError::Header(_))));
+        assert!(matches!(
+            Recording::parse(""),
+            Err(RecordingError::Header(_))
+        ));
         for bad in ["0", "zz", "0g"] {
             let text = format!("{{\"hz\":250,\"reasons\":{{}}}}\n00\n{bad}\n");
             let error = Recording::parse(&text).unwrap_err().to_string();

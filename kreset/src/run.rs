@@ -238,6 +238,7 @@ async fn stream(
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&attached, &mut pipeline, now)?;
+            pipeline.alert(now)?;
         }
         if let (Some(due), Some(every)) = (next_summary, options.summary_interval)
             && Deadline::now() >= due
