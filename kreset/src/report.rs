@@ -39,7 +39,11 @@ pub fn report(
         reset: reset(facts),
         process,
         path: path(case.context),
-        evidence: judgement.evidence.iter().map(|seen| seen.tell()).collect(),
+        evidence: judgement
+            .evidence
+            .iter()
+            .map(super::classify::evidence::Observation::tell)
+            .collect(),
         candidates: judgement.candidates.clone(),
         advice: judgement.advice.clone(),
     });
@@ -50,7 +54,7 @@ pub fn report(
     }
 }
 
-fn address(endpoint: Endpoint) -> SocketAddr {
+const fn address(endpoint: Endpoint) -> SocketAddr {
     SocketAddr::new(endpoint.address, endpoint.port)
 }
 
