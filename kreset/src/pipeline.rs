@@ -20,11 +20,11 @@ use crate::{
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// CLOCK_MONOTONIC: the clock of records.
+    /// `CLOCK_MONOTONIC`: the clock of records.
     pub monotonic: WallClock,
-    /// CLOCK_BOOTTIME: the clock of process starts.
+    /// `CLOCK_BOOTTIME`: the clock of process starts.
     pub boot: WallClock,
-    /// CLOCK_MONOTONIC now, ns.
+    /// `CLOCK_MONOTONIC` now, ns.
     pub now_ns: u64,
 }
 

@@ -54,7 +54,7 @@ pub fn report(
     }
 }
 
-fn address(endpoint: Endpoint) -> SocketAddr {
+const fn address(endpoint: Endpoint) -> SocketAddr {
     SocketAddr::new(endpoint.address, endpoint.port)
 }
 

@@ -19,7 +19,7 @@ pub enum Phase {
     /// A SASL exchange was under way.
     Sasl,
     /// The first request was answered, the second drew the broker's close: a
-    /// SASL listener answers ApiVersions and nothing else before SASL.
+    /// SASL listener answers `ApiVersions` and nothing else before SASL.
     Second,
     /// The first exchange had ended well.
     InUse,

@@ -151,7 +151,7 @@ impl From<RoleChoice> for Option<Role> {
 
 fn count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse()
-        .map_err(|_| "a count is a whole number, 1 or more")
+        .map_err(|_not_one| "a count is a whole number, 1 or more")
 }
 
 /// What the command line asks for.
