@@ -42,7 +42,9 @@ pub(crate) fn facts(name: &str) -> Vec<Facts> {
 pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
     let config = if name.starts_with("broker_idle_close") {
         // What the scenario sets connections.max.idle.ms to.
-        Config { broker_max_idle: Duration::from_secs(1) }
+        Config {
+            broker_max_idle: Duration::from_secs(1),
+        }
     } else {
         Config::default()
     };
@@ -57,15 +59,27 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
     for facts in facts {
         let now_ns = facts.at_ns;
         while let Some(due) = waiting.next_due(now_ns) {
-            told.extend(classifier.judge(&due).map(|(judgement, _)| (due, judgement)));
+            told.extend(
+                classifier
+                    .judge(&due)
+                    .map(|(judgement, _)| (due, judgement)),
+            );
         }
         classifier.observe(&facts);
         if let Some(facts) = waiting.admit(facts) {
-            told.extend(classifier.judge(&facts).map(|(judgement, _)| (facts, judgement)));
+            told.extend(
+                classifier
+                    .judge(&facts)
+                    .map(|(judgement, _)| (facts, judgement)),
+            );
         }
     }
     while let Some(due) = waiting.next_due(u64::MAX) {
-        told.extend(classifier.judge(&due).map(|(judgement, _)| (due, judgement)));
+        told.extend(
+            classifier
+                .judge(&due)
+                .map(|(judgement, _)| (due, judgement)),
+        );
     }
     told
 }

@@ -5,7 +5,7 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-            weights::{EXCLUDED, FIRST_BYTES, FIRST_BYTES_NO_FIN, FIRST_BYTES_OTHER},
+        weights::{EXCLUDED, FIRST_BYTES, FIRST_BYTES_NO_FIN, FIRST_BYTES_OTHER},
     },
     facts::FirstBytes,
 };
