@@ -1,33 +1,30 @@
 //! The whole way of the data, on one screen: bytes of the ring -> facts ->
 //! (a moment's wait for company) -> judgement -> event -> sink.
 
-use std::{collections::VecDeque, num::NonZeroU64, time::Duration};
+use std::{num::NonZeroU64, time::Duration};
 
 use crate::{
     classify::{Case, Classifier, Config},
     clock::WallClock,
     enrich::Enricher,
     event::{Event, Host, Loss},
-    facts::{Decoder, Facts, Kind, State},
+    facts::{Decoder, Facts},
     filter::Filter,
-    report::report,
+    recording::Recorder,
+    report::{alert, report},
     sink::{Sink, SinkError},
     summary::Counter,
+    waiting::Waiting,
 };
-
-/// How long an event waits for its company: connections of one broker end
-/// within tens of milliseconds of each other, and clients reconnect as fast.
-/// Well under the 100 ms within which an event must be out.
-const WAIT_NS: u64 = 60_000_000;
 
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// CLOCK_MONOTONIC: the clock of records.
+    /// `CLOCK_MONOTONIC`: the clock of records.
     pub monotonic: WallClock,
-    /// CLOCK_BOOTTIME: the clock of process starts.
+    /// `CLOCK_BOOTTIME`: the clock of process starts.
     pub boot: WallClock,
-    /// CLOCK_MONOTONIC now, ns.
+    /// `CLOCK_MONOTONIC` now, ns.
     pub now_ns: u64,
 }
 
@@ -47,6 +44,8 @@ pub struct Parts {
     pub host: Host,
     /// Where events go.
     pub sink: Box<dyn Sink>,
+    /// Where records are kept as well.
+    pub recorder: Option<Recorder>,
 }
 
 /// From records to sinks.
@@ -58,14 +57,17 @@ pub struct Pipeline {
     left: Option<u64>,
     host: Host,
     sink: Box<dyn Sink>,
-    waiting: VecDeque<(u64, Facts)>,
+    recorder: Option<Recorder>,
+    waiting: Waiting,
     counter: Counter,
     lost: u64,
 }
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 
@@ -73,7 +75,16 @@ impl Pipeline {
     /// Puts one together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { decoder, config, enricher, filter, count, host, sink } = parts;
+        let Parts {
+            decoder,
+            config,
+            enricher,
+            filter,
+            count,
+            host,
+            sink,
+            recorder,
+        } = parts;
         Self {
             decoder,
             classifier: Classifier::new(config),
@@ -82,7 +93,8 @@ impl Pipeline {
             left: count.map(NonZeroU64::get),
             host,
             sink,
-            waiting: VecDeque::new(),
+            recorder,
+            waiting: Waiting::default(),
             counter: Counter::default(),
             lost: 0,
         }
@@ -94,25 +106,24 @@ impl Pipeline {
     ///
     /// If an event cannot be written.
     pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(bytes).map_err(unrecorded)?;
+        }
         let Ok(facts) = self.decoder.decode(bytes) else {
             // Only a kernel side of another build writes such records.
             return self.lose("decoder", 1, clocks);
         };
         self.classifier.observe(&facts);
-        if !is_judged(&facts) {
-            return Ok(());
+        match self.waiting.admit(facts) {
+            Some(facts) => self.judge(&facts, clocks),
+            None => Ok(()),
         }
-        if waits_for_company(&facts) {
-            self.waiting.push_back((facts.at_ns + WAIT_NS, facts));
-            return Ok(());
-        }
-        self.judge(&facts, clocks)
     }
 
     /// When the first waiting event is due; monotonic ns.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
-        self.waiting.front().map(|(due, _)| *due)
+        self.waiting.due_ns()
     }
 
     /// Judges the waiting events that are due by `until_ns`.
@@ -121,10 +132,21 @@ impl Pipeline {
     ///
     /// If an event cannot be written.
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) -> Result<(), SinkError> {
-        while self.due_ns().is_some_and(|due| due <= until_ns) {
-            if let Some((_, facts)) = self.waiting.pop_front() {
-                self.judge(&facts, clocks)?;
-            }
+        while let Some(facts) = self.waiting.next_due(until_ns) {
+            self.judge(&facts, clocks)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the paths that turned into a lasting pattern, or out of it.
+    ///
+    /// # Errors
+    ///
+    /// If an alert cannot be written.
+    pub fn alert(&mut self, clocks: Clocks) -> Result<(), SinkError> {
+        for (turn, path) in self.classifier.turns(clocks.now_ns) {
+            let event = alert(&turn, &path, &self.host, clocks.monotonic);
+            self.write(&event)?;
         }
         Ok(())
     }
@@ -186,6 +208,9 @@ impl Pipeline {
     ///
     /// If it cannot be written.
     pub fn flush(&mut self) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush().map_err(unrecorded)?;
+        }
         self.sink.flush()
     }
 
@@ -199,10 +224,19 @@ impl Pipeline {
         if self.is_done() {
             return Ok(());
         }
-        let (judgement, context) = self.classifier.judge(facts);
+        let Some((judgement, context)) = self.classifier.judge(facts) else {
+            return Ok(());
+        };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
-        let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
+        let event = report(
+            facts,
+            &judgement,
+            &case,
+            &self.host,
+            process,
+            clocks.monotonic,
+        );
         if !self.filter.concerns(&event) {
             return Ok(());
         }
@@ -217,13 +251,9 @@ impl Pipeline {
     }
 }
 
-/// What becomes an event of its own, rather than company for others.
-const fn is_judged(facts: &Facts) -> bool {
-    matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent | Kind::Timeout)
-}
-
-/// Other connections, or a new one, may shed light on it: a RST that came to a
-/// connection that had been made.
-fn waits_for_company(facts: &Facts) -> bool {
-    facts.kind == Kind::ResetReceived && facts.state != Some(State::SynSent)
+fn unrecorded(source: std::io::Error) -> SinkError {
+    SinkError::Write {
+        place: "the file of --record".to_owned(),
+        source,
+    }
 }
