@@ -7,6 +7,7 @@
 
 mod build;
 mod exec;
+mod kernels;
 mod lab;
 mod lint;
 mod setup;
@@ -45,6 +46,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Check formatting, lints and documentation
     Lint,
+    /// Boot Debian kernels and run the tracer in each
+    Kernels(kernels::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,5 +68,6 @@ fn run(command: Command) -> Result<()> {
         Command::Test => test::run(),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Lint => lint::run(),
+        Command::Kernels(arguments) => kernels::run(&arguments),
     }
 }
