@@ -32,6 +32,12 @@ pub(crate) const CONNTRACK: Program = Program {
     package: "conntrack",
 };
 
+/// `openssl`, which makes certificates for brokers that speak TLS.
+pub(crate) const OPENSSL: Program = Program {
+    name: "openssl",
+    package: "openssl",
+};
+
 /// Fails if one of the programs is missing, before anything was built.
 pub(crate) fn check_programs() -> Result<()> {
     for (program, version) in [(IP, "-V"), (NFT, "-v"), (CONNTRACK, "-V")] {
