@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use super::{certificates::Certificates, home::Home, process::Process, scratch::Scratch};
 use crate::{
     Lab, PORT, Side,
-    error::{Doing as _, Result},
+    error::{Doing as _, Error, Result},
     net::BROKER_V4,
 };
 
@@ -98,6 +98,11 @@ impl Plan {
         Ipv4Addr::new(a, b, c, first + self.node.0 - 1)
     }
 
+    /// Where brokers talk to each other, and nobody sees it.
+    fn inside(&self) -> String {
+        format!("127.0.0.1:{}", 19_100 + u16::from(self.node.0))
+    }
+
     fn properties(&self, data: &str, certificates: Option<&Certificates>) -> String {
         let Self {
             protocol,
@@ -118,13 +123,13 @@ impl Plan {
             format!("controller.quorum.voters={}", voters.join(",")),
             // Brokers talk to each other, and the broker to itself, where clients cannot be seen.
             format!(
-                "listeners=CLIENTS://{own}:{PORT},INSIDE://127.0.0.1:{},CONTROLLER://{}",
-                19_100 + u16::from(*number),
+                "listeners=CLIENTS://{own}:{PORT},INSIDE://{},CONTROLLER://{}",
+                self.inside(),
                 controller(*number)
             ),
             format!(
-                "advertised.listeners=CLIENTS://{advertised}:{PORT},INSIDE://127.0.0.1:{}",
-                19_100 + u16::from(*number)
+                "advertised.listeners=CLIENTS://{advertised}:{PORT},INSIDE://{}",
+                self.inside()
             ),
             "controller.listener.names=CONTROLLER".to_owned(),
             "inter.broker.listener.name=INSIDE".to_owned(),
@@ -281,6 +286,27 @@ impl Broker {
             .advertised
             .unwrap_or_else(|| self.plan.address().into());
         format!("{address}:{PORT}")
+    }
+
+    /// Alters its settings while it runs, with Kafka's own `kafka-configs`.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
+        let mut command = self.home.java("-Xmx64m", "client.jsa");
+        command
+            .arg("kafka.admin.ConfigCommand")
+            .args(["--bootstrap-server", &self.plan.inside(), "--alter"])
+            .args(change);
+        let host = lab.network().host(Side::Broker);
+        let mut tool = Process::start(lab, host, "broker tool", &mut command)?;
+        let status = tool.wait_for_end(END)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Staging(format!(
+            "kafka-configs ended with {status}"
+        )))
     }
 
     /// The process.

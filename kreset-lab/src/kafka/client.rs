@@ -84,9 +84,17 @@ pub struct Plan {
     software: Software,
     job: Job,
     settings: Vec<(String, String)>,
+    name: Option<&'static str>,
 }
 
 impl Plan {
+    /// Has its log called by another name than its job's.
+    #[must_use]
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
     /// A client that speaks plain Kafka, and leaves the wire alone when it has nothing to do.
     #[must_use]
     pub fn new(software: Software, job: Job) -> Self {
@@ -94,6 +102,7 @@ impl Plan {
             software,
             job,
             settings: Vec::new(),
+            name: None,
         };
         let plan = match software {
             Software::Java => plan
@@ -241,7 +250,8 @@ impl Client {
         bootstrap: &str,
     ) -> Result<Self> {
         let plan = plan.clone().with("bootstrap.servers", bootstrap);
-        let name = format!("{} {}", plan.software.name(), plan.job.name());
+        let job = plan.name.unwrap_or_else(|| plan.job.name());
+        let name = format!("{} {job}", plan.software.name());
         let process = Process::start(
             lab,
             lab.network().host(Side::Client),

@@ -4,26 +4,30 @@ use std::time::{Duration, Instant};
 
 use crate::{
     Side,
-    account::{self, Ending, Ruling},
+    account::{self, Ending, Ruling, What},
     error::{Error, Result},
-    judge::Expected,
+    judge::{Answer, Expected},
     kafka::{
         broker::{self, Broker},
         certificates::Certificates,
         client::{self, Client},
         home::Home,
-        process::Process,
         scratch::Scratch,
     },
+    net::CLIENT_V4,
+    packet::Flags,
     scenario::{Outcome, Scene, Watch},
     tracer,
-    wire::Moment,
+    wire::{Moment, Sighting},
 };
 
 /// How long the wire must be silent for everything that happened to have happened.
 const SETTLED: Duration = Duration::from_millis(400);
 
-/// How long that may take.
+/// How long clients may take to fail.
+const SOON: Duration = Duration::from_secs(8);
+
+/// How long silence may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who is on the stage, and what they need.
@@ -103,6 +107,35 @@ impl<'a> Cast<'a> {
         }
     }
 
+    /// Allows the client's host `rate` new connections a second.
+    pub(super) fn limit_connection_rate(&self, broker: &Broker, rate: u32) -> Result<()> {
+        broker.configure(
+            self.scene.lab,
+            &[
+                "--add-config",
+                &format!("connection_creation_rate={rate}"),
+                "--entity-type",
+                "ips",
+                "--entity-name",
+                &CLIENT_V4.to_string(),
+            ],
+        )
+    }
+
+    /// Waits until `count` connections have come to an end on the client's wire.
+    pub(super) fn wait_for_failures(&self, count: usize) -> Result<()> {
+        let wire = self.scene.lab.wire();
+        let ended = |seen: &Sighting| {
+            seen.leg == Side::Client
+                && seen.leaving
+                && [Flags::FIN, Flags::RST]
+                    .into_iter()
+                    .any(|flag| seen.segment.flags.contain(flag))
+        };
+        wire.wait_for_count(count, "connections to fail", SOON, ended)
+            .map(drop)
+    }
+
     /// Stops the clients where they are, so that nothing new begins and nothing is closed, and
     /// waits until the wire is silent.
     pub(super) fn curtain(&self, clients: &mut [&mut Client]) -> Result<()> {
@@ -122,23 +155,42 @@ pub(super) fn judge(
     watch.judge_by(|side| Expected::Each(account::claims(scene.lab.wire(), side, &rule)))
 }
 
-/// Makes sure that the scenario's point was made on the wire.
-pub(super) fn demand(
-    scene: &Scene<'_>,
-    side: Side,
-    what: &str,
-    fits: impl Fn(&Ending) -> bool,
-) -> Result<()> {
-    let endings = Ending::all(scene.lab.wire(), side);
-    if endings.iter().any(fits) {
-        return Ok(());
+/// A client that never gets through, for a reason that both hosts should name.
+pub(super) fn fail(
+    cast: &Cast<'_>,
+    broker: broker::Plan,
+    client: &client::Plan,
+    reason: Answer,
+) -> Result<Outcome> {
+    let scene = cast.scene;
+    let broker = cast.broker(broker)?;
+    let watch = cast.watch()?;
+    // Two attempts show it as well as twenty.
+    let client = client
+        .clone()
+        .with("reconnect.backoff.ms", 500)
+        .with("reconnect.backoff.max.ms", 500);
+    let mut client = cast.client(&client, &broker)?;
+    client.tell("hello")?;
+    cast.wait_for_failures(1)?;
+    // Not every client survives its first attempt, so that there may be no second one.
+    match cast.wait_for_failures(2) {
+        Ok(()) | Err(Error::Deadline { .. }) => {}
+        Err(error) => return Err(error),
     }
-    Err(Error::Staging(format!("no {what} on the {side}'s wire")))
+    cast.curtain(&mut [&mut client])?;
+    judge(scene, watch, |ending| failed(ending, reason))
 }
 
-/// Makes sure that a program is done.
-pub(super) fn patience_for(process: &mut Process, words: &str) -> Result<()> {
-    let what = format!("{words:?} in the log of {}", process.log().name());
-    let found = process.wait_for(&what, 0, PATIENCE, |line| line.contains(words));
-    found.map(drop)
+/// Whatever ended, ended for that reason. The host whose own application gave up knows that, and
+/// need not be told.
+pub(super) fn failed(ending: &Ending, reason: Answer) -> Ruling {
+    if ending.is_refusal() {
+        return Ruling::Must(vec![Answer::REFUSED]);
+    }
+    match ending.what {
+        What::Received | What::Closed => Ruling::Must(vec![reason]),
+        What::Sent => Ruling::May(vec![reason]),
+        What::TimedOut => Ruling::Nothing,
+    }
 }

@@ -6,7 +6,10 @@
 
 mod cast;
 mod idle;
+mod limits;
+mod quiet;
 mod restart;
+mod sasl;
 mod tls;
 
 use super::{Outcome, Scenario, Scene};
@@ -15,7 +18,10 @@ use crate::{error::Result, kafka::client::Software};
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = idle::scenarios();
     all.extend(restart::scenarios());
+    all.extend(quiet::scenarios());
     all.extend(tls::scenarios());
+    all.extend(sasl::scenarios());
+    all.extend(limits::scenarios());
     all
 }
 

@@ -5,8 +5,7 @@ use super::{
     with_each,
 };
 use crate::{
-    Side,
-    account::{Ending, Ruling, What},
+    Family,
     error::Result,
     judge::Answer,
     kafka::{
@@ -18,27 +17,87 @@ use crate::{
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    all.extend(with_each(
-        &Software::USUAL,
+    let mut add = |name, about, script: fn(&Scene<'_>, Software) -> Result<Outcome>| {
+        all.extend(with_each(&Software::USUAL, name, about, script));
+    };
+    add(
         "tls-to-plaintext",
         "a client with TLS comes to a listener without",
         |scene, software| {
             let cast = Cast::with_certificates(scene)?;
-            let plan = trusting(&cast, software);
-            failing(&cast, broker::Plan::new(Protocol::Plaintext), &plan, Answer::TLS_TO_PLAINTEXT)
+            let broker = broker::Plan::new(Protocol::Plaintext);
+            let client = trusting(&cast, software);
+            cast::fail(&cast, broker, &client, Answer::TLS_TO_PLAINTEXT)
         },
-    ));
-    all.extend(with_each(
-        &Software::USUAL,
+    );
+    add(
         "plaintext-to-tls",
         "a client without TLS comes to a listener with it",
         |scene, software| {
             let cast = Cast::with_certificates(scene)?;
-            let plan = client::Plan::new(software, Job::Producer);
-            failing(&cast, broker::Plan::new(Protocol::Ssl), &plan, Answer::PLAINTEXT_TO_TLS)
+            let broker = broker::Plan::new(Protocol::Ssl);
+            let client = client::Plan::new(software, Job::Producer);
+            cast::fail(&cast, broker, &client, Answer::PLAINTEXT_TO_TLS)
         },
-    ));
+    );
+    add(
+        "untrusted-certificate",
+        "the client does not know who signed the broker's certificate",
+        |scene, software| {
+            let cast = Cast::with_certificates(scene)?;
+            let broker = broker::Plan::new(Protocol::Ssl);
+            let mut client = client::Plan::new(software, Job::Producer);
+            if let Some(certificates) = &cast.certificates {
+                client = client.tls(&certificates.stranger_file());
+            }
+            cast::fail(&cast, broker, &client, Answer::TLS_ALERT)
+        },
+    );
+    add(
+        "tls-version",
+        "the client speaks TLS 1.2 and the listener TLS 1.3 only",
+        |scene, software| {
+            let cast = Cast::with_certificates(scene)?;
+            let broker =
+                broker::Plan::new(Protocol::Ssl).with("ssl.enabled.protocols", "TLSv1.3");
+            let client = trusting(&cast, software)
+                .with_if(Software::Java, "ssl.enabled.protocols", "TLSv1.2")
+                .with_if(Software::Java, "ssl.protocol", "TLSv1.2")
+                // librdkafka has no setting for versions; this cipher is TLS 1.2's.
+                .with_if(Software::Librdkafka, "ssl.cipher.suites", "ECDHE-ECDSA-AES128-SHA");
+            cast::fail(&cast, broker, &client, Answer::TLS_ALERT)
+        },
+    );
+    add(
+        "missing-client-certificate",
+        "the listener asks for a certificate that the client does not have",
+        |scene, software| {
+            let cast = Cast::with_certificates(scene)?;
+            let broker = broker::Plan::new(Protocol::Ssl).with("ssl.client.auth", "required");
+            let client = trusting(&cast, software);
+            cast::fail(&cast, broker, &client, Answer::TLS_ALERT)
+        },
+    );
+    all.push(
+        Scenario::new(
+            "http-to-kafka",
+            "something that speaks HTTP comes to a Kafka port",
+            http,
+        )
+        .with_real_parts(),
+    );
     all
+}
+
+fn http(scene: &Scene<'_>) -> Result<Outcome> {
+    let cast = Cast::new(scene)?;
+    let _broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
+    let watch = cast.watch()?;
+    let mut visitor = scene.lab.connect(Family::Ipv4)?;
+    visitor.send(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nAccept: */*\r\n\r\n")?;
+    cast.wait_for_failures(1)?;
+    cast.curtain(&mut [])?;
+    cast::judge(scene, watch, |ending| cast::failed(ending, Answer::NOT_KAFKA))
 }
 
 /// A producer that speaks TLS and trusts the broker's authority.
@@ -47,56 +106,5 @@ fn trusting(cast: &Cast<'_>, software: Software) -> client::Plan {
     match &cast.certificates {
         Some(certificates) => plan.tls(&certificates.authority_file()),
         None => plan,
-    }
-}
-
-/// A client that never gets through, for a reason that both hosts should name.
-pub(super) fn failing(
-    cast: &Cast<'_>,
-    broker: broker::Plan,
-    client: &client::Plan,
-    reason: Answer,
-) -> Result<Outcome> {
-    let scene = cast.scene;
-    let broker = cast.broker(broker)?;
-    let watch = cast.watch()?;
-    // Two attempts show it as well as twenty.
-    let client = client
-        .clone()
-        .with_if(Software::Java, "max.block.ms", 1500)
-        .with_if(Software::Java, "default.api.timeout.ms", 1500)
-        .with("reconnect.backoff.ms", 500)
-        .with("reconnect.backoff.max.ms", 500);
-    let mut client = cast.client(&client, &broker)?;
-    client.tell("hello")?;
-    wait_for_failures(scene, 2)?;
-    cast.curtain(&mut [&mut client])?;
-    cast::judge(scene, watch, |ending| failed(ending, reason))
-}
-
-/// Waits until `count` connections have come to an end on the client's wire.
-fn wait_for_failures(scene: &Scene<'_>, count: usize) -> Result<()> {
-    use crate::packet::Flags;
-    let done = |seen: &crate::wire::Sighting| {
-        seen.leg == Side::Client
-            && seen.leaving
-            && (seen.segment.flags.contain(Flags::FIN) || seen.segment.flags.contain(Flags::RST))
-    };
-    let patience = std::time::Duration::from_secs(30);
-    let wire = scene.lab.wire();
-    wire.wait_for_count(count, "connections to fail", patience, done)
-        .map(drop)
-}
-
-/// Whatever ended, ended for that reason. The host whose own application gave up knows that, and
-/// need not be told.
-fn failed(ending: &Ending, reason: Answer) -> Ruling {
-    if ending.is_refusal() {
-        return Ruling::Must(vec![Answer::REFUSED]);
-    }
-    match ending.what {
-        What::Received | What::Closed => Ruling::Must(vec![reason]),
-        What::Sent => Ruling::May(vec![reason]),
-        What::TimedOut => Ruling::Nothing,
     }
 }
