@@ -288,8 +288,8 @@ pub struct Packets {
     pub last_in: u32,
     /// Jiffies of this host's last packet.
     pub last_out: u32,
-    /// Jiffies of the latest packet with payload, either way, retransmissions
-    /// of ours left out.
+    /// Jiffies of the latest packet with payload (or of the handshake), either
+    /// way, retransmissions of ours left out.
     pub last_data: u32,
     /// Jiffies without any packet before our oldest unanswered one.
     pub silence: u32,
@@ -297,6 +297,10 @@ pub struct Packets {
     pub data_silence: u32,
     /// Sequence number after our latest new data.
     pub next_out: u32,
+    /// Jiffies without any packet before the peer's latest one.
+    pub silence_in: u32,
+    /// Jiffies without payload before the peer's latest payload.
+    pub data_silence_in: u32,
     /// Longest silence that this connection came through, jiffies.
     pub silence_max: u32,
     /// Sequence number of the RST.

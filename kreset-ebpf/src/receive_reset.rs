@@ -27,7 +27,11 @@ fn receive_reset(ctx: BtfTracePointContext) -> i32 {
     if let Some(emitted) = on_receive_reset(sock)
         && constant!(SETTINGS.debug) != 0
     {
-        debug!(&ctx, "tcp_receive_reset: {}", if emitted { "reported" } else { "no RST came" });
+        debug!(
+            &ctx,
+            "tcp_receive_reset: {}",
+            if emitted { "reported" } else { "no RST came" }
+        );
     }
     0
 }
@@ -54,7 +58,11 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
 pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Entry> {
     let key = Key::from(sock);
     if let Some(entry) = connection::get(key) {
-        return if entry.is_listener() { None } else { Some(entry) };
+        return if entry.is_listener() {
+            None
+        } else {
+            Some(entry)
+        };
     }
     let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
     if role == role::UNKNOWN || !filter::netns(sock.netns()) {

@@ -11,12 +11,12 @@ pub mod exit;
 pub mod facts;
 pub mod filter;
 pub mod kernel;
-pub mod netns;
 pub mod pipeline;
 pub mod ports;
 pub mod report;
 pub mod run;
 pub mod sink;
 pub mod summary;
+pub mod waiting;
 #[cfg(test)]
 mod test_support;

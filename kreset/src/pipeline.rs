@@ -1,24 +1,20 @@
 //! The whole way of the data, on one screen: bytes of the ring -> facts ->
 //! (a moment's wait for company) -> judgement -> event -> sink.
 
-use std::{collections::VecDeque, num::NonZeroU64, time::Duration};
+use std::{num::NonZeroU64, time::Duration};
 
 use crate::{
     classify::{Case, Classifier, Config},
     clock::WallClock,
     enrich::Enricher,
     event::{Event, Host, Loss},
-    facts::{Decoder, Facts, Kind, State},
+    facts::{Decoder, Facts},
     filter::Filter,
     report::report,
     sink::{Sink, SinkError},
     summary::Counter,
+    waiting::Waiting,
 };
-
-/// How long an event waits for its company: connections of one broker end
-/// within tens of milliseconds of each other, and clients reconnect as fast.
-/// Well under the 100 ms within which an event must be out.
-const WAIT_NS: u64 = 60_000_000;
 
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +54,14 @@ pub struct Pipeline {
     left: Option<u64>,
     host: Host,
     sink: Box<dyn Sink>,
-    waiting: VecDeque<(u64, Facts)>,
+    waiting: Waiting,
     counter: Counter,
     lost: u64,
 }
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("waiting", &self.waiting).finish_non_exhaustive()
     }
 }
 
@@ -73,7 +69,15 @@ impl Pipeline {
     /// Puts one together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { decoder, config, enricher, filter, count, host, sink } = parts;
+        let Parts {
+            decoder,
+            config,
+            enricher,
+            filter,
+            count,
+            host,
+            sink,
+        } = parts;
         Self {
             decoder,
             classifier: Classifier::new(config),
@@ -82,7 +86,7 @@ impl Pipeline {
             left: count.map(NonZeroU64::get),
             host,
             sink,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             counter: Counter::default(),
             lost: 0,
         }
@@ -99,20 +103,16 @@ impl Pipeline {
             return self.lose("decoder", 1, clocks);
         };
         self.classifier.observe(&facts);
-        if !is_judged(&facts) {
-            return Ok(());
+        match self.waiting.admit(facts) {
+            Some(facts) => self.judge(&facts, clocks),
+            None => Ok(()),
         }
-        if waits_for_company(&facts) {
-            self.waiting.push_back((facts.at_ns + WAIT_NS, facts));
-            return Ok(());
-        }
-        self.judge(&facts, clocks)
     }
 
     /// When the first waiting event is due; monotonic ns.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
-        self.waiting.front().map(|(due, _)| *due)
+        self.waiting.due_ns()
     }
 
     /// Judges the waiting events that are due by `until_ns`.
@@ -121,10 +121,8 @@ impl Pipeline {
     ///
     /// If an event cannot be written.
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) -> Result<(), SinkError> {
-        while self.due_ns().is_some_and(|due| due <= until_ns) {
-            if let Some((_, facts)) = self.waiting.pop_front() {
-                self.judge(&facts, clocks)?;
-            }
+        while let Some(facts) = self.waiting.next_due(until_ns) {
+            self.judge(&facts, clocks)?;
         }
         Ok(())
     }
@@ -199,10 +197,19 @@ impl Pipeline {
         if self.is_done() {
             return Ok(());
         }
-        let (judgement, context) = self.classifier.judge(facts);
+        let Some((judgement, context)) = self.classifier.judge(facts) else {
+            return Ok(());
+        };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
-        let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
+        let event = report(
+            facts,
+            &judgement,
+            &case,
+            &self.host,
+            process,
+            clocks.monotonic,
+        );
         if !self.filter.concerns(&event) {
             return Ok(());
         }
@@ -215,15 +222,4 @@ impl Pipeline {
         }
         self.sink.write(&event)
     }
-}
-
-/// What becomes an event of its own, rather than company for others.
-const fn is_judged(facts: &Facts) -> bool {
-    matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent | Kind::Timeout)
-}
-
-/// Other connections, or a new one, may shed light on it: a RST that came to a
-/// connection that had been made.
-fn waits_for_company(facts: &Facts) -> bool {
-    facts.kind == Kind::ResetReceived && facts.state != Some(State::SynSent)
 }

@@ -3,7 +3,11 @@
 use std::net::SocketAddr;
 
 use crate::{
-    classify::{Judgement, case::Case, context::{Context, PathView}},
+    classify::{
+        Judgement,
+        case::Case,
+        context::{Context, PathView},
+    },
     clock::WallClock,
     community_id,
     event::{Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
@@ -100,11 +104,20 @@ fn flags(packet: ResetPacket) -> String {
         (0x40, 'E'),
         (0x80, 'C'),
     ];
-    NAMES.iter().filter(|(bit, _)| packet.flags & bit != 0).map(|(_, name)| *name).collect()
+    NAMES
+        .iter()
+        .filter(|(bit, _)| packet.flags & bit != 0)
+        .map(|(_, name)| *name)
+        .collect()
 }
 
 fn path(context: &Context) -> Path {
-    let PathView { survived_ms, fatal_ms, samples, .. } = context.path;
+    let PathView {
+        survived_ms,
+        fatal_ms,
+        samples,
+        ..
+    } = context.path;
     Path {
         survived_idle_ms: survived_ms.map(tenths),
         fatal_idle_ms: fatal_ms.map(tenths),

@@ -1,7 +1,7 @@
 //! One run: prepare, attach, stream, end in order.
 
 use std::{
-    os::fd::AsRawFd as _,
+    os::fd::AsFd as _,
     time::{Duration, Instant},
 };
 
@@ -22,12 +22,13 @@ use crate::{
     cli::Options,
     clock::WallClock,
     enrich::Enricher,
-    event::{Event, Host, Start},
+    event::{Degraded, Event, Host, Start},
     exit::Exit,
     facts::Decoder,
     kernel::{
         apply::{ApplyError, Attached},
-        prepare::{self, Prepared},
+        plan::{Degradation, Plan},
+        prepare::{self, Ready},
     },
     pipeline::{Clocks, Parts, Pipeline},
     sink::{self, SinkError},
@@ -44,9 +45,6 @@ pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
     CannotStart(#[from] prepare::CannotStart),
-    /// The kernel refused a part that it was believed to take.
-    #[error("cannot attach to the kernel: {0}")]
-    Attach(#[source] ApplyError),
     /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -68,7 +66,9 @@ impl RunError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::CannotStart(_) | Self::Attach(_) => Exit::CannotStart,
+            // A name that names nothing is a slip on the command line.
+            Self::CannotStart(prepare::CannotStart::Netns(_)) => Exit::Usage,
+            Self::CannotStart(_) => Exit::CannotStart,
             // The reader went away: that is how pipes end.
             Self::Sink(SinkError::Closed) => Exit::Done,
             Self::Sink(_) | Self::System { .. } | Self::Counters(_) => Exit::Failed,
@@ -83,17 +83,27 @@ impl RunError {
 /// If it cannot start here, or fails while running.
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
-    let prepared = prepare::prepare(options)?;
     // Opened before anything is attached: a bad path must not cost a trace.
     let sink = sink::open(options)?;
-    let mut attached = Attached::new(&prepared.attachment).map_err(RunError::Attach)?;
-    let seeded = prepared.seed(&mut attached);
-    let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
-    let start = start_event(options, &prepared, seeded, &host, began);
+    let Ready {
+        attached,
+        plan,
+        hz,
+        seeded,
+    } = prepare::attach(options)?;
+    let host = Host {
+        name: uname().nodename().to_string_lossy().into_owned(),
+    };
+    let start = start_event(options, &plan, seeded, &host, began);
     let pipeline = Pipeline::new(Parts {
-        decoder: Decoder { hz: prepared.hz, reasons: prepared.reasons },
-        config: Config { broker_max_idle: options.broker_max_idle },
-        enricher: Enricher::new(prepared.cgroup_mount),
+        decoder: Decoder {
+            hz: hz.get(),
+            reasons: plan.reset_reasons,
+        },
+        config: Config {
+            broker_max_idle: options.broker_max_idle,
+        },
+        enricher: Enricher::new(plan.cgroup),
         filter: options.filter,
         count: options.count,
         host,
@@ -102,17 +112,14 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| RunError::System { what: "cannot start the event loop", source })?;
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
     runtime.block_on(stream(options, attached, pipeline, start))
 }
 
-fn start_event(
-    options: &Options,
-    prepared: &Prepared,
-    seeded: u64,
-    host: &Host,
-    began: Instant,
-) -> Event {
+fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Event {
     let clocks = clocks();
     Event::Start(Box::new(Start {
         time: clocks.monotonic.rfc3339(clocks.now_ns),
@@ -120,11 +127,24 @@ fn start_event(
         version: env!("CARGO_PKG_VERSION"),
         kernel: uname().release().to_string_lossy().into_owned(),
         ports: options.ports.to_string(),
-        packet_evidence: prepared.packet_evidence,
+        packet_evidence: plan.packet_evidence.name(),
         seeded,
         attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
-        degraded: prepared.degraded.clone(),
+        degraded: plan.degradations.iter().map(degraded).collect(),
     }))
+}
+
+fn degraded(degradation: &Degradation) -> Degraded {
+    let Degradation {
+        feature,
+        reason,
+        remedy,
+    } = degradation;
+    Degraded {
+        feature: feature.name(),
+        reason: reason.clone(),
+        remedy: remedy.clone(),
+    }
 }
 
 /// Reads all clocks at once: the wall's may be stepped at any time.
@@ -141,7 +161,9 @@ fn clocks() -> Clocks {
 
 fn nanoseconds(clock: ClockId) -> i64 {
     let now = clock_gettime(clock);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    now.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(now.tv_nsec)
 }
 
 /// The signals that end a run.
@@ -152,7 +174,10 @@ struct Ends {
 
 impl Ends {
     fn new() -> Result<Self, RunError> {
-        let failed = |source| RunError::System { what: "cannot catch signals", source };
+        let failed = |source| RunError::System {
+            what: "cannot catch signals",
+            source,
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
@@ -175,12 +200,17 @@ async fn stream(
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
     let mut ends = Ends::new()?;
-    let ring = AsyncFd::with_interest(attached.ring().as_raw_fd(), Interest::READABLE)
-        .map_err(|source| RunError::System { what: "cannot wait for the ring buffer", source })?;
+    let failed = |source| RunError::System { what: "cannot wait for the ring buffer", source };
+    let ring = attached.ring().as_fd().try_clone_to_owned().map_err(failed)?;
+    // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+        .map_err(|error| failed(error.into()))?;
     pipeline.write(&start)?;
     pipeline.flush()?;
     let ending = options.duration.map(|duration| Deadline::now() + duration);
-    let mut next_summary = options.summary_interval.map(|every| Deadline::now() + every);
+    let mut next_summary = options
+        .summary_interval
+        .map(|every| Deadline::now() + every);
     let mut next_loss = Deadline::now() + LOSS_EVERY;
     loop {
         let now = clocks();
@@ -204,11 +234,15 @@ async fn stream(
             tokio::task::yield_now().await;
             continue;
         }
-        let wake = [pipeline.due_ns().map(|due| deadline(due, now)), next_summary, Some(next_loss)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(next_loss);
+        let wake = [
+            pipeline.due_ns().map(|due| deadline(due, now)),
+            next_summary,
+            Some(next_loss),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(next_loss);
         tokio::select! {
             biased;
             () = ends.next() => break,
@@ -257,12 +291,10 @@ fn take_batch(
     Ok(true)
 }
 
-fn read_losses(
-    attached: &Attached,
-    pipeline: &mut Pipeline,
-    now: Clocks,
-) -> Result<(), RunError> {
-    let lost = attached.counter(counter::LOST).map_err(RunError::Counters)?;
+fn read_losses(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> Result<(), RunError> {
+    let lost = attached
+        .counter(counter::LOST)
+        .map_err(RunError::Counters)?;
     pipeline.kernel_lost(lost, now)?;
     Ok(())
 }

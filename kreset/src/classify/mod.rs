@@ -10,13 +10,17 @@ pub mod phase;
 pub mod weights;
 
 pub use case::{Case, Config};
+use std::num::NonZeroUsize;
+
 use class::{Belief, Class, Conclusion, round};
 use context::{Context, Memory};
 use evidence::{Observation, RULES};
+use lru::LruCache;
+use phase::Phase;
 
 use crate::{
-    event::{Candidate, Cause, Verdict},
-    facts::Facts,
+    event::{Candidate, Cause, ProvokedBy, Verdict},
+    facts::{ConnectionId, Facts, Kind, State},
 };
 
 /// What an event comes to.
@@ -37,34 +41,66 @@ pub struct Judgement {
 }
 
 /// Judges events in the light of those before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Classifier {
     config: Config,
     memory: Memory,
+    /// Connections whose close was told, so that their end is not told again.
+    told: LruCache<ConnectionId, ()>,
 }
+
+/// Closes remembered.
+const TOLD: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 impl Classifier {
     /// A classifier that knows nothing but what the operator told.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, memory: Memory::default() }
+        Self { config, memory: Memory::default(), told: LruCache::new(TOLD) }
     }
 
     /// Takes an event in, whether or not it is to be judged. To be called in
     /// the order of the events.
     pub fn observe(&mut self, facts: &Facts) {
-        self.memory.observe(facts);
+        let closed_in_handshake = if facts.kind == Kind::Fin && Phase::of(facts).is_handshake() {
+            class_of(&judge(&Case::new(facts, &Context::default(), &self.config)))
+        } else {
+            None
+        };
+        self.memory.observe(facts, closed_in_handshake);
     }
 
-    /// Judges an event that was observed, and learns from the judgement.
-    pub fn judge(&mut self, facts: &Facts) -> (Judgement, Context) {
+    /// Judges an event that was observed, and learns from the judgement. `None`
+    /// for what turns out to be no event: the orderly end of a connection, or a
+    /// FIN that is told already.
+    pub fn judge(&mut self, facts: &Facts) -> Option<(Judgement, Context)> {
+        if self.is_told(facts) || !may_be_event(facts) {
+            return None;
+        }
         let context = self.memory.context(facts);
         let judgement = judge(&Case::new(facts, &context, &self.config));
+        if matches!(facts.kind, Kind::Fin | Kind::Closed) {
+            if judgement.verdict != Verdict::HandshakePhase {
+                return None;
+            }
+            self.tell(facts);
+        }
         if let Some(on_timer) = fatal_silence(&judgement) {
             self.memory.died(facts, on_timer);
         }
         let context = self.memory.context(facts);
-        (judgement, context)
+        Some((judgement, context))
+    }
+
+    /// The end of this connection has been told as a `close`.
+    fn is_told(&mut self, facts: &Facts) -> bool {
+        facts.kind == Kind::Closed && facts.id.is_some_and(|id| self.told.get(&id).is_some())
+    }
+
+    fn tell(&mut self, facts: &Facts) {
+        if let Some(id) = facts.id {
+            self.told.put(id, ());
+        }
     }
 
     /// What the operator told.
@@ -77,6 +113,19 @@ impl Classifier {
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.memory.evicted()
+    }
+}
+
+/// What may be an event at all. A connection attempt that went unanswered is
+/// no drop of an idle flow, and a FIN that went unanswered hurts nobody.
+fn may_be_event(facts: &Facts) -> bool {
+    match facts.kind {
+        Kind::Timeout => {
+            facts.state != Some(State::SynSent)
+                && facts.idle.is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
+        }
+        Kind::Established | Kind::Survived => false,
+        _ => true,
     }
 }
 
@@ -120,8 +169,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
 /// The class of a judgement, if it was decided.
 #[must_use]
 pub fn class_of(judgement: &Judgement) -> Option<Class> {
-    Class::ALL
-        .iter()
-        .copied()
-        .find(|class| class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause)
+    Class::ALL.iter().copied().find(|class| {
+        class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause
+    })
 }

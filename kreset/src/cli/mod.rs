@@ -8,10 +8,15 @@ mod options;
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, error::ErrorKind};
-pub use options::{Format, Options, Output, PacketEvidence};
+pub use options::{Format, Options, Output};
 use thiserror::Error;
 
-use crate::{duration, event::Role, netns::Netns, ports::PortSet};
+use crate::{
+    duration,
+    event::Role,
+    kernel::{feature::Feature, plan::PacketChoice},
+    ports::PortSet,
+};
 
 /// Shown under `--help`, not under `-h`.
 const AFTER_HELP: &str = "\
@@ -82,7 +87,7 @@ struct Arguments {
     /// A name is one of `ip netns list`; a path is such as
     /// /proc/1234/ns/net. Without it, all namespaces are traced.
     #[arg(long, value_name = "NAME|PATH")]
-    netns: Option<Netns>,
+    netns: Option<String>,
 
     /// The brokers' connections.max.idle.ms
     ///
@@ -95,15 +100,15 @@ struct Arguments {
     ///
     /// `auto` takes the cheapest way that this kernel allows. `off` costs
     /// least, and verdicts are less certain.
-    #[arg(long, value_enum, value_name = "SOURCE", default_value_t)]
-    packet_evidence: PacketEvidence,
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = str::parse::<PacketChoice>)]
+    packet_evidence: PacketChoice,
 
     /// Refuse to start without this feature
     ///
     /// A feature that this kernel does not allow is otherwise left out and
     /// named in the first event. May be given more than once.
-    #[arg(long, value_name = "FEATURE")]
-    require: Vec<String>,
+    #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
+    require: Vec<Feature>,
 
     /// Also print the counts so far at this interval
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]

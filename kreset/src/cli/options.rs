@@ -2,8 +2,12 @@
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
-use super::{Arguments, UsageError};
-use crate::{filter::Filter, netns::Netns, ports::PortSet};
+use super::Arguments;
+use crate::{
+    filter::Filter,
+    kernel::{feature::Feature, plan::PacketChoice},
+    ports::PortSet,
+};
 
 /// What a run is to do: every value checked, every default filled in.
 #[derive(Clone, Debug)]
@@ -20,40 +24,19 @@ pub struct Options {
     pub count: Option<NonZeroU64>,
     /// Which events to show.
     pub filter: Filter,
-    /// The only network namespace to trace.
-    pub netns: Option<Netns>,
+    /// The only network namespace to trace, by name or path.
+    pub netns: Option<String>,
     /// `connections.max.idle.ms` of the brokers.
     pub broker_max_idle: Duration,
     /// Where the packet evidence is to come from.
-    pub packet_evidence: PacketEvidence,
-    /// Features without which the run must not start, as given. Check them
-    /// with [`Options::check_required`].
-    pub require: Vec<String>,
+    pub packet_evidence: PacketChoice,
+    /// Features without which the run must not start.
+    pub require: Vec<Feature>,
     /// Interval of `summary` events before the last one.
     pub summary_interval: Option<Duration>,
     /// How much more to tell: 0 nothing, 1 the evidence of each finding, 2
     /// and up the log of the kernel side too.
     pub verbosity: u8,
-}
-
-impl Options {
-    /// Checks `--require` against the names of the features that there are.
-    ///
-    /// # Errors
-    /// When a required feature is none of `known`.
-    pub fn check_required(&self, known: &[&str]) -> Result<(), UsageError> {
-        match self
-            .require
-            .iter()
-            .find(|name| !known.contains(&name.as_str()))
-        {
-            None => Ok(()),
-            Some(name) => Err(UsageError::new(format!(
-                "invalid value '{name}' for '--require <FEATURE>': the features are {}",
-                known.join(", "),
-            ))),
-        }
-    }
 }
 
 impl From<Arguments> for Options {
@@ -102,21 +85,4 @@ pub enum Output {
     Stdout,
     /// Appended to this file.
     File(PathBuf),
-}
-
-/// Where the packet evidence is to come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum PacketEvidence {
-    /// The cheapest source that works here.
-    #[default]
-    Auto,
-    /// None.
-    Off,
-    /// Tracing of the functions that handle a RST and the handshake.
-    Fentry,
-    /// Callbacks of Kafka's sockets alone.
-    Sockops,
-    /// A socket filter on cgroups.
-    CgroupSkb,
 }

@@ -21,7 +21,9 @@ impl Enricher {
     /// With the mount point of cgroup v2, where there is one.
     #[must_use]
     pub fn new(cgroup_mount: Option<PathBuf>) -> Self {
-        Self { cgroups: cgroup_mount.map(Cgroups::new) }
+        Self {
+            cgroups: cgroup_mount.map(Cgroups::new),
+        }
     }
 
     /// The owner of an event's socket; `boot` tells the time of boot.

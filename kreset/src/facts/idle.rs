@@ -2,7 +2,9 @@
 //! RST: never `now - last activity`, which on a device that resets the next
 //! packet is always about one round trip.
 
-use kreset_common::record::{Packets, Record, Tcp, packets_flag as seen, tcp_present as present};
+use kreset_common::record::{
+    Packets, Record, Tcp, event_flag, packets_flag as seen, tcp_present as present,
+};
 
 use super::{Idle, State};
 use crate::event::ProvokedBy;
@@ -29,6 +31,9 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
     if state == Some(State::SynSent) {
         return None;
     }
+    if record.event.flags & event_flag::HAS_TRIGGER != 0 {
+        return Some(before_trigger(record, hz));
+    }
     let provoked_by = provoked_by(&record.tcp, state);
     let delay_us = delay_us(&record.tcp, provoked_by);
     let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz)
@@ -44,6 +49,37 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
         delay_us,
         from_packets,
     })
+}
+
+/// This host's RST answers a packet of the peer, which has already counted as
+/// the latest activity: what went before that packet is the silence.
+fn before_trigger(record: &Record, hz: u32) -> Idle {
+    let Packets {
+        flags,
+        silence_in,
+        data_silence_in,
+        ..
+    } = record.packets;
+    let from_packets = flags & seen::SEEN_IN != 0;
+    let (data_ms, wire_ms) = if from_packets {
+        (
+            jiffies_ms(data_silence_in, 0, hz),
+            jiffies_ms(silence_in, 0, hz),
+        )
+    } else {
+        let Tcp {
+            lsndtime, lrcvtime, ..
+        } = record.tcp;
+        let data = jiffies_ms(record.event.jiffies, later(lsndtime, lrcvtime), hz);
+        (data, data)
+    };
+    Idle {
+        data_ms,
+        wire_ms: wire_ms.min(data_ms),
+        provoked_by: ProvokedBy::Data,
+        delay_us: None,
+        from_packets,
+    }
 }
 
 /// What of ours was unanswered. A FIN takes one sequence number: where nothing

@@ -9,6 +9,7 @@ pub use closings::{Closing, Closings};
 pub use endings::{Company, Endings};
 pub use paths::{Death, PathView, Paths};
 
+use super::class::Class;
 use crate::facts::{Facts, Kind, State};
 
 /// Everything remembered. Bounded: the least recently used goes first, and is
@@ -32,13 +33,14 @@ pub struct Context {
 }
 
 impl Memory {
-    /// Takes an event in. To be called once for each, before it is judged.
-    pub fn observe(&mut self, facts: &Facts) {
+    /// Takes an event in. To be called once for each, before it is judged; with
+    /// the cause of a FIN that ended a handshake.
+    pub fn observe(&mut self, facts: &Facts, closed_in_handshake: Option<Class>) {
         match facts.kind {
             Kind::Survived => self.paths.survived(facts),
             Kind::Established => self.endings.accepted(facts),
             Kind::Fin => {
-                self.closings.observe(facts);
+                self.closings.observe(facts, closed_in_handshake);
                 self.endings.ended(facts);
             }
             Kind::ResetReceived if facts.state == Some(State::SynSent) => {

@@ -53,14 +53,21 @@ pub struct Paths {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { paths: LruCache::new(PATHS), evicted: 0 }
+        Self {
+            paths: LruCache::new(PATHS),
+            evicted: 0,
+        }
     }
 }
 
 impl Paths {
     /// Takes in the longest silence that a connection came through.
     pub fn survived(&mut self, facts: &Facts) {
-        let Some(ms) = facts.packets.as_ref().and_then(|packets| packets.survived_ms) else {
+        let Some(ms) = facts
+            .packets
+            .as_ref()
+            .and_then(|packets| packets.survived_ms)
+        else {
             return;
         };
         let path = self.path(facts.path());
@@ -74,13 +81,20 @@ impl Paths {
             return;
         };
         let path = self.path(facts.path());
-        let death = Death { at_ns: facts.at_ns, idle_ms: idle.wire_ms, on_timer };
+        let death = Death {
+            at_ns: facts.at_ns,
+            idle_ms: idle.wire_ms,
+            on_timer,
+        };
         if path.deaths.len() == DEATHS {
             path.deaths.pop_front();
         }
         path.deaths.push_back(death);
         path.samples += 1;
-        path.fatal_ms = Some(path.fatal_ms.map_or(idle.wire_ms, |least| least.min(idle.wire_ms)));
+        path.fatal_ms = Some(
+            path.fatal_ms
+                .map_or(idle.wire_ms, |least| least.min(idle.wire_ms)),
+        );
     }
 
     /// What is known of the path of an event.

@@ -30,9 +30,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let why = why(case);
     let value = told(case, why);
     let told = Observation::new("kernel_reason", value);
+    if case.phase.is_handshake() && (why == Why::Aborted || case.broker_closed_first()) {
+        // The phase tells whose doing it was, the first bytes why.
+        return Some(told);
+    }
     let is_syn = case.facts.trigger.is_some_and(crate::facts::Trigger::is_syn);
     Some(match (why, case.is_client()) {
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
+        (Why::NoSocket | Why::AfterClose, false)
+            if case.context.closing.is_some_and(|closing| closing.class.is_some()) =>
+        {
+            let class = case.context.closing.and_then(|closing| closing.class);
+            told.weigh(HARD, class.as_slice())
+        }
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
             told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
         }
@@ -45,7 +55,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(HARD, &[Class::Blackholed])
         }
         (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
-        (Why::Aborted, false) if case.phase.is_handshake() => told,
         (Why::Aborted, false) => {
             let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
             if case.facts.by_exit {
@@ -68,8 +77,12 @@ fn why(case: &Case<'_>) -> Why {
     match case.facts.kernel_reason.as_deref() {
         Some("TCP_ABORT_ON_DATA" | "TCP_TIMEWAIT_SOCKET") => Why::AfterClose,
         Some(
-            "TCP_ABORT_ON_CLOSE" | "TCP_ABORT_ON_LINGER" | "TCP_ABORT_ON_MEMORY"
-            | "TCP_KEEPALIVE_TIMEOUT" | "TCP_DISCONNECT_WITH_DATA" | "TCP_STATE",
+            "TCP_ABORT_ON_CLOSE"
+            | "TCP_ABORT_ON_LINGER"
+            | "TCP_ABORT_ON_MEMORY"
+            | "TCP_KEEPALIVE_TIMEOUT"
+            | "TCP_DISCONNECT_WITH_DATA"
+            | "TCP_STATE",
         ) => Why::Aborted,
         Some("NO_SOCKET") => Why::NoSocket,
         _ => by_state(case),

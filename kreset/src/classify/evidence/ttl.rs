@@ -16,7 +16,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let baseline = packets.baseline_ttl()?;
     // Routes change in mid-connection: the latest packet counts as well.
     let same = reset == baseline || Some(reset) == packets.peer_ttl;
-    let source = if packets.handshake_ttl.is_some() { "handshake" } else { "earlier packets" };
+    let source = if packets.handshake_ttl.is_some() {
+        "handshake"
+    } else {
+        "earlier packets"
+    };
     let told = Observation::new("ttl", format!("{reset}, {source} {baseline}"));
     Some(if same {
         told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
