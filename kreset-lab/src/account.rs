@@ -7,10 +7,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    PORT, Side,
+    PORT, Side, event,
     judge::{Answer, Claim, Measured, Truth},
-    packet::Flags,
-    wire::{Sighting, Wire},
+    packet::{Flags, Segment},
+    wire::{Sighting, Silence, Wire},
 };
 
 /// Segments this close to a reset are what drew it.
@@ -177,7 +177,7 @@ impl Ending {
     }
 
     /// How long nothing was said before what drew the reset.
-    fn silence(&self) -> Option<Duration> {
+    fn silence(&self) -> Option<Silence> {
         let end = self.last().at;
         let before = self.before();
         let trigger = if self.what == What::TimedOut {
@@ -189,8 +189,32 @@ impl Ending {
             before.iter().position(drew).unwrap_or(self.at)
         };
         let trigger_at = self.packets[trigger].at;
-        let previous = trigger.checked_sub(1).map(|at| self.packets[at].at)?;
-        Some(trigger_at.since(previous))
+        let last = |counts: fn(&Segment) -> bool| {
+            let mut before = self.packets[..trigger].iter().rev();
+            let last = before.find(|seen| counts(&seen.segment))?;
+            Some(trigger_at.since(last.at))
+        };
+        Some(Silence {
+            data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
+            wire: last(|_| true)?,
+        })
+    }
+
+    /// The headers of the reset that came in.
+    fn reset(&self) -> Option<event::Reset> {
+        let segment = &self.last().segment;
+        let greeting = self
+            .packets
+            .iter()
+            .find(|seen| seen.leaving && seen.segment.flags.contain(Flags::SYN));
+        (self.what == What::Received).then(|| event::Reset {
+            flags: Some(segment.flags.to_string()),
+            timestamps: Some(segment.timestamps),
+            ttl: Some(segment.ttl),
+            handshake_ttl: greeting.map(|seen| seen.segment.ttl),
+            ip_id: segment.ip_id,
+            window: Some(segment.window),
+        })
     }
 
     fn truth(&self, kind: &'static str, answers: &[Answer]) -> Truth {
@@ -199,6 +223,10 @@ impl Ending {
             What::Sent => Some("sent"),
             What::Closed | What::TimedOut => None,
         };
+        // What the router did is about silence; what the ends did is not.
+        let is_about_silence =
+            self.what == What::TimedOut || self.is_forged() && !self.is_refusal();
+        let silence = is_about_silence.then(|| self.silence()).flatten();
         Truth {
             kind,
             direction: direction.filter(|_| kind == "reset"),
@@ -207,10 +235,9 @@ impl Ending {
             unsure: None,
             state: None,
             provoked_by: None,
-            idle: (self.what == What::TimedOut || self.is_forged() && !self.is_refusal())
-                .then(|| self.silence())
-                .flatten()
-                .map(Measured::Known),
+            idle: silence.map(|silence| Measured::Known(silence.data)),
+            wire_idle: silence.map(|silence| Measured::Known(silence.wire)),
+            reset: self.reset().filter(|_| kind == "reset"),
             age: None,
             client: self.client,
             broker: self.broker,

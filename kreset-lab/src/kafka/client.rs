@@ -85,9 +85,17 @@ pub struct Plan {
     job: Job,
     settings: Vec<(String, String)>,
     name: Option<&'static str>,
+    variables: Vec<(&'static str, PathBuf)>,
 }
 
 impl Plan {
+    /// Sets a variable of its environment to the path of a file.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, file: PathBuf) -> Self {
+        self.variables.push((name, file));
+        self
+    }
+
     /// Has its log called by another name than its job's.
     #[must_use]
     pub const fn named(mut self, name: &'static str) -> Self {
@@ -103,6 +111,7 @@ impl Plan {
             job,
             settings: Vec::new(),
             name: None,
+            variables: Vec::new(),
         };
         let plan = match software {
             Software::Java => plan
@@ -208,6 +217,7 @@ impl Plan {
                 command
             }
         };
+        command.envs(self.variables.iter().map(|(name, file)| (name, file)));
         command.args([self.job.name(), TOPIC]);
         for (name, value) in &self.settings {
             command.arg(format!("{name}={value}"));

@@ -1,6 +1,9 @@
 //! The broker, the clients and the tracers of one scenario.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Side,
@@ -125,15 +128,24 @@ impl<'a> Cast<'a> {
     /// Waits until `count` connections have come to an end on the client's wire.
     pub(super) fn wait_for_failures(&self, count: usize) -> Result<()> {
         let wire = self.scene.lab.wire();
-        let ended = |seen: &Sighting| {
+        let deadline = Instant::now() + SOON;
+        let is_end = |seen: &Sighting| {
             seen.leg == Side::Client
-                && seen.leaving
                 && [Flags::FIN, Flags::RST]
                     .into_iter()
                     .any(|flag| seen.segment.flags.contain(flag))
         };
-        wire.wait_for_count(count, "connections to fail", SOON, ended)
-            .map(drop)
+        loop {
+            let ends = wire.sightings().into_iter().filter(is_end);
+            let ended: BTreeSet<_> = ends.map(|seen| seen.client_port()).collect();
+            if ended.len() >= count {
+                return Ok(());
+            }
+            // The next one, whoever's it is.
+            let so_far = wire.sightings().len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            wire.wait_for_count(so_far + 1, "connections to fail", left, |_| true)?;
+        }
     }
 
     /// Stops the clients where they are, so that nothing new begins and nothing is closed, and
@@ -162,15 +174,25 @@ pub(super) fn fail(
     client: &client::Plan,
     reason: Answer,
 ) -> Result<Outcome> {
-    let scene = cast.scene;
     let broker = cast.broker(broker)?;
+    fail_at(cast, &broker, client, reason)
+}
+
+/// The same, at a broker that runs already.
+pub(super) fn fail_at(
+    cast: &Cast<'_>,
+    broker: &Broker,
+    client: &client::Plan,
+    reason: Answer,
+) -> Result<Outcome> {
+    let scene = cast.scene;
     let watch = cast.watch()?;
     // Two attempts show it as well as twenty.
     let client = client
         .clone()
         .with("reconnect.backoff.ms", 500)
         .with("reconnect.backoff.max.ms", 500);
-    let mut client = cast.client(&client, &broker)?;
+    let mut client = cast.client(&client, broker)?;
     client.tell("hello")?;
     cast.wait_for_failures(1)?;
     // Not every client survives its first attempt, so that there may be no second one.

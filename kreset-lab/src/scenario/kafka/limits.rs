@@ -7,7 +7,7 @@ use super::{
     with_each,
 };
 use crate::{
-    Side,
+    Family, Side,
     account::{Ending, Ruling, What},
     error::Result,
     judge::Answer,
@@ -15,6 +15,7 @@ use crate::{
         broker::{self, Protocol},
         client::{self, Job, Software},
     },
+    net::CLIENT_V4,
     packet::Flags,
     scenario::{Outcome, Scenario, Scene},
 };
@@ -27,10 +28,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         "the client's host has as many connections as max.connections.per.ip allows",
         |scene, software| {
             let cast = Cast::new(scene)?;
-            let broker =
-                broker::Plan::new(Protocol::Plaintext).with("max.connections.per.ip", 0);
+            let broker = cast.broker(
+                broker::Plan::new(Protocol::Plaintext).with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
+            )?;
+            let _the_one = scene.lab.connect(Family::Ipv4)?;
             let client = client::Plan::new(software, Job::Producer);
-            cast::fail(&cast, broker, &client, Answer::CLOSED_BY_BROKER)
+            cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
         },
     ));
     all.extend(with_each(
@@ -56,19 +59,10 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     // What other connections the host has are the lab's, and not part of the story.
     let mut guests = Vec::new();
     for _ in 0..12 {
-        guests.push(scene.lab.connect(crate::Family::Ipv4)?);
+        guests.push(scene.lab.connect(Family::Ipv4)?);
     }
-    let watch = cast.watch()?;
-    let plan = client::Plan::new(software, Job::Producer)
-        .with("reconnect.backoff.ms", 500)
-        .with("reconnect.backoff.max.ms", 500);
-    let mut client = cast.client(&plan, &broker)?;
-    client.tell("hello")?;
-    cast.wait_for_failures(1)?;
-    cast.curtain(&mut [&mut client])?;
-    cast::judge(scene, watch, |ending| {
-        cast::failed(ending, Answer::CLOSED_BY_BROKER)
-    })
+    let client = client::Plan::new(software, Job::Producer);
+    cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
 }
 
 fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {

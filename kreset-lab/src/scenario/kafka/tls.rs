@@ -15,6 +15,17 @@ use crate::{
     scenario::{Outcome, Scenario, Scene},
 };
 
+/// What makes OpenSSL speak TLS 1.2 at the most.
+const OLD_OPENSSL: &str = "\
+openssl_conf = openssl
+[openssl]
+ssl_conf = modules
+[modules]
+system_default = versions
+[versions]
+MaxProtocol = TLSv1.2
+";
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     let mut add = |name, about, script: fn(&Scene<'_>, Software) -> Result<Outcome>| {
@@ -63,8 +74,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             let client = trusting(&cast, software)
                 .with_if(Software::Java, "ssl.enabled.protocols", "TLSv1.2")
                 .with_if(Software::Java, "ssl.protocol", "TLSv1.2")
-                // librdkafka has no setting for versions; this cipher is TLS 1.2's.
-                .with_if(Software::Librdkafka, "ssl.cipher.suites", "ECDHE-ECDSA-AES128-SHA");
+                // librdkafka has no setting for versions, and its OpenSSL has.
+                .variable("OPENSSL_CONF", cast.scratch.write("openssl.cnf", OLD_OPENSSL)?);
             cast::fail(&cast, broker, &client, Answer::TLS_ALERT)
         },
     );
