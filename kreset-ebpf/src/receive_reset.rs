@@ -14,6 +14,7 @@ use crate::{
     ring,
     settings::constant,
     snapshot::{self, closed_here, jiffies, local_port, remote_port},
+    trouble,
 };
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN`; kernel: `include/net/sock.h`.
@@ -46,6 +47,9 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
         return Some(false);
     }
     entry.set(flag::RESET);
+    if entry.connection.role == role::CLIENT {
+        trouble::note(sock);
+    }
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
         unsafe { snapshot::full(record, kind::RESET_RECEIVED, state, sock, tcp, entry) }

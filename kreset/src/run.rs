@@ -31,6 +31,7 @@ use crate::{
         prepare::{self, Ready},
     },
     pipeline::{Clocks, Parts, Pipeline},
+    recording::Recorder,
     sink::{self, SinkError},
 };
 
@@ -95,11 +96,21 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         name: uname().nodename().to_string_lossy().into_owned(),
     };
     let start = start_event(options, &plan, seeded, &host, began);
+    let decoder = Decoder {
+        hz: hz.get(),
+        reasons: plan.reset_reasons,
+    };
+    let recorder = options
+        .record
+        .as_deref()
+        .map(|path| Recorder::create(path, &decoder))
+        .transpose()
+        .map_err(|source| RunError::System {
+            what: "cannot write the file of --record",
+            source,
+        })?;
     let pipeline = Pipeline::new(Parts {
-        decoder: Decoder {
-            hz: hz.get(),
-            reasons: plan.reset_reasons,
-        },
+        decoder,
         config: Config {
             broker_max_idle: options.broker_max_idle,
         },
@@ -108,6 +119,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         count: options.count,
         host,
         sink,
+        recorder,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -200,8 +212,15 @@ async fn stream(
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
     let mut ends = Ends::new()?;
-    let failed = |source| RunError::System { what: "cannot wait for the ring buffer", source };
-    let ring = attached.ring().as_fd().try_clone_to_owned().map_err(failed)?;
+    let failed = |source| RunError::System {
+        what: "cannot wait for the ring buffer",
+        source,
+    };
+    let ring = attached
+        .ring()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(failed)?;
     // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
         .map_err(|error| failed(error.into()))?;
@@ -219,6 +238,7 @@ async fn stream(
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&attached, &mut pipeline, now)?;
+            pipeline.alert(now)?;
         }
         if let (Some(due), Some(every)) = (next_summary, options.summary_interval)
             && Deadline::now() >= due

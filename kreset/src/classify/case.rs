@@ -18,7 +18,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            broker_max_idle: Duration::from_secs(600),
+            broker_max_idle: Duration::from_mins(10),
         }
     }
 }
@@ -50,7 +50,7 @@ impl<'a> Case<'a> {
 
     /// Which way the RST (or the first FIN) went.
     #[must_use]
-    pub fn direction(&self) -> Direction {
+    pub const fn direction(&self) -> Direction {
         match self.facts.kind {
             Kind::ResetSent => Direction::Sent,
             Kind::Fin | Kind::Closed => match self.facts.fin {

@@ -29,9 +29,10 @@ impl Enricher {
     /// The owner of an event's socket; `boot` tells the time of boot.
     pub fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
         let owner = &facts.owner;
-        let cgroup = owner
-            .cgroup_id
-            .and_then(|id| self.cgroups.as_mut().and_then(|cgroups| cgroups.path(id)));
+        let cgroup = owner.cgroup_id.and_then(|id| {
+            let cgroups = self.cgroups.as_mut()?;
+            cgroups.path(id)
+        });
         Process {
             pid: owner.pid,
             name: owner.name.clone(),

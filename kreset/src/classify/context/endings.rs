@@ -161,7 +161,7 @@ impl Ending {
             client: facts.client(),
             silence_ms: fin
                 .map(|fin| fin.silence_ms)
-                .or(idle.map(|idle| idle.wire_ms))
+                .or_else(|| idle.map(|idle| idle.wire_ms))
                 .unwrap_or(f64::INFINITY),
             by_itself: fin.is_some()
                 || idle.is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing),

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, num::NonZeroUsize};
 
 use lru::LruCache;
 
-use crate::facts::{Facts, PathKey};
+use crate::facts::{Facts, PacketFacts, PathKey};
 
 /// Paths remembered.
 const PATHS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -33,6 +33,8 @@ pub struct PathView {
     pub samples: u64,
     /// The latest deaths, oldest first.
     pub deaths: Vec<Death>,
+    /// TTL or hop limit of the far end's packets, from any connection.
+    pub ttl: Option<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ struct Path {
     samples: u64,
     deaths: VecDeque<Death>,
     fatal_ms: Option<f64>,
+    ttl: Option<u8>,
 }
 
 /// All paths.
@@ -75,6 +78,13 @@ impl Paths {
         path.samples += 1;
     }
 
+    /// Takes in how far the far end is.
+    pub fn distance(&mut self, facts: &Facts) {
+        if let Some(ttl) = facts.packets.as_ref().and_then(PacketFacts::baseline_ttl) {
+            self.path(facts.path()).ttl = Some(ttl);
+        }
+    }
+
     /// Takes in that a silence was fatal.
     pub fn died(&mut self, facts: &Facts, on_timer: bool) {
         let Some(idle) = facts.idle else {
@@ -97,10 +107,10 @@ impl Paths {
         );
     }
 
-    /// What is known of the path of an event.
+    /// What is known of a path.
     #[must_use]
-    pub fn view(&mut self, facts: &Facts) -> PathView {
-        let Some(path) = self.paths.get(&facts.path()) else {
+    pub fn view(&mut self, key: &PathKey) -> PathView {
+        let Some(path) = self.paths.get(key) else {
             return PathView::default();
         };
         PathView {
@@ -108,6 +118,7 @@ impl Paths {
             fatal_ms: path.fatal_ms,
             samples: path.samples,
             deaths: path.deaths.iter().copied().collect(),
+            ttl: path.ttl,
         }
     }
 

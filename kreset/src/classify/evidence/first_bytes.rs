@@ -15,10 +15,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.phase.is_handshake() {
         return None;
     }
-    let packets = case.facts.packets.as_ref().filter(|packets| packets.from_start)?;
+    let packets = case
+        .facts
+        .packets
+        .as_ref()
+        .filter(|packets| packets.from_start)?;
     let client = packets.client_speaks()?;
     let broker = packets.broker_speaks();
-    let value = format!("client {}, broker {}", word(client), broker.map_or("nothing", word));
+    let value = format!(
+        "client {}, broker {}",
+        word(client),
+        broker.map_or("nothing", word)
+    );
     let told = Observation::new("first_bytes", value);
     Some(match (client, broker) {
         // Only a TLS listener answers plaintext with an alert.

@@ -7,6 +7,7 @@ mod delay;
 mod first_bytes;
 mod handshake;
 mod kernel_reason;
+mod known_timer;
 mod repetition;
 mod reset_shape;
 pub(super) mod sasl;
@@ -42,6 +43,7 @@ pub const RULES: &[Rule] = &[
     silence::rule,
     silence::outlived,
     silence::longest,
+    known_timer::rule,
     repetition::rule,
     company::together,
     company::reconnect,
