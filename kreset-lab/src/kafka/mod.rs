@@ -8,6 +8,7 @@ pub mod certificates;
 pub mod client;
 pub mod home;
 pub mod process;
+pub mod proxy;
 pub mod scratch;
 
 /// A request, without what [`request`] adds.

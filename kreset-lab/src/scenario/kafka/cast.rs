@@ -148,9 +148,64 @@ impl<'a> Cast<'a> {
         }
     }
 
+    /// Waits until every connection on the client's wire has come to an end.
+    pub(super) fn wait_for_end_of_all(&self, patience: Duration) -> Result<()> {
+        let wire = self.scene.lab.wire();
+        self.wait_until("all connections to end", patience, || {
+            let mut open = BTreeSet::new();
+            for seen in wire.sightings().iter().filter(|seen| seen.leg == Side::Client) {
+                let flags = seen.segment.flags;
+                if flags.contain(Flags::SYN) {
+                    open.insert(seen.client_port());
+                }
+                if flags.contain(Flags::FIN) || flags.contain(Flags::RST) {
+                    open.remove(&seen.client_port());
+                }
+            }
+            open.is_empty()
+        })
+    }
+
+    fn wait_until(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut holds: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !holds() {
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: what.to_owned(),
+                    waited: patience,
+                });
+            }
+            self.scene.lab.silence(Duration::from_millis(20))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the client has answered whatever FIN it got with its own, so that no connection
+    /// is caught half closed. Some never are: a client may have died of what it was told.
+    fn wait_for_answers(&self) -> Result<()> {
+        let wire = self.scene.lab.wire();
+        let answered = || {
+            Ending::all(wire, Side::Client).iter().all(|ending| {
+                ending.what != What::Closed || ending.packets.iter().any(|seen| {
+                    !seen.leaving && seen.segment.flags.contain(Flags::FIN)
+                })
+            })
+        };
+        match self.wait_until("answers to FINs", Duration::from_secs(2), answered) {
+            Ok(()) | Err(Error::Deadline { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Stops the clients where they are, so that nothing new begins and nothing is closed, and
     /// waits until the wire is silent.
     pub(super) fn curtain(&self, clients: &mut [&mut Client]) -> Result<()> {
+        self.wait_for_answers()?;
         for client in clients {
             client.process().freeze()?;
         }

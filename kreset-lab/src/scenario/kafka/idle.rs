@@ -14,6 +14,7 @@ use crate::{
     kafka::{
         broker::{self, Protocol},
         client::{self, Job, Software},
+        proxy::{self, Kind},
     },
     middlebox::{Timer, Ttl},
     scenario::{Outcome, Scenario, Scene},
@@ -99,7 +100,58 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             move |scene, software| silent_producer(scene, software, device),
         ));
     }
+    for (name, about, kind, timeout) in [
+        (
+            "device.haproxy",
+            "HAProxy with the timeouts of Debian's sample (50 s): closes both sides",
+            Kind::Haproxy,
+            Duration::from_secs(50),
+        ),
+        (
+            "device.nginx-stream",
+            "nginx as a TCP proxy (600 s): closes both sides",
+            Kind::Nginx,
+            Duration::from_secs(600),
+        ),
+    ] {
+        all.extend(with_each(
+            &Software::USUAL,
+            name,
+            about,
+            move |scene, software| proxied(scene, software, kind, timeout),
+        ));
+    }
     all
+}
+
+/// A producer behind a proxy that ends what is silent.
+fn proxied(
+    scene: &Scene<'_>,
+    software: Software,
+    kind: Kind,
+    timeout: Duration,
+) -> Result<Outcome> {
+    let idle = scene.scaled(timeout);
+    let cast = Cast::new(scene)?;
+    let broker = cast
+        .broker(broker::Plan::new(Protocol::Plaintext).advertised(proxy::ADDRESS))?;
+    let _proxy = proxy::start(scene.lab, &cast.scratch, kind, idle)?;
+    let watch = cast.watch()?;
+    let mut client = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;
+    client.must("hello")?;
+    client.must("send 1 100")?;
+    cast.wait_for_end_of_all(idle + Duration::from_secs(5))?;
+    client.must("send 1 100")?;
+    cast.curtain(&mut [&mut client])?;
+    // The client's host sees a FIN, and closes in order. To the broker the proxy is the client:
+    // one that closes and then aborts.
+    cast::judge(scene, watch, |ending| match (ending.what, ending.host) {
+        (What::Received, Side::Broker) => {
+            Ruling::May(vec![Answer::CLIENT_ABORTED, Answer::LATE_DATA])
+        }
+        (What::Sent, Side::Broker) => Ruling::May(vec![Answer::LATE_DATA]),
+        _ => Ruling::Nothing,
+    })
 }
 
 /// A producer that sends, is silent for longer than the device remembers, and sends again.

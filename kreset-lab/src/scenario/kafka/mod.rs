@@ -9,6 +9,7 @@ mod idle;
 mod limits;
 mod quiet;
 mod restart;
+mod rolling;
 mod sasl;
 mod tls;
 
@@ -18,6 +19,7 @@ use crate::{error::Result, kafka::client::Software};
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = idle::scenarios();
     all.extend(restart::scenarios());
+    all.extend(rolling::scenarios());
     all.extend(quiet::scenarios());
     all.extend(tls::scenarios());
     all.extend(sasl::scenarios());

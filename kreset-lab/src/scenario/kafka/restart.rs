@@ -99,11 +99,11 @@ fn restart(scene: &Scene<'_>, software: Software, end: End, busy: bool) -> Resul
     }
     client.must("send 1 100")?;
     cast.curtain(&mut [&mut client])?;
-    cast::judge(scene, watch, |ending| by_broker(ending))
+    cast::judge(scene, watch, by_broker)
 }
 
 /// Whatever ends is the broker's doing, and who knocks while it is away is refused.
-fn by_broker(ending: &Ending) -> Ruling {
+pub(super) fn by_broker(ending: &Ending) -> Ruling {
     match ending.what {
         What::Received | What::Sent if ending.is_refusal() => {
             Ruling::Must(vec![Answer::REFUSED])
