@@ -252,10 +252,13 @@ impl Ending {
             Ruling::May(answers) => (answers, false),
             Ruling::Nothing => return None,
         };
-        // An application that has closed does not notice, and the tracer may not either.
-        let deaf = self.what == What::Received && self.was_closed_by(self.host);
-        let required = required && !deaf;
         let phase = answers.iter().any(|it| it.verdict == "handshake_phase");
+        // An application that has closed does not notice, and the tracer may not either. One that
+        // got a FIN first may have closed, with its own FIN still behind data.
+        let deaf = self.what == What::Received
+            && (self.was_closed_by(self.host)
+                || (!phase && self.was_closed_by(self.host.other())));
+        let required = required && !deaf;
         let mut truths = Vec::new();
         if self.what == What::TimedOut {
             truths.push(self.truth("timeout", answers));

@@ -114,9 +114,7 @@ impl Plan {
             variables: Vec::new(),
         };
         let plan = match software {
-            Software::Java => plan
-                .with("enable.metrics.push", "false")
-                .with("default.api.timeout.ms", "20000"),
+            Software::Java => plan.with("enable.metrics.push", "false"),
             Software::Librdkafka => plan
                 .with("enable.metrics.push", "false")
                 .with("topic.metadata.refresh.interval.ms", "-1"),

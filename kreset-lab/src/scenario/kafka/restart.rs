@@ -108,6 +108,10 @@ pub(super) fn by_broker(ending: &Ending) -> Ruling {
         What::Received | What::Sent if ending.is_refusal() => {
             Ruling::Must(vec![Answer::REFUSED])
         }
+        // Its first request was still unanswered.
+        _ if ending.bytes_from(Side::Broker) == 0 => {
+            Ruling::May(vec![Answer::CLOSED_BY_BROKER, Answer::SHUTDOWN_OR_ABORTED])
+        }
         What::Received if ending.host == Side::Client => {
             Ruling::Must(vec![Answer::SHUTDOWN_OR_ABORTED, Answer::CONNECTION_LOST])
         }
