@@ -178,14 +178,7 @@ mod tests {
         let log = Journal::default().open("broker");
         let dead = || Err(Error::Staging("it ended".to_owned()));
         let error = log
-            .wait_for(
-                "a start",
-                0,
-                PATIENCE,
-                &Stop::default(),
-                |_| false,
-                dead,
-            )
+            .wait_for("a start", 0, PATIENCE, &Stop::default(), |_| false, dead)
             .expect_err("it ended");
         assert!(matches!(error, Error::Staging(_)), "{error}");
     }

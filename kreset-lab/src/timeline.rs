@@ -50,11 +50,15 @@ impl Timeline {
                 // The broker's log tells of more than its connections.
                 !log.name().starts_with("broker") || is_telling(&line.text)
             });
-            entries.extend(lines.filter(|line| !is_noise(&line.text)).map(|line| Entry {
-                at: line.at,
-                source: log.name().to_owned(),
-                text: line.text,
-            }));
+            entries.extend(
+                lines
+                    .filter(|line| !is_noise(&line.text))
+                    .map(|line| Entry {
+                        at: line.at,
+                        source: log.name().to_owned(),
+                        text: line.text,
+                    }),
+            );
         }
         entries.extend(wire(&lab.wire().sightings()));
         for (side, said) in Side::BOTH.into_iter().zip(said) {
@@ -104,7 +108,11 @@ impl fmt::Display for Timeline {
             writeln!(f, "  {}", line(entry, began, WIDTH))?;
         }
         if left_out > 0 {
-            writeln!(f, "  {:>9}  ... {left_out} lines (--keep keeps them all)", "")?;
+            writeln!(
+                f,
+                "  {:>9}  ... {left_out} lines (--keep keeps them all)",
+                ""
+            )?;
         }
         Ok(())
     }
@@ -165,7 +173,10 @@ fn wire(sightings: &[Sighting]) -> Vec<Entry> {
         if is_reset && !seen.leaving {
             came.push(mark);
         }
-        let connection = (segment.source.min(segment.destination), segment.source.max(segment.destination));
+        let connection = (
+            segment.source.min(segment.destination),
+            segment.source.max(segment.destination),
+        );
         let silence = last
             .insert(connection, seen.at)
             .map(|last| seen.at.since(last))
@@ -205,7 +216,10 @@ fn told(side: Side, event: &Event) -> Option<Entry> {
     if matches!(event.kind.as_str(), "start" | "summary") {
         return None;
     }
-    let client = event.client.as_ref().and_then(crate::event::Endpoint::socket);
+    let client = event
+        .client
+        .as_ref()
+        .and_then(crate::event::Endpoint::socket);
     let sure = event.confidence.unwrap_or_default();
     let mut text = format!("{} {} ({sure:.2})", event.kind, event.answer());
     if let Some(client) = client {

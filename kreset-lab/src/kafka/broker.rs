@@ -304,9 +304,7 @@ impl Broker {
         if status.success() {
             return Ok(());
         }
-        Err(Error::Staging(format!(
-            "kafka-configs ended with {status}"
-        )))
+        Err(Error::Staging(format!("kafka-configs ended with {status}")))
     }
 
     /// The process.

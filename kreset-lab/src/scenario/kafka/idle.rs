@@ -133,8 +133,7 @@ fn proxied(
 ) -> Result<Outcome> {
     let idle = scene.scaled(timeout);
     let cast = Cast::new(scene)?;
-    let broker = cast
-        .broker(broker::Plan::new(Protocol::Plaintext).advertised(proxy::ADDRESS))?;
+    let broker = cast.broker(broker::Plan::new(Protocol::Plaintext).advertised(proxy::ADDRESS))?;
     let _proxy = proxy::start(scene.lab, &cast.scratch, kind, idle)?;
     let watch = cast.watch()?;
     let mut client = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;

@@ -29,7 +29,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         |scene, software| {
             let cast = Cast::new(scene)?;
             let broker = cast.broker(
-                broker::Plan::new(Protocol::Plaintext).with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
+                broker::Plan::new(Protocol::Plaintext)
+                    .with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
             )?;
             let _the_one = scene.lab.connect(Family::Ipv4)?;
             let client = client::Plan::new(software, Job::Producer);
@@ -67,9 +68,8 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
 
 fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     let cast = Cast::new(scene)?;
-    let broker = cast.broker(
-        broker::Plan::new(Protocol::Plaintext).with("socket.request.max.bytes", 100_000),
-    )?;
+    let broker = cast
+        .broker(broker::Plan::new(Protocol::Plaintext).with("socket.request.max.bytes", 100_000))?;
     let watch = cast.watch()?;
     let plan = client::Plan::new(software, Job::Producer)
         .with_if(Software::Java, "max.request.size", 10_000_000)
