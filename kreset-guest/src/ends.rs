@@ -36,7 +36,7 @@ pub(crate) struct Ends {
     pub(crate) client: TcpStream,
     pub(crate) broker: TcpStream,
     /// Kept open: a closed port would refuse what should find a socket.
-    _listener: Socket,
+    pub(crate) listener: Socket,
 }
 
 impl Ends {
@@ -61,7 +61,7 @@ impl Ends {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
         }
-        Ok(Self { client, broker, _listener: listener })
+        Ok(Self { client, broker, listener })
     }
 
     /// Exchanges the requests that every client begins with, and some more.
@@ -70,6 +70,8 @@ impl Ends {
         for number in 2..8 {
             self.exchange(Request::Metadata, number)?;
         }
+        // Acknowledgements may be delayed; a late one would meet no socket.
+        thread::sleep(Duration::from_millis(300));
         Ok(self)
     }
 
@@ -101,7 +103,7 @@ impl Ends {
         let sequence = queue_sequence(descriptor).context("the sequence number")?;
         let from = self.broker.local_addr()?;
         drop(self.broker);
-        Ok(Lost { client: self.client, from, sequence, _listener: self._listener })
+        Ok(Lost { client: self.client, from, sequence, _listener: self.listener })
     }
 
     /// Makes the broker's end deaf.
