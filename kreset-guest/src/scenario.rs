@@ -297,14 +297,19 @@ fn silent_drop(port: u16, v6: bool) -> Result<u16> {
 }
 
 /// A client that speaks TLS to a broker that does not: the broker reads a
-/// length from the record and closes.
+/// length from the record, and closes before the client has ended its part.
 fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
     let mut ends = Ends::connect(port, v6)?;
     let client = ends.port()?;
     ends.client.write_all(&client_hello())?;
     thread::sleep(Duration::from_millis(100));
-    ends.abort()?;
-    ends::reset(&ends.client)?;
+    drain(&ends.broker);
+    let Ends { client: mut socket, broker, listener } = ends;
+    drop(broker);
+    thread::sleep(Duration::from_millis(100));
+    socket.write_all(&client_hello())?;
+    ends::reset(&socket)?;
+    drop(listener);
     Ok(client)
 }
 

@@ -94,11 +94,6 @@ impl Tracer {
         text.trim().to_owned()
     }
 
-    /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The first event heard so far that `wanted` likes.
     pub(crate) fn find(&self, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
