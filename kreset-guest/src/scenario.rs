@@ -304,7 +304,11 @@ fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
     ends.client.write_all(&client_hello())?;
     thread::sleep(Duration::from_millis(100));
     drain(&ends.broker);
-    let Ends { client: mut socket, broker, listener } = ends;
+    let Ends {
+        client: mut socket,
+        broker,
+        listener,
+    } = ends;
     drop(broker);
     thread::sleep(Duration::from_millis(100));
     socket.write_all(&client_hello())?;
