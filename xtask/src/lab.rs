@@ -14,6 +14,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    become_lab(&arguments.lab)
+}
+
+/// Runs the lab as root in this process's place.
+pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
     setup::run(setup::Purpose::Run)?;
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
@@ -22,7 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut words = exec::root_prefix(&[(TRACER_VARIABLE, tracer.as_os_str())])?.into_iter();
     let program = words.next().context("no variables for the lab")?;
     let mut command = Command::new(program);
-    command.args(words).arg(lab).args(&arguments.lab);
+    command.args(words).arg(lab).args(arguments);
 
     // The lab takes this process's place: at Ctrl-C it has a network to take down, and the shell
     // has to wait for that.
