@@ -124,8 +124,8 @@ fn came(entry: &mut Entry, segment: &Segment, socket: *mut bpf_sock) {
         silence(packets, now)
     };
     packets.silence_in = silence(packets, now);
-    packets.flags = (packets.flags | seen::PEER_TTL | seen::SEEN_IN)
-        & !(seen::PENDING | seen::DATA_PENDING);
+    packets.flags =
+        (packets.flags | seen::PEER_TTL | seen::SEEN_IN) & !(seen::PENDING | seen::DATA_PENDING);
     packets.last_in = now;
     if segment.is_data() {
         packets.data_silence_in = if packets.flags & seen::SEEN_DATA != 0 {
@@ -176,7 +176,10 @@ fn went(packets: &mut Packets, segment: &Segment) {
 fn silence(packets: &Packets, now: u32) -> u32 {
     let since_in = now.wrapping_sub(packets.last_in);
     let since_out = now.wrapping_sub(packets.last_out);
-    match (packets.flags & seen::SEEN_IN != 0, packets.flags & seen::SEEN_OUT != 0) {
+    match (
+        packets.flags & seen::SEEN_IN != 0,
+        packets.flags & seen::SEEN_OUT != 0,
+    ) {
         (true, true) if since_in < since_out => since_in,
         (true, false) => since_in,
         (_, true) => since_out,
@@ -230,13 +233,25 @@ unsafe fn addresses(event: *mut Event, socket: *mut bpf_sock) {
         let remote = (&raw mut (*event).remote_address).cast::<u32>();
         if family == u32::from(AF_INET6) {
             local.write(ptr::read_volatile(&raw const (*socket).src_ip6[0]));
-            local.add(1).write(ptr::read_volatile(&raw const (*socket).src_ip6[1]));
-            local.add(2).write(ptr::read_volatile(&raw const (*socket).src_ip6[2]));
-            local.add(3).write(ptr::read_volatile(&raw const (*socket).src_ip6[3]));
+            local
+                .add(1)
+                .write(ptr::read_volatile(&raw const (*socket).src_ip6[1]));
+            local
+                .add(2)
+                .write(ptr::read_volatile(&raw const (*socket).src_ip6[2]));
+            local
+                .add(3)
+                .write(ptr::read_volatile(&raw const (*socket).src_ip6[3]));
             remote.write(ptr::read_volatile(&raw const (*socket).dst_ip6[0]));
-            remote.add(1).write(ptr::read_volatile(&raw const (*socket).dst_ip6[1]));
-            remote.add(2).write(ptr::read_volatile(&raw const (*socket).dst_ip6[2]));
-            remote.add(3).write(ptr::read_volatile(&raw const (*socket).dst_ip6[3]));
+            remote
+                .add(1)
+                .write(ptr::read_volatile(&raw const (*socket).dst_ip6[1]));
+            remote
+                .add(2)
+                .write(ptr::read_volatile(&raw const (*socket).dst_ip6[2]));
+            remote
+                .add(3)
+                .write(ptr::read_volatile(&raw const (*socket).dst_ip6[3]));
         } else {
             local.write(ptr::read_volatile(&raw const (*socket).src_ip4));
             remote.write(ptr::read_volatile(&raw const (*socket).dst_ip4));
@@ -305,7 +320,10 @@ fn payload(
             }
         }
     }
-    if by_client && !encrypted && let Some(key) = request_key(head) {
+    if by_client
+        && !encrypted
+        && let Some(key) = request_key(head)
+    {
         packets.flags |= seen::API_KEY;
         packets.api_key = key;
     }
@@ -333,12 +351,7 @@ fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
 
 /// Keeps the head of the first segment of one side, as much as is there.
 #[inline(always)]
-fn first_bytes(
-    packets: &mut Packets,
-    skb: *mut __sk_buff,
-    segment: &Segment,
-    by_client: bool,
-) {
+fn first_bytes(packets: &mut Packets, skb: *mut __sk_buff, segment: &Segment, by_client: bool) {
     let len = segment.payload_len;
     if by_client {
         let head = &mut packets.request_head;

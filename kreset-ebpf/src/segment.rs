@@ -120,7 +120,11 @@ fn ipv6_header_len(skb: *mut __sk_buff, next_header: u8) -> Option<u32> {
         load(skb, len, &mut extension)?;
         // A fragment header is 8 bytes long; the others count 8-byte units
         // after the first.
-        len += if next == 44 { 8 } else { (u32::from(extension[1]) + 1) * 8 };
+        len += if next == 44 {
+            8
+        } else {
+            (u32::from(extension[1]) + 1) * 8
+        };
         next = extension[0];
         seen += 1;
     }

@@ -36,7 +36,7 @@ mod tests {
     use crate::event::{Cause, Verdict, samples};
 
     fn reset(role: Role, noise: bool) -> Event {
-        let mut finding: Finding = samples::finding();
+        let mut finding = samples::finding();
         finding.role = role;
         if noise {
             (finding.verdict, finding.cause) = (Verdict::ClientOriginated, Some(Cause::Probe));

@@ -13,10 +13,11 @@ pub mod filter;
 pub mod kernel;
 pub mod pipeline;
 pub mod ports;
+pub mod recording;
 pub mod report;
 pub mod run;
 pub mod sink;
 pub mod summary;
-pub mod waiting;
 #[cfg(test)]
 mod test_support;
+pub mod waiting;

@@ -10,7 +10,8 @@ use crate::{
     event::{Event, Host, Loss},
     facts::{Decoder, Facts},
     filter::Filter,
-    report::report,
+    recording::Recorder,
+    report::{alert, report},
     sink::{Sink, SinkError},
     summary::Counter,
     waiting::Waiting,
@@ -19,11 +20,11 @@ use crate::{
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// CLOCK_MONOTONIC: the clock of records.
+    /// `CLOCK_MONOTONIC`: the clock of records.
     pub monotonic: WallClock,
-    /// CLOCK_BOOTTIME: the clock of process starts.
+    /// `CLOCK_BOOTTIME`: the clock of process starts.
     pub boot: WallClock,
-    /// CLOCK_MONOTONIC now, ns.
+    /// `CLOCK_MONOTONIC` now, ns.
     pub now_ns: u64,
 }
 
@@ -43,6 +44,8 @@ pub struct Parts {
     pub host: Host,
     /// Where events go.
     pub sink: Box<dyn Sink>,
+    /// Where records are kept as well.
+    pub recorder: Option<Recorder>,
 }
 
 /// From records to sinks.
@@ -54,6 +57,7 @@ pub struct Pipeline {
     left: Option<u64>,
     host: Host,
     sink: Box<dyn Sink>,
+    recorder: Option<Recorder>,
     waiting: Waiting,
     counter: Counter,
     lost: u64,
@@ -61,7 +65,9 @@ pub struct Pipeline {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +75,16 @@ impl Pipeline {
     /// Puts one together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { decoder, config, enricher, filter, count, host, sink } = parts;
+        let Parts {
+            decoder,
+            config,
+            enricher,
+            filter,
+            count,
+            host,
+            sink,
+            recorder,
+        } = parts;
         Self {
             decoder,
             classifier: Classifier::new(config),
@@ -78,6 +93,7 @@ impl Pipeline {
             left: count.map(NonZeroU64::get),
             host,
             sink,
+            recorder,
             waiting: Waiting::default(),
             counter: Counter::default(),
             lost: 0,
@@ -90,6 +106,9 @@ impl Pipeline {
     ///
     /// If an event cannot be written.
     pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(bytes).map_err(unrecorded)?;
+        }
         let Ok(facts) = self.decoder.decode(bytes) else {
             // Only a kernel side of another build writes such records.
             return self.lose("decoder", 1, clocks);
@@ -115,6 +134,19 @@ impl Pipeline {
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) -> Result<(), SinkError> {
         while let Some(facts) = self.waiting.next_due(until_ns) {
             self.judge(&facts, clocks)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the paths that turned into a lasting pattern, or out of it.
+    ///
+    /// # Errors
+    ///
+    /// If an alert cannot be written.
+    pub fn alert(&mut self, clocks: Clocks) -> Result<(), SinkError> {
+        for (turn, path) in self.classifier.turns(clocks.now_ns) {
+            let event = alert(&turn, &path, &self.host, clocks.monotonic);
+            self.write(&event)?;
         }
         Ok(())
     }
@@ -176,6 +208,9 @@ impl Pipeline {
     ///
     /// If it cannot be written.
     pub fn flush(&mut self) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flush().map_err(unrecorded)?;
+        }
         self.sink.flush()
     }
 
@@ -194,7 +229,14 @@ impl Pipeline {
         };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
-        let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
+        let event = report(
+            facts,
+            &judgement,
+            &case,
+            &self.host,
+            process,
+            clocks.monotonic,
+        );
         if !self.filter.concerns(&event) {
             return Ok(());
         }
@@ -206,5 +248,12 @@ impl Pipeline {
             *left -= 1;
         }
         self.sink.write(&event)
+    }
+}
+
+fn unrecorded(source: std::io::Error) -> SinkError {
+    SinkError::Write {
+        place: "the file of --record".to_owned(),
+        source,
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         prepare::{self, Ready},
     },
     pipeline::{Clocks, Parts, Pipeline},
+    recording::Recorder,
     sink::{self, SinkError},
 };
 
@@ -85,32 +86,52 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
     // Opened before anything is attached: a bad path must not cost a trace.
     let sink = sink::open(options)?;
-    let Ready { attached, plan, hz, seeded } = prepare::attach(options)?;
-    let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
+    let Ready {
+        attached,
+        plan,
+        hz,
+        seeded,
+    } = prepare::attach(options)?;
+    let host = Host {
+        name: uname().nodename().to_string_lossy().into_owned(),
+    };
     let start = start_event(options, &plan, seeded, &host, began);
+    let decoder = Decoder {
+        hz: hz.get(),
+        reasons: plan.reset_reasons,
+    };
+    let recorder = options
+        .record
+        .as_deref()
+        .map(|path| Recorder::create(path, &decoder))
+        .transpose()
+        .map_err(|source| RunError::System {
+            what: "cannot write the file of --record",
+            source,
+        })?;
     let pipeline = Pipeline::new(Parts {
-        decoder: Decoder { hz: hz.get(), reasons: plan.reset_reasons },
-        config: Config { broker_max_idle: options.broker_max_idle },
+        decoder,
+        config: Config {
+            broker_max_idle: options.broker_max_idle,
+        },
         enricher: Enricher::new(plan.cgroup),
         filter: options.filter,
         count: options.count,
         host,
         sink,
+        recorder,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| RunError::System { what: "cannot start the event loop", source })?;
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
     runtime.block_on(stream(options, attached, pipeline, start))
 }
 
-fn start_event(
-    options: &Options,
-    plan: &Plan,
-    seeded: u64,
-    host: &Host,
-    began: Instant,
-) -> Event {
+fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Event {
     let clocks = clocks();
     Event::Start(Box::new(Start {
         time: clocks.monotonic.rfc3339(clocks.now_ns),
@@ -126,8 +147,16 @@ fn start_event(
 }
 
 fn degraded(degradation: &Degradation) -> Degraded {
-    let Degradation { feature, reason, remedy } = degradation;
-    Degraded { feature: feature.name(), reason: reason.clone(), remedy: remedy.clone() }
+    let Degradation {
+        feature,
+        reason,
+        remedy,
+    } = degradation;
+    Degraded {
+        feature: feature.name(),
+        reason: reason.clone(),
+        remedy: remedy.clone(),
+    }
 }
 
 /// Reads all clocks at once: the wall's may be stepped at any time.
@@ -144,7 +173,9 @@ fn clocks() -> Clocks {
 
 fn nanoseconds(clock: ClockId) -> i64 {
     let now = clock_gettime(clock);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    now.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(now.tv_nsec)
 }
 
 /// The signals that end a run.
@@ -155,7 +186,10 @@ struct Ends {
 
 impl Ends {
     fn new() -> Result<Self, RunError> {
-        let failed = |source| RunError::System { what: "cannot catch signals", source };
+        let failed = |source| RunError::System {
+            what: "cannot catch signals",
+            source,
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
@@ -178,15 +212,24 @@ async fn stream(
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
     let mut ends = Ends::new()?;
-    let failed = |source| RunError::System { what: "cannot wait for the ring buffer", source };
-    let ring = attached.ring().as_fd().try_clone_to_owned().map_err(failed)?;
+    let failed = |source| RunError::System {
+        what: "cannot wait for the ring buffer",
+        source,
+    };
+    let ring = attached
+        .ring()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(failed)?;
     // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
         .map_err(|error| failed(error.into()))?;
     pipeline.write(&start)?;
     pipeline.flush()?;
     let ending = options.duration.map(|duration| Deadline::now() + duration);
-    let mut next_summary = options.summary_interval.map(|every| Deadline::now() + every);
+    let mut next_summary = options
+        .summary_interval
+        .map(|every| Deadline::now() + every);
     let mut next_loss = Deadline::now() + LOSS_EVERY;
     loop {
         let now = clocks();
@@ -195,6 +238,7 @@ async fn stream(
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&attached, &mut pipeline, now)?;
+            pipeline.alert(now)?;
         }
         if let (Some(due), Some(every)) = (next_summary, options.summary_interval)
             && Deadline::now() >= due
@@ -210,11 +254,15 @@ async fn stream(
             tokio::task::yield_now().await;
             continue;
         }
-        let wake = [pipeline.due_ns().map(|due| deadline(due, now)), next_summary, Some(next_loss)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(next_loss);
+        let wake = [
+            pipeline.due_ns().map(|due| deadline(due, now)),
+            next_summary,
+            Some(next_loss),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(next_loss);
         tokio::select! {
             biased;
             () = ends.next() => break,
@@ -263,12 +311,10 @@ fn take_batch(
     Ok(true)
 }
 
-fn read_losses(
-    attached: &Attached,
-    pipeline: &mut Pipeline,
-    now: Clocks,
-) -> Result<(), RunError> {
-    let lost = attached.counter(counter::LOST).map_err(RunError::Counters)?;
+fn read_losses(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> Result<(), RunError> {
+    let lost = attached
+        .counter(counter::LOST)
+        .map_err(RunError::Counters)?;
     pipeline.kernel_lost(lost, now)?;
     Ok(())
 }

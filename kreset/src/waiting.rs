@@ -46,7 +46,8 @@ impl Waiting {
             return Some(facts);
         }
         self.admitted += 1;
-        self.events.insert((facts.at_ns.saturating_add(wait_ns), self.admitted), facts);
+        self.events
+            .insert((facts.at_ns.saturating_add(wait_ns), self.admitted), facts);
         None
     }
 

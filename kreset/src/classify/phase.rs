@@ -19,7 +19,7 @@ pub enum Phase {
     /// A SASL exchange was under way.
     Sasl,
     /// The first request was answered, the second drew the broker's close: a
-    /// SASL listener answers ApiVersions and nothing else before SASL.
+    /// SASL listener answers `ApiVersions` and nothing else before SASL.
     Second,
     /// The first exchange had ended well.
     InUse,
@@ -51,7 +51,10 @@ impl Phase {
     /// The phase of an event's connection.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {
-        if matches!(facts.state, Some(State::SynSent | State::SynRecv | State::NewSynRecv)) {
+        if matches!(
+            facts.state,
+            Some(State::SynSent | State::SynRecv | State::NewSynRecv)
+        ) {
             return Self::Connecting;
         }
         let Some(counters) = facts.counters else {
@@ -64,7 +67,12 @@ impl Phase {
     }
 
     fn of_packets(facts: &Facts, packets: &PacketFacts) -> Self {
-        let PacketFacts { requests, responses, turns, .. } = *packets;
+        let PacketFacts {
+            requests,
+            responses,
+            turns,
+            ..
+        } = *packets;
         if requests == 0 && responses == 0 {
             return Self::Silent;
         }
@@ -81,7 +89,11 @@ impl Phase {
         if responses == 0 || requests == 0 {
             return Self::Unanswered;
         }
-        if second_request_closed(facts, packets) { Self::Second } else { Self::InUse }
+        if second_request_closed(facts, packets) {
+            Self::Second
+        } else {
+            Self::InUse
+        }
     }
 
     /// Hello unanswered, hello answered, or application data both ways.
@@ -148,8 +160,5 @@ fn second_request_closed(facts: &Facts, packets: &PacketFacts) -> bool {
     let closed_at_once = facts.fin.is_some_and(|fin| {
         fin.by_peer == (facts.role == Role::Client) && fin.silence_ms <= CLOSED_AT_ONCE_MS
     });
-    began_with_versions
-        && packets.turns == 3
-        && !packets.broker_spoke_last
-        && closed_at_once
+    began_with_versions && packets.turns == 3 && !packets.broker_spoke_last && closed_at_once
 }

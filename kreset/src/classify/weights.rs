@@ -16,7 +16,7 @@ pub const EXCLUDED: f64 = -9.0;
 // --- shape of the RST -------------------------------------------------------
 
 /// The RST carried the negotiated timestamps: a live Linux socket sent it
-/// (tcp_send_active_reset). Physics; a device could only by copying them.
+/// (`tcp_send_active_reset`). Physics; a device could only by copying them.
 pub const LIVE_SOCKET: f64 = 6.0;
 /// Negotiated timestamps are missing: no live Linux socket sent it. Physics.
 pub const NOT_A_LIVE_SOCKET: f64 = 5.0;
@@ -26,7 +26,7 @@ pub const ACTIVE_SHAPE: f64 = 2.5;
 /// The same the other way: bare `R`, window 0. Physics of Linux.
 pub const BARE_SHAPE: f64 = 2.0;
 /// `RST,ACK` without timestamps drawn by a packet that carried ACK: Linux
-/// answers such a packet with a bare `R` (tcp_v4_send_reset). Physics.
+/// answers such a packet with a bare `R` (`tcp_v4_send_reset`). Physics.
 pub const ODD_SHAPE: f64 = 2.0;
 
 // --- distance ---------------------------------------------------------------
@@ -91,7 +91,7 @@ pub const NOW_ACCEPTED: f64 = 0.8;
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;
-/// The FIN was sent by the teardown of a process. Kernel: PF_EXITING.
+/// The FIN was sent by the teardown of a process. Kernel: `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
 
 // --- handshake --------------------------------------------------------------

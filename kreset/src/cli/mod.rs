@@ -114,6 +114,11 @@ struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     summary: Option<Duration>,
 
+    /// Also keep the kernel's records in this file, so that they can be judged
+    /// again
+    #[arg(long, value_name = "PATH")]
+    record: Option<PathBuf>,
+
     /// Also show everyday teardown: health checks, late data
     #[arg(long)]
     all: bool,
@@ -146,7 +151,7 @@ impl From<RoleChoice> for Option<Role> {
 
 fn count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse()
-        .map_err(|_| "a count is a whole number, 1 or more")
+        .map_err(|_not_one| "a count is a whole number, 1 or more")
 }
 
 /// What the command line asks for.

@@ -34,6 +34,8 @@ pub struct Options {
     pub require: Vec<Feature>,
     /// Interval of `summary` events before the last one.
     pub summary_interval: Option<Duration>,
+    /// Keep the kernel's records in this file.
+    pub record: Option<PathBuf>,
     /// How much more to tell: 0 nothing, 1 the evidence of each finding, 2
     /// and up the log of the kernel side too.
     pub verbosity: u8,
@@ -63,6 +65,7 @@ impl From<Arguments> for Options {
             packet_evidence: arguments.packet_evidence,
             require: arguments.require,
             summary_interval: arguments.summary,
+            record: arguments.record,
             verbosity: arguments.verbose,
         }
     }

@@ -84,7 +84,10 @@ fn every_flag_is_heard() {
     );
     assert_eq!(options.netns, Some("lab-client".to_owned()));
     assert_eq!(options.broker_max_idle, Duration::from_mins(5));
-    assert_eq!(options.packet_evidence, PacketChoice::Exactly(PacketEvidence::CgroupSkb));
+    assert_eq!(
+        options.packet_evidence,
+        PacketChoice::Exactly(PacketEvidence::CgroupSkb)
+    );
     assert_eq!(options.require, [Feature::PacketEvidence, Feature::Seeding]);
     assert_eq!(options.summary_interval, Some(Duration::from_secs(10)));
     assert_eq!(options.verbosity, 2);

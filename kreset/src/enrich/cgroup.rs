@@ -28,7 +28,11 @@ impl Cgroups {
     /// Of the hierarchy mounted at `mount`.
     #[must_use]
     pub fn new(mount: PathBuf) -> Self {
-        Self { mount, paths: HashMap::new(), walked: None }
+        Self {
+            mount,
+            paths: HashMap::new(),
+            walked: None,
+        }
     }
 
     /// The path of a cgroup below the mount point, such as `/system.slice`.
@@ -40,7 +44,9 @@ impl Cgroups {
     }
 
     fn may_walk(&mut self) -> bool {
-        let due = self.walked.is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
+        let due = self
+            .walked
+            .is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
         if due {
             self.walked = Some(Instant::now());
         }
@@ -114,7 +120,12 @@ mod tests {
 
     #[test]
     fn other_paths_have_none() {
-        for path in ["/", "", "/user.slice/user-0.slice/session-1.scope", "/x/0123456789abcdef"] {
+        for path in [
+            "/",
+            "",
+            "/user.slice/user-0.slice/session-1.scope",
+            "/x/0123456789abcdef",
+        ] {
             assert_eq!(container_id(path), None, "{path}");
         }
     }
@@ -127,7 +138,10 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         let mut cgroups = Cgroups::new(mount.path().to_owned());
         let id = fs::metadata(&inner).unwrap().ino();
-        assert_eq!(cgroups.path(id).as_deref(), Some("/system.slice/kafka.service"));
+        assert_eq!(
+            cgroups.path(id).as_deref(),
+            Some("/system.slice/kafka.service")
+        );
         assert_eq!(cgroups.path(1), None);
     }
 }

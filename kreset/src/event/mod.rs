@@ -159,7 +159,7 @@ pub struct Connection {
 }
 
 /// The RST itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reset {
     /// Its TCP flags, such as `R` or `RA`.
@@ -315,7 +315,7 @@ pub struct Loss {
 }
 
 /// Counts since the start.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// RFC 3339, UTC, nanoseconds.

@@ -1,7 +1,5 @@
 //! One event of each type, and the odd ones, for tests.
 
-use std::collections::BTreeMap;
-
 use super::*;
 
 const TIME: &str = "2026-11-23T14:22:07.123456789Z";

@@ -97,8 +97,9 @@ impl Attached {
         // The packets come first: a connection that begins between two
         // attachments must not look as if it had none.
         if let Some(cgroup) = &plan.cgroup {
-            attach_packets(&mut ebpf, cgroup)
-                .map_err(|error| ApplyError::Packets { reason: error.to_string() })?;
+            attach_packets(&mut ebpf, cgroup).map_err(|error| ApplyError::Packets {
+                reason: error.to_string(),
+            })?;
         }
         for program in &plan.programs {
             if let Some(hook) = hook(*program) {
@@ -106,11 +107,24 @@ impl Attached {
             }
         }
 
-        let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?)
-            .map_err(|source| ApplyError::Map { name: "RECORDS", source })?;
-        let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)
-            .map_err(|source| ApplyError::Map { name: "COUNTERS", source })?;
-        Ok(Self { ebpf: Some(ebpf), ring, counters })
+        let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?).map_err(|source| {
+            ApplyError::Map {
+                name: "RECORDS",
+                source,
+            }
+        })?;
+        let counters =
+            PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?).map_err(|source| {
+                ApplyError::Map {
+                    name: "COUNTERS",
+                    source,
+                }
+            })?;
+        Ok(Self {
+            ebpf: Some(ebpf),
+            ring,
+            counters,
+        })
     }
 
     /// Makes entries for the connections and listeners that are there already.
@@ -148,7 +162,10 @@ impl Attached {
         self.counters
             .get(&index, 0)
             .map(|values| values.iter().sum())
-            .map_err(|source| ApplyError::Map { name: "COUNTERS", source })
+            .map_err(|source| ApplyError::Map {
+                name: "COUNTERS",
+                source,
+            })
     }
 
     /// Detaches all programs: nothing is produced any more. The ring keeps what

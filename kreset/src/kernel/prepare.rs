@@ -77,7 +77,12 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
             attached.counter(counter::SEEDED)?
         };
         let hz = NonZeroU32::new(plan.hz).ok_or(Refusal::NoJiffies)?;
-        return Ok(Ready { attached, plan, hz, seeded });
+        return Ok(Ready {
+            attached,
+            plan,
+            hz,
+            seeded,
+        });
     }
 }
 

@@ -39,7 +39,10 @@ pub struct Closings {
 
 impl Default for Closings {
     fn default() -> Self {
-        Self { closings: LruCache::new(CLOSINGS), evicted: 0 }
+        Self {
+            closings: LruCache::new(CLOSINGS),
+            evicted: 0,
+        }
     }
 }
 
@@ -68,7 +71,9 @@ impl Closings {
     /// its own socket remembers, else by one seen before.
     #[must_use]
     pub fn of(&mut self, facts: &Facts) -> Option<Closing> {
-        let own = facts.fin.filter(|fin| fin.by_peer == (facts.role == Role::Client));
+        let own = facts
+            .fin
+            .filter(|fin| fin.by_peer == (facts.role == Role::Client));
         own.map(|fin| Closing {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,

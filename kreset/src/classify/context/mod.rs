@@ -10,7 +10,7 @@ pub use endings::{Company, Endings};
 pub use paths::{Death, PathView, Paths};
 
 use super::class::Class;
-use crate::facts::{Facts, Kind, State};
+use crate::facts::{Facts, Kind, PathKey, State};
 
 /// Everything remembered. Bounded: the least recently used goes first, and is
 /// counted.
@@ -36,6 +36,7 @@ impl Memory {
     /// Takes an event in. To be called once for each, before it is judged; with
     /// the cause of a FIN that ended a handshake.
     pub fn observe(&mut self, facts: &Facts, closed_in_handshake: Option<Class>) {
+        self.paths.distance(facts);
         match facts.kind {
             Kind::Survived => self.paths.survived(facts),
             Kind::Established => self.endings.accepted(facts),
@@ -63,10 +64,16 @@ impl Memory {
     #[must_use]
     pub fn context(&mut self, facts: &Facts) -> Context {
         Context {
-            path: self.paths.view(facts),
+            path: self.paths.view(&facts.path()),
             company: self.endings.company(facts),
             closing: self.closings.of(facts),
         }
+    }
+
+    /// What is known of a path.
+    #[must_use]
+    pub fn path(&mut self, key: &PathKey) -> PathView {
+        self.paths.view(key)
     }
 
     /// Entries that had to go to make room.

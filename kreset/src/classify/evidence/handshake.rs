@@ -31,14 +31,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
     Some(match case.phase {
-        Phase::Connecting => told.weigh(HARD, &[if by_broker {
-            Class::ClosedByBroker
-        } else {
-            Class::Probe
-        }]),
+        Phase::Connecting => told.weigh(
+            HARD,
+            &[if by_broker {
+                Class::ClosedByBroker
+            } else {
+                Class::Probe
+            }],
+        ),
         Phase::Silent if by_broker => told.weigh(HARD, &[Class::ClosedByBroker]),
         Phase::Silent => told.weigh(HARD, &[Class::Probe]),
-        _ if by_broker => told.weigh(HARD, HANDSHAKES).weigh(HANDSHAKE, &[Class::ClosedByBroker]),
+        _ if by_broker => told
+            .weigh(HARD, HANDSHAKES)
+            .weigh(HANDSHAKE, &[Class::ClosedByBroker]),
         // The client gave up. TLS and SASL tell why; plaintext does not.
         Phase::Tls | Phase::Sasl => told.weigh(HARD, HANDSHAKES),
         _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),

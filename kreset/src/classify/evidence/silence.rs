@@ -5,9 +5,7 @@ use super::{IDLE, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{
-        BARELY_IDLE, BUSY, LONG_IDLE, OUTLIVED, SOME_IDLE, UNTRIED_SILENCE, VERY_LONG_IDLE,
-    },
+    weights::{BARELY_IDLE, BUSY, LONG_IDLE, OUTLIVED, SOME_IDLE, UNTRIED_SILENCE, VERY_LONG_IDLE},
 };
 
 /// Bounds of the weights, ms of silence.

@@ -17,13 +17,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if case.phase != Phase::Tls || packets.client_speaks() != Some(FirstBytes::Tls) {
         return None;
     }
-    let sent = [("broker", packets.broker_alert), ("client", packets.client_alert)];
-    let fatal = sent
-        .into_iter()
-        .find_map(|(side, alert)| alert.filter(|alert| alert.is_fatal()).map(|alert| (side, alert)));
+    let sent = [
+        ("broker", packets.broker_alert),
+        ("client", packets.client_alert),
+    ];
+    let fatal = sent.into_iter().find_map(|(side, alert)| {
+        alert
+            .filter(|alert| alert.is_fatal())
+            .map(|alert| (side, alert))
+    });
     Some(match fatal {
-        Some((side, alert)) => Observation::new("tls_alert", name(side, alert))
-            .weigh(TLS_ALERT, &[Class::TlsAlert]),
+        Some((side, alert)) => {
+            Observation::new("tls_alert", name(side, alert)).weigh(TLS_ALERT, &[Class::TlsAlert])
+        }
         None => Observation::new("tls_alert", "none in clear, the handshake did not end")
             .weigh(TLS_UNFINISHED, &[Class::TlsAlert]),
     })

@@ -63,7 +63,7 @@ impl Text {
         Self::in_zone(verbose, color, TimeZone::system())
     }
 
-    fn in_zone(verbose: bool, color: bool, zone: TimeZone) -> Self {
+    const fn in_zone(verbose: bool, color: bool, zone: TimeZone) -> Self {
         Self {
             verbose,
             palette: if color {

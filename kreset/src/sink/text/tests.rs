@@ -43,7 +43,8 @@ fn a_colored_run_is_the_same_run() {
         stripped.push_str(before);
         rest = after.split_once('m').unwrap().1;
     }
-    assert_eq!(stripped + rest, encode(&mut text(false), &samples::all()));
+    stripped.push_str(rest);
+    assert_eq!(stripped, encode(&mut text(false), &samples::all()));
 }
 
 #[test]
