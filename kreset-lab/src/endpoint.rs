@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
     os::fd::AsFd,
     time::{Duration, Instant},
 };
@@ -161,27 +161,25 @@ impl Connection {
 
     /// Connects to the broker from `namespace`.
     pub(crate) fn open(family: Family, namespace: &Namespace, stop: &Stop) -> Result<Self> {
-        Self::open_between(family, namespace, 0, family.address(Side::Broker), stop)
+        Self::open_between(family, namespace, None, family.address(Side::Broker), stop)
     }
 
-    /// Connects from a port of `namespace`, any if it is 0, to a broker at `address`.
+    /// Connects from an address and port of `namespace`, any if there is none, to a broker at
+    /// `address`; both as they are on the wire.
     pub(crate) fn open_between(
         family: Family,
         namespace: &Namespace,
-        port: u16,
+        from: Option<SocketAddr>,
         address: IpAddr,
         stop: &Stop,
     ) -> Result<Self> {
         let to = family.name_for(address);
-        let any: IpAddr = match family {
-            Family::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
-            Family::Ipv6 | Family::Mapped => Ipv6Addr::UNSPECIFIED.into(),
-        };
         let socket = namespace.enter(|| {
             let open = || {
                 let socket = family.socket()?;
-                if port != 0 {
-                    socket.bind(&SocketAddr::new(any, port).into())?;
+                if let Some(from) = from {
+                    let from = SocketAddr::new(family.name_for(from.ip()), from.port());
+                    socket.bind(&from.into())?;
                 }
                 socket.connect_timeout(&SocketAddr::new(to, PORT).into(), PATIENCE)?;
                 io::Result::Ok(socket)

@@ -178,25 +178,48 @@ impl Device {
     }
 }
 
-/// Gives the broker's host the addresses of all brokers.
+/// The client that a broker has to itself: what one host remembers of a path must not be another
+/// case's.
+pub(super) const fn client_of(broker: IpAddr) -> IpAddr {
+    match broker {
+        IpAddr::V4(broker) => {
+            let [a, b, c, d] = broker.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b + 1, c, d))
+        }
+        IpAddr::V6(broker) => {
+            let mut segments = broker.segments();
+            segments[0] += 1;
+            let [a, b, c, d, e, f, g, h] = segments;
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+        }
+    }
+}
+
+/// Gives both hosts the addresses of all clients and brokers.
 pub(super) fn give_addresses(network: &Network) -> Result<()> {
-    let (v4, v6) = (net::BROKER_V4, net::BROKER_V6);
-    network.router().run(
-        IP,
-        &["-batch", "-"],
-        &format!(
-            "route add 10.78.0.0/16 via {v4} dev broker\n\
-             route add fd78::/64 via {v6} dev broker\n"
-        ),
-    )?;
-    let broker = network.host(Side::Broker);
-    broker.run(
-        IP,
-        &["-batch", "-"],
-        "route add local 10.78.0.0/16 dev lo\nroute add local fd78::/64 dev lo\n",
-    )?;
-    // IPv6 takes a route for an address less easily than IPv4 does.
-    broker.sysctl(&[("ipv6/ip_nonlocal_bind", "1")])
+    for (side, v4, v6) in [
+        (Side::Client, "10.79.0.0/16", "fd79::/64"),
+        (Side::Broker, "10.78.0.0/16", "fd78::/64"),
+    ] {
+        let (to_v4, to_v6) = (net::address(side, false), net::address(side, true));
+        network.router().run(
+            IP,
+            &["-batch", "-"],
+            &format!(
+                "route add {v4} via {to_v4} dev {side}\n\
+                 route add {v6} via {to_v6} dev {side}\n"
+            ),
+        )?;
+        let host = network.host(side);
+        host.run(
+            IP,
+            &["-batch", "-"],
+            &format!("route add local {v4} dev lo\nroute add local {v6} dev lo\n"),
+        )?;
+        // IPv6 takes a route for an address less easily than IPv4 does.
+        host.sysctl(&[("ipv6/ip_nonlocal_bind", "1")])?;
+    }
+    Ok(())
 }
 
 /// Puts all devices into the router.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU16, Ordering},
@@ -214,10 +214,11 @@ impl<'a> Scene<'a> {
         host.enter(|| Listener::open_at(self.family, address, &self.stage.stop))
     }
 
-    /// Connects to an address.
+    /// Connects to a broker at an address.
     pub(super) fn connect(&self, address: IpAddr, port: u16) -> Result<Connection> {
         let host = self.stage.lab.network().host(Side::Client);
-        Connection::open_between(self.family, host, port, address, &self.stage.stop)
+        let from = SocketAddr::new(device::client_of(address), port);
+        Connection::open_between(self.family, host, Some(from), address, &self.stage.stop)
     }
 
     /// Tries to connect where that must fail.

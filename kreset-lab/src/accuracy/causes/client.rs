@@ -17,6 +17,9 @@ use crate::{
 
 const CLIENT_LOST: Answer = Answer::one("client_originated", &["connection_lost"]);
 
+/// The client's host knows of no such connection, and neither how it came to be closed.
+const NO_SUCH: Answer = Answer::one("client_originated", &["connection_lost", "late_data"]);
+
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (number, silence) in SILENCES.into_iter().enumerate() {
@@ -110,7 +113,12 @@ fn lost(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
     broker.answer()?;
     broker.wait_for_reset()?;
     scene.keep_end(broker);
-    Ok(vec![both(port, CLIENT_LOST)])
+    Ok(vec![
+        Label::new(port)
+            .told(Side::Broker, &[CLIENT_LOST])
+            .if_told(Side::Client, &[NO_SUCH])
+            .genuine(Side::Broker),
+    ])
 }
 
 /// Opened and reset before a byte went either way.

@@ -191,6 +191,8 @@ fn refused_by_device(scene: &Scene<'_>, copied: bool) -> Result<Vec<Label>> {
 enum Ending {
     /// FIN, and the client answers in kind: no reset at all.
     Fin,
+    /// FIN, and the client does nothing.
+    FinAlone,
     /// FIN, and a while later the client writes.
     LateWrite,
     /// FIN, and after this time a close with data unread: RST,ACK.
@@ -199,8 +201,9 @@ enum Ending {
 
 impl Ending {
     /// The last as after the delay of failed authentications.
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Fin,
+        Self::FinAlone,
         Self::LateWrite,
         Self::FinThenReset(ms(0)),
         Self::FinThenReset(ms(105)),
@@ -209,6 +212,7 @@ impl Ending {
     const fn name(self) -> &'static str {
         match self {
             Self::Fin => "fin",
+            Self::FinAlone => "fin_alone",
             Self::LateWrite => "late_write",
             Self::FinThenReset(delay) if delay.is_zero() => "fin_rst",
             Self::FinThenReset(_) => "delayed_fin_rst",
@@ -224,11 +228,15 @@ impl Ending {
         } = ends;
         let label = Label::new(port).told(Side::Client, &[right]);
         match self {
-            Self::Fin => {
+            Self::Fin | Self::FinAlone => {
                 broker.receive_bytes(unread)?;
                 drop(broker);
                 client.wait_for_end()?;
-                drop(client);
+                if self == Self::Fin {
+                    drop(client);
+                } else {
+                    scene.keep_end(client);
+                }
                 // The broker's own host did it, in order: telling is welcome, silence is fine.
                 Ok(label.if_told(Side::Broker, &[right]).without_reset())
             }
