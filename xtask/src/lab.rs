@@ -17,13 +17,18 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    become_lab(&arguments.lab)
+}
+
+/// Runs the lab's program in this process's place.
+pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
     setup::run(setup::Purpose::Run)?;
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
 
     // The lab alone is run as root, so that cargo leaves no file of root's in the target directory.
     let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
-    command.arg(lab).args(&arguments.lab);
+    command.arg(lab).args(arguments);
 
     // The lab takes this process's place: at Ctrl-C it has a network to take down, and the shell
     // has to wait for that.
