@@ -86,7 +86,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         findings: &findings,
         orderly: orderly.as_ref(),
     };
-    say(&page);
+    say(page);
     if let Some(path) = &options.document {
         fs::write(path, page.to_string())
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -44,7 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
     let api_versions = || traffic::kafka(18, 3, 1, b"\x00\x08rdkafka\x062.3.0\x00");
     let bulk = || {
         let mut bulk = traffic::kafka(18, 3, 1, b"\x00");
-        bulk.extend(traffic::kafka(0, 7, 2, &[0; 20_000]));
+        bulk.extend(traffic::kafka(0, 7, 2, &vec![0; 20_000]));
         bulk
     };
     for (name, opening, answer, right) in [
@@ -131,6 +131,16 @@ pub(super) fn cases() -> Vec<Case> {
             Room::Usual,
             &format!("authentication.none.{name}"),
             move |scene| no_sasl(scene, ending),
+        ));
+        all.extend(Case::each_family(
+            Room::Patient,
+            &format!("tls_alert.encrypted.{name}"),
+            move |scene| encrypted_alert(scene, ending),
+        ));
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("closed_by_broker.before_request.{name}"),
+            move |scene| before_request(scene, ending),
         ));
     }
     for client_resets in [false, true] {
@@ -306,6 +316,33 @@ fn no_certificate(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
         &traffic::alert(CERTIFICATE_REQUIRED),
     )?;
     Ok(vec![ending.end(scene, talk, 0, TLS_ALERT)?])
+}
+
+/// TLS 1.3: the client is done, and asks, before it learns that its certificate is missing. Only
+/// the length of the broker's last record tells that it is an alert.
+fn encrypted_alert(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
+    const ALERT_RECORD: usize = 19;
+    scene.attached()?;
+    let mut talk = scene.greet(Device::None)?;
+    one_way(&mut talk.ends, Way::Up, &traffic::client_hello())?;
+    one_way(&mut talk.ends, Way::Down, &traffic::server_hello())?;
+    one_way(&mut talk.ends, Way::Up, &traffic::client_finished())?;
+    one_way(&mut talk.ends, Way::Up, &traffic::application_data(90))?;
+    let alert = traffic::application_data(ALERT_RECORD);
+    one_way(&mut talk.ends, Way::Down, &alert)?;
+    Ok(vec![ending.end(scene, talk, 0, TLS_ALERT)?])
+}
+
+/// The broker takes no more connections, and the client has said nothing yet.
+fn before_request(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
+    scene.attached()?;
+    let talk = scene.greet(Device::None)?;
+    Ok(vec![ending.end(
+        scene,
+        talk,
+        0,
+        Answer::CLOSED_BY_BROKER,
+    )?])
 }
 
 /// TLS 1.2: the client does not trust the broker's certificate.
