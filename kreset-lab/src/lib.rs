@@ -25,11 +25,13 @@
 //! Everything that a [`Lab`] makes (namespaces, processes, threads) is gone when it is dropped.
 //! What only `Drop` of a killed process could have removed, the next [`sweep`] removes.
 
+pub mod account;
 pub mod accuracy;
 pub mod broker_process;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod journal;
 pub mod judge;
 pub mod kafka;
 mod limits;
@@ -42,6 +44,7 @@ mod run;
 pub mod runner;
 pub mod scenario;
 pub mod stop;
+pub mod timeline;
 pub mod tracer;
 pub mod wire;
 
@@ -55,6 +58,7 @@ use std::{
 use crate::{
     broker_process::BrokerProcess,
     error::Doing as _,
+    journal::Journal,
     middlebox::Middlebox,
     net::Network,
     tracer::Tracer,
@@ -116,6 +120,7 @@ pub struct Lab {
     network: Network,
     stop: Stop,
     own_binary: Option<PathBuf>,
+    journal: Journal,
 }
 
 impl Lab {
@@ -132,6 +137,7 @@ impl Lab {
             network,
             stop: stop.clone(),
             own_binary: None,
+            journal: Journal::default(),
         })
     }
 
@@ -153,6 +159,16 @@ impl Lab {
     #[must_use]
     pub const fn wire(&self) -> &Wire {
         self.tap.wire()
+    }
+
+    /// What real programs in this lab wrote so far.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(crate) const fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The router, as a middlebox.

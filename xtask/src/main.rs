@@ -8,6 +8,7 @@
 mod accuracy;
 mod build;
 mod exec;
+mod kernels;
 mod lab;
 mod lint;
 mod setup;
@@ -48,6 +49,8 @@ enum Command {
     Accuracy(accuracy::Arguments),
     /// Check formatting, lints and documentation
     Lint,
+    /// Boot Debian kernels and run the tracer in each
+    Kernels(kernels::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -69,5 +72,6 @@ fn run(command: Command) -> Result<()> {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),
+        Command::Kernels(arguments) => kernels::run(&arguments),
     }
 }

@@ -229,8 +229,10 @@ impl Ending {
         }
     }
 
-    /// Ends a connection whose broker has read `read` of what the client said.
+    /// Ends a connection whose broker has not read the last `unread` bytes. Where the client says
+    /// more, it goes on in the protocol that it speaks.
     fn end(self, scene: &Scene<'_>, talk: Talk, unread: usize, right: Answer) -> Result<Label> {
+        let more = &more(right);
         let Talk { ends, port } = talk;
         let Conversation {
             mut client,
@@ -255,7 +257,7 @@ impl Ending {
                 drop(broker);
                 client.wait_for_end()?;
                 scene.silence(ms(250))?;
-                client.send(&[0; 16])?;
+                client.send(more)?;
                 client.wait_for_reset()?;
                 scene.keep_end(client);
                 Ok(label.told(Side::Broker, &[right]).genuine(Side::Client))
@@ -263,7 +265,7 @@ impl Ending {
             Self::FinThenReset(delay) => {
                 scene.silence(delay)?;
                 if unread == 0 {
-                    client.send(&[0; 16])?;
+                    client.send(more)?;
                     broker.wait_for_data()?;
                 }
                 broker.end()?;
@@ -274,6 +276,17 @@ impl Ending {
                 Ok(label.told(Side::Broker, &[right]).genuine(Side::Client))
             }
         }
+    }
+}
+
+/// What a client of this kind says next.
+fn more(right: Answer) -> Vec<u8> {
+    if [TLS_ALERT, TLS_TO_PLAINTEXT].contains(&right) {
+        traffic::application_data(90)
+    } else if [NOT_KAFKA, HTTP_TO_TLS].contains(&right) {
+        b"anything else?\r\n".to_vec()
+    } else {
+        traffic::kafka(18, 3, 9, b"\x00\x08rdkafka\x062.3.0\x00")
     }
 }
 
