@@ -28,11 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Loopback's address of a family.
 pub(crate) fn loopback(v6: bool) -> IpAddr {
-    if v6 {
-        Ipv6Addr::LOCALHOST.into()
-    } else {
-        Ipv4Addr::LOCALHOST.into()
-    }
+    if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
 }
 
 /// A connection, held at both ends.
@@ -65,11 +61,7 @@ impl Ends {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
         }
-        Ok(Self {
-            client,
-            broker,
-            listener,
-        })
+        Ok(Self { client, broker, listener })
     }
 
     /// Exchanges the requests that every client begins with, and some more.
@@ -78,12 +70,11 @@ impl Ends {
         for number in 2..8 {
             self.exchange(Request::Metadata, number)?;
         }
-        // Acknowledgements may be delayed; a late one would meet no socket.
-        thread::sleep(Duration::from_millis(300));
         Ok(self)
     }
 
-    fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
+    /// One request and its answer.
+    pub(crate) fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
         self.client.write_all(&kafka::request(request, number))?;
         let message = receive(&mut self.broker).context("a request")?;
         let answer = kafka::answer(&message).context("not a request")?;
@@ -99,48 +90,40 @@ impl Ends {
 
     /// Sends a request that nobody will answer.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.client
-            .write_all(&kafka::request(Request::Metadata, 99))
-            .context("send")
+        self.client.write_all(&kafka::request(Request::Metadata, 99)).context("send")
+    }
+
+    /// The next sequence number of the broker.
+    pub(crate) fn sequence(&self) -> Result<u32> {
+        let descriptor = self.broker.as_raw_fd();
+        repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
+        repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
+        let sequence = queue_sequence(descriptor).context("the sequence number")?;
+        repair(descriptor, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP).context("TCP_REPAIR")?;
+        Ok(sequence)
     }
 
     /// Closes the broker's socket without a packet: from then on its packets
     /// meet no socket, as where a device has lost the connection.
     pub(crate) fn lose(self) -> Result<Lost> {
+        // Acknowledgements may be delayed; a late one would meet no socket.
+        thread::sleep(Duration::from_millis(300));
         let descriptor = self.broker.as_raw_fd();
         repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
         repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
         let sequence = queue_sequence(descriptor).context("the sequence number")?;
         let from = self.broker.local_addr()?;
         drop(self.broker);
-        Ok(Lost {
-            client: self.client,
-            from,
-            sequence,
-            _listener: self.listener,
-        })
+        Ok(Lost { client: self.client, from, sequence, _listener: self.listener })
     }
 
     /// Makes the broker's end deaf.
     pub(crate) fn deafen(&self) -> Result<()> {
         // return 0: keep nothing of the packet.
-        let program = [libc::sock_filter {
-            code: 0x06,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }];
-        let filter = libc::sock_fprog {
-            len: 1,
-            filter: program.as_ptr().cast_mut(),
-        };
-        set_option(
-            self.broker.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            &filter,
-        )
-        .context("SO_ATTACH_FILTER")
+        let program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
+        let filter = libc::sock_fprog { len: 1, filter: program.as_ptr().cast_mut() };
+        set_option(self.broker.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
+            .context("SO_ATTACH_FILTER")
     }
 
     /// Aborts the broker's end.
@@ -161,30 +144,33 @@ pub(crate) struct Lost {
     _listener: Socket,
 }
 
+/// Resets a client in the name of its broker.
+pub(crate) fn forge(from: SocketAddr, client: &TcpStream, sequence: u32) -> Result<()> {
+    let to = client.local_addr()?;
+    let bytes =
+        packet::reset(from, to, sequence, DEVICE_TTL).context("addresses of two families")?;
+    let protocol = Some(Protocol::from(libc::IPPROTO_RAW));
+    let socket = Socket::new(Domain::for_address(to), Type::RAW, protocol)?;
+    if to.is_ipv4() {
+        socket.set_header_included_v4(true)?;
+    }
+    let mut destination = to;
+    destination.set_port(0);
+    socket
+        .send_to(&bytes, &SockAddr::from(destination))
+        .context("send a reset")?;
+    Ok(())
+}
+
 impl Lost {
     /// Sends a request.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.client
-            .write_all(&kafka::request(Request::Metadata, 99))
-            .context("send")
+        self.client.write_all(&kafka::request(Request::Metadata, 99)).context("send")
     }
 
     /// Resets the client in the broker's name.
     pub(crate) fn forge(&self) -> Result<()> {
-        let to = self.client.local_addr()?;
-        let bytes = packet::reset(self.from, to, self.sequence, DEVICE_TTL)
-            .context("addresses of two families")?;
-        let protocol = Some(Protocol::from(libc::IPPROTO_RAW));
-        let socket = Socket::new(Domain::for_address(to), Type::RAW, protocol)?;
-        if to.is_ipv4() {
-            socket.set_header_included_v4(true)?;
-        }
-        let mut destination = to;
-        destination.set_port(0);
-        socket
-            .send_to(&bytes, &SockAddr::from(destination))
-            .context("send a reset")?;
-        Ok(())
+        forge(self.from, &self.client, self.sequence)
     }
 }
 
@@ -204,10 +190,7 @@ pub(crate) fn failure(stream: &TcpStream) -> Result<io::Error> {
 pub(crate) fn reset(stream: &TcpStream) -> Result<()> {
     let error = failure(stream)?;
     ensure!(
-        matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-        ),
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
         "failed, but not of a reset: {error}"
     );
     Ok(())
@@ -216,11 +199,7 @@ pub(crate) fn reset(stream: &TcpStream) -> Result<()> {
 /// Connects where nothing listens; the client's port.
 pub(crate) fn refused(port: u16, v6: bool) -> Result<u16> {
     let address = SocketAddr::new(loopback(v6), port);
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&SocketAddr::new(loopback(v6), 0).into())?;
     let own = socket.local_addr()?.as_socket().context("a port")?.port();
     match socket.connect(&address.into()) {
@@ -245,33 +224,20 @@ fn pair() -> io::Result<[TcpStream; 2]> {
 
 /// Kernel: `include/uapi/linux/tcp.h`; not in libc.
 const TCP_SEND_QUEUE: libc::c_int = 2;
+/// Ends the repair without a window probe; since 4.19.
+const TCP_REPAIR_OFF_NO_WP: libc::c_int = -1;
 
 fn repair(descriptor: RawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     set_option(descriptor, libc::IPPROTO_TCP, option, &value)
 }
 
-fn set_option<T>(
-    descriptor: RawFd,
-    level: libc::c_int,
-    option: libc::c_int,
-    value: &T,
-) -> io::Result<()> {
+fn set_option<T>(descriptor: RawFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0);
     // SAFETY: the value is a whole `T` and outlives the call.
     let outcome = unsafe {
-        libc::setsockopt(
-            descriptor,
-            level,
-            option,
-            std::ptr::from_ref(value).cast(),
-            length,
-        )
+        libc::setsockopt(descriptor, level, option, std::ptr::from_ref(value).cast(), length)
     };
-    if outcome == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn queue_sequence(descriptor: RawFd) -> io::Result<u32> {
@@ -287,9 +253,5 @@ fn queue_sequence(descriptor: RawFd) -> io::Result<u32> {
             &raw mut length,
         )
     };
-    if outcome == 0 {
-        Ok(sequence)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if outcome == 0 { Ok(sequence) } else { Err(io::Error::last_os_error()) }
 }

@@ -21,6 +21,7 @@ use crate::{
     classify::Config,
     cli::Options,
     clock::WallClock,
+    confine::{ConfineError, Needs, confine},
     enrich::Enricher,
     event::{Degraded, Event, Host, Start},
     exit::Exit,
@@ -46,6 +47,9 @@ pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
     CannotStart(#[from] prepare::CannotStart),
+    /// Rights that are not needed cannot be given up.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -72,7 +76,9 @@ impl RunError {
             Self::CannotStart(_) => Exit::CannotStart,
             // The reader went away: that is how pipes end.
             Self::Sink(SinkError::Closed) => Exit::Done,
-            Self::Sink(_) | Self::System { .. } | Self::Counters(_) => Exit::Failed,
+            Self::Confine(_) | Self::Sink(_) | Self::System { .. } | Self::Counters(_) => {
+                Exit::Failed
+            }
         }
     }
 }
@@ -121,6 +127,8 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         sink,
         recorder,
     });
+    // No thread but this one yet: what is given up here is given up for good.
+    confine(Needs::default(), || attached.counter(counter::LOST).is_ok())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
