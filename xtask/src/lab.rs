@@ -11,13 +11,20 @@ pub(crate) const TRACER_VARIABLE: &str = "KRESET_TRACE";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Run the scenarios with real brokers and clients, and install these if they are missing
+    #[arg(long)]
+    kafka: bool,
     /// What the lab is told; `cargo xtask lab -- --help` lists it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     lab: Vec<OsString>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::run(setup::Purpose::Run)?;
+    setup::run(if arguments.kafka {
+        setup::Purpose::Kafka
+    } else {
+        setup::Purpose::Run
+    })?;
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
 

@@ -293,7 +293,7 @@ impl Broker {
     /// # Errors
     /// When that fails.
     pub fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
-        let mut command = self.home.java("-Xmx64m", "client.jsa");
+        let mut command = self.home.java("-Xmx64m");
         command
             .arg("kafka.admin.ConfigCommand")
             .args(["--bootstrap-server", &self.plan.inside(), "--alter"])
@@ -355,7 +355,7 @@ fn run(
         (_, 1) => "broker".to_owned(),
         (number, _) => format!("broker-{number}"),
     };
-    let mut command = home.java("-Xmx256m", "broker.jsa");
+    let mut command = home.java("-Xmx256m");
     command
         .arg(format!("-Djdk.net.hosts.file={}", hosts.display()))
         .arg("-Dorg.slf4j.simpleLogger.showShortLogName=true")

@@ -193,7 +193,7 @@ impl Plan {
     fn command(&self, home: &Home, scratch: &Scratch) -> Result<Command> {
         let mut command = match self.software {
             Software::Java => {
-                let mut command = home.java("-Xmx128m", "client.jsa");
+                let mut command = home.java("-Xmx128m");
                 let logs = "-Dorg.slf4j.simpleLogger";
                 command
                     .arg(format!("{logs}.showShortLogName=true"))

@@ -13,6 +13,7 @@ mod idle;
 mod kafka;
 mod older;
 mod scene;
+mod shell;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -114,6 +115,17 @@ impl Scenario {
         self.stage
     }
 
+    /// Makes sure that what this scenario takes beyond the lab itself is installed.
+    ///
+    /// # Errors
+    /// [`crate::Error::MissingKafka`].
+    pub fn check_parts(&self) -> Result<()> {
+        match self.stage {
+            Stage::Core | Stage::Further => Ok(()),
+            Stage::Kafka => kafka::check_parts(&self.name),
+        }
+    }
+
     /// Whether a name on the command line means this scenario.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
@@ -154,6 +166,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// By how much devices that are modelled after real ones are quicker than those, instead.
     pub scale: Option<f64>,
+    /// Whether to keep everything up for a shell on the client's host before judging.
+    pub shell: bool,
     /// Where to leave each scenario's packets and the tracers' output.
     pub keep: Option<PathBuf>,
     /// Where the binary `kreset-lab` is, if the running program is another one.

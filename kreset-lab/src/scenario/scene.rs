@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::Settings;
+use super::{Settings, shell};
 use crate::{
     Lab, Side,
     error::{Doing as _, Error, Result},
@@ -34,6 +34,12 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// Whether a person will look around, so that nothing may be stopped where it is.
+    #[must_use]
+    pub const fn has_visitors(&self) -> bool {
+        self.settings.shell
+    }
+
     /// After how long the devices forget a silent connection, when they are really `default`:
     /// what the run's user says, or that much scaled down.
     #[must_use]
@@ -77,7 +83,12 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Tracer::start`].
     pub fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
-        let options = &options.clone().longer_by(2 * self.idle_timeout());
+        let patience = if self.settings.shell {
+            shell::LONGEST
+        } else {
+            2 * self.idle_timeout()
+        };
+        let options = &options.clone().longer_by(patience);
         let tracers = match &self.settings.tracer {
             Some(program) => {
                 // Both at once, since attaching takes a while.
@@ -95,6 +106,7 @@ impl<'a> Scene<'a> {
             tracers,
             lab: self.lab,
             all: options.shows_all(),
+            shell: self.settings.shell,
         })
     }
 
@@ -324,6 +336,8 @@ pub struct Watch<'a> {
     lab: &'a Lab,
     /// Whether the tracers show every reset that crosses the wire.
     all: bool,
+    /// Whether a person wants to look around first.
+    shell: bool,
 }
 
 impl Watch<'_> {
@@ -346,6 +360,9 @@ impl Watch<'_> {
     /// # Errors
     /// As [`Tracer::finish`].
     pub fn judge_by(self, expected: impl Fn(Side) -> Expected) -> Result<Outcome> {
+        if self.shell {
+            shell::open(self.lab)?;
+        }
         let said = match self.tracers {
             Some([client, broker]) => [Some(client.finish()?), Some(broker.finish()?)],
             None => [None, None],

@@ -204,6 +204,9 @@ impl<'a> Cast<'a> {
     /// waits until the wire is silent.
     pub(super) fn curtain(&self, clients: &mut [&mut Client]) -> Result<()> {
         self.wait_for_answers()?;
+        if self.scene.has_visitors() {
+            return Ok(());
+        }
         for client in clients {
             client.process().freeze()?;
         }
