@@ -78,9 +78,7 @@ impl Ending {
         }
         connections
             .into_iter()
-            .filter_map(|(client, broker, packets)| {
-                Self::of(host, client, broker, packets)
-            })
+            .filter_map(|(client, broker, packets)| Self::of(host, client, broker, packets))
             .collect()
     }
 
@@ -96,9 +94,7 @@ impl Ending {
         // A reset that comes in is what the host's application notices, whatever else there was.
         let (what, at) = first(&|seen| is_reset(seen) && comes(seen))
             .map(|at| (What::Received, at))
-            .or_else(|| {
-                first(&|seen| is_reset(seen) && !comes(seen)).map(|at| (What::Sent, at))
-            })
+            .or_else(|| first(&|seen| is_reset(seen) && !comes(seen)).map(|at| (What::Sent, at)))
             .or_else(|| {
                 first(&|seen| seen.segment.flags.contain(Flags::FIN))
                     .filter(|&at| comes(&packets[at]))
@@ -160,7 +156,7 @@ impl Ending {
     }
 
     /// Which end a segment came from, or was made up in the name of.
-    fn sender(&self, seen: &Sighting) -> Side {
+    const fn sender(&self, seen: &Sighting) -> Side {
         if seen.leaving {
             self.host.other()
         } else {
@@ -183,9 +179,8 @@ impl Ending {
         let trigger = if self.what == What::TimedOut {
             self.at
         } else {
-            let drew = |seen: &Sighting| {
-                self.sender(seen) == self.host && end.since(seen.at) < CLUSTER
-            };
+            let drew =
+                |seen: &Sighting| self.sender(seen) == self.host && end.since(seen.at) < CLUSTER;
             before.iter().position(drew).unwrap_or(self.at)
         };
         let trigger_at = self.packets[trigger].at;
@@ -256,8 +251,7 @@ impl Ending {
         // An application that has closed does not notice, and the tracer may not either. One that
         // got a FIN first may have closed, with its own FIN still behind data.
         let deaf = self.what == What::Received
-            && (self.was_closed_by(self.host)
-                || (!phase && self.was_closed_by(self.host.other())));
+            && (self.was_closed_by(self.host) || (!phase && self.was_closed_by(self.host.other())));
         let required = required && !deaf;
         let mut truths = Vec::new();
         if self.what == What::TimedOut {

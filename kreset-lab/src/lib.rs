@@ -55,8 +55,8 @@ use std::{
 use crate::{
     broker_process::BrokerProcess,
     error::Doing as _,
-    middlebox::Middlebox,
     journal::Journal,
+    middlebox::Middlebox,
     net::Network,
     tracer::Tracer,
     wire::{Tap, Wire},

@@ -50,11 +50,15 @@ impl Timeline {
                 // The broker's log tells of more than its connections.
                 !log.name().starts_with("broker") || is_telling(&line.text)
             });
-            entries.extend(lines.filter(|line| !is_noise(&line.text)).map(|line| Entry {
-                at: line.at,
-                source: log.name().to_owned(),
-                text: line.text,
-            }));
+            entries.extend(
+                lines
+                    .filter(|line| !is_noise(&line.text))
+                    .map(|line| Entry {
+                        at: line.at,
+                        source: log.name().to_owned(),
+                        text: line.text,
+                    }),
+            );
         }
         entries.extend(wire(&lab.wire().sightings()));
         for (side, said) in Side::BOTH.into_iter().zip(said) {
@@ -76,9 +80,12 @@ impl Timeline {
     #[must_use]
     pub fn in_full(&self) -> String {
         let began = self.0.first().map(|entry| entry.at);
-        self.0.iter().fold(String::new(), |text, entry| {
-            text + &line(entry, began.unwrap_or(entry.at), usize::MAX) + "\n"
-        })
+        let lines = self.0.iter();
+        let mut lines: Vec<_> = lines
+            .map(|entry| line(entry, began.unwrap_or(entry.at), usize::MAX))
+            .collect();
+        lines.push(String::new());
+        lines.join("\n")
     }
 }
 
@@ -104,7 +111,11 @@ impl fmt::Display for Timeline {
             writeln!(f, "  {}", line(entry, began, WIDTH))?;
         }
         if left_out > 0 {
-            writeln!(f, "  {:>9}  ... {left_out} lines (--keep keeps them all)", "")?;
+            writeln!(
+                f,
+                "  {:>9}  ... {left_out} lines (--keep keeps them all)",
+                ""
+            )?;
         }
         Ok(())
     }
@@ -165,7 +176,10 @@ fn wire(sightings: &[Sighting]) -> Vec<Entry> {
         if is_reset && !seen.leaving {
             came.push(mark);
         }
-        let connection = (segment.source.min(segment.destination), segment.source.max(segment.destination));
+        let connection = (
+            segment.source.min(segment.destination),
+            segment.source.max(segment.destination),
+        );
         let silence = last
             .insert(connection, seen.at)
             .map(|last| seen.at.since(last))
@@ -176,21 +190,22 @@ fn wire(sightings: &[Sighting]) -> Vec<Entry> {
         if !notable && silence.is_none() {
             continue;
         }
-        let mut text = format!(
+        let mut parts = vec![format!(
             "{} > {} {}",
             segment.source, segment.destination, segment.flags
-        );
+        )];
         if segment.payload > 0 {
-            text += &format!(" {} bytes", segment.payload);
+            parts.push(format!("{} bytes", segment.payload));
         }
         if seen.leaving {
-            text += &format!(", made up by the device, TTL {}", segment.ttl);
+            parts.push(format!("made up by the device, TTL {}", segment.ttl));
         } else if is_reset {
-            text += &format!(", sent by the host, TTL {}", segment.ttl);
+            parts.push(format!("sent by the host, TTL {}", segment.ttl));
         }
         if let Some(silence) = silence {
-            text += &format!(", after {:.2} s of silence", silence.as_secs_f64());
+            parts.push(format!("after {:.2} s of silence", silence.as_secs_f64()));
         }
+        let text = parts.join(", ");
         entries.push(Entry {
             at: seen.at,
             source: "wire".to_owned(),
@@ -205,15 +220,15 @@ fn told(side: Side, event: &Event) -> Option<Entry> {
     if matches!(event.kind.as_str(), "start" | "summary") {
         return None;
     }
-    let client = event.client.as_ref().and_then(crate::event::Endpoint::socket);
+    let client = event
+        .client
+        .as_ref()
+        .and_then(crate::event::Endpoint::socket);
     let sure = event.confidence.unwrap_or_default();
-    let mut text = format!("{} {} ({sure:.2})", event.kind, event.answer());
-    if let Some(client) = client {
-        text += &format!(" of {client}");
-    }
-    if let Some(advice) = &event.advice {
-        text += &format!(": {advice}");
-    }
+    let of = client.map_or_else(String::new, |client| format!(" of {client}"));
+    let advice = event.advice.as_deref();
+    let advice = advice.map_or_else(String::new, |advice| format!(": {advice}"));
+    let text = format!("{} {} ({sure:.2}){of}{advice}", event.kind, event.answer());
     Some(Entry {
         at: event.time.as_deref().and_then(Moment::parse)?,
         source: format!("kreset on {side}"),

@@ -75,12 +75,15 @@ impl Moment {
         };
         let nanos = number(&format!("{fraction:0<9}"))?;
         // Days since 1970, with years that begin in March.
-        let years = if month > 2 { year } else { year.checked_sub(1)? };
+        let years = if month > 2 {
+            year
+        } else {
+            year.checked_sub(1)?
+        };
         let shifted = (month + 9) % 12;
-        let days = (365 * years + years / 4 - years / 100 + years / 400
-            + (shifted * 153 + 2) / 5
-            + day)
-            .checked_sub(719_469)?;
+        let days =
+            (365 * years + years / 4 - years / 100 + years / 400 + (shifted * 153 + 2) / 5 + day)
+                .checked_sub(719_469)?;
         let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
         Some(Self(seconds * 1_000_000_000 + nanos))
     }

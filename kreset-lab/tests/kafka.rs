@@ -4,8 +4,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use kreset_lab::{
-    Stop,
-    runner::{self, Progress},
+    Stop, runner,
     scenario::{self, Scenario, Settings},
 };
 
@@ -28,15 +27,10 @@ fn run(name: &str) {
     let scenarios: Vec<_> = scenario::catalogue().into_iter().filter(both).collect();
     assert_eq!(scenarios.len(), 2, "{name}");
     let one = NonZeroUsize::MIN;
-    let tell = |event: Progress<'_>| {
-        if let Progress::Ended(report) = event {
-            println!("{}", report.story());
-        }
-    };
-    let reports = runner::run(&scenarios, one, &settings, &Stop::default(), tell);
+    let reports = runner::run(&scenarios, one, &settings, &Stop::default(), |_| {});
     let wrong = reports.iter().filter(|report| !report.is_right());
-    let wrong: Vec<_> = wrong.map(|report| &report.name).collect();
-    assert!(wrong.is_empty(), "wrong: {wrong:?}");
+    let stories: String = wrong.map(|report| report.story().to_string()).collect();
+    assert!(stories.is_empty(), "{stories}");
 }
 
 #[test]

@@ -27,13 +27,25 @@ impl Certificates {
         made.authority("ca")?;
         made.authority("stranger")?;
         made.request("broker")?;
-        let [ca, ca_key, request, certificate] = ["ca.pem", "ca.key", "broker.csr", "broker.crt"]
-            .map(|name| made.name(name));
+        let [ca, ca_key, request, certificate] =
+            ["ca.pem", "ca.key", "broker.csr", "broker.crt"].map(|name| made.name(name));
         run::run(
             OPENSSL,
             &[
-                "x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-days", "1",
-                "-copy_extensions", "copy", "-out", &certificate,
+                "x509",
+                "-req",
+                "-in",
+                &request,
+                "-CA",
+                &ca,
+                "-CAkey",
+                &ca_key,
+                "-days",
+                "1",
+                "-copy_extensions",
+                "copy",
+                "-out",
+                &certificate,
             ],
             "",
         )?;
@@ -68,8 +80,21 @@ impl Certificates {
         let certificate = self.name(&format!("{name}.pem"));
         let subject = format!("/CN=kreset-lab {name}");
         let arguments = [
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-            "-days", "1", "-subj", &subject, "-keyout", &key, "-out", &certificate,
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            &subject,
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
         ];
         run::run(OPENSSL, &arguments, "").map(drop)
     }
@@ -79,8 +104,20 @@ impl Certificates {
         let request = self.name(&format!("{name}.csr"));
         let names = format!("subjectAltName=IP:{BROKER_V4}");
         let arguments = [
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-            "/CN=broker", "-addext", &names, "-keyout", &key, "-out", &request,
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/CN=broker",
+            "-addext",
+            &names,
+            "-keyout",
+            &key,
+            "-out",
+            &request,
         ];
         run::run(OPENSSL, &arguments, "").map(drop)
     }

@@ -66,7 +66,12 @@ impl Home {
     /// `java`, small and quick to start, with all of Kafka on its class path.
     pub(crate) fn java(&self, heap: &str) -> Command {
         let mut command = Command::new("java");
-        command.args([heap, "-Xss256k", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        command.args([
+            heap,
+            "-Xss256k",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
+        ]);
         command
             .arg("-cp")
             .arg(format!("{}/*", self.0.join("libs").display()));

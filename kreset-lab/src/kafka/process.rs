@@ -86,13 +86,11 @@ impl Process {
             let ended = child.try_wait().doing(|| "look at a process".to_owned())?;
             match ended {
                 // Its last words may still be on their way to the log.
-                Some(status) if readers.iter().all(JoinHandle::is_finished) => {
-                    Err(Error::Ended {
-                        program: log.name().to_owned(),
-                        status,
-                        last: last_words(log),
-                    })
-                }
+                Some(status) if readers.iter().all(JoinHandle::is_finished) => Err(Error::Ended {
+                    program: log.name().to_owned(),
+                    status,
+                    last: last_words(log),
+                }),
                 _ => Ok(()),
             }
         })

@@ -82,8 +82,6 @@ pub fn start(lab: &Lab, scratch: &Scratch, kind: Kind, idle: Duration) -> Result
         Kind::Nginx => "nginx",
     };
     let process = Process::start(lab, lab.network().router(), name, &mut command)?;
-    lab.network()
-        .router()
-        .wait_for_listener(PORT, lab.stop())?;
+    lab.network().router().wait_for_listener(PORT, lab.stop())?;
     Ok(process)
 }

@@ -11,6 +11,7 @@ mod handshake;
 mod hop;
 mod idle;
 mod kafka;
+mod keep;
 mod older;
 mod scene;
 mod shell;
@@ -146,11 +147,14 @@ impl Scenario {
         if let Some(path) = &settings.own_binary {
             lab = lab.with_own_binary(path);
         }
-        let scene = Scene::new(&lab, settings);
+        let kept = settings.keep.as_ref().map(|keep| keep.join(&self.name));
+        if let Some(directory) = &kept {
+            keep::prepare(directory)?;
+        }
+        let scene = Scene::new(&lab, settings, kept.as_deref());
         let outcome = (self.script)(&scene);
-        if let Some(directory) = &settings.keep {
-            let said = outcome.as_ref().ok();
-            scene::keep(&directory.join(&self.name), &lab, said)?;
+        if let Some(directory) = &kept {
+            keep::keep(directory, &lab, outcome.as_ref().ok())?;
         }
         outcome
     }

@@ -91,7 +91,8 @@ impl Part {
         }
         fs::create_dir_all(&place)?;
         (self.install)(session, sources, &place)?;
-        fs::write(&stamp, wanted).with_context(|| format!("{} cannot be written", stamp.display()))?;
+        fs::write(&stamp, wanted)
+            .with_context(|| format!("{} cannot be written", stamp.display()))?;
         Ok(true)
     }
 }
@@ -180,7 +181,13 @@ fn js(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
     session.run(
         "installing kafkajs",
         Command::new("npm")
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"])
+            .args([
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+            ])
             .arg("--prefix")
             .arg(place),
     )

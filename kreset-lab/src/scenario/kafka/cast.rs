@@ -86,7 +86,8 @@ impl<'a> Cast<'a> {
 
     pub(super) fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
         let options = options.clone().without_noise();
-        self.scene.watch_with(&options.longer_by(Duration::from_mins(5)))
+        self.scene
+            .watch_with(&options.longer_by(Duration::from_mins(5)))
     }
 
     /// Waits until nothing was on the wire for `silence`.
@@ -189,9 +190,11 @@ impl<'a> Cast<'a> {
         let wire = self.scene.lab.wire();
         let answered = || {
             Ending::all(wire, Side::Client).iter().all(|ending| {
-                ending.what != What::Closed || ending.packets.iter().any(|seen| {
-                    !seen.leaving && seen.segment.flags.contain(Flags::FIN)
-                })
+                ending.what != What::Closed
+                    || ending
+                        .packets
+                        .iter()
+                        .any(|seen| !seen.leaving && seen.segment.flags.contain(Flags::FIN))
             })
         };
         match self.wait_until("answers to FINs", Duration::from_secs(2), answered) {

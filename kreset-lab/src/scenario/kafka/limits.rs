@@ -1,6 +1,6 @@
 //! Brokers that turn clients away.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use super::{
     cast::{self, Cast},
@@ -29,7 +29,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         |scene, software| {
             let cast = Cast::new(scene)?;
             let broker = cast.broker(
-                broker::Plan::new(Protocol::Plaintext).with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
+                broker::Plan::new(Protocol::Plaintext)
+                    .with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
             )?;
             let _the_one = scene.lab.connect(Family::Ipv4)?;
             let client = client::Plan::new(software, Job::Producer);
@@ -57,19 +58,17 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     let broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
     cast.limit_connection_rate(&broker, 1)?;
     // What other connections the host has are the lab's, and not part of the story.
-    let mut guests = Vec::new();
-    for _ in 0..12 {
-        guests.push(scene.lab.connect(Family::Ipv4)?);
-    }
+    let _guests = iter::repeat_with(|| scene.lab.connect(Family::Ipv4))
+        .take(12)
+        .collect::<Result<Vec<_>>>()?;
     let client = client::Plan::new(software, Job::Producer);
     cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
 }
 
 fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     let cast = Cast::new(scene)?;
-    let broker = cast.broker(
-        broker::Plan::new(Protocol::Plaintext).with("socket.request.max.bytes", 100_000),
-    )?;
+    let broker = cast
+        .broker(broker::Plan::new(Protocol::Plaintext).with("socket.request.max.bytes", 100_000))?;
     let watch = cast.watch()?;
     let plan = client::Plan::new(software, Job::Producer)
         .with_if(Software::Java, "max.request.size", 10_000_000)

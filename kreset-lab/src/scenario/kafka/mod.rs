@@ -14,7 +14,10 @@ mod sasl;
 mod tls;
 
 use super::{Outcome, Scenario, Scene};
-use crate::{error::Result, kafka::{client::Software, home::Home}};
+use crate::{
+    error::Result,
+    kafka::{client::Software, home::Home},
+};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = idle::scenarios();

@@ -104,12 +104,7 @@ fn broker_idle_close(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
 }
 
 /// A client that does `order` twice, with a silence between that the device does not survive.
-fn now_and_then(
-    scene: &Scene<'_>,
-    software: Software,
-    job: Job,
-    order: &str,
-) -> Result<Outcome> {
+fn now_and_then(scene: &Scene<'_>, software: Software, job: Job, order: &str) -> Result<Outcome> {
     let idle = scene.idle_timeout();
     let cast = Cast::new(scene)?;
     scene.lab.middlebox().reset_on_send(idle, Ttl::Own)?;

@@ -105,9 +105,7 @@ fn restart(scene: &Scene<'_>, software: Software, end: End, busy: bool) -> Resul
 /// Whatever ends is the broker's doing, and who knocks while it is away is refused.
 pub(super) fn by_broker(ending: &Ending) -> Ruling {
     match ending.what {
-        What::Received | What::Sent if ending.is_refusal() => {
-            Ruling::Must(vec![Answer::REFUSED])
-        }
+        What::Received | What::Sent if ending.is_refusal() => Ruling::Must(vec![Answer::REFUSED]),
         // Its first request was still unanswered.
         _ if ending.bytes_from(Side::Broker) == 0 => {
             Ruling::May(vec![Answer::CLOSED_BY_BROKER, Answer::SHUTDOWN_OR_ABORTED])

@@ -69,8 +69,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         "the client speaks TLS 1.2 and the listener TLS 1.3 only",
         |scene, software| {
             let cast = Cast::with_certificates(scene)?;
-            let broker =
-                broker::Plan::new(Protocol::Ssl).with("ssl.enabled.protocols", "TLSv1.3");
+            let broker = broker::Plan::new(Protocol::Ssl).with("ssl.enabled.protocols", "TLSv1.3");
             let client = trusting(&cast, software)
                 .with_if(Software::Java, "ssl.enabled.protocols", "TLSv1.2")
                 .with_if(Software::Java, "ssl.protocol", "TLSv1.2")
@@ -108,7 +107,9 @@ fn http(scene: &Scene<'_>) -> Result<Outcome> {
     visitor.send(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nAccept: */*\r\n\r\n")?;
     cast.wait_for_failures(1)?;
     cast.curtain(&mut [])?;
-    cast::judge(scene, watch, |ending| cast::failed(ending, Answer::NOT_KAFKA))
+    cast::judge(scene, watch, |ending| {
+        cast::failed(ending, Answer::NOT_KAFKA)
+    })
 }
 
 /// A producer that speaks TLS and trusts the broker's authority.
