@@ -195,6 +195,7 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
             "removed {swept} namespaces that a dead lab had left"
         )),
     }
+    kreset_lab::kafka::scratch::sweep();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let began = Instant::now();
