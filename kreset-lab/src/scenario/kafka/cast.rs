@@ -279,7 +279,7 @@ pub(super) fn failed(ending: &Ending, reason: Answer) -> Ruling {
     }
     match ending.what {
         What::Received | What::Closed => Ruling::Must(vec![reason]),
-        What::Sent => Ruling::May(vec![reason]),
+        What::Sent | What::Left => Ruling::May(vec![reason]),
         What::TimedOut => Ruling::Nothing,
     }
 }

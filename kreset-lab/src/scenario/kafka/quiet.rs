@@ -99,7 +99,7 @@ fn broker_idle_close(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     cast::judge(scene, watch, |ending| match ending.what {
         What::Received | What::Sent if ending.was_closed_by(Side::Client) => Ruling::Nothing,
         What::Received | What::Sent => Ruling::Must(vec![Answer::IDLE_CLOSE]),
-        What::Closed | What::TimedOut => Ruling::Nothing,
+        What::Closed | What::Left | What::TimedOut => Ruling::Nothing,
     })
 }
 
