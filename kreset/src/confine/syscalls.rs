@@ -229,7 +229,10 @@ mod tests {
 
     #[test]
     fn sinks_can_ask_for_the_network() {
-        let network = Needs { network: true, threads: false };
+        let network = Needs {
+            network: true,
+            threads: false,
+        };
         let needs = Needs::default().and(network);
         assert_eq!(needs, network);
         let bound = confined(needs, || UdpSocket::bind("127.0.0.1:0").map(|_| ()));
