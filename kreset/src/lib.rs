@@ -4,6 +4,7 @@ pub mod classify;
 pub mod cli;
 pub mod clock;
 pub mod community_id;
+pub mod delivery;
 pub mod duration;
 pub mod enrich;
 pub mod event;

@@ -3,6 +3,7 @@
 //! One event is one JSON object on one line. Unknown values are `null`,
 //! never 0. Keys are stable within a `schema` version.
 
+mod id;
 mod noise;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -12,6 +13,7 @@ mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+pub use id::Ids;
 use serde::Serialize;
 pub use verdict::{AgeKind, Cause, Direction, Noise, ProvokedBy, Role, Verdict};
 
