@@ -1,9 +1,11 @@
 //! kreset: who reset a Kafka connection, and why.
 
+pub mod agent;
 pub mod classify;
 pub mod cli;
 pub mod clock;
 pub mod community_id;
+pub mod config;
 pub mod delivery;
 pub mod duration;
 pub mod enrich;
@@ -12,7 +14,10 @@ pub mod exit;
 pub mod facts;
 pub mod filter;
 pub mod kernel;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod netns;
+pub mod notice;
 pub mod pipeline;
 pub mod ports;
 pub mod report;

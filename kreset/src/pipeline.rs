@@ -1,17 +1,18 @@
 //! The whole way of the data, on one screen: bytes of the ring -> facts ->
-//! (a moment's wait for company) -> judgement -> event -> sink.
+//! (a moment's wait for company) -> judgement -> event -> sinks. Nothing
+//! here waits: see [`crate::delivery`].
 
-use std::{collections::VecDeque, num::NonZeroU64, time::Duration};
+use std::{collections::VecDeque, num::NonZeroU64, sync::Arc, time::Duration};
 
 use crate::{
     classify::{Case, Classifier, Config},
     clock::WallClock,
-    enrich::Enricher,
-    event::{Event, Host, Loss},
+    delivery::Delivery,
+    enrich::{Enricher, addresses::Addresses},
+    event::{Coverage, Event, Host, Ids, Loss, Message, SinkCoverage},
     facts::{Decoder, Facts, Kind, State},
     filter::Filter,
     report::report,
-    sink::{Sink, SinkError},
     summary::Counter,
 };
 
@@ -45,8 +46,12 @@ pub struct Parts {
     pub count: Option<NonZeroU64>,
     /// This host.
     pub host: Host,
+    /// Traced ports, as ranges.
+    pub ports: String,
+    /// The addresses that this run watches.
+    pub addresses: Addresses,
     /// Where events go.
-    pub sink: Box<dyn Sink>,
+    pub delivery: Delivery,
 }
 
 /// From records to sinks.
@@ -57,10 +62,14 @@ pub struct Pipeline {
     filter: Filter,
     left: Option<u64>,
     host: Host,
-    sink: Box<dyn Sink>,
+    ports: String,
+    addresses: Addresses,
+    delivery: Delivery,
+    ids: Ids,
     waiting: VecDeque<(u64, Facts)>,
     counter: Counter,
     lost: u64,
+    kernel_lost: u64,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -73,7 +82,17 @@ impl Pipeline {
     /// Puts one together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { decoder, config, enricher, filter, count, host, sink } = parts;
+        let Parts {
+            decoder,
+            config,
+            enricher,
+            filter,
+            count,
+            host,
+            ports,
+            addresses,
+            delivery,
+        } = parts;
         Self {
             decoder,
             classifier: Classifier::new(config),
@@ -81,32 +100,33 @@ impl Pipeline {
             filter,
             left: count.map(NonZeroU64::get),
             host,
-            sink,
+            ports,
+            addresses,
+            delivery,
+            ids: Ids::of_this_run(),
             waiting: VecDeque::new(),
             counter: Counter::default(),
             lost: 0,
+            kernel_lost: 0,
         }
     }
 
     /// Takes one record of the ring.
-    ///
-    /// # Errors
-    ///
-    /// If an event cannot be written.
-    pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+    pub fn take(&mut self, bytes: &[u8], clocks: Clocks) {
         let Ok(facts) = self.decoder.decode(bytes) else {
             // Only a kernel side of another build writes such records.
-            return self.lose("decoder", 1, clocks);
+            self.lose("decoder", 1, clocks);
+            return;
         };
         self.classifier.observe(&facts);
         if !is_judged(&facts) {
-            return Ok(());
+            return;
         }
         if waits_for_company(&facts) {
             self.waiting.push_back((facts.at_ns + WAIT_NS, facts));
-            return Ok(());
+            return;
         }
-        self.judge(&facts, clocks)
+        self.judge(&facts, clocks);
     }
 
     /// When the first waiting event is due; monotonic ns.
@@ -116,77 +136,84 @@ impl Pipeline {
     }
 
     /// Judges the waiting events that are due by `until_ns`.
-    ///
-    /// # Errors
-    ///
-    /// If an event cannot be written.
-    pub fn release(&mut self, until_ns: u64, clocks: Clocks) -> Result<(), SinkError> {
+    pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
         while self.due_ns().is_some_and(|due| due <= until_ns) {
             if let Some((_, facts)) = self.waiting.pop_front() {
-                self.judge(&facts, clocks)?;
+                self.judge(&facts, clocks);
             }
         }
-        Ok(())
     }
 
     /// Takes in the kernel's count of lost records.
-    ///
-    /// # Errors
-    ///
-    /// If the `loss` event cannot be written.
-    pub fn kernel_lost(&mut self, total: u64, clocks: Clocks) -> Result<(), SinkError> {
-        let fresh = total.saturating_sub(self.lost);
-        if fresh == 0 {
-            return Ok(());
+    pub fn kernel_lost(&mut self, total: u64, clocks: Clocks) {
+        let fresh = total.saturating_sub(self.kernel_lost);
+        if fresh > 0 {
+            self.kernel_lost = total;
+            self.lose("kernel", fresh, clocks);
         }
-        self.lose("kernel", fresh, clocks)
     }
 
-    fn lose(&mut self, source: &str, lost: u64, clocks: Clocks) -> Result<(), SinkError> {
+    /// Tells of what sinks have lost since the last call.
+    pub fn sinks_lost(&mut self, clocks: Clocks) {
+        for (name, count) in self.delivery.take_losses() {
+            self.lose(&format!("sink {name}"), count, clocks);
+        }
+    }
+
+    fn lose(&mut self, source: &str, lost: u64, clocks: Clocks) {
         self.lost += lost;
-        let event = Event::Loss(Loss {
+        self.write(Event::Loss(Loss {
             time: clocks.monotonic.rfc3339(clocks.now_ns),
             host: self.host.clone(),
             source: source.to_owned(),
             lost,
             total: self.lost,
-        });
-        self.write(&event)
+        }));
     }
 
     /// Writes an event about the run itself.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn write(&mut self, event: &Event) -> Result<(), SinkError> {
-        self.counter.count(event);
-        self.sink.write(event)
+    pub fn write(&mut self, event: Event) {
+        self.counter.count(&event);
+        self.hand_on(event);
     }
 
-    /// Writes the counts so far.
-    ///
-    /// # Errors
-    ///
-    /// If they cannot be written.
-    pub fn summarize(
-        &mut self,
-        attached: Duration,
-        end: bool,
-        clocks: Clocks,
-    ) -> Result<(), SinkError> {
+    /// Writes the counts so far, and what this host can vouch for.
+    pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
         let time = clocks.monotonic.rfc3339(clocks.now_ns);
-        let summary = self.counter.summary(time, self.host.clone(), attached, end);
-        self.sink.write(&Event::Summary(Box::new(summary)))
+        let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
+        summary.coverage = Coverage {
+            ports: self.ports.clone(),
+            addresses: self.addresses.now(),
+            kernel_lost: self.kernel_lost,
+            sinks: self
+                .delivery
+                .statuses()
+                .map(|(name, status)| (name.to_owned(), SinkCoverage::from(status.snapshot())))
+                .collect(),
+        };
+        self.hand_on(Event::Summary(Box::new(summary)));
     }
 
-    /// Hands on what was written.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn flush(&mut self) -> Result<(), SinkError> {
-        self.sink.flush()
+    fn hand_on(&mut self, event: Event) {
+        let id = self.ids.next_id();
+        self.delivery.offer(&Arc::new(Message { id, event }));
+    }
+
+    /// Where events go.
+    #[must_use]
+    pub const fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Where events go, to change it.
+    pub const fn delivery_mut(&mut self) -> &mut Delivery {
+        &mut self.delivery
+    }
+
+    /// Changes what is shown, and what the operator told the classifier.
+    pub fn reconfigure(&mut self, filter: Filter, config: Config) {
+        self.filter = filter;
+        self.classifier.reconfigure(config);
     }
 
     /// As many events were shown as were asked for.
@@ -195,25 +222,30 @@ impl Pipeline {
         self.left == Some(0)
     }
 
-    fn judge(&mut self, facts: &Facts, clocks: Clocks) -> Result<(), SinkError> {
+    fn judge(&mut self, facts: &Facts, clocks: Clocks) {
         if self.is_done() {
-            return Ok(());
+            return;
         }
         let (judgement, context) = self.classifier.judge(facts);
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
+        if process.pid == Some(std::process::id()) {
+            // A Kafka sink's own connections: each finding about them would
+            // be one more event for that sink.
+            return;
+        }
         let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
         if !self.filter.concerns(&event) {
-            return Ok(());
+            return;
         }
         self.counter.count(&event);
         if !self.filter.wants(&event) {
-            return Ok(());
+            return;
         }
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
-        self.sink.write(&event)
+        self.hand_on(event);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::AsRawFd as _,
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
@@ -18,10 +19,11 @@ use tokio::{
 };
 
 use crate::{
+    agent::{self, Agent},
     classify::Config,
     cli::Options,
     clock::WallClock,
-    enrich::Enricher,
+    enrich::{Enricher, addresses::Addresses},
     event::{Event, Host, Start},
     exit::Exit,
     facts::Decoder,
@@ -30,7 +32,7 @@ use crate::{
         prepare::{self, Prepared},
     },
     pipeline::{Clocks, Parts, Pipeline},
-    sink::{self, SinkError},
+    sink::SinkError,
 };
 
 /// Records taken before others get their turn.
@@ -85,7 +87,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
     let prepared = prepare::prepare(options)?;
     // Opened before anything is attached: a bad path must not cost a trace.
-    let sink = sink::open(options)?;
+    let Agent { delivery, attached: attached_flag } = agent::start(options)?;
     let mut attached = Attached::new(&prepared.attachment).map_err(RunError::Attach)?;
     let seeded = prepared.seed(&mut attached);
     let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
@@ -97,13 +99,21 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         filter: options.filter,
         count: options.count,
         host,
-        sink,
+        ports: options.ports.to_string(),
+        addresses: Addresses::of(options.netns.as_ref().and_then(|it| it.inode().ok()).map(u64::from)),
+        delivery,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| RunError::System { what: "cannot start the event loop", source })?;
-    runtime.block_on(stream(options, attached, pipeline, start))
+    let ended = runtime.block_on(async {
+        attached_flag.store(true, Relaxed);
+        let ended = stream(options, attached, pipeline, start).await;
+        attached_flag.store(false, Relaxed);
+        ended
+    });
+    ended
 }
 
 fn start_event(
@@ -144,25 +154,35 @@ fn nanoseconds(clock: ClockId) -> i64 {
     now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
 }
 
-/// The signals that end a run.
-struct Ends {
+/// The signals that a run hears.
+struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
-impl Ends {
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reload,
+}
+
+impl Signals {
     fn new() -> Result<Self, RunError> {
         let failed = |source| RunError::System { what: "cannot catch signals", source };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            hang_up: signal(SignalKind::hangup()).map_err(failed)?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }
@@ -174,29 +194,33 @@ async fn stream(
     start: Event,
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
-    let mut ends = Ends::new()?;
+    let mut signals = Signals::new()?;
     let ring = AsyncFd::with_interest(attached.ring().as_raw_fd(), Interest::READABLE)
         .map_err(|source| RunError::System { what: "cannot wait for the ring buffer", source })?;
-    pipeline.write(&start)?;
-    pipeline.flush()?;
+    pipeline.write(start);
     let ending = options.duration.map(|duration| Deadline::now() + duration);
-    let mut next_summary = options.summary_interval.map(|every| Deadline::now() + every);
+    let mut every = options.summary_interval;
+    let mut next_summary = every.map(|every| Deadline::now() + every);
     let mut next_loss = Deadline::now() + LOSS_EVERY;
+    let sink_ended = pipeline.delivery().wake();
+    let mut by_signal = false;
     loop {
         let now = clocks();
-        let more = take_batch(&mut attached, &mut pipeline, now)?;
-        pipeline.release(now.now_ns, now)?;
+        let more = take_batch(&mut attached, &mut pipeline, now);
+        pipeline.release(now.now_ns, now);
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&attached, &mut pipeline, now)?;
         }
-        if let (Some(due), Some(every)) = (next_summary, options.summary_interval)
+        if let (Some(due), Some(every)) = (next_summary, every)
             && Deadline::now() >= due
         {
             next_summary = Some(due + every);
-            pipeline.summarize(attached_at.elapsed(), false, now)?;
+            pipeline.summarize(attached_at.elapsed(), false, now);
         }
-        pipeline.flush()?;
+        if let Some(error) = pipeline.delivery().take_failure() {
+            return Err(error.into());
+        }
         if pipeline.is_done() {
             break;
         }
@@ -211,8 +235,18 @@ async fn stream(
             .unwrap_or(next_loss);
         tokio::select! {
             biased;
-            () = ends.next() => break,
+            asked = signals.next() => match asked {
+                Asked::End => {
+                    by_signal = true;
+                    break;
+                }
+                Asked::Reload => {
+                    every = agent::reload(options, &mut pipeline).or(every);
+                    next_summary = every.map(|every| Deadline::now() + every);
+                }
+            },
             () = until(ending) => break,
+            () = sink_ended.notified() => {}
             ready = ring.readable() => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
@@ -222,39 +256,39 @@ async fn stream(
         }
     }
     drop(ring);
-    end(attached, pipeline, attached_at)
+    end(attached, &mut pipeline, attached_at)?;
+    agent::drain(options, pipeline.delivery_mut(), by_signal, async {
+        while signals.next().await != Asked::End {}
+    })
+    .await?;
+    Ok(())
 }
 
 /// Ends in order: stop producing, drain, tell what was lost, count.
 fn end(
     mut attached: Attached,
-    mut pipeline: Pipeline,
+    pipeline: &mut Pipeline,
     attached_at: Instant,
 ) -> Result<(), RunError> {
     attached.detach();
     let ran = attached_at.elapsed();
     let now = clocks();
-    while take_batch(&mut attached, &mut pipeline, now)? {}
-    pipeline.release(u64::MAX, now)?;
-    read_losses(&attached, &mut pipeline, now)?;
-    pipeline.summarize(ran, true, now)?;
-    pipeline.flush()?;
+    while take_batch(&mut attached, pipeline, now) {}
+    pipeline.release(u64::MAX, now);
+    read_losses(&attached, pipeline, now)?;
+    pipeline.summarize(ran, true, now);
     Ok(())
 }
 
 /// Takes what the ring holds, up to a batch; whether there may be more.
-fn take_batch(
-    attached: &mut Attached,
-    pipeline: &mut Pipeline,
-    now: Clocks,
-) -> Result<bool, RunError> {
+fn take_batch(attached: &mut Attached, pipeline: &mut Pipeline, now: Clocks) -> bool {
     for _ in 0..BATCH {
         let Some(record) = attached.ring().next() else {
-            return Ok(false);
+            return false;
         };
-        pipeline.take(&record, now)?;
+        pipeline.take(&record, now);
     }
-    Ok(true)
+    true
 }
 
 fn read_losses(
@@ -263,7 +297,8 @@ fn read_losses(
     now: Clocks,
 ) -> Result<(), RunError> {
     let lost = attached.counter(counter::LOST).map_err(RunError::Counters)?;
-    pipeline.kernel_lost(lost, now)?;
+    pipeline.kernel_lost(lost, now);
+    pipeline.sinks_lost(now);
     Ok(())
 }
 

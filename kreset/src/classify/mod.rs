@@ -67,6 +67,11 @@ impl Classifier {
         (judgement, context)
     }
 
+    /// Changes what the operator told; what was learned stays.
+    pub const fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// What the operator told.
     #[must_use]
     pub const fn config(&self) -> &Config {

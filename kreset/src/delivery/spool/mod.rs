@@ -138,11 +138,12 @@ impl Spool {
     /// # Errors
     ///
     /// When the file system refuses; none of them is then in the spool.
-    pub fn append<'a>(&mut self, payloads: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+    pub fn append<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> io::Result<()> {
         let first = self.next();
         let mut number = first;
         self.buffer.clear();
         for payload in payloads {
+            let payload = payload.as_ref();
             if payload.len() > LONGEST {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }

@@ -12,7 +12,7 @@ fn open(directory: &TempDir) -> Spool {
 }
 
 fn append(spool: &mut Spool, payloads: &[&str]) {
-    spool.append(payloads.iter().map(|text| text.as_bytes())).unwrap();
+    spool.append(payloads).unwrap();
 }
 
 fn read(spool: &mut Spool, count: usize) -> Vec<Entry> {
@@ -268,7 +268,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(payloads) => {
-                    spool.append(payloads.iter().map(Vec::as_slice)).unwrap();
+                    spool.append(&payloads).unwrap();
                     waiting.extend(payloads);
                 }
                 Step::Read(count) => {
