@@ -1,9 +1,12 @@
 //! Builds the kernel side, which `kreset` carries inside its binary.
 
-use std::{env, error::Error, path::Path};
+use std::{env, error::Error, fs, io::ErrorKind, os::unix::fs::symlink, path::Path};
 
 use aya_build::{Package, Toolchain};
 use kreset_toolchain::{TOOLCHAIN_VARIABLE, Tools, belongs_to_host};
+
+/// Aya's switch for tools that look at the source and run nothing: the kernel side is left empty.
+const SKIP_VARIABLE: &str = "AYA_BUILD_SKIP";
 
 fn main() {
     if let Err(error) = run() {
@@ -13,6 +16,13 @@ fn main() {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
+    let out_dir = env::var("OUT_DIR")?;
+    let out_dir = Path::new(&out_dir);
+    println!("cargo::rerun-if-env-changed={SKIP_VARIABLE}");
+    if env::var_os(SKIP_VARIABLE).is_some_and(|value| value == "1" || value == "true") {
+        return Ok(fs::write(out_dir.join("kreset"), [])?);
+    }
+
     let kreset = env::var("CARGO_MANIFEST_DIR")?;
     let workspace = Path::new(&kreset)
         .parent()
@@ -30,6 +40,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let Tools { toolchain, linker } = Tools::find()?;
     println!("cargo::rerun-if-changed={}", linker.display());
 
+    share_target_directory(out_dir)?;
     prepare_environment();
     let root_dir = workspace.join("kreset-ebpf");
     let root_dir = root_dir
@@ -47,6 +58,24 @@ fn run() -> Result<(), Box<dyn Error>> {
         let name = &toolchain.name;
         format!("the kernel side did not build with the Rust toolchain `{name}`: {error:#}").into()
     })
+}
+
+/// Lets all profiles share one build of the kernel side, which is the same in each.
+///
+/// Aya gives every `OUT_DIR` its own, and building `core` takes longer than the rest of a debug
+/// build.
+fn share_target_directory(out_dir: &Path) -> Result<(), Box<dyn Error>> {
+    // OUT_DIR is `PROFILE/build/kreset-HASH/out` in the target directory.
+    let target = out_dir.ancestors().nth(4).ok_or("OUT_DIR is too short")?;
+    let own = out_dir.join("aya-build/target");
+    fs::create_dir_all(target.join("kernel-side"))?;
+    fs::create_dir_all(&own)?;
+    // Relative, so that a copy of the target directory does not write into the original.
+    match symlink("../../../../../../kernel-side", own.join("kreset-ebpf")) {
+        // From the last time.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 /// Sets the environment that the build of the kernel side will have.

@@ -46,13 +46,13 @@ pub mod event_flag {
     pub const TASK_EXITING: u16 = 1 << 1;
     /// `sock.sk_socket` was NULL: not yet accepted, or closed by its process.
     pub const NO_FILE: u16 = 1 << 2;
-    /// [`Event::reason`] is valid: the kernel's tracepoint has one.
+    /// [`Event::reason`](super::Event::reason) is valid: the kernel's tracepoint has one.
     pub const HAS_REASON: u16 = 1 << 3;
-    /// A packet drew this RST; [`Event::trigger_flags`] is valid.
+    /// A packet drew this RST; [`Event::trigger_flags`](super::Event::trigger_flags) is valid.
     pub const HAS_TRIGGER: u16 = 1 << 4;
-    /// [`Tcp`], [`Connection`] and [`Packets`] follow.
+    /// [`Tcp`](super::Tcp), [`Connection`](super::Connection) and [`Packets`](super::Packets) follow.
     pub const FULL: u16 = 1 << 5;
-    /// `task_struct.exit_code` was readable: [`Event::exit_signal`] is valid.
+    /// `task_struct.exit_code` was readable: [`Event::exit_signal`](super::Event::exit_signal) is valid.
     pub const HAS_EXIT_SIGNAL: u16 = 1 << 6;
 }
 
@@ -60,7 +60,7 @@ pub mod event_flag {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
 pub struct Event {
-    /// `bpf_ktime_get_ns`: CLOCK_MONOTONIC, nanoseconds.
+    /// `bpf_ktime_get_ns`: `CLOCK_MONOTONIC`, nanoseconds.
     pub ktime_ns: u64,
     /// Identity of the socket while it lives (its address); 0 for none.
     pub socket: u64,
@@ -74,7 +74,7 @@ pub struct Event {
     pub netns: u32,
     /// `bpf_jiffies64`, low 32 bits.
     pub jiffies: u32,
-    /// `enum sk_rst_reason` of tcp_send_reset, since 6.10; see
+    /// `enum sk_rst_reason` of `tcp_send_reset`, since 6.10; see
     /// [`event_flag::HAS_REASON`].
     pub reason: u32,
     /// `sock.sk_err` of a [`kind::TIMEOUT`]; milliseconds of silence of a
@@ -199,7 +199,7 @@ pub mod connection_flag {
     pub const PEER_CLOSED_FIRST: u32 = 1 << 5;
     /// The socket was closed by the teardown of its process.
     pub const CLOSED_BY_EXIT: u32 = 1 << 6;
-    /// This socket called connect().
+    /// This socket called `connect()`.
     pub const ACTIVE: u32 = 1 << 7;
     /// The connection reached ESTABLISHED under the tracer's eyes.
     pub const ESTABLISHED: u32 = 1 << 8;
@@ -217,7 +217,7 @@ pub struct Connection {
     pub fin_ns: u64,
     /// `task_struct.start_boottime` of the owner, ns since boot; 0 unknown.
     pub owner_start_ns: u64,
-    /// Owner: who called connect() or listen(), or held the descriptor when
+    /// Owner: who called `connect()` or `listen()`, or held the descriptor when
     /// the tracer started; 0 if unknown.
     pub tgid: u32,
     /// [`connection_flag`] bits.
@@ -269,7 +269,7 @@ pub mod packets_flag {
     pub const SEEN_SEQUENCE: u32 = 1 << 12;
 }
 
-/// Bytes kept of the client's first segment: room for an ApiVersions request
+/// Bytes kept of the client's first segment: room for an `ApiVersions` request
 /// up to the client software's name and version (KIP-511).
 pub const REQUEST_HEAD: usize = 96;
 /// Bytes kept of the broker's first segment.
@@ -288,8 +288,8 @@ pub struct Packets {
     pub last_in: u32,
     /// Jiffies of this host's last packet.
     pub last_out: u32,
-    /// Jiffies of the latest packet with payload, either way, retransmissions
-    /// of ours left out.
+    /// Jiffies of the latest packet with payload (or of the handshake), either
+    /// way, retransmissions of ours left out.
     pub last_data: u32,
     /// Jiffies without any packet before our oldest unanswered one.
     pub silence: u32,
@@ -297,6 +297,10 @@ pub struct Packets {
     pub data_silence: u32,
     /// Sequence number after our latest new data.
     pub next_out: u32,
+    /// Jiffies without any packet before the peer's latest one.
+    pub silence_in: u32,
+    /// Jiffies without payload before the peer's latest payload.
+    pub data_silence_in: u32,
     /// Longest silence that this connection came through, jiffies.
     pub silence_max: u32,
     /// Sequence number of the RST.

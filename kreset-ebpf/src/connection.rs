@@ -7,6 +7,7 @@
 
 use core::{ffi::c_void, ptr};
 
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use aya_ebpf::{
     bindings::{
         BPF_ANY, BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE,
@@ -16,7 +17,6 @@ use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::btf_map,
 };
-use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 use kreset_common::{
     counter,
     record::{Connection, Packets, connection_flag},
@@ -97,7 +97,9 @@ pub(crate) fn get(key: Key) -> Option<&'static mut Entry> {
     let entry = if constant!(SETTINGS.hash_storage) == 0 {
         storage(key, 0)
     } else {
-        CONNECTIONS_BY_ADDRESS.get_ptr_mut(key.address()).unwrap_or(ptr::null_mut())
+        CONNECTIONS_BY_ADDRESS
+            .get_ptr_mut(key.address())
+            .unwrap_or(ptr::null_mut())
     };
     // SAFETY: NULL, or an entry that the kernel keeps until the program ends
     // (RCU). Two programs may write one entry at once; each field is a word.
@@ -152,10 +154,15 @@ fn by_address_or_make(address: u64) -> *mut Entry {
     let Some(template) = TEMPLATE.get(0) else {
         return ptr::null_mut();
     };
-    if CONNECTIONS_BY_ADDRESS.insert(address, template, BPF_ANY.into()).is_err() {
+    if CONNECTIONS_BY_ADDRESS
+        .insert(address, template, BPF_ANY.into())
+        .is_err()
+    {
         return ptr::null_mut();
     }
-    CONNECTIONS_BY_ADDRESS.get_ptr_mut(address).unwrap_or(ptr::null_mut())
+    CONNECTIONS_BY_ADDRESS
+        .get_ptr_mut(address)
+        .unwrap_or(ptr::null_mut())
 }
 
 /// One all-zero entry.

@@ -132,7 +132,11 @@ impl Sock {
         // SAFETY: the helper takes any socket and checks it (`sk_fullsock`,
         // protocol); kernel: bpf_skc_to_tcp_sock, since 5.9.
         let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast_mut()) };
-        if tcp.is_null() { None } else { Some(TcpSock(tcp.cast_const().cast())) }
+        if tcp.is_null() {
+            None
+        } else {
+            Some(TcpSock(tcp.cast_const().cast()))
+        }
     }
 }
 
@@ -323,5 +327,9 @@ pub(crate) fn sock_of_file(file: *const c_void) -> Option<Sock> {
         return None;
     }
     let sock = follow(socket.cast_const().cast(), constant!(OFFSETS.socket_sk));
-    if sock.is_null() { None } else { Some(Sock(sock)) }
+    if sock.is_null() {
+        None
+    } else {
+        Some(Sock(sock))
+    }
 }

@@ -18,6 +18,7 @@ mod send_reset;
 mod set_state;
 mod settings;
 mod snapshot;
+mod trouble;
 
 /// Never runs: the verifier rejects a program from which it is reachable.
 #[cfg(not(test))]

@@ -123,10 +123,16 @@ fn came(entry: &mut Entry, segment: &Segment, socket: *mut bpf_sock) {
     } else {
         silence(packets, now)
     };
-    packets.flags = (packets.flags | seen::PEER_TTL | seen::SEEN_IN)
-        & !(seen::PENDING | seen::DATA_PENDING);
+    packets.silence_in = silence(packets, now);
+    packets.flags =
+        (packets.flags | seen::PEER_TTL | seen::SEEN_IN) & !(seen::PENDING | seen::DATA_PENDING);
     packets.last_in = now;
-    if segment.payload_len > 0 {
+    if segment.is_data() {
+        packets.data_silence_in = if packets.flags & seen::SEEN_DATA != 0 {
+            now.wrapping_sub(packets.last_data)
+        } else {
+            0
+        };
         packets.flags |= seen::SEEN_DATA;
         packets.last_data = now;
     }
@@ -140,8 +146,7 @@ fn came(entry: &mut Entry, segment: &Segment, socket: *mut bpf_sock) {
 #[inline(always)]
 fn went(packets: &mut Packets, segment: &Segment) {
     let now = jiffies();
-    let synchronizes = segment.has(tcp_flag::SYN) || segment.has(tcp_flag::FIN);
-    let consumed = segment.payload_len + if synchronizes { 1 } else { 0 };
+    let consumed = segment.consumes();
     let end = segment.sequence.wrapping_add(consumed);
     let known = packets.flags & seen::SEEN_SEQUENCE != 0;
     let is_new = !known || (end.wrapping_sub(packets.next_out) as i32) > 0;
@@ -151,7 +156,7 @@ fn went(packets: &mut Packets, segment: &Segment) {
         packets.silence = silence(packets, now);
         packets.flags |= seen::PENDING;
     }
-    if segment.payload_len > 0 && is_new {
+    if segment.is_data() && is_new {
         if packets.flags & (seen::DATA_PENDING | seen::SEEN_DATA) == seen::SEEN_DATA {
             packets.data_silence = now.wrapping_sub(packets.last_data);
             packets.flags |= seen::DATA_PENDING;
@@ -171,7 +176,10 @@ fn went(packets: &mut Packets, segment: &Segment) {
 fn silence(packets: &Packets, now: u32) -> u32 {
     let since_in = now.wrapping_sub(packets.last_in);
     let since_out = now.wrapping_sub(packets.last_out);
-    match (packets.flags & seen::SEEN_IN != 0, packets.flags & seen::SEEN_OUT != 0) {
+    match (
+        packets.flags & seen::SEEN_IN != 0,
+        packets.flags & seen::SEEN_OUT != 0,
+    ) {
         (true, true) if since_in < since_out => since_in,
         (true, false) => since_in,
         (_, true) => since_out,
@@ -225,13 +233,25 @@ unsafe fn addresses(event: *mut Event, socket: *mut bpf_sock) {
         let remote = (&raw mut (*event).remote_address).cast::<u32>();
         if family == u32::from(AF_INET6) {
             local.write(ptr::read_volatile(&raw const (*socket).src_ip6[0]));
-            local.add(1).write(ptr::read_volatile(&raw const (*socket).src_ip6[1]));
-            local.add(2).write(ptr::read_volatile(&raw const (*socket).src_ip6[2]));
-            local.add(3).write(ptr::read_volatile(&raw const (*socket).src_ip6[3]));
+            local
+                .add(1)
+                .write(ptr::read_volatile(&raw const (*socket).src_ip6[1]));
+            local
+                .add(2)
+                .write(ptr::read_volatile(&raw const (*socket).src_ip6[2]));
+            local
+                .add(3)
+                .write(ptr::read_volatile(&raw const (*socket).src_ip6[3]));
             remote.write(ptr::read_volatile(&raw const (*socket).dst_ip6[0]));
-            remote.add(1).write(ptr::read_volatile(&raw const (*socket).dst_ip6[1]));
-            remote.add(2).write(ptr::read_volatile(&raw const (*socket).dst_ip6[2]));
-            remote.add(3).write(ptr::read_volatile(&raw const (*socket).dst_ip6[3]));
+            remote
+                .add(1)
+                .write(ptr::read_volatile(&raw const (*socket).dst_ip6[1]));
+            remote
+                .add(2)
+                .write(ptr::read_volatile(&raw const (*socket).dst_ip6[2]));
+            remote
+                .add(3)
+                .write(ptr::read_volatile(&raw const (*socket).dst_ip6[3]));
         } else {
             local.write(ptr::read_volatile(&raw const (*socket).src_ip4));
             remote.write(ptr::read_volatile(&raw const (*socket).dst_ip4));
@@ -300,7 +320,10 @@ fn payload(
             }
         }
     }
-    if by_client && !encrypted && let Some(key) = request_key(head) {
+    if by_client
+        && !encrypted
+        && let Some(key) = request_key(head)
+    {
         packets.flags |= seen::API_KEY;
         packets.api_key = key;
     }
@@ -328,12 +351,7 @@ fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
 
 /// Keeps the head of the first segment of one side, as much as is there.
 #[inline(always)]
-fn first_bytes(
-    packets: &mut Packets,
-    skb: *mut __sk_buff,
-    segment: &Segment,
-    by_client: bool,
-) {
+fn first_bytes(packets: &mut Packets, skb: *mut __sk_buff, segment: &Segment, by_client: bool) {
     let len = segment.payload_len;
     if by_client {
         let head = &mut packets.request_head;

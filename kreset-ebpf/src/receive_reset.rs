@@ -14,6 +14,7 @@ use crate::{
     ring,
     settings::constant,
     snapshot::{self, closed_here, jiffies, local_port, remote_port},
+    trouble,
 };
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN`; kernel: `include/net/sock.h`.
@@ -27,7 +28,11 @@ fn receive_reset(ctx: BtfTracePointContext) -> i32 {
     if let Some(emitted) = on_receive_reset(sock)
         && constant!(SETTINGS.debug) != 0
     {
-        debug!(&ctx, "tcp_receive_reset: {}", if emitted { "reported" } else { "no RST came" });
+        debug!(
+            &ctx,
+            "tcp_receive_reset: {}",
+            if emitted { "reported" } else { "no RST came" }
+        );
     }
     0
 }
@@ -42,6 +47,9 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
         return Some(false);
     }
     entry.set(flag::RESET);
+    if entry.connection.role == role::CLIENT {
+        trouble::note(sock);
+    }
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
         unsafe { snapshot::full(record, kind::RESET_RECEIVED, state, sock, tcp, entry) }
@@ -54,7 +62,11 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
 pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Entry> {
     let key = Key::from(sock);
     if let Some(entry) = connection::get(key) {
-        return if entry.is_listener() { None } else { Some(entry) };
+        return if entry.is_listener() {
+            None
+        } else {
+            Some(entry)
+        };
     }
     let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
     if role == role::UNKNOWN || !filter::netns(sock.netns()) {

@@ -33,7 +33,10 @@ fn seed(ctx: *mut TaskFile) -> i32 {
     // SAFETY: the kernel hands a valid context; volatile keeps the loads at
     // their own offsets, as the verifier wants them.
     let (task, file) = unsafe {
-        (ptr::read_volatile(&raw const (*ctx).task), ptr::read_volatile(&raw const (*ctx).file))
+        (
+            ptr::read_volatile(&raw const (*ctx).task),
+            ptr::read_volatile(&raw const (*ctx).file),
+        )
     };
     if !task.is_null() && !file.is_null() {
         let _not_a_socket = remember(Task(task), file);

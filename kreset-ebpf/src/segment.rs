@@ -83,6 +83,19 @@ impl Segment {
         })
     }
 
+    /// Sequence numbers that it takes: its payload, and one for SYN or FIN.
+    #[inline(always)]
+    pub(crate) fn consumes(&self) -> u32 {
+        let synchronizes = self.has(tcp_flag::SYN | tcp_flag::FIN);
+        self.payload_len + if synchronizes { 1 } else { 0 }
+    }
+
+    /// What ends a silence of the data: payload, or the handshake before it.
+    #[inline(always)]
+    pub(crate) fn is_data(&self) -> bool {
+        self.payload_len > 0 || self.has(tcp_flag::SYN)
+    }
+
     /// Whether any of `flags` is set.
     #[inline(always)]
     pub(crate) fn has(&self, flags: u8) -> bool {
@@ -107,7 +120,11 @@ fn ipv6_header_len(skb: *mut __sk_buff, next_header: u8) -> Option<u32> {
         load(skb, len, &mut extension)?;
         // A fragment header is 8 bytes long; the others count 8-byte units
         // after the first.
-        len += if next == 44 { 8 } else { (u32::from(extension[1]) + 1) * 8 };
+        len += if next == 44 {
+            8
+        } else {
+            (u32::from(extension[1]) + 1) * 8
+        };
         next = extension[0];
         seen += 1;
     }

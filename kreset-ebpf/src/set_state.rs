@@ -9,6 +9,7 @@ use crate::{
     kernel::{Sock, Task, TcpSock, state},
     ring,
     snapshot::{self, jiffies, remote_port},
+    trouble,
 };
 
 /// Errors that a reset leaves in `sk_err` (kernel: tcp_reset): not timeouts.
@@ -99,6 +100,22 @@ fn established(sock: Sock) -> Option<()> {
     }
     entry.connection.established_ns = now_ns();
     entry.set(flag::ESTABLISHED);
+    if entry.connection.role == role::CLIENT && trouble::is_recent(sock) {
+        let tcp = sock.tcp()?;
+        ring::emit(|record: *mut Record| {
+            // SAFETY: room for a record, just reserved.
+            unsafe {
+                snapshot::full(
+                    record,
+                    kind::ESTABLISHED,
+                    state::ESTABLISHED,
+                    sock,
+                    tcp,
+                    entry,
+                );
+            }
+        });
+    }
     Some(())
 }
 

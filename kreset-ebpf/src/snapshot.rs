@@ -191,5 +191,8 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
 /// A state in which this host has already closed its side.
 #[inline(always)]
 pub(crate) fn closed_here(state: u8) -> bool {
-    matches!(state, state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK)
+    matches!(
+        state,
+        state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK
+    )
 }

@@ -29,7 +29,10 @@ pub struct Event {
     pub client: Option<Endpoint>,
     pub broker: Option<Endpoint>,
     pub connection: Option<Connection>,
+    pub reset: Option<Reset>,
     pub advice: Option<String>,
+    /// Of a `start`: how long the tracer took until everything was attached.
+    pub attach_ms: Option<f64>,
     /// Of a `loss` and of the summary: how many events never reached the tracer.
     pub lost: Option<u64>,
     /// The line itself.
@@ -69,7 +72,24 @@ pub struct Connection {
     pub age_ms: Option<f64>,
     pub age_kind: Option<String>,
     pub idle_ms: Option<f64>,
+    pub wire_idle_ms: Option<f64>,
     pub provoked_by: Option<String>,
+}
+
+/// What the event says of the RST itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[expect(
+    missing_docs,
+    reason = "the JSON contract is where these are described"
+)]
+pub struct Reset {
+    pub flags: Option<String>,
+    pub timestamps: Option<bool>,
+    pub ttl: Option<u8>,
+    pub handshake_ttl: Option<u8>,
+    pub ip_id: Option<u16>,
+    pub window: Option<u16>,
 }
 
 impl Event {

@@ -194,6 +194,12 @@ fn run(options: &Run) -> anyhow::Result<bool> {
         reports.len(),
         began.elapsed().as_secs_f64()
     ));
+    if let Some((shortest, longest)) = report::attach_times(&reports) {
+        say(format_args!(
+            "tracers attached in {shortest:.0} to {longest:.0} ms, {} at once",
+            2 * options.jobs.get().min(reports.len())
+        ));
+    }
     Ok(right == reports.len())
 }
 

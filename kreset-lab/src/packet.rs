@@ -64,6 +64,10 @@ pub struct Segment {
     pub acknowledgement: u32,
     /// Control bits.
     pub flags: Flags,
+    /// Window, as it is in the header.
+    pub window: u16,
+    /// IPv4 identification; IPv6 has none.
+    pub ip_id: Option<u16>,
     /// Whether it carries TCP timestamps.
     pub timestamps: bool,
     /// Bytes of payload.
@@ -75,40 +79,24 @@ impl Segment {
     /// fragment, or is cut off within the headers. The payload may be cut off.
     #[must_use]
     pub fn parse(packet: &[u8]) -> Option<Self> {
-        let (source, destination, ttl, length, tcp) = match packet.first()? >> 4 {
-            4 => {
-                let header = usize::from(packet.first()? & 0xf) * 4;
-                let fragment = be16(packet, 6)? & 0x3fff != 0;
-                if fragment || *packet.get(9)? != TCP {
-                    return None;
-                }
-                let address = |at| Some(Ipv4Addr::from(be32(packet, at)?).into());
-                let length = usize::from(be16(packet, 2)?).checked_sub(header)?;
-                let tcp = packet.get(header..)?;
-                (address(12)?, address(16)?, *packet.get(8)?, length, tcp)
-            }
-            // No extension headers: nothing in the lab's network writes any.
-            6 if *packet.get(6)? == TCP => {
-                let address = |at| {
-                    let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
-                    Some(IpAddr::from(Ipv6Addr::from(bytes)))
-                };
-                let tcp = packet.get(IPV6_HEADER..)?;
-                let length = usize::from(be16(packet, 4)?);
-                (address(8)?, address(24)?, *packet.get(7)?, length, tcp)
-            }
+        let ip = match packet.first()? >> 4 {
+            4 => Ip::parse_v4(packet)?,
+            6 => Ip::parse_v6(packet)?,
             _ => return None,
         };
+        let tcp = ip.payload;
         let header = usize::from(*tcp.get(12)? >> 4) * 4;
         Some(Self {
-            source: SocketAddr::new(source, be16(tcp, 0)?),
-            destination: SocketAddr::new(destination, be16(tcp, 2)?),
-            ttl,
+            source: SocketAddr::new(ip.source, be16(tcp, 0)?),
+            destination: SocketAddr::new(ip.destination, be16(tcp, 2)?),
+            ttl: ip.ttl,
             sequence: be32(tcp, 4)?,
             acknowledgement: be32(tcp, 8)?,
             flags: Flags(*tcp.get(13)?),
+            window: be16(tcp, 14)?,
+            ip_id: ip.id,
             timestamps: has_timestamps(tcp.get(TCP_HEADER..header)?),
-            payload: u32::try_from(length.checked_sub(header)?).ok()?,
+            payload: u32::try_from(ip.length.checked_sub(header)?).ok()?,
         })
     }
 
@@ -120,6 +108,55 @@ impl Segment {
             .wrapping_add(self.payload)
             .wrapping_add(phantom(Flags::SYN))
             .wrapping_add(phantom(Flags::FIN))
+    }
+}
+
+/// What matters of either IP header, and what comes after it.
+struct Ip<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    ttl: u8,
+    id: Option<u16>,
+    /// Of the payload, which may be cut off.
+    length: usize,
+    payload: &'a [u8],
+}
+
+impl<'a> Ip<'a> {
+    fn parse_v4(packet: &'a [u8]) -> Option<Self> {
+        let header = usize::from(packet.first()? & 0xf) * 4;
+        let fragment = be16(packet, 6)? & 0x3fff != 0;
+        if fragment || *packet.get(9)? != TCP {
+            return None;
+        }
+        let address = |at| Some(Ipv4Addr::from(be32(packet, at)?).into());
+        Some(Self {
+            source: address(12)?,
+            destination: address(16)?,
+            ttl: *packet.get(8)?,
+            id: Some(be16(packet, 4)?),
+            length: usize::from(be16(packet, 2)?).checked_sub(header)?,
+            payload: packet.get(header..)?,
+        })
+    }
+
+    /// Reads no extension headers: nothing in the lab's network writes any.
+    fn parse_v6(packet: &'a [u8]) -> Option<Self> {
+        if *packet.get(6)? != TCP {
+            return None;
+        }
+        let address = |at| {
+            let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
+            Some(IpAddr::from(Ipv6Addr::from(bytes)))
+        };
+        Some(Self {
+            source: address(8)?,
+            destination: address(24)?,
+            ttl: *packet.get(7)?,
+            id: None,
+            length: be16(packet, 4)?.into(),
+            payload: packet.get(IPV6_HEADER..)?,
+        })
     }
 }
 
@@ -219,9 +256,9 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        for (source, destination) in [
-            ("10.77.2.2:9092", "10.77.1.2:40000"),
-            ("[fd77:2::2]:9092", "[fd77:1::2]:40000"),
+        for (source, destination, ip_id) in [
+            ("10.77.2.2:9092", "10.77.1.2:40000", Some(0)),
+            ("[fd77:2::2]:9092", "[fd77:1::2]:40000", None),
         ] {
             let packet =
                 reset(socket(source), socket(destination), 0xdead_beef, 64).expect("one family");
@@ -235,6 +272,8 @@ mod tests {
                     sequence: 0xdead_beef,
                     acknowledgement: 0,
                     flags: Flags::RST,
+                    window: 0,
+                    ip_id,
                     timestamps: false,
                     payload: 0,
                 }

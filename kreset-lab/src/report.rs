@@ -133,6 +133,21 @@ pub fn table(reports: &[Report]) -> String {
     aligned(&rows)
 }
 
+/// The shortest and the longest time, in ms, that a tracer says it took to attach.
+#[must_use]
+pub fn attach_times(reports: &[Report]) -> Option<(f64, f64)> {
+    reports
+        .iter()
+        .filter_map(|report| report.result.as_ref().ok())
+        .flat_map(Outcome::hosts)
+        .flat_map(|(_, host)| host.said.iter().flat_map(|said| &said.events))
+        .filter_map(|event| event.attach_ms)
+        .fold(None, |times, ms| match times {
+            None => Some((ms, ms)),
+            Some((shortest, longest)) => Some((ms.min(shortest), ms.max(longest))),
+        })
+}
+
 fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
     let told = host.told();
     let event = told.first();

@@ -122,6 +122,15 @@ impl Sighting {
     }
 }
 
+/// How long a connection was silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Silence {
+    /// Since the last data, or since the handshake if there was none: what a person calls idle.
+    pub data: Duration,
+    /// Since the last packet of any kind, a FIN or a keepalive probe: what a device calls idle.
+    pub wire: Duration,
+}
+
 /// The memory of the tap.
 #[derive(Clone, Debug)]
 pub struct Wire {
@@ -241,22 +250,41 @@ impl Wire {
             .map(|sighting| sighting.at)
     }
 
-    /// How long the connection of `trigger` had carried nothing before it.
+    /// How long the connection of `trigger` had been silent before it. `None` if it had not begun.
     ///
     /// Resets do not count as activity: where a device resets both ends, the second one is not
     /// preceded by the first.
     #[must_use]
-    pub fn silence_before(&self, trigger: &Sighting) -> Option<Duration> {
+    pub fn silence_before(&self, trigger: &Sighting) -> Option<Silence> {
+        let sightings = self.log.lock();
+        let last = |counts: fn(&Segment) -> bool| {
+            let last = sightings.iter().rev().find(|seen| {
+                seen.client_port() == trigger.client_port()
+                    && seen.at < trigger.at
+                    && counts(&seen.segment)
+            })?;
+            Some(trigger.at.since(last.at))
+        };
+        Some(Silence {
+            data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
+            wire: last(|segment| !segment.flags.contain(Flags::RST))?,
+        })
+    }
+
+    /// The TTL with which `side` got the other end's first packet on the connection from
+    /// `client_port`.
+    #[must_use]
+    pub fn handshake_ttl(&self, client_port: u16, side: Side) -> Option<u8> {
         self.log
             .lock()
             .iter()
-            .rev()
-            .find(|sighting| {
-                sighting.client_port() == trigger.client_port()
-                    && sighting.at < trigger.at
-                    && !sighting.segment.flags.contain(Flags::RST)
+            .find(|seen| {
+                seen.client_port() == client_port
+                    && seen.leaving
+                    && seen.leg == side
+                    && seen.segment.flags.contain(Flags::SYN)
             })
-            .map(|sighting| trigger.at.since(sighting.at))
+            .map(|seen| seen.segment.ttl)
     }
 
     /// Writes what passed one leg as a pcap file (raw IP, ns), for tcpdump and Wireshark.

@@ -57,7 +57,10 @@ fn a_device_resets_who_sends_first_and_only_that_one() -> Result<()> {
     assert_eq!((reset.client_port(), reset.segment.ttl), (port, 64));
     assert!(!reset.segment.timestamps);
     let trigger = wire.wait_for("its trigger", PATIENCE, |seen| seen.at >= acted)?;
-    let silence = wire.silence_before(&trigger).expect("it talked before");
+    let silence = wire
+        .silence_before(&trigger)
+        .expect("it talked before")
+        .wire;
     assert!(silence >= IDLE + Duration::from_millis(200));
     let resets = |side| wire.sightings().iter().any(|seen| seen.resets(side));
     assert!(!resets(Side::Broker));
@@ -78,7 +81,11 @@ fn a_timer_device_resets_both_ends_in_time() -> Result<()> {
                 .wire()
                 .wait_for("a reset", PATIENCE, |seen| seen.resets(side))?;
             assert_eq!(reset.segment.ttl, 63);
-            let silence = lab.wire().silence_before(&reset).expect("it talked before");
+            let silence = lab
+                .wire()
+                .silence_before(&reset)
+                .expect("it talked before")
+                .wire;
             assert!(
                 (idle..idle + Duration::from_millis(100)).contains(&silence),
                 "{silence:?}"

@@ -37,7 +37,9 @@ pub fn start(options: &Options) -> Result<Agent, SinkError> {
     let mut delivery = Delivery::default();
     for sink in options.sinks() {
         if let Some(outlet) = sink::open(&sink, options)? {
-            delivery.start(&sink.name, sink.filter, outlet).map_err(SinkError::Thread)?;
+            delivery
+                .start(&sink.name, sink.filter, outlet)
+                .map_err(SinkError::Thread)?;
         }
     }
     let attached = count(options, &mut delivery)?;
@@ -55,8 +57,10 @@ fn count(options: &Options, delivery: &mut Delivery) -> Result<Arc<AtomicBool>, 
     let metrics = Arc::new(Metrics::new());
     for sink in &options.configured {
         if let Target::Prometheus { listen } = sink.target {
-            serve(Arc::clone(&metrics), listen)
-                .map_err(|source| SinkError::Listen { address: listen, source })?;
+            serve(Arc::clone(&metrics), listen).map_err(|source| SinkError::Listen {
+                address: listen,
+                source,
+            })?;
         }
     }
     metrics.watch(delivery);
@@ -85,10 +89,17 @@ pub fn reload(options: &Options, pipeline: &mut Pipeline) -> Option<Duration> {
             return None;
         }
     };
-    pipeline.reconfigure(fresh.filter, Config { broker_max_idle: fresh.broker_max_idle });
+    pipeline.reconfigure(
+        fresh.filter,
+        Config {
+            broker_max_idle: fresh.broker_max_idle,
+        },
+    );
     let sinks = fresh.sinks();
     for sink in &sinks {
-        pipeline.delivery_mut().set_filter(&sink.name, sink.filter.clone());
+        pipeline
+            .delivery_mut()
+            .set_filter(&sink.name, sink.filter.clone());
     }
     for what in needs_restart(options, &fresh) {
         notice(format_args!("a change of {what} takes a restart"));
@@ -101,19 +112,28 @@ pub fn reload(options: &Options, pipeline: &mut Pipeline) -> Option<Duration> {
 fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
     let targets = |options: &Options| {
         let sinks = options.sinks();
-        sinks.into_iter().map(|sink| (sink.name, sink.target)).collect::<Vec<_>>()
+        sinks
+            .into_iter()
+            .map(|sink| (sink.name, sink.target))
+            .collect::<Vec<_>>()
     };
     [
         ("port", old.ports == new.ports),
         ("netns", old.netns == new.netns),
-        ("packet-evidence", old.packet_evidence == new.packet_evidence),
+        (
+            "packet-evidence",
+            old.packet_evidence == new.packet_evidence,
+        ),
         ("require", old.require == new.require),
         ("spool", old.spool == new.spool),
         ("spool-size", old.spool_size == new.spool_size),
         ("drain", old.drain == new.drain),
         ("duration", old.duration == new.duration),
         ("count", old.count == new.count),
-        ("the sinks, other than their filters,", targets(old) == targets(new)),
+        (
+            "the sinks, other than their filters,",
+            targets(old) == targets(new),
+        ),
     ]
     .into_iter()
     .filter_map(|(what, same)| (!same).then_some(what))

@@ -51,7 +51,9 @@ impl SinkFilter {
         };
         (self.events.is_empty() || self.events.contains(&event.kind()))
             && (self.verdicts.is_empty() || verdict.is_none_or(|it| self.verdicts.contains(&it)))
-            && event.finding().is_none_or(|finding| finding.confidence >= self.min_confidence)
+            && event
+                .finding()
+                .is_none_or(|finding| finding.confidence >= self.min_confidence)
     }
 }
 
@@ -63,24 +65,44 @@ mod tests {
     #[test]
     fn a_sink_gets_what_its_filter_names() {
         let count = |filter: SinkFilter| {
-            let wanted = samples::all().into_iter().filter(|event| filter.wants(event));
-            wanted.map(|event| event.kind().as_str()).collect::<Vec<_>>().join(" ")
+            let wanted = samples::all()
+                .into_iter()
+                .filter(|event| filter.wants(event));
+            wanted
+                .map(|event| event.kind().as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         let all = "start reset reset reset close timeout alert loss summary";
         assert_eq!(count(SinkFilter::default()), all);
         let events = vec![Kind::Reset, Kind::Alert];
-        assert_eq!(count(SinkFilter { events, ..SinkFilter::default() }), "reset reset reset alert");
+        assert_eq!(
+            count(SinkFilter {
+                events,
+                ..SinkFilter::default()
+            }),
+            "reset reset reset alert"
+        );
         let verdicts = vec![Verdict::MiddleboxIdleReset];
         assert_eq!(
-            count(SinkFilter { verdicts, ..SinkFilter::default() }),
+            count(SinkFilter {
+                verdicts,
+                ..SinkFilter::default()
+            }),
             "start reset alert loss summary"
         );
-        let sure = SinkFilter { min_confidence: 0.9, ..SinkFilter::default() };
-        assert_eq!(count(sure), "start reset reset close timeout alert loss summary");
+        let sure = SinkFilter {
+            min_confidence: 0.9,
+            ..SinkFilter::default()
+        };
+        assert_eq!(
+            count(sure),
+            "start reset reset close timeout alert loss summary"
+        );
     }
 
     fn reset(role: Role, noise: bool) -> Event {
-        let mut finding: Finding = samples::finding();
+        let mut finding = samples::finding();
         finding.role = role;
         if noise {
             (finding.verdict, finding.cause) = (Verdict::ClientOriginated, Some(Cause::Probe));

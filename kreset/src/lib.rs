@@ -1,6 +1,7 @@
 //! kreset: who reset a Kafka connection, and why.
 
 pub mod agent;
+pub mod check;
 pub mod classify;
 pub mod cli;
 pub mod clock;
@@ -16,13 +17,15 @@ pub mod filter;
 pub mod kernel;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-pub mod netns;
 pub mod notice;
 pub mod pipeline;
 pub mod ports;
+pub mod recording;
 pub mod report;
 pub mod run;
+pub mod sample;
 pub mod sink;
 pub mod summary;
 #[cfg(test)]
 mod test_support;
+pub mod waiting;

@@ -1,8 +1,8 @@
 //! The whole way of the data, on one screen: bytes of the ring -> facts ->
 //! (a moment's wait for company) -> judgement -> event -> sinks. Nothing
-//! here waits: see [`crate::delivery`].
+//! here waits for a sink: see [`crate::delivery`].
 
-use std::{collections::VecDeque, num::NonZeroU64, sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use crate::{
     classify::{Case, Classifier, Config},
@@ -10,25 +10,23 @@ use crate::{
     delivery::Delivery,
     enrich::{Enricher, addresses::Addresses},
     event::{Coverage, Event, Host, Ids, Loss, Message, SinkCoverage},
-    facts::{Decoder, Facts, Kind, State},
+    facts::{Decoder, Facts},
     filter::Filter,
-    report::report,
+    recording::Recorder,
+    report::{alert, report},
+    sink::SinkError,
     summary::Counter,
+    waiting::Waiting,
 };
-
-/// How long an event waits for its company: connections of one broker end
-/// within tens of milliseconds of each other, and clients reconnect as fast.
-/// Well under the 100 ms within which an event must be out.
-const WAIT_NS: u64 = 60_000_000;
 
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// CLOCK_MONOTONIC: the clock of records.
+    /// `CLOCK_MONOTONIC`: the clock of records.
     pub monotonic: WallClock,
-    /// CLOCK_BOOTTIME: the clock of process starts.
+    /// `CLOCK_BOOTTIME`: the clock of process starts.
     pub boot: WallClock,
-    /// CLOCK_MONOTONIC now, ns.
+    /// `CLOCK_MONOTONIC` now, ns.
     pub now_ns: u64,
 }
 
@@ -52,6 +50,8 @@ pub struct Parts {
     pub addresses: Addresses,
     /// Where events go.
     pub delivery: Delivery,
+    /// Where records are kept as well.
+    pub recorder: Option<Recorder>,
 }
 
 /// From records to sinks.
@@ -66,7 +66,8 @@ pub struct Pipeline {
     addresses: Addresses,
     delivery: Delivery,
     ids: Ids,
-    waiting: VecDeque<(u64, Facts)>,
+    recorder: Option<Recorder>,
+    waiting: Waiting,
     counter: Counter,
     lost: u64,
     kernel_lost: u64,
@@ -74,7 +75,9 @@ pub struct Pipeline {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,6 +95,7 @@ impl Pipeline {
             ports,
             addresses,
             delivery,
+            recorder,
         } = parts;
         Self {
             decoder,
@@ -104,7 +108,8 @@ impl Pipeline {
             addresses,
             delivery,
             ids: Ids::of_this_run(),
-            waiting: VecDeque::new(),
+            recorder,
+            waiting: Waiting::default(),
             counter: Counter::default(),
             lost: 0,
             kernel_lost: 0,
@@ -112,35 +117,56 @@ impl Pipeline {
     }
 
     /// Takes one record of the ring.
-    pub fn take(&mut self, bytes: &[u8], clocks: Clocks) {
+    ///
+    /// # Errors
+    ///
+    /// If the file of `--record` cannot be written.
+    pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.add(bytes).map_err(unrecorded)?;
+        }
         let Ok(facts) = self.decoder.decode(bytes) else {
             // Only a kernel side of another build writes such records.
             self.lose("decoder", 1, clocks);
-            return;
+            return Ok(());
         };
         self.classifier.observe(&facts);
-        if !is_judged(&facts) {
-            return;
+        if let Some(facts) = self.waiting.admit(facts) {
+            self.judge(&facts, clocks);
         }
-        if waits_for_company(&facts) {
-            self.waiting.push_back((facts.at_ns + WAIT_NS, facts));
-            return;
-        }
-        self.judge(&facts, clocks);
+        Ok(())
     }
 
     /// When the first waiting event is due; monotonic ns.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
-        self.waiting.front().map(|(due, _)| *due)
+        self.waiting.due_ns()
     }
 
     /// Judges the waiting events that are due by `until_ns`.
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
-        while self.due_ns().is_some_and(|due| due <= until_ns) {
-            if let Some((_, facts)) = self.waiting.pop_front() {
-                self.judge(&facts, clocks);
-            }
+        while let Some(facts) = self.waiting.next_due(until_ns) {
+            self.judge(&facts, clocks);
+        }
+    }
+
+    /// Tells the paths that turned into a lasting pattern, or out of it.
+    pub fn alert(&mut self, clocks: Clocks) {
+        for (turn, path) in self.classifier.turns(clocks.now_ns) {
+            let event = alert(&turn, &path, &self.host, clocks.monotonic);
+            self.write(event);
+        }
+    }
+
+    /// Sees to it that the file of `--record` has all records.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn flush(&mut self) -> Result<(), SinkError> {
+        match &mut self.recorder {
+            Some(recorder) => recorder.flush().map_err(unrecorded),
+            None => Ok(()),
         }
     }
 
@@ -226,7 +252,9 @@ impl Pipeline {
         if self.is_done() {
             return;
         }
-        let (judgement, context) = self.classifier.judge(facts);
+        let Some((judgement, context)) = self.classifier.judge(facts) else {
+            return;
+        };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
         if process.pid == Some(std::process::id()) {
@@ -234,7 +262,14 @@ impl Pipeline {
             // be one more event for that sink.
             return;
         }
-        let event = report(facts, &judgement, &case, &self.host, process, clocks.monotonic);
+        let event = report(
+            facts,
+            &judgement,
+            &case,
+            &self.host,
+            process,
+            clocks.monotonic,
+        );
         if !self.filter.concerns(&event) {
             return;
         }
@@ -249,13 +284,9 @@ impl Pipeline {
     }
 }
 
-/// What becomes an event of its own, rather than company for others.
-const fn is_judged(facts: &Facts) -> bool {
-    matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent | Kind::Timeout)
-}
-
-/// Other connections, or a new one, may shed light on it: a RST that came to a
-/// connection that had been made.
-fn waits_for_company(facts: &Facts) -> bool {
-    facts.kind == Kind::ResetReceived && facts.state != Some(State::SynSent)
+fn unrecorded(source: std::io::Error) -> SinkError {
+    SinkError::Write {
+        place: "the file of --record".to_owned(),
+        source,
+    }
 }

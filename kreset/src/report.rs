@@ -3,10 +3,18 @@
 use std::net::SocketAddr;
 
 use crate::{
-    classify::{Judgement, case::Case, context::{Context, PathView}},
+    classify::{
+        Judgement,
+        case::Case,
+        class::Class,
+        class_of,
+        context::PathView,
+        devices,
+        pattern::{Pattern, Turn},
+    },
     clock::WallClock,
     community_id,
-    event::{Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
+    event::{Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
     facts::{Facts, Kind, ResetPacket, State},
 };
 
@@ -34,7 +42,7 @@ pub fn report(
         connection: connection(facts),
         reset: reset(facts),
         process,
-        path: path(case.context),
+        path: path(&case.context.path, judgement),
         evidence: judgement.evidence.iter().map(|seen| seen.tell()).collect(),
         candidates: judgement.candidates.clone(),
         advice: judgement.advice.clone(),
@@ -46,7 +54,7 @@ pub fn report(
     }
 }
 
-fn address(endpoint: Endpoint) -> SocketAddr {
+const fn address(endpoint: Endpoint) -> SocketAddr {
     SocketAddr::new(endpoint.address, endpoint.port)
 }
 
@@ -100,18 +108,54 @@ fn flags(packet: ResetPacket) -> String {
         (0x40, 'E'),
         (0x80, 'C'),
     ];
-    NAMES.iter().filter(|(bit, _)| packet.flags & bit != 0).map(|(_, name)| *name).collect()
+    NAMES
+        .iter()
+        .filter(|(bit, _)| packet.flags & bit != 0)
+        .map(|(_, name)| *name)
+        .collect()
 }
 
-fn path(context: &Context) -> Path {
-    let PathView { survived_ms, fatal_ms, samples, .. } = context.path;
+fn path(view: &PathView, judgement: &Judgement) -> Path {
     Path {
-        survived_idle_ms: survived_ms.map(tenths),
-        fatal_idle_ms: fatal_ms.map(tenths),
-        samples,
-        pattern: None,
-        devices: Vec::new(),
+        pattern: judgement.pattern.map(Pattern::as_str),
+        ..known(view, class_of(judgement))
     }
+}
+
+/// What is known of a path, and the devices that fit it.
+fn known(view: &PathView, class: Option<Class>) -> Path {
+    Path {
+        survived_idle_ms: view.survived_ms.map(tenths),
+        fatal_idle_ms: view.fatal_ms.map(tenths),
+        samples: view.samples,
+        pattern: None,
+        devices: class
+            .map(|class| devices::candidates(class, view))
+            .unwrap_or_default()
+            .iter()
+            .map(|device| device.name.clone())
+            .collect(),
+    }
+}
+
+/// A path that turned sustained or periodic, or ceased to be.
+#[must_use]
+pub fn alert(turn: &Turn, view: &PathView, host: &Host, clock: WallClock) -> Event {
+    Event::Alert(Box::new(Alert {
+        time: clock.rfc3339(turn.at_ns),
+        host: host.clone(),
+        phase: if turn.begins { "begin" } else { "end" },
+        broker: turn.broker,
+        verdict: turn.class.verdict(),
+        cause: Some(turn.class.cause()),
+        pattern: turn.pattern.as_str(),
+        count: turn.count,
+        path: Path {
+            pattern: Some(turn.pattern.as_str()),
+            ..known(view, Some(turn.class))
+        },
+        advice: turn.advice.clone(),
+    }))
 }
 
 /// A tenth of a millisecond: the clocks are no finer.

@@ -1,7 +1,7 @@
 //! One run: prepare, attach, stream, end in order.
 
 use std::{
-    os::fd::AsRawFd as _,
+    os::fd::AsFd as _,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -24,14 +24,16 @@ use crate::{
     cli::Options,
     clock::WallClock,
     enrich::{Enricher, addresses::Addresses},
-    event::{Event, Host, Start},
+    event::{Degraded, Event, Host, Start},
     exit::Exit,
     facts::Decoder,
     kernel::{
         apply::{ApplyError, Attached},
-        prepare::{self, Prepared},
+        plan::{Degradation, Plan},
+        prepare::{self, Ready},
     },
     pipeline::{Clocks, Parts, Pipeline},
+    recording::Recorder,
     sink::SinkError,
 };
 
@@ -46,9 +48,6 @@ pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
     CannotStart(#[from] prepare::CannotStart),
-    /// The kernel refused a part that it was believed to take.
-    #[error("cannot attach to the kernel: {0}")]
-    Attach(#[source] ApplyError),
     /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -70,7 +69,9 @@ impl RunError {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::CannotStart(_) | Self::Attach(_) => Exit::CannotStart,
+            // A name that names nothing is a slip on the command line.
+            Self::CannotStart(prepare::CannotStart::Netns(_)) => Exit::Usage,
+            Self::CannotStart(_) => Exit::CannotStart,
             // The reader went away: that is how pipes end.
             Self::Sink(SinkError::Closed) => Exit::Done,
             Self::Sink(_) | Self::System { .. } | Self::Counters(_) => Exit::Failed,
@@ -85,44 +86,63 @@ impl RunError {
 /// If it cannot start here, or fails while running.
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
-    let prepared = prepare::prepare(options)?;
     // Opened before anything is attached: a bad path must not cost a trace.
-    let Agent { delivery, attached: attached_flag } = agent::start(options)?;
-    let mut attached = Attached::new(&prepared.attachment).map_err(RunError::Attach)?;
-    let seeded = prepared.seed(&mut attached);
-    let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
-    let start = start_event(options, &prepared, seeded, &host, began);
+    let Agent {
+        delivery,
+        attached: is_attached,
+    } = agent::start(options)?;
+    let Ready {
+        attached,
+        plan,
+        hz,
+        seeded,
+    } = prepare::attach(options)?;
+    let host = Host {
+        name: uname().nodename().to_string_lossy().into_owned(),
+    };
+    let start = start_event(options, &plan, seeded, &host, began);
+    let netns = u64::from(plan.settings.netns);
+    let decoder = Decoder {
+        hz: hz.get(),
+        reasons: plan.reset_reasons,
+    };
+    let recorder = options
+        .record
+        .as_deref()
+        .map(|path| Recorder::create(path, &decoder))
+        .transpose()
+        .map_err(|source| RunError::System {
+            what: "cannot write the file of --record",
+            source,
+        })?;
     let pipeline = Pipeline::new(Parts {
-        decoder: Decoder { hz: prepared.hz, reasons: prepared.reasons },
-        config: Config { broker_max_idle: options.broker_max_idle },
-        enricher: Enricher::new(prepared.cgroup_mount),
+        decoder,
+        config: Config {
+            broker_max_idle: options.broker_max_idle,
+        },
+        enricher: Enricher::new(plan.cgroup),
         filter: options.filter,
         count: options.count,
         host,
         ports: options.ports.to_string(),
-        addresses: Addresses::of(options.netns.as_ref().and_then(|it| it.inode().ok()).map(u64::from)),
+        addresses: Addresses::of((netns > 0).then_some(netns)),
         delivery,
+        recorder,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| RunError::System { what: "cannot start the event loop", source })?;
-    let ended = runtime.block_on(async {
-        attached_flag.store(true, Relaxed);
-        let ended = stream(options, attached, pipeline, start).await;
-        attached_flag.store(false, Relaxed);
-        ended
-    });
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
+    is_attached.store(true, Relaxed);
+    let ended = runtime.block_on(stream(options, attached, pipeline, start));
+    is_attached.store(false, Relaxed);
     ended
 }
 
-fn start_event(
-    options: &Options,
-    prepared: &Prepared,
-    seeded: u64,
-    host: &Host,
-    began: Instant,
-) -> Event {
+fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Event {
     let clocks = clocks();
     Event::Start(Box::new(Start {
         time: clocks.monotonic.rfc3339(clocks.now_ns),
@@ -130,11 +150,24 @@ fn start_event(
         version: env!("CARGO_PKG_VERSION"),
         kernel: uname().release().to_string_lossy().into_owned(),
         ports: options.ports.to_string(),
-        packet_evidence: prepared.packet_evidence,
+        packet_evidence: plan.packet_evidence.name(),
         seeded,
         attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
-        degraded: prepared.degraded.clone(),
+        degraded: plan.degradations.iter().map(degraded).collect(),
     }))
+}
+
+fn degraded(degradation: &Degradation) -> Degraded {
+    let Degradation {
+        feature,
+        reason,
+        remedy,
+    } = degradation;
+    Degraded {
+        feature: feature.name(),
+        reason: reason.clone(),
+        remedy: remedy.clone(),
+    }
 }
 
 /// Reads all clocks at once: the wall's may be stepped at any time.
@@ -151,7 +184,9 @@ fn clocks() -> Clocks {
 
 fn nanoseconds(clock: ClockId) -> i64 {
     let now = clock_gettime(clock);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    now.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(now.tv_nsec)
 }
 
 /// The signals that a run hears.
@@ -170,7 +205,10 @@ enum Asked {
 
 impl Signals {
     fn new() -> Result<Self, RunError> {
-        let failed = |source| RunError::System { what: "cannot catch signals", source };
+        let failed = |source| RunError::System {
+            what: "cannot catch signals",
+            source,
+        };
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
@@ -195,8 +233,18 @@ async fn stream(
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
     let mut signals = Signals::new()?;
-    let ring = AsyncFd::with_interest(attached.ring().as_raw_fd(), Interest::READABLE)
-        .map_err(|source| RunError::System { what: "cannot wait for the ring buffer", source })?;
+    let failed = |source| RunError::System {
+        what: "cannot wait for the ring buffer",
+        source,
+    };
+    let ring = attached
+        .ring()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(failed)?;
+    // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+        .map_err(|error| failed(error.into()))?;
     pipeline.write(start);
     let ending = options.duration.map(|duration| Deadline::now() + duration);
     let mut every = options.summary_interval;
@@ -206,11 +254,12 @@ async fn stream(
     let mut by_signal = false;
     loop {
         let now = clocks();
-        let more = take_batch(&mut attached, &mut pipeline, now);
+        let more = take_batch(&mut attached, &mut pipeline, now)?;
         pipeline.release(now.now_ns, now);
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&attached, &mut pipeline, now)?;
+            pipeline.alert(now);
         }
         if let (Some(due), Some(every)) = (next_summary, every)
             && Deadline::now() >= due
@@ -218,6 +267,7 @@ async fn stream(
             next_summary = Some(due + every);
             pipeline.summarize(attached_at.elapsed(), false, now);
         }
+        pipeline.flush()?;
         if let Some(error) = pipeline.delivery().take_failure() {
             return Err(error.into());
         }
@@ -228,11 +278,15 @@ async fn stream(
             tokio::task::yield_now().await;
             continue;
         }
-        let wake = [pipeline.due_ns().map(|due| deadline(due, now)), next_summary, Some(next_loss)]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(next_loss);
+        let wake = [
+            pipeline.due_ns().map(|due| deadline(due, now)),
+            next_summary,
+            Some(next_loss),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(next_loss);
         tokio::select! {
             biased;
             asked = signals.next() => match asked {
@@ -273,30 +327,33 @@ fn end(
     attached.detach();
     let ran = attached_at.elapsed();
     let now = clocks();
-    while take_batch(&mut attached, pipeline, now) {}
+    while take_batch(&mut attached, pipeline, now)? {}
     pipeline.release(u64::MAX, now);
     read_losses(&attached, pipeline, now)?;
     pipeline.summarize(ran, true, now);
+    pipeline.flush()?;
     Ok(())
 }
 
 /// Takes what the ring holds, up to a batch; whether there may be more.
-fn take_batch(attached: &mut Attached, pipeline: &mut Pipeline, now: Clocks) -> bool {
-    for _ in 0..BATCH {
-        let Some(record) = attached.ring().next() else {
-            return false;
-        };
-        pipeline.take(&record, now);
-    }
-    true
-}
-
-fn read_losses(
-    attached: &Attached,
+fn take_batch(
+    attached: &mut Attached,
     pipeline: &mut Pipeline,
     now: Clocks,
-) -> Result<(), RunError> {
-    let lost = attached.counter(counter::LOST).map_err(RunError::Counters)?;
+) -> Result<bool, RunError> {
+    for _ in 0..BATCH {
+        let Some(record) = attached.ring().next() else {
+            return Ok(false);
+        };
+        pipeline.take(&record, now)?;
+    }
+    Ok(true)
+}
+
+fn read_losses(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> Result<(), RunError> {
+    let lost = attached
+        .counter(counter::LOST)
+        .map_err(RunError::Counters)?;
     pipeline.kernel_lost(lost, now);
     pipeline.sinks_lost(now);
     Ok(())

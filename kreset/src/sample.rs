@@ -21,8 +21,8 @@ use crate::{
     cli::Sample,
     community_id,
     event::{
-        AgeKind, Alert, Candidate, Cause, Connection, Direction, Endpoint, Event, Evidence, Finding,
-        Host, Ids, Message, Path, Process, ProvokedBy, Reset, Role, Verdict,
+        AgeKind, Alert, Candidate, Cause, Connection, Direction, Endpoint, Event, Evidence,
+        Finding, Host, Ids, Message, Path, Process, ProvokedBy, Reset, Role, Verdict,
     },
     run::RunError,
 };
@@ -35,12 +35,36 @@ const COUNT: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Verdicts and causes in turn.
 const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
-    (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend), ProvokedBy::Data),
-    (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnTimer), ProvokedBy::Nothing),
-    (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed), ProvokedBy::Data),
-    (Verdict::BrokerOriginated, Some(Cause::Shutdown), ProvokedBy::Nothing),
-    (Verdict::HandshakePhase, Some(Cause::Authentication), ProvokedBy::Nothing),
-    (Verdict::ClientOriginated, Some(Cause::Aborted), ProvokedBy::Nothing),
+    (
+        Verdict::MiddleboxIdleReset,
+        Some(Cause::ResetOnSend),
+        ProvokedBy::Data,
+    ),
+    (
+        Verdict::MiddleboxIdleReset,
+        Some(Cause::ResetOnTimer),
+        ProvokedBy::Nothing,
+    ),
+    (
+        Verdict::MiddleboxIdleDrop,
+        Some(Cause::Blackholed),
+        ProvokedBy::Data,
+    ),
+    (
+        Verdict::BrokerOriginated,
+        Some(Cause::Shutdown),
+        ProvokedBy::Nothing,
+    ),
+    (
+        Verdict::HandshakePhase,
+        Some(Cause::Authentication),
+        ProvokedBy::Nothing,
+    ),
+    (
+        Verdict::ClientOriginated,
+        Some(Cause::Aborted),
+        ProvokedBy::Nothing,
+    ),
     (Verdict::Indeterminate, None, ProvokedBy::Nothing),
 ];
 
@@ -52,13 +76,21 @@ const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
 /// When a sink cannot be opened or fails.
 pub fn run(sample: &Sample) -> Result<(), RunError> {
     let Agent { mut delivery, .. } = agent::start(&sample.options)?;
-    let host = Host { name: uname().nodename().to_string_lossy().into_owned() };
+    let host = Host {
+        name: uname().nodename().to_string_lossy().into_owned(),
+    };
     let mut ids = Ids::of_this_run();
-    let count = sample.options.count.map_or(COUNT, std::num::NonZeroU64::get);
+    let count = sample
+        .options
+        .count
+        .map_or(COUNT, std::num::NonZeroU64::get);
     let began = Instant::now();
     for number in sample.first..sample.first.saturating_add(count) {
         let event = event(number, &host, &Timestamp::now().to_string());
-        delivery.offer(&Arc::new(Message { id: ids.next_id(), event }));
+        delivery.offer(&Arc::new(Message {
+            id: ids.next_id(),
+            event,
+        }));
         let sent = number - sample.first + 1;
         if sent % BURST != 0 && sent != count {
             continue;
@@ -79,8 +111,16 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .map_err(|source| RunError::System { what: "cannot start the event loop", source })?;
-    let drained = agent::drain(&sample.options, &mut delivery, false, std::future::pending());
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
+    let drained = agent::drain(
+        &sample.options,
+        &mut delivery,
+        false,
+        std::future::pending(),
+    );
     Ok(runtime.block_on(drained)?)
 }
 
@@ -108,7 +148,9 @@ pub fn number_of(client: SocketAddr) -> Option<u64> {
         }
         _ => return None,
     };
-    u64::from(client.port()).checked_sub(FIRST_PORT).map(|low| high * PORTS + low)
+    u64::from(client.port())
+        .checked_sub(FIRST_PORT)
+        .map(|low| high * PORTS + low)
 }
 
 /// Ports of the made-up clients.
@@ -136,7 +178,10 @@ fn broker(number: u64) -> Endpoint {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, last.into())),
     };
-    Endpoint { address, port: 9092 }
+    Endpoint {
+        address,
+        port: 9092,
+    }
 }
 
 fn path(number: u64) -> Path {
@@ -154,13 +199,21 @@ fn finding(number: u64, host: &Host, time: &str) -> Finding {
     let at = usize::try_from(number % CASES.len() as u64).unwrap_or(0);
     let (verdict, cause, provoked_by) = CASES[at];
     let idle = 350_000.0 + f64::from(u32::try_from(number % 1_000).unwrap_or(0));
-    let role = if number.is_multiple_of(2) { Role::Client } else { Role::Broker };
+    let role = if number.is_multiple_of(2) {
+        Role::Client
+    } else {
+        Role::Broker
+    };
     let socket = |end: Endpoint| SocketAddr::new(end.address, end.port);
     Finding {
         time: time.to_owned(),
         host: host.clone(),
         community_id: community_id::of_tcp(socket(client), socket(broker)),
-        direction: if number.is_multiple_of(4) { Direction::Sent } else { Direction::Received },
+        direction: if number.is_multiple_of(4) {
+            Direction::Sent
+        } else {
+            Direction::Received
+        },
         role,
         verdict,
         cause,
@@ -206,7 +259,10 @@ fn finding(number: u64, host: &Host, time: &str) -> Finding {
             value: format!("{idle} ms \"made up\" \\ ]"),
             weights: BTreeMap::from([("middlebox_idle_reset", 2.5)]),
         }],
-        candidates: vec![Candidate { verdict, share: 0.97 }],
+        candidates: vec![Candidate {
+            verdict,
+            share: 0.97,
+        }],
         advice: "None: this event was made up.".to_owned(),
     }
 }
@@ -232,8 +288,12 @@ mod tests {
 
     #[test]
     fn every_number_is_told_from_every_other() {
-        let host = Host { name: "h".to_owned() };
-        for number in (0..2_000).chain([49_999, 50_000, 12_800_000, 20_000_000, u64::from(u32::MAX)]) {
+        let host = Host {
+            name: "h".to_owned(),
+        };
+        for number in
+            (0..2_000).chain([49_999, 50_000, 12_800_000, 20_000_000, u64::from(u32::MAX)])
+        {
             let event = event(number, &host, "2026-11-23T14:22:07.123456789Z");
             let told = match &event {
                 Event::Alert(alert) => alert.count,

@@ -6,7 +6,7 @@ use crate::{build, exec, lab::TRACER_VARIABLE, lint, setup};
 
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Run)?;
-    lint::check()?;
+    lint::host_side()?;
     unprivileged()?;
     privileged()
 }

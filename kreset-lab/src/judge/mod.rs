@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 use crate::{
     Side,
-    event::{Connection, Endpoint, Event, SCHEMA},
+    event::{Connection, Endpoint, Event, Reset, SCHEMA},
     tracer::Said,
 };
 
@@ -128,8 +128,12 @@ pub struct Truth {
     pub state: Option<&'static str>,
     /// What drew the reset, where that is not open to interpretation.
     pub provoked_by: Option<&'static str>,
-    /// The silence before what drew the reset.
+    /// The silence before what drew the reset, counted from the last data.
     pub idle: Option<Measured>,
+    /// The same, counted from the last packet of any kind.
+    pub wire_idle: Option<Measured>,
+    /// The reset as it reached this host. What the tracer does not know of it, it may leave open.
+    pub reset: Option<Reset>,
     /// The connection's age at the reset.
     pub age: Option<Age>,
     /// The client's address and port.
@@ -310,17 +314,43 @@ fn compare(truth: &Truth, event: &Event, differences: &mut Vec<String>) {
         }
         None => differences.push("confidence null".to_owned()),
     }
-    if let Some(idle) = truth.idle {
-        measured(
-            "idle",
-            idle,
-            IDLE_TOLERANCE,
-            connection.idle_ms,
-            differences,
-        );
+    for (what, truth, said) in [
+        ("idle", truth.idle, connection.idle_ms),
+        ("wire idle", truth.wire_idle, connection.wire_idle_ms),
+    ] {
+        if let Some(truth) = truth {
+            measured(what, truth, IDLE_TOLERANCE, said, differences);
+        }
+    }
+    if let (Some(truth), Some(said)) = (&truth.reset, &event.reset) {
+        compare_reset(truth, said, differences);
     }
     if let Some(age) = truth.age {
         compare_age(age, connection, differences);
+    }
+}
+
+/// Every header field that is told must be what was on the wire.
+fn compare_reset(truth: &Reset, said: &Reset, differences: &mut Vec<String>) {
+    fn text<T: ToString>(value: Option<T>) -> Option<String> {
+        value.map(|value| value.to_string())
+    }
+    for (what, truth, said) in [
+        ("flags", truth.flags.clone(), said.flags.clone()),
+        ("timestamps", text(truth.timestamps), text(said.timestamps)),
+        ("TTL", text(truth.ttl), text(said.ttl)),
+        (
+            "handshake TTL",
+            text(truth.handshake_ttl),
+            text(said.handshake_ttl),
+        ),
+        ("IP id", text(truth.ip_id), text(said.ip_id)),
+        ("window", text(truth.window), text(said.window)),
+    ] {
+        if said.is_some() && said != truth {
+            let [truth, said] = [truth, said].map(|value| value.unwrap_or_else(null));
+            differences.push(format!("{what} {said} of the reset, truth {truth}"));
+        }
     }
 }
 

@@ -13,6 +13,15 @@ fn truth() -> Truth {
         state: Some("ESTABLISHED"),
         provoked_by: Some("data"),
         idle: Some(Measured::Known(Duration::from_millis(3500))),
+        wire_idle: Some(Measured::Known(Duration::from_millis(500))),
+        reset: Some(Reset {
+            flags: Some("R".to_owned()),
+            timestamps: Some(false),
+            ttl: Some(64),
+            handshake_ttl: Some(63),
+            ip_id: Some(0),
+            window: Some(0),
+        }),
         age: Some(Age::Exact(Measured::Known(Duration::from_millis(3600)))),
         client: CLIENT.parse().expect("an address"),
         broker: BROKER.parse().expect("an address"),
@@ -24,7 +33,8 @@ const RIGHT: &str = r#"{"schema":"kreset/1","type":"reset","direction":"received
     "confidence":0.97,"client":{"address":"10.77.1.2","port":40000},
     "broker":{"address":"10.77.2.2","port":9092},
     "connection":{"state":"ESTABLISHED","age_ms":3605,"age_kind":"exact","idle_ms":3508.5,
-    "provoked_by":"data"}}"#;
+    "wire_idle_ms":508,"provoked_by":"data"},
+    "reset":{"flags":"R","ttl":64,"window":null}}"#;
 
 fn event(line: &str) -> Event {
     Event::parse(line).expect("valid")
@@ -91,6 +101,9 @@ fn each_wrong_field_is_named() {
         ("0.97", "null", "confidence null"),
         ("3508.5", "3521", "idle 3521 ms, truth 3500 ms"),
         ("3508.5", "null", "idle null"),
+        ("508,", "3508,", "wire idle 3508 ms, truth 500 ms"),
+        ("\"ttl\":64", "\"ttl\":63", "TTL 63 of the reset, truth 64"),
+        ("\"R\"", "\"RA\"", "flags RA of the reset, truth R"),
         ("3605", "3545", "age 3545 ms"),
         ("exact", "at_least", "age_kind at_least"),
         ("kreset/1", "kreset/2", "schema \"kreset/2\""),

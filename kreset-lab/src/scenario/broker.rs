@@ -169,7 +169,6 @@ fn idle_close(scene: &Scene<'_>) -> Result<Outcome> {
     let acted = Moment::now();
     talk.client.request(Request::Metadata)?;
     talk.client.wait_for_reset()?;
-    // The FIN was the last packet, so the silence before the reset counts from there.
     let story = scene.drawn(port, Side::Client, acted)?.genuine()?;
     watch.judge(
         story

@@ -24,12 +24,48 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         )
         .further(),
         Scenario::new(
+            "hop_reset_kept_alive",
+            "a device resets both ends of a connection that only keepalives use",
+            keepalives,
+        )
+        .further(),
+        Scenario::new(
             "hop_lost_state",
             "a device loses the state of a busy connection and answers the next request",
             lost_state,
         )
         .further(),
     ]
+}
+
+fn keepalives(scene: &Scene<'_>) -> Result<Outcome> {
+    let lab = scene.lab;
+    let watch = scene.watch()?;
+    let listener = lab.listen(Family::Ipv4)?;
+    let talk = lab.converse(&listener, Family::Ipv4)?;
+    talk.client.keep_alive(Duration::from_secs(1))?;
+    scene.outlast_the_device()?;
+    let port = talk.port()?;
+    lab.middlebox().reset_now(port, Ttl::Own)?;
+    talk.client.wait_for_reset()?;
+    talk.broker.wait_for_reset()?;
+    let told = |side, answers: &[_]| {
+        let story = scene.spontaneous(port, side)?.forged(Ttl::Own)?;
+        Ok(story.received(answers).provoked_by("nothing"))
+    };
+    watch.judge(
+        told(Side::Client, &[Answer::NOT_IDLE])?,
+        // The probes of the other end leave no trace in a socket: here the connection looks idle.
+        told(
+            Side::Broker,
+            &[
+                Answer::NOT_IDLE,
+                Answer::IDLE_ON_TIMER,
+                Answer::INDETERMINATE,
+            ],
+        )?
+        .without_wire_idle(),
+    )
 }
 
 /// A steady stream of requests, and nothing under way at its end.

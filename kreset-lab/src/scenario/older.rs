@@ -15,6 +15,9 @@ use crate::{
 /// How much older than the tracer: enough that an age counted from its start would be wrong.
 const BEFORE: Duration = Duration::from_secs(1);
 
+/// Longer than everything here.
+const NEVER: Duration = Duration::from_hours(1);
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         Scenario::new(
@@ -33,8 +36,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 fn older(scene: &Scene<'_>, used_since: bool) -> Result<Outcome> {
     let lab = scene.lab;
-    lab.middlebox()
-        .reset_on_send(scene.idle_timeout(), Ttl::Own)?;
+    // The tracers take their time to attach, which the device's timer must not see: it has none,
+    // and loses what it knew when that timer would have run out.
+    lab.middlebox().reset_on_send(NEVER, Ttl::Own)?;
     let listener = lab.listen(Family::Mapped)?;
     let mut talk = lab.converse(&listener, Family::Mapped)?;
     lab.silence(BEFORE)?;
@@ -44,6 +48,7 @@ fn older(scene: &Scene<'_>, used_since: bool) -> Result<Outcome> {
         talk.exchange(Request::Metadata)?;
     }
     scene.outlast_the_device()?;
+    lab.middlebox().lose_state()?;
     let acted = Moment::now();
     talk.client.request(Request::Metadata)?;
     talk.client.wait_for_reset()?;

@@ -13,12 +13,12 @@ use super::Settings;
 use crate::{
     Lab, Side,
     error::{Doing as _, Error, Result},
-    event::Event,
+    event::{self, Event},
     judge::{self, Age, Answer, Expected, Measured, Truth},
     middlebox::Ttl,
     packet::Flags,
     tracer::{self, Said, Tracer},
-    wire::{Moment, Sighting},
+    wire::{Moment, Sighting, Silence},
 };
 
 /// How long a packet that was provoked may take to show up.
@@ -149,6 +149,7 @@ impl<'a> Scene<'a> {
             // A refused connection carried nothing before its SYN.
             silence: wire.silence_before(trigger).unwrap_or_default(),
             age: reset.at.since(began),
+            handshake_ttl: wire.handshake_ttl(reset.client_port(), reset.leg),
             reset,
         })
     }
@@ -160,7 +161,9 @@ pub struct Story {
     /// The reset as it left the router.
     pub reset: Sighting,
     /// How long nothing was said before what drew the reset, or before the reset if nothing did.
-    pub silence: Duration,
+    pub silence: Silence,
+    /// The TTL with which the reset's receiver got the first packet of the other end.
+    pub handshake_ttl: Option<u8>,
     /// From the connection's first SYN to the reset.
     pub age: Duration,
 }
@@ -196,7 +199,18 @@ impl Story {
     /// What the host that got the reset should say, which knows all of it.
     #[must_use]
     pub fn received(&self, answers: &[Answer]) -> Truth {
-        self.told(self.reset.from().other(), "received", answers)
+        let segment = &self.reset.segment;
+        Truth {
+            reset: Some(event::Reset {
+                flags: Some(segment.flags.to_string()),
+                timestamps: Some(segment.timestamps),
+                ttl: Some(segment.ttl),
+                handshake_ttl: self.handshake_ttl,
+                ip_id: segment.ip_id,
+                window: Some(segment.window),
+            }),
+            ..self.told(self.reset.from().other(), "received", answers)
+        }
     }
 
     /// What the host that sent the reset should say.
@@ -219,7 +233,9 @@ impl Story {
             unsure: None,
             state: None,
             provoked_by: None,
-            idle: Some(Measured::Known(self.silence)),
+            idle: Some(Measured::Known(self.silence.data)),
+            wire_idle: Some(Measured::Known(self.silence.wire)),
+            reset: None,
             age: Some(Age::Exact(Measured::Known(self.age))),
             client,
             broker,
@@ -246,7 +262,9 @@ impl Truth {
     /// but must not make them up.
     #[must_use]
     pub fn without_socket(mut self) -> Self {
-        self.idle = self.idle.map(|idle| Measured::IfSaid(idle.truth()));
+        let if_said = |time: Measured| Measured::IfSaid(time.truth());
+        self.idle = self.idle.map(if_said);
+        self.wire_idle = self.wire_idle.map(if_said);
         if let Some(Age::Exact(age)) = self.age {
             self.age = Some(Age::Exact(Measured::IfSaid(age.truth())));
         }
@@ -268,6 +286,13 @@ impl Truth {
     #[must_use]
     pub const fn without_idle(mut self) -> Self {
         self.idle = None;
+        self.without_wire_idle()
+    }
+
+    /// For a host to which not every packet of the other end leaves a trace.
+    #[must_use]
+    pub const fn without_wire_idle(mut self) -> Self {
+        self.wire_idle = None;
         self
     }
 

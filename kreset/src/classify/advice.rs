@@ -1,81 +1,229 @@
-//! One concrete sentence: what to change.
+//! One concrete sentence: what to change, on which client, to which value.
 
-use super::{case::Case, class::Class};
+use super::{case::Case, class::Class, context::PathView};
+use crate::{
+    event::{Direction, Role},
+    facts::Facts,
+};
 
-/// A setting below a silence that is known to be fatal: half of it, so that
-/// one lost probe does no harm.
-fn half_seconds(ms: f64) -> f64 {
-    (ms / 2_000.0).floor().max(1.0)
+/// Kafka API keys whose answer a broker holds back on purpose (long polls).
+const FETCH: u16 = 1;
+const JOIN_GROUP: u16 = 11;
+
+/// A client library that is advised in its own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    /// Apache Kafka's own, and what is built on it.
+    Java,
+    /// librdkafka and its bindings.
+    Librdkafka,
+    /// kafkajs.
+    Kafkajs,
+    /// kafka-python, aiokafka, Sarama, franz-go and all others.
+    Other,
+}
+
+impl Client {
+    /// By the name that ApiVersions told (KIP-511), else by the process.
+    #[must_use]
+    fn of(facts: &Facts) -> Self {
+        let software = facts.packets.as_ref().and_then(super::software::name);
+        let process = (facts.role == Role::Client)
+            .then(|| facts.owner.name.clone())
+            .flatten();
+        let name = software.or(process).unwrap_or_default().to_lowercase();
+        if name.contains("apache-kafka-java") || name == "java" {
+            Self::Java
+        } else if ["librdkafka", "confluent-kafka", "rdkafka", "kcat"]
+            .iter()
+            .any(|library| name.contains(library))
+        {
+            Self::Librdkafka
+        } else if name.contains("kafkajs") {
+            Self::Kafkajs
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// What to do about an event.
 pub(super) fn advise(case: &Case<'_>, class: Option<Class>) -> String {
-    let idle_ms = case.facts.idle.map_or(0.0, |idle| idle.wire_ms);
     let broker = case.facts.broker();
+    let at = format!("{}:{}", bracketed(broker.address), broker.port);
     match class {
-        Some(Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed) => {
-            let fatal_ms = case.context.path.fatal_ms.map_or(idle_ms, |ms| ms.min(idle_ms));
-            format!(
-                "A device on the way to {}:{} forgets flows that are silent for {:.1} s or less: \
-                 set connections.max.idle.ms of the client below that (e.g. {:.0}), or let \
-                 keepalives run every {:.0} s.",
-                broker.address,
-                broker.port,
-                fatal_ms / 1_000.0,
-                half_seconds(fatal_ms) * 1_000.0,
-                half_seconds(fatal_ms),
-            )
+        Some(class @ (Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed)) => {
+            idle(case, class, &at)
         }
-        Some(Class::NotIdle) => "The flow was in use: look for a policy, a failover or \
-             out-of-window packets (conntrack INVALID) on the devices between the ends."
-            .to_owned(),
-        Some(Class::BrokerIdleClose) => "The broker closed an idle connection \
-             (connections.max.idle.ms): set connections.max.idle.ms of the client below the \
-             broker's, so that the client closes first."
-            .to_owned(),
-        Some(Class::BrokerShutdown) => "The broker ended: expected during a deploy; otherwise look \
-             for its exit in its own log, the out-of-memory killer or the orchestrator."
-            .to_owned(),
-        Some(Class::BrokerLost) => "The broker's host no longer knew the connection: look for a \
-             crash or restart of the host, or an address that moved to another one."
-            .to_owned(),
-        Some(Class::BrokerAborted) => "A live socket of the broker aborted the connection: look in \
-             the broker's log for this client at this time (a request too large, a quota, a \
-             protocol error)."
-            .to_owned(),
-        Some(Class::Refused) => format!(
-            "Nothing listens at {}:{}: this is a refused connection, not a reset one; check that \
-             the broker runs and what it advertises.",
-            broker.address, broker.port
-        ),
-        Some(Class::ClosedByBroker) => "The broker accepted the connection and dropped it before \
-             any answer: check connection limits (max.connections.per.ip), its load and its log."
-            .to_owned(),
-        Some(Class::PlaintextToTls) => "The client speaks plaintext to a TLS listener: set \
-             security.protocol to SSL or SASL_SSL."
-            .to_owned(),
-        Some(Class::TlsToPlaintext) => "The client speaks TLS to a plaintext listener: set \
-             security.protocol to PLAINTEXT or SASL_PLAINTEXT, or use the TLS port."
-            .to_owned(),
-        Some(Class::NotKafka) => "The client does not speak Kafka: find out what connects to this \
-             port."
-            .to_owned(),
-        Some(Class::TlsAlert) => "The TLS handshake failed: check certificates, trust and protocol \
-             versions of both ends."
-            .to_owned(),
-        Some(Class::Authentication) => "SASL did not end well: check the mechanism, the user and \
-             the password."
-            .to_owned(),
-        Some(Class::ClientAborted) => "The client aborted the connection: look in the client's log \
-             at this time."
-            .to_owned(),
-        Some(Class::ClientLost) => "The client's host no longer knew the connection: look for its \
-             crash or restart, or an address that moved."
-            .to_owned(),
-        Some(Class::Probe | Class::LateData) => {
-            "Everyday teardown: nothing to do.".to_owned()
-        }
+        Some(class) => fixed(case, class, &at),
         None => "One host alone cannot tell: run kreset-trace on the other end too and compare."
             .to_owned(),
     }
+}
+
+fn bracketed(address: std::net::IpAddr) -> String {
+    match address {
+        std::net::IpAddr::V4(address) => address.to_string(),
+        std::net::IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+/// A value below the timer, milliseconds: below what is known to survive where
+/// something is, else half of what was fatal.
+fn safe_ms(path: &PathView, idle_ms: f64) -> u64 {
+    let fatal_ms = path.fatal_ms.map_or(idle_ms, |fatal| fatal.min(idle_ms));
+    let safe = match path.survived_ms {
+        Some(survived) if survived < fatal_ms && survived > fatal_ms / 2.0 => survived * 0.9,
+        _ => fatal_ms / 2.0,
+    };
+    whole(safe)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a silence in milliseconds, rounded down to two digits"
+)]
+fn whole(ms: f64) -> u64 {
+    let ms = ms.max(1.0) as u64;
+    let digit = 10_u64.pow(ms.ilog10().saturating_sub(1));
+    ms / digit * digit
+}
+
+fn seconds(ms: f64) -> String {
+    if ms < 10_000.0 {
+        format!("{:.1} s", ms / 1_000.0)
+    } else {
+        format!("{:.0} s", ms / 1_000.0)
+    }
+}
+
+fn idle(case: &Case<'_>, class: Class, at: &str) -> String {
+    let path = &case.context.path;
+    let idle_ms = case.facts.idle.map_or(0.0, |idle| idle.wire_ms);
+    let fatal_ms = path.fatal_ms.map_or(idle_ms, |fatal| fatal.min(idle_ms));
+    let what = match class {
+        Class::Blackholed => "drops",
+        _ => "resets",
+    };
+    let interval = match path.survived_ms {
+        Some(survived) if survived < fatal_ms => {
+            format!("between {} and {}", seconds(survived), seconds(fatal_ms))
+        }
+        _ => format!("{} or less", seconds(fatal_ms)),
+    };
+    let safe = safe_ms(path, idle_ms);
+    let keep_s = (safe / 1_000).max(1);
+    let setting = match Client::of(case.facts) {
+        Client::Java => format!("set connections.max.idle.ms={safe} in the Java client"),
+        Client::Librdkafka => format!(
+            "set connections.max.idle.ms={safe} in librdkafka, or socket.keepalive.enable=true \
+             with net.ipv4.tcp_keepalive_time={keep_s} on the host"
+        ),
+        Client::Kafkajs => format!(
+            "kafkajs cannot close idle connections: have it send within {safe} ms, or set \
+             net.ipv4.tcp_keepalive_time={keep_s} and keepalives on its sockets"
+        ),
+        Client::Other => format!(
+            "set connections.max.idle.ms={safe} (or the client's like), or enable keepalives with \
+             net.ipv4.tcp_keepalive_time={keep_s} on the client's host"
+        ),
+    };
+    let symptom = long_poll_symptom(case);
+    format!("A device on the way to {at} {what} flows silent for {interval}: {setting}{symptom}.")
+}
+
+/// The answer of a long poll met the reset: the client sees none.
+fn long_poll_symptom(case: &Case<'_>) -> &'static str {
+    let polls = case
+        .facts
+        .packets
+        .as_ref()
+        .and_then(|packets| packets.api_key)
+        .is_some_and(|key| key == FETCH || key == JOIN_GROUP);
+    if case.facts.role == Role::Broker && case.direction() == Direction::Received && polls {
+        "; the client will show a request timeout, no reset (lower fetch.max.wait.ms as well)"
+    } else {
+        ""
+    }
+}
+
+fn fixed(case: &Case<'_>, class: Class, at: &str) -> String {
+    match class {
+        Class::NotIdle => {
+            "The flow was in use: look for a policy, a failover or out-of-window packets \
+             (conntrack INVALID) on the devices between the ends."
+        }
+        Class::BrokerIdleClose => {
+            "The broker closed an idle connection (connections.max.idle.ms): set \
+             connections.max.idle.ms of the client below the broker's, so that the client closes \
+             first."
+        }
+        Class::BrokerShutdown => {
+            "The broker ended: expected during a deploy; otherwise look for its exit in its own \
+             log, the out-of-memory killer or the orchestrator."
+        }
+        Class::BrokerLost => {
+            "The broker's host no longer knew the connection: look for a crash or restart of the \
+             host, or an address that moved to another one."
+        }
+        Class::BrokerAborted => {
+            "A live socket of the broker aborted the connection: look in the broker's log for \
+             this client at this time (a request too large, a quota, a protocol error)."
+        }
+        Class::Refused => {
+            return format!(
+                "Nothing listens at {at}: this is a refused connection, not a reset one; check \
+                 that the broker runs and what it advertises."
+            );
+        }
+        Class::ClosedByBroker => {
+            "The broker accepted the connection and dropped it before any answer: check \
+             max.connections.per.ip and the creation rate, its load and its log."
+        }
+        Class::PlaintextToTls => {
+            "The client speaks plaintext to a TLS listener: set security.protocol=SSL (or \
+             SASL_SSL) in the client, or use the plaintext port."
+        }
+        Class::TlsToPlaintext => {
+            "The client speaks TLS to a plaintext listener: set security.protocol=PLAINTEXT (or \
+             SASL_PLAINTEXT) in the client, or use the TLS port."
+        }
+        Class::NotKafka => {
+            "What connects here does not speak Kafka: find out who it is (a health check, a \
+             browser, a scanner) and point it elsewhere."
+        }
+        Class::TlsAlert => return tls(case),
+        Class::Authentication => {
+            "Authentication failed: check sasl.mechanism, the user and the password, and that the \
+             client's security.protocol has SASL where the listener wants it."
+        }
+        Class::ClientAborted => {
+            "The client aborted the connection: look in the client's log at this time."
+        }
+        Class::ClientLost => {
+            "The client's host no longer knew the connection: look for its crash or restart, or \
+             an address that moved."
+        }
+        Class::Probe | Class::LateData => "Everyday teardown: nothing to do.",
+        Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => return idle(case, class, at),
+    }
+    .to_owned()
+}
+
+fn tls(case: &Case<'_>) -> String {
+    let packets = case.facts.packets.as_ref();
+    let alert = packets.and_then(|packets| packets.broker_alert.or(packets.client_alert));
+    let what = match alert
+        .filter(|alert| alert.is_fatal())
+        .map(|alert| alert.description)
+    {
+        Some(42 | 43 | 44 | 45 | 46 | 48 | 116) => {
+            "check the certificates of both ends, their dates and ssl.truststore/ssl.keystore"
+        }
+        Some(40 | 70 | 71) => "make ssl.enabled.protocols and the cipher suites of both ends meet",
+        Some(112) => "check the host name that the client connects to (SNI)",
+        _ => "check certificates, trust and protocol versions of both ends",
+    };
+    format!("The TLS handshake failed: {what}.")
 }

@@ -17,7 +17,9 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { broker_max_idle: Duration::from_secs(600) }
+        Self {
+            broker_max_idle: Duration::from_mins(10),
+        }
     }
 }
 
@@ -38,12 +40,17 @@ impl<'a> Case<'a> {
     /// Puts a case together.
     #[must_use]
     pub fn new(facts: &'a Facts, context: &'a Context, config: &'a Config) -> Self {
-        Self { facts, context, config, phase: Phase::of(facts) }
+        Self {
+            facts,
+            context,
+            config,
+            phase: Phase::of(facts),
+        }
     }
 
     /// Which way the RST (or the first FIN) went.
     #[must_use]
-    pub fn direction(&self) -> Direction {
+    pub const fn direction(&self) -> Direction {
         match self.facts.kind {
             Kind::ResetSent => Direction::Sent,
             Kind::Fin | Kind::Closed => match self.facts.fin {
@@ -75,25 +82,34 @@ impl<'a> Case<'a> {
     /// The state is one of `states`.
     #[must_use]
     pub fn in_state(&self, states: &[State]) -> bool {
-        self.facts.state.is_some_and(|state| states.contains(&state))
+        self.facts
+            .state
+            .is_some_and(|state| states.contains(&state))
     }
 
     /// The broker's side sent the first FIN.
     #[must_use]
     pub fn broker_closed_first(&self) -> bool {
-        self.facts.fin.is_some_and(|fin| fin.by_peer == self.is_client())
+        self.facts
+            .fin
+            .is_some_and(|fin| fin.by_peer == self.is_client())
     }
 
     /// The client's side sent the first FIN.
     #[must_use]
     pub fn client_closed_first(&self) -> bool {
-        self.facts.fin.is_some_and(|fin| fin.by_peer != self.is_client())
+        self.facts
+            .fin
+            .is_some_and(|fin| fin.by_peer != self.is_client())
     }
 
     /// A received RST that competes on soft facts: the connection was in use,
-    /// and nobody had closed it.
+    /// and the peer had not closed it. This host may have: a device that had
+    /// forgotten the flow answers its FIN.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.received() && self.phase == Phase::InUse && self.facts.fin.is_none()
+        self.received()
+            && self.phase == Phase::InUse
+            && !self.facts.fin.is_some_and(|fin| fin.by_peer)
     }
 }

@@ -82,7 +82,11 @@ impl Belief {
         let most = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let odds: Vec<f64> = self.0.iter().map(|log| (log - most).exp()).collect();
         let total: f64 = odds.iter().sum();
-        Class::ALL.iter().copied().zip(odds.iter().map(|odds| odds / total)).collect()
+        Class::ALL
+            .iter()
+            .copied()
+            .zip(odds.iter().map(|odds| odds / total))
+            .collect()
     }
 
     /// The verdict with the largest share, the largest of its classes, and
@@ -97,10 +101,15 @@ impl Belief {
         let mut candidates: Vec<Candidate> = verdicts
             .into_iter()
             .filter(|(_, share)| *share >= WORTH_TELLING)
-            .map(|(verdict, share)| Candidate { verdict, share: round(share) })
+            .map(|(verdict, share)| Candidate {
+                verdict,
+                share: round(share),
+            })
             .collect();
         candidates.sort_by(|a, b| b.share.total_cmp(&a.share));
-        let leading = candidates.first().map_or(Verdict::Indeterminate, |c| c.verdict);
+        let leading = candidates
+            .first()
+            .map_or(Verdict::Indeterminate, |c| c.verdict);
         let best = shares
             .into_iter()
             .filter(|(class, _)| class.verdict() == leading)

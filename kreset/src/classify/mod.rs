@@ -5,18 +5,26 @@ mod advice;
 pub mod case;
 pub mod class;
 pub mod context;
+pub mod devices;
 pub mod evidence;
+pub mod pattern;
 pub mod phase;
+pub mod software;
 pub mod weights;
 
 pub use case::{Case, Config};
+use std::num::NonZeroUsize;
+
 use class::{Belief, Class, Conclusion, round};
-use context::{Context, Memory};
+use context::{Context, Memory, PathView};
 use evidence::{Observation, RULES};
+use lru::LruCache;
+use pattern::{Pattern, Patterns, Sighting, Turn};
+use phase::Phase;
 
 use crate::{
-    event::{Candidate, Cause, Verdict},
-    facts::Facts,
+    event::{Candidate, Cause, ProvokedBy, Verdict},
+    facts::{ConnectionId, Facts, Kind, State},
 };
 
 /// What an event comes to.
@@ -34,37 +42,116 @@ pub struct Judgement {
     pub candidates: Vec<Candidate>,
     /// One sentence.
     pub advice: String,
+    /// How events of this path and cause come; `None` where nothing was decided.
+    pub pattern: Option<Pattern>,
 }
 
 /// Judges events in the light of those before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Classifier {
     config: Config,
     memory: Memory,
+    /// Connections whose close was told, so that their end is not told again.
+    told: LruCache<ConnectionId, ()>,
+    patterns: Patterns,
+    turns: Vec<Turn>,
 }
+
+/// Closes remembered.
+const TOLD: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 impl Classifier {
     /// A classifier that knows nothing but what the operator told.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, memory: Memory::default() }
+        Self {
+            config,
+            memory: Memory::default(),
+            told: LruCache::new(TOLD),
+            patterns: Patterns::default(),
+            turns: Vec::new(),
+        }
     }
 
     /// Takes an event in, whether or not it is to be judged. To be called in
     /// the order of the events.
     pub fn observe(&mut self, facts: &Facts) {
-        self.memory.observe(facts);
+        let closed_in_handshake = if facts.kind == Kind::Fin && Phase::of(facts).is_handshake() {
+            class_of(&judge(&Case::new(facts, &Context::default(), &self.config)))
+        } else {
+            None
+        };
+        self.memory.observe(facts, closed_in_handshake);
     }
 
-    /// Judges an event that was observed, and learns from the judgement.
-    pub fn judge(&mut self, facts: &Facts) -> (Judgement, Context) {
+    /// Judges an event that was observed, and learns from the judgement. `None`
+    /// for what turns out to be no event: the orderly end of a connection, or a
+    /// FIN that is told already.
+    pub fn judge(&mut self, facts: &Facts) -> Option<(Judgement, Context)> {
+        if self.is_told(facts) || !may_be_event(facts) {
+            return None;
+        }
         let context = self.memory.context(facts);
-        let judgement = judge(&Case::new(facts, &context, &self.config));
+        let mut judgement = judge(&Case::new(facts, &context, &self.config));
+        if matches!(facts.kind, Kind::Fin | Kind::Closed) {
+            if judgement.verdict != Verdict::HandshakePhase {
+                return None;
+            }
+            self.tell(facts);
+        }
         if let Some(on_timer) = fatal_silence(&judgement) {
             self.memory.died(facts, on_timer);
         }
         let context = self.memory.context(facts);
-        (judgement, context)
+        self.see_pattern(facts, &mut judgement);
+        Some((judgement, context))
+    }
+
+    /// Everyday teardown has no pattern worth an alert.
+    fn see_pattern(&mut self, facts: &Facts, judgement: &mut Judgement) {
+        let Some(class) = class_of(judgement) else {
+            return;
+        };
+        let answers_close = facts
+            .idle
+            .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close);
+        if matches!(class, Class::Probe | Class::LateData) || answers_close {
+            return;
+        }
+        let (pattern, turn) = self.patterns.observe(&Sighting {
+            at_ns: facts.at_ns,
+            path: facts.path(),
+            broker: facts.broker(),
+            class,
+            fatal_ms: fatal_silence(judgement).and(facts.idle.map(|idle| idle.wire_ms)),
+            advice: judgement.advice.clone(),
+        });
+        judgement.pattern = Some(pattern);
+        self.turns.extend(turn);
+    }
+
+    /// The paths that turned since the last call, each with what is known of it.
+    pub fn turns(&mut self, now_ns: u64) -> Vec<(Turn, PathView)> {
+        self.turns.extend(self.patterns.ended(now_ns));
+        let turns = std::mem::take(&mut self.turns);
+        turns
+            .into_iter()
+            .map(|turn| {
+                let path = self.memory.path(&turn.path);
+                (turn, path)
+            })
+            .collect()
+    }
+
+    /// The end of this connection has been told as a `close`.
+    fn is_told(&mut self, facts: &Facts) -> bool {
+        facts.kind == Kind::Closed && facts.id.is_some_and(|id| self.told.get(&id).is_some())
+    }
+
+    fn tell(&mut self, facts: &Facts) {
+        if let Some(id) = facts.id {
+            self.told.put(id, ());
+        }
     }
 
     /// Changes what the operator told; what was learned stays.
@@ -81,7 +168,22 @@ impl Classifier {
     /// Remembered things that had to go to make room.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
-        self.memory.evicted()
+        self.memory.evicted() + self.patterns.evicted
+    }
+}
+
+/// What may be an event at all. A connection attempt that went unanswered is
+/// no drop of an idle flow, and a FIN that went unanswered hurts nobody.
+fn may_be_event(facts: &Facts) -> bool {
+    match facts.kind {
+        Kind::Timeout => {
+            facts.state != Some(State::SynSent)
+                && facts
+                    .idle
+                    .is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
+        }
+        Kind::Established | Kind::Survived => false,
+        _ => true,
     }
 }
 
@@ -119,14 +221,14 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         advice: advice::advise(case, decided.map(|(class, _)| class)),
         evidence,
         candidates,
+        pattern: None,
     }
 }
 
 /// The class of a judgement, if it was decided.
 #[must_use]
 pub fn class_of(judgement: &Judgement) -> Option<Class> {
-    Class::ALL
-        .iter()
-        .copied()
-        .find(|class| class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause)
+    Class::ALL.iter().copied().find(|class| {
+        class.verdict() == judgement.verdict && Some(class.cause()) == judgement.cause
+    })
 }

@@ -1,6 +1,9 @@
 //! How far a connection had come when it ended.
 
-use crate::facts::{Facts, FirstBytes, PacketFacts, State};
+use crate::{
+    event::Role,
+    facts::{Facts, FirstBytes, PacketFacts, State, TlsAlert},
+};
 
 /// How far a connection had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,9 @@ pub enum Phase {
     Tls,
     /// A SASL exchange was under way.
     Sasl,
+    /// The first request was answered, the second drew the broker's close: a
+    /// SASL listener answers `ApiVersions` and nothing else before SASL.
+    Second,
     /// The first exchange had ended well.
     InUse,
     /// There is no telling: the event has no connection.
@@ -30,46 +36,81 @@ const SASL_TURNS: u16 = 14;
 /// A TLS connection that has turned this often carried application data both
 /// ways: hello, flight, Finished, session tickets, request, response.
 const TLS_TURNS: u16 = 6;
+/// From this many turns on the client's handshake was done: what follows tells
+/// whether the broker accepted it.
+const TLS_FINISHED: u16 = 4;
 /// With fewer turns, one that then rested this long was not in a handshake.
 const TLS_RESTED_MS: f64 = 2_000.0;
+/// An encrypted alert, padding included, is shorter than this; session tickets
+/// and Kafka's answers are longer. Measured on Kafka 4.3: 24 and 40 bytes.
+const TLS_ALERT_AT_MOST: u32 = 64;
+/// A request that the broker answers by closing is answered this soon, ms.
+const CLOSED_AT_ONCE_MS: f64 = 1_500.0;
 
 impl Phase {
     /// The phase of an event's connection.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {
-        if matches!(facts.state, Some(State::SynSent | State::SynRecv | State::NewSynRecv)) {
+        if matches!(
+            facts.state,
+            Some(State::SynSent | State::SynRecv | State::NewSynRecv)
+        ) {
             return Self::Connecting;
         }
         let Some(counters) = facts.counters else {
             return Self::Unknown;
         };
         match &facts.packets {
-            Some(packets) if packets.from_start => {
-                let rested = facts.idle.map_or(0.0, |idle| idle.data_ms);
-                Self::of_packets(packets, rested)
-            }
+            Some(packets) if packets.from_start => Self::of_packets(facts, packets),
             _ => Self::of_counters(counters.data_segs_in, counters.data_segs_out),
         }
     }
 
-    fn of_packets(packets: &PacketFacts, rested_ms: f64) -> Self {
-        let PacketFacts { requests, responses, turns, .. } = *packets;
+    fn of_packets(facts: &Facts, packets: &PacketFacts) -> Self {
+        let PacketFacts {
+            requests,
+            responses,
+            turns,
+            ..
+        } = *packets;
         if requests == 0 && responses == 0 {
             return Self::Silent;
         }
-        let speaks = packets.client_speaks();
-        if speaks == Some(FirstBytes::Tls) {
-            let in_use = turns >= TLS_TURNS || (turns >= 4 && rested_ms >= TLS_RESTED_MS);
-            return if in_use { Self::InUse } else { Self::Tls };
+        if packets.client_speaks() == Some(FirstBytes::Tls) {
+            return Self::of_tls(facts, packets);
         }
-        if packets.broker_alert.is_some() || packets.client_alert.is_some() {
+        if packets.broker_speaks() == Some(FirstBytes::TlsAlert) {
             return Self::Tls;
         }
         let sasl = matches!(packets.api_key, Some(SASL_HANDSHAKE | SASL_AUTHENTICATE));
         if sasl && turns < SASL_TURNS {
             return Self::Sasl;
         }
-        if responses == 0 || requests == 0 { Self::Unanswered } else { Self::InUse }
+        if responses == 0 || requests == 0 {
+            return Self::Unanswered;
+        }
+        if second_request_closed(facts, packets) {
+            Self::Second
+        } else {
+            Self::InUse
+        }
+    }
+
+    /// Hello unanswered, hello answered, or application data both ways.
+    fn of_tls(facts: &Facts, packets: &PacketFacts) -> Self {
+        if packets.responses == 0 {
+            return Self::Unanswered;
+        }
+        let fatal = |alert: Option<TlsAlert>| alert.is_some_and(TlsAlert::is_fatal);
+        if fatal(packets.broker_alert) || fatal(packets.client_alert) {
+            return Self::Tls;
+        }
+        let rested = facts.idle.is_some_and(|idle| idle.data_ms >= TLS_RESTED_MS);
+        let long_answer =
+            packets.broker_spoke_last && packets.latest_response_len > TLS_ALERT_AT_MOST;
+        let in_use = packets.turns >= TLS_TURNS
+            || (packets.turns >= TLS_FINISHED && (rested || long_answer));
+        if in_use { Self::InUse } else { Self::Tls }
     }
 
     /// Without the packets: data went both ways, or it did not.
@@ -86,7 +127,12 @@ impl Phase {
     pub const fn is_handshake(self) -> bool {
         matches!(
             self,
-            Self::Connecting | Self::Silent | Self::Unanswered | Self::Tls | Self::Sasl
+            Self::Connecting
+                | Self::Silent
+                | Self::Unanswered
+                | Self::Tls
+                | Self::Sasl
+                | Self::Second
         )
     }
 
@@ -99,8 +145,20 @@ impl Phase {
             Self::Unanswered => "first request unanswered",
             Self::Tls => "TLS handshake",
             Self::Sasl => "SASL exchange",
+            Self::Second => "second request unanswered",
             Self::InUse => "in use",
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// Exactly one request was answered, and right after the next one the broker
+/// closed its side.
+fn second_request_closed(facts: &Facts, packets: &PacketFacts) -> bool {
+    const API_VERSIONS: [u8; 2] = [0, 18];
+    let began_with_versions = packets.request_head.get(4..6) == Some(API_VERSIONS.as_slice());
+    let closed_at_once = facts.fin.is_some_and(|fin| {
+        fin.by_peer == (facts.role == Role::Client) && fin.silence_ms <= CLOSED_AT_ONCE_MS
+    });
+    began_with_versions && packets.turns == 3 && !packets.broker_spoke_last && closed_at_once
 }

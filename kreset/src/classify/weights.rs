@@ -16,7 +16,7 @@ pub const EXCLUDED: f64 = -9.0;
 // --- shape of the RST -------------------------------------------------------
 
 /// The RST carried the negotiated timestamps: a live Linux socket sent it
-/// (tcp_send_active_reset). Physics; a device could only by copying them.
+/// (`tcp_send_active_reset`). Physics; a device could only by copying them.
 pub const LIVE_SOCKET: f64 = 6.0;
 /// Negotiated timestamps are missing: no live Linux socket sent it. Physics.
 pub const NOT_A_LIVE_SOCKET: f64 = 5.0;
@@ -26,7 +26,7 @@ pub const ACTIVE_SHAPE: f64 = 2.5;
 /// The same the other way: bare `R`, window 0. Physics of Linux.
 pub const BARE_SHAPE: f64 = 2.0;
 /// `RST,ACK` without timestamps drawn by a packet that carried ACK: Linux
-/// answers such a packet with a bare `R` (tcp_v4_send_reset). Physics.
+/// answers such a packet with a bare `R` (`tcp_v4_send_reset`). Physics.
 pub const ODD_SHAPE: f64 = 2.0;
 
 // --- distance ---------------------------------------------------------------
@@ -91,8 +91,30 @@ pub const NOW_ACCEPTED: f64 = 0.8;
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;
-/// The FIN was sent by the teardown of a process. Kernel: PF_EXITING.
+/// The FIN was sent by the teardown of a process. Kernel: `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
+
+// --- handshake --------------------------------------------------------------
+
+/// A broker that closes before any answer has no better reason than its limits
+/// and its load, until something tells. Rate.
+pub const HANDSHAKE: f64 = 3.0;
+/// First bytes that only one cause explains. Physics of the protocols.
+pub const FIRST_BYTES: f64 = 9.0;
+/// A TLS hello that drew a RST without a FIN: a plaintext listener, or one over
+/// its limits that closes unread. Rate.
+pub const FIRST_BYTES_NO_FIN: f64 = 5.0;
+/// First bytes of no protocol that is known here. Rate.
+pub const FIRST_BYTES_OTHER: f64 = 5.5;
+/// A fatal TLS alert in clear. Physics.
+pub const TLS_ALERT: f64 = 12.0;
+/// A TLS handshake that ended without one. Rate.
+pub const TLS_UNFINISHED: f64 = 7.0;
+/// The last request was part of SASL. Rate.
+pub const SASL_UNFINISHED: f64 = 7.0;
+/// The second request drew a close: a listener that wants SASL, or a request
+/// that it does not know. Rate.
+pub const SASL_EXPECTED: f64 = 4.4;
 
 /// A verdict with less share than this is not given.
 pub const BAR: f64 = 0.6;

@@ -25,14 +25,23 @@ pub(super) fn of(matches: &ArgMatches) -> Result<Option<File>, Refused> {
         return Ok(None);
     };
     let config = ConfigFile::read(path, &keys())?;
-    if let Some(setting) = config.settings.iter().find(|it| OUTPUT.contains(&it.key.as_str()))
+    if let Some(setting) = config
+        .settings
+        .iter()
+        .find(|it| OUTPUT.contains(&it.key.as_str()))
         && !config.sinks.is_empty()
     {
-        let sentence = format!("{} stands beside [[sink]] tables: write it into one", setting.key);
+        let sentence = format!(
+            "{} stands beside [[sink]] tables: write it into one",
+            setting.key
+        );
         return Err(config.refuse(setting, &sentence).into());
     }
     let output_asked = OUTPUT.iter().any(|key| is_given(matches, key));
-    Ok(Some(File { config, output_asked }))
+    Ok(Some(File {
+        config,
+        output_asked,
+    }))
 }
 
 /// The flags that are keys too.
@@ -47,7 +56,9 @@ fn keys() -> Vec<Key> {
         };
         Some(Key { name, takes })
     });
-    flags.filter(|key| !NOT_IN_FILES.contains(&key.name.as_str())).collect()
+    flags
+        .filter(|key| !NOT_IN_FILES.contains(&key.name.as_str()))
+        .collect()
 }
 
 /// The flags of the subcommand, or those without one.
@@ -70,7 +81,8 @@ impl File {
         let mut added = Vec::new();
         for setting in &self.config.settings {
             // Alone, so that a refusal is the file's.
-            let alone = std::iter::once("kreset-trace").chain(setting.arguments.iter().map(String::as_str));
+            let alone =
+                std::iter::once("kreset-trace").chain(setting.arguments.iter().map(String::as_str));
             if let Err(error) = CommandLine::command().try_get_matches_from(alone) {
                 return Err(self.config.refuse(setting, &sentence(&error)).into());
             }
@@ -86,6 +98,10 @@ impl File {
     /// The file's sinks, unless the command line asks for another output:
     /// who tries a configuration out must not write to the SIEM.
     pub(super) fn into_sinks(self) -> Vec<SinkConfig> {
-        if self.output_asked { Vec::new() } else { self.config.sinks }
+        if self.output_asked {
+            Vec::new()
+        } else {
+            self.config.sinks
+        }
     }
 }

@@ -10,10 +10,16 @@ mod size;
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
-pub use options::{Format, Options, Output, PacketEvidence};
+pub use options::{Format, Options, Output};
 use thiserror::Error;
 
-use crate::{config::ConfigError, duration, event::Role, netns::Netns, ports::PortSet};
+use crate::{
+    config::ConfigError,
+    duration,
+    event::Role,
+    kernel::{feature::Feature, plan::PacketChoice},
+    ports::PortSet,
+};
 
 /// Shown under `--help`, not under `-h`.
 const AFTER_HELP: &str = "\
@@ -140,7 +146,7 @@ struct Arguments {
     /// A name is one of `ip netns list`; a path is such as
     /// /proc/1234/ns/net. Without it, all namespaces are traced.
     #[arg(long, value_name = "NAME|PATH")]
-    netns: Option<Netns>,
+    netns: Option<String>,
 
     /// The brokers' connections.max.idle.ms
     ///
@@ -153,21 +159,26 @@ struct Arguments {
     ///
     /// `auto` takes the cheapest way that this kernel allows. `off` costs
     /// least, and verdicts are less certain.
-    #[arg(long, value_enum, value_name = "SOURCE", default_value_t)]
-    packet_evidence: PacketEvidence,
+    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = str::parse::<PacketChoice>)]
+    packet_evidence: PacketChoice,
 
     /// Refuse to start without this feature
     ///
     /// A feature that this kernel does not allow is otherwise left out and
     /// named in the first event. May be given more than once.
-    #[arg(long, value_name = "FEATURE")]
-    require: Vec<String>,
+    #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
+    require: Vec<Feature>,
 
     /// Also print the counts so far at this interval
     ///
     /// With --config every 10s by default.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     summary: Option<Duration>,
+
+    /// Also keep the kernel's records in this file, so that they can be judged
+    /// again
+    #[arg(long, value_name = "PATH", hide_short_help = true)]
+    record: Option<PathBuf>,
 
     /// Also show everyday teardown: health checks, late data
     #[arg(long)]
@@ -182,19 +193,24 @@ struct Arguments {
     /// Where sinks keep what they have still to deliver
     ///
     /// Each sink but standard output and files has a directory there.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/kreset/spool")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/kreset/spool",
+        hide_short_help = true
+    )]
     spool: PathBuf,
 
     /// The most that each sink keeps there, such as 256M or 2G
     ///
     /// When that is reached the oldest go, and are counted.
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size::parse, hide_short_help = true)]
     spool_size: u64,
 
     /// At the end, deliver for at most this time
     ///
     /// What is left then is delivered by the next run.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse, hide_short_help = true)]
     drain: Duration,
 }
 
@@ -219,7 +235,7 @@ impl From<RoleChoice> for Option<Role> {
 
 fn count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse()
-        .map_err(|_| "a count is a whole number, 1 or more")
+        .map_err(|_not_one| "a count is a whole number, 1 or more")
 }
 
 /// What the command line asks for.
@@ -282,7 +298,10 @@ where
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Command::Print(error.to_string()))
             }
-            _ => Err(UsageError::new(format!("{} (see kreset-trace --help)", sentence(&error)))),
+            _ => Err(UsageError::new(format!(
+                "{} (see kreset-trace --help)",
+                sentence(&error)
+            ))),
         },
         Err(Refused::File(error)) => Err(UsageError::new(error.to_string())),
     }

@@ -2,11 +2,11 @@
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
-use super::{Arguments, UsageError};
+use super::Arguments;
 use crate::{
     config::{SinkConfig, Target},
     filter::{Filter, SinkFilter},
-    netns::Netns,
+    kernel::{feature::Feature, plan::PacketChoice},
     ports::PortSet,
 };
 
@@ -28,17 +28,18 @@ pub struct Options {
     pub count: Option<NonZeroU64>,
     /// Which events to show.
     pub filter: Filter,
-    /// The only network namespace to trace.
-    pub netns: Option<Netns>,
+    /// The only network namespace to trace, by name or path.
+    pub netns: Option<String>,
     /// `connections.max.idle.ms` of the brokers.
     pub broker_max_idle: Duration,
     /// Where the packet evidence is to come from.
-    pub packet_evidence: PacketEvidence,
-    /// Features without which the run must not start, as given. Check them
-    /// with [`Options::check_required`].
-    pub require: Vec<String>,
+    pub packet_evidence: PacketChoice,
+    /// Features without which the run must not start.
+    pub require: Vec<Feature>,
     /// Interval of `summary` events before the last one.
     pub summary_interval: Option<Duration>,
+    /// Keep the kernel's records in this file.
+    pub record: Option<PathBuf>,
     /// How much more to tell: 0 nothing, 1 the evidence of each finding, 2
     /// and up the log of the kernel side too.
     pub verbosity: u8,
@@ -64,28 +65,18 @@ impl Options {
         let (format, verbose) = (self.format, self.verbosity > 0);
         let target = match &self.output {
             Output::Stdout => Target::Stdout { format, verbose },
-            Output::File(path) => Target::File { path: path.clone(), format, verbose },
+            Output::File(path) => Target::File {
+                path: path.clone(),
+                format,
+                verbose,
+            },
         };
         let name = target.kind().to_owned();
-        vec![SinkConfig { name, filter: SinkFilter::default(), target }]
-    }
-
-    /// Checks `--require` against the names of the features that there are.
-    ///
-    /// # Errors
-    /// When a required feature is none of `known`.
-    pub fn check_required(&self, known: &[&str]) -> Result<(), UsageError> {
-        match self
-            .require
-            .iter()
-            .find(|name| !known.contains(&name.as_str()))
-        {
-            None => Ok(()),
-            Some(name) => Err(UsageError::new(format!(
-                "invalid value '{name}' for '--require <FEATURE>': the features are {}",
-                known.join(", "),
-            ))),
-        }
+        vec![SinkConfig {
+            name,
+            filter: SinkFilter::default(),
+            target,
+        }]
     }
 }
 
@@ -116,6 +107,7 @@ impl Options {
             packet_evidence: arguments.packet_evidence,
             require: arguments.require,
             summary_interval: arguments.summary.or(agent),
+            record: arguments.record,
             verbosity: arguments.verbose,
             config: arguments.config,
             configured: sinks.unwrap_or_default(),
@@ -145,21 +137,4 @@ pub enum Output {
     Stdout,
     /// Appended to this file.
     File(PathBuf),
-}
-
-/// Where the packet evidence is to come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum PacketEvidence {
-    /// The cheapest source that works here.
-    #[default]
-    Auto,
-    /// None.
-    Off,
-    /// Tracing of the functions that handle a RST and the handshake.
-    Fentry,
-    /// Callbacks of Kafka's sockets alone.
-    Sockops,
-    /// A socket filter on cgroups.
-    CgroupSkb,
 }

@@ -123,11 +123,17 @@ impl ConfigFile {
             let name = key.get_ref().as_ref();
             if name == "sink" {
                 let tables = tables(value).ok_or_else(|| {
-                    wrong(key.span().start, "a sink is a table: write [[sink]]".to_owned())
+                    wrong(
+                        key.span().start,
+                        "a sink is a table: write [[sink]]".to_owned(),
+                    )
                 })?;
                 for table in tables {
                     let sink = sinks::read(&Table::new(table)).map_err(|(at, it)| wrong(at, it))?;
-                    if sinks.iter().any(|other: &SinkConfig| other.name == sink.name) {
+                    if sinks
+                        .iter()
+                        .any(|other: &SinkConfig| other.name == sink.name)
+                    {
                         let sentence = format!(
                             "two sinks are called {}: give each a name of its own",
                             sink.name
@@ -141,20 +147,35 @@ impl ConfigFile {
             let line = line_of(text, key.span().start);
             let arguments = arguments(name, value.get_ref(), keys)
                 .map_err(|sentence| wrong(key.span().start, sentence))?;
-            settings.push(Setting { key: name.to_owned(), arguments, line });
+            settings.push(Setting {
+                key: name.to_owned(),
+                arguments,
+                line,
+            });
         }
-        Ok(Self { path, settings, sinks })
+        Ok(Self {
+            path,
+            settings,
+            sinks,
+        })
     }
 
     /// Refuses a setting whose value a flag of its name refused.
     #[must_use]
     pub fn refuse(&self, setting: &Setting, sentence: &str) -> ConfigError {
         let sentence = sentence.replace(&format!("--{}", setting.key), &setting.key);
-        ConfigError::Wrong { path: self.path.clone(), line: setting.line, sentence }
+        ConfigError::Wrong {
+            path: self.path.clone(),
+            line: setting.line,
+            sentence,
+        }
     }
 }
 
-type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
+type Entry<'a, 'i> = (
+    &'a Spanned<std::borrow::Cow<'i, str>>,
+    &'a Spanned<DeValue<'i>>,
+);
 
 /// A table's entries in the order in which they were written.
 fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
@@ -165,7 +186,10 @@ fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
 
 fn tables<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Option<Vec<&'a Spanned<DeValue<'i>>>> {
     let array = value.get_ref().as_array()?;
-    let tables: Vec<_> = array.iter().filter(|item| item.get_ref().is_table()).collect();
+    let tables: Vec<_> = array
+        .iter()
+        .filter(|item| item.get_ref().is_table())
+        .collect();
     (tables.len() == array.len()).then_some(tables)
 }
 
@@ -216,5 +240,8 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 
 /// Says that `name` is none of `known`, and which of them was meant.
 fn unknown(name: &str, known: &[&str], more: &str) -> String {
-    format!("there is no key {name}; there are {}{more}", known.join(", "))
+    format!(
+        "there is no key {name}; there are {}{more}",
+        known.join(", ")
+    )
 }

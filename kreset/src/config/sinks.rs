@@ -148,12 +148,19 @@ pub(super) fn read(table: &Table<'_, '_>) -> Result<SinkConfig, Wrong> {
     let target = match kind.as_str() {
         "stdout" => {
             only(&["format", "verbose"])?;
-            Target::Stdout { format: format(table)?, verbose: table.flag("verbose")? }
+            Target::Stdout {
+                format: format(table)?,
+                verbose: table.flag("verbose")?,
+            }
         }
         "file" => {
             only(&["path", "format", "verbose"])?;
             let path = table.required("path", "\"/var/log/kreset/events.json\"", path)?;
-            Target::File { path, format: format(table)?, verbose: table.flag("verbose")? }
+            Target::File {
+                path,
+                format: format(table)?,
+                verbose: table.flag("verbose")?,
+            }
         }
         "syslog" => {
             only(&["address", "format", "facility"])?;
@@ -182,18 +189,27 @@ pub(super) fn read(table: &Table<'_, '_>) -> Result<SinkConfig, Wrong> {
         "prometheus" => {
             table.only(&["type", "name", "listen"])?;
             let listen = |text: &str| {
-                text.parse().map_err(|_| format!("{text} is no address and port, such as 127.0.0.1:9464"))
+                text.parse()
+                    .map_err(|_| format!("{text} is no address and port, such as 127.0.0.1:9464"))
             };
-            Target::Prometheus { listen: table.required("listen", "\"127.0.0.1:9464\"", listen)? }
+            Target::Prometheus {
+                listen: table.required("listen", "\"127.0.0.1:9464\"", listen)?,
+            }
         }
         other => {
             let kinds = "stdout, file, syslog, otlp, kafka, prometheus";
-            return Err(table.wrong(format!("there is no sink of type {other}; there are {kinds}")));
+            return Err(table.wrong(format!(
+                "there is no sink of type {other}; there are {kinds}"
+            )));
         }
     };
     available(&target).map_err(|sentence| table.wrong(sentence))?;
     let name = table.optional("name", name)?.unwrap_or(kind);
-    Ok(SinkConfig { name, filter: filter(table)?, target })
+    Ok(SinkConfig {
+        name,
+        filter: filter(table)?,
+        target,
+    })
 }
 
 /// Refuses what this build was made without.
@@ -206,18 +222,27 @@ fn available(target: &Target) -> Result<(), String> {
     };
     let (kind, feature) = (
         target.kind(),
-        if matches!(target, Target::Prometheus { .. }) { "metrics" } else { target.kind() },
+        if matches!(target, Target::Prometheus { .. }) {
+            "metrics"
+        } else {
+            target.kind()
+        },
     );
     if there {
         Ok(())
     } else {
-        Err(format!("this build has no {kind} sink: build it with the feature {feature}"))
+        Err(format!(
+            "this build has no {kind} sink: build it with the feature {feature}"
+        ))
     }
 }
 
 fn filter(table: Table<'_, '_>) -> Result<SinkFilter, Wrong> {
     let share = |text: &str| {
-        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        let share = text
+            .parse()
+            .ok()
+            .filter(|share| (0.0..=1.0).contains(share));
         share.ok_or_else(|| format!("{text} is no confidence: those are 0 to 1"))
     };
     Ok(SinkFilter {
@@ -229,8 +254,14 @@ fn filter(table: Table<'_, '_>) -> Result<SinkFilter, Wrong> {
 
 fn otlp(table: Table<'_, '_>) -> Result<Target, Wrong> {
     let url = |text: &str| {
-        let known = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
-        if known { Ok(text.to_owned()) } else { Err(format!("{text} is no http:// or https:// URL")) }
+        let known = ["http://", "https://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
+        if known {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{text} is no http:// or https:// URL"))
+        }
     };
     let cert = table.optional("cert", path)?;
     let key = table.optional("key", path)?;
@@ -240,7 +271,11 @@ fn otlp(table: Table<'_, '_>) -> Result<Target, Wrong> {
         _ => return Err(table.wrong("a client's certificate takes both keys, cert and key")),
     };
     Ok(Target::Otlp(OtlpConfig {
-        endpoint: table.required("endpoint", "\"https://collector.example:4318/v1/logs\"", url)?,
+        endpoint: table.required(
+            "endpoint",
+            "\"https://collector.example:4318/v1/logs\"",
+            url,
+        )?,
         headers: table.texts("headers")?,
         ca: table.optional("ca", path)?,
         identity,
@@ -259,7 +294,9 @@ fn name(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.len() <= 64 && text.chars().all(plain) {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is no name: those are letters, digits, - and _"))
+        Err(format!(
+            "{text:?} is no name: those are letters, digits, - and _"
+        ))
     }
 }
 
@@ -280,7 +317,9 @@ fn body(table: Table<'_, '_>) -> Result<Body, Wrong> {
     let parse = |text: &str| match text {
         "json" => Ok(Body::Json),
         "ecs" => Ok(Body::Ecs),
-        other => Err(format!("there is no format {other} here; there are json, ecs")),
+        other => Err(format!(
+            "there is no format {other} here; there are json, ecs"
+        )),
     };
     Ok(table.optional("format", parse)?.unwrap_or_default())
 }
@@ -296,7 +335,9 @@ fn address(text: &str) -> Result<SyslogAddress, String> {
     }
     match text.strip_prefix("unix://") {
         Some(path) if path.starts_with('/') => Ok(SyslogAddress::Unix(path.into())),
-        _ => Err(format!("{text} is no receiver: write tcp://host:port or unix:///path")),
+        _ => Err(format!(
+            "{text} is no receiver: write tcp://host:port or unix:///path"
+        )),
     }
 }
 
@@ -308,15 +349,21 @@ fn facility(text: &str) -> Result<Facility, String> {
     ];
     let at = NAMES.iter().position(|name| *name == text);
     let number = at.and_then(|at| u8::try_from(at).ok());
-    number
-        .map(Facility)
-        .ok_or_else(|| format!("there is no facility {text}; there are {}", NAMES.join(", ")))
+    number.map(Facility).ok_or_else(|| {
+        format!(
+            "there is no facility {text}; there are {}",
+            NAMES.join(", ")
+        )
+    })
 }
 
 /// The one of `all` that is written `text`.
 fn one_of<T: Copy + ToString>(text: &str, what: &str, all: &[T]) -> Result<T, String> {
-    all.iter().copied().find(|it| it.to_string() == text).ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(ToString::to_string).collect();
-        format!("there is no {what} {text}; there are {}", names.join(", "))
-    })
+    all.iter()
+        .copied()
+        .find(|it| it.to_string() == text)
+        .ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(ToString::to_string).collect();
+            format!("there is no {what} {text}; there are {}", names.join(", "))
+        })
 }

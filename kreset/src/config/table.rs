@@ -65,8 +65,11 @@ impl<'a, 'i> Table<'a, 'i> {
         example: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, Wrong> {
-        self.optional(key, parse)?
-            .ok_or_else(|| self.wrong(format!("the key {key} is missing, such as {key} = {example}")))
+        self.optional(key, parse)?.ok_or_else(|| {
+            self.wrong(format!(
+                "the key {key} is missing, such as {key} = {example}"
+            ))
+        })
     }
 
     /// A list of texts, each as `parse` takes it; one text is a list too.
@@ -91,7 +94,10 @@ impl<'a, 'i> Table<'a, 'i> {
 
     /// A flag.
     pub(super) fn flag(self, key: &str) -> Result<bool, Wrong> {
-        match self.get(key).map(|value| (value, value.get_ref().as_bool())) {
+        match self
+            .get(key)
+            .map(|value| (value, value.get_ref().as_bool()))
+        {
             None => Ok(false),
             Some((_, Some(given))) => Ok(given),
             Some((value, None)) => Err((value.span().start, format!("{key} is true or false"))),
@@ -104,7 +110,10 @@ impl<'a, 'i> Table<'a, 'i> {
             return Ok(BTreeMap::new());
         };
         let table = value.get_ref().as_table().ok_or_else(|| {
-            (value.span().start, format!("{key} is a table, such as {key} = {{ \"name\" = \"value\" }}"))
+            (
+                value.span().start,
+                format!("{key} is a table, such as {key} = {{ \"name\" = \"value\" }}"),
+            )
         })?;
         let entries = table.iter().map(|(name, value)| {
             let text = match value.get_ref() {

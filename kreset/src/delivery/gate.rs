@@ -32,8 +32,15 @@ impl<T> State<T> {
 
 impl<T> Gate<T> {
     pub(super) const fn new(value: T) -> Self {
-        let state = State { value, ended: false, stop_at: None };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        let state = State {
+            value,
+            ended: false,
+            stop_at: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
     }
 
     /// The value, for this thread alone.

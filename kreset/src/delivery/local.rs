@@ -56,7 +56,10 @@ impl Local {
         if self.status.take_reopen()
             && let Err(error) = self.sink.reopen()
         {
-            notice(format_args!("sink {}: {error}; writing goes on in the old file", self.name));
+            notice(format_args!(
+                "sink {}: {error}; writing goes on in the old file",
+                self.name
+            ));
         }
         let first = match self.queue.recv_timeout(CHECK_EVERY) {
             Ok(message) => message,

@@ -86,7 +86,9 @@ pub struct Delivery {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.running.iter().map(|it| &it.name)).finish()
+        f.debug_list()
+            .entries(self.running.iter().map(|it| &it.name))
+            .finish()
     }
 }
 
@@ -115,7 +117,11 @@ impl Delivery {
                 let thread = self.thread(name, move || local.run())?;
                 (vec![thread], Box::new(move |at| gate.stop_at(at)))
             }
-            Outlet::Remote { encoder, remote, spool } => {
+            Outlet::Remote {
+                encoder,
+                remote,
+                spool,
+            } => {
                 status.spooled(spool.depth(), spool.bytes());
                 let gate = Arc::new(Gate::new(spool));
                 let keeper = Keeper {
@@ -152,10 +158,12 @@ impl Delivery {
     ) -> io::Result<JoinHandle<()>> {
         let wake = Arc::clone(&self.wake);
         // The kernel shows 15 bytes of a thread's name.
-        thread::Builder::new().name(format!("sink {name}")).spawn(move || {
-            run();
-            wake.notify_one();
-        })
+        thread::Builder::new()
+            .name(format!("sink {name}"))
+            .spawn(move || {
+                run();
+                wake.notify_one();
+            })
     }
 
     /// Has `observer` see every event, on the pipeline's thread: it must not
@@ -170,7 +178,10 @@ impl Delivery {
             observer(&message.event);
         }
         for it in &self.running {
-            let Some(queue) = it.queue.as_ref().filter(|_| it.filter.wants(&message.event))
+            let Some(queue) = it
+                .queue
+                .as_ref()
+                .filter(|_| it.filter.wants(&message.event))
             else {
                 continue;
             };
@@ -189,7 +200,10 @@ impl Delivery {
 
     /// Losses that no `loss` event has told of: sink and count.
     pub fn take_losses(&self) -> Vec<(String, u64)> {
-        let untold = self.running.iter().map(|it| (it.name.clone(), it.status.take_untold()));
+        let untold = self
+            .running
+            .iter()
+            .map(|it| (it.name.clone(), it.status.take_untold()));
         untold.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -259,6 +273,9 @@ impl Delivery {
     /// Whether every sink has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.running.iter().flat_map(|it| &it.threads).all(JoinHandle::is_finished)
+        self.running
+            .iter()
+            .flat_map(|it| &it.threads)
+            .all(JoinHandle::is_finished)
     }
 }

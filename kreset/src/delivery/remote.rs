@@ -145,7 +145,10 @@ impl Keeper {
         });
         if let Err(error) = kept {
             self.status.lose(payloads.len() as u64);
-            notice(format_args!("sink {}: its spool takes no events: {error}", self.name));
+            notice(format_args!(
+                "sink {}: its spool takes no events: {error}",
+                self.name
+            ));
         }
         self.status.dequeued(taken as u64);
     }
@@ -159,7 +162,11 @@ impl Keeper {
                 return length;
             }
             Ok(()) => {
-                notice(format_args!("sink {}: an event of {} bytes", self.name, payload.len()));
+                notice(format_args!(
+                    "sink {}: an event of {} bytes",
+                    self.name,
+                    payload.len()
+                ));
             }
             Err(error) => notice(format_args!("sink {}: {error}", self.name)),
         }
@@ -173,7 +180,10 @@ impl Keeper {
         if let Some(file) = file
             && let Err(error) = file.sync_data()
         {
-            notice(format_args!("sink {}: cannot sync its spool: {error}", self.name));
+            notice(format_args!(
+                "sink {}: cannot sync its spool: {error}",
+                self.name
+            ));
         }
     }
 }
@@ -215,16 +225,23 @@ impl Sender {
     /// time to stop.
     pub(super) fn run(mut self) {
         loop {
-            let look = if self.unconfirmed.is_empty() { IDLE } else { LOOK_EVERY };
-            self.gate.wait(look, |state| {
-                state.value.is_readable() || state.ended
-            });
+            let look = if self.unconfirmed.is_empty() {
+                IDLE
+            } else {
+                LOOK_EVERY
+            };
+            self.gate
+                .wait(look, |state| state.value.is_readable() || state.ended);
             let (over, ended, batch) = self.next_batch();
             if over || (ended && batch.is_empty()) {
                 self.finish();
                 return;
             }
-            let sent = if batch.is_empty() { Ok(()) } else { self.send(&batch) };
+            let sent = if batch.is_empty() {
+                Ok(())
+            } else {
+                self.send(&batch)
+            };
             if let Err(error) = sent.and_then(|()| self.confirm()) {
                 self.failed(&error);
             }
@@ -252,7 +269,10 @@ impl Sender {
         account(&mut state.value, &self.status);
         drop(state);
         let batch = batch.unwrap_or_else(|error| {
-            notice(format_args!("sink {}: its spool cannot be read: {error}", self.name));
+            notice(format_args!(
+                "sink {}: its spool cannot be read: {error}",
+                self.name
+            ));
             self.gate.wait(Duration::from_secs(1), |_| false);
             Vec::new()
         });
@@ -286,7 +306,10 @@ impl Sender {
     /// Finds the refused event by halves, and leaves it out.
     fn refused(&mut self, batch: &[Entry], why: &str) {
         if let [alone] = batch {
-            notice(format_args!("sink {}: the receiver refuses an event: {why}", self.name));
+            notice(format_args!(
+                "sink {}: the receiver refuses an event: {why}",
+                self.name
+            ));
             self.status.lose(1);
             self.delivered(alone.end, 0);
         } else {

@@ -109,6 +109,9 @@ impl Status {
 
     /// Why it cannot go on.
     pub(super) fn take_failure(&self) -> Option<SinkError> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }

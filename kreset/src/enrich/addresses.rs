@@ -32,7 +32,10 @@ impl Addresses {
     /// Of one namespace, by its inode number, or of all.
     #[must_use]
     pub fn of(netns: Option<u64>) -> Self {
-        Self { proc: "/proc".into(), netns }
+        Self {
+            proc: "/proc".into(),
+            netns,
+        }
     }
 
     /// The addresses now, without loopback and link-local ones; `None` where
@@ -96,7 +99,9 @@ fn ipv6(net: &Path) -> io::Result<BTreeSet<Ipv6Addr>> {
     let mut found = BTreeSet::new();
     for line in lines(&path)? {
         let line = line?;
-        let digits = line.get(..32).and_then(|text| u128::from_str_radix(text, 16).ok());
+        let digits = line
+            .get(..32)
+            .and_then(|text| u128::from_str_radix(text, 16).ok());
         let address = digits.map(Ipv6Addr::from_bits);
         found.extend(address.filter(|it| !it.is_loopback() && !it.is_unicast_link_local()));
     }
@@ -123,7 +128,12 @@ mod tests {
         for (pid, namespace, fib, six) in [
             ("1", "a", FIB, SIX),
             ("2", "a", FIB, SIX),
-            ("3", "b", "     |-- 172.17.0.2\n        /32 host LOCAL\n", ""),
+            (
+                "3",
+                "b",
+                "     |-- 172.17.0.2\n        /32 host LOCAL\n",
+                "",
+            ),
         ] {
             let process = proc.path().join(pid);
             fs::create_dir_all(process.join("net")).unwrap();
@@ -140,20 +150,37 @@ mod tests {
     #[test]
     fn the_addresses_of_each_namespace_once() {
         let proc = proc();
-        let all = Addresses { proc: proc.path().to_owned(), netns: None };
+        let all = Addresses {
+            proc: proc.path().to_owned(),
+            netns: None,
+        };
         let texts = |all: &Addresses| {
-            all.now().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+            all.now()
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
         };
         assert_eq!(texts(&all), ["10.0.1.5", "172.17.0.2", "2001:db8::17"]);
         let inode = fs::metadata(proc.path().join("b")).unwrap().ino();
-        let one = Addresses { netns: Some(inode), ..all };
+        let one = Addresses {
+            netns: Some(inode),
+            ..all
+        };
         assert_eq!(texts(&one), ["172.17.0.2"]);
     }
 
     #[test]
     fn what_cannot_be_read_is_unknown_rather_than_none() {
         let empty = tempfile::tempdir().unwrap();
-        assert_eq!(Addresses { proc: empty.path().to_owned(), netns: None }.now(), None);
+        assert_eq!(
+            Addresses {
+                proc: empty.path().to_owned(),
+                netns: None
+            }
+            .now(),
+            None
+        );
     }
 
     #[test]

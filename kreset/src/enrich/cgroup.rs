@@ -28,7 +28,11 @@ impl Cgroups {
     /// Of the hierarchy mounted at `mount`.
     #[must_use]
     pub fn new(mount: PathBuf) -> Self {
-        Self { mount, paths: HashMap::new(), walked: None }
+        Self {
+            mount,
+            paths: HashMap::new(),
+            walked: None,
+        }
     }
 
     /// The path of a cgroup below the mount point, such as `/system.slice`.
@@ -40,7 +44,9 @@ impl Cgroups {
     }
 
     fn may_walk(&mut self) -> bool {
-        let due = self.walked.is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
+        let due = self
+            .walked
+            .is_none_or(|walked| walked.elapsed() >= WALK_EVERY);
         if due {
             self.walked = Some(Instant::now());
         }
@@ -101,7 +107,9 @@ pub fn pod_uid(path: &str) -> Option<String> {
     path.split('/').find_map(|component| {
         let stem = component.strip_suffix(".slice").unwrap_or(component);
         // `kubepods-burstable-pod...` of systemd, `pod...` of cgroupfs.
-        let uid = stem.rsplit_once("-pod").map_or_else(|| stem.strip_prefix("pod"), |it| Some(it.1));
+        let uid = stem
+            .rsplit_once("-pod")
+            .map_or_else(|| stem.strip_prefix("pod"), |it| Some(it.1));
         let uid = uid?.replace('_', "-");
         let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();
         let is_uuid = digits == 32 && uid.len() == 36 && uid.matches('-').count() == 4;
@@ -116,7 +124,9 @@ pub fn pod_uid(path: &str) -> Option<String> {
 pub fn systemd_unit(path: &str) -> Option<String> {
     path.rsplit('/')
         .find(|component| {
-            [".service", ".scope"].iter().any(|suffix| component.ends_with(suffix))
+            [".service", ".scope"]
+                .iter()
+                .any(|suffix| component.ends_with(suffix))
                 && container_id(component).is_none()
         })
         .map(str::to_owned)
@@ -143,7 +153,12 @@ mod tests {
 
     #[test]
     fn other_paths_have_none() {
-        for path in ["/", "", "/user.slice/user-0.slice/session-1.scope", "/x/0123456789abcdef"] {
+        for path in [
+            "/",
+            "",
+            "/user.slice/user-0.slice/session-1.scope",
+            "/x/0123456789abcdef",
+        ] {
             assert_eq!(container_id(path), None, "{path}");
         }
     }
@@ -153,7 +168,11 @@ mod tests {
         const UID: &str = "12345678-1234-1234-1234-123456789012";
         let underscores = UID.replace('-', "_");
         for (path, pod, unit) in [
-            (format!("/kubepods/burstable/pod{UID}/{ID}"), Some(UID), None),
+            (
+                format!("/kubepods/burstable/pod{UID}/{ID}"),
+                Some(UID),
+                None,
+            ),
             (
                 format!(
                     "/kubepods.slice/kubepods-burstable.slice/\
@@ -162,15 +181,31 @@ mod tests {
                 Some(UID),
                 None,
             ),
-            (format!("/kubepods.slice/kubepods-pod{underscores}.slice/crio-{ID}.scope"), Some(UID), None),
+            (
+                format!("/kubepods.slice/kubepods-pod{underscores}.slice/crio-{ID}.scope"),
+                Some(UID),
+                None,
+            ),
             (
                 "/kubepods/besteffort/pod0123456789abcdef0123456789abcdef/x".to_owned(),
                 Some("0123456789abcdef0123456789abcdef"),
                 None,
             ),
-            ("/system.slice/kafka.service".to_owned(), None, Some("kafka.service")),
-            ("/system.slice/system-kafka.slice/kafka@1.service/sub".to_owned(), None, Some("kafka@1.service")),
-            ("/user.slice/user-0.slice/session-1.scope".to_owned(), None, Some("session-1.scope")),
+            (
+                "/system.slice/kafka.service".to_owned(),
+                None,
+                Some("kafka.service"),
+            ),
+            (
+                "/system.slice/system-kafka.slice/kafka@1.service/sub".to_owned(),
+                None,
+                Some("kafka@1.service"),
+            ),
+            (
+                "/user.slice/user-0.slice/session-1.scope".to_owned(),
+                None,
+                Some("session-1.scope"),
+            ),
             (format!("/system.slice/docker-{ID}.scope"), None, None),
             ("/podman.slice/pods/pod-x".to_owned(), None, None),
             ("/".to_owned(), None, None),
@@ -188,7 +223,10 @@ mod tests {
         fs::create_dir_all(&inner).unwrap();
         let mut cgroups = Cgroups::new(mount.path().to_owned());
         let id = fs::metadata(&inner).unwrap().ino();
-        assert_eq!(cgroups.path(id).as_deref(), Some("/system.slice/kafka.service"));
+        assert_eq!(
+            cgroups.path(id).as_deref(),
+            Some("/system.slice/kafka.service")
+        );
         assert_eq!(cgroups.path(1), None);
     }
 }

@@ -22,15 +22,18 @@ impl Enricher {
     /// With the mount point of cgroup v2, where there is one.
     #[must_use]
     pub fn new(cgroup_mount: Option<PathBuf>) -> Self {
-        Self { cgroups: cgroup_mount.map(Cgroups::new) }
+        Self {
+            cgroups: cgroup_mount.map(Cgroups::new),
+        }
     }
 
     /// The owner of an event's socket; `boot` tells the time of boot.
     pub fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
         let owner = &facts.owner;
-        let cgroup = owner
-            .cgroup_id
-            .and_then(|id| self.cgroups.as_mut().and_then(|cgroups| cgroups.path(id)));
+        let cgroup = owner.cgroup_id.and_then(|id| {
+            let cgroups = self.cgroups.as_mut()?;
+            cgroups.path(id)
+        });
         Process {
             pid: owner.pid,
             name: owner.name.clone(),

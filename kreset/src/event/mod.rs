@@ -214,7 +214,7 @@ pub struct Connection {
 }
 
 /// The RST itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reset {
     /// Its TCP flags, such as `R` or `RA`.
@@ -374,7 +374,7 @@ pub struct Loss {
 }
 
 /// Counts since the start.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// RFC 3339, UTC, nanoseconds.
@@ -425,7 +425,16 @@ pub struct SinkCoverage {
 
 impl From<Snapshot> for SinkCoverage {
     fn from(snapshot: Snapshot) -> Self {
-        let Snapshot { delivered, waiting, lost, .. } = snapshot;
-        Self { delivered, waiting, lost }
+        let Snapshot {
+            delivered,
+            waiting,
+            lost,
+            ..
+        } = snapshot;
+        Self {
+            delivered,
+            waiting,
+            lost,
+        }
     }
 }

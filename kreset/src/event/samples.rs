@@ -1,7 +1,5 @@
 //! One event of each type, and the odd ones, for tests.
 
-use std::collections::BTreeMap;
-
 use super::*;
 
 const TIME: &str = "2026-11-23T14:22:07.123456789Z";
@@ -221,11 +219,18 @@ pub(crate) fn all() -> Vec<Event> {
             lost: 10,
             coverage: Coverage {
                 ports: "9092,9094-9096".to_owned(),
-                addresses: Some(vec!["10.0.1.5".parse().unwrap(), "2001:db8::17".parse().unwrap()]),
+                addresses: Some(vec![
+                    "10.0.1.5".parse().unwrap(),
+                    "2001:db8::17".parse().unwrap(),
+                ]),
                 kernel_lost: 7,
                 sinks: BTreeMap::from([(
                     "siem".to_owned(),
-                    SinkCoverage { delivered: 1_204, waiting: 17, lost: 3 },
+                    SinkCoverage {
+                        delivered: 1_204,
+                        waiting: 17,
+                        lost: 3,
+                    },
                 )]),
             },
         })),
@@ -234,10 +239,17 @@ pub(crate) fn all() -> Vec<Event> {
 
 /// The same with ids.
 pub(crate) fn messages() -> Vec<Message> {
-    all().into_iter().zip(0..).map(|(event, number)| message(event, number)).collect()
+    all()
+        .into_iter()
+        .zip(0..)
+        .map(|(event, number)| message(event, number))
+        .collect()
 }
 
 /// One event with an id.
 pub(crate) fn message(event: Event, number: u64) -> Message {
-    Message { id: format!("6f9619ff8b86d011-1a2b3c4d-{number:x}"), event }
+    Message {
+        id: format!("6f9619ff8b86d011-1a2b3c4d-{number:x}"),
+        event,
+    }
 }

@@ -119,7 +119,7 @@ fn apply(
             "type" => {
                 let types = argument
                     .as_array()
-                    .map_or(std::slice::from_ref(argument), Vec::as_slice);
+                    .map_or_else(|| std::slice::from_ref(argument), Vec::as_slice);
                 if !types
                     .iter()
                     .any(|name| is_of(name.as_str().unwrap(), value))

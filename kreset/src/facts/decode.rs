@@ -186,7 +186,7 @@ fn span_ms(now_ns: u64, then_ns: u64) -> f64 {
 
 /// Exact where the tracer saw the connection begin. Otherwise the kernel's
 /// counters may still prove it: without data one way, the time stamp of that
-/// way is that of the establishment (kernel: tcp_init_transfer).
+/// way is that of the establishment (kernel: `tcp_init_transfer`).
 fn age(record: &Record, hz: u32) -> Option<Age> {
     let Record {
         event,

@@ -2,7 +2,9 @@
 //! RST: never `now - last activity`, which on a device that resets the next
 //! packet is always about one round trip.
 
-use kreset_common::record::{Packets, Record, Tcp, packets_flag as seen, tcp_present as present};
+use kreset_common::record::{
+    Packets, Record, Tcp, event_flag, packets_flag as seen, tcp_present as present,
+};
 
 use super::{Idle, State};
 use crate::event::ProvokedBy;
@@ -16,7 +18,7 @@ pub(super) fn jiffies_ms(now: u32, then: u32, hz: u32) -> f64 {
 }
 
 /// The later of two jiffies counts; kernel: `time_after32`.
-fn later(a: u32, b: u32) -> u32 {
+const fn later(a: u32, b: u32) -> u32 {
     if a.wrapping_sub(b).cast_signed() > 0 {
         a
     } else {
@@ -29,14 +31,18 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
     if state == Some(State::SynSent) {
         return None;
     }
+    if record.event.flags & event_flag::HAS_TRIGGER != 0 {
+        return Some(before_trigger(record, hz));
+    }
     let provoked_by = provoked_by(&record.tcp, state);
     let delay_us = delay_us(&record.tcp, provoked_by);
-    let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz)
-        .map(|(data, wire)| (data, wire, true))
-        .unwrap_or_else(|| {
+    let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz).map_or_else(
+        || {
             let (data, wire) = from_socket(record, provoked_by, delay_us, hz);
             (data, wire, false)
-        });
+        },
+        |(data, wire)| (data, wire, true),
+    );
     Some(Idle {
         data_ms,
         wire_ms,
@@ -44,6 +50,37 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
         delay_us,
         from_packets,
     })
+}
+
+/// This host's RST answers a packet of the peer, which has already counted as
+/// the latest activity: what went before that packet is the silence.
+fn before_trigger(record: &Record, hz: u32) -> Idle {
+    let Packets {
+        flags,
+        silence_in,
+        data_silence_in,
+        ..
+    } = record.packets;
+    let from_packets = flags & seen::SEEN_IN != 0;
+    let (data_ms, wire_ms) = if from_packets {
+        (
+            jiffies_ms(data_silence_in, 0, hz),
+            jiffies_ms(silence_in, 0, hz),
+        )
+    } else {
+        let Tcp {
+            lsndtime, lrcvtime, ..
+        } = record.tcp;
+        let data = jiffies_ms(record.event.jiffies, later(lsndtime, lrcvtime), hz);
+        (data, data)
+    };
+    Idle {
+        data_ms,
+        wire_ms: wire_ms.min(data_ms),
+        provoked_by: ProvokedBy::Data,
+        delay_us: None,
+        from_packets,
+    }
 }
 
 /// What of ours was unanswered. A FIN takes one sequence number: where nothing
@@ -67,7 +104,7 @@ fn provoked_by(tcp: &Tcp, state: Option<State>) -> ProvokedBy {
 
 /// Time since the first packet of the pending flight. `first_tx_mstamp` is not
 /// changed by retransmissions, and `tcp_mstamp` is "now" at the event
-/// (kernel: tcp_rate_skb_sent, tcp_mstamp_refresh; 5.10 to 7.3).
+/// (kernel: `tcp_rate_skb_sent`, `tcp_mstamp_refresh`; 5.10 to 7.3).
 fn delay_us(tcp: &Tcp, provoked_by: ProvokedBy) -> Option<u64> {
     let in_flight = matches!(provoked_by, ProvokedBy::Data | ProvokedBy::Close);
     (in_flight && tcp.present & present::FLIGHT != 0)
@@ -108,7 +145,7 @@ fn from_packets(record: &Record, provoked_by: ProvokedBy, hz: u32) -> Option<(f6
 }
 
 /// From the socket's time stamps, which are those from before the RST (kernel:
-/// tcp_validate_incoming runs before tcp_ack). `lsndtime` is the last
+/// `tcp_validate_incoming` runs before `tcp_ack`). `lsndtime` is the last
 /// transmission, retransmissions included, so it tells nothing while data is
 /// pending.
 fn from_socket(

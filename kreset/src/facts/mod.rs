@@ -202,7 +202,7 @@ pub struct ConnectionId {
 pub struct Facts {
     /// What happened.
     pub kind: Kind,
-    /// When; CLOCK_MONOTONIC, nanoseconds.
+    /// When; `CLOCK_MONOTONIC`, nanoseconds.
     pub at_ns: u64,
     /// The connection, if the event has a full socket.
     pub id: Option<ConnectionId>,
@@ -272,7 +272,7 @@ impl Facts {
         }
     }
 
-    fn remote_side(&self) -> PathFar {
+    const fn remote_side(&self) -> PathFar {
         match self.role {
             Role::Client => PathFar::Broker(self.remote),
             Role::Broker => PathFar::Client {

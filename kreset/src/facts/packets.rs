@@ -39,6 +39,56 @@ pub struct TlsAlert {
     pub description: u8,
 }
 
+impl TlsAlert {
+    const FATAL: u8 = 2;
+
+    /// It ends the connection; `close_notify` does not count as a failure.
+    #[must_use]
+    pub const fn is_fatal(self) -> bool {
+        self.level == Self::FATAL
+    }
+
+    /// The name of the description; RFC 8446, B.2, and older ones still seen.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.description {
+            0 => "close_notify",
+            10 => "unexpected_message",
+            20 => "bad_record_mac",
+            21 => "decryption_failed",
+            22 => "record_overflow",
+            30 => "decompression_failure",
+            40 => "handshake_failure",
+            41 => "no_certificate",
+            42 => "bad_certificate",
+            43 => "unsupported_certificate",
+            44 => "certificate_revoked",
+            45 => "certificate_expired",
+            46 => "certificate_unknown",
+            47 => "illegal_parameter",
+            48 => "unknown_ca",
+            49 => "access_denied",
+            50 => "decode_error",
+            51 => "decrypt_error",
+            60 => "export_restriction",
+            70 => "protocol_version",
+            71 => "insufficient_security",
+            80 => "internal_error",
+            86 => "inappropriate_fallback",
+            90 => "user_canceled",
+            100 => "no_renegotiation",
+            109 => "missing_extension",
+            110 => "unsupported_extension",
+            112 => "unrecognized_name",
+            113 => "bad_certificate_status_response",
+            115 => "unknown_psk_identity",
+            116 => "certificate_required",
+            120 => "no_application_protocol",
+            _ => "unknown",
+        }
+    }
+}
+
 /// What the first bytes of one side are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstBytes {

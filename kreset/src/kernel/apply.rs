@@ -1,6 +1,6 @@
 //! Carries out a plan: loads, injects, attaches. The only file that calls aya.
 
-use std::{fs::File, io, os::fd::AsFd, path::PathBuf};
+use std::{fs::File, io, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
@@ -10,14 +10,15 @@ use aya::{
         cgroup_skb::CgroupSkbAttachType,
     },
 };
-use kreset_common::{counter, offsets::Offsets, settings::Settings};
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
+
+use super::plan::{Plan, Program};
 
 /// The kernel side, as the build script made it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kreset"));
 
-/// Bytes of the ring buffer; see `kreset-ebpf/src/ring.rs`.
+/// Connections remembered where sockets cannot hold memory themselves.
 const CONNECTIONS_WITHOUT_STORAGE: u32 = 65_536;
 
 /// Why attaching failed.
@@ -48,34 +49,15 @@ pub enum ApplyError {
     /// The object lacks a part: it is of another build.
     #[error("the kernel side has no {0}")]
     Missing(&'static str),
-    /// The cgroup cannot be opened.
-    #[error("{path}: {source}")]
-    Cgroup {
-        /// Mount point of cgroup v2.
-        path: PathBuf,
+    /// The packet programs do not attach; everything else may.
+    #[error("packet programs: {reason}")]
+    Packets {
         /// What the kernel said.
-        source: io::Error,
+        reason: String,
     },
     /// The iterator over open files failed.
     #[error("the iterator over open files: {0}")]
     Seed(io::Error),
-}
-
-/// What to load and attach.
-#[derive(Clone, Debug)]
-pub struct Attachment {
-    /// Injected before load.
-    pub offsets: Offsets,
-    /// Injected before load.
-    pub settings: Settings,
-    /// Words of the port bitmap that are not zero.
-    pub ports: Vec<(u32, u64)>,
-    /// `tcp_send_reset` has a reason (since 6.10).
-    pub reset_reason: bool,
-    /// Mount point of cgroup v2, for packet evidence.
-    pub packets: Option<PathBuf>,
-    /// Bytes of the ring buffer, if not the default.
-    pub ring_bytes: Option<u32>,
 }
 
 /// Everything attached. Dropping it detaches: all links belong to this process.
@@ -93,43 +75,56 @@ impl std::fmt::Debug for Attached {
 }
 
 impl Attached {
-    /// Loads and attaches.
+    /// Loads and attaches; `ports` are the words of the port bitmap.
     ///
     /// # Errors
     ///
     /// If the kernel refuses a part; nothing stays attached then.
-    pub fn new(wanted: &Attachment) -> Result<Self, ApplyError> {
+    pub fn new(plan: &Plan, ports: &[(u32, u64)]) -> Result<Self, ApplyError> {
         let btf = Btf::from_sys_fs()?;
         let mut loader = EbpfLoader::new();
-        let (offsets, settings) = (wanted.offsets.as_bytes(), wanted.settings.as_bytes());
+        let (offsets, settings) = (plan.offsets.as_bytes(), plan.settings.as_bytes());
         loader
             .btf(Some(&btf))
             .override_global("OFFSETS", offsets, true)
             .override_global("SETTINGS", settings, true);
-        if wanted.settings.hash_storage != 0 {
+        if plan.settings.hash_storage != 0 {
             loader.map_max_entries("CONNECTIONS_BY_ADDRESS", CONNECTIONS_WITHOUT_STORAGE);
         }
-        if let Some(bytes) = wanted.ring_bytes {
-            loader.map_max_entries("RECORDS", bytes);
-        }
         let mut ebpf = loader.load(OBJECT)?;
-        fill_ports(&mut ebpf, &wanted.ports)?;
+        fill_ports(&mut ebpf, ports)?;
 
         // The packets come first: a connection that begins between two
         // attachments must not look as if it had none.
-        if let Some(cgroup) = &wanted.packets {
-            attach_packets(&mut ebpf, cgroup)?;
+        if let Some(cgroup) = &plan.cgroup {
+            attach_packets(&mut ebpf, cgroup).map_err(|error| ApplyError::Packets {
+                reason: error.to_string(),
+            })?;
         }
-        tracepoint(&mut ebpf, &btf, "set_state", "inet_sock_set_state")?;
-        let send_reset = if wanted.reset_reason { "send_reset_reason" } else { "send_reset" };
-        tracepoint(&mut ebpf, &btf, send_reset, "tcp_send_reset")?;
-        tracepoint(&mut ebpf, &btf, "receive_reset", "tcp_receive_reset")?;
+        for program in &plan.programs {
+            if let Some(hook) = hook(*program) {
+                tracepoint(&mut ebpf, &btf, program.name(), hook)?;
+            }
+        }
 
-        let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?)
-            .map_err(|source| ApplyError::Map { name: "RECORDS", source })?;
-        let counters = PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?)
-            .map_err(|source| ApplyError::Map { name: "COUNTERS", source })?;
-        Ok(Self { ebpf: Some(ebpf), ring, counters })
+        let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?).map_err(|source| {
+            ApplyError::Map {
+                name: "RECORDS",
+                source,
+            }
+        })?;
+        let counters =
+            PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?).map_err(|source| {
+                ApplyError::Map {
+                    name: "COUNTERS",
+                    source,
+                }
+            })?;
+        Ok(Self {
+            ebpf: Some(ebpf),
+            ring,
+            counters,
+        })
     }
 
     /// Makes entries for the connections and listeners that are there already.
@@ -137,8 +132,8 @@ impl Attached {
     /// # Errors
     ///
     /// If the kernel refuses the iterator (before 5.11).
-    pub fn seed(&mut self) -> Result<u64, ApplyError> {
-        const NAME: &str = "seed";
+    pub fn seed(&mut self) -> Result<(), ApplyError> {
+        const NAME: &str = Program::Seed.name();
         let refused = |source| ApplyError::Program { name: NAME, source };
         let btf = Btf::from_sys_fs()?;
         let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(NAME))?;
@@ -150,7 +145,7 @@ impl Attached {
             .into_file()
             .map_err(|error| ApplyError::Seed(io::Error::other(error)))?;
         io::copy(&mut file, &mut io::sink()).map_err(ApplyError::Seed)?;
-        self.counter(counter::SEEDED)
+        Ok(())
     }
 
     /// The ring buffer of records.
@@ -167,13 +162,26 @@ impl Attached {
         self.counters
             .get(&index, 0)
             .map(|values| values.iter().sum())
-            .map_err(|source| ApplyError::Map { name: "COUNTERS", source })
+            .map_err(|source| ApplyError::Map {
+                name: "COUNTERS",
+                source,
+            })
     }
 
     /// Detaches all programs: nothing is produced any more. The ring keeps what
     /// it holds.
     pub fn detach(&mut self) {
         drop(self.ebpf.take());
+    }
+}
+
+/// The tracepoint of a program; `None` for those that hook otherwise.
+const fn hook(program: Program) -> Option<&'static str> {
+    match program {
+        Program::ReceiveReset => Some("tcp_receive_reset"),
+        Program::SendReset | Program::SendResetReason => Some("tcp_send_reset"),
+        Program::SetState => Some("inet_sock_set_state"),
+        Program::PacketsIn | Program::PacketsOut | Program::Seed => None,
     }
 }
 
@@ -188,12 +196,13 @@ fn fill_ports(ebpf: &mut Ebpf, ports: &[(u32, u64)]) -> Result<(), ApplyError> {
     Ok(())
 }
 
-fn attach_packets(ebpf: &mut Ebpf, cgroup: &PathBuf) -> Result<(), ApplyError> {
-    let cgroup_file =
-        File::open(cgroup).map_err(|source| ApplyError::Cgroup { path: cgroup.clone(), source })?;
+fn attach_packets(ebpf: &mut Ebpf, cgroup: &Path) -> Result<(), ApplyError> {
+    let cgroup_file = File::open(cgroup).map_err(|error| ApplyError::Packets {
+        reason: format!("{}: {error}", cgroup.display()),
+    })?;
     let ways = [
-        ("packets_in", CgroupSkbAttachType::Ingress),
-        ("packets_out", CgroupSkbAttachType::Egress),
+        (Program::PacketsIn.name(), CgroupSkbAttachType::Ingress),
+        (Program::PacketsOut.name(), CgroupSkbAttachType::Egress),
     ];
     for (name, way) in ways {
         let refused = |source| ApplyError::Program { name, source };

@@ -2,9 +2,11 @@
 
 pub mod apply;
 pub mod btf;
+pub mod facts;
 pub mod feature;
 pub mod hz;
 pub mod netns;
 pub mod offsets;
+pub mod plan;
 pub mod prepare;
 pub mod privilege;

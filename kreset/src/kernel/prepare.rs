@@ -1,56 +1,110 @@
-//! interim
-use std::{collections::BTreeMap, path::PathBuf};
-use kreset_common::settings::Settings;
+//! From options to everything attached: facts -> plan -> apply. What does not
+//! load against expectation becomes a fact, and the plan is made again.
+
+use std::{num::NonZeroU32, path::Path};
+
+use kreset_common::counter;
 use thiserror::Error;
-use crate::{cli::{Options, PacketEvidence}, event::Degraded};
-use super::{apply::{Attached, Attachment}, btf::Btf, hz, offsets::resolve};
 
-/// Why it cannot start here.
+use super::{
+    apply::{ApplyError, Attached},
+    facts::{Availability, BTF, KernelFacts},
+    netns::{self, NetnsError},
+    plan::{Plan, Program, Refusal, Request, plan as make_plan},
+    privilege::{PrivilegeError, lift_locked_memory_limit},
+};
+use crate::cli::Options;
+
+/// Why kreset cannot start here.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct CannotStart(pub String);
+pub enum CannotStart {
+    /// What this process may do cannot be read.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegeError),
+    /// `--netns` names no network namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel, or these privileges, do not allow it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The kernel refused what the plan believed that it would take.
+    #[error("cannot attach to the kernel: {0}")]
+    Attach(#[from] ApplyError),
+}
 
-/// All that is needed to attach.
+/// A run that is attached.
 #[derive(Debug)]
-pub struct Prepared {
-    /// x
-    pub attachment: Attachment,
-    /// x
-    pub hz: u32,
-    /// x
-    pub reasons: BTreeMap<u32, String>,
-    /// x
-    pub cgroup_mount: Option<PathBuf>,
-    /// x
-    pub packet_evidence: &'static str,
-    /// x
-    pub degraded: Vec<Degraded>,
+pub struct Ready {
+    /// The kernel side.
+    pub attached: Attached,
+    /// What was decided.
+    pub plan: Plan,
+    /// Ticks of jiffies per second.
+    pub hz: NonZeroU32,
+    /// Connections and listeners that were there already.
+    pub seeded: u64,
 }
 
-impl Prepared {
-    /// seeds
-    pub fn seed(&self, attached: &mut Attached) -> u64 { attached.seed().unwrap_or(0) }
+/// Attaches what `options` ask for, as far as this kernel allows.
+///
+/// # Errors
+///
+/// If something that kreset cannot do without, or that was required, does not
+/// work here.
+pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
+    let request = request(options)?;
+    let mut facts = KernelFacts::collect(Path::new(BTF))?;
+    // Before 5.11 maps count against this limit (kernel: bpf_charge_memlock).
+    let _stays_as_it_is = lift_locked_memory_limit();
+    loop {
+        let mut plan = make_plan(&facts, &request)?;
+        let ports = options.ports.words().collect::<Vec<_>>();
+        let mut attached = match Attached::new(&plan, &ports) {
+            Ok(attached) => attached,
+            Err(ApplyError::Packets { reason }) if plan.cgroup.is_some() => {
+                facts.loads.packet_programs = Availability::No(reason);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let seeded = if plan.programs.contains(&Program::Seed) && attached.seed().is_err() {
+            if let Ok(types) = &mut facts.types {
+                types.sockets_of_files = false;
+            }
+            plan = make_plan(&facts, &request)?;
+            0
+        } else {
+            attached.counter(counter::SEEDED)?
+        };
+        let hz = NonZeroU32::new(plan.hz).ok_or(Refusal::NoJiffies)?;
+        return Ok(Ready {
+            attached,
+            plan,
+            hz,
+            seeded,
+        });
+    }
 }
 
-/// interim
-pub fn prepare(options: &Options) -> Result<Prepared, CannotStart> {
-    let bytes = std::fs::read("/sys/kernel/btf/vmlinux").map_err(|e| CannotStart(e.to_string()))?;
-    let btf = Btf::parse(&bytes).map_err(|e| CannotStart(e.to_string()))?;
-    let resolved = resolve(&btf).map_err(|e| CannotStart(e.to_string()))?;
-    let reasons = btf.enumerators("sk_rst_reason").unwrap_or_default().into_iter().filter_map(|(n, v)| Some((u32::try_from(v).ok()?, n.strip_prefix("SK_RST_REASON_").unwrap_or(n).to_owned()))).collect();
-    let hz = hz::of_this_kernel().ok_or_else(|| CannotStart("hz".into()))?;
-    let netns = match &options.netns { Some(n) => n.inode().map_err(|e| CannotStart(e.to_string()))?, None => 0 };
-    let cgroup = PathBuf::from("/sys/fs/cgroup/unified");
-    let packets = options.packet_evidence != PacketEvidence::Off;
-    Ok(Prepared {
-        attachment: Attachment {
-            offsets: resolved.offsets,
-            settings: Settings { netns, probe_read: 1, packets: packets.into(), debug: 0, hash_storage: 0, silence_jiffies: hz / 2 },
-            ports: options.ports.words().collect(),
-            reset_reason: true,
-            packets: packets.then(|| cgroup.clone()),
-            ring_bytes: None,
-        },
-        hz, reasons, cgroup_mount: Some(cgroup), packet_evidence: if packets { "cgroup_skb" } else { "off" }, degraded: vec![],
+/// Plans what [`attach`] would attach. Loads nothing but the smallest of
+/// programs and maps, to see whether this kernel takes their kind.
+///
+/// # Errors
+///
+/// As [`attach`].
+pub fn plan(options: &Options) -> Result<Plan, CannotStart> {
+    let request = request(options)?;
+    let facts = KernelFacts::collect(Path::new(BTF))?;
+    Ok(make_plan(&facts, &request)?)
+}
+
+fn request(options: &Options) -> Result<Request, NetnsError> {
+    let netns = options.netns.as_deref().map(netns::resolve).transpose()?;
+    Ok(Request {
+        packet_evidence: options.packet_evidence,
+        require: options.require.clone(),
+        netns,
+        debug: options.verbosity > 1,
+        ..Request::default()
     })
 }

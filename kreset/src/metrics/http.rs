@@ -50,17 +50,22 @@ pub(super) fn serve(
             }
             let (answer, running) = (Arc::clone(&answer), Arc::clone(&running));
             let done = Arc::clone(&running);
-            let spawned = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-                // Whoever asked has gone: nobody to tell.
-                let _answered = exchange(&stream, &*answer);
-                running.fetch_sub(1, Relaxed);
-            });
+            let spawned = thread::Builder::new()
+                .name("metrics".to_owned())
+                .spawn(move || {
+                    // Whoever asked has gone: nobody to tell.
+                    let _answered = exchange(&stream, &*answer);
+                    running.fetch_sub(1, Relaxed);
+                });
             if spawned.is_err() {
                 done.fetch_sub(1, Relaxed);
             }
         }
     };
-    thread::Builder::new().name("metrics".to_owned()).spawn(accept).map(drop)
+    thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(accept)
+        .map(drop)
 }
 
 fn exchange(stream: &TcpStream, answer: &dyn Fn(&str) -> Answer) -> io::Result<()> {
@@ -76,7 +81,11 @@ fn exchange(stream: &TcpStream, answer: &dyn Fn(&str) -> Answer) -> io::Result<(
     let mut words = first.split_ascii_whitespace();
     let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     let path = target.split('?').next().unwrap_or("");
-    let Answer { status, content_type, body } = match method {
+    let Answer {
+        status,
+        content_type,
+        body,
+    } = match method {
         "GET" | "HEAD" => answer(path),
         _ => Answer {
             status: "405 Method Not Allowed",

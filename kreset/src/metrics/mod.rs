@@ -20,9 +20,7 @@ use std::{
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{
-        counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info,
-    },
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
 
@@ -39,8 +37,8 @@ const OTHER: &str = "other";
 /// Bounds of the silences that were fatal, seconds: at and between the
 /// timers that devices come with.
 const SILENCES: [f64; 16] = [
-    10.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 330.0, 360.0, 420.0, 540.0, 660.0, 960.0, 1_860.0,
-    3_660.0, 7_260.0,
+    10.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 330.0, 360.0, 420.0, 540.0, 660.0, 960.0,
+    1_860.0, 3_660.0, 7_260.0,
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,22 +129,59 @@ impl Metrics {
         let mut registry = Registry::with_prefix("kreset");
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "What runs here", Info::new(build));
-        registry.register("findings", "Connections that were reset, closed early or timed out", metrics.findings.clone());
+        registry.register(
+            "findings",
+            "Connections that were reset, closed early or timed out",
+            metrics.findings.clone(),
+        );
         registry.register_with_unit(
             "fatal_idle",
             "Silences after which a flow was dead on its path, for middlebox_idle_reset and middlebox_idle_drop",
             Unit::Seconds,
             metrics.silences.clone(),
         );
-        registry.register("alert_active", "Whether resets of a path are sustained or periodic", metrics.alerts.clone());
-        registry.register("noise", "Everyday teardown, as of the last summary", metrics.noise.clone());
+        registry.register(
+            "alert_active",
+            "Whether resets of a path are sustained or periodic",
+            metrics.alerts.clone(),
+        );
+        registry.register(
+            "noise",
+            "Everyday teardown, as of the last summary",
+            metrics.noise.clone(),
+        );
         registry.register("lost", "Events lost, by where", metrics.lost.clone());
-        registry.register("attached", "Whether the kernel is watched", metrics.attached_gauge.clone());
-        registry.register("sink_delivered", "Events delivered", metrics.delivered.clone());
-        registry.register("sink_failures", "Tries to deliver that failed", metrics.failures.clone());
-        registry.register("sink_lost", "Events that never will be delivered", metrics.undelivered.clone());
-        registry.register("sink_waiting", "Events still to be delivered", metrics.waiting.clone());
-        registry.register_with_unit("sink_spool", "Size of the spool on disk", Unit::Bytes, metrics.spool.clone());
+        registry.register(
+            "attached",
+            "Whether the kernel is watched",
+            metrics.attached_gauge.clone(),
+        );
+        registry.register(
+            "sink_delivered",
+            "Events delivered",
+            metrics.delivered.clone(),
+        );
+        registry.register(
+            "sink_failures",
+            "Tries to deliver that failed",
+            metrics.failures.clone(),
+        );
+        registry.register(
+            "sink_lost",
+            "Events that never will be delivered",
+            metrics.undelivered.clone(),
+        );
+        registry.register(
+            "sink_waiting",
+            "Events still to be delivered",
+            metrics.waiting.clone(),
+        );
+        registry.register_with_unit(
+            "sink_spool",
+            "Size of the spool on disk",
+            Unit::Bytes,
+            metrics.spool.clone(),
+        );
         metrics.registry = registry;
         metrics
     }
@@ -159,7 +194,9 @@ impl Metrics {
 
     /// Shows the sinks of `delivery`.
     pub fn watch(&self, delivery: &Delivery) {
-        let sinks = delivery.statuses().map(|(name, status)| (name.to_owned(), Arc::clone(status)));
+        let sinks = delivery
+            .statuses()
+            .map(|(name, status)| (name.to_owned(), Arc::clone(status)));
         *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = sinks.collect();
     }
 
@@ -176,10 +213,14 @@ impl Metrics {
                     cause: alert.cause.map_or("", |cause| cause.as_str()),
                     pattern: alert.pattern,
                 };
-                self.alerts.get_or_create(&labels).set(i64::from(alert.phase == "begin"));
+                self.alerts
+                    .get_or_create(&labels)
+                    .set(i64::from(alert.phase == "begin"));
             }
             Event::Loss(loss) => {
-                let labels = SourceLabels { source: loss.source.clone() };
+                let labels = SourceLabels {
+                    source: loss.source.clone(),
+                };
                 self.lost.get_or_create(&labels).inc_by(loss.lost);
             }
             Event::Summary(summary) => self.sum_up(summary),
@@ -202,13 +243,17 @@ impl Metrics {
             Verdict::MiddleboxIdleReset | Verdict::MiddleboxIdleDrop
         );
         if let Some(silence) = finding.connection.idle_ms.filter(|_| idle) {
-            self.silences.get_or_create(&BrokerLabels { broker }).observe(silence / 1_000.0);
+            self.silences
+                .get_or_create(&BrokerLabels { broker })
+                .observe(silence / 1_000.0);
         }
     }
 
     fn sum_up(&self, summary: &Summary) {
         for (kind, count) in &summary.noise {
-            let counter = self.noise.get_or_create_owned(&KindLabels { kind: kind.clone() });
+            let counter = self
+                .noise
+                .get_or_create_owned(&KindLabels { kind: kind.clone() });
             counter.inner().store(*count, Relaxed);
         }
     }
@@ -216,8 +261,8 @@ impl Metrics {
     /// The label of a broker.
     fn broker(&self, endpoint: Endpoint) -> String {
         let mut brokers = self.brokers.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = brokers.contains(&endpoint)
-            || (brokers.len() < BROKERS && brokers.insert(endpoint));
+        let known =
+            brokers.contains(&endpoint) || (brokers.len() < BROKERS && brokers.insert(endpoint));
         drop(brokers);
         if known {
             SocketAddr::new(endpoint.address, endpoint.port).to_string()
@@ -228,13 +273,23 @@ impl Metrics {
 
     /// All of it, in the OpenMetrics text format.
     fn text(&self) -> String {
-        self.attached_gauge.set(i64::from(self.attached.load(Relaxed)));
+        self.attached_gauge
+            .set(i64::from(self.attached.load(Relaxed)));
         for (name, status) in &*self.sinks.lock().unwrap_or_else(PoisonError::into_inner) {
             let sink = SinkLabels { sink: name.clone() };
             let now = status.snapshot();
-            self.delivered.get_or_create(&sink).inner().store(now.delivered, Relaxed);
-            self.failures.get_or_create(&sink).inner().store(now.failures, Relaxed);
-            self.undelivered.get_or_create(&sink).inner().store(now.lost, Relaxed);
+            self.delivered
+                .get_or_create(&sink)
+                .inner()
+                .store(now.delivered, Relaxed);
+            self.failures
+                .get_or_create(&sink)
+                .inner()
+                .store(now.failures, Relaxed);
+            self.undelivered
+                .get_or_create(&sink)
+                .inner()
+                .store(now.lost, Relaxed);
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             self.waiting.get_or_create(&sink).set(gauge(now.waiting));
             self.spool.get_or_create(&sink).set(gauge(now.spool_bytes));
@@ -253,9 +308,11 @@ impl Metrics {
                 content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
                 body: self.text(),
             },
-            "/healthz" if self.attached.load(Relaxed) => {
-                Answer { status: "200 OK", content_type: PLAIN, body: "attached\n".to_owned() }
-            }
+            "/healthz" if self.attached.load(Relaxed) => Answer {
+                status: "200 OK",
+                content_type: PLAIN,
+                body: "attached\n".to_owned(),
+            },
             "/healthz" => Answer {
                 status: "503 Service Unavailable",
                 content_type: PLAIN,
@@ -269,7 +326,6 @@ impl Metrics {
         }
     }
 }
-
 
 /// Answers on `listen` with `metrics`; the address in use.
 ///

@@ -8,7 +8,9 @@ use crate::event::{Kind, samples};
 
 fn get(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(format!("{request} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(format!("{request} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes())
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -55,11 +57,21 @@ fn brokers_beyond_the_bound_share_a_label() {
         metrics.observe(&Event::Reset(Box::new(finding)));
     }
     let text = metrics.text();
-    let series = text.lines().filter(|line| line.starts_with("kreset_findings_total")).count();
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("kreset_findings_total"))
+        .count();
     assert_eq!(series, BROKERS + 1);
     let others = u64::from(u16::MAX) + 1 - BROKERS as u64;
-    assert!(text.contains(&format!("broker=\"other\"}} {others}")), "{others}");
-    assert!(samples::all().iter().any(|event| event.kind() == Kind::Reset));
+    assert!(
+        text.contains(&format!("broker=\"other\"}} {others}")),
+        "{others}"
+    );
+    assert!(
+        samples::all()
+            .iter()
+            .any(|event| event.kind() == Kind::Reset)
+    );
 }
 
 #[test]
@@ -69,9 +81,15 @@ fn health_tells_attached_from_not() {
     assert!(get(address, "GET /healthz").starts_with("HTTP/1.1 503 "));
     metrics.attached().store(true, Relaxed);
     let answer = get(address, "GET /healthz");
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("attached\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("attached\n"),
+        "{answer}"
+    );
     let answer = get(address, "GET /metrics?x=y");
-    assert!(answer.contains("kreset_attached 1\n") && answer.ends_with("# EOF\n"), "{answer}");
+    assert!(
+        answer.contains("kreset_attached 1\n") && answer.ends_with("# EOF\n"),
+        "{answer}"
+    );
     assert!(get(address, "HEAD /metrics").ends_with("\r\n\r\n"));
     assert!(get(address, "GET /").starts_with("HTTP/1.1 404 "));
     assert!(get(address, "POST /metrics").starts_with("HTTP/1.1 405 "));

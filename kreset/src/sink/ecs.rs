@@ -105,7 +105,10 @@ fn put_finding(document: &mut Value, finding: &Finding) {
     let connection = &finding.connection;
     let event = &mut document["event"];
     event["outcome"] = "failure".into();
-    event["reason"] = finding.cause.map_or(Verdict::Indeterminate.as_str(), Cause::as_str).into();
+    event["reason"] = finding
+        .cause
+        .map_or(Verdict::Indeterminate.as_str(), Cause::as_str)
+        .into();
     if let Some(age_ms) = connection.age_ms {
         // Nanoseconds since the connection was made, to a tenth of a ms.
         let duration = SignedDuration::from_micros((age_ms * 1_000.0).round() as i64);
@@ -132,14 +135,18 @@ fn put_finding(document: &mut Value, finding: &Finding) {
         Role::Client => (here, there),
         Role::Broker => (there, here),
     };
-    let (client, broker) = (end(finding.client, client_bytes), end(finding.broker, broker_bytes));
+    let (client, broker) = (
+        end(finding.client, client_bytes),
+        end(finding.broker, broker_bytes),
+    );
     document["source"] = client.clone();
     document["client"] = client;
     document["destination"] = broker.clone();
     document["server"] = broker;
 
     let process = &finding.process;
-    let mut owner = json!({ "pid": process.pid, "name": process.name, "start": process.start_time });
+    let mut owner =
+        json!({ "pid": process.pid, "name": process.name, "start": process.start_time });
     if let Some(owner) = owner.as_object_mut() {
         drop_null(owner);
         if !owner.is_empty() {
@@ -202,8 +209,17 @@ mod tests {
     fn every_document_says_what_ecs_requires() {
         for line in lines().lines() {
             let document: Value = serde_json::from_str(line).unwrap();
-            for key in ["/@timestamp", "/ecs/version", "/event/kind", "/event/id", "/host/name"] {
-                assert!(document.pointer(key).is_some_and(Value::is_string), "{key} in {line}");
+            for key in [
+                "/@timestamp",
+                "/ecs/version",
+                "/event/kind",
+                "/event/id",
+                "/host/name",
+            ] {
+                assert!(
+                    document.pointer(key).is_some_and(Value::is_string),
+                    "{key} in {line}"
+                );
             }
             assert!(!line.contains("null"), "{line}");
         }
@@ -211,8 +227,12 @@ mod tests {
 
     #[test]
     fn both_ends_have_their_bytes_whichever_this_host_is() {
-        for (role, client, broker) in [(Role::Client, 10_240, 2_048), (Role::Broker, 2_048, 10_240)] {
-            let finding = Finding { role, ..samples::finding() };
+        for (role, client, broker) in [(Role::Client, 10_240, 2_048), (Role::Broker, 2_048, 10_240)]
+        {
+            let finding = Finding {
+                role,
+                ..samples::finding()
+            };
             let document = document(&samples::message(Event::Reset(Box::new(finding)), 0)).unwrap();
             assert_eq!(document["client"]["bytes"], client);
             assert_eq!(document["destination"]["bytes"], broker);

@@ -49,7 +49,7 @@ impl LineFile {
         if !metadata.is_file() || metadata.len() != end {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let count = u64::try_from(count).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let count = u64::try_from(count).map_err(|_too_large| io::ErrorKind::InvalidInput)?;
         self.file.set_len(end.saturating_sub(count))
     }
 

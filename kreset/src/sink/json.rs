@@ -30,7 +30,7 @@ impl Encoder for Json {
 pub(super) struct OneLine;
 
 impl Formatter for OneLine {
-    fn write_string_fragment<W>(&mut self, out: &mut W, fragment: &str) -> io::Result<()>
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
     where
         W: ?Sized + io::Write,
     {
@@ -38,17 +38,17 @@ impl Formatter for OneLine {
         // so nearly every fragment is done here. The maximum of all bytes
         // rather than a search: it has no branch and becomes vector code.
         if fragment.bytes().fold(0, u8::max) < 0x7f {
-            return out.write_all(fragment.as_bytes());
+            return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| !is_plain(*c)) {
-            out.write_all(&rest.as_bytes()[..at])?;
+            writer.write_all(&rest.as_bytes()[..at])?;
             for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(out, "\\u{unit:04x}")?;
+                write!(writer, "\\u{unit:04x}")?;
             }
             rest = &rest[at + c.len_utf8()..];
         }
-        out.write_all(rest.as_bytes())
+        writer.write_all(rest.as_bytes())
     }
 }
 

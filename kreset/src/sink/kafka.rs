@@ -46,7 +46,9 @@ pub struct KafkaEncoder(pub Body);
 impl Encoder for KafkaEncoder {
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
         let event = &message.event;
-        let key = event.finding().map_or(&event.host().name, |finding| &finding.community_id);
+        let key = event
+            .finding()
+            .map_or(&event.host().name, |finding| &finding.community_id);
         let length = u16::try_from(key.len()).unwrap_or(0);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&key.as_bytes()[..length.into()]);
@@ -105,7 +107,9 @@ pub struct Kafka {
 
 impl fmt::Debug for Kafka {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kafka").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("Kafka")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,14 +126,25 @@ impl Kafka {
         settings.insert("bootstrap.servers", &config.brokers);
         settings.insert("client.id", "kreset-trace");
         settings.insert("message.timeout.ms", &timeout);
-        settings.extend(config.properties.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        settings.extend(
+            config
+                .properties
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         for (name, value) in settings {
             client.set(name, value);
         }
-        let mut kafka =
-            Self { config: client, topic: config.topic.clone(), timeout: config.timeout, producer: None };
+        let mut kafka = Self {
+            config: client,
+            topic: config.topic.clone(),
+            timeout: config.timeout,
+            producer: None,
+        };
         // Connects to nothing yet, but refuses what it does not know.
-        kafka.producer().map_err(|error| SinkError::Kafka(error.to_string()))?;
+        kafka
+            .producer()
+            .map_err(|error| SinkError::Kafka(error.to_string()))?;
         Ok(kafka)
     }
 
@@ -157,7 +172,9 @@ impl Kafka {
                 record = back;
             }
         }
-        producer.flush(Timeout::After(until.saturating_duration_since(Instant::now())))?;
+        producer.flush(Timeout::After(
+            until.saturating_duration_since(Instant::now()),
+        ))?;
         let mut outcome = outcome(producer);
         match outcome.error.take() {
             None if outcome.delivered == batch.len() => Ok(()),
@@ -168,7 +185,11 @@ impl Kafka {
 }
 
 fn outcome(producer: &BaseProducer<Context>) -> std::sync::MutexGuard<'_, Outcome> {
-    producer.context().0.lock().unwrap_or_else(PoisonError::into_inner)
+    producer
+        .context()
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Remote for Kafka {
@@ -197,9 +218,14 @@ mod tests {
     fn both_ends_of_a_connection_have_one_key() {
         for message in samples::messages() {
             let mut payload = Vec::new();
-            KafkaEncoder(Body::Json).encode(&message, &mut payload).unwrap();
+            KafkaEncoder(Body::Json)
+                .encode(&message, &mut payload)
+                .unwrap();
             let (key, value) = split(&payload).unwrap();
-            let expected = message.event.finding().map_or("client-1", |it| &it.community_id);
+            let expected = message
+                .event
+                .finding()
+                .map_or("client-1", |it| &it.community_id);
             assert_eq!(key, expected.as_bytes());
             serde_json::from_slice::<serde_json::Value>(value).unwrap();
         }

@@ -25,9 +25,14 @@ use std::{fmt, io, net::SocketAddr, path::PathBuf};
 pub use ecs::Ecs;
 pub use file::LineFile;
 pub use json::Json;
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaEncoder};
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpEncoder};
 pub use place::{Place, Stopped};
 pub use stdout::Stdout;
 pub use stream::Stream;
+pub use syslog::{SETTLE, Syslog, SyslogEncoder};
 pub use text::Text;
 use thiserror::Error;
 
@@ -90,13 +95,22 @@ pub trait Encoder: Send {
 /// opened.
 pub fn open(sink: &SinkConfig, options: &Options) -> Result<Option<Outlet>, SinkError> {
     // Somebody waits for a command, nobody for an agent.
-    let on_failure =
-        if options.configured.is_empty() { OnFailure::EndRun } else { OnFailure::Retry };
+    let on_failure = if options.configured.is_empty() {
+        OnFailure::EndRun
+    } else {
+        OnFailure::Retry
+    };
     let remote = |encoder: Box<dyn Encoder>, remote: Box<dyn Remote>| {
         // Of its type too: a name may come to mean another sink.
-        let directory = options.spool.join(format!("{}.{}", sink.name, sink.target.kind()));
+        let directory = options
+            .spool
+            .join(format!("{}.{}", sink.name, sink.target.kind()));
         let spool = Spool::open(&directory, options.spool_size)?;
-        Ok(Some(Outlet::Remote { encoder, remote, spool }))
+        Ok(Some(Outlet::Remote {
+            encoder,
+            remote,
+            spool,
+        }))
     };
     match &sink.target {
         Target::Stdout { format, verbose } => {
@@ -105,28 +119,54 @@ pub fn open(sink: &SinkConfig, options: &Options) -> Result<Option<Outlet>, Sink
             let stream = with_encoder(*format, *verbose, color, stdout);
             Ok(Some(Outlet::Local(stream, on_failure)))
         }
-        Target::File { path, format, verbose } => {
+        Target::File {
+            path,
+            format,
+            verbose,
+        } => {
             let stream = with_encoder(*format, *verbose, false, LineFile::open(path)?);
             Ok(Some(Outlet::Local(stream, on_failure)))
         }
         Target::Syslog(config) => remote(
-            Box::new(syslog::SyslogEncoder::new(config.facility, config.body)),
-            Box::new(syslog::Syslog::new(config.address.clone())),
+            Box::new(SyslogEncoder::new(config.facility, config.body)),
+            Box::new(Syslog::new(config.address.clone())),
         ),
         #[cfg(feature = "otlp")]
-        Target::Otlp(config) => {
-            remote(Box::new(otlp::OtlpEncoder), Box::new(otlp::Otlp::new(config)?))
-        }
+        Target::Otlp(config) => remote(Box::new(OtlpEncoder), Box::new(Otlp::new(config)?)),
         #[cfg(feature = "kafka")]
-        Target::Kafka(config) => {
-            remote(Box::new(kafka::KafkaEncoder(config.body)), Box::new(kafka::Kafka::new(config)?))
-        }
+        Target::Kafka(config) => remote(
+            Box::new(KafkaEncoder(config.body)),
+            Box::new(Kafka::new(config)?),
+        ),
         // What this build has no code for was refused with the file.
         #[cfg(not(feature = "otlp"))]
         Target::Otlp(_) => Ok(None),
         #[cfg(not(feature = "kafka"))]
         Target::Kafka(_) => Ok(None),
         Target::Prometheus { .. } => Ok(None),
+    }
+}
+
+/// Looks whether [`open`] would find what the sink's settings name, without
+/// creating, locking or connecting to anything.
+///
+/// # Errors
+/// When it would not.
+pub fn check(sink: &SinkConfig) -> Result<(), SinkError> {
+    match &sink.target {
+        Target::File { path, .. } => {
+            let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let failed = |source| SinkError::Open {
+                path: path.clone(),
+                source,
+            };
+            directory.map_or(Ok(()), |it| it.metadata().map(drop).map_err(failed))
+        }
+        #[cfg(feature = "otlp")]
+        Target::Otlp(config) => Otlp::new(config).map(drop),
+        #[cfg(feature = "kafka")]
+        Target::Kafka(config) => Kafka::new(config).map(drop),
+        _ => Ok(()),
     }
 }
 

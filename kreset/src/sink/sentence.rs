@@ -24,7 +24,10 @@ pub(super) fn sentence(event: &Event) -> String {
             alert.count,
         ),
         Event::Loss(loss) => {
-            format!("{} events lost in {}, {} since the start", loss.lost, loss.source, loss.total)
+            format!(
+                "{} events lost in {}, {} since the start",
+                loss.lost, loss.source, loss.total
+            )
         }
         Event::Summary(summary) => {
             let events: u64 = summary.events.values().sum();
@@ -34,12 +37,19 @@ pub(super) fn sentence(event: &Event) -> String {
 }
 
 fn finding_sentence(happened: &str, finding: &Finding) -> String {
-    let advice = if finding.advice.is_empty() { "" } else { " -> " };
+    let advice = if finding.advice.is_empty() {
+        ""
+    } else {
+        " -> "
+    };
     format!(
         "{} -> {} {happened}: {} ({:.0}%): {}{advice}{}",
         socket(finding.client),
         socket(finding.broker),
-        cause(finding.verdict.as_str(), finding.cause.map(|it| it.as_str())),
+        cause(
+            finding.verdict.as_str(),
+            finding.cause.map(|it| it.as_str())
+        ),
         finding.confidence * 100.0,
         What(finding),
         finding.advice,

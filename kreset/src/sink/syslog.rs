@@ -47,7 +47,11 @@ impl SyslogEncoder {
     /// Messages of this facility with this body.
     #[must_use]
     pub fn new(facility: Facility, body: Body) -> Self {
-        Self { facility, body, pid: std::process::id() }
+        Self {
+            facility,
+            body,
+            pid: std::process::id(),
+        }
     }
 }
 
@@ -98,7 +102,11 @@ fn timestamp(time: &str) -> String {
 
 fn host_name(name: &str) -> &str {
     let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
-    if printable && (1..=255).contains(&name.len()) { name } else { "-" }
+    if printable && (1..=255).contains(&name.len()) {
+        name
+    } else {
+        "-"
+    }
 }
 
 /// A connection to a receiver.
@@ -121,7 +129,11 @@ impl Syslog {
     /// One that is connected to when there is something to send.
     #[must_use]
     pub const fn new(address: SyslogAddress) -> Self {
-        Self { address, connection: None, buffer: Vec::new() }
+        Self {
+            address,
+            connection: None,
+            buffer: Vec::new(),
+        }
     }
 
     fn connect(&self) -> io::Result<Connection> {
@@ -148,7 +160,9 @@ impl Syslog {
             SyslogAddress::Tcp(authority) => authority.clone(),
             SyslogAddress::Unix(path) => path.display().to_string(),
         };
-        RemoteError::Unavailable(format!("the syslog receiver {place} takes nothing: {error}"))
+        RemoteError::Unavailable(format!(
+            "the syslog receiver {place} takes nothing: {error}"
+        ))
     }
 }
 
@@ -241,7 +255,9 @@ fn write_batch(connection: &Connection, batch: &[Entry], buffer: &mut Vec<u8>) -
         Connection::Tcp(stream) => Box::new(stream),
         Connection::Stream(stream) => Box::new(stream),
         Connection::Datagram(socket) => {
-            return batch.iter().try_for_each(|entry| socket.send(&entry.payload).map(drop));
+            return batch
+                .iter()
+                .try_for_each(|entry| socket.send(&entry.payload).map(drop));
         }
     };
     buffer.clear();

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::{MetadataExt as _, OpenOptionsExt as _},
@@ -189,7 +189,7 @@ fn a_full_disk_holds_whole_lines_and_nothing_is_lost_or_said_twice() {
         assert!(again.status.success(), "{again:#?}");
         return;
     }
-    let disk = std::path::PathBuf::from(std::env::var_os(SMALL_DISK).unwrap());
+    let disk = PathBuf::from(std::env::var_os(SMALL_DISK).unwrap());
     let (path, ballast) = (disk.join("out"), disk.join("ballast"));
     fs::write(&ballast, [0; 8 * 1024]).unwrap();
     let mut sink = json_to(&path);
@@ -216,7 +216,7 @@ fn a_closed_pipe_is_told_from_a_failure() {
     let mut sink = Stream::new(Json, Stdout::on(File::from(OwnedFd::from(writer))));
     sink.write(&numbered(0)).unwrap();
     sink.flush().unwrap();
-    assert!(sink.check().is_ok());
+    sink.check().unwrap();
     drop(reader);
     assert!(sink.check().unwrap_err().is_closed());
     sink.write(&numbered(1)).unwrap();
@@ -283,8 +283,11 @@ fn two_writers_of_one_file_keep_their_lines_whole() {
 #[test]
 fn the_command_line_chooses_form_and_place() {
     let directory = TempDir::new().unwrap();
-    for (format, first) in
-        [("json", "{\"schema\":\"kreset/1\""), ("ecs", "{\"@timestamp\":"), ("text", "--- ")] {
+    for (format, first) in [
+        ("json", "{\"schema\":\"kreset/1\""),
+        ("ecs", "{\"@timestamp\":"),
+        ("text", "--- "),
+    ] {
         let path = directory.path().join(format);
         let arguments = [
             "kreset-trace",

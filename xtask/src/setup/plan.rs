@@ -125,8 +125,10 @@ fn linker(llvm: Option<&Llvm>, apt: bool, tried: &[Step]) -> Next {
 fn programs(facts: &Facts, tried: &[Step]) -> Next {
     let way = facts.apt.then(|| packages(facts.missing.iter().copied()));
     let stuck = format!(
-        "the lab and the tests need {}: install what your distribution calls so",
-        facts.missing.join(", ")
+        "the lab and the tests need {}: install them as root, with `apt-get install {}` or as your \
+         distribution does it",
+        facts.missing.join(", "),
+        facts.missing.join(" ")
     );
     first_untried(way, tried, stuck)
 }

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use crate::{
+    classify::class::Class,
     event::{Endpoint, Role},
     facts::Facts,
 };
@@ -22,6 +23,8 @@ pub struct Closing {
     pub silence_ms: f64,
     /// The teardown of the broker's process sent it.
     pub by_exit: bool,
+    /// Why it was closed, where that was in its handshake.
+    pub class: Option<Class>,
 }
 
 type ConnectionKey = (u32, Endpoint, Endpoint);
@@ -36,13 +39,16 @@ pub struct Closings {
 
 impl Default for Closings {
     fn default() -> Self {
-        Self { closings: LruCache::new(CLOSINGS), evicted: 0 }
+        Self {
+            closings: LruCache::new(CLOSINGS),
+            evicted: 0,
+        }
     }
 }
 
 impl Closings {
     /// Takes in the broker's FIN.
-    pub fn observe(&mut self, facts: &Facts) {
+    pub fn observe(&mut self, facts: &Facts, class: Option<Class>) {
         let Some(fin) = facts.fin else {
             return;
         };
@@ -53,6 +59,7 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
+            class,
         };
         let evicted = self.closings.push(key(facts), closing);
         if evicted.is_some_and(|(evicted, _)| evicted != key(facts)) {
@@ -64,11 +71,14 @@ impl Closings {
     /// its own socket remembers, else by one seen before.
     #[must_use]
     pub fn of(&mut self, facts: &Facts) -> Option<Closing> {
-        let own = facts.fin.filter(|fin| fin.by_peer == (facts.role == Role::Client));
+        let own = facts
+            .fin
+            .filter(|fin| fin.by_peer == (facts.role == Role::Client));
         own.map(|fin| Closing {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
+            class: None,
         })
         .or_else(|| self.closings.get(&key(facts)).copied())
     }

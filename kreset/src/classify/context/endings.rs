@@ -67,7 +67,10 @@ pub struct Endings {
 
 impl Default for Endings {
     fn default() -> Self {
-        Self { brokers: LruCache::new(BROKERS), evicted: 0 }
+        Self {
+            brokers: LruCache::new(BROKERS),
+            evicted: 0,
+        }
     }
 }
 
@@ -76,7 +79,10 @@ impl Endings {
     pub fn ended(&mut self, facts: &Facts) {
         let ending = Ending::of(facts);
         let broker = self.broker(facts);
-        let again = broker.endings.iter_mut().find(|seen| seen.client == ending.client);
+        let again = broker
+            .endings
+            .iter_mut()
+            .find(|seen| seen.client == ending.client);
         if let Some(seen) = again
             && ending.at_ns.saturating_sub(seen.at_ns) < TOGETHER_NS
         {
@@ -124,10 +130,12 @@ impl Endings {
                 .iter()
                 .filter(|other| other.fin && !alike(other.silence_ms, this.silence_ms))
                 .count(),
-            refused: broker.refused_ns.is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
-            accepted: broker.accepted_ns.is_some_and(|at| {
-                at >= this.at_ns && at - this.at_ns <= REFUSAL_NS
-            }),
+            refused: broker
+                .refused_ns
+                .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
+            accepted: broker
+                .accepted_ns
+                .is_some_and(|at| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS),
         }
     }
 
@@ -142,14 +150,18 @@ impl Endings {
 
 impl Ending {
     fn of(facts: &Facts) -> Self {
-        let fin = facts.fin.filter(|fin| fin.by_peer == (facts.role == crate::event::Role::Client));
+        let fin = facts
+            .fin
+            .filter(|fin| fin.by_peer == (facts.role == crate::event::Role::Client));
         let idle = facts.idle;
         Self {
-            at_ns: fin.map_or(facts.at_ns, |fin| facts.at_ns.saturating_sub(ms_to_ns(fin.ago_ms))),
+            at_ns: fin.map_or(facts.at_ns, |fin| {
+                facts.at_ns.saturating_sub(ms_to_ns(fin.ago_ms))
+            }),
             client: facts.client(),
             silence_ms: fin
                 .map(|fin| fin.silence_ms)
-                .or(idle.map(|idle| idle.wire_ms))
+                .or_else(|| idle.map(|idle| idle.wire_ms))
                 .unwrap_or(f64::INFINITY),
             by_itself: fin.is_some()
                 || idle.is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing),
@@ -158,7 +170,11 @@ impl Ending {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a span in the past")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a span in the past"
+)]
 fn ms_to_ns(ms: f64) -> u64 {
     (ms.max(0.0) * 1e6) as u64
 }

@@ -9,7 +9,8 @@ pub use closings::{Closing, Closings};
 pub use endings::{Company, Endings};
 pub use paths::{Death, PathView, Paths};
 
-use crate::facts::{Facts, Kind, State};
+use super::class::Class;
+use crate::facts::{Facts, Kind, PathKey, State};
 
 /// Everything remembered. Bounded: the least recently used goes first, and is
 /// counted.
@@ -32,13 +33,15 @@ pub struct Context {
 }
 
 impl Memory {
-    /// Takes an event in. To be called once for each, before it is judged.
-    pub fn observe(&mut self, facts: &Facts) {
+    /// Takes an event in. To be called once for each, before it is judged; with
+    /// the cause of a FIN that ended a handshake.
+    pub fn observe(&mut self, facts: &Facts, closed_in_handshake: Option<Class>) {
+        self.paths.distance(facts);
         match facts.kind {
             Kind::Survived => self.paths.survived(facts),
             Kind::Established => self.endings.accepted(facts),
             Kind::Fin => {
-                self.closings.observe(facts);
+                self.closings.observe(facts, closed_in_handshake);
                 self.endings.ended(facts);
             }
             Kind::ResetReceived if facts.state == Some(State::SynSent) => {
@@ -61,10 +64,16 @@ impl Memory {
     #[must_use]
     pub fn context(&mut self, facts: &Facts) -> Context {
         Context {
-            path: self.paths.view(facts),
+            path: self.paths.view(&facts.path()),
             company: self.endings.company(facts),
             closing: self.closings.of(facts),
         }
+    }
+
+    /// What is known of a path.
+    #[must_use]
+    pub fn path(&mut self, key: &PathKey) -> PathView {
+        self.paths.view(key)
     }
 
     /// Entries that had to go to make room.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, num::NonZeroUsize};
 
 use lru::LruCache;
 
-use crate::facts::{Facts, PathKey};
+use crate::facts::{Facts, PacketFacts, PathKey};
 
 /// Paths remembered.
 const PATHS: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -33,6 +33,8 @@ pub struct PathView {
     pub samples: u64,
     /// The latest deaths, oldest first.
     pub deaths: Vec<Death>,
+    /// TTL or hop limit of the far end's packets, from any connection.
+    pub ttl: Option<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ struct Path {
     samples: u64,
     deaths: VecDeque<Death>,
     fatal_ms: Option<f64>,
+    ttl: Option<u8>,
 }
 
 /// All paths.
@@ -53,19 +56,33 @@ pub struct Paths {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { paths: LruCache::new(PATHS), evicted: 0 }
+        Self {
+            paths: LruCache::new(PATHS),
+            evicted: 0,
+        }
     }
 }
 
 impl Paths {
     /// Takes in the longest silence that a connection came through.
     pub fn survived(&mut self, facts: &Facts) {
-        let Some(ms) = facts.packets.as_ref().and_then(|packets| packets.survived_ms) else {
+        let Some(ms) = facts
+            .packets
+            .as_ref()
+            .and_then(|packets| packets.survived_ms)
+        else {
             return;
         };
         let path = self.path(facts.path());
         path.survived_ms = path.survived_ms.max(ms);
         path.samples += 1;
+    }
+
+    /// Takes in how far the far end is.
+    pub fn distance(&mut self, facts: &Facts) {
+        if let Some(ttl) = facts.packets.as_ref().and_then(PacketFacts::baseline_ttl) {
+            self.path(facts.path()).ttl = Some(ttl);
+        }
     }
 
     /// Takes in that a silence was fatal.
@@ -74,19 +91,26 @@ impl Paths {
             return;
         };
         let path = self.path(facts.path());
-        let death = Death { at_ns: facts.at_ns, idle_ms: idle.wire_ms, on_timer };
+        let death = Death {
+            at_ns: facts.at_ns,
+            idle_ms: idle.wire_ms,
+            on_timer,
+        };
         if path.deaths.len() == DEATHS {
             path.deaths.pop_front();
         }
         path.deaths.push_back(death);
         path.samples += 1;
-        path.fatal_ms = Some(path.fatal_ms.map_or(idle.wire_ms, |least| least.min(idle.wire_ms)));
+        path.fatal_ms = Some(
+            path.fatal_ms
+                .map_or(idle.wire_ms, |least| least.min(idle.wire_ms)),
+        );
     }
 
-    /// What is known of the path of an event.
+    /// What is known of a path.
     #[must_use]
-    pub fn view(&mut self, facts: &Facts) -> PathView {
-        let Some(path) = self.paths.get(&facts.path()) else {
+    pub fn view(&mut self, key: &PathKey) -> PathView {
+        let Some(path) = self.paths.get(key) else {
             return PathView::default();
         };
         PathView {
@@ -94,6 +118,7 @@ impl Paths {
             fatal_ms: path.fatal_ms,
             samples: path.samples,
             deaths: path.deaths.iter().copied().collect(),
+            ttl: path.ttl,
         }
     }
 

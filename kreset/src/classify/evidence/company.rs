@@ -20,7 +20,11 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let value = format!("{} others within a second", company.together);
-    Some(Observation::new("together", value).weigh(TOGETHER, BROKER).weigh(-1.0, IDLE))
+    Some(
+        Observation::new("together", value)
+            .weigh(TOGETHER, BROKER)
+            .weigh(-1.0, IDLE),
+    )
 }
 
 pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {

@@ -19,7 +19,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let least_us = u64::from(counters.min_rtt_us?);
     let nearer = least_us >= RESOLVABLE_US && delay_us < least_us / 2;
     nearer.then(|| {
-        Observation::new("reset_delay", format!("{delay_us} us, least round trip {least_us} us"))
-            .weigh(NEARER_THAN_PEER, FORGED)
+        Observation::new(
+            "reset_delay",
+            format!("{delay_us} us, least round trip {least_us} us"),
+        )
+        .weigh(NEARER_THAN_PEER, FORGED)
     })
 }

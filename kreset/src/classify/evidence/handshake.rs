@@ -1,22 +1,52 @@
-//! Connections that ended before their first exchange did. What the first
-//! bytes tell of the cause is in rules of their own.
+//! Connections that ended before their first exchange did: how far they had
+//! come, and which side ended them. The causes are told apart by the first
+//! bytes, the TLS alert and SASL.
 
 use super::Observation;
 use crate::{
-    classify::{case::Case, class::Class, phase::Phase, weights::HARD},
-    facts::Kind,
+    classify::{
+        case::Case,
+        class::Class,
+        phase::Phase,
+        weights::{HANDSHAKE, HARD},
+    },
+    event::Role,
+    facts::{Kind, State},
 };
 
+/// All causes of the handshake phase but `refused`.
+const HANDSHAKES: &[Class] = &[
+    Class::PlaintextToTls,
+    Class::TlsToPlaintext,
+    Class::NotKafka,
+    Class::TlsAlert,
+    Class::Authentication,
+    Class::ClosedByBroker,
+];
+
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    if !case.phase.is_handshake() || case.phase == Phase::Connecting {
+    if !case.phase.is_handshake() || case.facts.state == Some(State::SynSent) {
         return None;
     }
     let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
     Some(match case.phase {
+        Phase::Connecting => told.weigh(
+            HARD,
+            &[if by_broker {
+                Class::ClosedByBroker
+            } else {
+                Class::Probe
+            }],
+        ),
         Phase::Silent if by_broker => told.weigh(HARD, &[Class::ClosedByBroker]),
         Phase::Silent => told.weigh(HARD, &[Class::Probe]),
-        _ if by_broker => told.weigh(HARD, &[Class::ClosedByBroker]),
+        _ if by_broker => told
+            .weigh(HARD, HANDSHAKES)
+            .weigh(HANDSHAKE, &[Class::ClosedByBroker]),
+        // The client gave up. TLS and SASL tell why; plaintext does not.
+        Phase::Tls | Phase::Sasl => told.weigh(HARD, HANDSHAKES),
+        _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),
         _ => told.weigh(HARD, &[Class::ClientAborted]),
     })
 }
@@ -24,7 +54,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
 /// The broker's side ended the connection: its FIN or its RST came first.
 fn ended_by_broker(case: &Case<'_>) -> bool {
     match case.facts.fin {
-        Some(_) => case.broker_closed_first(),
+        Some(fin) => fin.by_peer == (case.facts.role == Role::Client),
         None => (case.facts.kind == Kind::ResetSent) != case.is_client(),
     }
 }

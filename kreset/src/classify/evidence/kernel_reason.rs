@@ -17,7 +17,7 @@ enum Why {
     /// The socket was closed with unread data, or aborted on purpose, or ran
     /// out of memory or keepalives.
     Aborted,
-    /// Data came after this host had closed: the socket, its TIME_WAIT rest.
+    /// Data came after this host had closed: the socket, its `TIME_WAIT` rest.
     AfterClose,
     /// Nothing here knows the connection.
     NoSocket,
@@ -30,9 +30,25 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let why = why(case);
     let value = told(case, why);
     let told = Observation::new("kernel_reason", value);
-    let is_syn = case.facts.trigger.is_some_and(crate::facts::Trigger::is_syn);
+    if case.phase.is_handshake() && (why == Why::Aborted || case.broker_closed_first()) {
+        // The phase tells whose doing it was, the first bytes why.
+        return Some(told);
+    }
+    let is_syn = case
+        .facts
+        .trigger
+        .is_some_and(crate::facts::Trigger::is_syn);
     Some(match (why, case.is_client()) {
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
+        (Why::NoSocket | Why::AfterClose, false)
+            if case
+                .context
+                .closing
+                .is_some_and(|closing| closing.class.is_some()) =>
+        {
+            let class = case.context.closing.and_then(|closing| closing.class);
+            told.weigh(HARD, class.as_slice())
+        }
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
             told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
         }
@@ -45,7 +61,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(HARD, &[Class::Blackholed])
         }
         (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
-        (Why::Aborted, false) if case.phase.is_handshake() => told,
         (Why::Aborted, false) => {
             let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
             if case.facts.by_exit {
@@ -57,7 +72,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     })
 }
 
-/// The kernel gave up on a silent peer; kernel: tcp_keepalive_timer.
+/// The kernel gave up on a silent peer; kernel: `tcp_keepalive_timer`.
 fn unanswered_keepalives(case: &Case<'_>) -> bool {
     case.facts.kernel_reason.as_deref() == Some("TCP_KEEPALIVE_TIMEOUT")
 }
@@ -68,15 +83,19 @@ fn why(case: &Case<'_>) -> Why {
     match case.facts.kernel_reason.as_deref() {
         Some("TCP_ABORT_ON_DATA" | "TCP_TIMEWAIT_SOCKET") => Why::AfterClose,
         Some(
-            "TCP_ABORT_ON_CLOSE" | "TCP_ABORT_ON_LINGER" | "TCP_ABORT_ON_MEMORY"
-            | "TCP_KEEPALIVE_TIMEOUT" | "TCP_DISCONNECT_WITH_DATA" | "TCP_STATE",
+            "TCP_ABORT_ON_CLOSE"
+            | "TCP_ABORT_ON_LINGER"
+            | "TCP_ABORT_ON_MEMORY"
+            | "TCP_KEEPALIVE_TIMEOUT"
+            | "TCP_DISCONNECT_WITH_DATA"
+            | "TCP_STATE",
         ) => Why::Aborted,
         Some("NO_SOCKET") => Why::NoSocket,
         _ => by_state(case),
     }
 }
 
-fn by_state(case: &Case<'_>) -> Why {
+const fn by_state(case: &Case<'_>) -> Why {
     match case.facts.state {
         None | Some(State::Listen | State::NewSynRecv) => Why::NoSocket,
         Some(State::TimeWait) => Why::AfterClose,

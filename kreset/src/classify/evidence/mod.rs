@@ -4,13 +4,17 @@
 mod closing;
 mod company;
 mod delay;
+mod first_bytes;
 mod handshake;
 mod kernel_reason;
+mod known_timer;
 mod repetition;
 mod reset_shape;
+pub(super) mod sasl;
 mod silence;
 mod state;
 mod timeout;
+mod tls_alert;
 mod trigger;
 mod ttl;
 
@@ -27,6 +31,9 @@ pub const RULES: &[Rule] = &[
     state::rule,
     kernel_reason::rule,
     handshake::rule,
+    first_bytes::rule,
+    tls_alert::rule,
+    sasl::rule,
     closing::rule,
     timeout::rule,
     reset_shape::rule,
@@ -35,6 +42,8 @@ pub const RULES: &[Rule] = &[
     delay::rule,
     silence::rule,
     silence::outlived,
+    silence::longest,
+    known_timer::rule,
     repetition::rule,
     company::together,
     company::reconnect,
@@ -55,13 +64,18 @@ impl Observation {
     /// A fact that weighs nothing yet.
     #[must_use]
     pub fn new(name: &'static str, value: impl Into<String>) -> Self {
-        Self { name, value: value.into(), weights: Vec::new() }
+        Self {
+            name,
+            value: value.into(),
+            weights: Vec::new(),
+        }
     }
 
     /// Adds `weight` to each of `classes`.
     #[must_use]
     pub fn weigh(mut self, weight: f64, classes: &[Class]) -> Self {
-        self.weights.extend(classes.iter().map(|class| (*class, weight)));
+        self.weights
+            .extend(classes.iter().map(|class| (*class, weight)));
         self
     }
 
@@ -72,7 +86,11 @@ impl Observation {
         for (class, weight) in &self.weights {
             *weights.entry(class.as_str()).or_default() += weight;
         }
-        Evidence { name: self.name, value: self.value.clone(), weights }
+        Evidence {
+            name: self.name,
+            value: self.value.clone(),
+            weights,
+        }
     }
 }
 
@@ -81,6 +99,10 @@ const IDLE: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer];
 /// Everything that something between the ends may have sent.
 const FORGED: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer, Class::NotIdle];
 /// Everything that a live socket of the peer may have sent.
-const LIVE: &[Class] = &[Class::BrokerAborted, Class::BrokerShutdown, Class::ClientAborted];
+const LIVE: &[Class] = &[
+    Class::BrokerAborted,
+    Class::BrokerShutdown,
+    Class::ClientAborted,
+];
 /// Everything that the peer's host may have sent without a socket.
 const LOST: &[Class] = &[Class::BrokerLost, Class::ClientLost];

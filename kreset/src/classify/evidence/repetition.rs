@@ -14,17 +14,23 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let idle_ms = case.facts.idle?.wire_ms;
     let path = &case.context.path;
-    let alike = path.deaths.iter().filter(|death| on_timer_alike(death, idle_ms)).count();
+    let alike = path
+        .deaths
+        .iter()
+        .filter(|death| on_timer_alike(death, idle_ms))
+        .count();
     if alike > 0 {
         let value = format!("{alike} earlier ones at {idle_ms:.0} ms");
-        return Some(
-            Observation::new("repeats", value).weigh(REPEATS, &[Class::IdleOnTimer]),
-        );
+        return Some(Observation::new("repeats", value).weigh(REPEATS, &[Class::IdleOnTimer]));
     }
     // A timer T kills what is longer and spares what is shorter: every death
     // so far lies above every silence survived, this one too.
     let survived_ms = path.survived_ms?;
-    let agreeing = path.deaths.iter().filter(|death| death.idle_ms > survived_ms).count();
+    let agreeing = path
+        .deaths
+        .iter()
+        .filter(|death| death.idle_ms > survived_ms)
+        .count();
     let consistent = agreeing == path.deaths.len() && idle_ms > survived_ms;
     (agreeing >= AGREEING && consistent).then(|| {
         let value = format!("{agreeing} earlier ones, all above {survived_ms:.0} ms survived");

@@ -15,11 +15,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let counters = case.facts.counters?;
-    let packet = case.facts.packets.as_ref().and_then(|packets| packets.reset);
+    let packet = case
+        .facts
+        .packets
+        .as_ref()
+        .and_then(|packets| packets.reset);
     match counters.reset_timestamps {
         Some(true) => Some(
-            Observation::new("reset_timestamps", "carried, as negotiated")
-                .weigh(LIVE_SOCKET, LIVE),
+            Observation::new("reset_timestamps", "carried, as negotiated").weigh(LIVE_SOCKET, LIVE),
         ),
         Some(false) => {
             let told = Observation::new("reset_timestamps", "missing, though negotiated")
@@ -35,15 +38,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         }
         None => packet.map(|packet| {
             let live = packet.has_ack() && packet.window != 0;
-            let value = if live { "RST,ACK with a window" } else { "bare" };
+            let value = if live {
+                "RST,ACK with a window"
+            } else {
+                "bare"
+            };
             let told = Observation::new("reset_shape", value);
             if live {
                 told.weigh(ACTIVE_SHAPE, LIVE)
             } else {
-                told.weigh(BARE_SHAPE, FORGED).weigh(BARE_SHAPE, LOST).weigh(
-                    0.0,
-                    &[Class::BrokerShutdown],
-                )
+                told.weigh(BARE_SHAPE, FORGED)
+                    .weigh(BARE_SHAPE, LOST)
+                    .weigh(0.0, &[Class::BrokerShutdown])
             }
         }),
     }

@@ -5,9 +5,7 @@ use super::{IDLE, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{
-        BARELY_IDLE, BUSY, LONG_IDLE, OUTLIVED, SOME_IDLE, UNTRIED_SILENCE, VERY_LONG_IDLE,
-    },
+    weights::{BARELY_IDLE, BUSY, LONG_IDLE, OUTLIVED, SOME_IDLE, UNTRIED_SILENCE, VERY_LONG_IDLE},
 };
 
 /// Bounds of the weights, ms of silence.
@@ -55,4 +53,26 @@ pub(super) fn outlived(case: &Case<'_>) -> Option<Observation> {
     } else {
         None
     }
+}
+
+/// Segments with payload that make the coincidence below as good as excluded.
+const SURELY: f64 = 60.0;
+
+/// A device that resets for another reason hits any packet; that it hits the
+/// very first one after the longest silence of the connection is a coincidence
+/// of one in as many packets as there were.
+pub(super) fn longest(case: &Case<'_>) -> Option<Observation> {
+    if !case.is_open() {
+        return None;
+    }
+    let idle_ms = case.facts.idle?.wire_ms;
+    let packets = case.facts.packets.as_ref()?;
+    let before_ms = packets.survived_ms.unwrap_or(0.0);
+    let segments = packets.requests.saturating_add(packets.responses);
+    if idle_ms < BARELY_MS || idle_ms < before_ms * OUTLIVED_BY {
+        return None;
+    }
+    let weight = f64::from(segments.max(1)).min(SURELY).ln();
+    let value = format!("the longest of this connection in {segments} segments with data");
+    Some(Observation::new("longest_silence", value).weigh(-weight, &[Class::NotIdle]))
 }

@@ -2,12 +2,7 @@
 
 use super::{FORGED, Observation};
 use crate::{
-    classify::{
-        case::Case,
-        class::Class,
-        phase::Phase,
-        weights::{HARD},
-    },
+    classify::{case::Case, class::Class, phase::Phase, weights::HARD},
     facts::{Kind, State},
 };
 
@@ -34,7 +29,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         phase if phase.is_handshake() => told,
         _ if case.is_client() => told
             .weigh(HARD, FORGED)
-            .weigh(HARD, &[Class::BrokerLost, Class::BrokerAborted, Class::BrokerShutdown])
+            .weigh(
+                HARD,
+                &[
+                    Class::BrokerLost,
+                    Class::BrokerAborted,
+                    Class::BrokerShutdown,
+                ],
+            )
             .weigh(SHUTDOWN_ALONE, &[Class::BrokerShutdown])
             .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
         Phase::InUse | Phase::Unknown => told

@@ -18,7 +18,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let idle_ms = case.facts.idle?.wire_ms;
     let retransmits = case.facts.counters?.retransmits;
     let value = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
-    let lost = if case.is_client() { Class::BrokerLost } else { Class::ClientLost };
+    let lost = if case.is_client() {
+        Class::BrokerLost
+    } else {
+        Class::ClientLost
+    };
     let weight = match idle_ms {
         ms if ms < 1_000.0 => BUSY,
         ms if ms < 10_000.0 => SOME_IDLE,

@@ -13,10 +13,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let packets = case.facts.packets.as_ref()?;
     let reset = packets.reset?.ttl;
-    let baseline = packets.baseline_ttl()?;
+    let (baseline, source) = match (packets.handshake_ttl, packets.peer_ttl) {
+        (Some(ttl), _) => (ttl, "handshake"),
+        (None, Some(ttl)) => (ttl, "earlier packets"),
+        // Other connections came the same way.
+        (None, None) => (case.context.path.ttl?, "other connections"),
+    };
     // Routes change in mid-connection: the latest packet counts as well.
     let same = reset == baseline || Some(reset) == packets.peer_ttl;
-    let source = if packets.handshake_ttl.is_some() { "handshake" } else { "earlier packets" };
     let told = Observation::new("ttl", format!("{reset}, {source} {baseline}"));
     Some(if same {
         told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)

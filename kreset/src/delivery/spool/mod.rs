@@ -138,7 +138,10 @@ impl Spool {
     /// # Errors
     ///
     /// When the file system refuses; none of them is then in the spool.
-    pub fn append<P: AsRef<[u8]>>(&mut self, payloads: impl IntoIterator<Item = P>) -> io::Result<()> {
+    pub fn append<P: AsRef<[u8]>>(
+        &mut self,
+        payloads: impl IntoIterator<Item = P>,
+    ) -> io::Result<()> {
         let first = self.next();
         let mut number = first;
         self.buffer.clear();
@@ -203,7 +206,11 @@ impl Spool {
         let mut entries = Vec::new();
         let mut left = bytes;
         while entries.is_empty() && self.read.number < self.next() {
-            let Some(at) = self.segments.iter().position(|it| self.read.number < it.end) else {
+            let Some(at) = self
+                .segments
+                .iter()
+                .position(|it| self.read.number < it.end)
+            else {
                 break;
             };
             let Segment { first, end, .. } = self.segments[at];
@@ -218,7 +225,11 @@ impl Spool {
                     break;
                 };
                 left = left.saturating_sub(payload.len());
-                let end = Position { number: walk.number, segment: first, offset: walk.offset };
+                let end = Position {
+                    number: walk.number,
+                    segment: first,
+                    offset: walk.offset,
+                };
                 self.read = end;
                 entries.push(Entry { payload, end });
             }
@@ -307,7 +318,11 @@ impl Spool {
         }
         let first = self.next();
         self.writer = Arc::new(create(&self.directory, first)?);
-        self.segments.push_back(Segment { first, end: first, bytes: HEADER });
+        self.segments.push_back(Segment {
+            first,
+            end: first,
+            bytes: HEADER,
+        });
         Ok(())
     }
 
@@ -336,7 +351,11 @@ impl Spool {
     fn skip_damage(&mut self, at: usize) {
         let Segment { first, end, bytes } = self.segments[at];
         let behind = self.segments.get(at + 1).map_or(
-            Position { number: end, segment: first, offset: bytes },
+            Position {
+                number: end,
+                segment: first,
+                offset: bytes,
+            },
             |next| Position::at_begin(next.first),
         );
         self.pass_over(self.read.number, behind);
@@ -356,7 +375,11 @@ impl Spool {
         let number = read_done(&self.done_file).max(self.segments[0].first);
         let segment = self.segments.iter().find(|it| number < it.end);
         let first = segment.unwrap_or_else(|| self.last()).first;
-        self.done = Position { number: number.max(first), segment: first, offset: HEADER };
+        self.done = Position {
+            number: number.max(first),
+            segment: first,
+            offset: HEADER,
+        };
         if number > first {
             let file = File::open(segment::path(&self.directory, first))?;
             let mut walk = Walk::new(&file, first, HEADER);
@@ -375,18 +398,27 @@ impl Spool {
 impl Position {
     /// Before the first record of a segment.
     const fn at_begin(first: u64) -> Self {
-        Self { number: first, segment: first, offset: HEADER }
+        Self {
+            number: first,
+            segment: first,
+            offset: HEADER,
+        }
     }
 }
 
 /// Locks a spool's directory for this process.
 fn lock(directory: &Path) -> Result<File, SpoolError> {
     let path = directory.join("lock");
-    let failed = |source| SpoolError::Io { path: path.clone(), source };
+    let failed = |source| SpoolError::Io {
+        path: path.clone(),
+        source,
+    };
     let file = File::create(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked { path: directory.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::Locked {
+            path: directory.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
@@ -427,7 +459,11 @@ fn recover(directory: &Path, done: u64) -> io::Result<(VecDeque<Segment>, File)>
         let bytes = fs::metadata(&path)?.len();
         // What follows tells where one ends; only the last has to be read.
         let end = firsts.get(at + 1).copied().unwrap_or(*first);
-        segments.push_back(Segment { first: *first, end, bytes });
+        segments.push_back(Segment {
+            first: *first,
+            end,
+            bytes,
+        });
     }
     if let Some(last) = segments.back_mut() {
         let path = segment::path(directory, last.first);
@@ -443,7 +479,11 @@ fn recover(directory: &Path, done: u64) -> io::Result<(VecDeque<Segment>, File)>
     // An empty spool; or what was delivered is further than what is here,
     // because the host died: numbers must not be used again.
     let first = segments.back().map_or(0, |last| last.end).max(done);
-    segments.push_back(Segment { first, end: first, bytes: HEADER });
+    segments.push_back(Segment {
+        first,
+        end: first,
+        bytes: HEADER,
+    });
     Ok((segments, create(directory, first)?))
 }
 

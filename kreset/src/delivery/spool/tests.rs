@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, io::Write as _, os::unix::fs::MetadataExt as _};
+use std::{io::Write as _, os::unix::fs::MetadataExt as _};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -20,7 +20,10 @@ fn read(spool: &mut Spool, count: usize) -> Vec<Entry> {
 }
 
 fn texts(entries: &[Entry]) -> Vec<String> {
-    entries.iter().map(|it| String::from_utf8(it.payload.clone()).unwrap()).collect()
+    entries
+        .iter()
+        .map(|it| String::from_utf8(it.payload.clone()).unwrap())
+        .collect()
 }
 
 /// Reads to the end.
@@ -37,8 +40,12 @@ fn drain(spool: &mut Spool) -> Vec<String> {
 }
 
 fn segments(directory: &TempDir) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = entries.filter(|path| segment::number(path).is_some()).collect();
+    let entries = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = entries
+        .filter(|path| segment::number(path).is_some())
+        .collect();
     paths.sort();
     paths
 }
@@ -122,7 +129,10 @@ fn a_full_spool_gives_up_the_oldest_and_counts_them() {
     for number in 0..5_000 {
         append(&mut spool, &[&format!("{number:04}{large}")]);
     }
-    let on_disk: u64 = segments(&directory).iter().map(|path| fs::metadata(path).unwrap().size()).sum();
+    let on_disk: u64 = segments(&directory)
+        .iter()
+        .map(|path| fs::metadata(path).unwrap().size())
+        .sum();
     assert!(on_disk <= LIMIT && on_disk == spool.bytes(), "{on_disk}");
     let lost = spool.take_lost();
     let left = drain(&mut spool);
@@ -137,7 +147,7 @@ fn what_was_under_way_when_it_was_given_up_is_lost_only_if_it_did_not_arrive() {
         let directory = TempDir::new().unwrap();
         let mut spool = open(&directory);
         let large = "x".repeat(1_000);
-        let mut put = |spool: &mut Spool, range: std::ops::Range<u64>| {
+        let put = |spool: &mut Spool, range: Range<u64>| {
             for number in range {
                 append(spool, &[&format!("{number:04}{large}")]);
             }
@@ -201,7 +211,12 @@ fn numbers_are_not_used_again_after_the_host_lost_what_was_not_synced() {
     assert_eq!(drain(&mut spool).len(), 3);
     drop(spool);
     let path = segments(&directory).remove(0);
-    OpenOptions::new().write(true).open(&path).unwrap().set_len(HEADER).unwrap();
+    OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(HEADER)
+        .unwrap();
     let mut spool = open(&directory);
     append(&mut spool, &["d"]);
     drop(spool);
@@ -214,7 +229,10 @@ fn numbers_are_not_used_again_after_the_host_lost_what_was_not_synced() {
 fn files_that_are_no_segments_are_left_alone_or_removed() {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("README"), "mine").unwrap();
-    File::create(segment::path(directory.path(), 7)).unwrap().write_all(b"KRSP").unwrap();
+    File::create(segment::path(directory.path(), 7))
+        .unwrap()
+        .write_all(b"KRSP")
+        .unwrap();
     let mut spool = open(&directory);
     append(&mut spool, &["a"]);
     assert_eq!(drain(&mut spool), ["a"]);

@@ -6,16 +6,15 @@ use super::{
 };
 
 /// Modifiers and array dimensions followed before a chain is called endless.
-/// The deepest chain of vmlinux 6.18 is below 10.
+/// The longest of vmlinux 6.18 has 6 modifiers.
 const MAX_CHAIN: usize = 64;
 
 /// Members looked at before one path is called endless: anonymous members may
-/// form a graph that is exponential to walk. `task_struct` of 6.18 has fewer
-/// than 400.
+/// form a graph that is exponential to walk. No structure of vmlinux 6.18 has
+/// more than 271.
 const MAX_MEMBERS: usize = 1 << 16;
 
-/// Bytes of a kernel pointer. BTF does not say; the kernel sides of kreset are
-/// 64-bit.
+/// Bytes of a kernel pointer. BTF does not say; kreset is for 64-bit kernels.
 const POINTER_SIZE: u64 = 8;
 
 /// A step on the way: what lies at a bit offset from the root structure.

@@ -66,26 +66,38 @@ impl Otlp {
             agent,
             endpoint: config.endpoint.clone(),
             headers: config.headers.clone(),
-            resource: Resource { attributes, ..Resource::default() },
+            resource: Resource {
+                attributes,
+                ..Resource::default()
+            },
         })
     }
 
     fn request(&self, batch: &[Entry]) -> Result<Vec<u8>, RemoteError> {
-        let decoded: Result<Vec<_>, _> =
-            batch.iter().map(|entry| LogRecord::decode(entry.payload.as_slice())).collect();
+        let decoded: Result<Vec<_>, _> = batch
+            .iter()
+            .map(|entry| LogRecord::decode(entry.payload.as_slice()))
+            .collect();
         let log_records = decoded.map_err(|error| RemoteError::Refused(error.to_string()))?;
         let scope = InstrumentationScope {
             name: "kreset".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..InstrumentationScope::default()
         };
-        let scope_logs = ScopeLogs { scope: Some(scope), log_records, ..ScopeLogs::default() };
+        let scope_logs = ScopeLogs {
+            scope: Some(scope),
+            log_records,
+            ..ScopeLogs::default()
+        };
         let resource_logs = ResourceLogs {
             resource: Some(self.resource.clone()),
             scope_logs: vec![scope_logs],
             ..ResourceLogs::default()
         };
-        Ok(ExportLogsServiceRequest { resource_logs: vec![resource_logs] }.encode_to_vec())
+        Ok(ExportLogsServiceRequest {
+            resource_logs: vec![resource_logs],
+        }
+        .encode_to_vec())
     }
 }
 
@@ -96,7 +108,9 @@ impl Remote for Otlp {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let answer = request.header("Content-Type", "application/x-protobuf").send(&body[..]);
+        let answer = request
+            .header("Content-Type", "application/x-protobuf")
+            .send(&body[..]);
         let unavailable = |what: String| {
             RemoteError::Unavailable(format!("the OTLP receiver {} {what}", self.endpoint))
         };
@@ -125,7 +139,10 @@ fn partial(body: &[u8], sent: usize) -> Result<(), RemoteError> {
     match response.partial_success {
         Some(it) if it.rejected_log_records > 0 => {
             let rejected = it.rejected_log_records;
-            Err(RemoteError::Refused(format!("{rejected} of {sent} rejected: {}", it.error_message)))
+            Err(RemoteError::Refused(format!(
+                "{rejected} of {sent} rejected: {}",
+                it.error_message
+            )))
         }
         _ => Ok(()),
     }
@@ -149,7 +166,10 @@ fn tls(config: &OtlpConfig) -> Result<TlsConfig, SinkError> {
             PemItem::PrivateKey(key) => Some(key),
             _ => None,
         })?;
-        tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, keys.swap_remove(0))));
+        tls = tls.client_cert(Some(ClientCert::new_with_certs(
+            &chain,
+            keys.swap_remove(0),
+        )));
     }
     Ok(tls.build())
 }
@@ -159,9 +179,15 @@ fn pem<T>(
     path: &Path,
     wanted: impl Fn(PemItem<'static>) -> Option<T>,
 ) -> Result<Vec<T>, SinkError> {
-    let failed = |source| SinkError::Settings { path: path.to_owned(), source };
+    let failed = |source| SinkError::Settings {
+        path: path.to_owned(),
+        source,
+    };
     let text = fs::read(path).map_err(failed)?;
-    let items: Vec<_> = parse_pem(&text).filter_map(Result::ok).filter_map(wanted).collect();
+    let items: Vec<_> = parse_pem(&text)
+        .filter_map(Result::ok)
+        .filter_map(wanted)
+        .collect();
     if items.is_empty() {
         return Err(failed(io::Error::new(
             io::ErrorKind::InvalidData,

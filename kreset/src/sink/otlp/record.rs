@@ -23,7 +23,9 @@ pub struct OtlpEncoder;
 impl Encoder for OtlpEncoder {
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
         let record = record(message)?;
-        record.encode(out).map_err(|error| SinkError::Encode(Box::new(error)))
+        record
+            .encode(out)
+            .map_err(|error| SinkError::Encode(Box::new(error)))
     }
 }
 
@@ -47,7 +49,14 @@ pub(super) fn record(message: &Message) -> Result<LogRecord, SinkError> {
             rest.remove(key);
         }
         if let Some(process) = rest.get_mut("process").and_then(Value::as_object_mut) {
-            for key in ["pid", "name", "start_time", "container_id", "cgroup", "pod_uid"] {
+            for key in [
+                "pid",
+                "name",
+                "start_time",
+                "container_id",
+                "cgroup",
+                "pod_uid",
+            ] {
                 process.remove(key);
             }
         }
@@ -98,13 +107,22 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
         Direction::Received => "receive",
         Direction::Sent => "transmit",
     };
-    let kind = if finding.broker.address.is_ipv4() { "ipv4" } else { "ipv6" };
+    let kind = if finding.broker.address.is_ipv4() {
+        "ipv4"
+    } else {
+        "ipv6"
+    };
     attributes.extend([
         text("network.io.direction", direction),
         text("network.transport", "tcp"),
         text("network.type", kind),
         text("network.protocol.name", "kafka"),
-        text("error.type", finding.cause.map_or(finding.verdict.as_str(), |it| it.as_str())),
+        text(
+            "error.type",
+            finding
+                .cause
+                .map_or(finding.verdict.as_str(), |it| it.as_str()),
+        ),
     ]);
     if let Some(state) = finding.connection.state {
         attributes.push(text("network.connection.state", &state.to_lowercase()));
@@ -125,8 +143,14 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
 }
 
 fn put_end(attributes: &mut Vec<KeyValue>, end: &str, endpoint: Endpoint) {
-    attributes.push(text(&format!("{end}.address"), &endpoint.address.to_string()));
-    attributes.push(pair(&format!("{end}.port"), Any::IntValue(endpoint.port.into())));
+    attributes.push(text(
+        &format!("{end}.address"),
+        &endpoint.address.to_string(),
+    ));
+    attributes.push(pair(
+        &format!("{end}.port"),
+        Any::IntValue(endpoint.port.into()),
+    ));
 }
 
 /// Objects become dotted names, what is not known is left out.
@@ -150,18 +174,29 @@ fn any(value: &Value) -> Option<Any> {
         },
         Value::String(it) => Any::StringValue(it.clone()),
         Value::Array(items) => {
-            let values = items.iter().filter_map(any).map(|it| AnyValue { value: Some(it) });
-            Any::ArrayValue(ArrayValue { values: values.collect() })
+            let values = items
+                .iter()
+                .filter_map(any)
+                .map(|it| AnyValue { value: Some(it) });
+            Any::ArrayValue(ArrayValue {
+                values: values.collect(),
+            })
         }
         Value::Object(object) => {
-            let pairs = object.iter().filter_map(|(key, it)| Some(pair(key, any(it)?)));
-            Any::KvlistValue(KeyValueList { values: pairs.collect() })
+            let pairs = object
+                .iter()
+                .filter_map(|(key, it)| Some(pair(key, any(it)?)));
+            Any::KvlistValue(KeyValueList {
+                values: pairs.collect(),
+            })
         }
     })
 }
 
 fn string(value: &str) -> AnyValue {
-    AnyValue { value: Some(Any::StringValue(value.to_owned())) }
+    AnyValue {
+        value: Some(Any::StringValue(value.to_owned())),
+    }
 }
 
 /// An attribute that is a text.

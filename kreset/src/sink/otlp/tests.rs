@@ -56,9 +56,16 @@ fn a_finding_has_the_names_of_the_semantic_conventions() {
         ("kreset.connection.idle_ms", "350214.5"),
         ("kreset.process.systemd_unit", "kafka-client.service"),
     ] {
-        assert_eq!(attributes.get(name).map(String::as_str), Some(value), "{name}");
+        assert_eq!(
+            attributes.get(name).map(String::as_str),
+            Some(value),
+            "{name}"
+        );
     }
-    assert!(!attributes.contains_key("kreset.process.container_id"), "null is left out");
+    assert!(
+        !attributes.contains_key("kreset.process.container_id"),
+        "null is left out"
+    );
 }
 
 #[test]
@@ -66,7 +73,10 @@ fn every_type_is_a_record_with_a_body() {
     for message in samples::messages() {
         let record = record(&message).unwrap();
         let body = record.body.clone().and_then(|body| body.value);
-        assert!(matches!(body, Some(Value::StringValue(text)) if text.len() > 10), "{record:?}");
+        assert!(
+            matches!(body, Some(Value::StringValue(text)) if text.len() > 10),
+            "{record:?}"
+        );
         let mut bytes = Vec::new();
         crate::sink::Encoder::encode(&mut OtlpEncoder, &message, &mut bytes).unwrap();
         assert_eq!(LogRecord::decode(bytes.as_slice()).unwrap(), record);
@@ -85,7 +95,13 @@ fn entries(count: usize) -> Vec<Entry> {
 }
 
 /// What a server that answers once saw: the request's head, and its body.
-fn exchange(answer: Vec<u8>) -> (Result<Handed, RemoteError>, String, ExportLogsServiceRequest) {
+fn exchange(
+    answer: Vec<u8>,
+) -> (
+    Result<Handed, RemoteError>,
+    String,
+    ExportLogsServiceRequest,
+) {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let seen = thread::spawn(move || {
@@ -101,7 +117,10 @@ fn exchange(answer: Vec<u8>) -> (Result<Handed, RemoteError>, String, ExportLogs
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         (&stream).write_all(&answer).unwrap();
-        (head, ExportLogsServiceRequest::decode(body.as_slice()).unwrap())
+        (
+            head,
+            ExportLogsServiceRequest::decode(body.as_slice()).unwrap(),
+        )
     });
     let mut otlp = Otlp::new(&OtlpConfig {
         endpoint: format!("http://{address}/v1/logs"),
@@ -117,7 +136,10 @@ fn exchange(answer: Vec<u8>) -> (Result<Handed, RemoteError>, String, ExportLogs
 }
 
 fn answer(status: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -128,16 +150,27 @@ fn a_batch_is_one_request_with_resource_and_headers() {
     assert!(head.starts_with("POST /v1/logs HTTP/1.1\r\n"), "{head}");
     let lower = head.to_lowercase();
     assert!(lower.contains("authorization: bearer token"), "{head}");
-    assert!(lower.contains("content-type: application/x-protobuf"), "{head}");
+    assert!(
+        lower.contains("content-type: application/x-protobuf"),
+        "{head}"
+    );
     let logs = &request.resource_logs[0];
     let resource = &logs.resource.as_ref().unwrap().attributes;
-    assert!(resource.iter().any(|it| it.key == "host.name"), "{resource:?}");
+    assert!(
+        resource.iter().any(|it| it.key == "host.name"),
+        "{resource:?}"
+    );
     assert_eq!(logs.scope_logs[0].log_records.len(), 9);
 }
 
 #[test]
 fn busy_receivers_are_tried_again_and_refusals_are_not() {
-    for status in ["429 Too Many Requests", "503 Unavailable", "401 Unauthorized", "302 Found"] {
+    for status in [
+        "429 Too Many Requests",
+        "503 Unavailable",
+        "401 Unauthorized",
+        "302 Found",
+    ] {
         let (sent, ..) = exchange(answer(status, b""));
         assert!(matches!(sent, Err(RemoteError::Unavailable(_))), "{status}");
     }
@@ -157,7 +190,10 @@ fn busy_receivers_are_tried_again_and_refusals_are_not() {
 
 #[test]
 fn nobody_there_is_unavailable() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let mut otlp = Otlp::new(&OtlpConfig {
         endpoint: format!("http://{address}/v1/logs"),
         headers: BTreeMap::new(),
@@ -166,5 +202,8 @@ fn nobody_there_is_unavailable() {
         timeout: Duration::from_secs(5),
     })
     .unwrap();
-    assert!(matches!(otlp.send(&entries(1)), Err(RemoteError::Unavailable(_))));
+    assert!(matches!(
+        otlp.send(&entries(1)),
+        Err(RemoteError::Unavailable(_))
+    ));
 }

@@ -1,6 +1,6 @@
 //! What a finding rests on, line by line under it (`-v`).
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display, Write as _};
 
 use super::{
     super::escape::Escaped,

@@ -25,7 +25,8 @@ use self::{
 };
 use super::{Encoder, SinkError, escape::Escaped};
 use crate::event::{
-    AgeKind, Alert, Coverage, Direction, Endpoint, Event, Finding, Loss, Message, Role, Start, Summary,
+    AgeKind, Alert, Coverage, Direction, Endpoint, Event, Finding, Loss, Message, Role, Start,
+    Summary,
 };
 
 /// Width of the widest IPv4 endpoint, with which the columns start.
@@ -63,7 +64,7 @@ impl Text {
         Self::in_zone(verbose, color, TimeZone::system())
     }
 
-    fn in_zone(verbose: bool, color: bool, zone: TimeZone) -> Self {
+    const fn in_zone(verbose: bool, color: bool, zone: TimeZone) -> Self {
         Self {
             verbose,
             palette: if color {
@@ -301,10 +302,18 @@ impl Text {
                 [first, more @ ..] => format!("{first} and {} more", more.len()),
             },
         };
-        write!(self.block, "{INDENT}watched ports {} of {addresses}", coverage.ports)?;
+        write!(
+            self.block,
+            "{INDENT}watched ports {} of {addresses}",
+            coverage.ports
+        )?;
         if coverage.kernel_lost > 0 {
             let style = self.palette.alarm;
-            write!(self.block, "; {style}{} lost in the kernel{style:#}", coverage.kernel_lost)?;
+            write!(
+                self.block,
+                "; {style}{} lost in the kernel{style:#}",
+                coverage.kernel_lost
+            )?;
         }
         self.block.push('\n');
         for (name, sink) in &coverage.sinks {

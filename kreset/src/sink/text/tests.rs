@@ -10,7 +10,8 @@ use crate::{
 fn encode(text: &mut Text, events: &[Event]) -> String {
     let mut out = Vec::new();
     for event in events {
-        text.encode(&samples::message(event.clone(), 0), &mut out).unwrap();
+        text.encode(&samples::message(event.clone(), 0), &mut out)
+            .unwrap();
     }
     String::from_utf8(out).unwrap()
 }
@@ -43,7 +44,8 @@ fn a_colored_run_is_the_same_run() {
         stripped.push_str(before);
         rest = after.split_once('m').unwrap().1;
     }
-    assert_eq!(stripped + rest, encode(&mut text(false), &samples::all()));
+    stripped.push_str(rest);
+    assert_eq!(stripped, encode(&mut text(false), &samples::all()));
 }
 
 #[test]

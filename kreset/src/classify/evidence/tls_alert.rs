@@ -1,0 +1,40 @@
+//! A TLS handshake that began and did not end: by an alert in clear, by one
+//! that is encrypted (TLS 1.3), or by an abort.
+
+use super::Observation;
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        phase::Phase,
+        weights::{TLS_ALERT, TLS_UNFINISHED},
+    },
+    facts::{FirstBytes, TlsAlert},
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    let packets = case.facts.packets.as_ref()?;
+    if case.phase != Phase::Tls || packets.client_speaks() != Some(FirstBytes::Tls) {
+        return None;
+    }
+    let sent = [
+        ("broker", packets.broker_alert),
+        ("client", packets.client_alert),
+    ];
+    let fatal = sent.into_iter().find_map(|(side, alert)| {
+        alert
+            .filter(|alert| alert.is_fatal())
+            .map(|alert| (side, alert))
+    });
+    Some(match fatal {
+        Some((side, alert)) => {
+            Observation::new("tls_alert", name(side, alert)).weigh(TLS_ALERT, &[Class::TlsAlert])
+        }
+        None => Observation::new("tls_alert", "none in clear, the handshake did not end")
+            .weigh(TLS_UNFINISHED, &[Class::TlsAlert]),
+    })
+}
+
+fn name(side: &str, alert: TlsAlert) -> String {
+    format!("{side}: {} ({})", alert.name(), alert.description)
+}

@@ -1,0 +1,448 @@
+//! What is known of the running kernel and of this process before anything is
+//! loaded. Plain data: [`collect`](KernelFacts::collect) fills it, tests write
+//! it down, and [`plan`](super::plan) decides by it.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    maps::MapType,
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
+};
+
+use super::{
+    btf::{Btf, BtfError},
+    hz,
+    offsets::{self, OffsetError, Resolved},
+    privilege::{PrivilegeError, Privileges},
+};
+
+/// Where kernels since 5.4 show their BTF.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Everything that decides what can be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// `uname -r`, to show and never to decide by: distributions backport.
+    pub release: String,
+    /// What BTF says.
+    pub types: Result<Types, NoTypes>,
+    /// What this process may do.
+    pub privileges: Privileges,
+    /// What the kernel denies to everybody.
+    pub lockdown: Lockdown,
+    /// Jiffies per second.
+    pub hz: Option<u32>,
+    /// Mount point of the cgroup v2 hierarchy.
+    pub cgroup: Option<PathBuf>,
+    /// What a trial load showed.
+    pub loads: Loads,
+}
+
+impl Default for KernelFacts {
+    /// A kernel that was not looked at: nothing is known to work.
+    fn default() -> Self {
+        Self {
+            release: String::new(),
+            types: Err(NoTypes::NotLookedAt),
+            privileges: Privileges::default(),
+            lockdown: Lockdown::default(),
+            hz: None,
+            cgroup: None,
+            loads: Loads::default(),
+        }
+    }
+}
+
+impl KernelFacts {
+    /// Looks at the running kernel; `btf` is where its BTF is, normally
+    /// [`BTF`]. Trial loads are made only where the privileges allow them.
+    pub fn collect(btf: &Path) -> Result<Self, PrivilegeError> {
+        let privileges = Privileges::read()?;
+        let may_load = privileges.capabilities.can_trace() && !privileges.user_namespace;
+        Ok(Self {
+            release: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            types: Types::load(btf),
+            privileges,
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
+                .map_or(Lockdown::Unknown, |modes| Lockdown::parse(&modes)),
+            hz: hz::of_this_kernel(),
+            cgroup: fs::read("/proc/self/mountinfo")
+                .ok()
+                .and_then(|mounts| cgroup_mount(&String::from_utf8_lossy(&mounts))),
+            loads: if may_load {
+                Loads::probe()
+            } else {
+                Loads::default()
+            },
+        })
+    }
+}
+
+/// Whether something works, or why it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// It works.
+    Yes,
+    /// It does not; a clause that can follow "since".
+    No(String),
+}
+
+impl Default for Availability {
+    fn default() -> Self {
+        Self::No("it was not tried".to_owned())
+    }
+}
+
+impl Availability {
+    /// The answer of a trial load.
+    fn of<E: std::error::Error>(what: &str, answer: Result<bool, E>) -> Self {
+        match answer {
+            Ok(true) => Self::Yes,
+            Ok(false) => Self::No(format!("the kernel does not offer {what}")),
+            Err(error) => Self::No(format!("a trial of {what} failed: {}", chain(&error))),
+        }
+    }
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string does not fail.
+        let _written = write!(line, ": {cause}");
+        source = cause.source();
+    }
+    line
+}
+
+/// What was tried out, each with a program or map of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loads {
+    /// `BPF_MAP_TYPE_RINGBUF`; since 5.8.
+    pub ring_buffer: Availability,
+    /// `bpf_jiffies64` in tracing programs; since 5.9.
+    pub jiffies: Availability,
+    /// `bpf_probe_read_kernel`; lockdown in confidentiality mode forbids it.
+    pub probe_read: Availability,
+    /// Packet programs on control groups; `CONFIG_CGROUP_BPF`.
+    pub packet_programs: Availability,
+}
+
+impl Loads {
+    /// Tries each. Takes the capabilities to trace.
+    ///
+    /// Helpers are tried in a raw tracepoint, which gets the same ones as a
+    /// BTF tracepoint (`bpf_tracing_func_proto`) and needs no target. Those
+    /// that BTF tracepoints alone get are in [`Types`].
+    fn probe() -> Self {
+        let helper = |what, helper| {
+            Availability::of(
+                what,
+                is_helper_supported(ProgramType::RawTracePoint, helper),
+            )
+        };
+        Self {
+            ring_buffer: Availability::of(
+                "the BPF ring buffer",
+                is_map_supported(MapType::RingBuf),
+            ),
+            jiffies: helper("bpf_jiffies64", BpfHelper::BPF_FUNC_jiffies64),
+            probe_read: helper(
+                "bpf_probe_read_kernel",
+                BpfHelper::BPF_FUNC_probe_read_kernel,
+            ),
+            packet_programs: Availability::of(
+                "packet programs on control groups",
+                is_program_supported(ProgramType::CgroupSkb),
+            ),
+        }
+    }
+}
+
+/// Why BTF says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoTypes {
+    /// Nobody looked.
+    #[error("it was not looked at")]
+    NotLookedAt,
+    /// The file is not there or not readable.
+    #[error("{} cannot be read ({why})", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        why: String,
+    },
+    /// The file is not what it should be.
+    #[error("{} cannot be used ({why})", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: BtfError,
+    },
+}
+
+/// What the kernel's BTF says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Types {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Arguments of the tracepoint `tcp_receive_reset`, if there is one.
+    pub receive_reset: Option<u32>,
+    /// Arguments of `tcp_send_reset`: 2, and 3 with the reason, since 6.10.
+    pub send_reset: Option<u32>,
+    /// Arguments of `inet_sock_set_state`.
+    pub set_state: Option<u32>,
+    /// Parameters of the function `tcp_reset`: 1, and 2 with the packet, since
+    /// 5.11.
+    pub tcp_reset: Option<u32>,
+    /// Names of `enum sk_rst_reason` without their prefix, by value; since
+    /// 6.10.
+    pub reset_reasons: BTreeMap<u32, String>,
+    /// The fields that the kernel side reads.
+    pub offsets: Result<Resolved, OffsetError>,
+    /// Tracing programs can keep memory in a socket: the kernel has
+    /// `bpf_sk_storage_get_tracing`, since 5.11.
+    ///
+    /// BTF rather than a trial tells, since a tracing program can be tried on
+    /// a real target only. The same goes for the next.
+    pub storage_in_tracing: bool,
+    /// The file iterator can tell sockets: `bpf_iter__task_file`, since 5.8,
+    /// and `bpf_sock_from_file`, since 5.11.
+    pub sockets_of_files: bool,
+}
+
+impl Types {
+    fn load(path: &Path) -> Result<Self, NoTypes> {
+        let bytes = fs::read(path).map_err(|error| NoTypes::Unreadable {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
+        let btf = Btf::parse(&bytes).map_err(|why| NoTypes::Invalid {
+            path: path.to_owned(),
+            why,
+        })?;
+        Ok(Self::read(&btf, path))
+    }
+
+    /// Asks BTF that was read from `path`.
+    pub fn read(btf: &Btf<'_>, path: &Path) -> Self {
+        let has = |function| btf.has_function(function).unwrap_or(false);
+        Self {
+            path: path.to_owned(),
+            receive_reset: btf.tracepoint_arity("tcp_receive_reset").ok(),
+            send_reset: btf.tracepoint_arity("tcp_send_reset").ok(),
+            set_state: btf.tracepoint_arity("inet_sock_set_state").ok(),
+            tcp_reset: btf.function_arity("tcp_reset").ok(),
+            reset_reasons: reset_reasons(btf),
+            offsets: offsets::resolve(btf),
+            storage_in_tracing: has("bpf_sk_storage_get_tracing"),
+            sockets_of_files: has("bpf_sock_from_file")
+                && btf.structure("bpf_iter__task_file").is_ok(),
+        }
+    }
+}
+
+fn reset_reasons(btf: &Btf<'_>) -> BTreeMap<u32, String> {
+    let mut names = BTreeMap::new();
+    for (name, value) in btf.enumerators("sk_rst_reason").unwrap_or_default() {
+        if let Ok(value) = u32::try_from(value) {
+            let name = name.strip_prefix("SK_RST_REASON_").unwrap_or(name);
+            names.entry(value).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
+
+/// Mode of the lockdown security module (`/sys/kernel/security/lockdown`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lockdown {
+    /// The file is not there: no such module, or securityfs is not mounted.
+    #[default]
+    Unknown,
+    /// Nothing is denied.
+    None,
+    /// The kernel cannot be changed: no effect on tracing programs.
+    Integrity,
+    /// Nor can its memory be read: no `bpf_probe_read_kernel`.
+    Confidentiality,
+}
+
+impl Lockdown {
+    /// Reads `none [integrity] confidentiality`.
+    fn parse(modes: &str) -> Self {
+        let active = modes
+            .split_whitespace()
+            .find_map(|mode| mode.strip_prefix('[')?.strip_suffix(']'));
+        match active {
+            Some("none") => Self::None,
+            Some("integrity") => Self::Integrity,
+            Some("confidentiality") => Self::Confidentiality,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Mount point of cgroup v2 in `/proc/self/mountinfo` (proc(5)): the unified
+/// hierarchy, or beside v1 the hybrid one. A mount of the whole hierarchy goes
+/// before one of a part of it.
+fn cgroup_mount(mounts: &str) -> Option<PathBuf> {
+    let found = mounts.lines().filter_map(|line| {
+        let (place, filesystem) = line.split_once(" - ")?;
+        let mut place = place.split(' ').skip(3);
+        let (root, mount_point) = (place.next()?, place.next()?);
+        (filesystem.split(' ').next() == Some("cgroup2")).then_some((root, mount_point))
+    });
+    found
+        .min_by_key(|(root, _)| *root != "/")
+        .map(|(_, mount_point)| PathBuf::from(unescaped(mount_point)))
+}
+
+/// Undoes the kernel's `\040` for a blank and its kin (`mangle` in
+/// `fs/proc_namespace.c` escapes blank, tab, newline, backslash and `#`).
+fn unescaped(path: &str) -> String {
+    [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\043", "#"),
+        ("\\134", "\\"),
+    ]
+    .iter()
+    .fold(path.to_owned(), |path, (escape, plain)| {
+        path.replace(escape, plain)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{
+        btf::synthetic::Builder,
+        offsets::synthetic::{Edit, add_kernel},
+    };
+
+    fn types(fill: impl FnOnce(&mut Builder)) -> Types {
+        let mut builder = Builder::new();
+        fill(&mut builder);
+        let blob = builder.finish();
+        Types::read(&Btf::parse(&blob).unwrap(), Path::new("test"))
+    }
+
+    #[test]
+    fn an_old_kernel_is_told_by_what_it_lacks() {
+        let types = types(|b| {
+            add_kernel(b, &[Edit::Without("sock_cgroup_data.cgroup")]);
+            b.tracepoint("tcp_receive_reset", 1);
+            b.tracepoint("tcp_send_reset", 2);
+            b.tracepoint("inet_sock_set_state", 3);
+            let prototype = b.prototype(&[0]);
+            b.function("tcp_reset", prototype);
+            b.structure("bpf_iter__task_file", 0, &[]);
+        });
+        assert_eq!(types.receive_reset, Some(1));
+        assert_eq!(types.send_reset, Some(2));
+        assert_eq!(types.set_state, Some(3));
+        assert_eq!(types.tcp_reset, Some(1));
+        assert_eq!(types.reset_reasons, BTreeMap::new());
+        assert!(!types.storage_in_tracing);
+        assert!(!types.sockets_of_files, "the iterator alone is not enough");
+        assert_eq!(types.offsets.unwrap().missing.len(), 1);
+    }
+
+    #[test]
+    fn reset_reasons_are_named_without_prefix_by_value() {
+        let types = types(|b| {
+            let values = [
+                ("SK_RST_REASON_NOT_SPECIFIED", 0),
+                ("SK_RST_REASON_NO_SOCKET", 1),
+                ("SK_RST_REASON_ALIAS", 1),
+                ("SK_RST_REASON_TCP_STATE", 14),
+            ];
+            b.enumeration("sk_rst_reason", false, &values);
+        });
+        let names: Vec<_> = types
+            .reset_reasons
+            .iter()
+            .map(|(n, name)| (*n, name.as_str()))
+            .collect();
+        assert_eq!(
+            names,
+            [(0, "NOT_SPECIFIED"), (1, "NO_SOCKET"), (14, "TCP_STATE")]
+        );
+    }
+
+    #[test]
+    fn btf_that_is_missing_or_broken_is_no_types() {
+        let missing = Types::load(Path::new("/nowhere/vmlinux"));
+        assert!(
+            matches!(missing, Err(NoTypes::Unreadable { .. })),
+            "{missing:?}"
+        );
+        let broken = Types::load(Path::new("/proc/self/status"));
+        assert!(matches!(broken, Err(NoTypes::Invalid { .. })), "{broken:?}");
+    }
+
+    #[test]
+    fn lockdown_is_the_mode_in_brackets() {
+        for (modes, lockdown) in [
+            ("[none] integrity confidentiality\n", Lockdown::None),
+            ("none [integrity] confidentiality\n", Lockdown::Integrity),
+            (
+                "none integrity [confidentiality]\n",
+                Lockdown::Confidentiality,
+            ),
+            ("none integrity\n", Lockdown::Unknown),
+            ("", Lockdown::Unknown),
+        ] {
+            assert_eq!(Lockdown::parse(modes), lockdown, "{modes}");
+        }
+    }
+
+    #[test]
+    fn the_cgroup_hierarchy_is_found_where_it_is_mounted() {
+        let unified = "\
+24 30 0:22 / /proc rw,relatime shared:14 - proc proc rw
+35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+        let hybrid = "\
+32 24 0:27 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
+33 32 0:28 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw
+34 32 0:29 / /sys/fs/cgroup/systemd rw,nosuid - cgroup cgroup rw,name=systemd";
+        let partial = "\
+90 24 0:30 /kubepods /run/part rw - cgroup2 cgroup2 rw
+91 24 0:30 / /mnt/the\\040whole rw - cgroup2 cgroup2 rw";
+        let none = "\
+34 32 0:29 / /sys/fs/cgroup/systemd rw,nosuid - cgroup cgroup rw,name=systemd
+garbage
+35 - cgroup2";
+        for (mounts, mount) in [
+            (unified, Some("/sys/fs/cgroup")),
+            (hybrid, Some("/sys/fs/cgroup/unified")),
+            (partial, Some("/mnt/the whole")),
+            (none, None),
+        ] {
+            assert_eq!(cgroup_mount(mounts), mount.map(PathBuf::from), "{mounts}");
+        }
+    }
+
+    /// Needs no privilege: without any, the trial loads are left out.
+    #[test]
+    fn the_running_kernel_can_be_looked_at() {
+        let facts = KernelFacts::collect(Path::new(BTF)).unwrap();
+        let types = facts.types.unwrap();
+        assert!(types.offsets.is_ok(), "{:?}", types.offsets);
+        assert_eq!((types.receive_reset, types.set_state), (Some(1), Some(3)));
+        assert!(!facts.release.is_empty());
+    }
+}

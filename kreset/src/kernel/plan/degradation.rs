@@ -1,0 +1,191 @@
+//! What works less well than it could, why, and what would help.
+
+use std::path::PathBuf;
+
+use crate::kernel::{
+    facts::{Availability, KernelFacts, Lockdown, Types},
+    feature::Feature,
+    offsets::{Missing, Resolved},
+    privilege::Capability,
+};
+
+/// A feature that a kernel or a privilege does not allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Degradation {
+    /// The feature.
+    pub feature: Feature,
+    /// Why; a clause that can follow "since".
+    pub reason: String,
+    /// What to do about it; an imperative.
+    pub remedy: String,
+}
+
+impl Degradation {
+    fn new(feature: Feature, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            feature,
+            reason: reason.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// All but packet evidence, in no order that matters.
+pub(super) fn of_kernel(
+    facts: &KernelFacts,
+    types: &Types,
+    resolved: &Resolved,
+) -> Vec<Degradation> {
+    let mut found = sent_resets(types);
+    found.extend(probe_read(facts).err());
+    found.extend(storage(types));
+    found.extend(seeding(types));
+    found.extend(fields(&resolved.missing));
+    found
+}
+
+/// What `tcp_send_reset` tells, by its arguments.
+fn sent_resets(types: &Types) -> Vec<Degradation> {
+    const TOLD: [Feature; 3] = [
+        Feature::SentResets,
+        Feature::ResetReason,
+        Feature::Socketless,
+    ];
+    match types.send_reset {
+        None => TOLD
+            .map(|feature| {
+                let reason = "the kernel has no tracepoint tcp_send_reset";
+                Degradation::new(feature, reason, "use Linux 6.10 or newer")
+            })
+            .into(),
+        Some(2) => vec![
+            Degradation::new(
+                Feature::ResetReason,
+                "the kernel tells no reason before Linux 6.10",
+                "use Linux 6.10 or newer",
+            ),
+            Degradation::new(
+                Feature::Socketless,
+                "the kernel shows only resets that a socket sent before Linux 6.10",
+                "use Linux 6.10 or newer",
+            ),
+        ],
+        Some(3) if types.reset_reasons.is_empty() => vec![Degradation::new(
+            Feature::ResetReason,
+            "the kernel's types do not name its reasons, which stay numbers",
+            "use a kernel whose BTF has enum sk_rst_reason",
+        )],
+        Some(3) => Vec::new(),
+        Some(other) => TOLD
+            .map(|feature| {
+                let reason = format!("tcp_send_reset has {other} arguments, as on no known kernel");
+                Degradation::new(
+                    feature,
+                    reason,
+                    "use a kreset-trace that is made for this kernel",
+                )
+            })
+            .into(),
+    }
+}
+
+/// Whether packets may be read through `bpf_probe_read_kernel`, as takes a
+/// reset without a socket: its addresses are in the packet that drew it.
+pub(super) fn probe_read(facts: &KernelFacts) -> Result<(), Degradation> {
+    let reason = match (facts.lockdown, &facts.loads.probe_read) {
+        (Lockdown::Confidentiality, _) => "lockdown forbids programs to read packets",
+        (_, Availability::No(reason)) => reason,
+        (_, Availability::Yes) => return Ok(()),
+    };
+    Err(Degradation::new(
+        Feature::Socketless,
+        reason,
+        "boot without lockdown=confidentiality",
+    ))
+}
+
+fn storage(types: &Types) -> Vec<Degradation> {
+    if types.storage_in_tracing {
+        return Vec::new();
+    }
+    vec![
+        Degradation::new(
+            Feature::SocketStorage,
+            "tracing programs cannot keep memory in a socket before Linux 5.11, \
+             so a table of limited size keeps it",
+            "use Linux 5.11 or newer",
+        ),
+        Degradation::new(
+            Feature::Owner,
+            "accepted connections inherit the process that listens only with socket-storage",
+            "use Linux 5.11 or newer",
+        ),
+    ]
+}
+
+fn seeding(types: &Types) -> Option<Degradation> {
+    (!types.sockets_of_files).then(|| {
+        Degradation::new(
+            Feature::Seeding,
+            "programs cannot tell the sockets among open files before Linux 5.11",
+            "use Linux 5.11 or newer, or start before the connections do",
+        )
+    })
+}
+
+/// One for each feature that misses fields.
+fn fields(missing: &[Missing]) -> Vec<Degradation> {
+    Feature::ALL
+        .iter()
+        .filter_map(|feature| {
+            let fields: Vec<_> = missing
+                .iter()
+                .filter(|missing| missing.feature == *feature)
+                .map(|missing| format!("{}.{} ({})", missing.structure, missing.path, missing.why))
+                .collect();
+            (!fields.is_empty()).then(|| {
+                Degradation::new(
+                    *feature,
+                    format!("the kernel has no usable {}", fields.join(", ")),
+                    "use Linux 5.10 or newer, or a kreset-trace that is made for this kernel",
+                )
+            })
+        })
+        .collect()
+}
+
+/// The control group that packet programs can be attached to, or what is in
+/// the way.
+pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation> {
+    let blocked =
+        |reason: &str, remedy| Err(Degradation::new(Feature::PacketEvidence, reason, remedy));
+    if let Availability::No(reason) = &facts.loads.packet_programs {
+        return blocked(reason, "use a kernel built with CONFIG_CGROUP_BPF=y");
+    }
+    // Asked for at attach: bpf_prog_attach_check_attach_type, 5.10 to 7.3. On
+    // some, such as 5.10 and 6.1, CAP_SYS_ADMIN does not stand in for it.
+    if !facts.privileges.capabilities.holds(Capability::NetAdmin) {
+        return blocked(
+            "packet programs take CAP_NET_ADMIN",
+            "run with CAP_NET_ADMIN as well",
+        );
+    }
+    facts.cgroup.clone().map_or_else(
+        || {
+            blocked(
+                "no cgroup v2 hierarchy is mounted",
+                "mount one, for example with `mount -t cgroup2 none /sys/fs/cgroup/unified`",
+            )
+        },
+        Ok,
+    )
+}
+
+/// A source that has a name but no program yet.
+pub(super) fn not_there_yet() -> Degradation {
+    Degradation::new(
+        Feature::PacketEvidence,
+        "this version of kreset-trace does not have it yet",
+        "use --packet-evidence auto",
+    )
+}

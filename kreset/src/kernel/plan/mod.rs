@@ -1,0 +1,238 @@
+//! Decides what to load, from facts alone: no system call is made here, so
+//! that every kernel can be tried on any machine.
+//!
+//! Where a load or an attachment fails against expectation, write that into
+//! the facts and plan again: what depends on it then degrades like anything
+//! else that a kernel does not offer.
+
+mod degradation;
+mod refusal;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use kreset_common::{offsets::Offsets, settings::Settings};
+
+pub use self::{
+    degradation::Degradation,
+    refusal::Refusal,
+    request::{PacketChoice, PacketEvidence, Request, UnknownSource},
+};
+use super::{
+    facts::{Availability, KernelFacts, Types},
+    offsets::Resolved,
+};
+
+/// A program of the kernel side, by the name that it has in the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// BTF tracepoint `tcp_receive_reset`.
+    ReceiveReset,
+    /// BTF tracepoint `tcp_send_reset` with 2 arguments, up to 6.9.
+    SendReset,
+    /// The same with 3 arguments, since 6.10.
+    SendResetReason,
+    /// BTF tracepoint `inet_sock_set_state`.
+    SetState,
+    /// `cgroup_skb/ingress`.
+    PacketsIn,
+    /// `cgroup_skb/egress`.
+    PacketsOut,
+    /// `iter/task_file`.
+    Seed,
+}
+
+impl Program {
+    /// Name of its function.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ReceiveReset => "receive_reset",
+            Self::SendReset => "send_reset",
+            Self::SendResetReason => "send_reset_reason",
+            Self::SetState => "set_state",
+            Self::PacketsIn => "packets_in",
+            Self::PacketsOut => "packets_out",
+            Self::Seed => "seed",
+        }
+    }
+}
+
+/// What to load, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The programs, each once.
+    pub programs: Vec<Program>,
+    /// Constants of the kernel side.
+    pub settings: Settings,
+    /// Fields of kernel structures, for the kernel side.
+    pub offsets: Offsets,
+    /// Where packet evidence comes from.
+    pub packet_evidence: PacketEvidence,
+    /// The control group to attach packet programs to, if there are any.
+    pub cgroup: Option<PathBuf>,
+    /// Jiffies per second, for the decoder.
+    pub hz: u32,
+    /// Names of the kernel's reasons for a reset, for the decoder.
+    pub reset_reasons: BTreeMap<u32, String>,
+    /// What works less well than it could. A feature is there once for each
+    /// thing in its way.
+    pub degradations: Vec<Degradation>,
+}
+
+/// Plans for a kernel what a user asked for.
+///
+/// # Errors
+///
+/// Where kreset cannot run at all, where packet evidence was asked for by a
+/// name that does not work here, and where a feature was required that does
+/// not.
+pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
+    let Basis {
+        types,
+        resolved,
+        hz,
+    } = basis(facts)?;
+    let packets = packets(facts, request.packet_evidence)?;
+    let mut degradations = degradation::of_kernel(facts, types, resolved);
+    if let Source::Nothing(degradation) = &packets {
+        degradations.push(degradation.clone());
+    }
+    refusal::check_required(&request.require, &degradations, request.packet_evidence)?;
+
+    let cgroup = match packets {
+        Source::CgroupSkb(cgroup) => Some(cgroup),
+        Source::Nothing(_) | Source::Off => None,
+    };
+    Ok(Plan {
+        programs: programs(types, cgroup.is_some()),
+        settings: Settings {
+            netns: request.netns.unwrap_or(0),
+            probe_read: degradation::probe_read(facts).is_ok().into(),
+            packets: cgroup.is_some().into(),
+            debug: request.debug.into(),
+            hash_storage: (!types.storage_in_tracing).into(),
+            silence_jiffies: jiffies(request.silence, hz),
+        },
+        offsets: resolved.offsets,
+        packet_evidence: if cgroup.is_some() {
+            PacketEvidence::CgroupSkb
+        } else {
+            PacketEvidence::Off
+        },
+        cgroup,
+        hz,
+        reset_reasons: types.reset_reasons.clone(),
+        degradations,
+    })
+}
+
+/// What every plan rests on.
+struct Basis<'facts> {
+    types: &'facts Types,
+    resolved: &'facts Resolved,
+    hz: u32,
+}
+
+/// Checks what kreset cannot do without, in the order in which a user can do
+/// something about it.
+fn basis(facts: &KernelFacts) -> Result<Basis<'_>, Refusal> {
+    if facts.privileges.user_namespace {
+        return Err(Refusal::UserNamespace);
+    }
+    if !facts.privileges.capabilities.can_trace() {
+        return Err(Refusal::Privileges);
+    }
+    let types = facts
+        .types
+        .as_ref()
+        .map_err(|why| Refusal::NoTypes(why.clone()))?;
+    let hz = facts.hz.ok_or(Refusal::NoJiffies)?;
+    for (name, found, known) in [
+        ("tcp_receive_reset", types.receive_reset, 1),
+        ("inet_sock_set_state", types.set_state, 3),
+    ] {
+        match found {
+            None => return Err(Refusal::NoTracepoint { name }),
+            Some(found) if found != known => {
+                return Err(Refusal::OtherTracepoint { name, found, known });
+            }
+            Some(_) => {}
+        }
+    }
+    let resolved = types
+        .offsets
+        .as_ref()
+        .map_err(|error| Refusal::Offsets(error.clone()))?;
+    for needed in [&facts.loads.ring_buffer, &facts.loads.jiffies] {
+        if let Availability::No(reason) = needed {
+            return Err(Refusal::CannotLoad {
+                reason: reason.clone(),
+            });
+        }
+    }
+    Ok(Basis {
+        types,
+        resolved,
+        hz,
+    })
+}
+
+/// Where packets can be watched.
+enum Source {
+    CgroupSkb(PathBuf),
+    /// Nowhere, although it was asked for.
+    Nothing(Degradation),
+    /// Not wanted.
+    Off,
+}
+
+/// Picks the source of packet evidence: the one named, or the best that works.
+fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal> {
+    let source = match choice {
+        PacketChoice::Exactly(PacketEvidence::Off) => return Ok(Source::Off),
+        PacketChoice::Exactly(source) => source,
+        // The others come before it once the kernel side has them.
+        PacketChoice::Auto => PacketEvidence::CgroupSkb,
+    };
+    let blocked = match source {
+        PacketEvidence::CgroupSkb => match degradation::cgroup_packets(facts) {
+            Ok(cgroup) => return Ok(Source::CgroupSkb(cgroup)),
+            Err(blocked) => blocked,
+        },
+        PacketEvidence::Fentry | PacketEvidence::Sockops | PacketEvidence::Off => {
+            degradation::not_there_yet()
+        }
+    };
+    match choice {
+        PacketChoice::Auto => Ok(Source::Nothing(blocked)),
+        PacketChoice::Exactly(asked) => Err(Refusal::PacketEvidence {
+            asked,
+            reason: blocked.reason,
+            remedy: blocked.remedy,
+        }),
+    }
+}
+
+fn programs(types: &Types, packets: bool) -> Vec<Program> {
+    let mut programs = vec![Program::ReceiveReset, Program::SetState];
+    match types.send_reset {
+        Some(2) => programs.push(Program::SendReset),
+        Some(3) => programs.push(Program::SendResetReason),
+        _ => {}
+    }
+    if packets {
+        programs.extend([Program::PacketsIn, Program::PacketsOut]);
+    }
+    if types.sockets_of_files {
+        programs.push(Program::Seed);
+    }
+    programs
+}
+
+/// The first whole number of jiffies that is no shorter than `duration`.
+fn jiffies(duration: Duration, hz: u32) -> u32 {
+    let jiffies = (duration.as_nanos() * u128::from(hz)).div_ceil(1_000_000_000);
+    u32::try_from(jiffies).unwrap_or(u32::MAX)
+}

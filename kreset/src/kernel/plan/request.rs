@@ -1,0 +1,130 @@
+//! What a user asks of the kernel side.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::kernel::feature::Feature;
+
+/// The options of one run that the kernel side depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `--packet-evidence`.
+    pub packet_evidence: PacketChoice,
+    /// `--require`: features without which not to start.
+    pub require: Vec<Feature>,
+    /// Inode number of the only network namespace to trace (`--netns`).
+    pub netns: Option<u32>,
+    /// Silences at least this long are reported when a path survives them.
+    pub silence: Duration,
+    /// Log each decision of the kernel side.
+    pub debug: bool,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            packet_evidence: PacketChoice::Auto,
+            require: Vec::new(),
+            netns: None,
+            // A connection reports a survived silence only when it is a quarter
+            // longer than the last, so a consumer with heartbeats every 3 s
+            // reports at most eight times in its life.
+            silence: Duration::from_millis(500),
+            debug: false,
+        }
+    }
+}
+
+macro_rules! sources {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
+        /// A source of packet evidence.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum PacketEvidence { $($(#[$doc])* $variant,)+ }
+
+        impl PacketEvidence {
+            /// Every source.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The name on the command line and in `start`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+    };
+}
+
+sources! {
+    /// Function entries that see the RST and the handshake: no cost per
+    /// packet. Not there yet.
+    Fentry = "fentry",
+    /// Callbacks that a socket opts into. Not there yet.
+    Sockops = "sockops",
+    /// Packet programs on a control group.
+    CgroupSkb = "cgroup_skb",
+    /// None: verdicts rest on the sockets alone.
+    Off = "off",
+}
+
+impl fmt::Display for PacketEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What was asked of packet evidence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PacketChoice {
+    /// The best source that works here.
+    #[default]
+    Auto,
+    /// This one or nothing.
+    Exactly(PacketEvidence),
+}
+
+/// A name that is no source of packet evidence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("packet evidence is auto, {}, not {name:?}", names())]
+pub struct UnknownSource {
+    name: String,
+}
+
+fn names() -> String {
+    let names: Vec<_> = PacketEvidence::ALL
+        .iter()
+        .map(|source| source.name())
+        .collect();
+    names.join(", ")
+}
+
+impl FromStr for PacketChoice {
+    type Err = UnknownSource;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        if name == "auto" {
+            return Ok(Self::Auto);
+        }
+        PacketEvidence::ALL
+            .iter()
+            .find(|source| source.name() == name)
+            .map(|source| Self::Exactly(*source))
+            .ok_or_else(|| UnknownSource {
+                name: name.to_owned(),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_read_back_and_others_are_named() {
+        assert_eq!("auto".parse(), Ok(PacketChoice::Auto));
+        for source in PacketEvidence::ALL {
+            assert_eq!(source.name().parse(), Ok(PacketChoice::Exactly(*source)));
+        }
+        assert_eq!(
+            "tcpdump".parse::<PacketChoice>().unwrap_err().to_string(),
+            "packet evidence is auto, fentry, sockops, cgroup_skb, off, not \"tcpdump\""
+        );
+    }
+}

@@ -1,0 +1,495 @@
+use std::path::Path;
+
+use super::*;
+use crate::kernel::{
+    btf::{Btf, BtfError, synthetic::Builder},
+    facts::{Loads, Lockdown, NoTypes},
+    feature::Feature,
+    offsets::synthetic::{Edit, add_kernel},
+    privilege::{Capabilities, Capability, Privileges},
+};
+
+/// What differs between the kernels of `kernel-facts.md`.
+struct Release {
+    name: &'static str,
+    send_reset: usize,
+    reasons: bool,
+    storage: bool,
+}
+
+const V5_10: Release = Release {
+    name: "5.10.262",
+    send_reset: 2,
+    reasons: false,
+    storage: false,
+};
+const V6_1: Release = Release {
+    name: "6.1.192",
+    send_reset: 2,
+    reasons: false,
+    storage: true,
+};
+const V6_12: Release = Release {
+    name: "6.12.117",
+    send_reset: 3,
+    reasons: true,
+    storage: true,
+};
+const V6_18: Release = Release {
+    name: "6.18.44",
+    ..V6_12
+};
+
+/// The facts of a release, as root and without lockdown.
+fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
+    let mut b = Builder::new();
+    add_kernel(&mut b, edits);
+    b.tracepoint("tcp_receive_reset", 1);
+    b.tracepoint("tcp_send_reset", release.send_reset);
+    b.tracepoint("inet_sock_set_state", 3);
+    if release.reasons {
+        b.enumeration("sk_rst_reason", false, &[("SK_RST_REASON_NO_SOCKET", 1)]);
+    }
+    b.structure("bpf_iter__task_file", 0, &[]);
+    if release.storage {
+        let prototype = b.prototype(&[]);
+        b.function("bpf_sk_storage_get_tracing", prototype);
+        b.function("bpf_sock_from_file", prototype);
+    }
+    let blob = b.finish();
+    let path = Path::new("/sys/kernel/btf/vmlinux");
+    KernelFacts {
+        release: release.name.to_owned(),
+        types: Ok(Types::read(&Btf::parse(&blob).unwrap(), path)),
+        privileges: privileges(Capability::ALL),
+        lockdown: Lockdown::None,
+        hz: Some(250),
+        cgroup: Some(PathBuf::from("/sys/fs/cgroup")),
+        loads: Loads {
+            ring_buffer: Availability::Yes,
+            jiffies: Availability::Yes,
+            probe_read: Availability::Yes,
+            packet_programs: Availability::Yes,
+        },
+    }
+}
+
+fn privileges(capabilities: &[Capability]) -> Privileges {
+    Privileges {
+        capabilities: capabilities.iter().copied().collect::<Capabilities>(),
+        user_namespace: false,
+    }
+}
+
+/// Linux 6.18 without one field.
+fn without_field(member: &'static str) -> KernelFacts {
+    facts(&V6_18, &[Edit::Without(member)])
+}
+
+/// Something that is different from a kernel where all works.
+type Change = fn(&mut KernelFacts);
+
+fn no(reason: &str) -> Availability {
+    Availability::No(reason.to_owned())
+}
+
+fn planned(facts: &KernelFacts) -> Plan {
+    plan(facts, &Request::default()).unwrap()
+}
+
+fn degraded(plan: &Plan) -> Vec<Feature> {
+    plan.degradations
+        .iter()
+        .map(|found| found.feature)
+        .collect()
+}
+
+/// What no plan may break, whatever the facts.
+fn check(plan: &Plan) {
+    let has = |program| plan.programs.contains(&program);
+    assert!(has(Program::ReceiveReset) && has(Program::SetState));
+    assert!(!(has(Program::SendReset) && has(Program::SendResetReason)));
+    let packets = plan.packet_evidence == PacketEvidence::CgroupSkb;
+    assert_eq!(has(Program::PacketsIn), packets);
+    assert_eq!(has(Program::PacketsOut), packets);
+    assert_eq!(plan.cgroup.is_some(), packets);
+    assert_eq!(plan.settings.packets, u32::from(packets));
+    let mut once = plan.programs.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), plan.programs.len());
+}
+
+#[test]
+fn linux_6_18_has_everything() {
+    let plan = planned(&facts(&V6_18, &[]));
+    check(&plan);
+    assert_eq!(plan.degradations, []);
+    assert_eq!(
+        plan.programs,
+        [
+            Program::ReceiveReset,
+            Program::SetState,
+            Program::SendResetReason,
+            Program::PacketsIn,
+            Program::PacketsOut,
+            Program::Seed,
+        ]
+    );
+    assert_eq!(
+        plan.settings,
+        Settings {
+            netns: 0,
+            probe_read: 1,
+            packets: 1,
+            debug: 0,
+            hash_storage: 0,
+            silence_jiffies: 125,
+        }
+    );
+    assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
+    assert_eq!(plan.cgroup.as_deref(), Some(Path::new("/sys/fs/cgroup")));
+    assert_eq!(plan.hz, 250);
+    assert_eq!(
+        plan.reset_reasons.get(&1).map(String::as_str),
+        Some("NO_SOCKET")
+    );
+    assert_ne!(plan.offsets, Offsets::UNRESOLVED);
+}
+
+#[test]
+fn linux_6_12_is_as_good_as_6_18() {
+    assert_eq!(planned(&facts(&V6_12, &[])), planned(&facts(&V6_18, &[])));
+}
+
+#[test]
+fn linux_6_1_tells_no_reasons() {
+    let plan = planned(&facts(&V6_1, &[]));
+    check(&plan);
+    assert_eq!(degraded(&plan), [Feature::ResetReason, Feature::Socketless]);
+    assert!(plan.programs.contains(&Program::SendReset));
+    assert!(plan.programs.contains(&Program::Seed));
+    assert_eq!(plan.settings.hash_storage, 0);
+}
+
+#[test]
+fn linux_5_10_remembers_connections_in_a_table() {
+    // As it was until stable kernels took the change of 5.15.
+    let plan = planned(&facts(&V5_10, &[Edit::Without("sock_cgroup_data.cgroup")]));
+    check(&plan);
+    assert_eq!(
+        degraded(&plan),
+        [
+            Feature::ResetReason,
+            Feature::Socketless,
+            Feature::SocketStorage,
+            Feature::Owner,
+            Feature::Seeding,
+            Feature::Cgroup,
+        ]
+    );
+    assert!(!plan.programs.contains(&Program::Seed));
+    assert_eq!(plan.settings.hash_storage, 1);
+    assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
+    let cgroup = plan.degradations.last().unwrap();
+    assert_eq!(
+        cgroup.reason,
+        "the kernel has no usable sock.sk_cgrp_data.cgroup (no member sk_cgrp_data.cgroup)"
+    );
+}
+
+#[test]
+fn what_was_asked_reaches_the_kernel_side() {
+    let request = Request {
+        netns: Some(4_026_531_840),
+        debug: true,
+        silence: Duration::from_micros(4_001),
+        packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
+        ..Request::default()
+    };
+    let plan = plan(&facts(&V6_18, &[]), &request).unwrap();
+    check(&plan);
+    assert_eq!(plan.settings.netns, 4_026_531_840);
+    assert_eq!(plan.settings.debug, 1);
+    assert_eq!(plan.settings.silence_jiffies, 2, "rounded up");
+    assert_eq!(plan.packet_evidence, PacketEvidence::Off);
+    assert_eq!(plan.degradations, [], "nothing is lost that was wanted");
+    assert_eq!(jiffies(Duration::MAX, 250), u32::MAX);
+}
+
+#[test]
+fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
+    let blocks: [(Change, &str); 3] = [
+        (
+            |facts| facts.cgroup = None,
+            "no cgroup v2 hierarchy is mounted",
+        ),
+        (
+            |facts| facts.privileges = privileges(&[Capability::Bpf, Capability::Perfmon]),
+            "packet programs take CAP_NET_ADMIN",
+        ),
+        (
+            |facts| facts.loads.packet_programs = no("they are not built in"),
+            "they are not built in",
+        ),
+    ];
+    for (block, reason) in blocks {
+        let mut facts = facts(&V6_18, &[]);
+        block(&mut facts);
+        let plan = planned(&facts);
+        check(&plan);
+        assert_eq!(degraded(&plan), [Feature::PacketEvidence]);
+        assert_eq!(plan.degradations[0].reason, reason);
+
+        let named = Request {
+            packet_evidence: PacketChoice::Exactly(PacketEvidence::CgroupSkb),
+            ..Request::default()
+        };
+        let refusal = super::plan(&facts, &named).unwrap_err().to_string();
+        assert!(
+            refusal.starts_with("packet evidence from cgroup_skb does not work here, since "),
+            "{refusal}"
+        );
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+}
+
+#[test]
+fn sources_to_come_are_refused_by_name() {
+    for source in [PacketEvidence::Fentry, PacketEvidence::Sockops] {
+        let request = Request {
+            packet_evidence: PacketChoice::Exactly(source),
+            ..Request::default()
+        };
+        let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
+        assert!(matches!(refusal, Refusal::PacketEvidence { asked, .. } if asked == source));
+    }
+}
+
+#[test]
+fn lockdown_in_confidentiality_mode_hides_packets_of_socketless_resets() {
+    let mut by_mode = facts(&V6_18, &[]);
+    by_mode.lockdown = Lockdown::Confidentiality;
+    let mut by_trial = facts(&V6_18, &[]);
+    by_trial.lockdown = Lockdown::Unknown;
+    by_trial.loads.probe_read = no("the kernel does not offer bpf_probe_read_kernel");
+    for facts in [by_mode, by_trial] {
+        let plan = planned(&facts);
+        check(&plan);
+        assert_eq!(degraded(&plan), [Feature::Socketless]);
+        assert_eq!(plan.settings.probe_read, 0);
+    }
+    let mut integrity = facts(&V6_18, &[]);
+    integrity.lockdown = Lockdown::Integrity;
+    assert_eq!(planned(&integrity).degradations, []);
+}
+
+#[test]
+fn a_send_reset_of_another_shape_is_left_alone() {
+    for (arity, has) in [(1, "1 arguments"), (4, "4 arguments")] {
+        let mut facts = facts(&V6_18, &[]);
+        facts.types.as_mut().unwrap().send_reset = Some(arity);
+        let plan = planned(&facts);
+        check(&plan);
+        let features = [
+            Feature::SentResets,
+            Feature::ResetReason,
+            Feature::Socketless,
+        ];
+        assert_eq!(degraded(&plan), features);
+        assert!(plan.degradations[0].reason.contains(has));
+        assert!(!plan.programs.contains(&Program::SendReset));
+        assert!(!plan.programs.contains(&Program::SendResetReason));
+    }
+}
+
+#[test]
+fn reasons_without_names_stay_numbers() {
+    let release = Release {
+        reasons: false,
+        ..V6_18
+    };
+    let plan = planned(&facts(&release, &[]));
+    assert_eq!(degraded(&plan), [Feature::ResetReason]);
+    assert!(plan.programs.contains(&Program::SendResetReason));
+}
+
+/// One line, one sentence, and something to do after the colon.
+fn assert_actionable(refusal: &Refusal) {
+    let sentence = refusal.to_string();
+    assert!(
+        !sentence.contains(['\n', ';']) && !sentence.contains(". "),
+        "{sentence}"
+    );
+    assert!(!sentence.ends_with('.'), "{sentence}");
+    let (_, remedy) = sentence.rsplit_once(": ").expect("a remedy");
+    let first = remedy.split(' ').next().unwrap();
+    assert!(
+        ["run", "use", "boot", "mount", "leave"].contains(&first),
+        "{sentence}"
+    );
+}
+
+#[test]
+fn what_cannot_run_is_refused_in_one_sentence() {
+    fn types(facts: &mut KernelFacts) -> &mut Types {
+        facts.types.as_mut().unwrap()
+    }
+    let breaks: [(Change, &str); 11] = [
+        (
+            |facts| facts.privileges.user_namespace = true,
+            "inside a user namespace",
+        ),
+        (
+            |facts| facts.privileges = privileges(&[]),
+            "kreset-trace needs CAP_BPF and CAP_PERFMON: run it with sudo",
+        ),
+        (
+            |facts| facts.privileges = privileges(&[Capability::Bpf]),
+            "CAP_PERFMON",
+        ),
+        (
+            |facts| {
+                facts.types = Err(NoTypes::Unreadable {
+                    path: "/sys/kernel/btf/vmlinux".into(),
+                    why: "No such file or directory (os error 2)".to_owned(),
+                });
+            },
+            "/sys/kernel/btf/vmlinux cannot be read",
+        ),
+        (
+            |facts| {
+                facts.types = Err(NoTypes::Invalid {
+                    path: "/tmp/btf".into(),
+                    why: BtfError::NotBtf { found: 0 },
+                });
+            },
+            "/tmp/btf cannot be used",
+        ),
+        (|facts| facts.hz = None, "how long a jiffy"),
+        (
+            |facts| types(facts).receive_reset = None,
+            "no tracepoint tcp_receive_reset",
+        ),
+        (
+            |facts| types(facts).set_state = Some(4),
+            "inet_sock_set_state has 4 arguments",
+        ),
+        (
+            |facts| {
+                *facts = without_field("tcp_sock.lsndtime");
+            },
+            "kernel field tcp_sock.lsndtime: no member lsndtime",
+        ),
+        (
+            |facts| facts.loads.ring_buffer = no("there is no ring"),
+            "there is no ring",
+        ),
+        (
+            |facts| facts.loads.jiffies = no("there are no jiffies"),
+            "there are no jiffies",
+        ),
+    ];
+    for (break_it, says) in breaks {
+        let mut facts = facts(&V6_18, &[]);
+        break_it(&mut facts);
+        let refusal = plan(&facts, &Request::default()).unwrap_err();
+        assert_actionable(&refusal);
+        assert!(refusal.to_string().contains(says), "{refusal}");
+    }
+}
+
+#[test]
+fn a_kernel_not_looked_at_is_refused() {
+    let refusal = plan(&KernelFacts::default(), &Request::default()).unwrap_err();
+    assert_eq!(
+        refusal,
+        Refusal::Privileges,
+        "what a user can mend comes first"
+    );
+}
+
+/// Facts in which `feature` does not work and all else may.
+fn without(feature: Feature) -> KernelFacts {
+    match feature {
+        Feature::PacketEvidence => KernelFacts {
+            cgroup: None,
+            ..facts(&V6_18, &[])
+        },
+        Feature::Idle => without_field("tcp_sock.first_tx_mstamp"),
+        Feature::ResetTimestamps => without_field("tcp_options_received.saw_tstamp"),
+        Feature::ResetReason | Feature::Socketless => facts(&V6_1, &[]),
+        Feature::SentResets => {
+            let mut facts = facts(&V6_18, &[]);
+            facts.types.as_mut().unwrap().send_reset = None;
+            facts
+        }
+        Feature::Owner | Feature::Seeding | Feature::SocketStorage => facts(&V5_10, &[]),
+        Feature::ProcessExit => without_field("task_struct.flags"),
+        Feature::Cgroup => without_field("kernfs_node.id"),
+        Feature::Keepalive => without_field("inet_connection_sock.icsk_probes_out"),
+        Feature::Retransmits => without_field("tcp_sock.total_retrans"),
+        Feature::Timeouts => without_field("sock.sk_err"),
+        Feature::Bytes => without_field("tcp_sock.bytes_sent"),
+        Feature::Rtt => without_field("tcp_sock.srtt_us"),
+    }
+}
+
+#[test]
+fn each_feature_degrades_with_a_reason_and_refuses_when_required() {
+    for feature in Feature::ALL {
+        let lacking = without(*feature);
+        let plan = planned(&lacking);
+        check(&plan);
+        let found = plan
+            .degradations
+            .iter()
+            .find(|found| found.feature == *feature);
+        let found = found.unwrap_or_else(|| panic!("{feature} is not degraded"));
+
+        let required = Request {
+            require: vec![*feature],
+            ..Request::default()
+        };
+        let refusal = super::plan(&lacking, &required).unwrap_err();
+        assert_actionable(&refusal);
+        assert_eq!(
+            refusal,
+            Refusal::Required {
+                feature: *feature,
+                reason: found.reason.clone(),
+                remedy: found.remedy.clone(),
+            }
+        );
+        // And is no hindrance where it works.
+        super::plan(&facts(&V6_18, &[]), &required).unwrap();
+    }
+}
+
+#[test]
+fn what_is_turned_off_cannot_be_required() {
+    let request = Request {
+        packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
+        require: vec![Feature::PacketEvidence],
+        ..Request::default()
+    };
+    let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
+    assert_actionable(&refusal);
+    assert!(
+        refusal
+            .to_string()
+            .contains("--packet-evidence off turns it off")
+    );
+}
+
+/// A failed attachment is written into the facts; planning again degrades.
+#[test]
+fn a_failure_on_the_way_is_planned_around() {
+    let mut facts = facts(&V6_18, &[]);
+    assert_eq!(planned(&facts).packet_evidence, PacketEvidence::CgroupSkb);
+    facts.loads.packet_programs = no("attaching failed: Device or resource busy");
+    let plan = planned(&facts);
+    check(&plan);
+    assert_eq!(plan.packet_evidence, PacketEvidence::Off);
+    assert_eq!(degraded(&plan), [Feature::PacketEvidence]);
+}

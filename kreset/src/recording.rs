@@ -1,0 +1,158 @@
+//! Records as the kernel wrote them, kept in a text file: one header line, then
+//! one record a line in hexadecimal. What is recorded can be judged again.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::facts::Decoder;
+
+/// What is needed to decode the records: the header line, in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    /// Ticks of jiffies per second of the kernel that wrote them.
+    hz: u32,
+    /// Names of that kernel's `enum sk_rst_reason`.
+    reasons: BTreeMap<u32, String>,
+}
+
+/// Writes records to a file.
+#[derive(Debug)]
+pub struct Recorder {
+    file: BufWriter<File>,
+}
+
+impl Recorder {
+    /// Begins a file anew.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn create(path: &Path, decoder: &Decoder) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        let header = Header {
+            hz: decoder.hz,
+            reasons: decoder.reasons.clone(),
+        };
+        serde_json::to_writer(&mut file, &header)?;
+        file.write_all(b"\n")?;
+        Ok(Self { file })
+    }
+
+    /// Adds one record.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn add(&mut self, record: &[u8]) -> io::Result<()> {
+        for byte in record {
+            write!(self.file, "{byte:02x}")?;
+        }
+        self.file.write_all(b"\n")
+    }
+
+    /// Hands on what was added.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Why a text is no recording.
+#[derive(Debug, Error)]
+pub enum RecordingError {
+    /// The first line is no header.
+    #[error("the first line is no header of a recording: {0}")]
+    Header(#[from] serde_json::Error),
+    /// A line is not hexadecimal.
+    #[error("line {0} is not a record in hexadecimal")]
+    Line(usize),
+}
+
+/// What a file of records holds.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Decodes the records.
+    pub decoder: Decoder,
+    /// The records, oldest first.
+    pub records: Vec<Vec<u8>>,
+}
+
+impl Recording {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    ///
+    /// If it is no recording.
+    pub fn parse(text: &str) -> Result<Self, RecordingError> {
+        let mut lines = text.lines();
+        let Header { hz, reasons } = serde_json::from_str(lines.next().unwrap_or_default())?;
+        let records = lines
+            .enumerate()
+            .map(|(index, line)| bytes(line).ok_or(RecordingError::Line(index + 2)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            decoder: Decoder { hz, reasons },
+            records,
+        })
+    }
+}
+
+fn bytes(line: &str) -> Option<Vec<u8>> {
+    let digits = line.as_bytes();
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).ok()?;
+            u8::from_str_radix(pair, 16).ok()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("records");
+        let decoder = Decoder {
+            hz: 250,
+            reasons: BTreeMap::from([(1, "NO_SOCKET".to_owned())]),
+        };
+        let mut recorder = Recorder::create(&path, &decoder).unwrap();
+        recorder.add(&[0, 1, 0xfe, 0xff]).unwrap();
+        recorder.add(&[]).unwrap();
+        recorder.flush().unwrap();
+        let recording = Recording::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(recording.records, [vec![0, 1, 0xfe, 0xff], vec![]]);
+        assert_eq!(recording.decoder.hz, 250);
+        assert_eq!(recording.decoder.reasons, decoder.reasons);
+    }
+
+    #[test]
+    fn what_is_no_recording_says_where() {
+        assert!(matches!(
+            Recording::parse(""),
+            Err(RecordingError::Header(_))
+        ));
+        for bad in ["0", "zz", "0g"] {
+            let text = format!("{{\"hz\":250,\"reasons\":{{}}}}\n00\n{bad}\n");
+            let error = Recording::parse(&text).unwrap_err().to_string();
+            assert_eq!(error, "line 3 is not a record in hexadecimal");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Events that wait for company before they are judged.
+//!
+//! Connections of one broker end within tens of milliseconds of each other,
+//! clients reconnect as fast, and a FIN is often followed by the RST that is
+//! the event proper.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    event::Endpoint,
+    facts::{Facts, Kind, State},
+};
+
+/// How long a RST waits. Well under the 100 ms within which it must be out.
+const RESET_WAIT_NS: u64 = 60_000_000;
+/// How long the end of a socket waits for a RST that is decoded after it.
+const CLOSED_WAIT_NS: u64 = 60_000_000;
+/// How long a FIN in the handshake waits for a RST, or for the socket to end:
+/// the client may write once more before it notices.
+const FIN_WAIT_NS: u64 = 1_000_000_000;
+
+/// Both ends, and the network namespace of this one.
+type Tuple = (u32, Endpoint, Endpoint);
+
+/// The events that wait, by when they are due.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    events: BTreeMap<(u64, u64), Facts>,
+    admitted: u64,
+}
+
+impl Waiting {
+    /// Takes an event in: gives it back if it is to be judged at once. What is
+    /// no event of its own is dropped; what a new event supersedes leaves.
+    pub fn admit(&mut self, facts: Facts) -> Option<Facts> {
+        let wait_ns = match facts.kind {
+            Kind::ResetReceived if facts.state == Some(State::SynSent) => 0,
+            Kind::ResetReceived => RESET_WAIT_NS,
+            Kind::ResetSent | Kind::Timeout => 0,
+            Kind::Fin => FIN_WAIT_NS,
+            Kind::Closed => CLOSED_WAIT_NS,
+            Kind::Established | Kind::Survived => return None,
+        };
+        self.supersede(&facts);
+        if wait_ns == 0 {
+            return Some(facts);
+        }
+        self.admitted += 1;
+        self.events
+            .insert((facts.at_ns.saturating_add(wait_ns), self.admitted), facts);
+        None
+    }
+
+    /// When the first one is due; monotonic ns.
+    #[must_use]
+    pub fn due_ns(&self) -> Option<u64> {
+        self.events.keys().next().map(|(due, _)| *due)
+    }
+
+    /// The first one that is due by `until_ns`.
+    pub fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
+        let first = self.events.first_entry()?;
+        (first.key().0 <= until_ns).then(|| first.remove())
+    }
+
+    /// A connection ends once: its RST, or else its end, stands for the FINs
+    /// that went before.
+    fn supersede(&mut self, facts: &Facts) {
+        if self.events.is_empty() {
+            return;
+        }
+        let tuple = tuple(facts);
+        self.events.retain(|_, waiting| {
+            let is_ending = matches!(waiting.kind, Kind::Fin | Kind::Closed);
+            !(is_ending && self::tuple(waiting) == tuple)
+        });
+    }
+}
+
+fn tuple(facts: &Facts) -> Tuple {
+    (facts.netns.unwrap_or(0), facts.local, facts.remote)
+}
