@@ -5,8 +5,10 @@
     reason = "saying on a terminal what is done is half the job"
 )]
 
+mod accuracy;
 mod build;
 mod exec;
+mod kernels;
 mod lab;
 mod lint;
 mod setup;
@@ -43,8 +45,12 @@ enum Command {
     Test,
     /// Run the lab as root
     Lab(lab::Arguments),
+    /// Judge the tracer on a labelled matrix of resets, as root
+    Accuracy(accuracy::Arguments),
     /// Check formatting, lints and documentation
     Lint,
+    /// Boot Debian kernels and run the tracer in each
+    Kernels(kernels::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +70,8 @@ fn run(command: Command) -> Result<()> {
         Command::Build => build::run(),
         Command::Test => test::run(),
         Command::Lab(arguments) => lab::run(&arguments),
+        Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),
+        Command::Kernels(arguments) => kernels::run(&arguments),
     }
 }

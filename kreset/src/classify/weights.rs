@@ -91,6 +91,9 @@ pub const NOW_ACCEPTED: f64 = 0.8;
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;
+/// An abort right after the FIN: the broker closed with data unread, as it does
+/// for a request that is too large or a client that is throttled. Rate.
+pub const UNREAD_AT_CLOSE: f64 = 3.5;
 /// The FIN was sent by the teardown of a process. Kernel: `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
 

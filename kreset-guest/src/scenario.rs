@@ -1,0 +1,351 @@
+//! Resets of every kind that loopback can stage, each at a broker of its own.
+
+use std::{io::Write as _, net::Shutdown, thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use kreset_lab::event::Event;
+use socket2::SockRef;
+
+use crate::{
+    cost,
+    ends::{self, Ends},
+    say,
+    tracer::Tracer,
+};
+
+/// Silence before a reset that an idle timer made.
+const SILENCE: Duration = Duration::from_millis(3_500);
+/// How long an event may take to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first broker's port.
+const FIRST_PORT: u16 = 9092;
+
+/// What is staged: it gets a port and whether to use IPv6, and yields the
+/// client's port.
+type Stage = fn(u16, bool) -> Result<u16>;
+
+struct Scenario {
+    name: &'static str,
+    v6: bool,
+    stage: Stage,
+    /// Right answers, the best first. Where the packets are not seen, fewer
+    /// causes can be told apart.
+    right: &'static [&'static str],
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "idle_on_send",
+        v6: false,
+        stage: idle_on_send,
+        right: ON_SEND,
+    },
+    Scenario {
+        name: "idle_on_send_v6",
+        v6: true,
+        stage: idle_on_send,
+        right: ON_SEND,
+    },
+    Scenario {
+        name: "idle_on_timer",
+        v6: false,
+        stage: idle_on_timer,
+        right: ON_TIMER,
+    },
+    Scenario {
+        name: "idle_on_timer_v6",
+        v6: true,
+        stage: idle_on_timer,
+        right: ON_TIMER,
+    },
+    Scenario {
+        name: "not_idle",
+        v6: false,
+        stage: not_idle,
+        right: &["middlebox_reset/not_idle"],
+    },
+    Scenario {
+        name: "abort",
+        v6: false,
+        stage: abort,
+        right: ABORTED,
+    },
+    Scenario {
+        name: "abort_v6",
+        v6: true,
+        stage: abort,
+        right: ABORTED,
+    },
+    Scenario {
+        name: "refused",
+        v6: false,
+        stage: refused,
+        right: REFUSED,
+    },
+    Scenario {
+        name: "refused_v6",
+        v6: true,
+        stage: refused,
+        right: REFUSED,
+    },
+    Scenario {
+        name: "silent_drop",
+        v6: false,
+        stage: silent_drop,
+        right: &["middlebox_idle_drop/blackholed"],
+    },
+    Scenario {
+        name: "tls_to_plaintext",
+        v6: false,
+        stage: tls_to_plaintext,
+        right: &["handshake_phase/tls_to_plaintext"],
+    },
+    Scenario {
+        name: "plaintext_to_tls",
+        v6: false,
+        stage: plaintext_to_tls,
+        right: &["handshake_phase/plaintext_to_tls"],
+    },
+];
+
+const ON_SEND: &[&str] = &["middlebox_idle_reset/reset_on_send"];
+const ON_TIMER: &[&str] = &["middlebox_idle_reset/reset_on_timer"];
+const ABORTED: &[&str] = &["broker_originated/aborted"];
+const REFUSED: &[&str] = &["handshake_phase/refused"];
+
+/// Runs all with one source of packet evidence.
+pub(crate) fn run_all(source: &str) -> Result<()> {
+    // Older than the tracer.
+    let older = Ends::connect(FIRST_PORT, false)?.greet()?;
+    let tracer = Tracer::start(source)?;
+    let Some(start) = tracer.find(|event| event.kind == "start") else {
+        bail!("no start")
+    };
+    tell_start(source, &start)?;
+    cost::tell(source)?;
+
+    thread::scope(|scope| {
+        let tracer = &tracer;
+        let older = scope.spawn(move || {
+            let outcome = older_than_tracer(older);
+            judge(source, "older_than_tracer", ON_SEND, outcome, tracer);
+        });
+        let mut running = vec![older];
+        for (scenario, port) in SCENARIOS.iter().zip(FIRST_PORT + 1..) {
+            running.push(scope.spawn(move || {
+                let outcome = (scenario.stage)(port, scenario.v6);
+                judge(source, scenario.name, scenario.right, outcome, tracer);
+            }));
+        }
+        for thread in running {
+            if thread.join().is_err() {
+                say(&["failed", "a scenario panicked"]);
+            }
+        }
+    });
+    tracer.end()
+}
+
+/// The source that `start` names, and what it says is missing.
+fn tell_start(source: &str, start: &Event) -> Result<()> {
+    let json: serde_json::Value = serde_json::from_str(&start.line).context("start")?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let seeded = json["seeded"].to_string();
+    let attach = json["attach_ms"].to_string();
+    say(&[
+        "source",
+        source,
+        &text(&json["packet_evidence"]),
+        &seeded,
+        &attach,
+    ]);
+    for degraded in json["degraded"].as_array().into_iter().flatten() {
+        say(&[
+            "degraded",
+            source,
+            &text(&degraded["feature"]),
+            &text(&degraded["reason"]),
+        ]);
+    }
+    Ok(())
+}
+
+/// Compares what the tracer says of the client's socket.
+fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: &Tracer) {
+    let port = match staged {
+        Ok(port) => port,
+        Err(error) => {
+            say(&[
+                "verdict",
+                source,
+                name,
+                "STAGING",
+                &format!("{error:#}"),
+                "",
+                "",
+                "",
+            ]);
+            return;
+        }
+    };
+    let event = tracer.wait_for(PATIENCE, |event| {
+        event.is_about_a_connection()
+            && event.role.as_deref() == Some("client")
+            && event.client.as_ref().and_then(|end| end.port) == Some(port)
+    });
+    let Some(event) = event else {
+        say(&["verdict", source, name, "MISSING", "no event", "", "", ""]);
+        return;
+    };
+    let answer = event.answer();
+    let outcome = if right.contains(&answer.as_str()) {
+        "ok"
+    } else {
+        "WRONG"
+    };
+    let reset = event.reset.clone().unwrap_or_default();
+    let number = |value: Option<u8>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let headers = format!(
+        "flags {} ttl {} handshake {} window {}",
+        reset.flags.as_deref().unwrap_or("-"),
+        number(reset.ttl),
+        number(reset.handshake_ttl),
+        reset
+            .window
+            .map_or_else(|| "-".to_owned(), |n| n.to_string()),
+    );
+    let idle = event
+        .connection
+        .as_ref()
+        .and_then(|connection| connection.wire_idle_ms)
+        .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}"));
+    say(&[
+        "verdict",
+        source,
+        name,
+        outcome,
+        &answer,
+        &format!("{:.2}", event.confidence.unwrap_or(0.0)),
+        &idle,
+        &headers,
+    ]);
+    if outcome != "ok" {
+        say(&["detail", source, name, &event.line]);
+    }
+}
+
+fn idle_on_send(port: u16, v6: bool) -> Result<u16> {
+    let ends = Ends::connect(port, v6)?.greet()?;
+    let client = ends.port()?;
+    let mut lost = ends.lose()?;
+    thread::sleep(SILENCE);
+    lost.send()?;
+    ends::reset(&lost.client)?;
+    Ok(client)
+}
+
+fn older_than_tracer(ends: Ends) -> Result<u16> {
+    let client = ends.port()?;
+    let mut lost = ends.lose()?;
+    thread::sleep(SILENCE);
+    lost.send()?;
+    ends::reset(&lost.client)?;
+    Ok(client)
+}
+
+fn idle_on_timer(port: u16, v6: bool) -> Result<u16> {
+    let ends = Ends::connect(port, v6)?.greet()?;
+    let client = ends.port()?;
+    let lost = ends.lose()?;
+    thread::sleep(SILENCE);
+    lost.forge()?;
+    ends::reset(&lost.client)?;
+    Ok(client)
+}
+
+fn not_idle(port: u16, v6: bool) -> Result<u16> {
+    let ends = Ends::connect(port, v6)?.greet()?;
+    let client = ends.port()?;
+    let lost = ends.lose()?;
+    lost.forge()?;
+    ends::reset(&lost.client)?;
+    Ok(client)
+}
+
+fn abort(port: u16, v6: bool) -> Result<u16> {
+    let mut ends = Ends::connect(port, v6)?.greet()?;
+    ends.abort()?;
+    ends::reset(&ends.client)?;
+    ends.port()
+}
+
+fn refused(port: u16, v6: bool) -> Result<u16> {
+    ends::refused(port, v6)
+}
+
+fn silent_drop(port: u16, v6: bool) -> Result<u16> {
+    let mut ends = Ends::connect(port, v6)?.greet()?;
+    thread::sleep(SILENCE);
+    ends.deafen()?;
+    SockRef::from(&ends.client).set_tcp_user_timeout(Some(Duration::from_millis(1_500)))?;
+    ends.send()?;
+    let error = ends::failure(&ends.client)?;
+    if error.raw_os_error() != Some(libc::ETIMEDOUT) {
+        bail!("failed, but not of a timeout: {error}");
+    }
+    ends.port()
+}
+
+/// A client that speaks TLS to a broker that does not: the broker reads a
+/// length from the record, and closes before the client has ended its part.
+fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
+    let mut ends = Ends::connect(port, v6)?;
+    let client = ends.port()?;
+    ends.client.write_all(&client_hello())?;
+    thread::sleep(Duration::from_millis(100));
+    drain(&ends.broker);
+    let Ends {
+        client: mut socket,
+        broker,
+        listener,
+    } = ends;
+    drop(broker);
+    thread::sleep(Duration::from_millis(100));
+    socket.write_all(&client_hello())?;
+    ends::reset(&socket)?;
+    drop(listener);
+    Ok(client)
+}
+
+/// A client that speaks plaintext to a broker that wants TLS: the broker
+/// answers with an alert and closes.
+fn plaintext_to_tls(port: u16, v6: bool) -> Result<u16> {
+    let mut ends = Ends::connect(port, v6)?;
+    let client = ends.port()?;
+    ends.send()?;
+    thread::sleep(Duration::from_millis(100));
+    // Fatal, unexpected message.
+    ends.broker.write_all(&[0x15, 3, 3, 0, 2, 2, 10])?;
+    thread::sleep(Duration::from_millis(50));
+    drain(&ends.broker);
+    ends.broker.shutdown(Shutdown::Write)?;
+    thread::sleep(Duration::from_millis(50));
+    drain(&ends.client);
+    let Ends { client: socket, .. } = ends;
+    drop(socket);
+    Ok(client)
+}
+
+/// Reads what is there, so that a close is a FIN and no reset.
+fn drain(mut stream: &std::net::TcpStream) {
+    use std::io::Read as _;
+    let mut bytes = [0; 1024];
+    let _count = stream.read(&mut bytes);
+}
+
+/// The head of a TLS 1.2 ClientHello, padded with zeroes.
+fn client_hello() -> Vec<u8> {
+    let mut hello = vec![0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+    hello.resize(205, 0);
+    hello
+}

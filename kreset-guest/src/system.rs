@@ -1,0 +1,92 @@
+//! What a distribution's init would do, as far as tracing needs it.
+
+use std::{ffi::CStr, fs, io, os::fd::AsRawFd as _};
+
+use anyhow::{Context as _, Result};
+use rustix::{
+    mount::{MountFlags, mount},
+    system::{RebootCommand, reboot, uname},
+};
+use socket2::{Domain, Socket, Type};
+
+/// Where the cgroup v2 hierarchy is mounted.
+pub(crate) const CGROUP: &str = "/sys/fs/cgroup";
+
+/// What the kernel's command line asks of the guest.
+pub(crate) struct Options {
+    /// Sources of packet evidence to try, as `--packet-evidence` takes them.
+    pub(crate) packets: Vec<String>,
+    /// Try what happens where something is missing.
+    pub(crate) limits: bool,
+}
+
+/// Mounts, brings loopback up, and reads the kernel's command line.
+pub(crate) fn prepare() -> Result<Options> {
+    for (kind, place) in [
+        ("devtmpfs", "/dev"),
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("securityfs", "/sys/kernel/security"),
+        ("cgroup2", CGROUP),
+        ("tmpfs", "/tmp"),
+    ] {
+        // Not every kernel has every one; what is needed fails by itself.
+        let _missing = fs::create_dir_all(place);
+        let mounted = mount(kind, place, kind, MountFlags::empty(), None::<&CStr>);
+        if let Err(error) = mounted
+            && kind != "securityfs"
+            && error != rustix::io::Errno::BUSY
+        {
+            return Err(error).with_context(|| format!("mount {kind}"));
+        }
+    }
+    loopback_up().context("loopback")?;
+    let line = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
+    let option = |name: &str| {
+        line.split_whitespace()
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    };
+    Ok(Options {
+        packets: option("kreset.packets")
+            .unwrap_or("auto")
+            .split(',')
+            .filter(|source| !source.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        limits: option("kreset.limits").is_some(),
+    })
+}
+
+/// `uname -r`.
+pub(crate) fn release() -> String {
+    uname().release().to_string_lossy().into_owned()
+}
+
+/// Ends the guest.
+pub(crate) fn power_off() {
+    let _refused = reboot(RebootCommand::PowerOff);
+}
+
+/// `ip link set lo up`.
+fn loopback_up() -> io::Result<()> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+    // SAFETY: plain data, of which zeroes are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (place, letter) in request.ifr_name.iter_mut().zip(b"lo") {
+        *place = libc::c_char::from_ne_bytes([*letter]);
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is whole and outlives the call.
+    let outcome = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw mut request,
+        )
+    };
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

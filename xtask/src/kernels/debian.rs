@@ -1,0 +1,209 @@
+//! Debian's kernels, through an apt of its own: its lists, its cache and its
+//! idea of what is installed are in the target directory, so that nothing of
+//! the host changes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::exec;
+
+/// Where the host's apt gets Debian from; the same mirror serves all suites.
+const MIRROR: &str = "http://deb.debian.org";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Archive and suite: 5.10, 6.1 and 6.12, newer.
+const SUITES: [(&str, &str); 3] = [
+    ("debian-security", "bullseye-security"),
+    ("debian-security", "bookworm-security"),
+    ("debian", "trixie-backports"),
+];
+
+/// A kernel that can be booted.
+pub(crate) struct Kernel {
+    /// As `uname -r` says it.
+    pub(crate) version: String,
+    pub(crate) package: String,
+    pub(crate) image: PathBuf,
+}
+
+/// Gets the newest kernel of each version; what is there already is not got again.
+pub(crate) fn fetch(place: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
+    let apt = Apt::set_up(place)?;
+    let names = apt.names()?;
+    versions
+        .iter()
+        .map(|version| {
+            let package = newest(&names, version).with_context(|| {
+                format!("Debian has no kernel {version} in the suites looked at")
+            })?;
+            apt.kernel(place, package)
+        })
+        .collect()
+}
+
+struct Apt {
+    configuration: PathBuf,
+}
+
+impl Apt {
+    fn set_up(place: &Path) -> Result<Self> {
+        let home = place.join("apt");
+        fs::create_dir_all(home.join("lists/partial"))?;
+        fs::create_dir_all(home.join("cache/archives/partial"))?;
+        fs::write(home.join("status"), [])?;
+        let sources: String = SUITES
+            .iter()
+            .map(|(archive, suite)| {
+                format!("deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main\n")
+            })
+            .collect();
+        fs::write(home.join("sources.list"), sources)?;
+        let home_shown = home.display();
+        let configuration = home.join("apt.conf");
+        fs::write(
+            &configuration,
+            format!(
+                "Dir::State \"{home_shown}\";\nDir::State::lists \"{home_shown}/lists\";\n\
+             Dir::State::status \"{home_shown}/status\";\nDir::Cache \"{home_shown}/cache\";\n\
+             Dir::Etc::sourcelist \"{home_shown}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
+             APT::Architecture \"amd64\";\nAPT::Architectures \"amd64\";\nAcquire::Languages \"none\";\n"
+            ),
+        )?;
+        let apt = Self { configuration };
+        exec::run(apt.command("apt-get").args(["-qq", "update"]))
+            .context("Debian's lists of packages cannot be had")?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", &self.configuration);
+        command
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let mut command = self.command("apt-cache");
+        let output = command.args(["pkgnames", "linux-"]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect())
+    }
+
+    fn kernel(&self, place: &Path, package: &str) -> Result<Kernel> {
+        let version = version_of(package)
+            .context("a package without a version")?
+            .to_owned();
+        let image = place.join(format!("vmlinuz-{version}"));
+        if !image.is_file() {
+            let work = place.join("unpacked");
+            fs::create_dir_all(&work)?;
+            exec::run(
+                self.command("apt-get")
+                    .args(["-q", "download", package])
+                    .current_dir(&work),
+            )?;
+            let archive = fs::read_dir(&work)?
+                .flatten()
+                .map(|entry| entry.path())
+                .find(|path| path.extension().is_some_and(|kind| kind == "deb"))
+                .context("apt-get downloaded no package")?;
+            exec::run(
+                Command::new("dpkg-deb")
+                    .arg("-x")
+                    .arg(&archive)
+                    .arg(work.join("root")),
+            )?;
+            let found = [
+                work.join(format!("root/boot/vmlinuz-{version}")),
+                // Where linux-binary packages have it.
+                work.join(format!("root/usr/lib/modules/{version}/vmlinuz")),
+            ];
+            let Some(found) = found.iter().find(|path| path.is_file()) else {
+                bail!("{package} has no vmlinuz where it was looked for");
+            };
+            fs::rename(found, &image)?;
+            fs::remove_dir_all(&work)?;
+        }
+        Ok(Kernel {
+            version,
+            package: package.to_owned(),
+            image,
+        })
+    }
+}
+
+/// `5.10.0-46-cloud-amd64` of `linux-image-5.10.0-46-cloud-amd64`.
+fn version_of(package: &str) -> Option<&str> {
+    ["linux-binary-", "linux-image-"]
+        .iter()
+        .find_map(|kind| package.strip_prefix(kind))
+}
+
+/// The package with the highest release of `version`. Where there is a
+/// linux-binary, linux-image is an empty package that depends on it.
+fn newest<'a>(names: &'a [String], version: &str) -> Option<&'a str> {
+    names
+        .iter()
+        .filter(|name| {
+            version_of(name).is_some_and(|found| {
+                found.ends_with("-cloud-amd64")
+                    && found.strip_prefix(version).is_some_and(|rest| rest.starts_with('.'))
+                    // Kernels of other suites, built for this one.
+                    && !found.contains(".deb11.")
+            })
+        })
+        .max_by_key(|name| {
+            (
+                numbers(version_of(name).unwrap_or_default()),
+                name.starts_with("linux-binary-"),
+            )
+        })
+        .map(String::as_str)
+}
+
+/// The numbers in a version, to compare by.
+fn numbers(version: &str) -> Vec<u32> {
+    version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_release_of_a_version_is_taken() {
+        let names: Vec<String> = [
+            "linux-image-5.10.0-9-cloud-amd64",
+            "linux-image-5.10.0-46-cloud-amd64",
+            "linux-image-5.10.0-46-cloud-amd64-dbg",
+            "linux-image-6.1.0-0.deb11.52-cloud-amd64",
+            "linux-image-6.1.0-56-cloud-amd64",
+            "linux-image-6.12.117+deb12-cloud-amd64",
+            "linux-image-7.3.4+deb13-cloud-amd64",
+            "linux-binary-7.3.4+deb13-cloud-amd64",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        assert_eq!(
+            newest(&names, "5.10"),
+            Some("linux-image-5.10.0-46-cloud-amd64")
+        );
+        assert_eq!(
+            newest(&names, "6.1"),
+            Some("linux-image-6.1.0-56-cloud-amd64")
+        );
+        assert_eq!(
+            newest(&names, "7.3"),
+            Some("linux-binary-7.3.4+deb13-cloud-amd64")
+        );
+        assert_eq!(newest(&names, "4.19"), None);
+    }
+}

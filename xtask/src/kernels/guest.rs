@@ -1,0 +1,108 @@
+//! Boots a kernel and listens to its console.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The emulator.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
+/// A guest that says nothing for this long hangs.
+const SILENCE: Duration = Duration::from_secs(180);
+
+/// What to boot.
+pub(crate) struct Guest<'a> {
+    pub(crate) kernel: &'a Path,
+    pub(crate) initramfs: &'a Path,
+}
+
+/// A child that does not outlive this process's interest in it.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+impl Guest<'_> {
+    /// Runs it to its end; what it said, `@kreset` taken off.
+    ///
+    /// Without KVM: emulation runs everywhere, in containers as well.
+    pub(crate) fn run(&self, options: &str) -> Result<Vec<String>> {
+        let began = Instant::now();
+        let mut child = Command::new("nice")
+            .arg(QEMU)
+            .args(["-accel", "tcg", "-cpu", "max", "-m", "768", "-smp", "1"])
+            .args([
+                "-nographic",
+                "-nodefaults",
+                "-serial",
+                "stdio",
+                "-no-reboot",
+                "-net",
+                "none",
+            ])
+            .arg("-kernel")
+            .arg(self.kernel)
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .args([
+                "-append",
+                &format!("console=ttyS0 quiet panic=-1 {options}"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{QEMU} did not start"))?;
+        let console = child.stdout.take().context("no console")?;
+        let _ended = Ended(child);
+
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
+                if sender
+                    .send(String::from_utf8_lossy(&line).trim_end().to_owned())
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let (mut said, mut rest) = (Vec::new(), Vec::new());
+        loop {
+            match lines.recv_timeout(SILENCE) {
+                Ok(line) => match line.split_once("@kreset\t") {
+                    Some((_, told)) => said.push(told.to_owned()),
+                    None => rest.push(line),
+                },
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    bail!("the guest hangs; its console:\n{}", tail(&rest));
+                }
+            }
+        }
+        if said.last().map(String::as_str) != Some("end") {
+            bail!(
+                "the guest ended early; it said {said:#?}; its console:\n{}",
+                tail(&rest)
+            );
+        }
+        println!(
+            "booted, ran and powered off in {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
+        Ok(said)
+    }
+}
+
+fn tail(lines: &[String]) -> String {
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}

@@ -1,0 +1,115 @@
+//! `cargo xtask kernels`
+
+mod cost;
+mod debian;
+mod guest;
+mod initramfs;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::{guest::Guest, report::Report};
+use crate::exec;
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask kernels                       5.10, 6.1, 6.12, 6.18 and 7.3
+  cargo xtask kernels 6.1 --packets fentry  one kernel, one source of packet evidence
+  cargo xtask kernels --bless               keep the verifier's costs as measured
+
+Needs qemu-system-x86_64. Installs nothing: kernels come from Debian's mirrors,
+through an apt with its own lists and cache, into the target directory.";
+
+/// The kernels of a run that names none.
+const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+
+/// All code in one file, for guests without a C library.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Versions as `uname -r` begins with them
+    versions: Vec<String>,
+    /// Sources of packet evidence, as kreset-trace takes them
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "auto,cgroup_skb,fentry,off"
+    )]
+    packets: Vec<String>,
+    /// Leave out what happens where rights, types or the control groups are missing
+    #[arg(long)]
+    no_limits: bool,
+    /// More for the kernel's command line, such as lockdown=confidentiality
+    #[arg(long, value_name = "WORDS")]
+    append: Option<String>,
+    /// Keep the verifier's costs as measured instead of comparing with what is kept
+    #[arg(long)]
+    bless: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if exec::find(guest::QEMU).is_none() {
+        bail!(
+            "{} is missing: sudo apt-get install --no-install-recommends qemu-system-x86",
+            guest::QEMU
+        );
+    }
+    let tracer = static_program("kreset", "kreset-trace")?;
+    let runner = static_program("kreset-guest", "kreset-guest")?;
+    println!("static programs for {TARGET}");
+    let place = exec::target_directory()?.join("kernels");
+    let image = place.join("initramfs.cpio");
+    initramfs::write(&image, &[("init", &runner), ("kreset-trace", &tracer)])?;
+
+    let versions: Vec<&str> = if arguments.versions.is_empty() {
+        VERSIONS.to_vec()
+    } else {
+        arguments.versions.iter().map(String::as_str).collect()
+    };
+    let kernels = debian::fetch(&place, &versions)?;
+    let mut reports = Vec::new();
+    for kernel in &kernels {
+        println!("\n{} from {}", kernel.version, kernel.package);
+        let guest = Guest {
+            kernel: &kernel.image,
+            initramfs: &image,
+        };
+        let mut options = format!("kreset.packets={}", arguments.packets.join(","));
+        if !arguments.no_limits {
+            options.push_str(" kreset.limits=1");
+        }
+        if let Some(more) = &arguments.append {
+            options = format!("{options} {more}");
+        }
+        let said = guest.run(&options)?;
+        let report = Report::parse(&kernel.version, &said);
+        report.print();
+        reports.push(report);
+    }
+    println!();
+    report::print_table(&reports);
+    cost::settle(&reports, arguments.bless)?;
+    let wrong: usize = reports.iter().map(Report::wrong).sum();
+    if wrong > 0 {
+        bail!("{wrong} of the guests' findings are not as they should be");
+    }
+    Ok(())
+}
+
+/// Builds a program that needs no other file.
+fn static_program(package: &str, program: &str) -> Result<PathBuf> {
+    exec::run(
+        exec::cargo()
+            .args(["build", "--release", "--locked", "--target", TARGET])
+            .args(["--package", package, "--bin", program]),
+    )
+    .with_context(|| format!("is the target there? rustup target add {TARGET}"))?;
+    Ok(exec::target_directory()?
+        .join(TARGET)
+        .join("release")
+        .join(program))
+}
