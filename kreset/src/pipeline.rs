@@ -237,7 +237,7 @@ impl Pipeline {
     }
 
     /// Changes what is shown, and what the operator told the classifier.
-    pub fn reconfigure(&mut self, filter: Filter, config: Config) {
+    pub const fn reconfigure(&mut self, filter: Filter, config: Config) {
         self.filter = filter;
         self.classifier.reconfigure(config);
     }

@@ -32,7 +32,7 @@ const BURST: u64 = 64;
 /// The least that is sent where nobody says how many.
 const COUNT: u64 = 100;
 /// How long the sinks may take to keep a burst.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Verdicts and causes in turn.
 const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
     (
@@ -92,7 +92,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
             event,
         }));
         let sent = number - sample.first + 1;
-        if sent % BURST != 0 && sent != count {
+        if !sent.is_multiple_of(BURST) && sent != count {
             continue;
         }
         let kept = delivery.settle(PATIENCE);
@@ -144,7 +144,7 @@ pub fn number_of(client: SocketAddr) -> Option<u64> {
     let high = match client.ip() {
         IpAddr::V4(it) if it.octets()[..3] == [198, 51, 100] => u64::from(it.octets()[3]),
         IpAddr::V6(it) if it.segments()[..2] == [0x2001, 0xdb8] => {
-            u64::from(it.segments()[6]) << 16 | u64::from(it.segments()[7])
+            (u64::from(it.segments()[6]) << 16) | u64::from(it.segments()[7])
         }
         _ => return None,
     };
@@ -162,7 +162,7 @@ fn client(number: u64) -> Endpoint {
     let high = number / PORTS;
     // Every third connection is IPv6; so are those for which IPv4 has no room.
     let address = match u8::try_from(high) {
-        Ok(high) if number % 3 != 0 => IpAddr::V4(Ipv4Addr::new(198, 51, 100, high)),
+        Ok(high) if !number.is_multiple_of(3) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, high)),
         _ => {
             let [.., a, b, c, d] = high.to_be_bytes();
             let (upper, lower) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));

@@ -129,7 +129,7 @@ impl ConfigFile {
                     )
                 })?;
                 for table in tables {
-                    let sink = sinks::read(&Table::new(table)).map_err(|(at, it)| wrong(at, it))?;
+                    let sink = sinks::read(Table::new(table)).map_err(|(at, it)| wrong(at, it))?;
                     if sinks
                         .iter()
                         .any(|other: &SinkConfig| other.name == sink.name)

@@ -27,7 +27,7 @@ pub struct SinkConfig {
 }
 
 /// Where events go.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// Standard output.
     Stdout {
@@ -138,8 +138,7 @@ pub struct KafkaConfig {
 }
 
 /// Reads one table.
-pub(super) fn read(table: &Table<'_, '_>) -> Result<SinkConfig, Wrong> {
-    let table = *table;
+pub(super) fn read(table: Table<'_, '_>) -> Result<SinkConfig, Wrong> {
     let kind = table.required("type", "\"file\"", |text| Ok(text.to_owned()))?;
     let only = |own: &[&str]| {
         let known: Vec<_> = COMMON.iter().chain(own).copied().collect();
@@ -190,7 +189,8 @@ pub(super) fn read(table: &Table<'_, '_>) -> Result<SinkConfig, Wrong> {
             table.only(&["type", "name", "listen"])?;
             let listen = |text: &str| {
                 text.parse()
-                    .map_err(|_| format!("{text} is no address and port, such as 127.0.0.1:9464"))
+                    .ok()
+                    .ok_or_else(|| format!("{text} is no address and port, such as 127.0.0.1:9464"))
             };
             Target::Prometheus {
                 listen: table.required("listen", "\"127.0.0.1:9464\"", listen)?,
@@ -308,7 +308,8 @@ fn path(text: &str) -> Result<PathBuf, String> {
 fn format(table: Table<'_, '_>) -> Result<Format, Wrong> {
     let parse = |text: &str| {
         <Format as clap::ValueEnum>::from_str(text, false)
-            .map_err(|_| format!("there is no format {text}; there are text, json, ecs"))
+            .ok()
+            .ok_or_else(|| format!("there is no format {text}; there are text, json, ecs"))
     };
     Ok(table.optional("format", parse)?.unwrap_or(Format::Json))
 }

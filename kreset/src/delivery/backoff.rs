@@ -24,7 +24,7 @@ impl Backoff {
             .saturating_mul(2_u32.saturating_pow(self.failures))
             .min(MOST);
         self.failures = self.failures.saturating_add(1);
-        whole.mul_f64(0.5f64.mul_add(chance(), 0.5))
+        whole.mul_f64(0.5_f64.mul_add(chance(), 0.5))
     }
 
     /// The next failure is a first one.
@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn no_two_agents_wait_alike() {
-        let waits: Vec<_> = (0..20).map(|_| Backoff::default().failed()).collect();
+        let waits: Vec<_> = std::iter::repeat_with(|| Backoff::default().failed())
+            .take(20)
+            .collect();
         assert!(waits.windows(2).any(|pair| pair[0] != pair[1]), "{waits:?}");
     }
 }

@@ -65,11 +65,13 @@ impl<T> Gate<T> {
     pub(super) fn wait(&self, longest: Duration, ready: impl Fn(&State<T>) -> bool) {
         let until = Instant::now() + longest;
         let mut state = self.lock();
-        while !ready(&state) && !state.is_over() {
+        loop {
             let until = state.stop_at.map_or(until, |at| at.min(until));
-            let Some(left) = until.checked_duration_since(Instant::now()) else {
+            let left = until.saturating_duration_since(Instant::now());
+            if ready(&state) || left.is_zero() {
+                drop(state);
                 return;
-            };
+            }
             let waited = self.changed.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }

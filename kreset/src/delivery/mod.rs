@@ -48,6 +48,12 @@ use crate::{
 /// Events that wait in memory for one sink.
 pub const QUEUE: usize = 16_384;
 
+/// Sees every event, without waiting for anything.
+pub type Observer = Box<dyn Fn(&Event) + Send>;
+
+/// Tells threads when to leave things as they are.
+type StopAt = Box<dyn Fn(Instant) + Send>;
+
 /// Where the events of one sink go.
 pub enum Outlet {
     /// To a place of this host.
@@ -59,7 +65,7 @@ pub enum Outlet {
         /// Whom they are sent to.
         remote: Box<dyn Remote>,
         /// Where they wait.
-        spool: Spool,
+        spool: Box<Spool>,
     },
 }
 
@@ -72,7 +78,7 @@ struct Running {
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
     /// Tells the threads when to leave things as they are.
-    stop_at: Box<dyn Fn(Instant) + Send>,
+    stop_at: StopAt,
     is_local: bool,
 }
 
@@ -80,7 +86,7 @@ struct Running {
 #[derive(Default)]
 pub struct Delivery {
     running: Vec<Running>,
-    observers: Vec<Box<dyn Fn(&Event) + Send>>,
+    observers: Vec<Observer>,
     wake: Arc<Notify>,
 }
 
@@ -103,7 +109,7 @@ impl Delivery {
         let status = Arc::new(Status::default());
         let owned = name.to_owned();
         let is_local = matches!(outlet, Outlet::Local(..));
-        let (threads, stop_at): (_, Box<dyn Fn(Instant) + Send>) = match outlet {
+        let (threads, stop_at): (_, StopAt) = match outlet {
             Outlet::Local(sink, on_failure) => {
                 let gate = Arc::new(Gate::new(()));
                 let local = Local {
@@ -123,7 +129,7 @@ impl Delivery {
                 spool,
             } => {
                 status.spooled(spool.depth(), spool.bytes());
-                let gate = Arc::new(Gate::new(spool));
+                let gate = Arc::new(Gate::new(*spool));
                 let keeper = Keeper {
                     name: owned.clone(),
                     queue: events,
@@ -168,7 +174,7 @@ impl Delivery {
 
     /// Has `observer` see every event, on the pipeline's thread: it must not
     /// wait for anything.
-    pub fn observe(&mut self, observer: Box<dyn Fn(&Event) + Send>) {
+    pub fn observe(&mut self, observer: Observer) {
         self.observers.push(observer);
     }
 

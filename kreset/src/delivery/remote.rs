@@ -32,7 +32,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How often a connection is looked after while something is unconfirmed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A thread that waits for events looks up so often, at the least.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 /// No event is longer: what a receiver would take is far less.
 const LONGEST_EVENT: usize = 1024 * 1024;
 

@@ -56,10 +56,8 @@ impl Remote for Scripted {
     }
 
     fn check(&mut self) -> Result<(), RemoteError> {
-        match std::mem::take(&mut *self.broken.lock().unwrap()) {
-            true => Err(gone()),
-            false => Ok(()),
-        }
+        let broken = std::mem::take(&mut *self.broken.lock().unwrap());
+        if broken { Err(gone()) } else { Ok(()) }
     }
 }
 
@@ -93,7 +91,7 @@ fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery 
             answer,
             broken: Arc::clone(&seen.broken),
         }),
-        spool: Spool::open(directory, limit).unwrap(),
+        spool: Box::new(Spool::open(directory, limit).unwrap()),
     };
     delivery
         .start("siem", SinkFilter::default(), outlet)

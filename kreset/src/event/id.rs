@@ -84,9 +84,14 @@ mod tests {
 
     #[test]
     fn no_two_events_share_an_id() {
-        let ids: BTreeSet<_> = (0..3)
-            .map(|_| Ids::of_this_run())
-            .flat_map(|mut ids| (0..1000).map(move |_| ids.next_id()).collect::<Vec<_>>())
+        let mut runs = [(); 3].map(|()| Ids::of_this_run());
+        let ids: BTreeSet<_> = runs
+            .iter_mut()
+            .flat_map(|run| {
+                std::iter::repeat_with(|| run.next_id())
+                    .take(1000)
+                    .collect::<Vec<_>>()
+            })
             .collect();
         assert_eq!(ids.len(), 3000);
     }

@@ -37,7 +37,7 @@ pub(super) fn serve(
 ) -> io::Result<()> {
     let answer = Arc::new(answer);
     let running = Arc::new(AtomicUsize::new(0));
-    let accept = move || {
+    let accept = move || -> ! {
         loop {
             let Ok((stream, _)) = listener.accept() else {
                 // Out of descriptors: the next one may find some.

@@ -271,7 +271,7 @@ impl Metrics {
         }
     }
 
-    /// All of it, in the OpenMetrics text format.
+    /// All of it, in the `OpenMetrics` text format.
     fn text(&self) -> String {
         self.attached_gauge
             .set(i64::from(self.attached.load(Relaxed)));

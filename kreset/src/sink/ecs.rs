@@ -87,7 +87,7 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
 }
 
 /// What ECS calls the type of a network event.
-fn types(finding: &Finding) -> &'static [&'static str] {
+const fn types(finding: &Finding) -> &'static [&'static str] {
     match finding.cause {
         Some(Cause::Refused) => &["connection", "end", "denied"],
         Some(

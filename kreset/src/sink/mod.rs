@@ -105,7 +105,7 @@ pub fn open(sink: &SinkConfig, options: &Options) -> Result<Option<Outlet>, Sink
         let directory = options
             .spool
             .join(format!("{}.{}", sink.name, sink.target.kind()));
-        let spool = Spool::open(&directory, options.spool_size)?;
+        let spool = Box::new(Spool::open(&directory, options.spool_size)?);
         Ok(Some(Outlet::Remote {
             encoder,
             remote,

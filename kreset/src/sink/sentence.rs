@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::text::words::What;
-use crate::event::{Endpoint, Event, Finding};
+use crate::event::{Cause, Endpoint, Event, Finding};
 
 /// Says what happened, without time and host: receivers have those.
 pub(super) fn sentence(event: &Event) -> String {
@@ -19,7 +19,7 @@ pub(super) fn sentence(event: &Event) -> String {
             "{} of {} {} with broker {}: {} events",
             alert.phase,
             alert.pattern,
-            cause(alert.verdict.as_str(), alert.cause.map(|it| it.as_str())),
+            cause(alert.verdict.as_str(), alert.cause.map(Cause::as_str)),
             socket(alert.broker),
             alert.count,
         ),
@@ -46,10 +46,7 @@ fn finding_sentence(happened: &str, finding: &Finding) -> String {
         "{} -> {} {happened}: {} ({:.0}%): {}{advice}{}",
         socket(finding.client),
         socket(finding.broker),
-        cause(
-            finding.verdict.as_str(),
-            finding.cause.map(|it| it.as_str())
-        ),
+        cause(finding.verdict.as_str(), finding.cause.map(Cause::as_str)),
         finding.confidence * 100.0,
         What(finding),
         finding.advice,

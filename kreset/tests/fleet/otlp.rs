@@ -65,7 +65,9 @@ impl Receiver for Server {
                 }
             }
             drop(listener);
-            connections.into_iter().for_each(|it| it.join().unwrap());
+            for connection in connections {
+                connection.join().unwrap();
+            }
         }));
     }
 

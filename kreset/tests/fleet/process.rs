@@ -76,7 +76,7 @@ impl Agent {
 
     /// Waits until it has kept so many.
     pub(crate) fn await_kept(&self, count: u64) {
-        soon("the agent keeps events", Duration::from_secs(60), || {
+        soon("the agent keeps events", Duration::from_mins(1), || {
             self.kept() >= count
         });
     }

@@ -426,13 +426,11 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
 /// The number below which all is delivered; 0 if that cannot be told, which
 /// repeats events and loses none.
 fn read_done(file: &File) -> u64 {
-    let mut bytes = [0; 12];
-    let Ok(()) = file.read_exact_at(&mut bytes, 0) else {
-        return 0;
-    };
-    let [a, b, c, d, e, f, g, h, checks @ ..] = bytes;
-    let number = [a, b, c, d, e, f, g, h];
-    let whole = crc32fast::hash(&number) == u32::from_le_bytes(checks);
+    let (mut number, mut checksum) = ([0; 8], [0; 4]);
+    let read = file
+        .read_exact_at(&mut number, 0)
+        .and_then(|()| file.read_exact_at(&mut checksum, 8));
+    let whole = read.is_ok() && crc32fast::hash(&number) == u32::from_le_bytes(checksum);
     if whole { u64::from_le_bytes(number) } else { 0 }
 }
 

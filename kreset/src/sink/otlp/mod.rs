@@ -110,7 +110,7 @@ impl Remote for Otlp {
         }
         let answer = request
             .header("Content-Type", "application/x-protobuf")
-            .send(&body[..]);
+            .send(body.as_slice());
         let unavailable = |what: String| {
             RemoteError::Unavailable(format!("the OTLP receiver {} {what}", self.endpoint))
         };
