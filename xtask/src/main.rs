@@ -8,6 +8,7 @@
 mod accuracy;
 mod build;
 mod exec;
+mod fleet;
 mod kernels;
 mod lab;
 mod lint;
@@ -47,6 +48,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Judge the tracer on a labelled matrix of resets, as root
     Accuracy(accuracy::Arguments),
+    /// Test delivery against real receivers: rsyslog, Prometheus, Kafka
+    FleetTest,
     /// Check formatting, lints and documentation
     Lint,
     /// Boot Debian kernels and run the tracer in each
@@ -69,6 +72,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup => setup::run(setup::Purpose::Run),
         Command::Build => build::run(),
         Command::Test => test::run(),
+        Command::FleetTest => fleet::run(),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),
