@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod community_id;
 pub mod config;
+pub mod confine;
 pub mod delivery;
 pub mod duration;
 pub mod enrich;

@@ -23,6 +23,7 @@ use crate::{
     classify::Config,
     cli::Options,
     clock::WallClock,
+    confine::{ConfineError, confine},
     enrich::{Enricher, addresses::Addresses},
     event::{Degraded, Event, Host, Start},
     exit::Exit,
@@ -48,6 +49,9 @@ pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
     CannotStart(#[from] prepare::CannotStart),
+    /// Rights that are not needed cannot be given up.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -74,7 +78,9 @@ impl RunError {
             Self::CannotStart(_) => Exit::CannotStart,
             // The reader went away: that is how pipes end.
             Self::Sink(SinkError::Closed) => Exit::Done,
-            Self::Sink(_) | Self::System { .. } | Self::Counters(_) => Exit::Failed,
+            Self::Confine(_) | Self::Sink(_) | Self::System { .. } | Self::Counters(_) => {
+                Exit::Failed
+            }
         }
     }
 }
@@ -87,10 +93,7 @@ impl RunError {
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
     // Opened before anything is attached: a bad path must not cost a trace.
-    let Agent {
-        delivery,
-        attached: is_attached,
-    } = agent::start(options)?;
+    let sinks = agent::open(options)?;
     let Ready {
         attached,
         plan,
@@ -115,6 +118,12 @@ pub fn run(options: &Options) -> Result<(), RunError> {
             what: "cannot write the file of --record",
             source,
         })?;
+    // No thread but this one yet: what is given up here is given up for good.
+    confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
+    let Agent {
+        delivery,
+        attached: is_attached,
+    } = sinks.start(options)?;
     let pipeline = Pipeline::new(Parts {
         decoder,
         config: Config {
