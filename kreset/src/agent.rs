@@ -1,6 +1,7 @@
 //! A run's sinks: started, reloaded, drained.
 
 use std::{
+    fmt,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -10,7 +11,9 @@ use tokio::time::sleep;
 use crate::{
     classify::Config,
     cli::{self, Command, Options},
-    delivery::Delivery,
+    config::{SinkConfig, Target},
+    confine::Needs,
+    delivery::{Delivery, Outlet},
     notice::notice,
     pipeline::Pipeline,
     sink::{self, SinkError},
@@ -28,31 +31,69 @@ pub struct Agent {
     pub attached: Arc<AtomicBool>,
 }
 
-/// Starts the sinks of a run.
+/// Sinks that are open, but have no thread yet.
+pub struct Opened {
+    outlets: Vec<(SinkConfig, Outlet)>,
+    /// Whether a sink connects or listens.
+    network: bool,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.outlets.iter().map(|(sink, _)| &sink.name))
+            .finish()
+    }
+}
+
+/// Opens the sinks of a run: their files, spools, certificates.
 ///
 /// # Errors
 ///
 /// When one cannot be opened.
-pub fn start(options: &Options) -> Result<Agent, SinkError> {
-    let mut delivery = Delivery::default();
+pub fn open(options: &Options) -> Result<Opened, SinkError> {
+    let mut outlets = Vec::new();
+    let mut network = false;
     for sink in options.sinks() {
+        network |= !matches!(sink.target, Target::Stdout { .. } | Target::File { .. });
         if let Some(outlet) = sink::open(&sink, options)? {
+            outlets.push((sink, outlet));
+        }
+    }
+    Ok(Opened { outlets, network })
+}
+
+impl Opened {
+    /// What the sinks take beside the event loop.
+    #[must_use]
+    pub const fn needs(&self) -> Needs {
+        Needs {
+            network: self.network,
+            threads: true,
+        }
+    }
+
+    /// Starts the sinks' threads.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread for one, or no port for metrics.
+    pub fn start(self, options: &Options) -> Result<Agent, SinkError> {
+        let mut delivery = Delivery::default();
+        for (sink, outlet) in self.outlets {
             delivery
                 .start(&sink.name, sink.filter, outlet)
                 .map_err(SinkError::Thread)?;
         }
+        let attached = count(options, &mut delivery)?;
+        Ok(Agent { delivery, attached })
     }
-    let attached = count(options, &mut delivery)?;
-    Ok(Agent { delivery, attached })
 }
 
 /// Has Prometheus sinks count.
 #[cfg(feature = "metrics")]
 fn count(options: &Options, delivery: &mut Delivery) -> Result<Arc<AtomicBool>, SinkError> {
-    use crate::{
-        config::Target,
-        metrics::{Metrics, serve},
-    };
+    use crate::metrics::{Metrics, serve};
 
     let metrics = Arc::new(Metrics::new());
     for sink in &options.configured {

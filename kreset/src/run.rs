@@ -23,7 +23,7 @@ use crate::{
     classify::Config,
     cli::Options,
     clock::WallClock,
-    confine::{ConfineError, Needs, confine},
+    confine::{ConfineError, confine},
     enrich::{Enricher, addresses::Addresses},
     event::{Degraded, Event, Host, Start},
     exit::Exit,
@@ -93,10 +93,7 @@ impl RunError {
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
     // Opened before anything is attached: a bad path must not cost a trace.
-    let Agent {
-        delivery,
-        attached: is_attached,
-    } = agent::start(options)?;
+    let sinks = agent::open(options)?;
     let Ready {
         attached,
         plan,
@@ -121,6 +118,12 @@ pub fn run(options: &Options) -> Result<(), RunError> {
             what: "cannot write the file of --record",
             source,
         })?;
+    // No thread but this one yet: what is given up here is given up for good.
+    confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
+    let Agent {
+        delivery,
+        attached: is_attached,
+    } = sinks.start(options)?;
     let pipeline = Pipeline::new(Parts {
         decoder,
         config: Config {
@@ -135,8 +138,6 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         delivery,
         recorder,
     });
-    // No thread but this one yet: what is given up here is given up for good.
-    confine(Needs::default(), || attached.counter(counter::LOST).is_ok())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -75,7 +75,7 @@ const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
 ///
 /// When a sink cannot be opened or fails.
 pub fn run(sample: &Sample) -> Result<(), RunError> {
-    let Agent { mut delivery, .. } = agent::start(&sample.options)?;
+    let Agent { mut delivery, .. } = agent::open(&sample.options)?.start(&sample.options)?;
     let host = Host {
         name: uname().nodename().to_string_lossy().into_owned(),
     };

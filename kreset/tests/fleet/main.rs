@@ -10,6 +10,8 @@
 )]
 
 mod endure;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod otlp;
 mod process;
 mod prometheus;
