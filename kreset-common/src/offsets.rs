@@ -147,4 +147,14 @@ offsets! {
     // struct socket, for seeding
     /// `socket.sk`, pointer to `sock`.
     socket_sk,
+
+    // for seeding before 5.11
+    /// `file.private_data`, of a socket's file a pointer to `socket`.
+    file_private_data,
+    /// `file.f_inode`, pointer to `inode`.
+    file_inode,
+    /// `inode.i_mode`, u16; `S_IFSOCK` is 0xc000.
+    inode_mode,
+    /// `sock.sk_protocol`, u16; since 5.6.
+    sk_protocol,
 }

@@ -28,4 +28,10 @@ pub struct Settings {
     /// Silences at least this long are reported when the path survives them,
     /// jiffies.
     pub silence_jiffies: u32,
+    /// Non-zero where `bpf_get_current_task_btf` may be called (since 5.11);
+    /// elsewhere tasks are read through `bpf_probe_read_kernel`.
+    pub task_btf: u32,
+    /// Non-zero where the programs on function entries are attached: then a
+    /// reset that they saw no RST of is none.
+    pub fentry: u32,
 }

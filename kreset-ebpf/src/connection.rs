@@ -19,7 +19,7 @@ use aya_ebpf::{
 };
 use kreset_common::{
     counter,
-    record::{Connection, Packets, connection_flag},
+    record::{Connection, Packets, connection_flag, packets_flag},
 };
 
 use crate::{
@@ -84,10 +84,19 @@ impl Key {
         Self(socket)
     }
 
-    /// Identity of the socket while it lives.
+    /// A socket that only its address is known of: for the map by address.
+    #[inline(always)]
+    pub(crate) fn of_address(address: *const c_void) -> Self {
+        Self(address.cast_mut())
+    }
+
+    /// Identity of the socket while it lives: its address, bytes swapped. Only
+    /// so do old verifiers let it be a key: they refuse pointers to `bpf_sock`
+    /// there, and take what came out of an operation for a number (5.10:
+    /// check_stack_boundary, check_alu_op).
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
-        self.0 as u64
+        (self.0 as u64).swap_bytes()
     }
 }
 
@@ -120,6 +129,23 @@ pub(crate) fn get_or_make(key: Key) -> Option<&'static mut Entry> {
         ring::count(counter::UNTRACKED);
     }
     entry
+}
+
+/// The entry of a socket that only its address is known of.
+#[inline(always)]
+pub(crate) fn get_by_address(key: Key) -> Option<&'static mut Entry> {
+    let entry = CONNECTIONS_BY_ADDRESS
+        .get_ptr_mut(key.address())
+        .unwrap_or(ptr::null_mut());
+    // SAFETY: as in `get`.
+    unsafe { entry.as_mut() }
+}
+
+/// The same, made if there is none.
+#[inline(always)]
+pub(crate) fn make_by_address(key: Key) -> Option<&'static mut Entry> {
+    // SAFETY: as in `get`.
+    unsafe { by_address_or_make(key.address()).as_mut() }
 }
 
 /// Forgets a socket that ends. Socket storage ends with its socket.
@@ -181,7 +207,13 @@ impl Entry {
         self.connection.flags = flags;
         self.connection.role = role;
         self.connection.netns = sock.netns();
-        self.packets.flags = kreset_common::record::packets_flag::FROM_START;
+        if constant!(SETTINGS.hash_storage) != 0 {
+            // The address may have been another connection's.
+            self.packets = Packets::NONE;
+        }
+        if constant!(SETTINGS.packets) != 0 {
+            self.packets.flags = packets_flag::FROM_START;
+        }
     }
 
     /// Names the running process as the owner: right where the kernel calls in
@@ -193,6 +225,22 @@ impl Entry {
             self.connection.comm = comm;
         }
         self.connection.owner_start_ns = Task::current().leader().start_boottime();
+    }
+
+    /// Names `task` as the owner.
+    #[inline(always)]
+    pub(crate) fn own_by(&mut self, task: Task) {
+        let owner = task.leader();
+        self.connection.tgid = task.tgid();
+        self.connection.owner_start_ns = owner.start_boottime();
+        let [low, high] = owner.comm();
+        let comm = (&raw mut self.connection.comm).cast::<u64>();
+        // SAFETY: 16 bytes inside the entry, aligned to 8 (they follow words that
+        // end on a multiple of 8).
+        unsafe {
+            comm.write(low);
+            comm.add(1).write(high);
+        }
     }
 
     /// Whether all bits of `flag` are set.

@@ -12,7 +12,8 @@
 use core::{ffi::c_void, ptr};
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_skc_to_tcp_sock, bpf_sock_from_file,
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
+    bpf_sock_from_file,
 };
 use kreset_common::offsets::ABSENT;
 
@@ -275,26 +276,69 @@ impl Skb {
 
 /// A `struct task_struct`.
 #[derive(Clone, Copy)]
-pub(crate) struct Task(pub(crate) *const c_void);
+pub(crate) struct Task {
+    pointer: *const c_void,
+    /// The verifier knows the type of the pointer.
+    typed: bool,
+}
 
 impl Task {
+    /// A task that the kernel handed out with its type.
+    #[inline(always)]
+    pub(crate) const fn typed(pointer: *const c_void) -> Self {
+        Self {
+            pointer,
+            typed: true,
+        }
+    }
+
     /// The running task.
     #[inline(always)]
     pub(crate) fn current() -> Self {
+        if constant!(SETTINGS.task_btf) == 0 {
+            // SAFETY: no arguments; kernel: bpf_get_current_task, since 4.8.
+            let pointer = unsafe { bpf_get_current_task() };
+            return Self {
+                pointer: pointer as *const c_void,
+                typed: false,
+            };
+        }
         // SAFETY: no arguments; kernel: bpf_get_current_task_btf, since 5.11.
-        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+        Self::typed(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
     }
 
-    accessors! {
-        tgid: u32 = task_tgid;
-        exit_code: u32 = task_exit_code;
-        flags: u32 = task_flags;
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: u32, unknown: T) -> T {
+        if self.typed {
+            load(self.pointer, offset, unknown)
+        } else {
+            probe(self.pointer, offset, unknown)
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        self.load(constant!(OFFSETS.task_tgid), 0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn exit_code(self) -> u32 {
+        self.load(constant!(OFFSETS.task_exit_code), 0)
+    }
+
+    #[inline(always)]
+    fn flags(self) -> u32 {
+        self.load(constant!(OFFSETS.task_flags), 0)
     }
 
     /// Command name, NUL-padded.
     #[inline(always)]
     pub(crate) fn comm(self) -> [u64; 2] {
-        load_pair(self.0, constant!(OFFSETS.task_comm))
+        let offset = constant!(OFFSETS.task_comm);
+        if offset == ABSENT {
+            return [0, 0];
+        }
+        [self.load(offset, 0), self.load(offset + 8, 0)]
     }
 
     /// The task is in `do_exit`: what it closes, it closes by dying.
@@ -306,15 +350,60 @@ impl Task {
     /// The first thread of the process.
     #[inline(always)]
     pub(crate) fn leader(self) -> Self {
-        let leader = follow(self.0, constant!(OFFSETS.task_group_leader));
-        if leader.is_null() { self } else { Self(leader) }
+        let pointer: *const c_void = self.load(constant!(OFFSETS.task_group_leader), ptr::null());
+        if pointer.is_null() {
+            self
+        } else {
+            Self {
+                pointer,
+                typed: self.typed,
+            }
+        }
     }
 
     /// When the task started, nanoseconds since boot.
     #[inline(always)]
     pub(crate) fn start_boottime(self) -> u64 {
-        load(self.0, constant!(OFFSETS.task_start_boottime), 0)
+        self.load(constant!(OFFSETS.task_start_boottime), 0)
     }
+}
+
+/// Reads a `T` at `base + offset`, a place that the verifier knows nothing of;
+/// `unknown` where that is forbidden (lockdown) or fails.
+#[inline(always)]
+pub(crate) fn probe<T: Copy>(base: *const c_void, offset: u32, unknown: T) -> T {
+    if constant!(SETTINGS.probe_read) == 0 || offset == ABSENT {
+        return unknown;
+    }
+    let mut value = unknown;
+    // SAFETY: the helper checks the source address; the destination is a whole
+    // `T` of plain bytes.
+    let outcome = unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
+            base.wrapping_byte_add(offset as usize),
+        )
+    };
+    if outcome == 0 { value } else { unknown }
+}
+
+/// What stands behind an open file, if its inode says that it is a socket: a
+/// pointer that nothing is known of.
+#[inline(always)]
+pub(crate) fn socket_behind(file: *const c_void) -> *const c_void {
+    /// `S_IFMT` and `S_IFSOCK`.
+    const FORMAT: u16 = 0xf000;
+    const SOCKET: u16 = 0xc000;
+    let inode = follow(file, constant!(OFFSETS.file_inode));
+    if inode.is_null() {
+        return ptr::null();
+    }
+    let mode: u16 = load(inode, constant!(OFFSETS.inode_mode), 0);
+    if mode & FORMAT != SOCKET {
+        return ptr::null();
+    }
+    follow(file, constant!(OFFSETS.file_private_data))
 }
 
 /// The socket of an open file, if it is one.

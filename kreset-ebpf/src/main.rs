@@ -7,12 +7,15 @@
 #![no_main]
 
 mod connection;
+mod fentry;
 mod filter;
 mod kernel;
+mod listener;
 mod packet;
 mod receive_reset;
 mod ring;
 mod seed;
+mod seed_by_probe;
 mod segment;
 mod send_reset;
 mod set_state;

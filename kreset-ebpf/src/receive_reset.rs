@@ -90,6 +90,9 @@ fn drawn_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
         return false;
     }
     let packets = &entry.packets;
+    if constant!(SETTINGS.fentry) != 0 {
+        return packets.flags & packets_flag::RESET == 0;
+    }
     if constant!(SETTINGS.packets) != 0 && packets.flags & packets_flag::SEEN_IN != 0 {
         return packets.flags & packets_flag::RESET == 0;
     }

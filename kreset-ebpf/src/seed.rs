@@ -18,11 +18,11 @@ use crate::{
 
 /// `struct bpf_iter__task_file`; kernel: `kernel/bpf/task_iter.c`, since 5.8.
 #[repr(C)]
-struct TaskFile {
+pub(crate) struct TaskFile {
     meta: *const c_void,
-    task: *const c_void,
+    pub(crate) task: *const c_void,
     descriptor: u64,
-    file: *const c_void,
+    pub(crate) file: *const c_void,
 }
 
 /// match-proto: bpf_iter__task_file, since 5.8; aya-ebpf has no macro for
@@ -39,7 +39,7 @@ fn seed(ctx: *mut TaskFile) -> i32 {
         )
     };
     if !task.is_null() && !file.is_null() {
-        let _not_a_socket = remember(Task(task), file);
+        let _not_a_socket = remember(Task::typed(task), file);
     }
     0
 }
@@ -62,17 +62,7 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
     entry.connection.role = role;
     entry.connection.netns = sock.netns();
     entry.connection.flags = flag::SEEDED | if listens { flag::LISTENER } else { 0 };
-    let owner = task.leader();
-    entry.connection.tgid = task.tgid();
-    entry.connection.owner_start_ns = owner.start_boottime();
-    let [low, high] = owner.comm();
-    let comm = (&raw mut entry.connection.comm).cast::<u64>();
-    // SAFETY: 16 bytes inside the entry, aligned to 8 (they follow words that
-    // end on a multiple of 8).
-    unsafe {
-        comm.write(low);
-        comm.add(1).write(high);
-    }
+    entry.own_by(task);
     ring::count(counter::SEEDED);
     Some(())
 }

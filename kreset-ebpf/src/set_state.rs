@@ -7,7 +7,7 @@ use crate::{
     connection::{self, Entry, Key, now_ns},
     filter,
     kernel::{Sock, Task, TcpSock, state},
-    ring,
+    listener, ring,
     snapshot::{self, jiffies, remote_port},
     trouble,
 };
@@ -70,6 +70,7 @@ fn listening(sock: Sock) -> Option<()> {
     let entry = connection::get_or_make(Key::from(sock))?;
     entry.begin(sock, role::BROKER, flag::LISTENER);
     entry.own_by_current();
+    listener::remember(entry, sock.num());
     Some(())
 }
 
@@ -89,6 +90,7 @@ fn accepting(sock: Sock, old: u8) -> Option<()> {
         None => return None,
     };
     entry.begin(sock, role::BROKER, 0);
+    listener::inherit(entry, sock.num());
     Some(())
 }
 

@@ -18,6 +18,8 @@ pub(crate) static SETTINGS: Settings = Settings {
     debug: 0,
     hash_storage: 0,
     silence_jiffies: 0,
+    task_btf: 0,
+    fentry: 0,
 };
 
 /// Reads a constant as it is now, not as it was compiled.

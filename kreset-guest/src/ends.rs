@@ -28,7 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Loopback's address of a family.
 pub(crate) fn loopback(v6: bool) -> IpAddr {
-    if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+    if v6 {
+        Ipv6Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::LOCALHOST.into()
+    }
 }
 
 /// A connection, held at both ends.
@@ -36,7 +40,7 @@ pub(crate) struct Ends {
     pub(crate) client: TcpStream,
     pub(crate) broker: TcpStream,
     /// Kept open: a closed port would refuse what should find a socket.
-    _listener: Socket,
+    pub(crate) listener: Socket,
 }
 
 impl Ends {
@@ -61,7 +65,11 @@ impl Ends {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
         }
-        Ok(Self { client, broker, _listener: listener })
+        Ok(Self {
+            client,
+            broker,
+            listener,
+        })
     }
 
     /// Exchanges the requests that every client begins with, and some more.
@@ -70,6 +78,8 @@ impl Ends {
         for number in 2..8 {
             self.exchange(Request::Metadata, number)?;
         }
+        // Acknowledgements may be delayed; a late one would meet no socket.
+        thread::sleep(Duration::from_millis(300));
         Ok(self)
     }
 
@@ -89,7 +99,9 @@ impl Ends {
 
     /// Sends a request that nobody will answer.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.client.write_all(&kafka::request(Request::Metadata, 99)).context("send")
+        self.client
+            .write_all(&kafka::request(Request::Metadata, 99))
+            .context("send")
     }
 
     /// Closes the broker's socket without a packet: from then on its packets
@@ -101,16 +113,34 @@ impl Ends {
         let sequence = queue_sequence(descriptor).context("the sequence number")?;
         let from = self.broker.local_addr()?;
         drop(self.broker);
-        Ok(Lost { client: self.client, from, sequence, _listener: self._listener })
+        Ok(Lost {
+            client: self.client,
+            from,
+            sequence,
+            _listener: self.listener,
+        })
     }
 
     /// Makes the broker's end deaf.
     pub(crate) fn deafen(&self) -> Result<()> {
         // return 0: keep nothing of the packet.
-        let program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-        let filter = libc::sock_fprog { len: 1, filter: program.as_ptr().cast_mut() };
-        set_option(self.broker.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
-            .context("SO_ATTACH_FILTER")
+        let program = [libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }];
+        let filter = libc::sock_fprog {
+            len: 1,
+            filter: program.as_ptr().cast_mut(),
+        };
+        set_option(
+            self.broker.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            &filter,
+        )
+        .context("SO_ATTACH_FILTER")
     }
 
     /// Aborts the broker's end.
@@ -134,7 +164,9 @@ pub(crate) struct Lost {
 impl Lost {
     /// Sends a request.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.client.write_all(&kafka::request(Request::Metadata, 99)).context("send")
+        self.client
+            .write_all(&kafka::request(Request::Metadata, 99))
+            .context("send")
     }
 
     /// Resets the client in the broker's name.
@@ -149,7 +181,9 @@ impl Lost {
         }
         let mut destination = to;
         destination.set_port(0);
-        socket.send_to(&bytes, &SockAddr::from(destination)).context("send a reset")?;
+        socket
+            .send_to(&bytes, &SockAddr::from(destination))
+            .context("send a reset")?;
         Ok(())
     }
 }
@@ -170,7 +204,10 @@ pub(crate) fn failure(stream: &TcpStream) -> Result<io::Error> {
 pub(crate) fn reset(stream: &TcpStream) -> Result<()> {
     let error = failure(stream)?;
     ensure!(
-        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        ),
         "failed, but not of a reset: {error}"
     );
     Ok(())
@@ -179,7 +216,11 @@ pub(crate) fn reset(stream: &TcpStream) -> Result<()> {
 /// Connects where nothing listens; the client's port.
 pub(crate) fn refused(port: u16, v6: bool) -> Result<u16> {
     let address = SocketAddr::new(loopback(v6), port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.bind(&SocketAddr::new(loopback(v6), 0).into())?;
     let own = socket.local_addr()?.as_socket().context("a port")?.port();
     match socket.connect(&address.into()) {
@@ -209,13 +250,28 @@ fn repair(descriptor: RawFd, option: libc::c_int, value: libc::c_int) -> io::Res
     set_option(descriptor, libc::IPPROTO_TCP, option, &value)
 }
 
-fn set_option<T>(descriptor: RawFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+fn set_option<T>(
+    descriptor: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0);
     // SAFETY: the value is a whole `T` and outlives the call.
     let outcome = unsafe {
-        libc::setsockopt(descriptor, level, option, std::ptr::from_ref(value).cast(), length)
+        libc::setsockopt(
+            descriptor,
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
     };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn queue_sequence(descriptor: RawFd) -> io::Result<u32> {
@@ -231,5 +287,9 @@ fn queue_sequence(descriptor: RawFd) -> io::Result<u32> {
             &raw mut length,
         )
     };
-    if outcome == 0 { Ok(sequence) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(sequence)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

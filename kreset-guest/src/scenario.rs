@@ -1,11 +1,6 @@
 //! Resets of every kind that loopback can stage, each at a broker of its own.
 
-use std::{
-    io::Write as _,
-    net::Shutdown,
-    thread,
-    time::Duration,
-};
+use std::{io::Write as _, net::Shutdown, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use kreset_lab::event::Event;
@@ -39,18 +34,78 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "idle_on_send", v6: false, stage: idle_on_send, right: ON_SEND },
-    Scenario { name: "idle_on_send_v6", v6: true, stage: idle_on_send, right: ON_SEND },
-    Scenario { name: "idle_on_timer", v6: false, stage: idle_on_timer, right: ON_TIMER },
-    Scenario { name: "idle_on_timer_v6", v6: true, stage: idle_on_timer, right: ON_TIMER },
-    Scenario { name: "not_idle", v6: false, stage: not_idle, right: &["middlebox_reset/not_idle"] },
-    Scenario { name: "abort", v6: false, stage: abort, right: ABORTED },
-    Scenario { name: "abort_v6", v6: true, stage: abort, right: ABORTED },
-    Scenario { name: "refused", v6: false, stage: refused, right: REFUSED },
-    Scenario { name: "refused_v6", v6: true, stage: refused, right: REFUSED },
-    Scenario { name: "silent_drop", v6: false, stage: silent_drop, right: &["middlebox_idle_drop/blackholed"] },
-    Scenario { name: "tls_to_plaintext", v6: false, stage: tls_to_plaintext, right: &["handshake_phase/tls_to_plaintext"] },
-    Scenario { name: "plaintext_to_tls", v6: false, stage: plaintext_to_tls, right: &["handshake_phase/plaintext_to_tls"] },
+    Scenario {
+        name: "idle_on_send",
+        v6: false,
+        stage: idle_on_send,
+        right: ON_SEND,
+    },
+    Scenario {
+        name: "idle_on_send_v6",
+        v6: true,
+        stage: idle_on_send,
+        right: ON_SEND,
+    },
+    Scenario {
+        name: "idle_on_timer",
+        v6: false,
+        stage: idle_on_timer,
+        right: ON_TIMER,
+    },
+    Scenario {
+        name: "idle_on_timer_v6",
+        v6: true,
+        stage: idle_on_timer,
+        right: ON_TIMER,
+    },
+    Scenario {
+        name: "not_idle",
+        v6: false,
+        stage: not_idle,
+        right: &["middlebox_reset/not_idle"],
+    },
+    Scenario {
+        name: "abort",
+        v6: false,
+        stage: abort,
+        right: ABORTED,
+    },
+    Scenario {
+        name: "abort_v6",
+        v6: true,
+        stage: abort,
+        right: ABORTED,
+    },
+    Scenario {
+        name: "refused",
+        v6: false,
+        stage: refused,
+        right: REFUSED,
+    },
+    Scenario {
+        name: "refused_v6",
+        v6: true,
+        stage: refused,
+        right: REFUSED,
+    },
+    Scenario {
+        name: "silent_drop",
+        v6: false,
+        stage: silent_drop,
+        right: &["middlebox_idle_drop/blackholed"],
+    },
+    Scenario {
+        name: "tls_to_plaintext",
+        v6: false,
+        stage: tls_to_plaintext,
+        right: &["handshake_phase/tls_to_plaintext"],
+    },
+    Scenario {
+        name: "plaintext_to_tls",
+        v6: false,
+        stage: plaintext_to_tls,
+        right: &["handshake_phase/plaintext_to_tls"],
+    },
 ];
 
 const ON_SEND: &[&str] = &["middlebox_idle_reset/reset_on_send"];
@@ -63,7 +118,9 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
     // Older than the tracer.
     let older = Ends::connect(FIRST_PORT, false)?.greet()?;
     let tracer = Tracer::start(source)?;
-    let Some(start) = tracer.find(|event| event.kind == "start") else { bail!("no start") };
+    let Some(start) = tracer.find(|event| event.kind == "start") else {
+        bail!("no start")
+    };
     tell_start(source, &start)?;
     cost::tell(source)?;
 
@@ -95,9 +152,20 @@ fn tell_start(source: &str, start: &Event) -> Result<()> {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let seeded = json["seeded"].to_string();
     let attach = json["attach_ms"].to_string();
-    say(&["source", source, &text(&json["packet_evidence"]), &seeded, &attach]);
+    say(&[
+        "source",
+        source,
+        &text(&json["packet_evidence"]),
+        &seeded,
+        &attach,
+    ]);
     for degraded in json["degraded"].as_array().into_iter().flatten() {
-        say(&["degraded", source, &text(&degraded["feature"]), &text(&degraded["reason"])]);
+        say(&[
+            "degraded",
+            source,
+            &text(&degraded["feature"]),
+            &text(&degraded["reason"]),
+        ]);
     }
     Ok(())
 }
@@ -107,7 +175,16 @@ fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: 
     let port = match staged {
         Ok(port) => port,
         Err(error) => {
-            say(&["verdict", source, name, "STAGING", &format!("{error:#}"), "", "", ""]);
+            say(&[
+                "verdict",
+                source,
+                name,
+                "STAGING",
+                &format!("{error:#}"),
+                "",
+                "",
+                "",
+            ]);
             return;
         }
     };
@@ -121,7 +198,11 @@ fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: 
         return;
     };
     let answer = event.answer();
-    let outcome = if right.contains(&answer.as_str()) { "ok" } else { "WRONG" };
+    let outcome = if right.contains(&answer.as_str()) {
+        "ok"
+    } else {
+        "WRONG"
+    };
     let reset = event.reset.clone().unwrap_or_default();
     let number = |value: Option<u8>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let headers = format!(
@@ -129,7 +210,9 @@ fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: 
         reset.flags.as_deref().unwrap_or("-"),
         number(reset.ttl),
         number(reset.handshake_ttl),
-        reset.window.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+        reset
+            .window
+            .map_or_else(|| "-".to_owned(), |n| n.to_string()),
     );
     let idle = event
         .connection
@@ -214,14 +297,23 @@ fn silent_drop(port: u16, v6: bool) -> Result<u16> {
 }
 
 /// A client that speaks TLS to a broker that does not: the broker reads a
-/// length from the record and closes.
+/// length from the record, and closes before the client has ended its part.
 fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
     let mut ends = Ends::connect(port, v6)?;
     let client = ends.port()?;
     ends.client.write_all(&client_hello())?;
     thread::sleep(Duration::from_millis(100));
-    ends.abort()?;
-    ends::reset(&ends.client)?;
+    drain(&ends.broker);
+    let Ends {
+        client: mut socket,
+        broker,
+        listener,
+    } = ends;
+    drop(broker);
+    thread::sleep(Duration::from_millis(100));
+    socket.write_all(&client_hello())?;
+    ends::reset(&socket)?;
+    drop(listener);
     Ok(client)
 }
 

@@ -26,6 +26,7 @@
 //! What only `Drop` of a killed process could have removed, the next [`sweep`] removes.
 
 pub mod account;
+pub mod accuracy;
 pub mod broker_process;
 pub mod endpoint;
 pub mod error;
@@ -33,6 +34,7 @@ pub mod event;
 pub mod journal;
 pub mod judge;
 pub mod kafka;
+mod limits;
 pub mod middlebox;
 pub mod net;
 pub mod packet;
@@ -48,6 +50,7 @@ pub mod wire;
 
 use std::{
     fmt,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -220,12 +223,22 @@ impl Lab {
     /// # Errors
     /// What the system refuses.
     pub fn start_broker(&self, family: Family, answers: u32) -> Result<BrokerProcess> {
+        self.start_broker_at(family, answers, None)
+    }
+
+    /// The same, listening at one of the broker's addresses.
+    pub(crate) fn start_broker_at(
+        &self,
+        family: Family,
+        answers: u32,
+        address: Option<IpAddr>,
+    ) -> Result<BrokerProcess> {
         let program = match &self.own_binary {
             Some(path) => path.clone(),
             None => std::env::current_exe().doing(|| "find this program's own file".to_owned())?,
         };
         let host = self.network.host(Side::Broker);
-        BrokerProcess::start(&program, host, family, answers)
+        BrokerProcess::start(&program, host, family, answers, address)
     }
 
     /// Starts the tracer at `program`, which sees one host only, and waits until it is attached.

@@ -1,9 +1,12 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
+mod accuracy_command;
+
 use std::{
     collections::BTreeMap,
     fmt,
     io::{self, Write as _},
+    net::IpAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -58,7 +61,10 @@ enum Command {
         #[arg(value_parser = family)]
         family: Family,
         answers: u32,
+        address: Option<IpAddr>,
     },
+    /// Judge the tracer on a labelled matrix of resets, and say how far its confidence is right
+    Accuracy(accuracy_command::Options),
 }
 
 #[derive(Parser)]
@@ -114,8 +120,13 @@ fn main() -> ExitCode {
             list();
             ExitCode::SUCCESS
         }
-        Some(Command::BrokerProcess { family, answers }) => {
-            let served = broker_process::serve(family, answers);
+        Some(Command::Accuracy(options)) => exit_code(accuracy_command::run(&options)),
+        Some(Command::BrokerProcess {
+            family,
+            answers,
+            address,
+        }) => {
+            let served = broker_process::serve(family, answers, address);
             exit_code(served.map(|()| true).map_err(Into::into))
         }
     }

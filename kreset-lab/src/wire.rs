@@ -200,6 +200,14 @@ impl Wire {
         self.log.lock().clone()
     }
 
+    /// What was seen so far of the connection from `client_port`, in order.
+    #[must_use]
+    pub fn of_connection(&self, client_port: u16) -> Vec<Sighting> {
+        let sightings = self.log.lock();
+        let of = |seen: &&Sighting| seen.client_port() == client_port;
+        sightings.iter().filter(of).cloned().collect()
+    }
+
     /// Waits until something that fits has been seen, and returns the first such sighting.
     ///
     /// # Errors

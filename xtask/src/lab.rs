@@ -20,17 +20,24 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::run(if arguments.kafka {
-        setup::Purpose::Kafka
-    } else {
-        setup::Purpose::Run
-    })?;
+    // As many at once as two cores carry.
+    let all = ["run", "--kafka", "--jobs", "3"].map(OsString::from);
+    match (arguments.kafka, arguments.lab.as_slice()) {
+        (true, []) => become_lab(setup::Purpose::Kafka, &all),
+        (true, asked) => become_lab(setup::Purpose::Kafka, asked),
+        (false, asked) => become_lab(setup::Purpose::Run, asked),
+    }
+}
+
+/// Runs the lab's program in this process's place, with what it takes for that purpose.
+pub(crate) fn become_lab(purpose: setup::Purpose, arguments: &[OsString]) -> Result<()> {
+    setup::run(purpose)?;
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
 
     // The lab alone is run as root, so that cargo leaves no file of root's in the target directory.
     let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
-    command.arg(lab).args(&arguments.lab);
+    command.arg(lab).args(arguments);
 
     // The lab takes this process's place: at Ctrl-C it has a network to take down, and the shell
     // has to wait for that.

@@ -69,11 +69,11 @@ impl Answer {
     /// One host cannot tell.
     pub const INDETERMINATE: Self = Self::one("indeterminate", &[]);
 
-    const fn one(verdict: &'static str, causes: &'static [&'static str]) -> Self {
+    pub(crate) const fn one(verdict: &'static str, causes: &'static [&'static str]) -> Self {
         Self { verdict, causes }
     }
 
-    fn fits(&self, event: &Event) -> bool {
+    pub(crate) fn fits(&self, event: &Event) -> bool {
         event.verdict.as_deref() == Some(self.verdict)
             && match &event.cause {
                 Some(cause) => self.causes.contains(&cause.as_str()),
@@ -279,7 +279,7 @@ pub fn judge_together(one: &Event, other: &Event) -> Option<String> {
 
 /// How many events never reached the tracer: the sum of its `loss` events, which its summary
 /// repeats.
-fn lost(said: &Said) -> u64 {
+pub(crate) fn lost(said: &Said) -> u64 {
     let of = |kind| {
         let events = said.events.iter().filter(move |event| event.kind == kind);
         events.filter_map(|event| event.lost)

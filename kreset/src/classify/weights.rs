@@ -36,7 +36,7 @@ pub const ODD_SHAPE: f64 = 2.0;
 pub const TTL_DIFFERS: f64 = 6.5;
 /// The TTL is the peer's: the peer, or a device that copies it. Devices: most
 /// make packets of their own, so a copy is the exception.
-pub const TTL_SAME: f64 = 2.2;
+pub const TTL_SAME: f64 = 2.0;
 /// The RST came sooner than the least round trip allows. Physics, but round
 /// trips shrink too. Rate.
 pub const NEARER_THAN_PEER: f64 = 3.0;
@@ -58,7 +58,7 @@ pub const TIMER_WHILE_PENDING: f64 = -4.0;
 /// shortest timers are tens of seconds.
 pub const BUSY: f64 = -6.0;
 /// Silent for less than a second.
-pub const BARELY_IDLE: f64 = -2.5;
+pub const BARELY_IDLE: f64 = -4.5;
 /// Silent for some seconds.
 pub const SOME_IDLE: f64 = 0.5;
 /// Silent for tens of seconds.

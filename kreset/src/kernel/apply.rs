@@ -6,7 +6,7 @@ use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
     maps::{Array, MapData, MapError, PerCpuArray, RingBuf},
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, Iter, ProgramError,
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, FEntry, Iter, ProgramError,
         cgroup_skb::CgroupSkbAttachType,
     },
 };
@@ -31,7 +31,7 @@ pub enum ApplyError {
     #[error("the kernel's type information cannot be read: {0}")]
     Btf(#[from] aya::BtfError),
     /// A program was refused.
-    #[error("program {name}: {source}")]
+    #[error("program {name}: {}", reason(source))]
     Program {
         /// Its name.
         name: &'static str,
@@ -52,6 +52,12 @@ pub enum ApplyError {
     /// The packet programs do not attach; everything else may.
     #[error("packet programs: {reason}")]
     Packets {
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The programs on function entries do not load; everything else may.
+    #[error("programs on function entries: {reason}")]
+    FunctionEntries {
         /// What the kernel said.
         reason: String,
     },
@@ -101,6 +107,7 @@ impl Attached {
                 reason: error.to_string(),
             })?;
         }
+        attach_function_entries(&mut ebpf, &btf, plan)?;
         for program in &plan.programs {
             if let Some(hook) = hook(*program) {
                 tracepoint(&mut ebpf, &btf, program.name(), hook)?;
@@ -127,17 +134,22 @@ impl Attached {
         })
     }
 
-    /// Makes entries for the connections and listeners that are there already.
+    /// Makes entries for the connections and listeners that are there already,
+    /// if the plan has a program for that.
     ///
     /// # Errors
     ///
-    /// If the kernel refuses the iterator (before 5.11).
-    pub fn seed(&mut self) -> Result<(), ApplyError> {
-        const NAME: &str = Program::Seed.name();
-        let refused = |source| ApplyError::Program { name: NAME, source };
+    /// If the kernel refuses the iterator.
+    pub fn seed(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        let seeders = [Program::Seed, Program::SeedByProbe];
+        let Some(seeder) = seeders.iter().find(|seeder| plan.programs.contains(seeder)) else {
+            return Ok(());
+        };
+        let name = seeder.name();
+        let refused = |source| ApplyError::Program { name, source };
         let btf = Btf::from_sys_fs()?;
-        let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(NAME))?;
-        let program: &mut Iter = program(ebpf, NAME)?;
+        let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(name))?;
+        let program: &mut Iter = program(ebpf, name)?;
         program.load("task_file", &btf).map_err(refused)?;
         let link = program.attach().map_err(refused)?;
         let link = program.take_link(link).map_err(refused)?;
@@ -181,7 +193,55 @@ const fn hook(program: Program) -> Option<&'static str> {
         Program::ReceiveReset => Some("tcp_receive_reset"),
         Program::SendReset | Program::SendResetReason => Some("tcp_send_reset"),
         Program::SetState => Some("inet_sock_set_state"),
-        Program::PacketsIn | Program::PacketsOut | Program::Seed => None,
+        Program::PacketsIn
+        | Program::PacketsOut
+        | Program::ResetEnters
+        | Program::ConnectEnds
+        | Program::AcceptEnds
+        | Program::Seed
+        | Program::SeedByProbe => None,
+    }
+}
+
+/// The function of a program on a function entry.
+const fn function(program: Program) -> Option<&'static str> {
+    match program {
+        Program::ResetEnters => Some("tcp_reset"),
+        Program::ConnectEnds => Some("tcp_finish_connect"),
+        Program::AcceptEnds => Some("tcp_child_process"),
+        _ => None,
+    }
+}
+
+fn attach_function_entries(ebpf: &mut Ebpf, btf: &Btf, plan: &Plan) -> Result<(), ApplyError> {
+    for planned in &plan.programs {
+        let Some(function) = function(*planned) else {
+            continue;
+        };
+        let program: &mut FEntry = program(ebpf, planned.name())?;
+        program
+            .load(function, btf)
+            .and_then(|()| program.attach())
+            .map_err(|source| ApplyError::FunctionEntries {
+                reason: format!(
+                    "the entry of {function} cannot be hooked: {}",
+                    reason(&source)
+                ),
+            })?;
+    }
+    Ok(())
+}
+
+/// An error of aya's on one line: without the verifier's log, which has many.
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, .. } => {
+            format!("the kernel refuses to load it ({io_error})")
+        }
+        ProgramError::SyscallError(error) => {
+            format!("{} failed ({})", error.call, error.io_error)
+        }
+        other => other.to_string(),
     }
 }
 

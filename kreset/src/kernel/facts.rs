@@ -136,6 +136,9 @@ pub struct Loads {
     pub probe_read: Availability,
     /// Packet programs on control groups; `CONFIG_CGROUP_BPF`.
     pub packet_programs: Availability,
+    /// Programs on function entries. No trial is like the real ones, which
+    /// need their target, so this is `Yes` until these are refused.
+    pub function_entries: Availability,
 }
 
 impl Loads {
@@ -165,6 +168,7 @@ impl Loads {
                 "packet programs on control groups",
                 is_program_supported(ProgramType::CgroupSkb),
             ),
+            function_entries: Availability::Yes,
         }
     }
 }
@@ -218,9 +222,17 @@ pub struct Types {
     /// BTF rather than a trial tells, since a tracing program can be tried on
     /// a real target only. The same goes for the next.
     pub storage_in_tracing: bool,
-    /// The file iterator can tell sockets: `bpf_iter__task_file`, since 5.8,
-    /// and `bpf_sock_from_file`, since 5.11.
-    pub sockets_of_files: bool,
+    /// The file iterator can tell sockets: [`Self::iterates_files`] and
+    /// `bpf_sock_from_file`, since 5.11.
+    pub sockets_of_files: Availability,
+    /// Programs can iterate over open files: `bpf_iter__task_file`, since 5.8.
+    pub iterates_files: bool,
+    /// `bpf_get_current_task_btf`, since 5.11.
+    pub task_in_tracing: bool,
+    /// Parameters of `tcp_finish_connect`: 2.
+    pub finish_connect: Option<u32>,
+    /// Parameters of `tcp_child_process`: 3.
+    pub child_process: Option<u32>,
 }
 
 impl Types {
@@ -239,6 +251,7 @@ impl Types {
     /// Asks BTF that was read from `path`.
     pub fn read(btf: &Btf<'_>, path: &Path) -> Self {
         let has = |function| btf.has_function(function).unwrap_or(false);
+        let iterates_files = btf.structure("bpf_iter__task_file").is_ok();
         Self {
             path: path.to_owned(),
             receive_reset: btf.tracepoint_arity("tcp_receive_reset").ok(),
@@ -248,8 +261,18 @@ impl Types {
             reset_reasons: reset_reasons(btf),
             offsets: offsets::resolve(btf),
             storage_in_tracing: has("bpf_sk_storage_get_tracing"),
-            sockets_of_files: has("bpf_sock_from_file")
-                && btf.structure("bpf_iter__task_file").is_ok(),
+            sockets_of_files: if has("bpf_sock_from_file") && iterates_files {
+                Availability::Yes
+            } else {
+                Availability::No(
+                    "programs cannot tell the sockets among open files before Linux 5.11"
+                        .to_owned(),
+                )
+            },
+            iterates_files,
+            task_in_tracing: has("bpf_get_current_task_btf"),
+            finish_connect: btf.function_arity("tcp_finish_connect").ok(),
+            child_process: btf.function_arity("tcp_child_process").ok(),
         }
     }
 }
@@ -357,7 +380,13 @@ mod tests {
         assert_eq!(types.tcp_reset, Some(1));
         assert_eq!(types.reset_reasons, BTreeMap::new());
         assert!(!types.storage_in_tracing);
-        assert!(!types.sockets_of_files, "the iterator alone is not enough");
+        assert_ne!(
+            types.sockets_of_files,
+            Availability::Yes,
+            "the iterator alone is not enough"
+        );
+        assert!(types.iterates_files);
+        assert!(!types.task_in_tracing);
         assert_eq!(types.offsets.unwrap().missing.len(), 1);
     }
 

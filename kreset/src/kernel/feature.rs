@@ -24,6 +24,11 @@ macro_rules! features {
 features! {
     /// TTLs, RST headers and first bytes, from the packets themselves.
     PacketEvidence = "packet-evidence",
+    /// The first bytes each way, and the API key of the last request.
+    FirstBytes = "first-bytes",
+    /// The silences that a connection came through, which bound the timer of
+    /// whatever stands on its path.
+    SurvivedSilences = "survived-silences",
     /// Idle time before the packet that drew a RST, and the delay to the RST.
     Idle = "idle",
     /// Whether a RST carried TCP timestamps, and whether they were negotiated.

@@ -10,7 +10,7 @@ use super::{
     apply::{ApplyError, Attached},
     facts::{Availability, BTF, KernelFacts},
     netns::{self, NetnsError},
-    plan::{Plan, Program, Refusal, Request, plan as make_plan},
+    plan::{Plan, Refusal, Request, plan as make_plan},
     privilege::{PrivilegeError, lift_locked_memory_limit},
 };
 use crate::cli::Options;
@@ -53,9 +53,10 @@ pub struct Ready {
 /// work here.
 pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
     let request = request(options)?;
-    let mut facts = KernelFacts::collect(Path::new(BTF))?;
-    // Before 5.11 maps count against this limit (kernel: bpf_charge_memlock).
+    // Before 5.11 maps count against this limit (kernel: bpf_charge_memlock),
+    // those of trial loads too.
     let _stays_as_it_is = lift_locked_memory_limit();
+    let mut facts = KernelFacts::collect(Path::new(BTF))?;
     loop {
         let mut plan = make_plan(&facts, &request)?;
         let ports = options.ports.words().collect::<Vec<_>>();
@@ -65,17 +66,20 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
                 facts.loads.packet_programs = Availability::No(reason);
                 continue;
             }
+            Err(ApplyError::FunctionEntries { reason }) if plan.settings.fentry != 0 => {
+                facts.loads.function_entries = Availability::No(reason);
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
-        let seeded = if plan.programs.contains(&Program::Seed) && attached.seed().is_err() {
-            if let Ok(types) = &mut facts.types {
-                types.sockets_of_files = false;
-            }
+        if let Err(error) = attached.seed(&plan)
+            && let Ok(types) = &mut facts.types
+        {
+            types.sockets_of_files = Availability::No(error.to_string());
+            types.iterates_files = false;
             plan = make_plan(&facts, &request)?;
-            0
-        } else {
-            attached.counter(counter::SEEDED)?
-        };
+        }
+        let seeded = attached.counter(counter::SEEDED)?;
         let hz = NonZeroU32::new(plan.hz).ok_or(Refusal::NoJiffies)?;
         return Ok(Ready {
             attached,

@@ -10,7 +10,7 @@ use crate::{
 /// connection, before anything speaks for it. Rate.
 const SHUTDOWN_ALONE: f64 = -1.5;
 /// A RST in mid-use without any silence needs a device that misbehaves. Rate.
-const NOT_IDLE_ALONE: f64 = -0.5;
+const NOT_IDLE_ALONE: f64 = -0.1;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.received() {

@@ -279,6 +279,7 @@ const TABLE: &[(&str, &[Line])] = &[
             // for both, and calling the one the other would be wrong, not worse.
             "sk_shutdown" U8, NEEDED => sk_shutdown;
             "sk_err" U32, TIMEOUTS => sk_err;
+            "sk_protocol" U16, SEEDING => sk_protocol;
             "sk_socket" POINTER, OWNER => sk_socket;
             // A union without it until 5.15 ("bpf, cgroups: Fix cgroup v2 fallback on
         // v1/v2 mixed mode"), which stable kernels took too: 5.10.262 has it.
@@ -372,6 +373,19 @@ const TABLE: &[(&str, &[Line])] = &[
         "socket",
         lines! {
             "sk" POINTER, SEEDING => socket_sk;
+        },
+    ),
+    (
+        "file",
+        lines! {
+            "private_data" POINTER, SEEDING => file_private_data;
+            "f_inode" POINTER, SEEDING => file_inode;
+        },
+    ),
+    (
+        "inode",
+        lines! {
+            "i_mode" U16, SEEDING => inode_mode;
         },
     ),
 ];

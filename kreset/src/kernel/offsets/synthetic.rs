@@ -43,6 +43,7 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("__sk_common", Struct("sock_common")),
             ("sk_shutdown", Int(1)),
             ("sk_err", Int(4)),
+            ("sk_protocol", Int(2)),
             ("sk_socket", Ptr),
             ("sk_cgrp_data", Struct("sock_cgroup_data")),
         ],
@@ -121,6 +122,8 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
         ],
     ),
     ("socket", &[("sk", Ptr)]),
+    ("file", &[("private_data", Ptr), ("f_inode", Ptr)]),
+    ("inode", &[("i_mode", Int(2))]),
 ];
 
 /// A way in which a kernel differs from [`KERNEL`].

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::Program;
 use crate::kernel::{
     facts::{Availability, KernelFacts, Lockdown, Types},
     feature::Feature,
@@ -39,7 +40,8 @@ pub(super) fn of_kernel(
     let mut found = sent_resets(types);
     found.extend(probe_read(facts).err());
     found.extend(storage(types));
-    found.extend(seeding(types));
+    found.extend(tasks(facts, types));
+    found.extend(seeder(facts, types).err());
     found.extend(fields(&resolved.missing));
     found
 }
@@ -104,33 +106,45 @@ pub(super) fn probe_read(facts: &KernelFacts) -> Result<(), Degradation> {
     ))
 }
 
-fn storage(types: &Types) -> Vec<Degradation> {
-    if types.storage_in_tracing {
-        return Vec::new();
-    }
-    vec![
+fn storage(types: &Types) -> Option<Degradation> {
+    (!types.storage_in_tracing).then(|| {
         Degradation::new(
             Feature::SocketStorage,
             "tracing programs cannot keep memory in a socket before Linux 5.11, \
              so a table of limited size keeps it",
             "use Linux 5.11 or newer",
-        ),
-        Degradation::new(
-            Feature::Owner,
-            "accepted connections inherit the process that listens only with socket-storage",
-            "use Linux 5.11 or newer",
-        ),
+        )
+    })
+}
+
+/// Whether the running task can be read.
+fn tasks(facts: &KernelFacts, types: &Types) -> Vec<Degradation> {
+    if types.task_in_tracing || probe_read(facts).is_ok() {
+        return Vec::new();
+    }
+    let why = "programs can read the running process neither by its type, before Linux 5.11, \
+               nor under lockdown";
+    let remedy = "boot without lockdown=confidentiality";
+    vec![
+        Degradation::new(Feature::Owner, why, remedy),
+        Degradation::new(Feature::ProcessExit, why, remedy),
     ]
 }
 
-fn seeding(types: &Types) -> Option<Degradation> {
-    (!types.sockets_of_files).then(|| {
-        Degradation::new(
-            Feature::Seeding,
-            "programs cannot tell the sockets among open files before Linux 5.11",
-            "use Linux 5.11 or newer, or start before the connections do",
-        )
-    })
+/// The program that finds connections older than the tracer.
+pub(super) fn seeder(facts: &KernelFacts, types: &Types) -> Result<Program, Degradation> {
+    let reason = match &types.sockets_of_files {
+        Availability::Yes => return Ok(Program::Seed),
+        Availability::No(_) if types.iterates_files && probe_read(facts).is_ok() => {
+            return Ok(Program::SeedByProbe);
+        }
+        Availability::No(reason) => reason,
+    };
+    Err(Degradation::new(
+        Feature::Seeding,
+        reason,
+        "use Linux 5.11 or newer, or start before the connections do",
+    ))
 }
 
 /// One for each feature that misses fields.
@@ -179,6 +193,44 @@ pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation
         },
         Ok,
     )
+}
+
+/// Whether programs on function entries can be tried, or what is in the way.
+pub(super) fn function_entries(facts: &KernelFacts) -> Result<(), Degradation> {
+    let blocked =
+        |reason: &str, remedy| Err(Degradation::new(Feature::PacketEvidence, reason, remedy));
+    let types = facts.types.as_ref().ok();
+    let shapes = types.map(|types| (types.tcp_reset, types.finish_connect, types.child_process));
+    if shapes != Some((Some(2), Some(2), Some(3))) {
+        return blocked(
+            "tcp_reset gets no packet before Linux 5.11",
+            "use --packet-evidence cgroup_skb",
+        );
+    }
+    if probe_read(facts).is_err() {
+        return blocked(
+            "lockdown forbids programs to read packets",
+            "use --packet-evidence cgroup_skb",
+        );
+    }
+    match &facts.loads.function_entries {
+        Availability::Yes => Ok(()),
+        Availability::No(reason) => blocked(reason, "use --packet-evidence cgroup_skb"),
+    }
+}
+
+/// What programs on function entries do not see; `why` says why they are used
+/// although.
+pub(super) fn of_fentry(why: &str) -> Vec<Degradation> {
+    [Feature::FirstBytes, Feature::SurvivedSilences]
+        .map(|feature| {
+            Degradation::new(
+                feature,
+                format!("function entries see handshakes and resets only, and {why}"),
+                "use --packet-evidence cgroup_skb where it works",
+            )
+        })
+        .into()
 }
 
 /// A source that has a name but no program yet.

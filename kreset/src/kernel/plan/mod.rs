@@ -40,8 +40,16 @@ pub enum Program {
     PacketsIn,
     /// `cgroup_skb/egress`.
     PacketsOut,
+    /// `fentry/tcp_reset`.
+    ResetEnters,
+    /// `fentry/tcp_finish_connect`.
+    ConnectEnds,
+    /// `fentry/tcp_child_process`.
+    AcceptEnds,
     /// `iter/task_file`.
     Seed,
+    /// The same where programs cannot tell a file's socket, up to 5.10.
+    SeedByProbe,
 }
 
 impl Program {
@@ -54,7 +62,11 @@ impl Program {
             Self::SetState => "set_state",
             Self::PacketsIn => "packets_in",
             Self::PacketsOut => "packets_out",
+            Self::ResetEnters => "reset_enters",
+            Self::ConnectEnds => "connect_ends",
+            Self::AcceptEnds => "accept_ends",
             Self::Seed => "seed",
+            Self::SeedByProbe => "seed_by_probe",
         }
     }
 }
@@ -96,17 +108,20 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
     } = basis(facts)?;
     let packets = packets(facts, request.packet_evidence)?;
     let mut degradations = degradation::of_kernel(facts, types, resolved);
-    if let Source::Nothing(degradation) = &packets {
-        degradations.push(degradation.clone());
+    match &packets {
+        Source::Nothing(found) => degradations.push(found.clone()),
+        Source::Fentry(found) => degradations.extend(found.iter().cloned()),
+        Source::CgroupSkb(_) | Source::Off => {}
     }
     refusal::check_required(&request.require, &degradations, request.packet_evidence)?;
 
-    let cgroup = match packets {
-        Source::CgroupSkb(cgroup) => Some(cgroup),
-        Source::Nothing(_) | Source::Off => None,
+    let (packet_evidence, cgroup) = match packets {
+        Source::CgroupSkb(cgroup) => (PacketEvidence::CgroupSkb, Some(cgroup)),
+        Source::Fentry(_) => (PacketEvidence::Fentry, None),
+        Source::Nothing(_) | Source::Off => (PacketEvidence::Off, None),
     };
     Ok(Plan {
-        programs: programs(types, cgroup.is_some()),
+        programs: programs(facts, types, packet_evidence),
         settings: Settings {
             netns: request.netns.unwrap_or(0),
             probe_read: degradation::probe_read(facts).is_ok().into(),
@@ -114,13 +129,11 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
             debug: request.debug.into(),
             hash_storage: (!types.storage_in_tracing).into(),
             silence_jiffies: jiffies(request.silence, hz),
+            task_btf: types.task_in_tracing.into(),
+            fentry: (packet_evidence == PacketEvidence::Fentry).into(),
         },
         offsets: resolved.offsets,
-        packet_evidence: if cgroup.is_some() {
-            PacketEvidence::CgroupSkb
-        } else {
-            PacketEvidence::Off
-        },
+        packet_evidence,
         cgroup,
         hz,
         reset_reasons: types.reset_reasons.clone(),
@@ -182,52 +195,67 @@ fn basis(facts: &KernelFacts) -> Result<Basis<'_>, Refusal> {
 /// Where packets can be watched.
 enum Source {
     CgroupSkb(PathBuf),
+    /// With what it cannot see.
+    Fentry(Vec<Degradation>),
     /// Nowhere, although it was asked for.
     Nothing(Degradation),
     /// Not wanted.
     Off,
 }
 
-/// Picks the source of packet evidence: the one named, or the best that works.
+/// Picks the source of packet evidence: the one named, or the one that tells
+/// most of those that work.
+///
+/// Function entries cost nothing per packet, but see neither the first bytes of
+/// a connection nor the silences that it came through; without these, the
+/// causes of a failed handshake are one, and timers are bounded from above
+/// only. So packet programs go before them.
 fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal> {
-    let source = match choice {
-        PacketChoice::Exactly(PacketEvidence::Off) => return Ok(Source::Off),
-        PacketChoice::Exactly(source) => source,
-        // The others come before it once the kernel side has them.
-        PacketChoice::Auto => PacketEvidence::CgroupSkb,
+    let cgroup = || degradation::cgroup_packets(facts);
+    let fentry = |why: &str| {
+        degradation::function_entries(facts).map(|()| Source::Fentry(degradation::of_fentry(why)))
     };
-    let blocked = match source {
-        PacketEvidence::CgroupSkb => match degradation::cgroup_packets(facts) {
-            Ok(cgroup) => return Ok(Source::CgroupSkb(cgroup)),
-            Err(blocked) => blocked,
-        },
-        PacketEvidence::Fentry | PacketEvidence::Sockops | PacketEvidence::Off => {
-            degradation::not_there_yet()
+    let asked = match choice {
+        PacketChoice::Auto => {
+            return Ok(cgroup().map_or_else(
+                |blocked| fentry(&blocked.reason).unwrap_or(Source::Nothing(blocked)),
+                Source::CgroupSkb,
+            ));
         }
+        PacketChoice::Exactly(asked) => asked,
     };
-    match choice {
-        PacketChoice::Auto => Ok(Source::Nothing(blocked)),
-        PacketChoice::Exactly(asked) => Err(Refusal::PacketEvidence {
-            asked,
-            reason: blocked.reason,
-            remedy: blocked.remedy,
-        }),
-    }
+    let found = match asked {
+        PacketEvidence::Off => Ok(Source::Off),
+        PacketEvidence::CgroupSkb => cgroup().map(Source::CgroupSkb),
+        PacketEvidence::Fentry => fentry("--packet-evidence fentry was asked for"),
+        PacketEvidence::Sockops => Err(degradation::not_there_yet()),
+    };
+    found.map_err(|blocked| Refusal::PacketEvidence {
+        asked,
+        reason: blocked.reason,
+        remedy: blocked.remedy,
+    })
 }
 
-fn programs(types: &Types, packets: bool) -> Vec<Program> {
+fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<Program> {
     let mut programs = vec![Program::ReceiveReset, Program::SetState];
     match types.send_reset {
         Some(2) => programs.push(Program::SendReset),
         Some(3) => programs.push(Program::SendResetReason),
         _ => {}
     }
-    if packets {
-        programs.extend([Program::PacketsIn, Program::PacketsOut]);
+    match packets {
+        PacketEvidence::CgroupSkb => programs.extend([Program::PacketsIn, Program::PacketsOut]),
+        PacketEvidence::Fentry => {
+            programs.extend([
+                Program::ResetEnters,
+                Program::ConnectEnds,
+                Program::AcceptEnds,
+            ]);
+        }
+        PacketEvidence::Sockops | PacketEvidence::Off => {}
     }
-    if types.sockets_of_files {
-        programs.push(Program::Seed);
-    }
+    programs.extend(degradation::seeder(facts, types).ok());
     programs
 }
 

@@ -54,7 +54,7 @@ macro_rules! sources {
 
 sources! {
     /// Function entries that see the RST and the handshake: no cost per
-    /// packet. Not there yet.
+    /// packet, and no first bytes or survived silences.
     Fentry = "fentry",
     /// Callbacks that a socket opts into. Not there yet.
     Sockops = "sockops",

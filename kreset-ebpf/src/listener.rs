@@ -1,0 +1,66 @@
+//! Who listens where: for kernels on which accepted connections do not inherit
+//! the memory of their listener (before 5.11). Of two listeners on one port of
+//! a network namespace, the later one counts.
+
+use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
+
+use crate::{connection::Entry, settings::constant};
+
+/// Where a process listens.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Place {
+    netns: u32,
+    port: u32,
+}
+
+/// The process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Owner {
+    start_ns: u64,
+    comm: [u8; 16],
+    tgid: u32,
+    padding: u32,
+}
+
+#[btf_map(name = "LISTENERS")]
+static LISTENERS: LruHashMap<Place, Owner, 1024> = LruHashMap::new();
+
+/// Keeps the owner of a listener for the connections that it accepts.
+#[inline(always)]
+pub(crate) fn remember(entry: &Entry, port: u16) {
+    if constant!(SETTINGS.hash_storage) == 0 {
+        return;
+    }
+    let owner = Owner {
+        start_ns: entry.connection.owner_start_ns,
+        comm: entry.connection.comm,
+        tgid: entry.connection.tgid,
+        padding: 0,
+    };
+    let place = Place {
+        netns: entry.connection.netns,
+        port: u32::from(port),
+    };
+    let _full = LISTENERS.insert(place, owner, u64::from(BPF_ANY));
+}
+
+/// Gives an accepted connection the owner of its listener.
+#[inline(always)]
+pub(crate) fn inherit(entry: &mut Entry, port: u16) {
+    if constant!(SETTINGS.hash_storage) == 0 {
+        return;
+    }
+    let place = Place {
+        netns: entry.connection.netns,
+        port: u32::from(port),
+    };
+    if let Some(owner) = LISTENERS.get_ptr_mut(place) {
+        // SAFETY: an entry that the kernel keeps until the program ends (RCU).
+        let owner = unsafe { *owner };
+        entry.connection.owner_start_ns = owner.start_ns;
+        entry.connection.comm = owner.comm;
+        entry.connection.tgid = owner.tgid;
+    }
+}
