@@ -151,16 +151,6 @@ impl Ending {
             .any(|seen| self.sender(seen) == side && seen.segment.flags.contain(Flags::FIN))
     }
 
-    /// Whether `side` was the first to close in order.
-    #[must_use]
-    pub fn was_left_by(&self, side: Side) -> bool {
-        let mut closes = self
-            .packets
-            .iter()
-            .filter(|seen| seen.segment.flags.contain(Flags::FIN));
-        closes.next().is_some_and(|seen| self.sender(seen) == side)
-    }
-
     /// How many bytes `side` had sent before, those sent again counted again.
     #[must_use]
     pub fn bytes_from(&self, side: Side) -> u32 {

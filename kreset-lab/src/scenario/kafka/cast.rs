@@ -252,16 +252,6 @@ pub(super) fn fail_at(
     client: &client::Plan,
     reason: Answer,
 ) -> Result<Outcome> {
-    fail_by(cast, broker, client, |ending| failed(ending, reason))
-}
-
-/// The same, with a rule of its own.
-pub(super) fn fail_by(
-    cast: &Cast<'_>,
-    broker: &Broker,
-    client: &client::Plan,
-    rule: impl Fn(&Ending) -> Ruling,
-) -> Result<Outcome> {
     let scene = cast.scene;
     let watch = cast.watch()?;
     // Two attempts show it as well as twenty.
@@ -278,7 +268,7 @@ pub(super) fn fail_by(
         Err(error) => return Err(error),
     }
     cast.curtain(&mut [&mut client])?;
-    judge(scene, watch, rule)
+    judge(scene, watch, |ending| failed(ending, reason))
 }
 
 /// Whatever ended, ended for that reason. The host whose own application gave up knows that, and
