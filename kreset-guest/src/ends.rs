@@ -78,12 +78,11 @@ impl Ends {
         for number in 2..8 {
             self.exchange(Request::Metadata, number)?;
         }
-        // Acknowledgements may be delayed; a late one would meet no socket.
-        thread::sleep(Duration::from_millis(300));
         Ok(self)
     }
 
-    fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
+    /// One request and its answer.
+    pub(crate) fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
         self.client.write_all(&kafka::request(request, number))?;
         let message = receive(&mut self.broker).context("a request")?;
         let answer = kafka::answer(&message).context("not a request")?;
@@ -104,9 +103,21 @@ impl Ends {
             .context("send")
     }
 
+    /// The next sequence number of the broker.
+    pub(crate) fn sequence(&self) -> Result<u32> {
+        let descriptor = self.broker.as_raw_fd();
+        repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
+        repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
+        let sequence = queue_sequence(descriptor).context("the sequence number")?;
+        repair(descriptor, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP).context("TCP_REPAIR")?;
+        Ok(sequence)
+    }
+
     /// Closes the broker's socket without a packet: from then on its packets
     /// meet no socket, as where a device has lost the connection.
     pub(crate) fn lose(self) -> Result<Lost> {
+        // Acknowledgements may be delayed; a late one would meet no socket.
+        thread::sleep(Duration::from_millis(300));
         let descriptor = self.broker.as_raw_fd();
         repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
         repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
@@ -161,6 +172,24 @@ pub(crate) struct Lost {
     _listener: Socket,
 }
 
+/// Resets a client in the name of its broker.
+pub(crate) fn forge(from: SocketAddr, client: &TcpStream, sequence: u32) -> Result<()> {
+    let to = client.local_addr()?;
+    let bytes =
+        packet::reset(from, to, sequence, DEVICE_TTL).context("addresses of two families")?;
+    let protocol = Some(Protocol::from(libc::IPPROTO_RAW));
+    let socket = Socket::new(Domain::for_address(to), Type::RAW, protocol)?;
+    if to.is_ipv4() {
+        socket.set_header_included_v4(true)?;
+    }
+    let mut destination = to;
+    destination.set_port(0);
+    socket
+        .send_to(&bytes, &SockAddr::from(destination))
+        .context("send a reset")?;
+    Ok(())
+}
+
 impl Lost {
     /// Sends a request.
     pub(crate) fn send(&mut self) -> Result<()> {
@@ -171,20 +200,7 @@ impl Lost {
 
     /// Resets the client in the broker's name.
     pub(crate) fn forge(&self) -> Result<()> {
-        let to = self.client.local_addr()?;
-        let bytes = packet::reset(self.from, to, self.sequence, DEVICE_TTL)
-            .context("addresses of two families")?;
-        let protocol = Some(Protocol::from(libc::IPPROTO_RAW));
-        let socket = Socket::new(Domain::for_address(to), Type::RAW, protocol)?;
-        if to.is_ipv4() {
-            socket.set_header_included_v4(true)?;
-        }
-        let mut destination = to;
-        destination.set_port(0);
-        socket
-            .send_to(&bytes, &SockAddr::from(destination))
-            .context("send a reset")?;
-        Ok(())
+        forge(self.from, &self.client, self.sequence)
     }
 }
 
@@ -245,6 +261,8 @@ fn pair() -> io::Result<[TcpStream; 2]> {
 
 /// Kernel: `include/uapi/linux/tcp.h`; not in libc.
 const TCP_SEND_QUEUE: libc::c_int = 2;
+/// Ends the repair without a window probe; since 4.19.
+const TCP_REPAIR_OFF_NO_WP: libc::c_int = -1;
 
 fn repair(descriptor: RawFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     set_option(descriptor, libc::IPPROTO_TCP, option, &value)

@@ -33,6 +33,17 @@ pub(crate) fn command() -> Command {
     command
 }
 
+/// A tracer that did not start.
+pub(crate) struct Refused {
+    pub(crate) status: Option<i32>,
+    pub(crate) complaint: String,
+}
+
+/// Whether it refused to start as it should: exit 3 with one sentence.
+pub(crate) fn is_orderly(status: Option<i32>, complaint: &str) -> bool {
+    status == Some(3) && complaint.lines().count() == 1 && complaint.contains(": ")
+}
+
 /// A running tracer.
 pub(crate) struct Tracer {
     child: Child,
@@ -42,14 +53,14 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     /// Starts it with `--packet-evidence source` and waits until it is attached.
-    pub(crate) fn start(source: &str) -> Result<Self> {
+    pub(crate) fn start(source: &str) -> Result<Result<Self, Refused>> {
         let mut command = command();
         command.args(["--packet-evidence", source]);
         Self::spawn(command)
     }
 
     /// Starts `command` and waits until it is attached.
-    pub(crate) fn spawn(mut command: Command) -> Result<Self> {
+    pub(crate) fn spawn(mut command: Command) -> Result<Result<Self, Refused>> {
         let mut child = command.spawn()?;
         let Some(stdout) = child.stdout.take() else {
             bail!("no pipe")
@@ -78,11 +89,15 @@ impl Tracer {
             if tracer.ended.load(Ordering::Acquire) || Instant::now() > until {
                 let _gone = tracer.child.kill();
                 let status = tracer.child.wait()?;
-                bail!("{status}: {}", tracer.complaint());
+                let complaint = tracer.complaint();
+                return Ok(Err(Refused {
+                    status: status.code(),
+                    complaint,
+                }));
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(tracer)
+        Ok(Ok(tracer))
     }
 
     /// What it wrote to standard error, once it has ended.
@@ -92,6 +107,11 @@ impl Tracer {
             let _cut_off = stderr.read_to_string(&mut text);
         }
         text.trim().to_owned()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The first event heard so far that `wanted` likes.

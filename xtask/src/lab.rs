@@ -20,18 +20,21 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::run(if arguments.kafka {
+        setup::Purpose::Kafka
+    } else {
+        setup::Purpose::Run
+    })?;
     // As many at once as two cores carry.
     let all = ["run", "--kafka", "--jobs", "3"].map(OsString::from);
     match (arguments.kafka, arguments.lab.as_slice()) {
-        (true, []) => become_lab(setup::Purpose::Kafka, &all),
-        (true, asked) => become_lab(setup::Purpose::Kafka, asked),
-        (false, asked) => become_lab(setup::Purpose::Run, asked),
+        (true, []) => become_lab(&all),
+        (_, asked) => become_lab(asked),
     }
 }
 
-/// Runs the lab's program in this process's place, with what it takes for that purpose.
-pub(crate) fn become_lab(purpose: setup::Purpose, arguments: &[OsString]) -> Result<()> {
-    setup::run(purpose)?;
+/// Runs the lab's program in this process's place; what it needs is set up.
+pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
 

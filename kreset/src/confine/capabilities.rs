@@ -1,0 +1,92 @@
+//! Giving up capabilities.
+
+use std::io;
+
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
+
+/// Takes away every capability of this thread, but CAP_BPF where `works` fails
+/// without: reading a map takes it where `kernel.unprivileged_bpf_disabled` is
+/// set, up to Linux 5.18 (kernel: `__sys_bpf`; since 5.19 a descriptor is
+/// enough). Before 5.8 that was CAP_SYS_ADMIN.
+pub(super) fn give_up(works: impl Fn() -> bool) -> io::Result<()> {
+    let held = capabilities(None)?;
+    // The bounding set can be left alone without CAP_SETPCAP: no_new_privs makes
+    // it meaningless.
+    for capability in CapabilitySet::all() {
+        let _not_ours_to_take = remove_capability_from_bounding_set(capability);
+    }
+    // None before 4.3.
+    let _absent = clear_ambient_capability_set();
+    let needed = [
+        CapabilitySet::empty(),
+        CapabilitySet::BPF,
+        CapabilitySet::SYS_ADMIN,
+    ]
+    .into_iter()
+    .find(|needed| {
+        let kept = held.permitted.intersection(*needed);
+        kept == *needed
+            && set_capabilities(
+                None,
+                CapabilitySets {
+                    effective: kept,
+                    ..held
+                },
+            )
+            .is_ok()
+            && works()
+    });
+    let kept = needed.unwrap_or(held.effective);
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Capabilities are a thread's own: the test's other threads keep theirs.
+    #[test]
+    fn nothing_is_kept_that_is_not_used() {
+        let held = thread::spawn(|| {
+            give_up(|| true).unwrap();
+            capabilities(None).unwrap()
+        });
+        let held = held.join().unwrap();
+        assert!(held.effective.is_empty() && held.permitted.is_empty());
+        assert!(held.inheritable.is_empty());
+    }
+
+    #[test]
+    fn what_is_used_is_kept_and_nothing_more() {
+        if !capabilities(None)
+            .unwrap()
+            .permitted
+            .contains(CapabilitySet::BPF)
+        {
+            // Nobody can keep what he has not: the same as above.
+            return;
+        }
+        let held = thread::spawn(|| {
+            let has_bpf =
+                || capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::BPF));
+            give_up(has_bpf).unwrap();
+            capabilities(None).unwrap()
+        });
+        let held = held.join().unwrap();
+        assert_eq!(held.effective, CapabilitySet::BPF);
+        assert_eq!(held.permitted, CapabilitySet::BPF);
+    }
+}

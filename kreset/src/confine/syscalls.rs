@@ -1,0 +1,252 @@
+//! The filter of system calls (seccomp(2)): a call that is not listed fails
+//! with EPERM.
+
+use std::collections::BTreeMap;
+
+use libc::c_long;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+
+use super::ConfineError;
+
+/// What a run needs beside the event loop, files and standard output: the sum
+/// of what its sinks need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Sockets: sinks that connect or listen, and name resolution.
+    pub network: bool,
+    /// Threads beside the first.
+    pub threads: bool,
+}
+
+impl Needs {
+    /// What either needs.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            network: self.network || other.network,
+            threads: self.threads || other.threads,
+        }
+    }
+}
+
+/// The event loop, its clock and its memory.
+const LOOP: &[c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_eventfd2,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_fcntl,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_pipe2,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_sigaltstack,
+    // An abort, to leave a core behind.
+    libc::SYS_tgkill,
+    libc::SYS_uname,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// Calls of the same kind that newer architectures do without.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[c_long] = &[
+    libc::SYS_access,
+    libc::SYS_epoll_wait,
+    libc::SYS_getdents,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_open,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_rename,
+    libc::SYS_rmdir,
+    libc::SYS_stat,
+    libc::SYS_unlink,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[c_long] = &[];
+
+/// Output files and their rotation; procfs and control groups.
+const FILES: &[c_long] = &[
+    libc::SYS_faccessat,
+    libc::SYS_fchmod,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fstat,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_getdents64,
+    libc::SYS_lseek,
+    libc::SYS_mkdirat,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_pwrite64,
+    libc::SYS_readlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_statfs,
+    libc::SYS_statx,
+    libc::SYS_unlinkat,
+];
+
+/// Sockets of [`Needs::network`].
+const NETWORK: &[c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_listen,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+];
+
+/// Threads of [`Needs::threads`].
+const THREADS: &[c_long] = &[
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_prctl,
+    libc::SYS_rseq,
+    libc::SYS_set_robust_list,
+    libc::SYS_set_tid_address,
+];
+
+/// Kernel: `include/uapi/asm-generic/ioctls.h`. C libraries differ in their types.
+const TCGETS: u64 = 0x5401;
+const TIOCGWINSZ: u64 = 0x5413;
+/// `BPF_MAP_LOOKUP_ELEM`; kernel: `enum bpf_cmd`.
+const BPF_MAP_LOOKUP: u64 = 1;
+
+/// Filters the system calls of this thread, and of those that it starts.
+pub(super) fn filter(needs: Needs) -> Result<(), ConfineError> {
+    apply_filter(&program(needs)?)?;
+    Ok(())
+}
+
+fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
+    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> = BTreeMap::new();
+    let mut allow = |calls: &[c_long]| {
+        for call in calls {
+            // No rule: whatever its arguments are.
+            rules.insert(*call, Vec::new());
+        }
+    };
+    allow(LOOP);
+    allow(OLDER);
+    allow(FILES);
+    if needs.network {
+        allow(NETWORK);
+    }
+    if needs.threads {
+        allow(THREADS);
+    }
+    let is = |argument, value: u64| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+    };
+    // Whether it is a terminal, and how wide.
+    rules.insert(libc::SYS_ioctl, vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?]);
+    // The counters are read; nothing is loaded any more.
+    rules.insert(libc::SYS_bpf, vec![is(0, BPF_MAP_LOOKUP)?]);
+    // The runtime's own pair for signals.
+    if !needs.network {
+        rules.insert(libc::SYS_socketpair, vec![is(0, libc::AF_UNIX as u64)?]);
+        for call in [libc::SYS_recvfrom, libc::SYS_sendto] {
+            rules.insert(call, Vec::new());
+        }
+    }
+    let denied = SeccompAction::Errno(libc::EPERM as u32);
+    let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
+    Ok(SeccompFilter::new(rules, denied, SeccompAction::Allow, architecture)?.try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, net::UdpSocket, thread};
+
+    use super::*;
+
+    /// Filters are a thread's own too.
+    fn confined<T: Send + 'static>(needs: Needs, act: fn() -> T) -> T {
+        let thread = thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            filter(needs).unwrap();
+            act()
+        });
+        thread.join().unwrap()
+    }
+
+    #[test]
+    fn files_work_and_what_is_not_needed_does_not() {
+        let (read, bound, spawned) = confined(Needs::default(), || {
+            (
+                fs::read_to_string("/proc/self/status"),
+                UdpSocket::bind("127.0.0.1:0").map(|_| ()),
+                std::process::Command::new("/bin/true").status(),
+            )
+        });
+        read.unwrap();
+        assert_eq!(bound.unwrap_err().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(spawned.unwrap_err().raw_os_error(), Some(libc::EPERM));
+    }
+
+    #[test]
+    fn sinks_can_ask_for_the_network() {
+        let network = Needs {
+            network: true,
+            threads: false,
+        };
+        let needs = Needs::default().and(network);
+        assert_eq!(needs, network);
+        let bound = confined(needs, || UdpSocket::bind("127.0.0.1:0").map(|_| ()));
+        bound.unwrap();
+    }
+
+    #[test]
+    fn nothing_is_loaded_into_the_kernel_any_more() {
+        let outcome = confined(Needs::default(), || {
+            // SAFETY: the filter refuses the call before any argument is read;
+            // without it the kernel would refuse a NULL attribute of size 0.
+            let outcome = unsafe { libc::syscall(libc::SYS_bpf, 5, 0, 0) };
+            (outcome, std::io::Error::last_os_error().raw_os_error())
+        });
+        assert_eq!(outcome, (-1, Some(libc::EPERM)));
+    }
+}
