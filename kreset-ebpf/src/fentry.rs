@@ -90,5 +90,9 @@ fn on_handshake(sock: Sock, skb: *const c_void) -> Option<()> {
 /// TTL or hop limit.
 #[inline(always)]
 fn ttl(network: &[u8; 20]) -> u8 {
-    if network[0] >> 4 == 4 { network[8] } else { network[7] }
+    if network[0] >> 4 == 4 {
+        network[8]
+    } else {
+        network[7]
+    }
 }

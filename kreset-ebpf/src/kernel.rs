@@ -286,7 +286,10 @@ impl Task {
     /// A task that the kernel handed out with its type.
     #[inline(always)]
     pub(crate) const fn typed(pointer: *const c_void) -> Self {
-        Self { pointer, typed: true }
+        Self {
+            pointer,
+            typed: true,
+        }
     }
 
     /// The running task.
@@ -295,7 +298,10 @@ impl Task {
         if constant!(SETTINGS.task_btf) == 0 {
             // SAFETY: no arguments; kernel: bpf_get_current_task, since 4.8.
             let pointer = unsafe { bpf_get_current_task() };
-            return Self { pointer: pointer as *const c_void, typed: false };
+            return Self {
+                pointer: pointer as *const c_void,
+                typed: false,
+            };
         }
         // SAFETY: no arguments; kernel: bpf_get_current_task_btf, since 5.11.
         Self::typed(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
@@ -303,7 +309,11 @@ impl Task {
 
     #[inline(always)]
     fn load<T: Copy>(self, offset: u32, unknown: T) -> T {
-        if self.typed { load(self.pointer, offset, unknown) } else { probe(self.pointer, offset, unknown) }
+        if self.typed {
+            load(self.pointer, offset, unknown)
+        } else {
+            probe(self.pointer, offset, unknown)
+        }
     }
 
     #[inline(always)]
@@ -341,7 +351,14 @@ impl Task {
     #[inline(always)]
     pub(crate) fn leader(self) -> Self {
         let pointer: *const c_void = self.load(constant!(OFFSETS.task_group_leader), ptr::null());
-        if pointer.is_null() { self } else { Self { pointer, typed: self.typed } }
+        if pointer.is_null() {
+            self
+        } else {
+            Self {
+                pointer,
+                typed: self.typed,
+            }
+        }
     }
 
     /// When the task started, nanoseconds since boot.

@@ -39,7 +39,10 @@ pub(crate) fn remember(entry: &Entry, port: u16) {
         tgid: entry.connection.tgid,
         padding: 0,
     };
-    let place = Place { netns: entry.connection.netns, port: u32::from(port) };
+    let place = Place {
+        netns: entry.connection.netns,
+        port: u32::from(port),
+    };
     let _full = LISTENERS.insert(place, owner, u64::from(BPF_ANY));
 }
 
@@ -49,7 +52,10 @@ pub(crate) fn inherit(entry: &mut Entry, port: u16) {
     if constant!(SETTINGS.hash_storage) == 0 {
         return;
     }
-    let place = Place { netns: entry.connection.netns, port: u32::from(port) };
+    let place = Place {
+        netns: entry.connection.netns,
+        port: u32::from(port),
+    };
     if let Some(owner) = LISTENERS.get_ptr_mut(place) {
         // SAFETY: an entry that the kernel keeps until the program ends (RCU).
         let owner = unsafe { *owner };

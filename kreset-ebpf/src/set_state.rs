@@ -7,8 +7,7 @@ use crate::{
     connection::{self, Entry, Key, now_ns},
     filter,
     kernel::{Sock, Task, TcpSock, state},
-    listener,
-    ring,
+    listener, ring,
     snapshot::{self, jiffies, remote_port},
     trouble,
 };

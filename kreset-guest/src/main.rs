@@ -31,7 +31,10 @@ fn main() {
         thread::sleep(Duration::from_millis(200));
         system::power_off();
     }
-    say(&["failed", "this is the first process of a guest; use cargo xtask kernels"]);
+    say(&[
+        "failed",
+        "this is the first process of a guest; use cargo xtask kernels",
+    ]);
 }
 
 fn run() -> Result<()> {
@@ -49,7 +52,9 @@ fn run() -> Result<()> {
 
 /// One line for the reader outside.
 fn say(fields: &[&str]) {
-    let line: Vec<String> =
-        fields.iter().map(|field| field.replace(['\t', '\n', '\r'], " ")).collect();
+    let line: Vec<String> = fields
+        .iter()
+        .map(|field| field.replace(['\t', '\n', '\r'], " "))
+        .collect();
     println!("@kreset\t{}", line.join("\t"));
 }

@@ -43,7 +43,8 @@ pub(crate) fn prepare() -> Result<Options> {
     loopback_up().context("loopback")?;
     let line = fs::read_to_string("/proc/cmdline").context("/proc/cmdline")?;
     let option = |name: &str| {
-        line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        line.split_whitespace()
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
     };
     Ok(Options {
         packets: option("kreset.packets")
@@ -76,6 +77,16 @@ fn loopback_up() -> io::Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: the request is whole and outlives the call.
-    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw mut request) };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let outcome = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw mut request,
+        )
+    };
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -26,7 +26,10 @@ const ATTACH: Duration = Duration::from_secs(60);
 pub(crate) fn command() -> Command {
     let mut command = Command::new(PROGRAM);
     command.args(["--port", PORTS, "--format", "json", "--all"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -59,26 +62,38 @@ impl Tracer {
     /// Starts `command` and waits until it is attached.
     pub(crate) fn spawn(mut command: Command) -> Result<Result<Self, Refused>> {
         let mut child = command.spawn()?;
-        let Some(stdout) = child.stdout.take() else { bail!("no pipe") };
+        let Some(stdout) = child.stdout.take() else {
+            bail!("no pipe")
+        };
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ended = Arc::new(AtomicBool::new(false));
         let (hears, ends) = (Arc::clone(&heard), Arc::clone(&ended));
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(event) = Event::parse(&line) {
-                    hears.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+                    hears
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(event);
                 }
             }
             ends.store(true, Ordering::Release);
         });
-        let mut tracer = Self { child, heard, ended };
+        let mut tracer = Self {
+            child,
+            heard,
+            ended,
+        };
         let until = Instant::now() + ATTACH;
         while tracer.find(|event| event.kind == "start").is_none() {
             if tracer.ended.load(Ordering::Acquire) || Instant::now() > until {
                 let _gone = tracer.child.kill();
                 let status = tracer.child.wait()?;
                 let complaint = tracer.complaint();
-                return Ok(Err(Refused { status: status.code(), complaint }));
+                return Ok(Err(Refused {
+                    status: status.code(),
+                    complaint,
+                }));
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -106,7 +121,11 @@ impl Tracer {
     }
 
     /// Waits for such an event.
-    pub(crate) fn wait_for(&self, patience: Duration, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
+    pub(crate) fn wait_for(
+        &self,
+        patience: Duration,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Option<Event> {
         let until = Instant::now() + patience;
         loop {
             let found = self.find(&wanted);

@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::IpAddr,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -33,10 +34,12 @@ impl BrokerProcess {
         namespace: &Namespace,
         family: Family,
         answers: u32,
+        address: Option<IpAddr>,
     ) -> Result<Self> {
         let mut child = namespace.enter(|| {
             Command::new(program)
                 .args([SUBCOMMAND, family.name(), &answers.to_string()])
+                .args(address.map(|address| address.to_string()))
                 // Its end is how the process learns that the lab is gone, however that died.
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -81,13 +84,20 @@ impl Drop for BrokerProcess {
     }
 }
 
-/// What the subcommand does: answers the first `answers` requests of each connection, and leaves
-/// unread what comes after. Ends when standard input does.
+/// What the subcommand does: listens at `address`, by default as [`Lab::listen`] does, answers the
+/// first `answers` requests of each connection, and leaves unread what comes after. Ends when
+/// standard input does.
+///
+/// [`Lab::listen`]: crate::Lab::listen
 ///
 /// # Errors
 /// When it cannot listen.
-pub fn serve(family: Family, answers: u32) -> Result<()> {
-    let listener = Listener::open(family, &Stop::default())?;
+pub fn serve(family: Family, answers: u32, address: Option<IpAddr>) -> Result<()> {
+    let stop = Stop::default();
+    let listener = match address {
+        Some(address) => Listener::open_at(family, address, &stop)?,
+        None => Listener::open(family, &stop)?,
+    };
     writeln!(io::stdout(), "{READY}").doing(|| "say that it listens".to_owned())?;
     thread::spawn(move || {
         loop {

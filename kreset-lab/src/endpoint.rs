@@ -59,6 +59,14 @@ impl Family {
         }
     }
 
+    /// What a socket of this kind calls an address of the wire.
+    const fn name_for(self, address: IpAddr) -> IpAddr {
+        match (self, address) {
+            (Self::Mapped, IpAddr::V4(address)) => IpAddr::V6(address.to_ipv6_mapped()),
+            _ => address,
+        }
+    }
+
     fn socket(self) -> io::Result<Socket> {
         let socket = Socket::new(self.domain(), Type::STREAM, Some(Protocol::TCP))?;
         if self != Self::Ipv4 {
@@ -81,10 +89,15 @@ impl Listener {
         let any = match family {
             Family::Ipv4 => net::address(Side::Broker, false),
             Family::Ipv6 => net::address(Side::Broker, true),
-            // One of IPv4 cannot be named on such a socket but by its mapped form: listen on all,
-            // as a JVM does.
+            // On all addresses, as a JVM does.
             Family::Mapped => Ipv6Addr::UNSPECIFIED.into(),
         };
+        Self::open_at(family, any, stop)
+    }
+
+    /// Opens one in the calling thread's namespace, at one address as it is on the wire.
+    pub(crate) fn open_at(family: Family, address: IpAddr, stop: &Stop) -> Result<Self> {
+        let any = family.name_for(address);
         let open = || {
             let socket = family.socket()?;
             socket.set_reuse_address(true)?;
@@ -148,13 +161,26 @@ impl Connection {
 
     /// Connects to the broker from `namespace`.
     pub(crate) fn open(family: Family, namespace: &Namespace, stop: &Stop) -> Result<Self> {
-        let to = match family.address(Side::Broker) {
-            IpAddr::V4(address) if family == Family::Mapped => address.to_ipv6_mapped().into(),
-            address => address,
-        };
+        Self::open_between(family, namespace, None, family.address(Side::Broker), stop)
+    }
+
+    /// Connects from an address and port of `namespace`, any if there is none, to a broker at
+    /// `address`; both as they are on the wire.
+    pub(crate) fn open_between(
+        family: Family,
+        namespace: &Namespace,
+        from: Option<SocketAddr>,
+        address: IpAddr,
+        stop: &Stop,
+    ) -> Result<Self> {
+        let to = family.name_for(address);
         let socket = namespace.enter(|| {
             let open = || {
                 let socket = family.socket()?;
+                if let Some(from) = from {
+                    let from = SocketAddr::new(family.name_for(from.ip()), from.port());
+                    socket.bind(&from.into())?;
+                }
                 socket.connect_timeout(&SocketAddr::new(to, PORT).into(), PATIENCE)?;
                 io::Result::Ok(socket)
             };
@@ -207,6 +233,27 @@ impl Connection {
             io::Result::Ok(message)
         };
         receive().doing(|| "receive a message".to_owned())
+    }
+
+    /// Receives this many bytes of whatever protocol.
+    ///
+    /// # Errors
+    /// What the system says of the connection; its end counts as an error.
+    pub fn receive_bytes(&mut self, count: usize) -> Result<()> {
+        let mut bytes = vec![0; count];
+        self.stream
+            .read_exact(&mut bytes)
+            .doing(|| format!("receive {count} bytes"))
+    }
+
+    /// Waits until the other end has ended the connection, and leaves what it sent unread.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], [`Error::Stopped`].
+    pub fn wait_for_end(&self) -> Result<()> {
+        /// Linux's own, which nix has no name for.
+        const POLLRDHUP: PollFlags = PollFlags::from_bits_retain(0x2000);
+        self.wait(POLLRDHUP, "the other end's FIN", PATIENCE)
     }
 
     /// Receives a request and answers it.

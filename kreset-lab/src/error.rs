@@ -24,6 +24,24 @@ pub enum Error {
     /// There is no tracer at the path given.
     #[error("no tracer at {}: build it with `cargo xtask build`, or name it with --tracer", .0.display())]
     MissingTracer(PathBuf),
+    /// A part of the lab that `cargo xtask setup` does not install unless asked to.
+    #[error("{what} is not in {}: install it with `cargo xtask setup --kafka`", .directory.display())]
+    MissingKafka {
+        /// What is missing.
+        what: &'static str,
+        /// Where it was looked for.
+        directory: PathBuf,
+    },
+    /// A program that should have run on has ended.
+    #[error("{program} ended ({status}), its last words: {last}")]
+    Ended {
+        /// The program, as its log is called.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of its log.
+        last: String,
+    },
     /// A device was asked for a timeout that conntrack cannot keep.
     #[error("an idle timeout of {0:?} cannot be set: conntrack counts in whole seconds, from 1")]
     IdleTimeout(Duration),
@@ -78,7 +96,10 @@ impl Error {
     pub const fn cannot_run_here(&self) -> bool {
         matches!(
             self,
-            Self::NotRoot | Self::MissingProgram { .. } | Self::MissingTracer(_)
+            Self::NotRoot
+                | Self::MissingProgram { .. }
+                | Self::MissingTracer(_)
+                | Self::MissingKafka { .. }
         )
     }
 }

@@ -25,12 +25,16 @@
 //! Everything that a [`Lab`] makes (namespaces, processes, threads) is gone when it is dropped.
 //! What only `Drop` of a killed process could have removed, the next [`sweep`] removes.
 
+pub mod account;
+pub mod accuracy;
 pub mod broker_process;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod journal;
 pub mod judge;
 pub mod kafka;
+mod limits;
 pub mod middlebox;
 pub mod net;
 pub mod packet;
@@ -40,11 +44,13 @@ mod run;
 pub mod runner;
 pub mod scenario;
 pub mod stop;
+pub mod timeline;
 pub mod tracer;
 pub mod wire;
 
 use std::{
     fmt,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -52,6 +58,7 @@ use std::{
 use crate::{
     broker_process::BrokerProcess,
     error::Doing as _,
+    journal::Journal,
     middlebox::Middlebox,
     net::Network,
     tracer::Tracer,
@@ -113,6 +120,7 @@ pub struct Lab {
     network: Network,
     stop: Stop,
     own_binary: Option<PathBuf>,
+    journal: Journal,
 }
 
 impl Lab {
@@ -129,6 +137,7 @@ impl Lab {
             network,
             stop: stop.clone(),
             own_binary: None,
+            journal: Journal::default(),
         })
     }
 
@@ -150,6 +159,16 @@ impl Lab {
     #[must_use]
     pub const fn wire(&self) -> &Wire {
         self.tap.wire()
+    }
+
+    /// What real programs in this lab wrote so far.
+    #[must_use]
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(crate) const fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The router, as a middlebox.
@@ -204,12 +223,22 @@ impl Lab {
     /// # Errors
     /// What the system refuses.
     pub fn start_broker(&self, family: Family, answers: u32) -> Result<BrokerProcess> {
+        self.start_broker_at(family, answers, None)
+    }
+
+    /// The same, listening at one of the broker's addresses.
+    pub(crate) fn start_broker_at(
+        &self,
+        family: Family,
+        answers: u32,
+        address: Option<IpAddr>,
+    ) -> Result<BrokerProcess> {
         let program = match &self.own_binary {
             Some(path) => path.clone(),
             None => std::env::current_exe().doing(|| "find this program's own file".to_owned())?,
         };
         let host = self.network.host(Side::Broker);
-        BrokerProcess::start(&program, host, family, answers)
+        BrokerProcess::start(&program, host, family, answers, address)
     }
 
     /// Starts the tracer at `program`, which sees one host only, and waits until it is attached.

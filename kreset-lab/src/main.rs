@@ -1,8 +1,11 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
+mod accuracy_command;
+
 use std::{
     fmt,
     io::{self, Write as _},
+    net::IpAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -54,7 +57,10 @@ enum Command {
         #[arg(value_parser = family)]
         family: Family,
         answers: u32,
+        address: Option<IpAddr>,
     },
+    /// Judge the tracer on a labelled matrix of resets, and say how far its confidence is right
+    Accuracy(accuracy_command::Options),
 }
 
 #[derive(Parser)]
@@ -85,6 +91,17 @@ struct Run {
     /// Run the scenarios of the finer causes as well
     #[arg(long)]
     further: bool,
+    /// Run the scenarios with real brokers and clients as well; `cargo xtask setup --kafka`
+    /// installs these
+    #[arg(long)]
+    kafka: bool,
+    /// Of the scenarios with real clients run only those with this one
+    #[arg(long, value_name = "SOFTWARE", value_parser = ["java", "librdkafka", "kafkajs"])]
+    client: Option<String>,
+    /// Let devices that are modelled after real ones be N times as quick as those, rather than
+    /// all as quick as --idle-timeout says
+    #[arg(long, value_name = "N", value_parser = factor, conflicts_with = "idle_timeout")]
+    scale: Option<f64>,
     /// Say when each scenario begins
     #[arg(short, long)]
     verbose: bool,
@@ -98,8 +115,13 @@ fn main() -> ExitCode {
             list();
             ExitCode::SUCCESS
         }
-        Some(Command::BrokerProcess { family, answers }) => {
-            let served = broker_process::serve(family, answers);
+        Some(Command::Accuracy(options)) => exit_code(accuracy_command::run(&options)),
+        Some(Command::BrokerProcess {
+            family,
+            answers,
+            address,
+        }) => {
+            let served = broker_process::serve(family, answers, address);
             exit_code(served.map(|()| true).map_err(Into::into))
         }
     }
@@ -124,9 +146,11 @@ fn exit_code(result: anyhow::Result<bool>) -> ExitCode {
 fn list() {
     let all = scenario::catalogue();
     let width = all.iter().map(|it| it.name().len()).max().unwrap_or(0);
-    for stage in [Stage::Core, Stage::Further] {
-        if stage == Stage::Further {
-            say("\nWith --further, or by name:");
+    for stage in [Stage::Core, Stage::Further, Stage::Kafka] {
+        match stage {
+            Stage::Core => {}
+            Stage::Further => say("\nWith --further, or by name:"),
+            Stage::Kafka => say("\nReal brokers and clients, with --kafka, or by name:"),
         }
         for scenario in all.iter().filter(|it| it.stage() == stage) {
             say(format_args!(
@@ -150,7 +174,7 @@ fn complain(text: impl fmt::Display) {
 
 /// Whether everybody was right.
 fn run(options: &Run) -> anyhow::Result<bool> {
-    let scenarios = select(&options.names, options.further)?;
+    let scenarios = select(options)?;
     kreset_lab::check()?;
     let settings = Settings {
         tracer: if options.no_tracer {
@@ -161,6 +185,7 @@ fn run(options: &Run) -> anyhow::Result<bool> {
         idle_timeout: options.idle_timeout,
         keep: options.keep.clone(),
         own_binary: None,
+        scale: options.scale,
     };
     match kreset_lab::sweep()? {
         0 => {}
@@ -203,7 +228,13 @@ fn run(options: &Run) -> anyhow::Result<bool> {
     Ok(right == reports.len())
 }
 
-fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {
+fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
+    let Run {
+        names,
+        further,
+        kafka,
+        ..
+    } = options;
     let all = scenario::catalogue();
     for name in names {
         if !all.iter().any(|scenario| scenario.is_called(name)) {
@@ -214,12 +245,27 @@ fn select(names: &[String], further: bool) -> anyhow::Result<Vec<Scenario>> {
     }
     let wanted = |scenario: &Scenario| {
         if names.is_empty() {
-            further || scenario.stage() == Stage::Core
+            match scenario.stage() {
+                Stage::Core => true,
+                Stage::Further => *further,
+                Stage::Kafka => *kafka,
+            }
         } else {
             names.iter().any(|name| scenario.is_called(name))
         }
     };
-    Ok(all.into_iter().filter(wanted).collect())
+    // What comes after the last dot; scenarios without a real client are everybody's.
+    let client = |scenario: &Scenario| {
+        let (Some(client), Some((_, of))) = (&options.client, scenario.name().rsplit_once('.'))
+        else {
+            return true;
+        };
+        scenario.stage() != Stage::Kafka || of == client
+    };
+    Ok(all
+        .into_iter()
+        .filter(|scenario| wanted(scenario) && client(scenario))
+        .collect())
 }
 
 /// Finds the tracer before anything is built.
@@ -269,6 +315,13 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
     match text.strip_suffix('s').unwrap_or(text).parse() {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
         _ => Err("give whole seconds from 1 to 86400, such as 3s".to_owned()),
+    }
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (1.0..=1e6).contains(&factor) => Ok(factor),
+        _ => Err("give a number from 1 to 1000000, such as 100".to_owned()),
     }
 }
 

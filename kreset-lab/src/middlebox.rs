@@ -134,7 +134,7 @@ impl<'lab> Middlebox<'lab> {
     /// [`Error::Staging`] if no such connection has been seen; what the raw socket refuses.
     pub fn reset_now(&self, client_port: u16, ttl: Ttl) -> Result<()> {
         let mut flows = Flows::default();
-        for sighting in self.wire.sightings() {
+        for sighting in self.wire.of_connection(client_port) {
             flows.learn(&sighting);
         }
         let flow = flows

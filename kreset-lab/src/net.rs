@@ -36,9 +36,9 @@ use nix::{
 };
 
 use crate::{
-    Side,
+    Side, Stop,
     error::{Doing as _, Error, Result},
-    run::{self, IP, Program},
+    run::{self, IP, Program, SS},
 };
 
 /// Where `ip netns` keeps its names, and `kreset-trace --netns NAME` looks for them.
@@ -121,6 +121,32 @@ impl Namespace {
         self.enter(|| run::run(program, arguments, input))
     }
 
+    /// Waits until something listens on a TCP port of this namespace.
+    pub(crate) fn wait_for_listener(&self, port: u16, stop: &Stop) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(20);
+        let filter = format!("sport = :{port}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if !self.run(SS, &["-Hltn", &filter], "")?.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: format!("a listener on port {port}"),
+                    waited: PATIENCE,
+                });
+            }
+            stop.sleep(Duration::from_millis(20))?;
+        }
+    }
+
+    /// Gives this host one more address.
+    pub(crate) fn add_address(&self, address: Ipv4Addr) -> Result<()> {
+        let address = format!("{address}/24");
+        self.run(IP, &["address", "add", &address, "dev", "eth0"], "")
+            .map(drop)
+    }
+
     /// Sets kernel parameters of this namespace, named as below /proc/sys/net, with slashes.
     ///
     /// # Errors
@@ -191,6 +217,15 @@ impl Network {
     #[must_use]
     pub const fn router(&self) -> &Namespace {
         &self.router
+    }
+
+    /// Gives the broker's host one more address, which the router knows of.
+    pub(crate) fn add_broker_address(&self, address: Ipv4Addr) -> Result<()> {
+        self.broker.add_address(address)?;
+        let address = address.to_string();
+        let neighbour = ["neighbour", "add", &address, "lladdr", "02:00:00:00:02:02"];
+        let arguments = [&neighbour[..], &["nud", "permanent", "dev", "broker"]].concat();
+        self.router.run(IP, &arguments, "").map(drop)
     }
 
     fn wire(&self) -> Result<()> {

@@ -13,7 +13,7 @@ const TCP_HEADER_LENGTH: u8 = 20;
 const TCP_HEADER: usize = TCP_HEADER_LENGTH as usize;
 
 /// TCP's control bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Flags(u8);
 
 impl Flags {

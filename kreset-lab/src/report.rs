@@ -44,10 +44,13 @@ impl fmt::Display for Story<'_> {
         let seconds = report.took.as_secs_f64();
         writeln!(f, "{}: {} ({seconds:.1} s)", report.name, report.about)?;
         match &report.result {
-            Ok(outcome) => outcome
-                .hosts()
-                .into_iter()
-                .try_for_each(|(side, host)| tell(f, side, host)),
+            Ok(outcome) => {
+                write!(f, "{}", outcome.timeline)?;
+                outcome
+                    .hosts()
+                    .into_iter()
+                    .try_for_each(|(side, host)| tell(f, side, host))
+            }
             Err(error) => writeln!(f, "  FAILED  {}", Chain(error)),
         }
     }

@@ -20,6 +20,12 @@ pub(crate) const IP: Program = Program {
     package: "iproute2",
 };
 
+/// `ss`, of iproute2.
+pub(crate) const SS: Program = Program {
+    name: "ss",
+    package: "iproute2",
+};
+
 /// `nft`, of nftables.
 pub(crate) const NFT: Program = Program {
     name: "nft",
@@ -31,6 +37,38 @@ pub(crate) const CONNTRACK: Program = Program {
     name: "conntrack",
     package: "conntrack",
 };
+
+/// `openssl`, which makes certificates for brokers that speak TLS.
+pub(crate) const OPENSSL: Program = Program {
+    name: "openssl",
+    package: "openssl",
+};
+
+/// `haproxy`.
+pub(crate) const HAPROXY: Program = Program {
+    name: "haproxy",
+    package: "haproxy",
+};
+
+/// `nginx`, whose stream module is a package of its own.
+pub(crate) const NGINX: Program = Program {
+    name: "nginx",
+    package: "libnginx-mod-stream",
+};
+
+/// A program to be started rather than called, wherever Debian has put it.
+pub(crate) fn command(program: Program) -> Result<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(Into::into))
+        .map(|directory| directory.join(program.name))
+        .find(|file| file.is_file())
+        .map(Command::new)
+        .ok_or(Error::MissingProgram {
+            program: program.name,
+            package: program.package,
+        })
+}
 
 /// Fails if one of the programs is missing, before anything was built.
 pub(crate) fn check_programs() -> Result<()> {

@@ -60,6 +60,34 @@ impl Moment {
         Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// Reads a moment as the tracer writes it: RFC 3339, UTC.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let number = |text: &str| text.parse::<u64>().ok();
+        let [year, month, day] = *date.split('-').map(number).collect::<Option<Vec<_>>>()? else {
+            return None;
+        };
+        let (clock, fraction) = time.split_once('.').unwrap_or((time, ""));
+        let [hour, minute, second] = *clock.split(':').map(number).collect::<Option<Vec<_>>>()?
+        else {
+            return None;
+        };
+        let nanos = number(&format!("{fraction:0<9}"))?;
+        // Days since 1970, with years that begin in March.
+        let years = if month > 2 {
+            year
+        } else {
+            year.checked_sub(1)?
+        };
+        let shifted = (month + 9) % 12;
+        let days =
+            (365 * years + years / 4 - years / 100 + years / 400 + (shifted * 153 + 2) / 5 + day)
+                .checked_sub(719_469)?;
+        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+        Some(Self(seconds * 1_000_000_000 + nanos))
+    }
+
     /// The time from `earlier` to this moment; zero if it was not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
@@ -159,6 +187,14 @@ impl Wire {
         self.log.lock().clone()
     }
 
+    /// What was seen so far of the connection from `client_port`, in order.
+    #[must_use]
+    pub fn of_connection(&self, client_port: u16) -> Vec<Sighting> {
+        let sightings = self.log.lock();
+        let of = |seen: &&Sighting| seen.client_port() == client_port;
+        sightings.iter().filter(of).cloned().collect()
+    }
+
     /// Waits until something that fits has been seen, and returns the first such sighting.
     ///
     /// # Errors
@@ -235,6 +271,12 @@ impl Wire {
                 .0;
         }
         sightings.get(seen..).unwrap_or_default().to_vec()
+    }
+
+    /// When the last segment was seen.
+    #[must_use]
+    pub fn last(&self) -> Option<Moment> {
+        self.log.lock().last().map(|seen| seen.at)
     }
 
     /// When the connection from `client_port` sent its first SYN: the moment its age counts from.

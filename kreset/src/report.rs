@@ -59,6 +59,24 @@ const fn address(endpoint: Endpoint) -> SocketAddr {
 }
 
 fn connection(facts: &Facts) -> Connection {
+    let of_socket = connection_of_socket(facts);
+    let Some(fin) = facts
+        .fin
+        .filter(|_| matches!(facts.kind, Kind::Fin | Kind::Closed))
+    else {
+        return of_socket;
+    };
+    // No RST, so nothing drew one: the silence is the one before the FIN.
+    Connection {
+        idle_ms: Some(tenths(fin.silence_ms)),
+        wire_idle_ms: None,
+        reset_delay_us: None,
+        provoked_by: None,
+        ..of_socket
+    }
+}
+
+fn connection_of_socket(facts: &Facts) -> Connection {
     let counters = facts.counters.unwrap_or_default();
     Connection {
         state: facts.state.map(State::as_str),

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     fs,
     os::unix::fs::MetadataExt as _,
@@ -28,31 +28,30 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What has to stand before a program and its arguments to run it as root: nothing, or sudo.
+/// A command that runs, as root, the program that is added to it as an argument.
 ///
-/// `variables` reach the program in either case, which sudo does not do by itself.
-pub(crate) fn root_prefix(variables: &[(&str, &OsStr)]) -> Result<Vec<String>> {
-    let mut prefix = Vec::new();
-    if !is_root() {
-        if find("sudo").is_none() {
-            bail!("this needs root and there is no sudo: run it as root");
-        }
-        prefix.push("sudo".to_owned());
-    }
-    if !variables.is_empty() {
-        prefix.push("env".to_owned());
-    }
+/// `variables` reach that program, which sudo alone does not see to.
+pub(crate) fn as_root(variables: &[(&str, &OsStr)]) -> Result<Command> {
+    let mut command = if is_root() {
+        Command::new("env")
+    } else if find("sudo").is_some() {
+        let mut command = Command::new("sudo");
+        command.arg("env");
+        command
+    } else {
+        bail!("this needs root and there is no sudo: run it as root");
+    };
     for (name, value) in variables {
-        let value = value
-            .to_str()
-            .with_context(|| format!("{name} is not UTF-8: {}", value.display()))?;
-        prefix.push(format!("{name}={value}"));
+        let mut variable = OsString::from(name);
+        variable.push("=");
+        variable.push(value);
+        command.arg(variable);
     }
-    Ok(prefix)
+    Ok(command)
 }
 
 /// Says whether this process has root's rights.
-pub(crate) fn is_root() -> bool {
+fn is_root() -> bool {
     // The kernel gives a process's directory to its effective user.
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }

@@ -1,10 +1,13 @@
 //! `cargo xtask lab`
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
+use std::{ffi::OsString, os::unix::process::CommandExt as _};
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Error, Result};
 
 use crate::{build, exec, setup};
+
+/// Tells the lab and its tests which `kreset-trace` to judge.
+pub(crate) const TRACER_VARIABLE: &str = "KRESET_TRACE";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -14,20 +17,20 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    become_lab(&arguments.lab)
+}
+
+/// Runs the lab's program in this process's place.
+pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
     setup::run(setup::Purpose::Run)?;
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
 
     // The lab alone is run as root, so that cargo leaves no file of root's in the target directory.
-    let mut words = exec::root_prefix(&[(TRACER_VARIABLE, tracer.as_os_str())])?.into_iter();
-    let program = words.next().context("no variables for the lab")?;
-    let mut command = Command::new(program);
-    command.args(words).arg(lab).args(&arguments.lab);
+    let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
+    command.arg(lab).args(arguments);
 
     // The lab takes this process's place: at Ctrl-C it has a network to take down, and the shell
     // has to wait for that.
     Err(Error::new(command.exec()).context(format!("`{}` did not start", exec::show(&command))))
 }
-
-/// Tells the lab and its tests which `kreset-trace` to judge.
-pub(crate) const TRACER_VARIABLE: &str = "KRESET_TRACE";

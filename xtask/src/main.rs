@@ -5,6 +5,7 @@
     reason = "saying on a terminal what is done is half the job"
 )]
 
+mod accuracy;
 mod build;
 mod exec;
 mod kernels;
@@ -44,6 +45,8 @@ enum Command {
     Test,
     /// Run the lab as root
     Lab(lab::Arguments),
+    /// Judge the tracer on a labelled matrix of resets, as root
+    Accuracy(accuracy::Arguments),
     /// Check formatting, lints and documentation
     Lint,
     /// Boot Debian kernels and run the tracer in each
@@ -67,6 +70,7 @@ fn run(command: Command) -> Result<()> {
         Command::Build => build::run(),
         Command::Test => test::run(),
         Command::Lab(arguments) => lab::run(&arguments),
+        Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),
         Command::Kernels(arguments) => kernels::run(&arguments),
     }

@@ -1,6 +1,8 @@
 //! `cargo xtask test`
 
-use anyhow::Result;
+use std::{iter, process::Command};
+
+use anyhow::{Context as _, Result};
 
 use crate::{build, exec, lab::TRACER_VARIABLE, lint, setup};
 
@@ -27,15 +29,29 @@ fn unprivileged() -> Result<()> {
 /// Cargo compiles as the user who called and hands to root what it compiled.
 fn privileged() -> Result<()> {
     let tracer = build::tracer()?;
-    let prefix = exec::root_prefix(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
+    let runner = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
     exec::run(
         exec::cargo()
             .arg("--config")
-            // True everywhere: the triple of the host need not be known.
-            .arg(format!("target.'cfg(all())'.runner = {prefix:?}"))
+            .arg(format!(
+                // True everywhere: the triple of the host need not be known.
+                "target.'cfg(all())'.runner = {:?}",
+                words(&runner)?
+            ))
             .args(["test", "--locked"])
             .args(["--package", "kreset-lab", "--features", "privileged"])
             // All integration tests. That there are none is an error.
             .args(["--test", "*"]),
     )
+}
+
+/// A command as cargo's configuration takes it.
+fn words(command: &Command) -> Result<Vec<&str>> {
+    iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| {
+            word.to_str()
+                .with_context(|| format!("not UTF-8: {}", word.display()))
+        })
+        .collect()
 }

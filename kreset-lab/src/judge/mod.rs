@@ -1,5 +1,7 @@
 //! Whether what the tracer said is right. Pure: truth and events in, differences out.
 
+mod claims;
+
 use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 use crate::{
@@ -7,6 +9,8 @@ use crate::{
     event::{Connection, Endpoint, Event, Reset, SCHEMA},
     tracer::Said,
 };
+
+pub use claims::Claim;
 
 /// How far the tracer's idle time may be off.
 pub const IDLE_TOLERANCE: Duration = Duration::from_millis(20);
@@ -42,6 +46,16 @@ impl Answer {
     pub const CONNECTION_LOST: Self = Self::one("broker_originated", &["connection_lost"]);
     /// The broker's live socket aborted.
     pub const BROKER_ABORTED: Self = Self::one("broker_originated", &["aborted"]);
+    /// A client without TLS came to a listener with it.
+    pub const PLAINTEXT_TO_TLS: Self = Self::one("handshake_phase", &["plaintext_to_tls"]);
+    /// A client with TLS came to a listener without it.
+    pub const TLS_TO_PLAINTEXT: Self = Self::one("handshake_phase", &["tls_to_plaintext"]);
+    /// Something that is no Kafka client came.
+    pub const NOT_KAFKA: Self = Self::one("handshake_phase", &["not_kafka"]);
+    /// TLS began, and an alert or an abort ended it.
+    pub const TLS_ALERT: Self = Self::one("handshake_phase", &["tls_alert"]);
+    /// SASL began, and did not end well.
+    pub const AUTHENTICATION: Self = Self::one("handshake_phase", &["authentication"]);
     /// Nothing listens.
     pub const REFUSED: Self = Self::one("handshake_phase", &["refused"]);
     /// Accepted and dropped before any answer.
@@ -55,11 +69,11 @@ impl Answer {
     /// One host cannot tell.
     pub const INDETERMINATE: Self = Self::one("indeterminate", &[]);
 
-    const fn one(verdict: &'static str, causes: &'static [&'static str]) -> Self {
+    pub(crate) const fn one(verdict: &'static str, causes: &'static [&'static str]) -> Self {
         Self { verdict, causes }
     }
 
-    fn fits(&self, event: &Event) -> bool {
+    pub(crate) fn fits(&self, event: &Event) -> bool {
         event.verdict.as_deref() == Some(self.verdict)
             && match &event.cause {
                 Some(cause) => self.causes.contains(&cause.as_str()),
@@ -156,6 +170,8 @@ pub enum Expected {
         /// What each of them should be; addresses, times and states are not looked at.
         each: Box<Truth>,
     },
+    /// Of some connections something, of all others nothing.
+    Each(Vec<Claim>),
 }
 
 impl Expected {
@@ -166,6 +182,7 @@ impl Expected {
             Self::NoEvent => 0,
             Self::Event(truth) => usize::from(truth.kind == "reset"),
             Self::Many { count, .. } => *count,
+            Self::Each(claims) => claims.iter().filter(|claim| claim.required).count(),
         }
     }
 
@@ -173,7 +190,7 @@ impl Expected {
     #[must_use]
     pub fn truth(&self) -> Option<&Truth> {
         match self {
-            Self::NoEvent => None,
+            Self::NoEvent | Self::Each(_) => None,
             Self::Event(truth) | Self::Many { each: truth, .. } => Some(truth),
         }
     }
@@ -187,6 +204,9 @@ impl From<Truth> for Expected {
 
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Each(claims) = self {
+            return f.write_str(&claims::summary(claims));
+        }
         let Some(truth) = self.truth() else {
             return f.write_str("no event");
         };
@@ -229,6 +249,7 @@ pub fn judge(expected: &Expected, said: &Said) -> Vec<String> {
         (Expected::Many { count, each }, many) => {
             compare_many(*count, each, many, lost, &mut differences);
         }
+        (Expected::Each(claims), told) => claims::compare_each(claims, told, &mut differences),
         (Expected::Event(_), []) => differences.push(format!("no event, expected {expected}")),
         (Expected::Event(truth), [event]) => compare(truth, event, &mut differences),
         (Expected::Event(_), many) => {
@@ -258,7 +279,7 @@ pub fn judge_together(one: &Event, other: &Event) -> Option<String> {
 
 /// How many events never reached the tracer: the sum of its `loss` events, which its summary
 /// repeats.
-fn lost(said: &Said) -> u64 {
+pub(crate) fn lost(said: &Said) -> u64 {
     let of = |kind| {
         let events = said.events.iter().filter(move |event| event.kind == kind);
         events.filter_map(|event| event.lost)

@@ -1,12 +1,11 @@
 //! Many resets at once.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use super::{Outcome, Scenario, Scene};
 use crate::{
     Family, Side,
-    error::{Doing as _, Result},
+    error::Result,
     judge::{Answer, Expected},
+    limits::allow_open_files,
 };
 
 /// How many connections are reset at once.
@@ -53,16 +52,4 @@ fn burst(scene: &Scene<'_>) -> Result<Outcome> {
         ),
         many(story.sent(&[Answer::SHUTDOWN_OR_ABORTED]).without_idle()),
     )
-}
-
-/// Raises this process's limit of open files, where it is lower.
-fn allow_open_files(files: u64) -> Result<()> {
-    let raise = || {
-        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        if soft >= files {
-            return Ok(());
-        }
-        setrlimit(Resource::RLIMIT_NOFILE, files, hard.max(files))
-    };
-    raise().doing(|| format!("open {files} files at once"))
 }

@@ -10,6 +10,7 @@ mod client;
 mod handshake;
 mod hop;
 mod idle;
+mod kafka;
 mod older;
 mod scene;
 
@@ -27,6 +28,9 @@ pub enum Stage {
     /// The finer causes, and abstaining where one host cannot tell. Not run unless named or asked
     /// for.
     Further,
+    /// Real brokers and real clients, which take more than the rest needs to be installed. Not
+    /// run unless named or asked for.
+    Kafka,
 }
 
 /// Acts a scenario out, and has both tracers judged.
@@ -80,6 +84,11 @@ impl Scenario {
                     script(scene, family)
                 })
             })
+    }
+
+    const fn with_real_parts(mut self) -> Self {
+        self.stage = Stage::Kafka;
+        self
     }
 
     const fn further(mut self) -> Self {
@@ -143,6 +152,8 @@ pub struct Settings {
     pub tracer: Option<PathBuf>,
     /// After how long the devices forget a silent connection; whole seconds.
     pub idle_timeout: Duration,
+    /// By how much devices that are modelled after real ones are quicker than those, instead.
+    pub scale: Option<f64>,
     /// Where to leave each scenario's packets and the tracers' output.
     pub keep: Option<PathBuf>,
     /// Where the binary `kreset-lab` is, if the running program is another one.
@@ -159,6 +170,7 @@ pub fn catalogue() -> Vec<Scenario> {
     all.extend(client::scenarios());
     all.extend(hop::scenarios());
     all.extend(burst::scenarios());
+    all.extend(kafka::scenarios());
     all
 }
 
@@ -174,7 +186,7 @@ mod tests {
                 scenario
                     .name
                     .chars()
-                    .all(|letter| letter.is_ascii_alphanumeric() || "_.".contains(letter)),
+                    .all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter)),
                 "{}",
                 scenario.name
             );

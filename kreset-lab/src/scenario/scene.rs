@@ -17,6 +17,7 @@ use crate::{
     judge::{self, Age, Answer, Expected, Measured, Truth},
     middlebox::Ttl,
     packet::Flags,
+    timeline::Timeline,
     tracer::{self, Said, Tracer},
     wire::{Moment, Sighting, Silence},
 };
@@ -33,6 +34,17 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// After how long the devices forget a silent connection, when they are really `default`:
+    /// what the run's user says, or that much scaled down.
+    #[must_use]
+    pub fn scaled(&self, default: Duration) -> Duration {
+        match self.settings.scale {
+            // Conntrack counts in whole seconds, from 1.
+            Some(scale) => Duration::from_secs(default.div_f64(scale).as_secs().max(1)),
+            None => self.idle_timeout(),
+        }
+    }
+
     pub(super) const fn new(lab: &'a Lab, settings: &'a Settings) -> Self {
         Self { lab, settings }
     }
@@ -325,10 +337,20 @@ impl Watch<'_> {
         broker: impl Into<Expected>,
     ) -> Result<Outcome> {
         let expected = [client.into(), broker.into()];
+        self.judge_by(|side| expected[usize::from(side == Side::Broker)].clone())
+    }
+
+    /// Ends both tracers and judges what they said by what is expected of each host, which is
+    /// asked for afterwards: whatever the tracers could see is on the lab's wire by then.
+    ///
+    /// # Errors
+    /// As [`Tracer::finish`].
+    pub fn judge_by(self, expected: impl Fn(Side) -> Expected) -> Result<Outcome> {
         let said = match self.tracers {
             Some([client, broker]) => [Some(client.finish()?), Some(broker.finish()?)],
             None => [None, None],
         };
+        let expected = Side::BOTH.map(expected);
         if self.all {
             for (side, expected) in Side::BOTH.into_iter().zip(&expected) {
                 as_many_resets(self.lab, side, expected.resets())?;
@@ -336,11 +358,18 @@ impl Watch<'_> {
         }
         let [client, broker] = expected;
         let [client_said, broker_said] = said;
+        let timeline = Timeline::of(self.lab, [client_said.as_ref(), broker_said.as_ref()]);
         let mut outcome = Outcome {
+            timeline,
             client: HostOutcome::new(client, client_said),
             broker: HostOutcome::new(broker, broker_said),
         };
-        if let ([one], [other]) = (&*outcome.client.told(), &*outcome.broker.told())
+        // One event each: of the same connection.
+        let one_connection = [&outcome.client, &outcome.broker]
+            .iter()
+            .all(|host| !matches!(host.expected, Expected::Each(_)));
+        if one_connection
+            && let ([one], [other]) = (&*outcome.client.told(), &*outcome.broker.told())
             && let Some(difference) = judge::judge_together(one, other)
         {
             outcome.client.differences.push(difference);
@@ -407,6 +436,8 @@ pub struct Outcome {
     pub client: HostOutcome,
     /// On the broker's host.
     pub broker: HostOutcome,
+    /// What happened, where real programs took part.
+    pub timeline: Timeline,
 }
 
 impl Outcome {
@@ -431,6 +462,18 @@ pub(super) fn keep(directory: &Path, lab: &Lab, outcome: Option<&Outcome>) -> Re
             let mut file = BufWriter::new(File::create(directory.join(format!("{side}.pcap")))?);
             lab.wire().write_pcap(side, &mut file)?;
             file.flush()?;
+        }
+        for log in lab.journal().logs() {
+            let mut file = BufWriter::new(File::create(
+                directory.join(format!("{}.log", log.name().replace(' ', "-"))),
+            )?);
+            for line in log.lines() {
+                writeln!(file, "{}", line.text)?;
+            }
+            file.flush()?;
+        }
+        if let Some(outcome) = outcome.filter(|outcome| !outcome.timeline.is_empty()) {
+            fs::write(directory.join("timeline.txt"), outcome.timeline.in_full())?;
         }
         for (side, host) in outcome.iter().flat_map(|outcome| outcome.hosts()) {
             let mut file = BufWriter::new(File::create(directory.join(format!("{side}.jsonl")))?);

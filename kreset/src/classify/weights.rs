@@ -36,7 +36,7 @@ pub const ODD_SHAPE: f64 = 2.0;
 pub const TTL_DIFFERS: f64 = 6.5;
 /// The TTL is the peer's: the peer, or a device that copies it. Devices: most
 /// make packets of their own, so a copy is the exception.
-pub const TTL_SAME: f64 = 2.2;
+pub const TTL_SAME: f64 = 2.0;
 /// The RST came sooner than the least round trip allows. Physics, but round
 /// trips shrink too. Rate.
 pub const NEARER_THAN_PEER: f64 = 3.0;
@@ -58,7 +58,7 @@ pub const TIMER_WHILE_PENDING: f64 = -4.0;
 /// shortest timers are tens of seconds.
 pub const BUSY: f64 = -6.0;
 /// Silent for less than a second.
-pub const BARELY_IDLE: f64 = -2.5;
+pub const BARELY_IDLE: f64 = -4.5;
 /// Silent for some seconds.
 pub const SOME_IDLE: f64 = 0.5;
 /// Silent for tens of seconds.
@@ -91,6 +91,9 @@ pub const NOW_ACCEPTED: f64 = 0.8;
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;
+/// An abort right after the FIN: the broker closed with data unread, as it does
+/// for a request that is too large or a client that is throttled. Rate.
+pub const UNREAD_AT_CLOSE: f64 = 3.5;
 /// The FIN was sent by the teardown of a process. Kernel: `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
 

@@ -116,7 +116,7 @@ struct Arguments {
 
     /// Also keep the kernel's records in this file, so that they can be judged
     /// again
-    #[arg(long, value_name = "PATH", hide_short_help = true)]
+    #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
     /// Also show everyday teardown: health checks, late data

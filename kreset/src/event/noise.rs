@@ -9,6 +9,8 @@ impl Finding {
         match (self.verdict, self.cause) {
             (Verdict::ClientOriginated, Some(Cause::Probe)) => return Some(Noise::Probe),
             (Verdict::ClientOriginated, Some(Cause::LateData)) => return Some(Noise::LateData),
+            // A handshake that failed is no everyday teardown, whoever closed first.
+            (Verdict::HandshakePhase, _) => return None,
             _ => {}
         }
         // Whoever sent it, it met a connection that its owner had given up.

@@ -223,7 +223,10 @@ fn attach_function_entries(ebpf: &mut Ebpf, btf: &Btf, plan: &Plan) -> Result<()
             .load(function, btf)
             .and_then(|()| program.attach())
             .map_err(|source| ApplyError::FunctionEntries {
-                reason: format!("the entry of {function} cannot be hooked: {}", reason(&source)),
+                reason: format!(
+                    "the entry of {function} cannot be hooked: {}",
+                    reason(&source)
+                ),
             })?;
     }
     Ok(())

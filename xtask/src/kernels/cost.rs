@@ -33,7 +33,10 @@ pub(crate) fn settle(reports: &[Report], bless: bool) -> Result<()> {
     }
     let dear = compare(&kept, &measured);
     if !dear.is_empty() {
-        bail!("the verifier's costs changed (cargo xtask kernels --bless keeps them):\n{}", dear.join("\n"));
+        bail!(
+            "the verifier's costs changed (cargo xtask kernels --bless keeps them):\n{}",
+            dear.join("\n")
+        );
     }
     Ok(())
 }
@@ -62,10 +65,13 @@ fn compare(kept: &Costs, measured: &Costs) -> Vec<String> {
         .iter()
         .filter_map(|((version, program), now)| {
             let before = kept.get(&(version.clone(), program.clone()));
-            let allowed = before.map(|before| f64::from(*before).mul_add(TOLERANCE, f64::from(*before)));
+            let allowed =
+                before.map(|before| f64::from(*before).mul_add(TOLERANCE, f64::from(*before)));
             let told = match (before, allowed) {
                 _ if *now > LIMIT => format!("far too many: {now}"),
-                (Some(before), Some(allowed)) if f64::from(*now) > allowed => format!("{before}, now {now}"),
+                (Some(before), Some(allowed)) if f64::from(*now) > allowed => {
+                    format!("{before}, now {now}")
+                }
                 (None, _) => format!("not kept yet, now {now}"),
                 _ => return None,
             };
@@ -75,7 +81,9 @@ fn compare(kept: &Costs, measured: &Costs) -> Vec<String> {
 }
 
 fn show(costs: &Costs) -> String {
-    let mut text = String::from("# Instructions that the verifier processed; `cargo xtask kernels --bless` writes this.\n");
+    let mut text = String::from(
+        "# Instructions that the verifier processed; `cargo xtask kernels --bless` writes this.\n",
+    );
     for ((version, program), instructions) in costs {
         // Writing to a string does not fail.
         let _written = writeln!(text, "{version}\t{program}\t{instructions}");
@@ -88,7 +96,9 @@ fn parse(text: &str) -> Result<Costs> {
         .filter(|line| !line.starts_with('#') && !line.is_empty())
         .map(|line| {
             let mut fields = line.split('\t');
-            let (Some(version), Some(program), Some(count)) = (fields.next(), fields.next(), fields.next()) else {
+            let (Some(version), Some(program), Some(count)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
                 bail!("{line:?} is no line of verifier-cost.tsv");
             };
             Ok(((version.to_owned(), program.to_owned()), count.parse()?))
@@ -105,9 +115,18 @@ mod tests {
         let kept = parse(&fs::read_to_string(file()).unwrap()).unwrap();
         assert_eq!(parse(&show(&kept)).unwrap(), kept);
         for version in ["6.1", "6.12", "6.18", "7.3"] {
-            for program in ["receive_reset", "set_state", "packets_in", "packets_out", "seed"] {
+            for program in [
+                "receive_reset",
+                "set_state",
+                "packets_in",
+                "packets_out",
+                "seed",
+            ] {
                 let cost = kept.get(&(version.to_owned(), program.to_owned()));
-                assert!(cost.is_some_and(|cost| *cost < LIMIT), "{version} {program}: {cost:?}");
+                assert!(
+                    cost.is_some_and(|cost| *cost < LIMIT),
+                    "{version} {program}: {cost:?}"
+                );
             }
         }
     }
@@ -117,8 +136,14 @@ mod tests {
         let costs = |count| Costs::from([(("6.1".to_owned(), "seed".to_owned()), count)]);
         assert_eq!(compare(&costs(1000), &costs(1099)), Vec::<String>::new());
         assert_eq!(compare(&costs(1000), &costs(900)), Vec::<String>::new());
-        assert_eq!(compare(&costs(1000), &costs(1101)), ["  6.1 seed: 1000, now 1101"]);
-        assert_eq!(compare(&Costs::new(), &costs(5)), ["  6.1 seed: not kept yet, now 5"]);
+        assert_eq!(
+            compare(&costs(1000), &costs(1101)),
+            ["  6.1 seed: 1000, now 1101"]
+        );
+        assert_eq!(
+            compare(&Costs::new(), &costs(5)),
+            ["  6.1 seed: not kept yet, now 5"]
+        );
         assert!(compare(&costs(LIMIT), &costs(LIMIT + 1))[0].contains("far too many"));
     }
 }

@@ -34,11 +34,15 @@ pub(crate) struct Kernel {
 pub(crate) fn fetch(place: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
     let apt = Apt::set_up(place)?;
     let names = apt.names()?;
-    versions.iter().map(|version| {
-        let package = newest(&names, version)
-            .with_context(|| format!("Debian has no kernel {version} in the suites looked at"))?;
-        apt.kernel(place, package)
-    }).collect()
+    versions
+        .iter()
+        .map(|version| {
+            let package = newest(&names, version).with_context(|| {
+                format!("Debian has no kernel {version} in the suites looked at")
+            })?;
+            apt.kernel(place, package)
+        })
+        .collect()
 }
 
 struct Apt {
@@ -53,17 +57,22 @@ impl Apt {
         fs::write(home.join("status"), [])?;
         let sources: String = SUITES
             .iter()
-            .map(|(archive, suite)| format!("deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main\n"))
+            .map(|(archive, suite)| {
+                format!("deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main\n")
+            })
             .collect();
         fs::write(home.join("sources.list"), sources)?;
         let home_shown = home.display();
         let configuration = home.join("apt.conf");
-        fs::write(&configuration, format!(
-            "Dir::State \"{home_shown}\";\nDir::State::lists \"{home_shown}/lists\";\n\
+        fs::write(
+            &configuration,
+            format!(
+                "Dir::State \"{home_shown}\";\nDir::State::lists \"{home_shown}/lists\";\n\
              Dir::State::status \"{home_shown}/status\";\nDir::Cache \"{home_shown}/cache\";\n\
              Dir::Etc::sourcelist \"{home_shown}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
              APT::Architecture \"amd64\";\nAPT::Architectures \"amd64\";\nAcquire::Languages \"none\";\n"
-        ))?;
+            ),
+        )?;
         let apt = Self { configuration };
         exec::run(apt.command("apt-get").args(["-qq", "update"]))
             .context("Debian's lists of packages cannot be had")?;
@@ -79,22 +88,36 @@ impl Apt {
     fn names(&self) -> Result<Vec<String>> {
         let mut command = self.command("apt-cache");
         let output = command.args(["pkgnames", "linux-"]).output()?;
-        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(str::to_owned)
+            .collect())
     }
 
     fn kernel(&self, place: &Path, package: &str) -> Result<Kernel> {
-        let version = version_of(package).context("a package without a version")?.to_owned();
+        let version = version_of(package)
+            .context("a package without a version")?
+            .to_owned();
         let image = place.join(format!("vmlinuz-{version}"));
         if !image.is_file() {
             let work = place.join("unpacked");
             fs::create_dir_all(&work)?;
-            exec::run(self.command("apt-get").args(["-q", "download", package]).current_dir(&work))?;
+            exec::run(
+                self.command("apt-get")
+                    .args(["-q", "download", package])
+                    .current_dir(&work),
+            )?;
             let archive = fs::read_dir(&work)?
                 .flatten()
                 .map(|entry| entry.path())
                 .find(|path| path.extension().is_some_and(|kind| kind == "deb"))
                 .context("apt-get downloaded no package")?;
-            exec::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(work.join("root")))?;
+            exec::run(
+                Command::new("dpkg-deb")
+                    .arg("-x")
+                    .arg(&archive)
+                    .arg(work.join("root")),
+            )?;
             let found = [
                 work.join(format!("root/boot/vmlinuz-{version}")),
                 // Where linux-binary packages have it.
@@ -106,13 +129,19 @@ impl Apt {
             fs::rename(found, &image)?;
             fs::remove_dir_all(&work)?;
         }
-        Ok(Kernel { version, package: package.to_owned(), image })
+        Ok(Kernel {
+            version,
+            package: package.to_owned(),
+            image,
+        })
     }
 }
 
 /// `5.10.0-46-cloud-amd64` of `linux-image-5.10.0-46-cloud-amd64`.
 fn version_of(package: &str) -> Option<&str> {
-    ["linux-binary-", "linux-image-"].iter().find_map(|kind| package.strip_prefix(kind))
+    ["linux-binary-", "linux-image-"]
+        .iter()
+        .find_map(|kind| package.strip_prefix(kind))
 }
 
 /// The package with the highest release of `version`. Where there is a
@@ -128,13 +157,21 @@ fn newest<'a>(names: &'a [String], version: &str) -> Option<&'a str> {
                     && !found.contains(".deb11.")
             })
         })
-        .max_by_key(|name| (numbers(version_of(name).unwrap_or_default()), name.starts_with("linux-binary-")))
+        .max_by_key(|name| {
+            (
+                numbers(version_of(name).unwrap_or_default()),
+                name.starts_with("linux-binary-"),
+            )
+        })
         .map(String::as_str)
 }
 
 /// The numbers in a version, to compare by.
 fn numbers(version: &str) -> Vec<u32> {
-    version.split(|letter: char| !letter.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect()
+    version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -155,9 +192,18 @@ mod tests {
         ]
         .map(str::to_owned)
         .to_vec();
-        assert_eq!(newest(&names, "5.10"), Some("linux-image-5.10.0-46-cloud-amd64"));
-        assert_eq!(newest(&names, "6.1"), Some("linux-image-6.1.0-56-cloud-amd64"));
-        assert_eq!(newest(&names, "7.3"), Some("linux-binary-7.3.4+deb13-cloud-amd64"));
+        assert_eq!(
+            newest(&names, "5.10"),
+            Some("linux-image-5.10.0-46-cloud-amd64")
+        );
+        assert_eq!(
+            newest(&names, "6.1"),
+            Some("linux-image-6.1.0-56-cloud-amd64")
+        );
+        assert_eq!(
+            newest(&names, "7.3"),
+            Some("linux-binary-7.3.4+deb13-cloud-amd64")
+        );
         assert_eq!(newest(&names, "4.19"), None);
     }
 }

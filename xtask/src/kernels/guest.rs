@@ -41,12 +41,23 @@ impl Guest<'_> {
         let mut child = Command::new("nice")
             .arg(QEMU)
             .args(["-accel", "tcg", "-cpu", "max", "-m", "768", "-smp", "1"])
-            .args(["-nographic", "-nodefaults", "-serial", "stdio", "-no-reboot", "-net", "none"])
+            .args([
+                "-nographic",
+                "-nodefaults",
+                "-serial",
+                "stdio",
+                "-no-reboot",
+                "-net",
+                "none",
+            ])
             .arg("-kernel")
             .arg(self.kernel)
             .arg("-initrd")
             .arg(self.initramfs)
-            .args(["-append", &format!("console=ttyS0 quiet panic=-1 {options}")])
+            .args([
+                "-append",
+                &format!("console=ttyS0 quiet panic=-1 {options}"),
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -57,7 +68,10 @@ impl Guest<'_> {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(console).split(b'\n').map_while(Result::ok) {
-                if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
+                if sender
+                    .send(String::from_utf8_lossy(&line).trim_end().to_owned())
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -76,9 +90,15 @@ impl Guest<'_> {
             }
         }
         if said.last().map(String::as_str) != Some("end") {
-            bail!("the guest ended early; it said {said:#?}; its console:\n{}", tail(&rest));
+            bail!(
+                "the guest ended early; it said {said:#?}; its console:\n{}",
+                tail(&rest)
+            );
         }
-        println!("booted, ran and powered off in {:.1} s", began.elapsed().as_secs_f64());
+        println!(
+            "booted, ran and powered off in {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
         Ok(said)
     }
 }

@@ -66,7 +66,11 @@ mod tests {
     fn parts_are_padded_to_four() {
         let mut archive = Vec::new();
         push(&mut archive, "init", 0o100_755, b"\x7fELF!");
-        assert_eq!(archive.len(), 116 + 8, "110 + 5 padded to 116, 5 padded to 8");
+        assert_eq!(
+            archive.len(),
+            116 + 8,
+            "110 + 5 padded to 116, 5 padded to 8"
+        );
         assert_eq!(&archive[..6], b"070701");
         assert_eq!(&archive[54..62], b"00000005", "size");
         assert_eq!(&archive[116..121], b"\x7fELF!");

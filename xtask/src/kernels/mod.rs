@@ -34,7 +34,11 @@ pub(crate) struct Arguments {
     /// Versions as `uname -r` begins with them
     versions: Vec<String>,
     /// Sources of packet evidence, as kreset-trace takes them
-    #[arg(long, value_delimiter = ',', default_value = "auto,cgroup_skb,fentry,off")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "auto,cgroup_skb,fentry,off"
+    )]
     packets: Vec<String>,
     /// Leave out what happens where rights, types or the control groups are missing
     #[arg(long)]
@@ -49,7 +53,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if exec::find(guest::QEMU).is_none() {
-        bail!("{} is missing: sudo apt-get install --no-install-recommends qemu-system-x86", guest::QEMU);
+        bail!(
+            "{} is missing: sudo apt-get install --no-install-recommends qemu-system-x86",
+            guest::QEMU
+        );
     }
     let tracer = static_program("kreset", "kreset-trace")?;
     let runner = static_program("kreset-guest", "kreset-guest")?;
@@ -67,7 +74,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut reports = Vec::new();
     for kernel in &kernels {
         println!("\n{} from {}", kernel.version, kernel.package);
-        let guest = Guest { kernel: &kernel.image, initramfs: &image };
+        let guest = Guest {
+            kernel: &kernel.image,
+            initramfs: &image,
+        };
         let mut options = format!("kreset.packets={}", arguments.packets.join(","));
         if !arguments.no_limits {
             options.push_str(" kreset.limits=1");
@@ -98,5 +108,8 @@ fn static_program(package: &str, program: &str) -> Result<PathBuf> {
             .args(["--package", package, "--bin", program]),
     )
     .with_context(|| format!("is the target there? rustup target add {TARGET}"))?;
-    Ok(exec::target_directory()?.join(TARGET).join("release").join(program))
+    Ok(exec::target_directory()?
+        .join(TARGET)
+        .join("release")
+        .join(program))
 }

@@ -40,7 +40,10 @@ pub(crate) struct Report {
 impl Report {
     /// Reads a guest's lines.
     pub(crate) fn parse(version: &str, said: &[String]) -> Self {
-        let mut report = Self { version: version.to_owned(), ..Self::default() };
+        let mut report = Self {
+            version: version.to_owned(),
+            ..Self::default()
+        };
         for line in said {
             let fields: Vec<&str> = line.split('\t').collect();
             let field = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
@@ -85,8 +88,16 @@ impl Report {
 
     /// How much is not as it should be.
     pub(crate) fn wrong(&self) -> usize {
-        let verdicts = self.verdicts.iter().filter(|verdict| verdict.outcome != "ok").count();
-        let limits = self.limits.iter().filter(|limit| limit.outcome != "ok").count();
+        let verdicts = self
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.outcome != "ok")
+            .count();
+        let limits = self
+            .limits
+            .iter()
+            .filter(|limit| limit.outcome != "ok")
+            .count();
         verdicts + limits + self.failures
     }
 
@@ -96,16 +107,31 @@ impl Report {
             println!("  {line}");
         }
         for verdict in &self.verdicts {
-            let Verdict { source, scenario, outcome, answer, confidence, idle_ms, headers } = verdict;
+            let Verdict {
+                source,
+                scenario,
+                outcome,
+                answer,
+                confidence,
+                idle_ms,
+                headers,
+            } = verdict;
             println!(
                 "  {source:<10} {scenario:<18} {outcome:<7} {answer:<36} {confidence:<4} idle {idle_ms:<5} {headers}"
             );
         }
-        for Limit { name, outcome, details } in &self.limits {
+        for Limit {
+            name,
+            outcome,
+            details,
+        } in &self.limits
+        {
             println!("  {name:<28} {outcome:<7} {details}");
         }
         for (program, (instructions, bytes)) in &self.costs {
-            println!("  verifier: {program:<16} {instructions:>7} instructions, {bytes:>6} bytes made");
+            println!(
+                "  verifier: {program:<16} {instructions:>7} instructions, {bytes:>6} bytes made"
+            );
         }
     }
 
@@ -128,16 +154,25 @@ impl Report {
 
 /// Scenario by kernel: the confidence of each right verdict, or what was wrong.
 pub(crate) fn print_table(reports: &[Report]) {
-    let sources: BTreeSet<&String> = reports.iter().flat_map(|report| report.sources.keys()).collect();
+    let sources: BTreeSet<&String> = reports
+        .iter()
+        .flat_map(|report| report.sources.keys())
+        .collect();
     for source in sources {
         println!("packet evidence {source}");
         print!("  {:<18}", "");
         for report in reports {
-            print!(" {:<10}", report.version.split(['-', '+']).next().unwrap_or_default());
+            print!(
+                " {:<10}",
+                report.version.split(['-', '+']).next().unwrap_or_default()
+            );
         }
         print!("\n  {:<18}", "in use");
         for report in reports {
-            print!(" {:<10}", report.sources.get(source).map_or("-", String::as_str));
+            print!(
+                " {:<10}",
+                report.sources.get(source).map_or("-", String::as_str)
+            );
         }
         println!();
         let mut shown = BTreeSet::new();

@@ -74,7 +74,7 @@ impl Facts {
                 Purpose::Build => Vec::new(),
                 Purpose::Run => missing_packages(|program| exec::find(program).is_some()),
             },
-            apt: exec::find("apt-get").is_some() && exec::root_prefix(&[]).is_ok(),
+            apt: exec::find("apt-get").is_some() && exec::as_root(&[]).is_ok(),
             asked: asked.map(|name| {
                 let installed = rustup.toolchain(&name).is_some();
                 (name, installed)

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use kreset_toolchain::LINKED_TOOLCHAIN;
 
 use crate::exec;
@@ -97,9 +97,7 @@ impl fmt::Display for Step {
 
 /// apt-get as root, that asks nothing.
 pub(super) fn apt_get() -> Result<Command> {
-    let prefix = exec::root_prefix(&[("DEBIAN_FRONTEND", "noninteractive".as_ref())])?;
-    let mut words = prefix.into_iter();
-    let mut command = Command::new(words.next().context("an empty command line")?);
-    command.args(words).arg("apt-get");
+    let mut command = exec::as_root(&[("DEBIAN_FRONTEND", "noninteractive".as_ref())])?;
+    command.arg("apt-get");
     Ok(command)
 }

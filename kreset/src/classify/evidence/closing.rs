@@ -4,7 +4,7 @@ use super::Observation;
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED},
+    weights::{EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED, UNREAD_AT_CLOSE},
 };
 
 /// Kafka looks at its idle connections once per poll of the network thread,
@@ -37,5 +37,28 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
     } else {
         told.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
+    })
+}
+
+/// What came after the broker's FIN: its live socket's abort (it closed with
+/// data unread), or the bare answer to a late write of ours.
+pub(super) fn reset_after(case: &Case<'_>) -> Option<Observation> {
+    if !case.received()
+        || !case.is_client()
+        || !case.broker_closed_first()
+        || case.phase.is_handshake()
+    {
+        return None;
+    }
+    let live = case.facts.counters?.reset_timestamps.or_else(|| {
+        let packet = case.facts.packets.as_ref()?.reset?;
+        Some(packet.has_ack() && packet.window != 0)
+    })?;
+    Some(if live {
+        Observation::new("reset_after_fin", "an abort of the broker's live socket")
+            .weigh(UNREAD_AT_CLOSE, &[Class::BrokerAborted])
+    } else {
+        Observation::new("reset_after_fin", "a bare answer to a late write")
+            .weigh(EXCLUDED, &[Class::BrokerAborted])
     })
 }

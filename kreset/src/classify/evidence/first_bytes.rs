@@ -5,7 +5,6 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        phase::Phase,
         weights::{EXCLUDED, FIRST_BYTES, FIRST_BYTES_NO_FIN, FIRST_BYTES_OTHER},
     },
     facts::FirstBytes,
@@ -46,10 +45,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         }
         (FirstBytes::Tls, Some(_)) => told.weigh(EXCLUDED, &[Class::ClosedByBroker]),
         (FirstBytes::Other, None) => told.weigh(FIRST_BYTES_OTHER, &[Class::NotKafka]),
-        (FirstBytes::Kafka, None) if case.phase == Phase::Unanswered => told,
+        // Kafka to a listener that says nothing: TLS would have sent an alert,
+        // SASL an error.
+        (FirstBytes::Kafka, None) => told.weigh(EXCLUDED, NOT_KAFKA_UNANSWERED),
         _ => told,
     })
 }
+
+/// What an unanswered Kafka request is not.
+const NOT_KAFKA_UNANSWERED: &[Class] = &[
+    Class::PlaintextToTls,
+    Class::TlsToPlaintext,
+    Class::NotKafka,
+    Class::TlsAlert,
+    Class::Authentication,
+];
 
 const fn word(bytes: FirstBytes) -> &'static str {
     match bytes {

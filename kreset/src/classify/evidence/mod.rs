@@ -35,6 +35,7 @@ pub const RULES: &[Rule] = &[
     tls_alert::rule,
     sasl::rule,
     closing::rule,
+    closing::reset_after,
     timeout::rule,
     reset_shape::rule,
     ttl::rule,

@@ -35,7 +35,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     Some(
         Observation::new("idle", format!("{idle_ms:.0} ms"))
             .weigh(weight, IDLE)
-            .weigh(-weight / 2.0, &[Class::NotIdle]),
+            // A long silence speaks against a reset in mid-use; a short one is no
+            // sign of a device at all.
+            .weigh(-weight.max(0.0) / 2.0, &[Class::NotIdle]),
     )
 }
 

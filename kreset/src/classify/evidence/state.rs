@@ -10,7 +10,7 @@ use crate::{
 /// connection, before anything speaks for it. Rate.
 const SHUTDOWN_ALONE: f64 = -1.5;
 /// A RST in mid-use without any silence needs a device that misbehaves. Rate.
-const NOT_IDLE_ALONE: f64 = -0.5;
+const NOT_IDLE_ALONE: f64 = -0.1;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.received() {
@@ -20,9 +20,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let told = Observation::new("state", state.as_str());
     Some(match case.phase {
         _ if state == State::SynSent => told.weigh(HARD, &[Class::Refused]),
-        _ if case.broker_closed_first() && case.is_client() && !case.phase.is_handshake() => {
-            told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
-        }
+        _ if case.broker_closed_first() && case.is_client() && !case.phase.is_handshake() => told
+            .weigh(
+                HARD,
+                &[
+                    Class::BrokerIdleClose,
+                    Class::BrokerShutdown,
+                    Class::BrokerAborted,
+                ],
+            ),
         _ if case.client_closed_first() && !case.is_client() => {
             told.weigh(HARD, &[Class::LateData])
         }

@@ -10,6 +10,8 @@ use crate::classify::{
 
 /// A peer whose host has died is as silent as a device that drops. Rate.
 const HOST_DIED: f64 = -1.2;
+/// Silent for less than this, the connection was in use, ms.
+const BUSY_MS: f64 = 1_000.0;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !is_timeout(case) {
@@ -23,8 +25,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     } else {
         Class::ClientLost
     };
+    // A path that died under a busy flow is no idle drop, and looks like a host
+    // that died: there is no telling.
+    let died = if idle_ms < BUSY_MS { BUSY } else { HOST_DIED };
     let weight = match idle_ms {
-        ms if ms < 1_000.0 => BUSY,
+        ms if ms < BUSY_MS => BUSY,
         ms if ms < 10_000.0 => SOME_IDLE,
         ms if ms < 60_000.0 => LONG_IDLE,
         _ => VERY_LONG_IDLE,
@@ -33,6 +38,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         Observation::new("timeout", value)
             .weigh(HARD, &[Class::Blackholed, lost])
             .weigh(weight, &[Class::Blackholed])
-            .weigh(HOST_DIED, &[lost]),
+            .weigh(died, &[lost]),
     )
 }

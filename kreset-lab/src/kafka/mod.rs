@@ -1,5 +1,15 @@
 //! Just enough of Kafka's protocol for a connection to look, from outside, like one of Kafka's:
 //! real requests, and answers that a client could read.
+//!
+//! And, below this module, the real thing: Kafka's own brokers and clients.
+
+pub mod broker;
+pub mod certificates;
+pub mod client;
+pub mod home;
+pub mod process;
+pub mod proxy;
+pub mod scratch;
 
 /// A request, without what [`request`] adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,297 @@
+//! An account of every connection that one host has had on its wire: which of them were reset or
+//! ended, by whom, and after what silence.
+//!
+//! Real clients open connections as they like, so what each host should tell of is not written
+//! down beforehand but read off the wire afterwards; the scenario only says why.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    PORT, Side, event,
+    judge::{Answer, Claim, Measured, Truth},
+    packet::{Flags, Segment},
+    wire::{Sighting, Silence, Wire},
+};
+
+/// Segments this close to a reset are what drew it.
+const CLUSTER: Duration = Duration::from_millis(100);
+
+/// The end of one connection, as one host had it on its wire.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The host.
+    pub host: Side,
+    /// What ended it there.
+    pub what: What,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The broker's address and port.
+    pub broker: SocketAddr,
+    /// All that passed between this host and the router, in order.
+    pub packets: Vec<Sighting>,
+    /// Where in [`Self::packets`] it ended.
+    at: usize,
+}
+
+/// What ended a connection on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A reset came in.
+    Received,
+    /// A reset went out.
+    Sent,
+    /// The other end closed in order, and no reset followed.
+    Closed,
+    /// What it sent was never answered, however often it was sent again.
+    TimedOut,
+}
+
+/// What a host should say of the end of a connection.
+#[derive(Clone, Debug)]
+pub enum Ruling {
+    /// One of these, and it has to.
+    Must(Vec<Answer>),
+    /// One of these, or nothing.
+    May(Vec<Answer>),
+    /// Nothing.
+    Nothing,
+}
+
+impl Ending {
+    /// The ends of all connections that ended on `host`.
+    #[must_use]
+    pub fn all(wire: &Wire, host: Side) -> Vec<Self> {
+        let mut connections: Vec<(SocketAddr, SocketAddr, Vec<Sighting>)> = Vec::new();
+        for seen in wire.sightings().into_iter().filter(|seen| seen.leg == host) {
+            let (client, broker) = if seen.segment.destination.port() == PORT {
+                (seen.segment.source, seen.segment.destination)
+            } else {
+                (seen.segment.destination, seen.segment.source)
+            };
+            let known = connections
+                .iter_mut()
+                .find(|(one, other, _)| (*one, *other) == (client, broker));
+            match known {
+                Some((_, _, packets)) => packets.push(seen),
+                None => connections.push((client, broker, vec![seen])),
+            }
+        }
+        connections
+            .into_iter()
+            .filter_map(|(client, broker, packets)| Self::of(host, client, broker, packets))
+            .collect()
+    }
+
+    fn of(
+        host: Side,
+        client: SocketAddr,
+        broker: SocketAddr,
+        packets: Vec<Sighting>,
+    ) -> Option<Self> {
+        let is_reset = |seen: &Sighting| seen.segment.flags.contain(Flags::RST);
+        let comes = |seen: &Sighting| seen.leaving;
+        let first = |fits: &dyn Fn(&Sighting) -> bool| packets.iter().position(fits);
+        // A reset that comes in is what the host's application notices, whatever else there was.
+        let (what, at) = first(&|seen| is_reset(seen) && comes(seen))
+            .map(|at| (What::Received, at))
+            .or_else(|| first(&|seen| is_reset(seen) && !comes(seen)).map(|at| (What::Sent, at)))
+            .or_else(|| {
+                first(&|seen| seen.segment.flags.contain(Flags::FIN))
+                    .filter(|&at| comes(&packets[at]))
+                    .map(|at| (What::Closed, at))
+            })
+            .or_else(|| unanswered(&packets).map(|at| (What::TimedOut, at)))?;
+        Some(Self {
+            host,
+            what,
+            client,
+            broker,
+            packets,
+            at,
+        })
+    }
+
+    /// The segment that ended it.
+    #[must_use]
+    pub fn last(&self) -> &Sighting {
+        &self.packets[self.at]
+    }
+
+    /// The segments before it.
+    #[must_use]
+    pub fn before(&self) -> &[Sighting] {
+        &self.packets[..self.at]
+    }
+
+    /// Whether the reset was made up by the router: the hosts are one hop further away.
+    #[must_use]
+    pub fn is_forged(&self) -> bool {
+        self.what == What::Received && self.last().segment.ttl == 64
+    }
+
+    /// Whether it never was a connection: a SYN was answered with a reset.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !self.before().iter().any(|seen| {
+            seen.segment.flags.contain(Flags::SYN) && seen.segment.flags.contain(Flags::ACK)
+        })
+    }
+
+    /// Whether `side` had closed in order before.
+    #[must_use]
+    pub fn was_closed_by(&self, side: Side) -> bool {
+        self.before()
+            .iter()
+            .any(|seen| self.sender(seen) == side && seen.segment.flags.contain(Flags::FIN))
+    }
+
+    /// How many bytes `side` had sent before, those sent again counted again.
+    #[must_use]
+    pub fn bytes_from(&self, side: Side) -> u32 {
+        self.before()
+            .iter()
+            .filter(|seen| self.sender(seen) == side)
+            .map(|seen| seen.segment.payload)
+            .sum()
+    }
+
+    /// Which end a segment came from, or was made up in the name of.
+    fn sender(&self, seen: &Sighting) -> Side {
+        if seen.leaving {
+            self.host.other()
+        } else {
+            self.host
+        }
+    }
+
+    /// How many resets the host had on its wire, in either direction.
+    fn resets(&self) -> usize {
+        let resets = self.packets.iter();
+        resets
+            .filter(|seen| seen.segment.flags.contain(Flags::RST))
+            .count()
+    }
+
+    /// How long nothing was said before what drew the reset.
+    fn silence(&self) -> Option<Silence> {
+        let end = self.last().at;
+        let before = self.before();
+        let trigger = if self.what == What::TimedOut {
+            self.at
+        } else {
+            let drew =
+                |seen: &Sighting| self.sender(seen) == self.host && end.since(seen.at) < CLUSTER;
+            before.iter().position(drew).unwrap_or(self.at)
+        };
+        let trigger_at = self.packets[trigger].at;
+        let last = |counts: fn(&Segment) -> bool| {
+            let mut before = self.packets[..trigger].iter().rev();
+            let last = before.find(|seen| counts(&seen.segment))?;
+            Some(trigger_at.since(last.at))
+        };
+        Some(Silence {
+            data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
+            wire: last(|_| true)?,
+        })
+    }
+
+    /// The headers of the reset that came in.
+    fn reset(&self) -> Option<event::Reset> {
+        let segment = &self.last().segment;
+        let greeting = self
+            .packets
+            .iter()
+            .find(|seen| seen.leaving && seen.segment.flags.contain(Flags::SYN));
+        (self.what == What::Received).then(|| event::Reset {
+            flags: Some(segment.flags.to_string()),
+            timestamps: Some(segment.timestamps),
+            ttl: Some(segment.ttl),
+            handshake_ttl: greeting.map(|seen| seen.segment.ttl),
+            ip_id: segment.ip_id,
+            window: Some(segment.window),
+        })
+    }
+
+    fn truth(&self, kind: &'static str, answers: &[Answer]) -> Truth {
+        let direction = match self.what {
+            What::Received => Some("received"),
+            What::Sent => Some("sent"),
+            What::Closed | What::TimedOut => None,
+        };
+        // What the router did is about silence; what the ends did is not.
+        let is_about_silence =
+            self.what == What::TimedOut || self.is_forged() && !self.is_refusal();
+        let silence = is_about_silence.then(|| self.silence()).flatten();
+        Truth {
+            kind,
+            direction: direction.filter(|_| kind == "reset"),
+            role: self.host,
+            answers: answers.to_vec(),
+            unsure: None,
+            state: None,
+            provoked_by: None,
+            idle: silence.map(|silence| Measured::Known(silence.data)),
+            wire_idle: silence.map(|silence| Measured::Known(silence.wire)),
+            reset: self.reset().filter(|_| kind == "reset"),
+            age: None,
+            client: self.client,
+            broker: self.broker,
+        }
+    }
+
+    /// What `ruling` means for this end of a connection.
+    #[must_use]
+    pub fn claim(&self, ruling: &Ruling) -> Option<Claim> {
+        let (answers, required) = match ruling {
+            Ruling::Must(answers) => (answers, true),
+            Ruling::May(answers) => (answers, false),
+            Ruling::Nothing => return None,
+        };
+        let phase = answers.iter().any(|it| it.verdict == "handshake_phase");
+        // An application that has closed does not notice, and the tracer may not either. One that
+        // got a FIN first may have closed, with its own FIN still behind data.
+        let deaf = self.what == What::Received
+            && (self.was_closed_by(self.host) || (!phase && self.was_closed_by(self.host.other())));
+        let required = required && !deaf;
+        let mut truths = Vec::new();
+        if self.what == What::TimedOut {
+            truths.push(self.truth("timeout", answers));
+        }
+        if matches!(self.what, What::Received | What::Sent) {
+            truths.push(self.truth("reset", answers));
+        }
+        // A connection that never got through may have been told of at its FIN, before the reset.
+        if phase && (self.what == What::Closed || self.was_closed_by(self.host.other())) {
+            truths.push(self.truth("close", answers));
+        }
+        // Without a reset there is nothing to say of a connection that was in use.
+        (!truths.is_empty()).then_some(Claim {
+            truths,
+            required,
+            most: if phase { 1 } else { self.resets().max(1) },
+        })
+    }
+}
+
+/// The first of the segments that the host sent again and again to its end.
+fn unanswered(packets: &[Sighting]) -> Option<usize> {
+    /// As often as the lab's hosts are told to try before they give up, at the least.
+    const TRIES: usize = 3;
+    let last = packets.last().filter(|seen| !seen.leaving)?;
+    let same = |seen: &Sighting| {
+        !seen.leaving && seen.segment.sequence == last.segment.sequence && seen.segment.payload > 0
+    };
+    let first = packets.iter().position(same)?;
+    let since = packets.get(first..)?;
+    let lonely = since.iter().all(|seen| !seen.leaving);
+    (lonely && since.iter().filter(|seen| same(seen)).count() >= TRIES).then_some(first)
+}
+
+/// What `host` should say, with `rule` for each connection that ended.
+#[must_use]
+pub fn claims(wire: &Wire, host: Side, rule: impl Fn(&Ending) -> Ruling) -> Vec<Claim> {
+    Ending::all(wire, host)
+        .iter()
+        .filter_map(|ending| ending.claim(&rule(ending)))
+        .collect()
+}

@@ -1,0 +1,165 @@
+//! Brokers that end, with all of their connections at once. Each is a process of its own.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{ms, word};
+use crate::{
+    Connection, Side,
+    accuracy::{
+        case::{Case, Label, Room},
+        device::Device,
+        stage::{Held, Scene},
+    },
+    error::Result,
+    judge::Answer,
+    kafka::Request,
+};
+
+/// The end of a broker with a single connection looks to a client like any orderly close by it.
+const ENDED_IT: Answer = Answer::one("broker_originated", &["shutdown", "aborted"]);
+
+/// Between the beginnings of connections, so that their silences differ.
+const APART: Duration = ms(400);
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for late in [ms(50), ms(300), ms(1200)] {
+        let name = word(late);
+        for room in [Room::Usual, Room::Patient] {
+            let room_name = if room == Room::Usual { "few" } else { "more" };
+            let count = if room == Room::Usual { 3 } else { 5 };
+            all.extend(Case::each_family(
+                room,
+                &format!("shutdown.idle.{room_name}.written_after_{name}"),
+                move |scene| killed(scene, count, 0, late, Afterwards::Nothing),
+            ));
+        }
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("shutdown.busy.written_after_{name}"),
+            move |scene| killed(scene, 4, 2, late, Afterwards::Nothing),
+        ));
+    }
+    for (afterwards, name) in [
+        (Afterwards::Refused, "refused"),
+        (Afterwards::Restarted, "restarted"),
+    ] {
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("shutdown.{name}.several"),
+            move |scene| killed(scene, 3, 1, ms(600), afterwards),
+        ));
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("shutdown.{name}.single"),
+            move |scene| killed(scene, 1, 0, ms(600), afterwards),
+        ));
+    }
+    all
+}
+
+/// What a client that connects again finds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    /// No client does.
+    Nothing,
+    /// Nobody listens.
+    Refused,
+    /// A new broker.
+    Restarted,
+}
+
+/// Kills a broker with `count` connections of unlike silences, `unread` of which have a request
+/// that it has not read. Those are reset, the others get a FIN, and write `late`.
+fn killed(
+    scene: &Scene<'_>,
+    count: usize,
+    unread: usize,
+    late: Duration,
+    afterwards: Afterwards,
+) -> Result<Vec<Label>> {
+    let address = scene.address(Device::None);
+    let mut broker = scene.process(address, 2)?;
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(in_use(scene, address)?);
+        scene.silence(APART)?;
+    }
+    scene.attached()?;
+    for (client, _) in clients.iter_mut().take(unread) {
+        client.request(Request::Produce(10_000))?;
+    }
+    scene.silence(APART)?;
+    broker.kill()?;
+    let mut labels = Vec::new();
+    for (number, (client, port)) in clients.iter_mut().enumerate() {
+        if number < unread {
+            client.wait_for_reset()?;
+        } else {
+            client.wait_for_end()?;
+        }
+        let port = *port;
+        labels.push(label(port, number < unread, count, afterwards));
+    }
+    match afterwards {
+        Afterwards::Nothing => {}
+        Afterwards::Refused => labels.push(refused(scene, address)?),
+        Afterwards::Restarted => {
+            let broker = scene.process(address, 2)?;
+            let (client, port) = in_use(scene, address)?;
+            scene.stage.hold(Held::Process(broker));
+            scene.keep_end(client);
+            labels.push(Label::new(port).without_reset());
+        }
+    }
+    for (client, _) in clients.iter_mut().skip(unread) {
+        scene.silence(late)?;
+        client.request(Request::Metadata)?;
+        client.wait_for_reset()?;
+    }
+    for (client, _) in clients {
+        scene.keep_end(client);
+    }
+    Ok(labels)
+}
+
+fn label(port: u16, unread: bool, count: usize, afterwards: Afterwards) -> Label {
+    // The kernel aborted a live socket with unread data because its process ended: both are true.
+    // A client with one connection sees an orderly close, unless it finds nobody there.
+    let single = count == 1 && afterwards != Afterwards::Refused;
+    let client = if unread {
+        Answer::SHUTDOWN_OR_ABORTED
+    } else if single {
+        ENDED_IT
+    } else {
+        Answer::SHUTDOWN
+    };
+    let broker = if unread {
+        Answer::SHUTDOWN_OR_ABORTED
+    } else {
+        Answer::SHUTDOWN
+    };
+    Label::new(port)
+        .told(Side::Client, &[client])
+        .told(Side::Broker, &[broker])
+        .genuine(Side::Client)
+}
+
+fn in_use(scene: &Scene<'_>, address: IpAddr) -> Result<(Connection, u16)> {
+    let port = scene.port();
+    let mut client = scene.connect(address, port)?;
+    for request in [Request::ApiVersions, Request::Metadata] {
+        client.request(request)?;
+        client.receive()?;
+    }
+    Ok((client, port))
+}
+
+fn refused(scene: &Scene<'_>, address: IpAddr) -> Result<Label> {
+    let port = scene.port();
+    scene.be_refused(address, port)?;
+    Ok(Label::new(port)
+        .told(Side::Client, &[Answer::REFUSED])
+        .told(Side::Broker, &[Answer::REFUSED])
+        .genuine(Side::Client))
+}

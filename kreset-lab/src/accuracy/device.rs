@@ -1,0 +1,291 @@
+//! Many devices in one router: which of them stands before a broker shows in the broker's address.
+//!
+//! Each device is conntrack with a timer of its own, as in [`crate::middlebox`], so that hundreds
+//! of connections with different fates need a few networks only, and each has its own path and
+//! its own broker.
+
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use crate::{
+    Family, Side,
+    error::Result,
+    middlebox::Ttl,
+    net::{self, Network},
+    run::{CONNTRACK, IP, NFT},
+};
+
+/// Idle timers, in seconds. Conntrack counts in whole ones.
+pub(super) const TIMERS: [u16; 4] = [1, 3, 8, 20];
+
+/// Longer than every silence here: such a device forgets when it is told to.
+const NEVER: u16 = 3600;
+
+/// Brokers behind one device; what an octet of an address holds.
+const BROKERS: u16 = 250;
+
+/// What stands before a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Device {
+    /// Nothing that acts.
+    None,
+    /// Forgets after [`TIMERS`]`[timer]`, and answers what comes afterwards with a reset.
+    Resets {
+        /// Index into [`TIMERS`].
+        timer: usize,
+        /// Whether the reset has the TTL of the broker's packets.
+        copied: bool,
+    },
+    /// Forgets after [`TIMERS`]`[timer]`, and drops what comes afterwards.
+    Drops {
+        /// Index into [`TIMERS`].
+        timer: usize,
+    },
+    /// Forgets when told to, and answers what comes afterwards with a reset.
+    Fails {
+        /// Whether the reset has the TTL of the broker's packets.
+        copied: bool,
+    },
+    /// Forgets when told to, and drops what comes afterwards.
+    Vanishes,
+    /// Answers every attempt to connect with a reset.
+    Refuses {
+        /// Whether the reset has the TTL of the broker's packets.
+        copied: bool,
+    },
+}
+
+impl Device {
+    fn all() -> Vec<Self> {
+        let mut all = vec![Self::Vanishes];
+        for timer in 0..TIMERS.len() {
+            all.push(Self::Drops { timer });
+        }
+        for copied in [false, true] {
+            all.extend([Self::Fails { copied }, Self::Refuses { copied }]);
+            all.extend((0..TIMERS.len()).map(|timer| Self::Resets { timer, copied }));
+        }
+        all
+    }
+
+    /// The part of the brokers' addresses that stands for the device. Without a device there may
+    /// be many brokers: all below 16 are free.
+    fn code(self) -> u16 {
+        let timed = |timer| u16::try_from(timer).unwrap_or_default();
+        match self {
+            Self::None => 0,
+            Self::Resets {
+                timer,
+                copied: false,
+            } => 16 + timed(timer),
+            Self::Resets {
+                timer,
+                copied: true,
+            } => 32 + timed(timer),
+            Self::Drops { timer } => 48 + timed(timer),
+            Self::Fails { copied: false } => 64,
+            Self::Fails { copied: true } => 65,
+            Self::Vanishes => 66,
+            Self::Refuses { copied: false } => 67,
+            Self::Refuses { copied: true } => 68,
+        }
+    }
+
+    fn seconds(self) -> u16 {
+        match self {
+            Self::Resets { timer, .. } | Self::Drops { timer } => {
+                TIMERS.get(timer).copied().unwrap_or(NEVER)
+            }
+            _ => NEVER,
+        }
+    }
+
+    /// The address of its `number`th broker.
+    pub(super) fn broker(self, number: u16, family: Family) -> IpAddr {
+        let code = self.code() + number / BROKERS;
+        let low = number.checked_rem(BROKERS).unwrap_or_default() + 1;
+        match family {
+            Family::Ipv6 => Ipv6Addr::new(0xfd78, 0, 0, 0, 0, 0, code, low).into(),
+            Family::Ipv4 | Family::Mapped => {
+                let [_, code] = code.to_be_bytes();
+                let [_, low] = low.to_be_bytes();
+                Ipv4Addr::new(10, 78, code, low).into()
+            }
+        }
+    }
+
+    /// The TTL of what it makes up.
+    pub(super) const fn ttl(self) -> Ttl {
+        match self {
+            Self::Resets { copied: true, .. }
+            | Self::Fails { copied: true }
+            | Self::Refuses { copied: true } => Ttl::Copied,
+            _ => Ttl::Own,
+        }
+    }
+
+    /// The rules that make it, over the addresses of its brokers.
+    fn rules(self, forwarded: &mut String, sent: &mut String) {
+        let code = self.code();
+        let (v4, v6) = (
+            format!("10.78.{code}.0/24"),
+            format!("fd78::{code:x}:0/112"),
+        );
+        let fate = match self {
+            Self::None => return,
+            Self::Drops { .. } | Self::Vanishes => "drop",
+            Self::Resets { .. } | Self::Fails { .. } | Self::Refuses { .. } => {
+                "reject with tcp reset"
+            }
+        };
+        let packets = match self {
+            Self::Refuses { .. } => "tcp flags & (syn|ack) == syn",
+            _ => "tcp flags & (syn|ack) != syn ct state invalid,new",
+        };
+        for end in ["saddr", "daddr"] {
+            for (ip, range) in [("ip", &v4), ("ip6", &v6)] {
+                // Writing to a string cannot fail.
+                let _written = writeln!(forwarded, "{ip} {end} {range} {packets} {fate}");
+                if self.ttl() == Ttl::Copied {
+                    let hops = if ip == "ip" { "ttl" } else { "hoplimit" };
+                    let value = Ttl::Copied.value();
+                    let _written = writeln!(
+                        sent,
+                        "{ip} {end} {range} tcp flags rst {ip} {hops} set {value}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// The rules that give its connections its timer.
+    fn timer(self, timeouts: &mut String, tracked: &mut String) {
+        let (code, seconds) = (self.code(), self.seconds());
+        for (ip, range) in [
+            ("ip", format!("10.78.{code}.0/24")),
+            ("ip6", format!("fd78::{code:x}:0/112")),
+        ] {
+            let name = format!("{ip}of{code}");
+            let _written = writeln!(
+                timeouts,
+                "ct timeout {name} {{ protocol tcp; l3proto {ip}; \
+                 policy = {{ established: {seconds} }}; }}"
+            );
+            let _written = writeln!(tracked, "{ip} daddr {range} ct timeout set \"{name}\"");
+        }
+    }
+}
+
+/// The client that a broker has to itself: what one host remembers of a path must not be another
+/// case's.
+pub(super) const fn client_of(broker: IpAddr) -> IpAddr {
+    match broker {
+        IpAddr::V4(broker) => {
+            let [a, b, c, d] = broker.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b + 1, c, d))
+        }
+        IpAddr::V6(broker) => {
+            let mut segments = broker.segments();
+            segments[0] += 1;
+            let [a, b, c, d, e, f, g, h] = segments;
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+        }
+    }
+}
+
+/// Gives both hosts the addresses of all clients and brokers.
+pub(super) fn give_addresses(network: &Network) -> Result<()> {
+    for (side, v4, v6) in [
+        (Side::Client, "10.79.0.0/16", "fd79::/64"),
+        (Side::Broker, "10.78.0.0/16", "fd78::/64"),
+    ] {
+        let (to_v4, to_v6) = (net::address(side, false), net::address(side, true));
+        network.router().run(
+            IP,
+            &["-batch", "-"],
+            &format!(
+                "route add {v4} via {to_v4} dev {side}\n\
+                 route add {v6} via {to_v6} dev {side}\n"
+            ),
+        )?;
+        let host = network.host(side);
+        host.run(
+            IP,
+            &["-batch", "-"],
+            &format!("route add local {v4} dev lo\nroute add local {v6} dev lo\n"),
+        )?;
+        // IPv6 takes a route for an address less easily than IPv4 does.
+        host.sysctl(&[("ipv6/ip_nonlocal_bind", "1")])?;
+    }
+    Ok(())
+}
+
+/// Puts all devices into the router.
+pub(super) fn install(network: &Network) -> Result<()> {
+    let [mut forwarded, mut sent, mut timeouts, mut tracked] = [const { String::new() }; 4];
+    for device in Device::all() {
+        device.rules(&mut forwarded, &mut sent);
+        device.timer(&mut timeouts, &mut tracked);
+    }
+    let ruleset = format!(
+        "flush ruleset\n\
+         table inet standing {{\n\
+         {timeouts}\
+         chain tracked {{\n\
+         type filter hook prerouting priority -100; policy accept;\n\
+         {tracked}\
+         }}\n\
+         chain forwarded {{\n\
+         type filter hook forward priority 0; policy accept;\n\
+         ct state established,related accept\n\
+         {forwarded}\
+         }}\n\
+         chain sent {{\n\
+         type filter hook output priority 0; policy accept;\n\
+         {sent}\
+         }}\n\
+         }}\n"
+    );
+    network.router().run(NFT, &["-f", "-"], &ruleset)?;
+    network
+        .router()
+        .sysctl(&[("netfilter/nf_conntrack_tcp_loose", "0")])
+}
+
+/// Makes the device before a broker lose what it knows of one connection, as in a failover to a
+/// device that shares no state.
+pub(super) fn forget(network: &Network, family: Family, client_port: u16) -> Result<()> {
+    let family = if family == Family::Ipv6 {
+        "ipv6"
+    } else {
+        "ipv4"
+    };
+    let port = client_port.to_string();
+    let arguments = ["-D", "-f", family, "-p", "tcp", "--sport", &port];
+    network.router().run(CONNTRACK, &arguments, "").map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_device_has_addresses_of_its_own() {
+        let all = Device::all();
+        let codes: BTreeSet<_> = all.iter().map(|device| device.code()).collect();
+        assert_eq!(codes.len(), all.len());
+        assert!(codes.iter().all(|code| (16..=255).contains(code)));
+    }
+
+    #[test]
+    fn brokers_without_a_device_overflow_into_free_addresses() {
+        let broker = |number| Device::None.broker(number, Family::Mapped).to_string();
+        assert_eq!(broker(0), "10.78.0.1");
+        assert_eq!(broker(249), "10.78.0.250");
+        assert_eq!(broker(250), "10.78.1.1");
+    }
+}

@@ -1,0 +1,289 @@
+//! The table of a run, as text and as the page in `docs/`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write as _},
+    time::Duration,
+};
+
+use super::{
+    Findings,
+    observation::{Observation, Outcome},
+    orderly::Orderly,
+    score::{BARS, Score, percent},
+};
+
+/// What stands at the head of the page.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The command that repeats the run.
+    pub command: String,
+    /// The day, as `2026-11-23`.
+    pub date: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// How long the matrix took.
+    pub took: Duration,
+}
+
+/// A whole run.
+#[derive(Clone, Copy, Debug)]
+pub struct Page<'a> {
+    /// Where and when.
+    pub head: &'a Head,
+    /// The matrix.
+    pub findings: &'a Findings,
+    /// The orderly connections, if they were part of the run.
+    pub orderly: Option<&'a Orderly>,
+}
+
+impl Page<'_> {
+    /// Which bars are missed, in words; empty if none is.
+    #[must_use]
+    pub fn missed(&self) -> Vec<String> {
+        let held_out = self.score(|one| one.held_out);
+        let mut missed = held_out.missed(BARS);
+        let noise = self.score(|one| !one.held_out).count(Outcome::Noise);
+        if noise > 0 {
+            missed.push(format!("{noise} more in the other half"));
+        }
+        if let Some(orderly) = self.orderly
+            && (!orderly.events.is_empty() || orderly.lost > 0)
+        {
+            missed.push(format!(
+                "{} events and {} lost of {} orderly connections",
+                orderly.events.len(),
+                orderly.lost,
+                orderly.connections
+            ));
+        }
+        let failed = self.findings.not_staged.len();
+        if failed > 0 {
+            missed.push(format!(
+                "{failed} cases were not acted out as they should be"
+            ));
+        }
+        missed
+    }
+
+    fn score(&self, counts: impl Fn(&Observation) -> bool) -> Score {
+        Score::of(self.findings.observations.iter().filter(|one| counts(one)))
+    }
+}
+
+impl fmt::Display for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Head {
+            command,
+            date,
+            kernel,
+            took,
+        } = self.head;
+        let observations = &self.findings.observations;
+        let labelled = observations.iter().filter(|one| one.truth != "nothing");
+        let cases: BTreeSet<_> = observations.iter().map(|one| &one.case).collect();
+        writeln!(f, "# Accuracy\n")?;
+        writeln!(
+            f,
+            "`{command}` acts {} cases out in network namespaces, has one `kreset-trace` watch each \
+             host alone, and compares what they say with what was done. Measured on {date}, Linux \
+             {kernel}, in {:.0} s: {} labelled endings, {} connections of which nothing is to be \
+             said.\n",
+            cases.len(),
+            took.as_secs_f64(),
+            labelled.count(),
+            observations
+                .iter()
+                .filter(|one| one.truth == "nothing" && one.outcome != Outcome::Noise)
+                .count(),
+        )?;
+        writeln!(
+            f,
+            "Half of the cases, chosen by a hash of their names, were used to set weights; the \
+             other half is held out. Silences are scaled: a device that forgets after 350 s stands \
+             here with 1 to 20 s.\n"
+        )?;
+        self.scores(f)?;
+        self.confidence(f)?;
+        self.confusion(f)?;
+        self.causes(f)?;
+        if let Some(orderly) = self.orderly {
+            writeln!(f, "## Orderly connections\n")?;
+            writeln!(
+                f,
+                "{} connections opened, used and closed in {:.0} s before both tracers, with \
+                 everything shown: {} events, {} lost.\n",
+                orderly.connections,
+                orderly.took.as_secs_f64(),
+                orderly.events.len(),
+                orderly.lost
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Page<'_> {
+    fn scores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let halves = [
+            self.score(|one| one.held_out),
+            self.score(|one| !one.held_out),
+            self.score(|_| true),
+        ];
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn Fn(&Score) -> String| {
+            let [held_out, used, all] = &halves;
+            let values = [value(held_out), value(used), value(all)];
+            writeln!(f, "| {name} | {} |", values.join(" | "))
+        };
+        writeln!(f, "| | held out | used | all |\n|---|---:|---:|---:|")?;
+        row(f, "one host can decide", &|it| it.decidable().to_string())?;
+        for (outcome, name) in [
+            (Outcome::Right, "right"),
+            (Outcome::Abstained, "abstained"),
+            (Outcome::Wrong, "wrong"),
+            (Outcome::Missed, "not told of"),
+        ] {
+            row(f, name, &|it| it.count(outcome).to_string())?;
+        }
+        row(f, "right of decided", &|it| percent(it.right()))?;
+        row(f, "wrong at 0.9 or more", &|it| {
+            it.wrong_and_sure.to_string()
+        })?;
+        row(f, "calibration error", &|it| {
+            format!("{:.3}", it.calibration.error())
+        })?;
+        for (outcome, name) in [
+            (Outcome::Honest, "one host cannot decide, and it said so"),
+            (
+                Outcome::Overconfident,
+                "one host cannot decide, and it was sure",
+            ),
+            (Outcome::Quiet, "nothing to say, and nothing said"),
+            (Outcome::Noise, "events where there should be none"),
+        ] {
+            row(f, name, &|it| it.count(outcome).to_string())?;
+        }
+        writeln!(f)
+    }
+
+    fn confidence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## Stated and observed confidence\n")?;
+        writeln!(
+            f,
+            "Over everything that named a cause, cases that one host cannot decide included.\n"
+        )?;
+        writeln!(
+            f,
+            "| | stated | observed | held out | stated | observed | all |\n\
+             |---|---:|---:|---:|---:|---:|---:|"
+        )?;
+        let (held_out, all) = (self.score(|one| one.held_out), self.score(|_| true));
+        for ((bound, held_out), (_, all)) in held_out
+            .calibration
+            .buckets()
+            .zip(all.calibration.buckets())
+        {
+            if all.count == 0 {
+                continue;
+            }
+            write!(f, "| from {bound} |")?;
+            for bucket in [held_out, all] {
+                if bucket.count == 0 {
+                    write!(f, " | | 0 |")?;
+                } else {
+                    let (stated, observed) = (bucket.stated(), bucket.observed());
+                    write!(f, " {stated:.3} | {observed:.3} | {} |", bucket.count)?;
+                }
+            }
+            writeln!(f)?;
+        }
+        writeln!(f)
+    }
+
+    /// By verdict: truth down, what was said across.
+    fn confusion(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SILENCE: &str = "nothing";
+        let verdict = |answer: &str| {
+            let name = answer.split('/').next().unwrap_or(answer);
+            name.to_owned()
+        };
+        let mut table: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for one in &self.findings.observations {
+            let said = one.said.as_deref().unwrap_or(SILENCE);
+            *table
+                .entry((verdict(&one.truth), verdict(said)))
+                .or_default() += 1;
+        }
+        let said: BTreeSet<_> = table.keys().map(|(_, said)| said.clone()).collect();
+        let truths: BTreeSet<_> = table.keys().map(|(truth, _)| truth.clone()).collect();
+        writeln!(
+            f,
+            "## Confusion\n\nTruth down, what was said across; both halves, both hosts.\n"
+        )?;
+        let names: Vec<_> = said.iter().map(String::as_str).collect();
+        writeln!(f, "| | {} |", names.join(" | "))?;
+        writeln!(f, "|---|{}", "---:|".repeat(said.len()))?;
+        for truth in truths {
+            write!(f, "| {truth} |")?;
+            for said in &said {
+                match table.get(&(truth.clone(), said.clone())) {
+                    Some(count) => write!(f, " {count} |")?,
+                    None => write!(f, " |")?,
+                }
+            }
+            writeln!(f)?;
+        }
+        writeln!(f)
+    }
+
+    /// By cause, with every wrong answer.
+    fn causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut causes: BTreeMap<(bool, &str), Vec<&Observation>> = BTreeMap::new();
+        for one in &self.findings.observations {
+            if one.truth != "nothing" {
+                let key = (!one.decidable, one.truth.as_str());
+                causes.entry(key).or_default().push(one);
+            }
+        }
+        writeln!(f, "## By cause\n")?;
+        writeln!(
+            f,
+            "| truth | labels | right | abstained | wrong | not told of | said instead |\n\
+             |---|---:|---:|---:|---:|---:|---|"
+        )?;
+        for ((hidden, truth), all) in causes {
+            let score = Score::of(all.iter().copied());
+            let mut instead: BTreeMap<&str, usize> = BTreeMap::new();
+            for one in all.iter().filter(|one| !one.right) {
+                if let Some(said) = &one.said {
+                    *instead.entry(said).or_default() += 1;
+                }
+            }
+            let instead = instead
+                .iter()
+                .fold(String::new(), |mut text, (said, count)| {
+                    // Writing to a string cannot fail.
+                    let _written = write!(text, "{} x {said}; ", count);
+                    text
+                });
+            let right = all.iter().filter(|one| one.right).count();
+            writeln!(
+                f,
+                "| {truth}{} | {} | {right} | {} | {} | {} | {} |",
+                if hidden {
+                    " (one host cannot decide)"
+                } else {
+                    ""
+                },
+                all.len(),
+                all.iter()
+                    .filter(|one| one.said.as_deref() == Some("indeterminate"))
+                    .count(),
+                score.count(Outcome::Wrong) + score.count(Outcome::Overconfident),
+                score.count(Outcome::Missed),
+                instead.trim_end_matches("; "),
+            )?;
+        }
+        writeln!(f)
+    }
+}

@@ -1,0 +1,296 @@
+//! Where cases are acted out: one network with all devices, and tracers that all of its cases
+//! share.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    device::{self, Device},
+    traffic::Shape,
+};
+use crate::{
+    Connection, Conversation, Family, Lab, Listener, Side, Stop,
+    broker_process::BrokerProcess,
+    error::{Error, Result},
+    middlebox::Ttl,
+};
+
+/// The first client's port; below what the kernel chooses by itself.
+const FIRST_PORT: u16 = 10_000;
+
+/// What all cases of a room share.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) lab: Lab,
+    pub(super) stop: Stop,
+    next_port: AtomicU16,
+    next_broker: Mutex<BTreeMap<Device, u16>>,
+    held: Mutex<Vec<Held>>,
+    gate: Gate,
+    late: bool,
+}
+
+/// What has to stay open until the tracers have ended.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for its Drop")]
+pub(super) enum Held {
+    Connection(Connection),
+    Listener(Listener),
+    Process(BrokerProcess),
+}
+
+impl Stage {
+    /// A network; `waiting` cases have to be ready before its tracers begin.
+    pub(super) fn new(stop: &Stop, waiting: usize) -> Result<Self> {
+        let lab = Lab::new(stop)?;
+        device::give_addresses(lab.network())?;
+        device::install(lab.network())?;
+        Ok(Self {
+            lab,
+            stop: stop.clone(),
+            next_port: AtomicU16::new(FIRST_PORT),
+            next_broker: Mutex::default(),
+            held: Mutex::default(),
+            gate: Gate::new(waiting),
+            late: waiting > 0,
+        })
+    }
+
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(super) fn hold(&self, held: Held) {
+        lock(&self.held).push(held);
+    }
+}
+
+/// Opens once everybody who has to be ready is, and the tracers are attached.
+#[derive(Debug)]
+pub(super) struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct GateState {
+    waiting_for: usize,
+    open: bool,
+}
+
+impl Gate {
+    const fn new(waiting_for: usize) -> Self {
+        Self {
+            state: Mutex::new(GateState {
+                waiting_for,
+                open: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// One case less to wait for.
+    fn arrive(&self) {
+        let mut state = lock(&self.state);
+        state.waiting_for = state.waiting_for.saturating_sub(1);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Waits until all are ready.
+    pub(super) fn wait_for_all(&self, stop: &Stop) -> Result<()> {
+        self.wait(stop, |state| state.waiting_for == 0)
+    }
+
+    pub(super) fn open(&self) {
+        lock(&self.state).open = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, stop: &Stop, until: impl Fn(&GateState) -> bool) -> Result<()> {
+        let mut state = lock(&self.state);
+        while !until(&state) {
+            stop.check()?;
+            state = self
+                .changed
+                .wait_timeout(state, Stop::GLANCE)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a script acts with.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) family: Family,
+    ready: AtomicBool,
+}
+
+/// A connection of a case, and the port that tells it from all others.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) ends: Conversation,
+    pub(super) port: u16,
+}
+
+/// A broker: an address that nobody else has.
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) address: IpAddr,
+    listener: Listener,
+}
+
+impl<'a> Scene<'a> {
+    pub(super) const fn new(stage: &'a Stage, family: Family) -> Self {
+        Self {
+            stage,
+            family,
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    /// The connections are there and in use: from here on the tracers must be attached.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub(super) fn attached(&self) -> Result<()> {
+        self.ready();
+        self.stage.gate.wait(&self.stage.stop, |state| state.open)
+    }
+
+    /// As [`Self::attached`], without waiting: for a case that failed before it came there.
+    pub(super) fn ready(&self) {
+        if !self.ready.swap(true, Ordering::Relaxed) {
+            self.stage.gate.arrive();
+        }
+    }
+
+    /// Whether the tracers begin after the connections.
+    pub(super) const fn came_late(&self) -> bool {
+        self.stage.late
+    }
+
+    pub(super) fn silence(&self, time: Duration) -> Result<()> {
+        self.stage.lab.silence(time)
+    }
+
+    /// An address for a broker behind `device`.
+    pub(super) fn address(&self, device: Device) -> IpAddr {
+        let mut next = lock(&self.stage.next_broker);
+        let number = next.entry(device).or_default();
+        let address = device.broker(*number, self.family);
+        *number += 1;
+        address
+    }
+
+    /// A port for a client.
+    pub(super) fn port(&self) -> u16 {
+        self.stage.next_port.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A broker behind `device`.
+    pub(super) fn site(&self, device: Device) -> Result<Site> {
+        let address = self.address(device);
+        let listener = self.listen(address)?;
+        Ok(Site { address, listener })
+    }
+
+    pub(super) fn listen(&self, address: IpAddr) -> Result<Listener> {
+        let host = self.stage.lab.network().host(Side::Broker);
+        host.enter(|| Listener::open_at(self.family, address, &self.stage.stop))
+    }
+
+    /// Connects to a broker at an address.
+    pub(super) fn connect(&self, address: IpAddr, port: u16) -> Result<Connection> {
+        let host = self.stage.lab.network().host(Side::Client);
+        let from = SocketAddr::new(device::client_of(address), port);
+        Connection::open_between(self.family, host, Some(from), address, &self.stage.stop)
+    }
+
+    /// Tries to connect where that must fail.
+    pub(super) fn be_refused(&self, address: IpAddr, port: u16) -> Result<()> {
+        match self.connect(address, port) {
+            Err(Error::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::ConnectionRefused =>
+            {
+                Ok(())
+            }
+            Err(other) => Err(other),
+            Ok(_) => Err(Error::Staging("a connection was not refused".to_owned())),
+        }
+    }
+
+    /// A connection to a broker of its own behind `device`, which goes on listening; nothing was
+    /// said yet.
+    pub(super) fn greet(&self, device: Device) -> Result<Talk> {
+        let site = self.site(device)?;
+        let talk = self.greet_at(&site)?;
+        self.stage.hold(Held::Listener(site.listener));
+        Ok(talk)
+    }
+
+    /// The same, to a broker that may have others.
+    pub(super) fn greet_at(&self, site: &Site) -> Result<Talk> {
+        let port = self.port();
+        let client = self.connect(site.address, port)?;
+        let broker = site.listener.accept()?;
+        Ok(Talk {
+            ends: Conversation { client, broker },
+            port,
+        })
+    }
+
+    /// A connection in use to a broker of its own, seen by tracers from here on.
+    pub(super) fn converse(&self, device: Device, shape: Shape) -> Result<Talk> {
+        let mut talk = self.greet(device)?;
+        shape.use_it(&mut talk.ends)?;
+        self.attached()?;
+        Ok(talk)
+    }
+
+    /// Keeps both ends open until the tracers have ended.
+    pub(super) fn keep(&self, talk: Talk) {
+        let Conversation { client, broker } = talk.ends;
+        self.keep_end(client);
+        self.keep_end(broker);
+    }
+
+    pub(super) fn keep_end(&self, end: Connection) {
+        self.stage.hold(Held::Connection(end));
+    }
+
+    pub(super) fn keep_site(&self, site: Site) {
+        self.stage.hold(Held::Listener(site.listener));
+    }
+
+    /// Has the device lose what it knows of a connection.
+    pub(super) fn forget(&self, port: u16) -> Result<()> {
+        device::forget(self.stage.lab.network(), self.family, port)
+    }
+
+    /// Has a device reset both ends of a connection.
+    pub(super) fn reset_both(&self, port: u16, ttl: Ttl) -> Result<()> {
+        self.stage.lab.middlebox().reset_now(port, ttl)
+    }
+
+    /// A broker that is a process.
+    pub(super) fn process(&self, address: IpAddr, answers: u32) -> Result<BrokerProcess> {
+        self.stage
+            .lab
+            .start_broker_at(self.family, answers, Some(address))
+    }
+}

@@ -1,0 +1,141 @@
+//! `kreset-lab accuracy`
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use kreset_lab::{
+    Stop,
+    accuracy::{
+        self, Findings,
+        document::{Head, Page},
+        observation::Observation,
+        orderly::{self, Orderly},
+    },
+};
+
+use crate::{complain, say, stop_on_signals, tracer};
+
+#[derive(Parser)]
+pub(crate) struct Options {
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
+                target/release/kreset-trace]"
+    )]
+    tracer: Option<PathBuf>,
+    /// Only cases whose name contains this
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+    /// Leave what was said of each case, one JSON line each, in DIR
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Write the result to FILE as well, as a page
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
+    /// Orderly connections to open, use and close before the tracers; 0 for none
+    #[arg(long, value_name = "N", default_value = "100000")]
+    orderly: usize,
+    /// Show the cases and end
+    #[arg(long)]
+    list: bool,
+}
+
+/// Whether all bars were reached.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    if options.list {
+        for case in accuracy::cases() {
+            let half = if case.held_out() { "held out" } else { "used" };
+            say(format_args!("{}  {half}", case.id));
+        }
+        return Ok(true);
+    }
+    kreset_lab::check()?;
+    let program = tracer(options.tracer.as_deref())?;
+    kreset_lab::sweep()?;
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let began = Instant::now();
+    let settings = accuracy::Settings {
+        tracer: program.clone(),
+        only: options.only.clone(),
+    };
+    let findings = accuracy::run(&settings, &stop)?;
+    let took = began.elapsed();
+    let orderly = orderly(&program, options, &stop)?;
+    if let Some(directory) = &options.keep {
+        keep(directory, &findings, orderly.as_ref())?;
+    }
+    let head = Head {
+        command: "cargo xtask accuracy".to_owned(),
+        date: today()?,
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+            .context("cannot read the kernel's release")?
+            .trim()
+            .to_owned(),
+        took,
+    };
+    let page = Page {
+        head: &head,
+        findings: &findings,
+        orderly: orderly.as_ref(),
+    };
+    say(&page);
+    if let Some(path) = &options.document {
+        fs::write(path, page.to_string())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for (case, why) in &findings.not_staged {
+        complain(format_args!("{case} was not acted out: {why}"));
+    }
+    let missed = page.missed();
+    for bar in &missed {
+        complain(format_args!("missed: {bar}"));
+    }
+    Ok(missed.is_empty())
+}
+
+fn orderly(program: &Path, options: &Options, stop: &Stop) -> anyhow::Result<Option<Orderly>> {
+    if options.orderly == 0 {
+        return Ok(None);
+    }
+    Ok(Some(orderly::run(program, options.orderly, stop)?))
+}
+
+/// One JSON line for each observation, and the events that orderly connections drew.
+fn keep(directory: &Path, findings: &Findings, orderly: Option<&Orderly>) -> anyhow::Result<()> {
+    let write = || -> anyhow::Result<()> {
+        fs::create_dir_all(directory)?;
+        let mut file = BufWriter::new(File::create(directory.join("observations.jsonl"))?);
+        for observation in &findings.observations {
+            let line: &Observation = observation;
+            serde_json::to_writer(&mut file, line)?;
+            writeln!(file)?;
+        }
+        file.flush()?;
+        if let Some(orderly) = orderly {
+            let mut file = BufWriter::new(File::create(directory.join("orderly.jsonl"))?);
+            for line in &orderly.events {
+                writeln!(file, "{line}")?;
+            }
+            file.flush()?;
+        }
+        Ok(())
+    };
+    write().with_context(|| format!("cannot keep results in {}", directory.display()))
+}
+
+/// The date as the system tells it.
+fn today() -> anyhow::Result<String> {
+    let output = std::process::Command::new("date")
+        .arg("+%Y-%m-%d")
+        .output()
+        .context("cannot run date")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

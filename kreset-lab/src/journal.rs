@@ -1,0 +1,185 @@
+//! What real programs wrote while a scenario ran, line by line, with the time of each.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Stop,
+    error::{Error, Result},
+    wire::Moment,
+};
+
+/// One line of a program's output.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// When the lab read it.
+    pub at: Moment,
+    /// The line, without its end.
+    pub text: String,
+}
+
+/// The logs of all programs of a lab, in the order in which they were started.
+#[derive(Clone, Debug, Default)]
+pub struct Journal(Arc<Mutex<Vec<Log>>>);
+
+impl Journal {
+    /// Opens a log for a program; the same name opens the same log.
+    pub(crate) fn open(&self, name: &str) -> Log {
+        let mut logs = self.lock();
+        if let Some(log) = logs.iter().find(|log| log.name == name) {
+            return log.clone();
+        }
+        let log = Log {
+            name: name.to_owned(),
+            lines: Arc::default(),
+        };
+        logs.push(log.clone());
+        log
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn logs(&self) -> Vec<Log> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Log>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one program wrote so far.
+#[derive(Clone, Debug)]
+pub struct Log {
+    name: String,
+    lines: Arc<Lines>,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    written: Mutex<Vec<Line>>,
+    grew: Condvar,
+}
+
+impl Log {
+    /// The program's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        self.lock().clone()
+    }
+
+    /// How many lines there are so far: where to look for what comes.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(crate) fn write(&self, text: &str) {
+        self.lock().push(Line {
+            at: Moment::now(),
+            text: text.to_owned(),
+        });
+        self.lines.grew.notify_all();
+    }
+
+    /// Waits until a line from number `from` on fits, and returns the first such line. Asks
+    /// `still` now and then whether there is hope.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`]; what `still` says.
+    pub(crate) fn wait_for(
+        &self,
+        what: &str,
+        from: usize,
+        patience: Duration,
+        stop: &Stop,
+        fits: impl Fn(&str) -> bool,
+        mut still: impl FnMut() -> Result<()>,
+    ) -> Result<Line> {
+        let deadline = Instant::now() + patience;
+        let mut looked_at = from;
+        let mut hope = Ok(());
+        let mut lines = self.lock();
+        loop {
+            let found = lines.iter().skip(looked_at).find(|line| fits(&line.text));
+            if let Some(found) = found {
+                return Ok(found.clone());
+            }
+            looked_at = looked_at.max(lines.len());
+            // Only now: what was written before the end counts.
+            hope?;
+            stop.check()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::Deadline {
+                    what: what.to_owned(),
+                    waited: patience,
+                });
+            }
+            let (_, timed_out) = {
+                let (guard, timeout) = self
+                    .lines
+                    .grew
+                    .wait_timeout(lines, left.min(Stop::GLANCE))
+                    .unwrap_or_else(PoisonError::into_inner);
+                drop(guard);
+                ((), timeout.timed_out())
+            };
+            hope = if timed_out { still() } else { Ok(()) };
+            lines = self.lock();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines
+            .written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn a_line_is_waited_for_and_old_ones_do_not_count() {
+        let log = Journal::default().open("broker");
+        log.write("started");
+        let from = log.length();
+        let writer = log.clone();
+        let thread = std::thread::spawn(move || writer.write("started again"));
+        let line = log
+            .wait_for(
+                "a start",
+                from,
+                PATIENCE,
+                &Stop::default(),
+                |text| text.starts_with("started"),
+                || Ok(()),
+            )
+            .expect("it comes");
+        assert_eq!(line.text, "started again");
+        thread.join().expect("it writes");
+    }
+
+    #[test]
+    fn a_dead_program_is_not_waited_for() {
+        let log = Journal::default().open("broker");
+        let dead = || Err(Error::Staging("it ended".to_owned()));
+        let error = log
+            .wait_for("a start", 0, PATIENCE, &Stop::default(), |_| false, dead)
+            .expect_err("it ended");
+        assert!(matches!(error, Error::Staging(_)), "{error}");
+    }
+}

@@ -1,0 +1,365 @@
+//! Apache Kafka's own broker, on the broker's host.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use nix::sys::signal::Signal;
+
+use super::{certificates::Certificates, home::Home, process::Process, scratch::Scratch};
+use crate::{
+    Lab, PORT, Side,
+    error::{Doing as _, Error, Result},
+    net::BROKER_V4,
+};
+
+/// How long a broker may take to start: many programs share the processors, and a broker that was
+/// killed waits for its own session to expire.
+const START: Duration = Duration::from_secs(90);
+
+const END: Duration = Duration::from_secs(60);
+
+/// Any will do, and all nodes of a cluster must have the same.
+const CLUSTER_ID: &str = "kresetlabkresetlabkres";
+
+/// What clients have to speak to the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Kafka's protocol as it is.
+    Plaintext,
+    /// The same within TLS.
+    Ssl,
+    /// Without TLS, after authentication.
+    SaslPlaintext,
+}
+
+impl Protocol {
+    /// As both sides' settings have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+        }
+    }
+}
+
+/// What a broker should be like.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    protocol: Protocol,
+    advertised: Option<IpAddr>,
+    settings: Vec<(String, String)>,
+    /// Its number, from 1, among how many.
+    node: (u8, u8),
+}
+
+impl Plan {
+    /// One broker that speaks `protocol`.
+    #[must_use]
+    pub const fn new(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            advertised: None,
+            settings: Vec::new(),
+            node: (1, 1),
+        }
+    }
+
+    /// Adds a line to `server.properties`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Has clients come to another address than the broker's own.
+    #[must_use]
+    pub const fn advertised(mut self, address: IpAddr) -> Self {
+        self.advertised = Some(address);
+        self
+    }
+
+    /// Makes it one node of several, the first of which has number 1.
+    #[must_use]
+    pub const fn node(mut self, number: u8, of: u8) -> Self {
+        self.node = (number, of);
+        self
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> Ipv4Addr {
+        let [a, b, c, first] = BROKER_V4.octets();
+        Ipv4Addr::new(a, b, c, first + self.node.0 - 1)
+    }
+
+    /// Where brokers talk to each other, and nobody sees it.
+    fn inside(&self) -> String {
+        format!("127.0.0.1:{}", 19_100 + u16::from(self.node.0))
+    }
+
+    fn properties(&self, data: &str, certificates: Option<&Certificates>) -> String {
+        let Self {
+            protocol,
+            node: (number, of),
+            ..
+        } = self;
+        let controller = |node: u8| format!("127.0.0.1:{}", 19_000 + u16::from(node));
+        let voters: Vec<_> = (1..=*of)
+            .map(|node| format!("{node}@{}", controller(node)))
+            .collect();
+        let own = self.address();
+        let advertised = self.advertised.unwrap_or_else(|| own.into());
+        let security = protocol.name();
+        let copies = of.to_string();
+        let mut lines = vec![
+            "process.roles=broker,controller".to_owned(),
+            format!("node.id={number}"),
+            format!("controller.quorum.voters={}", voters.join(",")),
+            // Brokers talk to each other, and the broker to itself, where clients cannot be seen.
+            format!(
+                "listeners=CLIENTS://{own}:{PORT},INSIDE://{},CONTROLLER://{}",
+                self.inside(),
+                controller(*number)
+            ),
+            format!(
+                "advertised.listeners=CLIENTS://{advertised}:{PORT},INSIDE://{}",
+                self.inside()
+            ),
+            "controller.listener.names=CONTROLLER".to_owned(),
+            "inter.broker.listener.name=INSIDE".to_owned(),
+            format!(
+                "listener.security.protocol.map=CLIENTS:{security},INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT"
+            ),
+            format!("log.dirs={data}"),
+            format!("offsets.topic.replication.factor={copies}"),
+            format!("transaction.state.log.replication.factor={copies}"),
+            format!("default.replication.factor={copies}"),
+        ];
+        lines.extend(SMALL.iter().map(|&line| line.to_owned()));
+        if let Some(certificates) = certificates {
+            lines.extend([
+                "ssl.keystore.type=PEM".to_owned(),
+                format!(
+                    "ssl.keystore.location={}",
+                    certificates.broker_file().display()
+                ),
+                "ssl.truststore.type=PEM".to_owned(),
+                format!(
+                    "ssl.truststore.location={}",
+                    certificates.authority_file().display()
+                ),
+            ]);
+        }
+        if *protocol == Protocol::SaslPlaintext {
+            lines.extend([
+                "sasl.enabled.mechanisms=PLAIN".to_owned(),
+                "listener.name.clients.plain.sasl.jaas.config=\
+                 org.apache.kafka.common.security.plain.PlainLoginModule required \
+                 user_alice=\"alice-secret\";"
+                    .to_owned(),
+            ]);
+        }
+        let given = self.settings.iter();
+        lines.extend(given.map(|(name, value)| format!("{name}={value}")));
+        lines.push(String::new());
+        lines.join("\n")
+    }
+}
+
+/// A small and quick broker: one partition of everything, few threads, short sessions.
+const SMALL: [&str; 17] = [
+    "offsets.topic.num.partitions=1",
+    "transaction.state.log.min.isr=1",
+    "transaction.state.log.num.partitions=1",
+    "share.coordinator.state.topic.replication.factor=1",
+    "share.coordinator.state.topic.min.isr=1",
+    "group.initial.rebalance.delay.ms=0",
+    "num.network.threads=2",
+    "num.io.threads=2",
+    "background.threads=1",
+    "num.recovery.threads.per.data.dir=1",
+    "log.cleaner.dedupe.buffer.size=2097152",
+    "log.segment.bytes=16777216",
+    "log.index.size.max.bytes=65536",
+    "broker.session.timeout.ms=3000",
+    "broker.heartbeat.interval.ms=1000",
+    "controlled.shutdown.enable=true",
+    "auto.create.topics.enable=true",
+];
+
+/// A broker; killed when dropped.
+#[derive(Debug)]
+pub struct Broker {
+    plan: Plan,
+    home: Home,
+    properties: PathBuf,
+    hosts: PathBuf,
+    process: Process,
+}
+
+impl Broker {
+    /// Starts one with an empty directory of its own in `scratch`, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub fn start(
+        lab: &Lab,
+        home: &Home,
+        scratch: &Scratch,
+        plan: Plan,
+        certificates: Option<&Certificates>,
+    ) -> Result<Self> {
+        let mut broker = Self::begin(lab, home, scratch, plan, certificates)?;
+        broker.wait_until_ready(0)?;
+        Ok(broker)
+    }
+
+    /// Starts one, and waits for nothing: the nodes of a cluster wait for each other.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn begin(
+        lab: &Lab,
+        home: &Home,
+        scratch: &Scratch,
+        plan: Plan,
+        certificates: Option<&Certificates>,
+    ) -> Result<Self> {
+        let (node, _) = plan.node;
+        let data = scratch.path().join(format!("broker-{node}"));
+        fs::create_dir(&data).doing(|| format!("make the directory {}", data.display()))?;
+        // What `kafka-storage format` writes, without a JVM to do it.
+        fs::write(
+            data.join("meta.properties"),
+            format!("version=1\nnode.id={node}\ncluster.id={CLUSTER_ID}\ndirectory.id=kresetlabkresetlabkre{}\n",
+                ["g", "w", "Q"][usize::from(node - 1) % 3]
+            ),
+        )
+        .doing(|| "format a broker's directory".to_owned())?;
+        let checkpoint = home.bootstrap_checkpoint();
+        home.demand("an empty broker's checkpoint", &checkpoint)?;
+        fs::copy(&checkpoint, data.join("bootstrap.checkpoint"))
+            .doing(|| format!("copy {}", checkpoint.display()))?;
+        let properties = scratch.write(
+            &format!("server-{node}.properties"),
+            plan.properties(&data.display().to_string(), certificates),
+        )?;
+        // Without it a broker asks a resolver that is not there, on its network thread.
+        let hosts = scratch.write(
+            &format!("hosts-{node}"),
+            "127.0.0.1 localhost\n10.77.1.1 device\n10.77.2.1 device-inside\n10.77.1.2 client\n\
+             10.77.2.2 broker\n10.77.2.3 broker-2\n10.77.2.4 broker-3\n",
+        )?;
+        let process = run(lab, home, &plan, &properties, &hosts)?;
+        Ok(Self {
+            plan,
+            home: home.clone(),
+            properties,
+            hosts,
+            process,
+        })
+    }
+
+    /// Waits until it serves, by what it says from line `from` of its log on.
+    ///
+    /// # Errors
+    /// When it ends instead, or takes too long.
+    pub fn wait_until_ready(&mut self, from: usize) -> Result<()> {
+        self.process
+            .wait_for("a broker to start", from, START, |line| {
+                line.contains("Kafka Server started")
+            })
+            .map(drop)
+    }
+
+    /// Where clients reach it, as `bootstrap.servers` has it.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        let address = self
+            .plan
+            .advertised
+            .unwrap_or_else(|| self.plan.address().into());
+        format!("{address}:{PORT}")
+    }
+
+    /// Alters its settings while it runs, with Kafka's own `kafka-configs`.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
+        let mut command = self.home.java("-Xmx64m", "client.jsa");
+        command
+            .arg("kafka.admin.ConfigCommand")
+            .args(["--bootstrap-server", &self.plan.inside(), "--alter"])
+            .args(change);
+        let host = lab.network().host(Side::Broker);
+        let mut tool = Process::start(lab, host, "broker tool", &mut command)?;
+        let status = tool.wait_for_end(END)?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Staging(format!("kafka-configs ended with {status}")))
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Ends it with SIGKILL, and waits until its sockets are closed.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait_for_end(END).map(drop)
+    }
+
+    /// Asks it to end with SIGTERM, as an orderly restart does, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn shut_down(&mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        self.process.wait_for_end(END).map(drop)
+    }
+
+    /// Starts it again with what it kept, after it has ended, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self, lab: &Lab) -> Result<()> {
+        let from = self.process.log().length();
+        self.process = run(lab, &self.home, &self.plan, &self.properties, &self.hosts)?;
+        self.wait_until_ready(from)
+    }
+}
+
+fn run(
+    lab: &Lab,
+    home: &Home,
+    plan: &Plan,
+    properties: &PathBuf,
+    hosts: &PathBuf,
+) -> Result<Process> {
+    let name = match plan.node {
+        (_, 1) => "broker".to_owned(),
+        (number, _) => format!("broker-{number}"),
+    };
+    let mut command = home.java("-Xmx256m", "broker.jsa");
+    command
+        .arg(format!("-Djdk.net.hosts.file={}", hosts.display()))
+        .arg("-Dorg.slf4j.simpleLogger.showShortLogName=true")
+        .arg("-Dorg.slf4j.simpleLogger.showThreadName=false")
+        .arg("-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn")
+        .arg("Broker")
+        .arg(properties);
+    Process::start(lab, lab.network().host(Side::Broker), &name, &mut command)
+}

@@ -1,0 +1,381 @@
+//! Real clients on the client's host, each a program that is told what to do line by line.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use super::{broker::Protocol, home::Home, process::Process, scratch::Scratch};
+use crate::{
+    Lab, Side,
+    error::{Error, Result},
+    journal::Line,
+};
+
+/// The topic that all clients use.
+const TOPIC: &str = "lab";
+
+/// How long an answer may take. Clients try again for longer than most failures last.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whose client it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Software {
+    /// Apache Kafka's own.
+    Java,
+    /// librdkafka, by its Python package.
+    Librdkafka,
+    /// kafkajs.
+    Kafkajs,
+}
+
+impl Software {
+    /// The two that every scenario is run with.
+    pub const USUAL: [Self; 2] = [Self::Java, Self::Librdkafka];
+
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Java, Self::Librdkafka, Self::Kafkajs];
+
+    /// The word for it on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Java => "java",
+            Self::Librdkafka => "librdkafka",
+            Self::Kafkajs => "kafkajs",
+        }
+    }
+
+    /// What its log says when a connection was reset under its hands.
+    #[must_use]
+    pub const fn reset_words(self) -> &'static str {
+        match self {
+            Self::Java => "Connection reset",
+            Self::Librdkafka => "connection reset by peer",
+            Self::Kafkajs => "ECONNRESET",
+        }
+    }
+}
+
+/// What a client is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Sends records.
+    Producer,
+    /// Reads them, as the only member of a group.
+    Consumer,
+    /// Asks about the cluster.
+    Admin,
+    /// Sends records in transactions.
+    Transactions,
+}
+
+impl Job {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+            Self::Admin => "admin",
+            Self::Transactions => "transactions",
+        }
+    }
+}
+
+/// A client to be started.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    software: Software,
+    job: Job,
+    settings: Vec<(String, String)>,
+    name: Option<&'static str>,
+    variables: Vec<(&'static str, PathBuf)>,
+}
+
+impl Plan {
+    /// Sets a variable of its environment to the path of a file.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, file: PathBuf) -> Self {
+        self.variables.push((name, file));
+        self
+    }
+
+    /// Has its log called by another name than its job's.
+    #[must_use]
+    pub const fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// A client that speaks plain Kafka, and leaves the wire alone when it has nothing to do.
+    #[must_use]
+    pub fn new(software: Software, job: Job) -> Self {
+        let plan = Self {
+            software,
+            job,
+            settings: Vec::new(),
+            name: None,
+            variables: Vec::new(),
+        };
+        let plan = match software {
+            Software::Java => plan.with("enable.metrics.push", "false"),
+            Software::Librdkafka => plan
+                .with("enable.metrics.push", "false")
+                .with("topic.metadata.refresh.interval.ms", "-1"),
+            Software::Kafkajs => plan,
+        };
+        match (software, job) {
+            (_, Job::Consumer) => plan
+                .with("group.id", "lab")
+                .with("auto.offset.reset", "earliest"),
+            (_, Job::Transactions) => plan.with("transactional.id", "lab"),
+            (Software::Java, Job::Producer) => plan.with("max.block.ms", "20000"),
+            _ => plan,
+        }
+    }
+
+    /// Adds a setting, in the client's own words.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.retain(|(other, _)| other != name);
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds a setting if the client is the one that has it.
+    #[must_use]
+    pub fn with_if(self, software: Software, name: &str, value: impl ToString) -> Self {
+        if self.software == software {
+            self.with(name, value)
+        } else {
+            self
+        }
+    }
+
+    /// Speaks TLS, and trusts the authority in `authority`.
+    #[must_use]
+    pub fn tls(self, authority: &PathBuf) -> Self {
+        let file = authority.display();
+        match self.software {
+            Software::Java => self
+                .with("security.protocol", Protocol::Ssl.name())
+                .with("ssl.truststore.type", "PEM")
+                .with("ssl.truststore.location", file),
+            Software::Librdkafka => self
+                .with("security.protocol", Protocol::Ssl.name())
+                .with("ssl.ca.location", file),
+            Software::Kafkajs => self.with("ca", file),
+        }
+    }
+
+    /// Authenticates as `alice`.
+    #[must_use]
+    pub fn sasl(self, mechanism: &str, password: &str) -> Self {
+        let plan = self.with("security.protocol", Protocol::SaslPlaintext.name());
+        match plan.software {
+            Software::Java => {
+                let module = if mechanism == "PLAIN" {
+                    "plain.PlainLoginModule"
+                } else {
+                    "scram.ScramLoginModule"
+                };
+                plan.with("sasl.mechanism", mechanism).with(
+                    "sasl.jaas.config",
+                    format!(
+                        "org.apache.kafka.common.security.{module} required \
+                         username=\"alice\" password=\"{password}\";"
+                    ),
+                )
+            }
+            Software::Librdkafka | Software::Kafkajs => plan
+                .with("sasl.mechanism", mechanism)
+                .with("sasl.username", "alice")
+                .with("sasl.password", password),
+        }
+    }
+
+    fn command(&self, home: &Home, scratch: &Scratch) -> Result<Command> {
+        let mut command = match self.software {
+            Software::Java => {
+                let mut command = home.java("-Xmx128m", "client.jsa");
+                let logs = "-Dorg.slf4j.simpleLogger";
+                command
+                    .arg(format!("{logs}.showShortLogName=true"))
+                    .arg(format!("{logs}.showThreadName=false"))
+                    .arg(format!("{logs}.log.org.apache.kafka.common.config=warn"))
+                    // Where "Connection reset" is said, and nowhere else.
+                    .arg(format!("{logs}.log.org.apache.kafka.common.network=debug"))
+                    .arg("Client");
+                command
+            }
+            Software::Librdkafka => {
+                let mut command = home.python()?;
+                command.arg(scratch.write("client.py", PYTHON)?);
+                command
+            }
+            Software::Kafkajs => {
+                let mut command = home.node()?;
+                command.arg(scratch.write("client.js", JS)?);
+                command
+            }
+        };
+        command.envs(self.variables.iter().map(|(name, file)| (name, file)));
+        command.args([self.job.name(), TOPIC]);
+        for (name, value) in &self.settings {
+            command.arg(format!("{name}={value}"));
+        }
+        Ok(command)
+    }
+}
+
+const PYTHON: &str = include_str!("../../kafka/python/client.py");
+const JS: &str = include_str!("../../kafka/js/client.js");
+
+/// A running client; killed when dropped.
+#[derive(Debug)]
+pub struct Client {
+    process: Process,
+    software: Software,
+    /// Up to here its log was read for answers.
+    heard: usize,
+}
+
+/// What a client said of what it was told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It worked.
+    Done(String),
+    /// Why it did not.
+    Failed(String),
+}
+
+impl Client {
+    /// Starts a client that knows of the broker at `bootstrap`, and waits until it takes orders.
+    ///
+    /// # Errors
+    /// When it is not installed, or does not start.
+    pub fn start(
+        lab: &Lab,
+        home: &Home,
+        scratch: &Scratch,
+        plan: &Plan,
+        bootstrap: &str,
+    ) -> Result<Self> {
+        let plan = plan.clone().with("bootstrap.servers", bootstrap);
+        let job = plan.name.unwrap_or_else(|| plan.job.name());
+        let name = format!("{} {job}", plan.software.name());
+        let process = Process::start(
+            lab,
+            lab.network().host(Side::Client),
+            &name,
+            &mut plan.command(home, scratch)?,
+        )?;
+        let mut client = Self {
+            process,
+            software: plan.software,
+            heard: 0,
+        };
+        client.answer("begin").and_then(Said::done)?;
+        Ok(client)
+    }
+
+    /// Tells it to do something, and waits for what it says of it.
+    ///
+    /// # Errors
+    /// When it does not answer; not when it could not do it.
+    pub fn ask(&mut self, order: &str) -> Result<Said> {
+        self.tell(order)?;
+        self.answer(order)
+    }
+
+    /// Tells it to do something that must work.
+    ///
+    /// # Errors
+    /// [`Error::Staging`] if it did not.
+    pub fn must(&mut self, order: &str) -> Result<()> {
+        self.ask(order)?.done()
+    }
+
+    /// Tells it to do something, and does not wait.
+    ///
+    /// # Errors
+    /// When it does not read any more.
+    pub fn tell(&mut self, order: &str) -> Result<()> {
+        self.process.tell(order)
+    }
+
+    /// Waits for what it says of what it was told.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn answer(&mut self, order: &str) -> Result<Said> {
+        let what = format!("an answer of {} to `{order}`", self.process.log().name());
+        let is_answer = |text: &str| text.starts_with('@');
+        let from = self.heard;
+        let line = self.process.wait_for(&what, from, PATIENCE, is_answer)?;
+        let lines = self.process.log().lines();
+        let position = lines
+            .iter()
+            .enumerate()
+            .skip(from)
+            .find(|(_, line)| is_answer(&line.text));
+        self.heard = position.map_or(lines.len(), |(position, _)| position + 1);
+        Ok(match line.text.strip_prefix("@failed ") {
+            Some(why) => Said::Failed(why.to_owned()),
+            None => Said::Done(line.text),
+        })
+    }
+
+    /// Waits until its log has `words`, whenever it wrote them.
+    ///
+    /// # Errors
+    /// When it does not write them.
+    pub fn wait_for_words(&mut self, words: &str) -> Result<Line> {
+        let what = format!("{:?} in the log of {}", words, self.process.log().name());
+        self.process
+            .wait_for(&what, 0, Duration::from_secs(20), |line| {
+                line.contains(words)
+            })
+    }
+
+    /// Waits until its log says that a connection was reset.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn wait_for_reset_words(&mut self) -> Result<Line> {
+        self.wait_for_words(self.software.reset_words())
+    }
+
+    /// The process.
+    #[must_use]
+    pub const fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Has it close in order, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn close(&mut self) -> Result<()> {
+        self.must("close")?;
+        self.process.wait_for_end(PATIENCE).map(drop)
+    }
+}
+
+impl Said {
+    fn done(self) -> Result<()> {
+        match self {
+            Self::Done(_) => Ok(()),
+            Self::Failed(why) => Err(Error::Staging(format!("a client failed: {why}"))),
+        }
+    }
+
+    /// Makes sure that it did not work, since that is what the scenario is about.
+    ///
+    /// # Errors
+    /// [`Error::Staging`] if it did.
+    pub fn failed(self) -> Result<String> {
+        match self {
+            Self::Failed(why) => Ok(why),
+            Self::Done(what) => Err(Error::Staging(format!(
+                "a client should have failed, and says {what}"
+            ))),
+        }
+    }
+}

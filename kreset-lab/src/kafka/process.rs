@@ -1,0 +1,179 @@
+//! A program that runs on one of the hosts, and is listened to line by line.
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write as _},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+use crate::{
+    Lab, Stop,
+    error::{Doing as _, Error, Result},
+    journal::{Line, Log},
+    net::Namespace,
+};
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Its end is how the program learns that the lab is gone, however that died.
+    stdin: Option<ChildStdin>,
+    log: Log,
+    stop: Stop,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts `command` in `namespace`, with what it writes going to the log called `name`.
+    pub(crate) fn start(
+        lab: &Lab,
+        namespace: &Namespace,
+        name: &str,
+        command: &mut Command,
+    ) -> Result<Self> {
+        let program = command.get_program().display().to_string();
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child =
+            namespace.enter(|| command.spawn().doing(|| format!("run {program} as {name}")))?;
+        let log = lab.journal().open(name);
+        let mut readers = Vec::new();
+        readers.extend(child.stdout.take().map(|out| read(out, &log)));
+        readers.extend(child.stderr.take().map(|out| read(out, &log)));
+        Ok(Self {
+            stdin: child.stdin.take(),
+            child,
+            log,
+            stop: lab.stop().clone(),
+            readers,
+        })
+    }
+
+    /// What it wrote.
+    #[must_use]
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Waits for a line, from line `from` on, that fits.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`], naming `what`; [`Error::Ended`] if it ends before; [`Error::Stopped`].
+    pub fn wait_for(
+        &mut self,
+        what: &str,
+        from: usize,
+        patience: Duration,
+        fits: impl Fn(&str) -> bool,
+    ) -> Result<Line> {
+        let Self {
+            child,
+            readers,
+            log,
+            stop,
+            ..
+        } = self;
+        log.wait_for(what, from, patience, stop, fits, || {
+            let ended = child.try_wait().doing(|| "look at a process".to_owned())?;
+            match ended {
+                // Its last words may still be on their way to the log.
+                Some(status) if readers.iter().all(JoinHandle::is_finished) => Err(Error::Ended {
+                    program: log.name().to_owned(),
+                    status,
+                    last: last_words(log),
+                }),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Writes a line to its standard input.
+    ///
+    /// # Errors
+    /// When it does not read any more.
+    pub fn tell(&mut self, line: &str) -> Result<()> {
+        let name = self.log.name().to_owned();
+        if let Some(stdin) = &mut self.stdin {
+            writeln!(stdin, "{line}").doing(|| format!("tell {name} to {line}"))?;
+        }
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn signal(&self, which: Signal) -> Result<()> {
+        // The pid is this child's until it is waited for.
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        signal::kill(pid, which).doing(|| format!("send {which} to process {pid}"))
+    }
+
+    /// Stops it where it is: its sockets stay open, and it does nothing more.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`]; [`Error::Stopped`].
+    pub fn wait_for_end(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let ended = self.child.try_wait();
+            if let Some(status) = ended.doing(|| "look at a process".to_owned())? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: format!("the end of {}", self.log.name()),
+                    waited: patience,
+                });
+            }
+            self.stop.sleep(Duration::from_millis(5))?;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _signalled = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+fn read(out: impl Read + Send + 'static, log: &Log) -> JoinHandle<()> {
+    let log = log.clone();
+    thread::spawn(move || {
+        let mut out = BufReader::new(out);
+        let mut bytes = Vec::new();
+        // Not `lines`: what a program writes need not be UTF-8.
+        while matches!(out.read_until(b'\n', &mut bytes), Ok(1..)) {
+            log.write(String::from_utf8_lossy(&bytes).trim_end());
+            bytes.clear();
+        }
+    })
+}
+
+/// The end of a log, short enough for an error.
+fn last_words(log: &Log) -> String {
+    let lines = log.lines();
+    let last = lines.iter().rev().filter(|line| !line.text.is_empty());
+    let mut last: Vec<_> = last.take(3).map(|line| line.text.as_str()).collect();
+    last.reverse();
+    last.join(" | ")
+}

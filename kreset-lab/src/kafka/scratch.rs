@@ -1,0 +1,53 @@
+//! A directory for what a broker and its clients keep while a scenario runs.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::error::{Doing as _, Result};
+
+/// A directory of its own, removed when dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn new() -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kreset-lab-{}-{number}", std::process::id());
+        let path = env::temp_dir().join(name);
+        // Of a process that died and had the same pid.
+        let _removed = fs::remove_dir_all(&path);
+        fs::create_dir(&path).doing(|| format!("make the directory {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file into it.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing can be done about it, and it is in the directory for temporary files.
+        let _removed = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,212 @@
+//! Devices that forget connections which are silent for long, between real ends.
+
+use std::time::Duration;
+
+use super::{
+    cast::{self, Cast},
+    with_each,
+};
+use crate::{
+    Side,
+    account::{Ending, Ruling, What},
+    error::Result,
+    judge::Answer,
+    kafka::{
+        broker::{self, Protocol},
+        client::{self, Job, Software},
+        proxy::{self, Kind},
+    },
+    middlebox::{Timer, Ttl},
+    scenario::{Outcome, Scenario, Scene},
+};
+
+/// What a device does when its timer has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Answers who sends next with a reset.
+    OnSend,
+    /// Resets both ends at once.
+    OnTimer,
+    /// Drops what comes.
+    Silent,
+}
+
+/// A device by its name in the world.
+#[derive(Clone, Copy, Debug)]
+struct Device {
+    name: &'static str,
+    about: &'static str,
+    /// Its default.
+    timeout: Duration,
+    manner: Manner,
+}
+
+const DEVICES: [Device; 7] = [
+    Device {
+        name: "device.aws-nlb",
+        about: "AWS network load balancer (350 s): forgets, and resets who sends next",
+        timeout: Duration::from_secs(350),
+        manner: Manner::OnSend,
+    },
+    Device {
+        name: "device.aws-nat-gateway",
+        about: "AWS NAT gateway (350 s): forgets, and resets who sends next",
+        timeout: Duration::from_secs(350),
+        manner: Manner::OnSend,
+    },
+    Device {
+        name: "device.azure-lb",
+        about: "Azure load balancer (240 s): forgets, and drops what comes",
+        timeout: Duration::from_secs(240),
+        manner: Manner::Silent,
+    },
+    Device {
+        name: "device.azure-lb-reset",
+        about: "Azure load balancer with TCP reset (240 s): resets both ends at the timer",
+        timeout: Duration::from_secs(240),
+        manner: Manner::OnTimer,
+    },
+    Device {
+        name: "device.gcp-nat",
+        about: "Google Cloud NAT (1200 s): forgets, and drops what comes",
+        timeout: Duration::from_secs(1200),
+        manner: Manner::Silent,
+    },
+    Device {
+        name: "device.f5-fastl4",
+        about: "F5 BIG-IP fastL4 (300 s): resets both ends at the timer",
+        timeout: Duration::from_secs(300),
+        manner: Manner::OnTimer,
+    },
+    Device {
+        name: "device.linux-conntrack",
+        about: "a Linux firewall that drops what it does not know (432000 s)",
+        timeout: Duration::from_secs(432_000),
+        manner: Manner::Silent,
+    },
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for device in DEVICES {
+        let clients: &[_] = match device.name {
+            "device.aws-nlb" => &Software::ALL,
+            _ => &Software::USUAL,
+        };
+        all.extend(with_each(
+            clients,
+            device.name,
+            device.about,
+            move |scene, software| silent_producer(scene, software, device),
+        ));
+    }
+    for (name, about, kind, timeout) in [
+        (
+            "device.haproxy",
+            "HAProxy with the timeouts of Debian's sample (50 s): closes both sides",
+            Kind::Haproxy,
+            Duration::from_secs(50),
+        ),
+        (
+            "device.nginx-stream",
+            "nginx as a TCP proxy (600 s): closes both sides",
+            Kind::Nginx,
+            Duration::from_secs(600),
+        ),
+    ] {
+        all.extend(with_each(
+            &Software::USUAL,
+            name,
+            about,
+            move |scene, software| proxied(scene, software, kind, timeout),
+        ));
+    }
+    all
+}
+
+/// A producer behind a proxy that ends what is silent.
+fn proxied(
+    scene: &Scene<'_>,
+    software: Software,
+    kind: Kind,
+    timeout: Duration,
+) -> Result<Outcome> {
+    let idle = scene.scaled(timeout);
+    let cast = Cast::new(scene)?;
+    let broker = cast.broker(broker::Plan::new(Protocol::Plaintext).advertised(proxy::ADDRESS))?;
+    let _proxy = proxy::start(scene.lab, &cast.scratch, kind, idle)?;
+    let watch = cast.watch()?;
+    let mut client = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;
+    client.must("hello")?;
+    client.must("send 1 100")?;
+    cast.wait_for_end_of_all(idle + Duration::from_secs(5))?;
+    client.must("send 1 100")?;
+    cast.curtain(&mut [&mut client])?;
+    // The client's host sees a FIN, and closes in order. To the broker the proxy is the client:
+    // one that closes and then aborts.
+    cast::judge(scene, watch, |ending| match (ending.what, ending.host) {
+        (What::Received, Side::Broker) => {
+            Ruling::May(vec![Answer::CLIENT_ABORTED, Answer::LATE_DATA])
+        }
+        (What::Sent, Side::Broker) => Ruling::May(vec![Answer::LATE_DATA]),
+        _ => Ruling::Nothing,
+    })
+}
+
+/// A producer that sends, is silent for longer than the device remembers, and sends again.
+fn silent_producer(scene: &Scene<'_>, software: Software, device: Device) -> Result<Outcome> {
+    let idle = scene.scaled(device.timeout);
+    let cast = Cast::new(scene)?;
+    let lab = scene.lab;
+    let mut timer: Option<Timer> = None;
+    match device.manner {
+        Manner::OnSend => lab.middlebox().reset_on_send(idle, Ttl::Own)?,
+        Manner::OnTimer => timer = Some(lab.middlebox().reset_on_timer(idle, Ttl::Own)?),
+        Manner::Silent => {
+            lab.middlebox().drop_silently(idle)?;
+            // The client's host gives up after about three seconds instead of a quarter of an
+            // hour, so that the kernel does before the client does.
+            lab.network()
+                .host(Side::Client)
+                .sysctl(&[("ipv4/tcp_retries2", "3")])?;
+        }
+    }
+    let broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
+    let watch = cast.watch()?;
+    let plan = client::Plan::new(software, Job::Producer);
+    let mut client = cast.client(&plan, &broker)?;
+    client.must("hello")?;
+    client.must("send 1 100")?;
+    match device.manner {
+        Manner::OnTimer => {
+            client.wait_for_reset_words()?;
+            // The broker's end is silent for as long, and is reset a moment later.
+            cast.wait_for_silence(idle / 2)?;
+        }
+        Manner::OnSend | Manner::Silent => {
+            cast.wait_for_silence(idle + Duration::from_millis(500))?;
+            client.must("send 1 100")?;
+        }
+    }
+    if device.manner == Manner::OnSend {
+        client.wait_for_reset_words()?;
+    }
+    cast.curtain(&mut [&mut client])?;
+    let outcome = cast::judge(scene, watch, |ending| by_device(ending, device.manner));
+    drop(timer);
+    outcome
+}
+
+/// The resets that the device made up are the device's, and there are no others.
+fn by_device(ending: &Ending, manner: Manner) -> Ruling {
+    match (ending.what, manner) {
+        (What::Received, Manner::OnSend) if ending.is_forged() => {
+            Ruling::Must(vec![Answer::IDLE_ON_SEND])
+        }
+        (What::Received, Manner::OnTimer) if ending.is_forged() => {
+            Ruling::Must(vec![Answer::IDLE_ON_TIMER])
+        }
+        (What::TimedOut, Manner::Silent) => Ruling::Must(vec![Answer::IDLE_DROP]),
+        _ => Ruling::Nothing,
+    }
+}

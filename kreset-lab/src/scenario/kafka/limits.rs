@@ -1,0 +1,105 @@
+//! Brokers that turn clients away.
+
+use std::time::Duration;
+
+use super::{
+    cast::{self, Cast},
+    with_each,
+};
+use crate::{
+    Family, Side,
+    account::{Ending, Ruling, What},
+    error::Result,
+    judge::Answer,
+    kafka::{
+        broker::{self, Protocol},
+        client::{self, Job, Software},
+    },
+    net::CLIENT_V4,
+    packet::Flags,
+    scenario::{Outcome, Scenario, Scene},
+};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    all.extend(with_each(
+        &Software::USUAL,
+        "connections-per-ip",
+        "the client's host has as many connections as max.connections.per.ip allows",
+        |scene, software| {
+            let cast = Cast::new(scene)?;
+            let broker = cast.broker(
+                broker::Plan::new(Protocol::Plaintext)
+                    .with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
+            )?;
+            let _the_one = scene.lab.connect(Family::Ipv4)?;
+            let client = client::Plan::new(software, Job::Producer);
+            cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
+        },
+    ));
+    all.extend(with_each(
+        &Software::USUAL,
+        "connection-rate",
+        "the client's host opens connections faster than its quota allows",
+        connection_rate,
+    ));
+    all.extend(with_each(
+        &Software::USUAL,
+        "oversized-request",
+        "the client sends a request larger than socket.request.max.bytes",
+        oversized,
+    ));
+    all
+}
+
+/// The quota counts connections in windows of a second, 11 of them.
+fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
+    let cast = Cast::new(scene)?;
+    let broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
+    cast.limit_connection_rate(&broker, 1)?;
+    // What other connections the host has are the lab's, and not part of the story.
+    let mut guests = Vec::new();
+    for _ in 0..12 {
+        guests.push(scene.lab.connect(Family::Ipv4)?);
+    }
+    let client = client::Plan::new(software, Job::Producer);
+    cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
+}
+
+fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
+    let cast = Cast::new(scene)?;
+    let broker = cast
+        .broker(broker::Plan::new(Protocol::Plaintext).with("socket.request.max.bytes", 100_000))?;
+    let watch = cast.watch()?;
+    let plan = client::Plan::new(software, Job::Producer)
+        .with_if(Software::Java, "max.request.size", 10_000_000)
+        .with_if(Software::Librdkafka, "message.max.bytes", 10_000_000)
+        .with("reconnect.backoff.ms", 500)
+        .with("reconnect.backoff.max.ms", 500);
+    let mut client = cast.client(&plan, &broker)?;
+    client.must("hello")?;
+    client.tell("send 1 900000")?;
+    scene.lab.wire().wait_for_count(
+        2,
+        "the broker to close or reset connections",
+        Duration::from_secs(20),
+        |seen| {
+            seen.comes_from(Side::Broker, Flags::RST) || seen.comes_from(Side::Broker, Flags::FIN)
+        },
+    )?;
+    cast.curtain(&mut [&mut client])?;
+    cast::judge(scene, watch, aborted)
+}
+
+/// The broker closes a connection that it reads no further, with data of the client's unread or
+/// still to come.
+fn aborted(ending: &Ending) -> Ruling {
+    let answers = vec![Answer::BROKER_ABORTED];
+    match (ending.what, ending.host) {
+        (What::Received, Side::Client) | (What::Sent, Side::Broker) => Ruling::Must(answers),
+        (What::Received | What::Sent, _) => {
+            Ruling::May(vec![Answer::LATE_DATA, Answer::CLIENT_ABORTED])
+        }
+        (What::Closed | What::TimedOut, _) => Ruling::Nothing,
+    }
+}

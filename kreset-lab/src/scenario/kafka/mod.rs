@@ -1,0 +1,43 @@
+//! Real brokers and real clients, with real trouble between them.
+//!
+//! Every scenario is run with Kafka's own Java client and with librdkafka, and is named after the
+//! one it is run with: `tls-to-plaintext.java`. What each host should tell is read off the wire
+//! ([`crate::account`]), since real clients open and retry connections as they like.
+
+mod cast;
+mod idle;
+mod limits;
+mod quiet;
+mod restart;
+mod rolling;
+mod sasl;
+mod tls;
+
+use super::{Outcome, Scenario, Scene};
+use crate::{error::Result, kafka::client::Software};
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = idle::scenarios();
+    all.extend(restart::scenarios());
+    all.extend(rolling::scenarios());
+    all.extend(quiet::scenarios());
+    all.extend(tls::scenarios());
+    all.extend(sasl::scenarios());
+    all.extend(limits::scenarios());
+    all
+}
+
+/// The same scenario with each client, as `name.java`, `name.librdkafka`.
+fn with_each(
+    clients: &'static [Software],
+    name: &str,
+    about: &'static str,
+    script: impl Fn(&Scene<'_>, Software) -> Result<Outcome> + Clone + Send + Sync + 'static,
+) -> impl Iterator<Item = Scenario> {
+    let name = name.to_owned();
+    clients.iter().map(move |&software| {
+        let script = script.clone();
+        let name = format!("{name}.{}", software.name());
+        Scenario::new(&name, about, move |scene| script(scene, software)).with_real_parts()
+    })
+}

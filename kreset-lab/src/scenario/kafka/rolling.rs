@@ -1,0 +1,79 @@
+//! A cluster whose brokers are restarted one after the other.
+
+use std::thread;
+
+use super::{
+    cast::{self, Cast},
+    restart::by_broker,
+    with_each,
+};
+use crate::{
+    error::{Error, Result},
+    kafka::{
+        broker::{self, Broker, Protocol},
+        client::{self, Job, Software},
+    },
+    scenario::{Outcome, Scenario, Scene},
+};
+
+/// How many brokers there are.
+const NODES: u8 = 3;
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    with_each(
+        &Software::USUAL,
+        "rolling-restart",
+        "the brokers of a cluster of three are restarted in order, one after the other, under load",
+        rolling,
+    )
+    .collect()
+}
+
+fn rolling(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
+    let cast = Cast::new(scene)?;
+    let mut brokers = cluster(&cast)?;
+    let watch = cast.watch()?;
+    let plan = client::Plan::new(software, Job::Producer)
+        .with("linger.ms", "0")
+        .with("reconnect.backoff.max.ms", "1000");
+    let mut client = cast.client(&plan, &brokers[0])?;
+    client.must("hello")?;
+    client.must("send 1 100")?;
+    for broker in &mut brokers {
+        client.tell("send 40000 1000")?;
+        broker.shut_down()?;
+        broker.restart(scene.lab)?;
+        // However many got through: the cluster was never without two of its brokers.
+        client.answer("send 40000 1000")?;
+    }
+    client.must("send 1 100")?;
+    cast.curtain(&mut [&mut client])?;
+    cast::judge(scene, watch, by_broker)
+}
+
+/// Starts all brokers at once, since none serves before most of them are there.
+fn cluster(cast: &Cast<'_>) -> Result<Vec<Broker>> {
+    let lab = cast.scene.lab;
+    let plans: Vec<_> = (1..=NODES)
+        .map(|node| broker::Plan::new(Protocol::Plaintext).node(node, NODES))
+        .collect();
+    for plan in plans.iter().skip(1) {
+        lab.network().add_broker_address(plan.address())?;
+    }
+    let mut brokers = plans
+        .into_iter()
+        .map(|plan| Broker::begin(lab, &cast.home, &cast.scratch, plan, None))
+        .collect::<Result<Vec<_>>>()?;
+    thread::scope(|scope| {
+        let waiting: Vec<_> = brokers
+            .iter_mut()
+            .map(|broker| scope.spawn(|| broker.wait_until_ready(0)))
+            .collect();
+        waiting.into_iter().try_for_each(|waiting| {
+            waiting
+                .join()
+                .unwrap_or_else(|_| Err(Error::Staging("a thread died".to_owned())))
+        })
+    })?;
+    Ok(brokers)
+}

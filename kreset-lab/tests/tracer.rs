@@ -1,0 +1,214 @@
+//! The tracer, run as operators run it, on real resets.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::programs::loaded_programs;
+use kreset_lab::{
+    Lab, Side, Stop,
+    net::{self, Namespace},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const PORT: u16 = 9092;
+
+fn tracer() -> PathBuf {
+    env::var_os("KRESET_TRACE")
+        .map(PathBuf::from)
+        .expect("KRESET_TRACE names the tracer; cargo xtask test sets it")
+}
+
+/// A tracer of one namespace whose JSON can be read line by line.
+struct Traced {
+    child: Child,
+    lines: Box<dyn Iterator<Item = Value> + Send>,
+}
+
+impl Traced {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(tracer())
+            .args(["--format", "json", "--all", "--duration", "3m"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the tracer starts");
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout)
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
+        let first = lines.next().expect("a first line");
+        assert_eq!(first["type"], "start", "{first}");
+        Self {
+            child,
+            lines: Box::new(lines),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("it runs");
+    }
+}
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+fn in_namespace<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
+    namespace
+        .enter(|| Ok(work()))
+        .expect("a namespace to enter")
+}
+
+/// So many connections to a port where nobody listens.
+fn refused(lab: &Lab, times: usize) {
+    let broker = SocketAddr::new(net::address(Side::Broker, false), PORT);
+    in_namespace(lab.network().host(Side::Client), || {
+        for _ in 0..times {
+            assert!(TcpStream::connect(broker).is_err(), "nobody listens");
+        }
+    });
+}
+
+#[test]
+fn every_scenario_is_right_on_both_hosts() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kreset-lab"))
+        .args(["run", "--further", "--tracer"])
+        .arg(tracer())
+        .output()
+        .expect("the lab runs");
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A reader that stops for a while: the ring overflows, and the difference is told.
+#[test]
+fn what_does_not_fit_the_ring_is_accounted_for() {
+    /// More than the ring holds.
+    const RESETS: usize = 60_000;
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let mut traced = Traced::start(&["--netns", lab.network().host(Side::Broker).name()]);
+    traced.signal(Signal::SIGSTOP);
+    refused(&lab, RESETS);
+    traced.signal(Signal::SIGCONT);
+    let deadline = Instant::now() + PATIENCE;
+    let (mut events, mut lost, mut ended) = (0_u64, 0_u64, false);
+    for line in traced.lines.by_ref() {
+        match line["type"].as_str() {
+            Some("reset") => events += 1,
+            Some("loss") => lost += line["lost"].as_u64().expect("a count"),
+            Some("summary") => {
+                assert_eq!(line["lost"].as_u64(), Some(lost));
+                ended = true;
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+        if events + lost == RESETS as u64 && !ended {
+            let pid = i32::try_from(traced.child.id()).expect("a pid");
+            let _ended_already = kill(Pid::from_raw(pid), Signal::SIGINT);
+        }
+        assert!(Instant::now() < deadline, "{events} events, {lost} lost");
+    }
+    assert!(ended && lost > 0, "{events} events, {lost} lost");
+    assert_eq!(events + lost, RESETS as u64);
+}
+
+/// Ids of the programs that a process holds.
+fn programs_of(process: u32) -> BTreeSet<u32> {
+    fs::read_dir(format!("/proc/{process}/fdinfo"))
+        .expect("it runs")
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .filter_map(|info| {
+            let id = info
+                .lines()
+                .find_map(|line| line.strip_prefix("prog_id:"))?;
+            id.trim().parse().ok()
+        })
+        .collect()
+}
+
+/// Ids of all programs that the kernel holds.
+fn programs() -> BTreeSet<u32> {
+    loaded_programs()
+        .map(|program| program.expect("a program").id())
+        .collect()
+}
+
+#[test]
+fn killed_it_leaves_nothing_attached() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let broker = lab.network().host(Side::Broker).name().to_owned();
+    let mut traced = Traced::start(&["--netns", &broker]);
+    let its_own = programs_of(traced.child.id());
+    assert!(its_own.len() >= 3, "{its_own:?}");
+    assert!(its_own.is_subset(&programs()));
+    traced.signal(Signal::SIGKILL);
+    traced.child.wait().expect("it ends");
+    // The kernel frees them after a grace period.
+    let deadline = Instant::now() + PATIENCE;
+    while !its_own.is_disjoint(&programs()) {
+        assert!(Instant::now() < deadline, "programs outlive the tracer");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut again = Traced::start(&["--netns", &broker]);
+    refused(&lab, 1);
+    let event = again.lines.next().expect("an event");
+    assert_eq!(event["cause"], "refused", "{event}");
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let mut traced = Traced::start(&["--netns", lab.network().host(Side::Broker).name()]);
+    traced.lines = Box::new(std::iter::empty());
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        refused(&lab, 1);
+        if let Some(status) = traced.child.try_wait().expect("it can be waited for") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it still runs");
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_full_disk_is_told_in_one_sentence() {
+    let full = File::options().write(true).open("/dev/full");
+    assert!(full.is_ok(), "this system has a full device");
+    let mut child = Command::new(tracer())
+        .args(["--output", "/dev/full", "--duration", "5s"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tracer starts");
+    let status = child.wait().expect("it ends");
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut said).expect("text");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("no space is left"), "{said}");
+}

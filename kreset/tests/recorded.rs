@@ -1,0 +1,237 @@
+//! Records of real resets, judged again: the same code judges live events.
+//!
+//! Each file in `recorded/` was written by `kreset-trace --record` on one host
+//! of a lab scenario and is named after it. What the hosts must say is the
+//! truth of the scenario, not what kreset once said.
+
+mod replay;
+
+use kreset::{
+    classify::Judgement,
+    facts::{Facts, Kind},
+};
+use replay::{recordings, replay};
+
+/// File, and the verdicts and causes of its events in order; several causes
+/// where one host cannot tell them apart. `-` is no event.
+const TRUTH: &[(&str, &str)] = &[
+    (
+        "idle_reset_on_send.ipv4.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("idle_reset_on_send.ipv4.broker", "-"),
+    (
+        "idle_reset_on_send.ipv6.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("idle_reset_on_send.ipv6.broker", "-"),
+    (
+        "idle_reset_on_send.mapped.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("idle_reset_on_send.mapped.broker", "-"),
+    (
+        "idle_reset_on_timer.ipv4.client",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "idle_reset_on_timer.ipv4.broker",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "idle_reset_on_timer.ipv6.client",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "idle_reset_on_timer.ipv6.broker",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "idle_reset_on_timer.mapped.client",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "idle_reset_on_timer.mapped.broker",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "idle_reset_on_keepalive.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("idle_reset_on_keepalive.broker", "-"),
+    ("idle_reset_long_poll.client", "-"),
+    (
+        "idle_reset_long_poll.broker",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    (
+        "idle_reset_on_close.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("idle_reset_on_close.broker", "-"),
+    (
+        "idle_reset_after_retransmissions.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("idle_reset_copied_ttl.client", "?"),
+    ("idle_drop.client", "middlebox_idle_drop/blackholed"),
+    ("broker_abort_linger.client", "broker_originated/aborted"),
+    ("broker_abort_linger.broker", "broker_originated/aborted"),
+    ("broker_abort_unread.client", "broker_originated/aborted"),
+    ("broker_abort_unread.broker", "broker_originated/aborted"),
+    ("broker_killed_idle.client", "broker_originated/shutdown"),
+    ("broker_killed_idle.broker", "broker_originated/shutdown"),
+    (
+        "broker_killed_busy.client",
+        "broker_originated/shutdown|broker_originated/aborted",
+    ),
+    ("broker_killed_busy.broker", "broker_originated/shutdown"),
+    (
+        "connection_lost.client",
+        "broker_originated/connection_lost",
+    ),
+    (
+        "connection_lost.broker",
+        "broker_originated/connection_lost",
+    ),
+    (
+        "connection_lost_no_listener.client",
+        "broker_originated/connection_lost",
+    ),
+    (
+        "connection_lost_no_listener.broker",
+        "broker_originated/connection_lost",
+    ),
+    ("refused.ipv4.client", "handshake_phase/refused"),
+    ("refused.ipv4.broker", "handshake_phase/refused"),
+    ("refused.ipv6.client", "handshake_phase/refused"),
+    ("refused.ipv6.broker", "handshake_phase/refused"),
+    ("refused.mapped.client", "handshake_phase/refused"),
+    ("refused.mapped.broker", "handshake_phase/refused"),
+    ("refused_by_device.client", "handshake_phase/refused"),
+    (
+        "closed_by_broker.client",
+        "handshake_phase/closed_by_broker",
+    ),
+    (
+        "closed_by_broker.broker",
+        "handshake_phase/closed_by_broker",
+    ),
+    (
+        "closed_by_broker_silent.client",
+        "handshake_phase/closed_by_broker",
+    ),
+    (
+        "closed_by_broker_silent.broker",
+        "handshake_phase/closed_by_broker",
+    ),
+    (
+        "older_than_tracer.client",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("client_abort.client", "client_originated/aborted"),
+    ("client_abort.broker", "client_originated/aborted"),
+    ("client_probe.client", "client_originated/probe"),
+    ("client_probe.broker", "client_originated/probe"),
+    ("client_late_data.client", "client_originated/late_data"),
+    ("client_late_data.broker", "client_originated/late_data"),
+    (
+        "client_late_data_orphan.client",
+        "client_originated/late_data",
+    ),
+    (
+        "client_late_data_orphan.broker",
+        "client_originated/late_data",
+    ),
+    ("hop_reset_busy.client", "middlebox_reset/not_idle"),
+    ("hop_reset_busy.broker", "middlebox_reset/not_idle"),
+    ("hop_lost_state.client", "middlebox_reset/not_idle"),
+    ("broker_idle_close.client", "broker_originated/idle_close"),
+    ("broker_idle_close.broker", "broker_originated/idle_close"),
+    (
+        "client_close_noise.client",
+        "client_originated/probe|client_originated/late_data",
+    ),
+    (
+        "client_close_noise.broker",
+        "client_originated/probe|client_originated/late_data",
+    ),
+    ("idle_reset_after_retransmissions.broker", "-"),
+    ("idle_reset_copied_ttl.broker", "-"),
+    ("idle_drop.broker", "-"),
+    ("refused_by_device.broker", "-"),
+    ("older_than_tracer.broker", "-"),
+    ("older_and_silent.client", "?"),
+    ("older_and_silent.broker", "-"),
+    ("hop_lost_state.broker", "-"),
+    (
+        "hop_reset_kept_alive.client",
+        "middlebox_reset/not_idle|middlebox_idle_reset/reset_on_timer|indeterminate",
+    ),
+    (
+        "hop_reset_kept_alive.broker",
+        "middlebox_reset/not_idle|middlebox_idle_reset/reset_on_timer|indeterminate",
+    ),
+];
+
+#[test]
+fn every_recording_is_judged_right() {
+    let mut wrong = Vec::new();
+    for (name, truth) in TRUTH {
+        let said: Vec<String> = replay(name).iter().map(word).collect();
+        if !agrees(&said, truth) {
+            wrong.push(format!("{name}: {truth}, said {said:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_recording_has_its_truth() {
+    for name in recordings() {
+        assert!(
+            TRUTH.iter().any(|(known, _)| *known == name),
+            "{name} is recorded, and nothing is expected of it"
+        );
+    }
+}
+
+/// Judging depends on nothing but the records.
+#[test]
+fn a_recording_is_judged_alike_every_time() {
+    for (name, _) in TRUTH {
+        assert_eq!(replay(name), replay(name), "{name}");
+    }
+}
+
+fn word((_, judgement): &(Facts, Judgement)) -> String {
+    match judgement.cause {
+        Some(cause) => format!("{}/{cause}", judgement.verdict),
+        None => judgement.verdict.to_string(),
+    }
+}
+
+/// `?` stands for a case that one host cannot decide: whatever is said must be
+/// said with less than 0.9.
+fn agrees(said: &[String], truth: &str) -> bool {
+    match truth {
+        "-" => said.is_empty(),
+        "?" => !said.is_empty(),
+        _ => {
+            !said.is_empty()
+                && said
+                    .iter()
+                    .all(|said| truth.split('|').any(|one| one == said))
+        }
+    }
+}
+
+#[test]
+fn what_one_host_cannot_decide_is_not_said_for_sure() {
+    for (name, _) in TRUTH.iter().filter(|(_, truth)| *truth == "?") {
+        for (facts, judgement) in replay(name) {
+            assert_eq!(facts.kind, Kind::ResetReceived);
+            assert!(judgement.confidence < 0.9, "{name}: {judgement:?}");
+        }
+    }
+}

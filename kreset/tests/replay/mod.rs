@@ -1,0 +1,85 @@
+//! Recordings, judged as a live run judges its records.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use kreset::{
+    classify::{Classifier, Config, Judgement},
+    facts::Facts,
+    recording::Recording,
+    waiting::Waiting,
+};
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recorded")
+}
+
+/// Names of all recordings.
+#[allow(dead_code, reason = "not every test needs all of them")]
+pub(crate) fn recordings() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "records"))
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The facts of a recording's records.
+pub(crate) fn facts(name: &str) -> Vec<Facts> {
+    let path = directory().join(format!("{name}.records"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let Recording { decoder, records } = Recording::parse(&text).unwrap();
+    records
+        .iter()
+        .map(|record| decoder.decode(record).unwrap())
+        .collect()
+}
+
+/// The events of a recording, in the order in which they are told.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
+    let config = if name.starts_with("broker_idle_close") {
+        // What the scenario sets connections.max.idle.ms to.
+        Config {
+            broker_max_idle: Duration::from_secs(1),
+        }
+    } else {
+        Config::default()
+    };
+    judge(facts(name), config)
+}
+
+/// The events that facts come to.
+pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)> {
+    let mut classifier = Classifier::new(config);
+    let mut waiting = Waiting::default();
+    let mut told = Vec::new();
+    for facts in facts {
+        let now_ns = facts.at_ns;
+        while let Some(due) = waiting.next_due(now_ns) {
+            told.extend(
+                classifier
+                    .judge(&due)
+                    .map(|(judgement, _)| (due, judgement)),
+            );
+        }
+        classifier.observe(&facts);
+        if let Some(facts) = waiting.admit(facts) {
+            told.extend(
+                classifier
+                    .judge(&facts)
+                    .map(|(judgement, _)| (facts, judgement)),
+            );
+        }
+    }
+    while let Some(due) = waiting.next_due(u64::MAX) {
+        told.extend(
+            classifier
+                .judge(&due)
+                .map(|(judgement, _)| (due, judgement)),
+        );
+    }
+    told
+}

@@ -1,0 +1,534 @@
+//! Each rule, on recorded facts: what it says of them, and what it would have
+//! said had one fact been another.
+
+mod replay;
+
+use std::time::Duration;
+
+use kreset::{
+    classify::{
+        Case, Config, Judgement,
+        context::{Closing, Company, Context, Death, PathView},
+        judge,
+    },
+    event::{Cause, ProvokedBy, Verdict},
+    facts::{Facts, Kind, State, TlsAlert},
+};
+
+/// The RST of a recording.
+fn reset(name: &str) -> Facts {
+    replay::facts(name)
+        .into_iter()
+        .find(|facts| matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent))
+        .unwrap_or_else(|| panic!("no RST in {name}"))
+}
+
+fn judged(facts: &Facts, context: &Context) -> Judgement {
+    judge(&Case::new(facts, context, &Config::default()))
+}
+
+fn alone(facts: &Facts) -> Judgement {
+    judged(facts, &Context::default())
+}
+
+fn told<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a str> {
+    let told = judgement.evidence.iter().find(|seen| seen.name == name);
+    told.map(|seen| seen.value.as_str())
+}
+
+fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
+    let candidate = judgement.candidates.iter().find(|it| it.verdict == verdict);
+    candidate.map_or(0.0, |it| it.share)
+}
+
+fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
+    (judgement.verdict, judgement.cause)
+}
+
+const IDLE_ON_SEND: (Verdict, Option<Cause>) =
+    (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend));
+const LOST: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::ConnectionLost));
+const ABORTED: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Aborted));
+const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
+
+#[test]
+fn ttl_tells_a_hop_from_the_broker() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    let forged = alone(&facts);
+    assert_eq!(said(&forged), IDLE_ON_SEND);
+    assert_eq!(told(&forged, "ttl"), Some("64, handshake 63"));
+    assert!(forged.confidence >= 0.9, "{forged:?}");
+
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset.as_mut().unwrap().ttl = packets.handshake_ttl.unwrap();
+    let same = alone(&facts);
+    assert_eq!(said(&same), LOST);
+    assert!(same.confidence < 0.9, "a device may copy it: {same:?}");
+}
+
+#[test]
+fn other_connections_lend_their_ttl() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    let packets = facts.packets.as_mut().unwrap();
+    (packets.handshake_ttl, packets.peer_ttl) = (None, None);
+    assert!(told(&alone(&facts), "ttl").is_none());
+    let mut context = Context::default();
+    context.path.ttl = Some(63);
+    let judgement = judged(&facts, &context);
+    assert_eq!(told(&judgement, "ttl"), Some("64, other connections 63"));
+    assert_eq!(said(&judgement), IDLE_ON_SEND);
+}
+
+#[test]
+fn a_changed_route_is_no_forgery() {
+    let mut facts = reset("connection_lost.client");
+    let packets = facts.packets.as_mut().unwrap();
+    packets.handshake_ttl = packets.reset.map(|reset| reset.ttl - 3);
+    let judgement = alone(&facts);
+    assert_eq!(
+        said(&judgement),
+        LOST,
+        "the latest packets came the same way"
+    );
+}
+
+#[test]
+fn timestamps_tell_a_live_socket() {
+    let mut facts = reset("broker_abort_linger.client");
+    assert_eq!(said(&alone(&facts)), ABORTED);
+    assert_eq!(
+        told(&alone(&facts), "reset_timestamps"),
+        Some("carried, as negotiated")
+    );
+    facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
+    let bare = alone(&facts);
+    assert_eq!(
+        told(&bare, "reset_timestamps"),
+        Some("missing, though negotiated")
+    );
+    assert_ne!(said(&bare), ABORTED, "no live Linux socket leaves them out");
+}
+
+#[test]
+fn without_timestamps_the_shape_tells() {
+    let mut facts = reset("broker_abort_linger.client");
+    let counters = facts.counters.as_mut().unwrap();
+    (counters.timestamps_negotiated, counters.reset_timestamps) = (Some(false), None);
+    let judgement = alone(&facts);
+    assert_eq!(
+        told(&judgement, "reset_shape"),
+        Some("RST,ACK with a window")
+    );
+    assert_eq!(said(&judgement), ABORTED);
+}
+
+#[test]
+fn a_stack_without_a_socket_only_answers() {
+    let mut facts = reset("connection_lost.client");
+    assert_eq!(told(&alone(&facts), "provoked_by"), Some("data"));
+    facts.idle.as_mut().unwrap().provoked_by = ProvokedBy::Nothing;
+    assert_ne!(said(&alone(&facts)), LOST);
+}
+
+#[test]
+fn nothing_drew_what_a_timer_sent() {
+    let facts = reset("idle_reset_on_timer.ipv4.client");
+    let judgement = alone(&facts);
+    assert_eq!(told(&judgement, "provoked_by"), Some("nothing"));
+    assert_eq!(judgement.cause, Some(Cause::ResetOnTimer));
+}
+
+#[test]
+fn sooner_than_a_round_trip_is_nearer_than_the_broker() {
+    let mut facts = reset("connection_lost.client");
+    facts.counters.as_mut().unwrap().min_rtt_us = Some(20_000);
+    facts.idle.as_mut().unwrap().delay_us = Some(900);
+    let near = alone(&facts);
+    assert_eq!(
+        told(&near, "reset_delay"),
+        Some("900 us, least round trip 20000 us")
+    );
+    assert!(
+        share(&near, Verdict::BrokerOriginated)
+            < share(
+                &alone(&reset("connection_lost.client")),
+                Verdict::BrokerOriginated
+            )
+    );
+    facts.idle.as_mut().unwrap().delay_us = Some(21_000);
+    assert!(told(&alone(&facts), "reset_delay").is_none());
+}
+
+#[test]
+fn a_busy_flow_did_not_die_of_idleness() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    facts.idle.as_mut().unwrap().wire_ms = 30.0;
+    let judgement = alone(&facts);
+    assert_eq!(told(&judgement, "idle"), Some("30 ms"));
+    assert_eq!(
+        said(&judgement),
+        (Verdict::MiddleboxReset, Some(Cause::NotIdle))
+    );
+}
+
+#[test]
+fn a_silence_that_was_survived_before_is_not_fatal() {
+    let facts = reset("idle_reset_on_send.ipv4.client");
+    let mut context = Context::default();
+    context.path.survived_ms = Some(60_000.0);
+    let judgement = judged(&facts, &context);
+    assert_eq!(
+        told(&judgement, "survived_idle"),
+        Some("60000 ms on this path")
+    );
+    assert_eq!(judgement.verdict, Verdict::MiddleboxReset);
+    context.path.survived_ms = Some(1_000.0);
+    assert_eq!(said(&judged(&facts, &context)), IDLE_ON_SEND);
+}
+
+#[test]
+fn the_first_packet_after_the_longest_silence_is_no_coincidence() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    let few = alone(&facts);
+    assert!(told(&few, "longest_silence").is_some());
+    facts.packets.as_mut().unwrap().requests = 500;
+    let many = alone(&facts);
+    assert!(
+        many.confidence > few.confidence,
+        "{} {}",
+        many.confidence,
+        few.confidence
+    );
+    facts.packets.as_mut().unwrap().survived_ms = Some(9_000.0);
+    assert!(told(&alone(&facts), "longest_silence").is_none());
+}
+
+#[test]
+fn deaths_at_one_silence_are_a_timer() {
+    let facts = reset("idle_reset_on_timer.ipv4.client");
+    let idle_ms = facts.idle.unwrap().wire_ms;
+    let death = |idle_ms, on_timer| Death {
+        at_ns: 0,
+        idle_ms,
+        on_timer,
+    };
+    let context = |deaths| Context {
+        path: PathView {
+            deaths,
+            ..PathView::default()
+        },
+        ..Context::default()
+    };
+    let repeated = judged(&facts, &context(vec![death(idle_ms * 1.01, true)]));
+    assert!(
+        told(&repeated, "repeats")
+            .unwrap()
+            .starts_with("1 earlier ones")
+    );
+    let unlike = judged(&facts, &context(vec![death(idle_ms * 2.0, true)]));
+    assert!(told(&unlike, "repeats").is_none());
+}
+
+#[test]
+fn deaths_above_all_survived_silences_settle_a_copied_ttl() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset.as_mut().unwrap().ttl = packets.handshake_ttl.unwrap();
+    let death = |idle_ms| Death {
+        at_ns: 0,
+        idle_ms,
+        on_timer: false,
+    };
+    let context = Context {
+        path: PathView {
+            survived_ms: Some(1_900.0),
+            deaths: vec![death(3_000.0), death(4_000.0), death(2_500.0)],
+            ..PathView::default()
+        },
+        ..Context::default()
+    };
+    let alone = alone(&facts);
+    let judgement = judged(&facts, &context);
+    assert!(told(&judgement, "repeats").is_some());
+    assert!(
+        share(&judgement, Verdict::MiddleboxIdleReset)
+            > share(&alone, Verdict::MiddleboxIdleReset) + 0.3
+    );
+}
+
+#[test]
+fn a_documented_timer_is_named() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    facts.idle.as_mut().unwrap().wire_ms = 360_000.0;
+    let mut context = Context::default();
+    context.path.survived_ms = Some(300_000.0);
+    let judgement = judged(&facts, &context);
+    let named = told(&judgement, "known_timers").unwrap();
+    assert!(named.contains("AWS Network Load Balancer") && named.contains("AWS NAT Gateway"));
+}
+
+#[test]
+fn many_endings_at_once_are_the_brokers() {
+    let facts = reset("connection_lost.client");
+    let context = Context {
+        company: Company {
+            together: 4,
+            unlike: true,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    let judgement = judged(&facts, &context);
+    assert_eq!(
+        told(&judgement, "together"),
+        Some("4 others within a second")
+    );
+    assert!(judgement.confidence > alone(&facts).confidence);
+}
+
+#[test]
+fn idle_connections_that_are_used_together_are_no_burst() {
+    let facts = reset("idle_reset_on_send.ipv4.client");
+    let context = Context {
+        company: Company {
+            together: 4,
+            unlike: false,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    assert!(told(&judged(&facts, &context), "together").is_none());
+}
+
+#[test]
+fn a_refused_reconnect_says_that_the_broker_is_down() {
+    let facts = reset("broker_killed_busy.client");
+    let company = |refused, accepted| Context {
+        company: Company {
+            refused,
+            accepted,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    let refused = judged(&facts, &company(true, false));
+    assert_eq!(
+        (said(&refused), told(&refused, "reconnect")),
+        (SHUTDOWN, Some("refused"))
+    );
+    let accepted = judged(&facts, &company(false, true));
+    assert_eq!(
+        (said(&accepted), told(&accepted, "reconnect")),
+        (ABORTED, Some("established"))
+    );
+}
+
+#[test]
+fn the_brokers_fin_after_its_timer_is_an_idle_close() {
+    let facts = reset("broker_idle_close.client");
+    let closing = |silence_ms, by_exit| Context {
+        closing: Some(Closing {
+            at_ns: facts.at_ns,
+            silence_ms,
+            by_exit,
+            class: None,
+        }),
+        ..Context::default()
+    };
+    let idle = judged(&facts, &closing(600_300.0, false));
+    assert_eq!(
+        said(&idle),
+        (Verdict::BrokerOriginated, Some(Cause::IdleClose))
+    );
+    assert!(
+        told(&idle, "broker_fin")
+            .unwrap()
+            .starts_with("600300 ms of silence")
+    );
+    assert_eq!(said(&judged(&facts, &closing(90_000.0, false))), SHUTDOWN);
+    assert_eq!(said(&judged(&facts, &closing(600_300.0, true))), SHUTDOWN);
+    let short = Config {
+        broker_max_idle: Duration::from_secs(90),
+    };
+    let context = closing(90_200.0, false);
+    let judgement = judge(&Case::new(&facts, &context, &short));
+    assert_eq!(judgement.cause, Some(Cause::IdleClose));
+}
+
+#[test]
+fn the_local_kernel_names_its_own_reasons() {
+    for (name, reason, truth) in [
+        ("broker_abort_linger.broker", "TCP_STATE", ABORTED),
+        ("broker_abort_unread.broker", "TCP_ABORT_ON_CLOSE", ABORTED),
+        (
+            "broker_killed_busy.broker",
+            "TCP_ABORT_ON_CLOSE, by the end of its process on signal 9",
+            SHUTDOWN,
+        ),
+        ("connection_lost.broker", "TCP_FLAGS", LOST),
+        ("connection_lost_no_listener.broker", "NO_SOCKET", LOST),
+    ] {
+        let judgement = alone(&reset(name));
+        assert_eq!(
+            (told(&judgement, "kernel_reason"), said(&judgement)),
+            (Some(reason), truth),
+            "{name}"
+        );
+        assert!(judgement.confidence >= 0.9, "{name}");
+    }
+}
+
+#[test]
+fn before_6_10_state_and_trigger_tell_the_reason() {
+    for (name, truth) in [
+        ("broker_abort_unread.broker", ABORTED),
+        ("broker_killed_busy.broker", SHUTDOWN),
+        (
+            "client_late_data_orphan.client",
+            (Verdict::ClientOriginated, Some(Cause::LateData)),
+        ),
+    ] {
+        let mut facts = reset(name);
+        facts.kernel_reason = None;
+        assert_eq!(said(&alone(&facts)), truth, "{name}");
+    }
+}
+
+#[test]
+fn unanswered_keepalives_are_a_silent_drop_to_a_client() {
+    let mut facts = reset("client_abort.client");
+    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".to_owned());
+    assert_eq!(
+        said(&alone(&facts)),
+        (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed))
+    );
+    let mut facts = reset("broker_abort_linger.broker");
+    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".to_owned());
+    assert_eq!(said(&alone(&facts)), ABORTED);
+}
+
+#[test]
+fn silence_before_retransmissions_is_what_timed_out() {
+    let mut facts = replay::facts("idle_drop.client")
+        .into_iter()
+        .find(|facts| facts.kind == Kind::Timeout)
+        .unwrap();
+    assert_eq!(
+        said(&alone(&facts)),
+        (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed))
+    );
+    facts.idle.as_mut().unwrap().wire_ms = 100.0;
+    assert_ne!(
+        alone(&facts).verdict,
+        Verdict::MiddleboxIdleDrop,
+        "it was in use"
+    );
+}
+
+/// A failed handshake, made of a recorded one with other first bytes.
+fn handshake(request: &[u8], response: &[u8]) -> Facts {
+    let mut facts = reset("closed_by_broker.client");
+    let packets = facts.packets.as_mut().unwrap();
+    packets.request_head = request.to_vec();
+    packets.response_head = response.to_vec();
+    packets.requests = 1;
+    packets.responses = u32::from(!response.is_empty());
+    packets.turns = 1 + u16::from(!response.is_empty());
+    packets.api_key = None;
+    packets.latest_response_len = u32::try_from(response.len()).unwrap();
+    packets.broker_spoke_last = !response.is_empty();
+    facts
+}
+
+const API_VERSIONS: &[u8] = b"\0\0\0\x2e\0\x12\0\x04\0\0\0\0\0\x0aproducer-1\0";
+const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03";
+const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
+
+fn cause(facts: &Facts) -> Option<Cause> {
+    let judgement = alone(facts);
+    assert_eq!(judgement.verdict, Verdict::HandshakePhase, "{judgement:?}");
+    judgement.cause
+}
+
+#[test]
+fn first_bytes_tell_a_failed_handshake() {
+    assert_eq!(
+        cause(&handshake(API_VERSIONS, b"")),
+        Some(Cause::ClosedByBroker)
+    );
+    assert_eq!(
+        cause(&handshake(CLIENT_HELLO, b"")),
+        Some(Cause::TlsToPlaintext)
+    );
+    assert_eq!(
+        cause(&handshake(b"GET / HTTP/1.1\r\n", b"")),
+        Some(Cause::NotKafka)
+    );
+    assert_eq!(
+        cause(&handshake(b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", b"")),
+        Some(Cause::NotKafka)
+    );
+    assert_eq!(
+        cause(&handshake(API_VERSIONS, ALERT)),
+        Some(Cause::PlaintextToTls)
+    );
+}
+
+#[test]
+fn tls_alerts_are_named() {
+    let mut facts = handshake(CLIENT_HELLO, SERVER_HELLO);
+    assert_eq!(
+        cause(&facts),
+        Some(Cause::TlsAlert),
+        "the handshake did not end"
+    );
+    facts.packets.as_mut().unwrap().broker_alert = Some(TlsAlert {
+        level: 2,
+        description: 70,
+    });
+    assert_eq!(cause(&facts), Some(Cause::TlsAlert));
+    assert_eq!(
+        told(&alone(&facts), "tls_alert"),
+        Some("broker: protocol_version (70)")
+    );
+}
+
+#[test]
+fn a_sasl_exchange_that_ends_is_authentication() {
+    let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\0");
+    let packets = facts.packets.as_mut().unwrap();
+    (packets.api_key, packets.turns) = (Some(36), 6);
+    assert_eq!(cause(&facts), Some(Cause::Authentication));
+    assert_eq!(
+        told(&alone(&facts), "last_api_key"),
+        Some("SaslAuthenticate (36)")
+    );
+}
+
+#[test]
+fn the_phase_decides_between_handshake_and_use() {
+    let mut facts = reset("closed_by_broker.client");
+    assert_eq!(
+        told(&alone(&facts), "phase"),
+        Some("first request unanswered")
+    );
+    let packets = facts.packets.as_mut().unwrap();
+    (packets.responses, packets.turns) = (3, 6);
+    assert!(told(&alone(&facts), "phase").is_none());
+}
+
+#[test]
+fn the_state_splits_first() {
+    let refused = alone(&reset("refused.ipv4.client"));
+    assert_eq!(told(&refused, "state"), Some(State::SynSent.as_str()));
+    assert_eq!(
+        said(&refused),
+        (Verdict::HandshakePhase, Some(Cause::Refused))
+    );
+    let late = alone(&reset("client_late_data.broker"));
+    assert_eq!(
+        said(&late),
+        (Verdict::ClientOriginated, Some(Cause::LateData))
+    );
+}
