@@ -28,7 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Loopback's address of a family.
 pub(crate) fn loopback(v6: bool) -> IpAddr {
-    if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+    if v6 {
+        Ipv6Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::LOCALHOST.into()
+    }
 }
 
 /// A connection, held at both ends.
@@ -61,7 +65,11 @@ impl Ends {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
         }
-        Ok(Self { client, broker, listener })
+        Ok(Self {
+            client,
+            broker,
+            listener,
+        })
     }
 
     /// Exchanges the requests that every client begins with, and some more.
@@ -90,7 +98,9 @@ impl Ends {
 
     /// Sends a request that nobody will answer.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.client.write_all(&kafka::request(Request::Metadata, 99)).context("send")
+        self.client
+            .write_all(&kafka::request(Request::Metadata, 99))
+            .context("send")
     }
 
     /// The next sequence number of the broker.
@@ -114,16 +124,34 @@ impl Ends {
         let sequence = queue_sequence(descriptor).context("the sequence number")?;
         let from = self.broker.local_addr()?;
         drop(self.broker);
-        Ok(Lost { client: self.client, from, sequence, _listener: self.listener })
+        Ok(Lost {
+            client: self.client,
+            from,
+            sequence,
+            _listener: self.listener,
+        })
     }
 
     /// Makes the broker's end deaf.
     pub(crate) fn deafen(&self) -> Result<()> {
         // return 0: keep nothing of the packet.
-        let program = [libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }];
-        let filter = libc::sock_fprog { len: 1, filter: program.as_ptr().cast_mut() };
-        set_option(self.broker.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &filter)
-            .context("SO_ATTACH_FILTER")
+        let program = [libc::sock_filter {
+            code: 0x06,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }];
+        let filter = libc::sock_fprog {
+            len: 1,
+            filter: program.as_ptr().cast_mut(),
+        };
+        set_option(
+            self.broker.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            &filter,
+        )
+        .context("SO_ATTACH_FILTER")
     }
 
     /// Aborts the broker's end.
@@ -165,7 +193,9 @@ pub(crate) fn forge(from: SocketAddr, client: &TcpStream, sequence: u32) -> Resu
 impl Lost {
     /// Sends a request.
     pub(crate) fn send(&mut self) -> Result<()> {
-        self.client.write_all(&kafka::request(Request::Metadata, 99)).context("send")
+        self.client
+            .write_all(&kafka::request(Request::Metadata, 99))
+            .context("send")
     }
 
     /// Resets the client in the broker's name.
@@ -190,7 +220,10 @@ pub(crate) fn failure(stream: &TcpStream) -> Result<io::Error> {
 pub(crate) fn reset(stream: &TcpStream) -> Result<()> {
     let error = failure(stream)?;
     ensure!(
-        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        ),
         "failed, but not of a reset: {error}"
     );
     Ok(())
@@ -199,7 +232,11 @@ pub(crate) fn reset(stream: &TcpStream) -> Result<()> {
 /// Connects where nothing listens; the client's port.
 pub(crate) fn refused(port: u16, v6: bool) -> Result<u16> {
     let address = SocketAddr::new(loopback(v6), port);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.bind(&SocketAddr::new(loopback(v6), 0).into())?;
     let own = socket.local_addr()?.as_socket().context("a port")?.port();
     match socket.connect(&address.into()) {
@@ -231,13 +268,28 @@ fn repair(descriptor: RawFd, option: libc::c_int, value: libc::c_int) -> io::Res
     set_option(descriptor, libc::IPPROTO_TCP, option, &value)
 }
 
-fn set_option<T>(descriptor: RawFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+fn set_option<T>(
+    descriptor: RawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(value)).unwrap_or(0);
     // SAFETY: the value is a whole `T` and outlives the call.
     let outcome = unsafe {
-        libc::setsockopt(descriptor, level, option, std::ptr::from_ref(value).cast(), length)
+        libc::setsockopt(
+            descriptor,
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
     };
-    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn queue_sequence(descriptor: RawFd) -> io::Result<u32> {
@@ -253,5 +305,9 @@ fn queue_sequence(descriptor: RawFd) -> io::Result<u32> {
             &raw mut length,
         )
     };
-    if outcome == 0 { Ok(sequence) } else { Err(io::Error::last_os_error()) }
+    if outcome == 0 {
+        Ok(sequence)
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

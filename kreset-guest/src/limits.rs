@@ -1,13 +1,7 @@
 //! What happens where the kernel or the rights lack something: verdicts stay
 //! right with less evidence, or the tracer refuses in one sentence.
 
-use std::{
-    fs,
-    os::unix::process::CommandExt as _,
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, os::unix::process::CommandExt as _, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::{
@@ -48,7 +42,12 @@ pub(crate) fn run_all() -> Result<()> {
     if fs::write(LOCKDOWN, "confidentiality").is_ok() {
         attempt("lockdown=confidentiality", Right::Starts, tracer::command())?;
     } else {
-        say(&["limit", "lockdown=confidentiality", "WRONG", "this kernel has no lockdown"]);
+        say(&[
+            "limit",
+            "lockdown=confidentiality",
+            "WRONG",
+            "this kernel has no lockdown",
+        ]);
     }
     Ok(())
 }
@@ -57,7 +56,10 @@ pub(crate) fn run_all() -> Result<()> {
 fn rights() -> Result<()> {
     // What systemd calls LimitMEMLOCK=infinity: who cannot raise it needs it
     // raised before 5.11.
-    let unlimited = Rlimit { current: None, maximum: None };
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
     setrlimit(Resource::Memlock, unlimited).context("RLIMIT_MEMLOCK")?;
     let both = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
     for (name, held, right) in [
@@ -66,7 +68,11 @@ fn rights() -> Result<()> {
         ("CAP_PERFMON", CapabilitySet::PERFMON, Right::Refuses),
         ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN, Right::Refuses),
         ("CAP_SYS_PTRACE", CapabilitySet::SYS_PTRACE, Right::Refuses),
-        ("CAP_DAC_READ_SEARCH", CapabilitySet::DAC_READ_SEARCH, Right::Refuses),
+        (
+            "CAP_DAC_READ_SEARCH",
+            CapabilitySet::DAC_READ_SEARCH,
+            Right::Refuses,
+        ),
         ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN, Right::Starts),
         ("CAP_BPF,CAP_PERFMON", both, Right::Starts),
         (
@@ -89,7 +95,11 @@ fn as_user(held: CapabilitySet) -> Result<Command> {
     let raise = move || {
         rustix::thread::set_capabilities(
             None,
-            CapabilitySets { effective: held, permitted: held, inheritable: held },
+            CapabilitySets {
+                effective: held,
+                permitted: held,
+                inheritable: held,
+            },
         )?;
         for capability in held {
             rustix::thread::configure_capability_in_ambient_set(capability, true)?;
@@ -107,15 +117,29 @@ fn types() -> Result<()> {
     with_btf("no BTF", Path::new("/tmp/empty"), Right::Refuses)?;
 
     let mut lacking = fs::read(BTF).context(BTF)?;
-    for name in ["bytes_sent", "first_tx_mstamp", "srtt_us", "icsk_probes_out", "saw_tstamp"] {
+    for name in [
+        "bytes_sent",
+        "first_tx_mstamp",
+        "srtt_us",
+        "icsk_probes_out",
+        "saw_tstamp",
+    ] {
         rename(&mut lacking, name);
     }
     fs::write("/tmp/lacking", &lacking).context("a file")?;
-    with_btf("BTF without optional fields", Path::new("/tmp/lacking"), Right::Starts)?;
+    with_btf(
+        "BTF without optional fields",
+        Path::new("/tmp/lacking"),
+        Right::Starts,
+    )?;
 
     rename(&mut lacking, "lsndtime");
     fs::write("/tmp/lacking", &lacking).context("a file")?;
-    with_btf("BTF without a needed field", Path::new("/tmp/lacking"), Right::Refuses)
+    with_btf(
+        "BTF without a needed field",
+        Path::new("/tmp/lacking"),
+        Right::Refuses,
+    )
 }
 
 fn with_btf(name: &str, file: &Path, right: Right) -> Result<()> {
@@ -159,7 +183,12 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
             let ok = right == Right::Starts
                 && ["broker_originated/aborted", "indeterminate"].contains(&verdict.as_str());
             let outcome = if ok { "ok" } else { "WRONG" };
-            say(&["limit", name, outcome, &format!("{told}; an abort is {verdict}")]);
+            say(&[
+                "limit",
+                name,
+                outcome,
+                &format!("{told}; an abort is {verdict}"),
+            ]);
             tracer.end()?;
         }
     }
@@ -168,7 +197,9 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
 
 /// The source in use, what is degraded, and what is left of its rights.
 fn told(tracer: &Tracer) -> String {
-    let start = tracer.find(|event| event.kind == "start").unwrap_or_default();
+    let start = tracer
+        .find(|event| event.kind == "start")
+        .unwrap_or_default();
     let json: serde_json::Value = serde_json::from_str(&start.line).unwrap_or_default();
     let degraded: Vec<&str> = json["degraded"]
         .as_array()
@@ -178,13 +209,19 @@ fn told(tracer: &Tracer) -> String {
         .collect();
     let status = fs::read_to_string(format!("/proc/{}/status", tracer.id())).unwrap_or_default();
     let field = |name: &str| {
-        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
         value.unwrap_or("?").to_owned()
     };
     format!(
         "packet evidence {}, without {}; capabilities {} no_new_privs {} seccomp {}",
         json["packet_evidence"].as_str().unwrap_or("?"),
-        if degraded.is_empty() { "nothing".to_owned() } else { degraded.join(" ") },
+        if degraded.is_empty() {
+            "nothing".to_owned()
+        } else {
+            degraded.join(" ")
+        },
         field("CapPrm"),
         field("NoNewPrivs"),
         field("Seccomp"),

@@ -1,11 +1,6 @@
 //! Resets of every kind that loopback can stage, each at a broker of its own.
 
-use std::{
-    io::Write as _,
-    net::Shutdown,
-    thread,
-    time::Duration,
-};
+use std::{io::Write as _, net::Shutdown, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use kreset_lab::{event::Event, kafka::Request};
@@ -39,18 +34,78 @@ struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "idle_on_send", v6: false, stage: idle_on_send, right: ON_SEND },
-    Scenario { name: "idle_on_send_v6", v6: true, stage: idle_on_send, right: ON_SEND },
-    Scenario { name: "idle_on_timer", v6: false, stage: idle_on_timer, right: ON_TIMER },
-    Scenario { name: "idle_on_timer_v6", v6: true, stage: idle_on_timer, right: ON_TIMER },
-    Scenario { name: "not_idle", v6: false, stage: not_idle, right: &["middlebox_reset/not_idle"] },
-    Scenario { name: "abort", v6: false, stage: abort, right: ABORTED },
-    Scenario { name: "abort_v6", v6: true, stage: abort, right: ABORTED },
-    Scenario { name: "refused", v6: false, stage: refused, right: REFUSED },
-    Scenario { name: "refused_v6", v6: true, stage: refused, right: REFUSED },
-    Scenario { name: "silent_drop", v6: false, stage: silent_drop, right: &["middlebox_idle_drop/blackholed"] },
-    Scenario { name: "tls_to_plaintext", v6: false, stage: tls_to_plaintext, right: &["handshake_phase/tls_to_plaintext"] },
-    Scenario { name: "plaintext_to_tls", v6: false, stage: plaintext_to_tls, right: &["handshake_phase/plaintext_to_tls"] },
+    Scenario {
+        name: "idle_on_send",
+        v6: false,
+        stage: idle_on_send,
+        right: ON_SEND,
+    },
+    Scenario {
+        name: "idle_on_send_v6",
+        v6: true,
+        stage: idle_on_send,
+        right: ON_SEND,
+    },
+    Scenario {
+        name: "idle_on_timer",
+        v6: false,
+        stage: idle_on_timer,
+        right: ON_TIMER,
+    },
+    Scenario {
+        name: "idle_on_timer_v6",
+        v6: true,
+        stage: idle_on_timer,
+        right: ON_TIMER,
+    },
+    Scenario {
+        name: "not_idle",
+        v6: false,
+        stage: not_idle,
+        right: &["middlebox_reset/not_idle"],
+    },
+    Scenario {
+        name: "abort",
+        v6: false,
+        stage: abort,
+        right: ABORTED,
+    },
+    Scenario {
+        name: "abort_v6",
+        v6: true,
+        stage: abort,
+        right: ABORTED,
+    },
+    Scenario {
+        name: "refused",
+        v6: false,
+        stage: refused,
+        right: REFUSED,
+    },
+    Scenario {
+        name: "refused_v6",
+        v6: true,
+        stage: refused,
+        right: REFUSED,
+    },
+    Scenario {
+        name: "silent_drop",
+        v6: false,
+        stage: silent_drop,
+        right: &["middlebox_idle_drop/blackholed"],
+    },
+    Scenario {
+        name: "tls_to_plaintext",
+        v6: false,
+        stage: tls_to_plaintext,
+        right: &["handshake_phase/tls_to_plaintext"],
+    },
+    Scenario {
+        name: "plaintext_to_tls",
+        v6: false,
+        stage: plaintext_to_tls,
+        right: &["handshake_phase/plaintext_to_tls"],
+    },
 ];
 
 const ON_SEND: &[&str] = &["middlebox_idle_reset/reset_on_send"];
@@ -66,12 +121,23 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
         Ok(tracer) => tracer,
         Err(Refused { status, complaint }) => {
             // Only a source that was asked for by name may be refused.
-            let outcome = if source != "auto" && is_orderly(status, &complaint) { "ok" } else { "WRONG" };
-            say(&["limit", &format!("packet evidence {source}"), outcome, &complaint]);
+            let outcome = if source != "auto" && is_orderly(status, &complaint) {
+                "ok"
+            } else {
+                "WRONG"
+            };
+            say(&[
+                "limit",
+                &format!("packet evidence {source}"),
+                outcome,
+                &complaint,
+            ]);
             return Ok(());
         }
     };
-    let Some(start) = tracer.find(|event| event.kind == "start") else { bail!("no start") };
+    let Some(start) = tracer.find(|event| event.kind == "start") else {
+        bail!("no start")
+    };
     tell_start(source, &start)?;
     cost::tell(source)?;
 
@@ -103,9 +169,20 @@ fn tell_start(source: &str, start: &Event) -> Result<()> {
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let seeded = json["seeded"].to_string();
     let attach = json["attach_ms"].to_string();
-    say(&["source", source, &text(&json["packet_evidence"]), &seeded, &attach]);
+    say(&[
+        "source",
+        source,
+        &text(&json["packet_evidence"]),
+        &seeded,
+        &attach,
+    ]);
     for degraded in json["degraded"].as_array().into_iter().flatten() {
-        say(&["degraded", source, &text(&degraded["feature"]), &text(&degraded["reason"])]);
+        say(&[
+            "degraded",
+            source,
+            &text(&degraded["feature"]),
+            &text(&degraded["reason"]),
+        ]);
     }
     Ok(())
 }
@@ -115,7 +192,16 @@ fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: 
     let port = match staged {
         Ok(port) => port,
         Err(error) => {
-            say(&["verdict", source, name, "STAGING", &format!("{error:#}"), "", "", ""]);
+            say(&[
+                "verdict",
+                source,
+                name,
+                "STAGING",
+                &format!("{error:#}"),
+                "",
+                "",
+                "",
+            ]);
             return;
         }
     };
@@ -129,7 +215,11 @@ fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: 
         return;
     };
     let answer = event.answer();
-    let outcome = if right.contains(&answer.as_str()) { "ok" } else { "WRONG" };
+    let outcome = if right.contains(&answer.as_str()) {
+        "ok"
+    } else {
+        "WRONG"
+    };
     let reset = event.reset.clone().unwrap_or_default();
     let number = |value: Option<u8>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
     let headers = format!(
@@ -137,7 +227,9 @@ fn judge(source: &str, name: &str, right: &[&str], staged: Result<u16>, tracer: 
         reset.flags.as_deref().unwrap_or("-"),
         number(reset.ttl),
         number(reset.handshake_ttl),
-        reset.window.map_or_else(|| "-".to_owned(), |n| n.to_string()),
+        reset
+            .window
+            .map_or_else(|| "-".to_owned(), |n| n.to_string()),
     );
     let idle = event
         .connection
@@ -232,7 +324,11 @@ fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
     ends.client.write_all(&client_hello())?;
     thread::sleep(Duration::from_millis(100));
     drain(&ends.broker);
-    let Ends { client: mut socket, broker, listener } = ends;
+    let Ends {
+        client: mut socket,
+        broker,
+        listener,
+    } = ends;
     drop(broker);
     thread::sleep(Duration::from_millis(100));
     socket.write_all(&client_hello())?;

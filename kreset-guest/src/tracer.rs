@@ -90,7 +90,10 @@ impl Tracer {
                 let _gone = tracer.child.kill();
                 let status = tracer.child.wait()?;
                 let complaint = tracer.complaint();
-                return Ok(Err(Refused { status: status.code(), complaint }));
+                return Ok(Err(Refused {
+                    status: status.code(),
+                    complaint,
+                }));
             }
             thread::sleep(Duration::from_millis(10));
         }

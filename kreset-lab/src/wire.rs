@@ -112,6 +112,19 @@ pub struct Sighting {
 }
 
 impl Sighting {
+    /// One that never was, `ms` after some beginning.
+    #[cfg(test)]
+    pub(crate) const fn made_up(ms: u64, leg: Side, leaving: bool, segment: Segment) -> Self {
+        Self {
+            at: Moment(ms * 1_000_000),
+            leg,
+            leaving,
+            segment,
+            bytes: Vec::new(),
+            length: 0,
+        }
+    }
+
     /// The end that sent it, or in whose name it was made up.
     #[must_use]
     pub const fn from(&self) -> Side {
@@ -467,4 +480,28 @@ fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
         bytes: bytes.to_vec(),
         length,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_as_the_tracer_writes_it() {
+        for (text, ns) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2000-02-29T12:00:00.5Z", 951_825_600_500_000_000),
+            ("2026-11-23T16:29:23.345053494Z", 1_795_451_363_345_053_494),
+        ] {
+            assert_eq!(Moment::parse(text), Some(Moment(ns)), "{text}");
+        }
+        for text in [
+            "",
+            "now",
+            "2026-11-23 16:29:23Z",
+            "2026-11-23T16:29:23+01:00",
+        ] {
+            assert_eq!(Moment::parse(text), None, "{text}");
+        }
+    }
 }

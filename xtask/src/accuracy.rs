@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use crate::lab;
+use crate::{lab, setup};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -21,5 +21,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .join("docs/accuracy.md");
     let mut words: Vec<OsString> = vec!["accuracy".into(), "--document".into(), document.into()];
     words.extend(arguments.matrix.iter().cloned());
+    setup::run(setup::Purpose::Run)?;
     lab::become_lab(&words)
 }

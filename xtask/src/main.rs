@@ -23,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask setup                  install what building and testing takes
   cargo xtask build                  make target/release/kreset-trace
+  cargo xtask lab --kafka            the same with real brokers and clients
   cargo xtask lab                    reset connections in a lab and see them explained
   cargo xtask test                   run every check and test there is, as CI does
   sudo target/release/kreset-trace --port 9092";
@@ -38,7 +39,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install what is missing of the BPF toolchain and of the lab's tools
-    Setup,
+    Setup {
+        /// And the lab's real brokers and clients: Apache Kafka, librdkafka, kafkajs, proxies
+        #[arg(long)]
+        kafka: bool,
+    },
     /// Build target/release/kreset-trace
     Build,
     /// Run the lints, the unit tests, and as root the privileged tests
@@ -66,7 +71,8 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => setup::run(setup::Purpose::Run),
+        Command::Setup { kafka: false } => setup::run(setup::Purpose::Run),
+        Command::Setup { kafka: true } => setup::run(setup::Purpose::Kafka),
         Command::Build => build::run(),
         Command::Test => test::run(),
         Command::Lab(arguments) => lab::run(&arguments),

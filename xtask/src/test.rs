@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{build, exec, lab::TRACER_VARIABLE, lint, setup};
 
 pub(crate) fn run() -> Result<()> {
-    setup::run(setup::Purpose::Run)?;
+    setup::run(setup::Purpose::Kafka)?;
     lint::host_side()?;
     unprivileged()?;
     privileged()

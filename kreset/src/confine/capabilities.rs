@@ -29,7 +29,14 @@ pub(super) fn give_up(works: impl Fn() -> bool) -> io::Result<()> {
     .find(|needed| {
         let kept = held.permitted.intersection(*needed);
         kept == *needed
-            && set_capabilities(None, CapabilitySets { effective: kept, ..held }).is_ok()
+            && set_capabilities(
+                None,
+                CapabilitySets {
+                    effective: kept,
+                    ..held
+                },
+            )
+            .is_ok()
             && works()
     });
     let kept = needed.unwrap_or(held.effective);
@@ -64,14 +71,17 @@ mod tests {
 
     #[test]
     fn what_is_used_is_kept_and_nothing_more() {
-        if !capabilities(None).unwrap().permitted.contains(CapabilitySet::BPF) {
+        if !capabilities(None)
+            .unwrap()
+            .permitted
+            .contains(CapabilitySet::BPF)
+        {
             // Nobody can keep what he has not: the same as above.
             return;
         }
         let held = thread::spawn(|| {
-            let has_bpf = || {
-                capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::BPF))
-            };
+            let has_bpf =
+                || capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::BPF));
             give_up(has_bpf).unwrap();
             capabilities(None).unwrap()
         });

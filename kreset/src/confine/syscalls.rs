@@ -148,6 +148,9 @@ const THREADS: &[c_long] = &[
     libc::SYS_set_tid_address,
 ];
 
+/// Kernel: `include/uapi/asm-generic/ioctls.h`. C libraries differ in their types.
+const TCGETS: u64 = 0x5401;
+const TIOCGWINSZ: u64 = 0x5413;
 /// `BPF_MAP_LOOKUP_ELEM`; kernel: `enum bpf_cmd`.
 const BPF_MAP_LOOKUP: u64 = 1;
 
@@ -179,10 +182,7 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
             .and_then(|condition| SeccompRule::new(vec![condition]))
     };
     // Whether it is a terminal, and how wide.
-    rules.insert(
-        libc::SYS_ioctl,
-        vec![is(1, libc::TCGETS as u64)?, is(1, libc::TIOCGWINSZ as u64)?],
-    );
+    rules.insert(libc::SYS_ioctl, vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?]);
     // The counters are read; nothing is loaded any more.
     rules.insert(libc::SYS_bpf, vec![is(0, BPF_MAP_LOOKUP)?]);
     // The runtime's own pair for signals.
@@ -229,7 +229,10 @@ mod tests {
 
     #[test]
     fn sinks_can_ask_for_the_network() {
-        let network = Needs { network: true, threads: false };
+        let network = Needs {
+            network: true,
+            threads: false,
+        };
         let needs = Needs::default().and(network);
         assert_eq!(needs, network);
         let bound = confined(needs, || UdpSocket::bind("127.0.0.1:0").map(|_| ()));

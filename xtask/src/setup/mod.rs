@@ -5,6 +5,7 @@
 //! taken from its own word.
 
 mod facts;
+mod kafka;
 mod plan;
 mod session;
 mod step;
@@ -24,6 +25,8 @@ pub(crate) enum Purpose {
     Build,
     /// Building, and running the lab or the privileged tests.
     Run,
+    /// The same, and the lab's real brokers and clients.
+    Kafka,
 }
 
 /// Installs what is missing, or says how to. Says nothing where nothing is missing.
@@ -45,7 +48,8 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
             }
         }
     }
-    if !tried.is_empty() {
+    let with_kafka = purpose == Purpose::Kafka && kafka::install(&mut session)?;
+    if with_kafka || !tried.is_empty() {
         eprintln!("setup: done");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Brokers that turn clients away.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use super::{
     cast::{self, Cast},
@@ -58,10 +58,12 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     let broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
     cast.limit_connection_rate(&broker, 1)?;
     // What other connections the host has are the lab's, and not part of the story.
-    let mut guests = Vec::new();
-    for _ in 0..12 {
-        guests.push(scene.lab.connect(Family::Ipv4)?);
-    }
+    let guests = iter::repeat_with(|| scene.lab.connect(Family::Ipv4))
+        .take(12)
+        .collect::<Result<Vec<_>>>()?;
+    // The tracers come later, and those that the broker turns away do too.
+    drop(guests);
+    cast.wait_for_end_of_all(Duration::from_secs(20))?;
     let client = client::Plan::new(software, Job::Producer);
     cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
 }
@@ -100,6 +102,6 @@ fn aborted(ending: &Ending) -> Ruling {
         (What::Received | What::Sent, _) => {
             Ruling::May(vec![Answer::LATE_DATA, Answer::CLIENT_ABORTED])
         }
-        (What::Closed | What::TimedOut, _) => Ruling::Nothing,
+        (What::Closed | What::Left | What::TimedOut, _) => Ruling::Nothing,
     }
 }

@@ -51,10 +51,19 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
         b.enumeration("sk_rst_reason", false, &[("SK_RST_REASON_NO_SOCKET", 1)]);
     }
     b.structure("bpf_iter__task_file", 0, &[]);
+    for (function, parameters) in [
+        ("tcp_reset", if release.storage { 2 } else { 1 }),
+        ("tcp_finish_connect", 2),
+        ("tcp_child_process", 3),
+    ] {
+        let prototype = b.prototype(&vec![0; parameters]);
+        b.function(function, prototype);
+    }
     if release.storage {
         let prototype = b.prototype(&[]);
         b.function("bpf_sk_storage_get_tracing", prototype);
         b.function("bpf_sock_from_file", prototype);
+        b.function("bpf_get_current_task_btf", prototype);
     }
     let blob = b.finish();
     let path = Path::new("/sys/kernel/btf/vmlinux");
@@ -70,6 +79,7 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
             jiffies: Availability::Yes,
             probe_read: Availability::Yes,
             packet_programs: Availability::Yes,
+            function_entries: Availability::Yes,
         },
     }
 }
@@ -113,6 +123,16 @@ fn check(plan: &Plan) {
     assert_eq!(has(Program::PacketsIn), packets);
     assert_eq!(has(Program::PacketsOut), packets);
     assert_eq!(plan.cgroup.is_some(), packets);
+    let fentry = plan.packet_evidence == PacketEvidence::Fentry;
+    for program in [
+        Program::ResetEnters,
+        Program::ConnectEnds,
+        Program::AcceptEnds,
+    ] {
+        assert_eq!(has(program), fentry);
+    }
+    assert_eq!(plan.settings.fentry, u32::from(fentry));
+    assert!(!(has(Program::Seed) && has(Program::SeedByProbe)));
     assert_eq!(plan.settings.packets, u32::from(packets));
     let mut once = plan.programs.clone();
     once.sort();
@@ -145,6 +165,8 @@ fn linux_6_18_has_everything() {
             debug: 0,
             hash_storage: 0,
             silence_jiffies: 125,
+            task_btf: 1,
+            fentry: 0,
         }
     );
     assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
@@ -183,13 +205,12 @@ fn linux_5_10_remembers_connections_in_a_table() {
             Feature::ResetReason,
             Feature::Socketless,
             Feature::SocketStorage,
-            Feature::Owner,
-            Feature::Seeding,
             Feature::Cgroup,
         ]
     );
     assert!(!plan.programs.contains(&Program::Seed));
-    assert_eq!(plan.settings.hash_storage, 1);
+    assert!(plan.programs.contains(&Program::SeedByProbe));
+    assert_eq!((plan.settings.hash_storage, plan.settings.task_btf), (1, 0));
     assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
     let cgroup = plan.degradations.last().unwrap();
     assert_eq!(
@@ -236,6 +257,17 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
     for (block, reason) in blocks {
         let mut facts = facts(&V6_18, &[]);
         block(&mut facts);
+        let by_entries = planned(&facts);
+        check(&by_entries);
+        assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
+        assert_eq!(
+            degraded(&by_entries),
+            [Feature::FirstBytes, Feature::SurvivedSilences]
+        );
+        assert!(by_entries.degradations[0].reason.ends_with(reason));
+
+        // As on kernels that refuse tracing programs on functions.
+        facts.loads.function_entries = no("they are refused");
         let plan = planned(&facts);
         check(&plan);
         assert_eq!(degraded(&plan), [Feature::PacketEvidence]);
@@ -256,14 +288,93 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
 
 #[test]
 fn sources_to_come_are_refused_by_name() {
-    for source in [PacketEvidence::Fentry, PacketEvidence::Sockops] {
-        let request = Request {
-            packet_evidence: PacketChoice::Exactly(source),
-            ..Request::default()
-        };
-        let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
-        assert!(matches!(refusal, Refusal::PacketEvidence { asked, .. } if asked == source));
+    let source = PacketEvidence::Sockops;
+    let request = Request {
+        packet_evidence: PacketChoice::Exactly(source),
+        ..Request::default()
+    };
+    let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
+    assert!(matches!(refusal, Refusal::PacketEvidence { asked, .. } if asked == source));
+}
+
+fn by_entries() -> Request {
+    Request {
+        packet_evidence: PacketChoice::Exactly(PacketEvidence::Fentry),
+        ..Request::default()
     }
+}
+
+#[test]
+fn function_entries_are_used_where_they_are_asked_for() {
+    let plan = plan(&facts(&V6_18, &[]), &by_entries()).unwrap();
+    check(&plan);
+    assert_eq!(plan.packet_evidence, PacketEvidence::Fentry);
+    assert_eq!(
+        degraded(&plan),
+        [Feature::FirstBytes, Feature::SurvivedSilences]
+    );
+}
+
+#[test]
+fn function_entries_are_refused_with_the_reason() {
+    let breaks: [(KernelFacts, &str); 3] = [
+        (facts(&V5_10, &[]), "before Linux 5.11"),
+        (
+            KernelFacts {
+                lockdown: Lockdown::Confidentiality,
+                ..facts(&V6_18, &[])
+            },
+            "lockdown",
+        ),
+        (
+            {
+                let mut facts = facts(&V6_18, &[]);
+                facts.loads.function_entries = no("Operation not permitted");
+                facts
+            },
+            "Operation not permitted",
+        ),
+    ];
+    for (facts, says) in breaks {
+        let refusal = plan(&facts, &by_entries()).unwrap_err();
+        assert_actionable(&refusal);
+        assert!(refusal.to_string().contains(says), "{refusal}");
+    }
+}
+
+/// On 5.10 the older way of reading needs the helper that lockdown forbids.
+#[test]
+fn lockdown_takes_more_from_linux_5_10() {
+    let mut facts = facts(&V5_10, &[]);
+    facts.lockdown = Lockdown::Confidentiality;
+    let plan = planned(&facts);
+    check(&plan);
+    assert_eq!(
+        degraded(&plan),
+        [
+            Feature::ResetReason,
+            Feature::Socketless,
+            Feature::Socketless,
+            Feature::SocketStorage,
+            Feature::Owner,
+            Feature::ProcessExit,
+            Feature::Seeding,
+        ]
+    );
+    assert!(!plan.programs.contains(&Program::SeedByProbe));
+}
+
+/// Why seeding failed when it was tried is what is said.
+#[test]
+fn a_failed_seeding_gives_its_own_reason() {
+    let mut facts = facts(&V6_18, &[]);
+    let types = facts.types.as_mut().unwrap();
+    types.sockets_of_files = no("program seed: the kernel refuses to load it (Invalid argument)");
+    types.iterates_files = false;
+    let plan = planned(&facts);
+    check(&plan);
+    assert_eq!(degraded(&plan), [Feature::Seeding]);
+    assert!(plan.degradations[0].reason.contains("Invalid argument"));
 }
 
 #[test]
@@ -412,7 +523,13 @@ fn a_kernel_not_looked_at_is_refused() {
 /// Facts in which `feature` does not work and all else may.
 fn without(feature: Feature) -> KernelFacts {
     match feature {
-        Feature::PacketEvidence => KernelFacts {
+        Feature::PacketEvidence => {
+            let mut facts = facts(&V6_18, &[]);
+            facts.cgroup = None;
+            facts.loads.function_entries = no("they are refused");
+            facts
+        }
+        Feature::FirstBytes | Feature::SurvivedSilences => KernelFacts {
             cgroup: None,
             ..facts(&V6_18, &[])
         },
@@ -424,7 +541,12 @@ fn without(feature: Feature) -> KernelFacts {
             facts.types.as_mut().unwrap().send_reset = None;
             facts
         }
-        Feature::Owner | Feature::Seeding | Feature::SocketStorage => facts(&V5_10, &[]),
+        Feature::Owner | Feature::Seeding => {
+            let mut facts = facts(&V5_10, &[]);
+            facts.loads.probe_read = no("it is refused");
+            facts
+        }
+        Feature::SocketStorage => facts(&V5_10, &[]),
         Feature::ProcessExit => without_field("task_struct.flags"),
         Feature::Cgroup => without_field("kernfs_node.id"),
         Feature::Keepalive => without_field("inet_connection_sock.icsk_probes_out"),
@@ -488,6 +610,7 @@ fn a_failure_on_the_way_is_planned_around() {
     let mut facts = facts(&V6_18, &[]);
     assert_eq!(planned(&facts).packet_evidence, PacketEvidence::CgroupSkb);
     facts.loads.packet_programs = no("attaching failed: Device or resource busy");
+    facts.loads.function_entries = no("Operation not permitted");
     let plan = planned(&facts);
     check(&plan);
     assert_eq!(plan.packet_evidence, PacketEvidence::Off);
