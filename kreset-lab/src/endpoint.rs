@@ -12,7 +12,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{setsockopt, sockopt},
 };
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     PORT, Side, Stop,
@@ -353,9 +353,16 @@ impl Connection {
     /// # Errors
     /// What the system refuses.
     pub fn forget(self) -> Result<()> {
-        // A socket under repair is closed without a word.
+        // A socket under repair is disconnected without a word. Closing it would do as well, but
+        // only once nobody else has it: a program that another thread is about to start does.
         setsockopt(&self.stream, sockopt::TcpRepair, &1)
-            .doing(|| "put a socket under repair".to_owned())
+            .doing(|| "put a socket under repair".to_owned())?;
+        // SAFETY: the storage is zeroed, which is an address of no family, and all of it counts.
+        let (_, nobody) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
+            .doing(|| "make an empty address".to_owned())?;
+        SockRef::from(&self.stream)
+            .connect(&nobody)
+            .doing(|| "disconnect a socket".to_owned())
     }
 
     fn wait(&self, events: PollFlags, what: &str, patience: Duration) -> Result<()> {

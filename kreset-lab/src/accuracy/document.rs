@@ -57,6 +57,13 @@ impl Page<'_> {
                 orderly.connections
             ));
         }
+        if self.findings.lost > 0 {
+            missed.push(format!("{} events lost", self.findings.lost));
+        }
+        let garbage = self.findings.garbage.len();
+        if garbage > 0 {
+            missed.push(format!("{garbage} lines that are not of the contract"));
+        }
         let failed = self.findings.not_staged.len();
         if failed > 0 {
             missed.push(format!(

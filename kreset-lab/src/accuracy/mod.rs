@@ -28,6 +28,7 @@ use stage::{Scene, Stage};
 use crate::{
     Side, Stop,
     error::{Error, Result},
+    judge,
     limits::allow_open_files,
     net::Network,
     tracer::{Options, Said, Tracer},
@@ -55,6 +56,10 @@ pub struct Findings {
     pub observations: Vec<Observation>,
     /// Cases that did not go as they should have, and why: nobody can be judged by them.
     pub not_staged: Vec<(String, String)>,
+    /// Events that never reached a tracer, by the tracers' own count.
+    pub lost: u64,
+    /// Lines of tracers that are not of the contract.
+    pub garbage: Vec<String>,
 }
 
 /// All cases.
@@ -88,6 +93,8 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
             let findings = room.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             all.observations.extend(findings.observations);
             all.not_staged.extend(findings.not_staged);
+            all.lost += findings.lost;
+            all.garbage.extend(findings.garbage);
         }
         Ok::<_, Error>(())
     })?;
@@ -98,6 +105,8 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
 struct Acted<'a> {
     case: &'a Case,
     labels: Result<Vec<Label>>,
+    /// Of a case that failed, the end of what was on the wire.
+    packets: String,
 }
 
 fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Findings> {
@@ -176,14 +185,27 @@ fn act<'a>(stage: &Stage, case: &'a Case) -> Acted<'a> {
     let labels = (case.script)(&scene);
     // Others wait for it, however far it came.
     scene.ready();
-    Acted { case, labels }
+    let packets = match &labels {
+        Ok(_) => String::new(),
+        Err(_) => scene.last_packets(),
+    };
+    Acted {
+        case,
+        labels,
+        packets,
+    }
 }
 
 /// Puts what was said beside what should have been.
 fn compare(stage: &Stage, acted: Vec<Acted<'_>>, said: &[Said; 2]) -> Findings {
     let mut findings = Findings::default();
     let mut labelled = Vec::new();
-    for Acted { case, labels } in acted {
+    for Acted {
+        case,
+        labels,
+        packets,
+    } in acted
+    {
         let labels = labels.and_then(|labels| {
             labels.iter().try_for_each(|label| check(stage, label))?;
             Ok(labels)
@@ -195,11 +217,14 @@ fn compare(stage: &Stage, acted: Vec<Acted<'_>>, said: &[Said; 2]) -> Findings {
                 if let Some(source) = std::error::Error::source(&error) {
                     why = format!("{why}: {source}");
                 }
+                why.push_str(&packets);
                 findings.not_staged.push((case.id.clone(), why));
             }
         }
     }
     for (side, said) in Side::BOTH.into_iter().zip(said) {
+        findings.lost += judge::lost(said);
+        findings.garbage.extend(said.garbage.iter().cloned());
         findings
             .observations
             .extend(observation::observe(side, &labelled, said));

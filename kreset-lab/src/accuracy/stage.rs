@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
@@ -139,6 +140,7 @@ pub(super) struct Scene<'a> {
     pub(super) stage: &'a Stage,
     pub(super) family: Family,
     ready: AtomicBool,
+    ports: Mutex<Vec<u16>>,
 }
 
 /// A connection of a case, and the port that tells it from all others.
@@ -161,6 +163,7 @@ impl<'a> Scene<'a> {
             stage,
             family,
             ready: AtomicBool::new(false),
+            ports: Mutex::new(Vec::new()),
         }
     }
 
@@ -201,7 +204,33 @@ impl<'a> Scene<'a> {
 
     /// A port for a client.
     pub(super) fn port(&self) -> u16 {
-        self.stage.next_port.fetch_add(1, Ordering::Relaxed)
+        let port = self.stage.next_port.fetch_add(1, Ordering::Relaxed);
+        lock(&self.ports).push(port);
+        port
+    }
+
+    /// The end of what was on the wire of this case's connections, to tell why it went wrong.
+    pub(super) fn last_packets(&self) -> String {
+        const TOLD: usize = 8;
+        let mut text = String::new();
+        for port in lock(&self.ports).iter() {
+            let seen = self.stage.lab.wire().of_connection(*port);
+            for seen in seen.iter().skip(seen.len().saturating_sub(TOLD)) {
+                let way = if seen.leaving { "to" } else { "from" };
+                let segment = &seen.segment;
+                // Writing to a string cannot fail.
+                let _written = write!(
+                    text,
+                    "; {port} {way} the {}: {} seq {} ack {} length {}",
+                    seen.leg,
+                    segment.flags,
+                    segment.sequence,
+                    segment.acknowledgement,
+                    segment.payload
+                );
+            }
+        }
+        text
     }
 
     /// A broker behind `device`.
@@ -285,8 +314,31 @@ impl<'a> Scene<'a> {
     }
 
     /// Has a device reset both ends of a connection.
-    pub(super) fn reset_both(&self, port: u16, ttl: Ttl) -> Result<()> {
-        self.stage.lab.middlebox().reset_now(port, ttl)
+    ///
+    /// The device takes its numbers from the tap, which may lag behind a busy connection: what was
+    /// off the mark is sent again.
+    pub(super) fn reset_both(&self, talk: &Talk, ttl: Ttl) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        const ATTEMPTS: usize = 10;
+        let mut left = vec![&talk.ends.client, &talk.ends.broker];
+        for _ in 0..ATTEMPTS {
+            self.stage.lab.middlebox().reset_now(talk.port, ttl)?;
+            let mut missed = Vec::new();
+            for end in left {
+                match end.wait_for_failure(PATIENCE) {
+                    Ok(_) => {}
+                    Err(Error::Deadline { .. }) => missed.push(end),
+                    Err(error) => return Err(error),
+                }
+            }
+            if missed.is_empty() {
+                return Ok(());
+            }
+            left = missed;
+        }
+        Err(Error::Staging(
+            "a device's resets did not end both ends".to_owned(),
+        ))
     }
 
     /// A broker that is a process.

@@ -84,9 +84,7 @@ fn both_ends(scene: &Scene<'_>, shape: Shape, silence: Duration, ttl: Ttl) -> Re
     let mut talk = scene.converse(Device::None, shape)?;
     busy(scene, &mut talk, shape, ms(20))?;
     scene.silence(silence)?;
-    scene.reset_both(talk.port, ttl)?;
-    talk.ends.client.wait_for_reset()?;
-    talk.ends.broker.wait_for_reset()?;
+    scene.reset_both(&talk, ttl)?;
     let label = Label::new(talk.port)
         .told(Side::Client, &[Answer::NOT_IDLE])
         .told(Side::Broker, &[Answer::NOT_IDLE])

@@ -113,9 +113,7 @@ fn on_send(scene: &Scene<'_>, timer: usize, copied: bool, shape: Shape) -> Resul
 fn on_timer(scene: &Scene<'_>, silence: Duration, ttl: Ttl, shape: Shape) -> Result<Vec<Label>> {
     let talk = scene.converse(Device::None, shape)?;
     scene.silence(silence)?;
-    scene.reset_both(talk.port, ttl)?;
-    talk.ends.client.wait_for_reset()?;
-    talk.ends.broker.wait_for_reset()?;
+    scene.reset_both(&talk, ttl)?;
     // A bare RST that nothing drew is no stack's: the TTL need not tell.
     let label = Label::new(talk.port)
         .told(Side::Client, &[Answer::IDLE_ON_TIMER])
