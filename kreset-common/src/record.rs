@@ -267,6 +267,10 @@ pub mod packets_flag {
     pub const SEEN_DATA: u32 = 1 << 11;
     /// `next_out` is set.
     pub const SEEN_SEQUENCE: u32 = 1 << 12;
+    /// The client began a SASL exchange.
+    pub const SASL: u32 = 1 << 13;
+    /// The broker answered something else after it: the client is in.
+    pub const SASL_DONE: u32 = 1 << 14;
 }
 
 /// Bytes kept of the client's first segment: room for an `ApiVersions` request

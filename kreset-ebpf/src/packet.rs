@@ -288,6 +288,9 @@ fn payload(
     if count == 1 {
         first_bytes(packets, skb, segment, by_client);
     }
+    if !by_client && packets.flags & seen::SASL != 0 && !is_sasl(packets.api_key) {
+        packets.flags |= seen::SASL_DONE;
+    }
     let encrypted = packets.request_head[0] == TLS_HANDSHAKE;
     if count > EARLY_SEGMENTS && (encrypted || !by_client) {
         return None;
@@ -326,6 +329,9 @@ fn payload(
     {
         packets.flags |= seen::API_KEY;
         packets.api_key = key;
+        if is_sasl(key) {
+            packets.flags |= seen::SASL;
+        }
     }
     Some(())
 }
@@ -335,6 +341,12 @@ fn payload(
 fn tls_alert(head: [u8; LATEST_HEAD]) -> Option<u16> {
     let is_alert = head[0] == TLS_ALERT && head[1] == 3 && head[3] == 0 && head[4] == 2;
     is_alert.then_some(u16::from_be_bytes([head[5], head[6]]))
+}
+
+/// The API keys of the SASL exchange: SaslHandshake and SaslAuthenticate.
+#[inline(always)]
+pub(crate) fn is_sasl(api_key: u16) -> bool {
+    api_key == 17 || api_key == 36
 }
 
 /// The API key, if the bytes can be the head of a Kafka request: a length that

@@ -7,7 +7,9 @@ use crate::{
     connection::{self, Entry, Key, now_ns},
     filter,
     kernel::{Sock, Task, TcpSock, state},
-    listener, ring,
+    listener,
+    packet::is_sasl,
+    ring,
     snapshot::{self, jiffies, remote_port},
     trouble,
 };
@@ -228,14 +230,10 @@ fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
     let answered_in_clear = packets.turns >= 4
         && packets.request_head[0] == 0
         && packets.flags & packets_flag::API_KEY != 0
-        && packets.api_key != SASL_HANDSHAKE
-        && packets.api_key != SASL_AUTHENTICATE;
+        && !is_sasl(packets.api_key)
+        && packets.flags & (packets_flag::SASL | packets_flag::SASL_DONE) != packets_flag::SASL;
     !answered_in_clear
 }
-
-/// Kafka API keys of the SASL exchange.
-const SASL_HANDSHAKE: u16 = 17;
-const SASL_AUTHENTICATE: u16 = 36;
 
 #[inline(always)]
 fn closed_by_client(entry: &Entry) -> bool {

@@ -498,7 +498,7 @@ fn tls_alerts_are_named() {
 fn a_sasl_exchange_that_ends_is_authentication() {
     let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\0");
     let packets = facts.packets.as_mut().unwrap();
-    (packets.api_key, packets.turns) = (Some(36), 6);
+    (packets.api_key, packets.sasl_pending) = (Some(36), true);
     assert_eq!(cause(&facts), Some(Cause::Authentication));
     assert_eq!(
         told(&alone(&facts), "last_api_key"),

@@ -2,7 +2,7 @@
 
 use crate::{
     event::Role,
-    facts::{Facts, FirstBytes, PacketFacts, State, TlsAlert},
+    facts::{Facts, FirstBytes, Kind, PacketFacts, State, TlsAlert},
 };
 
 /// How far a connection had come.
@@ -27,12 +27,6 @@ pub enum Phase {
     Unknown,
 }
 
-/// Kafka API keys of the SASL exchange.
-const SASL_HANDSHAKE: u16 = 17;
-const SASL_AUTHENTICATE: u16 = 36;
-/// A SASL exchange takes fewer turns than this; the same keys later on are a
-/// re-authentication of a connection in use (KIP-368).
-const SASL_TURNS: u16 = 14;
 /// A TLS connection that has turned this often carried application data both
 /// ways: hello, flight, Finished, session tickets, request, response.
 const TLS_TURNS: u16 = 6;
@@ -61,7 +55,10 @@ impl Phase {
             return Self::Unknown;
         };
         match &facts.packets {
-            Some(packets) if packets.from_start => Self::of_packets(facts, packets),
+            Some(packets) if packets.from_start => match Self::of_packets(facts, packets) {
+                Self::Silent | Self::Unanswered if rested_before_use(facts) => Self::InUse,
+                phase => phase,
+            },
             _ => Self::of_counters(counters.data_segs_in, counters.data_segs_out),
         }
     }
@@ -82,8 +79,7 @@ impl Phase {
         if packets.broker_speaks() == Some(FirstBytes::TlsAlert) {
             return Self::Tls;
         }
-        let sasl = matches!(packets.api_key, Some(SASL_HANDSHAKE | SASL_AUTHENTICATE));
-        if sasl && turns < SASL_TURNS {
+        if packets.sasl_pending {
             return Self::Sasl;
         }
         if responses == 0 || requests == 0 {
@@ -150,6 +146,17 @@ impl Phase {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// The connection was made and then rested: a RST that comes now has nothing to
+/// do with how it was accepted. A broker that turns clients away does so within
+/// half a second (its quota holds them no longer).
+fn rested_before_use(facts: &Facts) -> bool {
+    const RESTED_MS: f64 = 2_000.0;
+    facts.kind == Kind::ResetReceived
+        && facts.role == Role::Client
+        && facts.state == Some(State::Established)
+        && facts.idle.is_some_and(|idle| idle.wire_ms >= RESTED_MS)
 }
 
 /// Exactly one request was answered, and right after the next one the broker

@@ -45,9 +45,10 @@ mod tests {
                 };
                 assert_eq!(finding.noise(), expected, "{verdict}/{cause}");
                 finding.connection.provoked_by = Some(ProvokedBy::Close);
+                let handshake = *verdict == Verdict::HandshakePhase;
                 assert_eq!(
                     finding.noise(),
-                    expected.or(Some(Noise::Close)),
+                    expected.or((!handshake).then_some(Noise::Close)),
                     "{verdict}/{cause}"
                 );
             }

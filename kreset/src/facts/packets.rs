@@ -139,6 +139,8 @@ pub struct PacketFacts {
     pub broker_spoke_last: bool,
     /// API key of the client's latest request.
     pub api_key: Option<u16>,
+    /// A SASL exchange began, and nothing else was answered after it.
+    pub sasl_pending: bool,
     /// TLS alert that the client sent in clear.
     pub client_alert: Option<TlsAlert>,
     /// TLS alert that the broker sent in clear.
@@ -195,6 +197,7 @@ impl PacketFacts {
             turns: packets.turns,
             broker_spoke_last: responses > 0 && flag(seen::LAST_DATA_IN) == client,
             api_key: flag(seen::API_KEY).then_some(packets.api_key),
+            sasl_pending: flag(seen::SASL) && !flag(seen::SASL_DONE),
             client_alert,
             broker_alert,
             from_start: flag(seen::FROM_START),
