@@ -42,6 +42,8 @@ pub enum What {
     Sent,
     /// The other end closed in order, and no reset followed.
     Closed,
+    /// This host's own application closed in order before the other end did, and no reset followed.
+    Left,
     /// What it sent was never answered, however often it was sent again.
     TimedOut,
 }
@@ -96,9 +98,13 @@ impl Ending {
             .map(|at| (What::Received, at))
             .or_else(|| first(&|seen| is_reset(seen) && !comes(seen)).map(|at| (What::Sent, at)))
             .or_else(|| {
-                first(&|seen| seen.segment.flags.contain(Flags::FIN))
-                    .filter(|&at| comes(&packets[at]))
-                    .map(|at| (What::Closed, at))
+                first(&|seen| seen.segment.flags.contain(Flags::FIN)).map(|at| {
+                    if comes(&packets[at]) {
+                        (What::Closed, at)
+                    } else {
+                        (What::Left, at)
+                    }
+                })
             })
             .or_else(|| unanswered(&packets).map(|at| (What::TimedOut, at)))?;
         Some(Self {
@@ -156,7 +162,7 @@ impl Ending {
     }
 
     /// Which end a segment came from, or was made up in the name of.
-    fn sender(&self, seen: &Sighting) -> Side {
+    const fn sender(&self, seen: &Sighting) -> Side {
         if seen.leaving {
             self.host.other()
         } else {
@@ -216,7 +222,7 @@ impl Ending {
         let direction = match self.what {
             What::Received => Some("received"),
             What::Sent => Some("sent"),
-            What::Closed | What::TimedOut => None,
+            What::Closed | What::Left | What::TimedOut => None,
         };
         // What the router did is about silence; what the ends did is not.
         let is_about_silence =
@@ -252,7 +258,13 @@ impl Ending {
         // got a FIN first may have closed, with its own FIN still behind data.
         let deaf = self.what == What::Received
             && (self.was_closed_by(self.host) || (!phase && self.was_closed_by(self.host.other())));
-        let required = required && !deaf;
+        // One that was stopped where it was has not closed, and its connection has not ended.
+        let unfinished = self.what == What::Closed
+            && !self
+                .packets
+                .iter()
+                .any(|seen| !seen.leaving && seen.segment.flags.contain(Flags::FIN));
+        let required = required && !deaf && !unfinished;
         let mut truths = Vec::new();
         if self.what == What::TimedOut {
             truths.push(self.truth("timeout", answers));
@@ -261,7 +273,8 @@ impl Ending {
             truths.push(self.truth("reset", answers));
         }
         // A connection that never got through may have been told of at its FIN, before the reset.
-        if phase && (self.what == What::Closed || self.was_closed_by(self.host.other())) {
+        let closed = matches!(self.what, What::Closed | What::Left);
+        if phase && (closed || self.was_closed_by(self.host.other())) {
             truths.push(self.truth("close", answers));
         }
         // Without a reset there is nothing to say of a connection that was in use.
@@ -294,4 +307,106 @@ pub fn claims(wire: &Wire, host: Side, rule: impl Fn(&Ending) -> Ruling) -> Vec<
         .iter()
         .filter_map(|ending| ending.claim(&rule(ending)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Side = Side::Client;
+
+    fn packet(ms: u64, from: Side, flags: &[Flags], payload: u32, ttl: u8) -> Sighting {
+        let at = |address: &str| address.parse().expect("an address");
+        let [client, broker] = [at("10.77.1.2:40000"), at("10.77.2.2:9092")];
+        let (source, destination) = match from {
+            Side::Client => (client, broker),
+            Side::Broker => (broker, client),
+        };
+        let segment = Segment {
+            source,
+            destination,
+            ttl,
+            // Each flight of the test has a size of its own.
+            sequence: payload,
+            acknowledgement: 1,
+            flags: Flags::of(flags),
+            timestamps: false,
+            payload,
+            ip_id: Some(0),
+            window: 0,
+        };
+        Sighting::made_up(ms, HOST, from != HOST, segment)
+    }
+
+    /// A connection in use: a request and its answer.
+    fn used() -> Vec<Sighting> {
+        vec![
+            packet(0, Side::Client, &[Flags::SYN], 0, 64),
+            packet(0, Side::Broker, &[Flags::SYN, Flags::ACK], 0, 63),
+            packet(1, Side::Client, &[Flags::ACK], 50, 64),
+            packet(2, Side::Broker, &[Flags::ACK], 90, 63),
+        ]
+    }
+
+    fn ending(packets: Vec<Sighting>) -> Option<Ending> {
+        let segment = packets[0].segment;
+        Ending::of(HOST, segment.source, segment.destination, packets)
+    }
+
+    #[test]
+    fn a_reset_after_a_silence_is_measured_from_what_drew_it() {
+        let mut packets = used();
+        packets.push(packet(3_500, Side::Client, &[Flags::ACK], 200, 64));
+        packets.push(packet(3_501, Side::Broker, &[Flags::RST], 0, 64));
+        let ending = ending(packets).expect("it ended");
+        assert_eq!(ending.what, What::Received);
+        assert!(ending.is_forged() && !ending.is_refusal());
+        let silence = ending.silence().expect("it was silent");
+        assert_eq!(silence.data, Duration::from_millis(3_498));
+        let claim = ending.claim(&Ruling::Must(vec![Answer::IDLE_ON_SEND]));
+        assert!(claim.is_some_and(|claim| claim.required && claim.truths.len() == 1));
+    }
+
+    #[test]
+    fn a_syn_that_is_answered_with_a_reset_is_refused() {
+        let packets = vec![
+            packet(0, Side::Client, &[Flags::SYN], 0, 64),
+            packet(0, Side::Broker, &[Flags::RST, Flags::ACK], 0, 63),
+        ];
+        assert!(ending(packets).is_some_and(|ending| ending.is_refusal()));
+    }
+
+    #[test]
+    fn an_orderly_close_is_an_event_during_the_handshake_only() {
+        let mut packets = used();
+        packets.push(packet(9, Side::Broker, &[Flags::FIN, Flags::ACK], 0, 63));
+        packets.push(packet(9, Side::Client, &[Flags::FIN, Flags::ACK], 0, 64));
+        let ending = ending(packets).expect("it ended");
+        assert_eq!(ending.what, What::Closed);
+        let claim = |answer| ending.claim(&Ruling::Must(vec![answer]));
+        assert!(claim(Answer::AUTHENTICATION).is_some());
+        assert!(claim(Answer::SHUTDOWN).is_none());
+    }
+
+    #[test]
+    fn who_closes_first_need_not_be_told() {
+        let mut packets = used();
+        packets.push(packet(9, Side::Client, &[Flags::FIN, Flags::ACK], 0, 64));
+        packets.push(packet(9, Side::Broker, &[Flags::FIN, Flags::ACK], 0, 63));
+        let ending = ending(packets).expect("it ended");
+        assert_eq!(ending.what, What::Left);
+        assert!(ending.claim(&Ruling::May(vec![Answer::SHUTDOWN])).is_none());
+    }
+
+    #[test]
+    fn data_that_is_never_acknowledged_times_out() {
+        let mut packets = used();
+        for ms in [3_500, 3_700, 4_100, 4_900] {
+            packets.push(packet(ms, Side::Client, &[Flags::ACK], 200, 64));
+        }
+        let ending = ending(packets).expect("it ended");
+        assert_eq!(ending.what, What::TimedOut);
+        let silence = ending.silence().expect("it was silent");
+        assert_eq!(silence.data, Duration::from_millis(3_498));
+    }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// Leave what was said of each case, one JSON line each, in DIR
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Write the result to FILE as well, as a page
+    /// Write the result of a whole run to FILE as well, as a page
     #[arg(long, value_name = "FILE")]
     document: Option<PathBuf>,
     /// Orderly connections to open, use and close before the tracers; 0 for none
@@ -86,8 +86,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         findings: &findings,
         orderly: orderly.as_ref(),
     };
-    say(&page);
-    if let Some(path) = &options.document {
+    say(page);
+    let whole = options.only.is_empty() && orderly.is_some();
+    if let Some(path) = options.document.as_ref().filter(|_| whole) {
         fs::write(path, page.to_string())
             .with_context(|| format!("cannot write {}", path.display()))?;
     }

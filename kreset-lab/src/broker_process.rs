@@ -84,9 +84,10 @@ impl Drop for BrokerProcess {
     }
 }
 
-/// What the subcommand does: listens at `address`, by default as [`Lab::listen`] does, answers the
-/// first `answers` requests of each connection, and leaves unread what comes after. Ends when
-/// standard input does.
+/// What the subcommand does: answers the first `answers` requests of each connection, and leaves
+/// unread what comes after. Ends when standard input does.
+///
+/// It listens at `address`, or where [`Lab::listen`] does.
 ///
 /// [`Lab::listen`]: crate::Lab::listen
 ///

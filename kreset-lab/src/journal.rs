@@ -124,16 +124,14 @@ impl Log {
                     waited: patience,
                 });
             }
-            let (_, timed_out) = {
-                let (guard, timeout) = self
-                    .lines
-                    .grew
-                    .wait_timeout(lines, left.min(Stop::GLANCE))
-                    .unwrap_or_else(PoisonError::into_inner);
-                drop(guard);
-                ((), timeout.timed_out())
-            };
-            hope = if timed_out { still() } else { Ok(()) };
+            let (guard, timeout) = self
+                .lines
+                .grew
+                .wait_timeout(lines, left.min(Stop::GLANCE))
+                .unwrap_or_else(PoisonError::into_inner);
+            // Asked without the lock: what is asked may write.
+            drop(guard);
+            hope = if timeout.timed_out() { still() } else { Ok(()) };
             lines = self.lock();
         }
     }

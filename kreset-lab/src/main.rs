@@ -3,6 +3,7 @@
 mod accuracy_command;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, Write as _},
     net::IpAddr,
@@ -51,6 +52,9 @@ enum Command {
     List,
     /// Run scenarios, and judge the tracer on both hosts of each
     Run(Run),
+    /// Run one scenario and, before it is judged, keep its network up for a shell on the client's
+    /// host
+    Shell(Run),
     /// Be a broker; not for people
     #[command(name = broker_process::SUBCOMMAND, hide = true)]
     BrokerProcess {
@@ -91,8 +95,8 @@ struct Run {
     /// Run the scenarios of the finer causes as well
     #[arg(long)]
     further: bool,
-    /// Run the scenarios with real brokers and clients as well; `cargo xtask setup --kafka`
-    /// installs these
+    /// Run the scenarios with real brokers and clients, in place of the others; `cargo xtask setup
+    /// --kafka` installs these
     #[arg(long)]
     kafka: bool,
     /// Of the scenarios with real clients run only those with this one
@@ -109,8 +113,9 @@ struct Run {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        None => exit_code(run(&Run::parse_from([env!("CARGO_PKG_NAME")]))),
-        Some(Command::Run(options)) => exit_code(run(&options)),
+        None => exit_code(run(&Run::parse_from([env!("CARGO_PKG_NAME")]), false)),
+        Some(Command::Run(options)) => exit_code(run(&options, false)),
+        Some(Command::Shell(options)) => exit_code(run(&options, true)),
         Some(Command::List) => {
             list();
             ExitCode::SUCCESS
@@ -173,9 +178,16 @@ fn complain(text: impl fmt::Display) {
 }
 
 /// Whether everybody was right.
-fn run(options: &Run) -> anyhow::Result<bool> {
-    let scenarios = select(options)?;
+fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
+    let mut scenarios = select(options)?;
     kreset_lab::check()?;
+    if shell {
+        if options.names.is_empty() {
+            return Err(anyhow!("name the scenario that the shell is wanted for"));
+        }
+        scenarios.truncate(1);
+    }
+    let scenarios = leave_out(scenarios, options)?;
     let settings = Settings {
         tracer: if options.no_tracer {
             None
@@ -186,6 +198,7 @@ fn run(options: &Run) -> anyhow::Result<bool> {
         keep: options.keep.clone(),
         own_binary: None,
         scale: options.scale,
+        shell,
     };
     match kreset_lab::sweep()? {
         0 => {}
@@ -193,6 +206,7 @@ fn run(options: &Run) -> anyhow::Result<bool> {
             "removed {swept} namespaces that a dead lab had left"
         )),
     }
+    kreset_lab::kafka::scratch::sweep();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let began = Instant::now();
@@ -228,6 +242,37 @@ fn run(options: &Run) -> anyhow::Result<bool> {
     Ok(right == reports.len())
 }
 
+/// Leaves out the scenarios whose parts are not installed, and says so, unless they were named.
+fn leave_out(scenarios: Vec<Scenario>, options: &Run) -> anyhow::Result<Vec<Scenario>> {
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for scenario in scenarios {
+        match scenario.check_parts() {
+            Ok(()) => kept.push(scenario),
+            Err(error) if options.names.is_empty() => {
+                *reasons.entry(error.to_string()).or_default() += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for (reason, count) in reasons {
+        complain(format_args!("{count} scenarios are left out: {reason}"));
+    }
+    if options.names.is_empty() && !options.kafka {
+        let real = scenario::catalogue()
+            .iter()
+            .filter(|scenario| scenario.stage() == Stage::Kafka)
+            .count();
+        complain(format_args!(
+            "{real} scenarios with real brokers and clients are left out: --kafka runs them"
+        ));
+    }
+    if kept.is_empty() {
+        return Err(anyhow!("there is no scenario left to run"));
+    }
+    Ok(kept)
+}
+
 fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
     let Run {
         names,
@@ -246,8 +291,8 @@ fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
     let wanted = |scenario: &Scenario| {
         if names.is_empty() {
             match scenario.stage() {
-                Stage::Core => true,
-                Stage::Further => *further,
+                Stage::Core => !kafka,
+                Stage::Further => *further && !kafka,
                 Stage::Kafka => *kafka,
             }
         } else {

@@ -33,6 +33,8 @@ use std::{
 use nix::{
     mount::{MntFlags, umount2},
     sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 use crate::{
@@ -364,11 +366,24 @@ pub fn sweep() -> Result<usize> {
         if let Some(name) = name.to_str()
             && Owner::of(name).is_some_and(|owner| !owner.lives())
         {
+            end_processes(name);
             delete(name);
             swept += 1;
         }
     }
     Ok(swept)
+}
+
+/// Ends what a dead lab has left running in a namespace: most of its programs notice by
+/// themselves, proxies do not.
+fn end_processes(name: &str) {
+    // Nothing can be done where that fails, and the next lab's `sweep` tries again.
+    let Ok(pids) = run::run(IP, &["netns", "pids", name], "") else {
+        return;
+    };
+    for pid in pids.split_whitespace().filter_map(|pid| pid.parse().ok()) {
+        let _signalled = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 /// The process that made a namespace: its pid, and its start time since pids come round again.

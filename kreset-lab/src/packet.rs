@@ -26,6 +26,12 @@ impl Flags {
     /// The acknowledgement number counts.
     pub const ACK: Self = Self(0x10);
 
+    /// All of these at once.
+    #[cfg(test)]
+    pub(crate) fn of(flags: &[Self]) -> Self {
+        Self(flags.iter().fold(0, |all, flag| all | flag.0))
+    }
+
     /// Whether all of `other` are set.
     #[must_use]
     pub const fn contain(self, other: Self) -> bool {

@@ -80,9 +80,12 @@ impl Timeline {
     #[must_use]
     pub fn in_full(&self) -> String {
         let began = self.0.first().map(|entry| entry.at);
-        self.0.iter().fold(String::new(), |text, entry| {
-            text + &line(entry, began.unwrap_or(entry.at), usize::MAX) + "\n"
-        })
+        let lines = self.0.iter();
+        let mut lines: Vec<_> = lines
+            .map(|entry| line(entry, began.unwrap_or(entry.at), usize::MAX))
+            .collect();
+        lines.push(String::new());
+        lines.join("\n")
     }
 }
 
@@ -187,21 +190,22 @@ fn wire(sightings: &[Sighting]) -> Vec<Entry> {
         if !notable && silence.is_none() {
             continue;
         }
-        let mut text = format!(
+        let mut parts = vec![format!(
             "{} > {} {}",
             segment.source, segment.destination, segment.flags
-        );
+        )];
         if segment.payload > 0 {
-            text += &format!(" {} bytes", segment.payload);
+            parts.push(format!("{} bytes", segment.payload));
         }
         if seen.leaving {
-            text += &format!(", made up by the device, TTL {}", segment.ttl);
+            parts.push(format!("made up by the device, TTL {}", segment.ttl));
         } else if is_reset {
-            text += &format!(", sent by the host, TTL {}", segment.ttl);
+            parts.push(format!("sent by the host, TTL {}", segment.ttl));
         }
         if let Some(silence) = silence {
-            text += &format!(", after {:.2} s of silence", silence.as_secs_f64());
+            parts.push(format!("after {:.2} s of silence", silence.as_secs_f64()));
         }
+        let text = parts.join(", ");
         entries.push(Entry {
             at: seen.at,
             source: "wire".to_owned(),
@@ -221,13 +225,10 @@ fn told(side: Side, event: &Event) -> Option<Entry> {
         .as_ref()
         .and_then(crate::event::Endpoint::socket);
     let sure = event.confidence.unwrap_or_default();
-    let mut text = format!("{} {} ({sure:.2})", event.kind, event.answer());
-    if let Some(client) = client {
-        text += &format!(" of {client}");
-    }
-    if let Some(advice) = &event.advice {
-        text += &format!(": {advice}");
-    }
+    let of = client.map_or_else(String::new, |client| format!(" of {client}"));
+    let advice = event.advice.as_deref();
+    let advice = advice.map_or_else(String::new, |advice| format!(": {advice}"));
+    let text = format!("{} {} ({sure:.2}){of}{advice}", event.kind, event.answer());
     Some(Entry {
         at: event.time.as_deref().and_then(Moment::parse)?,
         source: format!("kreset on {side}"),

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -36,6 +36,7 @@ pub struct Options {
     without_noise: bool,
     broker_max_idle: Option<Duration>,
     longer: Duration,
+    record: Option<PathBuf>,
 }
 
 impl Options {
@@ -61,6 +62,13 @@ impl Options {
         self
     }
 
+    /// Has it keep the kernel's records in a file as well.
+    #[must_use]
+    pub fn record(mut self, file: &Path) -> Self {
+        self.record = Some(file.to_owned());
+        self
+    }
+
     /// Whether every reset is shown.
     #[must_use]
     pub const fn shows_all(&self) -> bool {
@@ -76,6 +84,9 @@ impl Options {
             .args(["--duration", &in_seconds(LEASE + self.longer)]);
         if self.shows_all() {
             command.arg("--all");
+        }
+        if let Some(file) = &self.record {
+            command.arg("--record").arg(file);
         }
         if let Some(idle) = self.broker_max_idle {
             command.args(["--broker-max-idle", &in_seconds(idle)]);

@@ -14,7 +14,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -30,6 +30,7 @@ use nix::{
     },
 };
 
+pub use crate::moment::Moment;
 use crate::{
     PORT, Side, Stop,
     error::{Doing as _, Error, Result},
@@ -40,60 +41,6 @@ use crate::{
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
 const SNAP: u16 = 192;
-
-/// A point in time on the clock that the kernel stamps packets with, in ns since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
-
-impl Moment {
-    /// This moment.
-    #[must_use]
-    pub fn now() -> Self {
-        Self::from_epoch(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
-        )
-    }
-
-    fn from_epoch(time: Duration) -> Self {
-        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// Reads a moment as the tracer writes it: RFC 3339, UTC.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-        let number = |text: &str| text.parse::<u64>().ok();
-        let [year, month, day] = *date.split('-').map(number).collect::<Option<Vec<_>>>()? else {
-            return None;
-        };
-        let (clock, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let [hour, minute, second] = *clock.split(':').map(number).collect::<Option<Vec<_>>>()?
-        else {
-            return None;
-        };
-        let nanos = number(&format!("{fraction:0<9}"))?;
-        // Days since 1970, with years that begin in March.
-        let years = if month > 2 {
-            year
-        } else {
-            year.checked_sub(1)?
-        };
-        let shifted = (month + 9) % 12;
-        let days =
-            (365 * years + years / 4 - years / 100 + years / 400 + (shifted * 153 + 2) / 5 + day)
-                .checked_sub(719_469)?;
-        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
-        Some(Self(seconds * 1_000_000_000 + nanos))
-    }
-
-    /// The time from `earlier` to this moment; zero if it was not earlier.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
-}
 
 /// One sighting of one segment at one leg of the router.
 #[derive(Clone, Debug)]
@@ -112,6 +59,19 @@ pub struct Sighting {
 }
 
 impl Sighting {
+    /// One that never was, `ms` after some beginning.
+    #[cfg(test)]
+    pub(crate) const fn made_up(ms: u64, leg: Side, leaving: bool, segment: Segment) -> Self {
+        Self {
+            at: Moment(ms * 1_000_000),
+            leg,
+            leaving,
+            segment,
+            bytes: Vec::new(),
+            length: 0,
+        }
+    }
+
     /// The end that sent it, or in whose name it was made up.
     #[must_use]
     pub const fn from(&self) -> Side {

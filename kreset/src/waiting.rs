@@ -6,10 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    event::Endpoint,
-    facts::{Facts, Kind, State},
-};
+use crate::facts::{Facts, Kind, State};
 
 /// How long a RST waits. Well under the 100 ms within which it must be out.
 const RESET_WAIT_NS: u64 = 60_000_000;
@@ -18,9 +15,6 @@ const CLOSED_WAIT_NS: u64 = 60_000_000;
 /// How long a FIN in the handshake waits for a RST, or for the socket to end:
 /// the client may write once more before it notices.
 const FIN_WAIT_NS: u64 = 1_000_000_000;
-
-/// Both ends, and the network namespace of this one.
-type Tuple = (u32, Endpoint, Endpoint);
 
 /// The events that wait, by when they are due.
 #[derive(Debug, Default)]
@@ -69,14 +63,10 @@ impl Waiting {
         if self.events.is_empty() {
             return;
         }
-        let tuple = tuple(facts);
+        let tuple = facts.tuple();
         self.events.retain(|_, waiting| {
             let is_ending = matches!(waiting.kind, Kind::Fin | Kind::Closed);
-            !(is_ending && self::tuple(waiting) == tuple)
+            !(is_ending && waiting.tuple() == tuple)
         });
     }
-}
-
-fn tuple(facts: &Facts) -> Tuple {
-    (facts.netns.unwrap_or(0), facts.local, facts.remote)
 }

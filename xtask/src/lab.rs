@@ -11,18 +11,30 @@ pub(crate) const TRACER_VARIABLE: &str = "KRESET_TRACE";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Run the scenarios with real brokers and clients, and install these if they are missing
+    #[arg(long)]
+    kafka: bool,
     /// What the lab is told; `cargo xtask lab -- --help` lists it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     lab: Vec<OsString>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    become_lab(&arguments.lab)
+    setup::run(if arguments.kafka {
+        setup::Purpose::Kafka
+    } else {
+        setup::Purpose::Run
+    })?;
+    // As many at once as two cores carry.
+    let all = ["run", "--kafka", "--jobs", "3"].map(OsString::from);
+    match (arguments.kafka, arguments.lab.as_slice()) {
+        (true, []) => become_lab(&all),
+        (_, asked) => become_lab(asked),
+    }
 }
 
-/// Runs the lab's program in this process's place.
+/// Runs the lab's program in this process's place; what it needs is set up.
 pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
-    setup::run(setup::Purpose::Run)?;
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
 

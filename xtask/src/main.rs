@@ -8,6 +8,7 @@
 mod accuracy;
 mod build;
 mod exec;
+mod fleet;
 mod kernels;
 mod lab;
 mod lint;
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask setup                  install what building and testing takes
   cargo xtask build                  make target/release/kreset-trace
+  cargo xtask lab --kafka            the same with real brokers and clients
   cargo xtask lab                    reset connections in a lab and see them explained
   cargo xtask test                   run every check and test there is, as CI does
   sudo target/release/kreset-trace --port 9092";
@@ -38,7 +40,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Install what is missing of the BPF toolchain and of the lab's tools
-    Setup,
+    Setup {
+        /// And the lab's real brokers and clients: Apache Kafka, librdkafka, kafkajs, proxies
+        #[arg(long)]
+        kafka: bool,
+    },
     /// Build target/release/kreset-trace
     Build,
     /// Run the lints, the unit tests, and as root the privileged tests
@@ -47,6 +53,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Judge the tracer on a labelled matrix of resets, as root
     Accuracy(accuracy::Arguments),
+    /// Test delivery against real receivers: rsyslog, Prometheus, Kafka
+    FleetTest,
     /// Check formatting, lints and documentation
     Lint,
     /// Boot Debian kernels and run the tracer in each
@@ -66,9 +74,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Setup => setup::run(setup::Purpose::Run),
+        Command::Setup { kafka: false } => setup::run(setup::Purpose::Run),
+        Command::Setup { kafka: true } => setup::run(setup::Purpose::Kafka),
         Command::Build => build::run(),
         Command::Test => test::run(),
+        Command::FleetTest => fleet::run(),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),

@@ -108,6 +108,8 @@ pub struct Told {
     /// What evidence this host has cannot be told from: as good as abstaining, unless it is said
     /// with confidence. Empty where one host can decide.
     pub alike: Vec<Answer>,
+    /// Whether other evidence settles it after all, for a tracer that makes use of it.
+    pub settled: bool,
 }
 
 impl Told {
@@ -155,6 +157,15 @@ impl Label {
         self
     }
 
+    /// As [`Self::undecidable`], but what the path went through before may settle it.
+    pub(super) fn learnable(mut self, side: Side, right: &[Answer], alike: &[Answer]) -> Self {
+        *self.wanted(side) = Wanted::Told(Told {
+            settled: true,
+            ..told(right, alike)
+        });
+        self
+    }
+
     /// The host that may tell.
     pub(super) fn if_told(mut self, side: Side, right: &[Answer]) -> Self {
         *self.wanted(side) = Wanted::IfTold(told(right, &[]));
@@ -199,6 +210,7 @@ fn told(right: &[Answer], alike: &[Answer]) -> Told {
     Told {
         right: right.to_vec(),
         alike: alike.to_vec(),
+        settled: false,
     }
 }
 

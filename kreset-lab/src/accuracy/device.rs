@@ -31,14 +31,14 @@ const BROKERS: u16 = 250;
 pub(super) enum Device {
     /// Nothing that acts.
     None,
-    /// Forgets after [`TIMERS`]`[timer]`, and answers what comes afterwards with a reset.
+    /// Forgets after one of the [`TIMERS`], and answers what comes afterwards with a reset.
     Resets {
         /// Index into [`TIMERS`].
         timer: usize,
         /// Whether the reset has the TTL of the broker's packets.
         copied: bool,
     },
-    /// Forgets after [`TIMERS`]`[timer]`, and drops what comes afterwards.
+    /// Forgets after one of the [`TIMERS`], and drops what comes afterwards.
     Drops {
         /// Index into [`TIMERS`].
         timer: usize,
@@ -187,10 +187,8 @@ pub(super) const fn client_of(broker: IpAddr) -> IpAddr {
             IpAddr::V4(Ipv4Addr::new(a, b + 1, c, d))
         }
         IpAddr::V6(broker) => {
-            let mut segments = broker.segments();
-            segments[0] += 1;
-            let [a, b, c, d, e, f, g, h] = segments;
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+            let [first, .., code, low] = broker.segments();
+            IpAddr::V6(Ipv6Addr::new(first + 1, 0, 0, 0, 0, 0, code, low))
         }
     }
 }

@@ -263,7 +263,7 @@ impl Page<'_> {
                 .iter()
                 .fold(String::new(), |mut text, (said, count)| {
                     // Writing to a string cannot fail.
-                    let _written = write!(text, "{} x {said}; ", count);
+                    let _written = write!(text, "{count} x {said}; ");
                     text
                 });
             let right = all.iter().filter(|one| one.right).count();

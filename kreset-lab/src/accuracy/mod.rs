@@ -29,6 +29,7 @@ use crate::{
     Side, Stop,
     error::{Error, Result},
     limits::allow_open_files,
+    net::Network,
     tracer::{Options, Said, Tracer},
 };
 
@@ -102,13 +103,7 @@ struct Acted<'a> {
 fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Findings> {
     let waiting = if room == Room::Late { cases.len() } else { 0 };
     let stage = Stage::new(stop, waiting)?;
-    if room == Room::GivesUp {
-        stage
-            .lab
-            .network()
-            .host(Side::Client)
-            .sysctl(&[("ipv4/tcp_retries2", "3")])?;
-    }
+    prepare(room, stage.lab.network())?;
     let (acted, said) = thread::scope(|scope| {
         let mut tracers = None;
         if room != Room::Late {
@@ -120,14 +115,13 @@ fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Fi
             stop.sleep(PACE)?;
             acting.push(scope.spawn(|| act(&stage, case)));
         }
-        let tracers = match tracers {
-            Some(tracers) => tracers,
-            None => {
-                stage.gate().wait_for_all(stop)?;
-                let tracers = attach(&stage, room, tracer)?;
-                stage.gate().open();
-                tracers
-            }
+        let tracers = if let Some(tracers) = tracers {
+            tracers
+        } else {
+            stage.gate().wait_for_all(stop)?;
+            let tracers = attach(&stage, room, tracer)?;
+            stage.gate().open();
+            tracers
         };
         let acted: Vec<_> = acting
             .into_iter()
@@ -138,6 +132,22 @@ fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Fi
         Ok::<_, Error>((acted, [client.finish()?, broker.finish()?]))
     })?;
     Ok(compare(&stage, acted, &said))
+}
+
+/// What a room's kernels do otherwise than others.
+fn prepare(room: Room, network: &Network) -> Result<()> {
+    match room {
+        Room::GivesUp => network
+            .host(Side::Client)
+            .sysctl(&[("ipv4/tcp_retries2", "3")]),
+        Room::Patient => {
+            let seconds = causes::FIN_TIMEOUT.as_secs().to_string();
+            network
+                .host(Side::Broker)
+                .sysctl(&[("ipv4/tcp_fin_timeout", &seconds)])
+        }
+        Room::Usual | Room::Late | Room::ShowAll => Ok(()),
+    }
 }
 
 fn attach(stage: &Stage, room: Room, program: &Path) -> Result<[Tracer; 2]> {

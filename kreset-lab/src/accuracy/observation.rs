@@ -141,6 +141,8 @@ fn outcome(told: &Told, event: &Event, right: bool) -> Outcome {
         };
     }
     let alike = abstained || right || told.alike.iter().any(|answer| answer.fits(event));
+    // Who made use of what settles it may be sure.
+    let sure = sure && !(told.settled && right);
     match (alike, abstained, sure) {
         (false, ..) => Outcome::Wrong,
         (true, false, true) => Outcome::Overconfident,

@@ -14,6 +14,7 @@ use super::device::{self, Device};
 use crate::{
     Family, PORT, Side, Stop,
     error::{Doing as _, Error, Result},
+    event::Event,
     kafka::{self, Request},
     net::{Namespace, Network},
     tracer::{Options, Tracer},
@@ -105,10 +106,7 @@ pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
     for tracer in tracers {
         let said = tracer.finish()?;
         orderly.lost += crate::judge::lost(&said);
-        let told = said
-            .events
-            .into_iter()
-            .filter(|it| it.is_about_a_connection());
+        let told = said.events.into_iter().filter(Event::is_about_a_connection);
         orderly.events.extend(told.map(|event| event.line));
     }
     Ok(orderly)

@@ -124,6 +124,7 @@ impl Gate {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+        drop(state);
         Ok(())
     }
 }
@@ -194,6 +195,7 @@ impl<'a> Scene<'a> {
         let number = next.entry(device).or_default();
         let address = device.broker(*number, self.family);
         *number += 1;
+        drop(next);
         address
     }
 

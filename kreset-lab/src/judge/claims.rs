@@ -121,3 +121,97 @@ pub(super) fn summary(claims: &[Claim]) -> String {
         .collect();
     kinds.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Side,
+        judge::{Answer, Expected},
+    };
+
+    fn claim(port: u16, required: bool) -> Claim {
+        let at = |address: &str| address.parse().expect("an address");
+        let truth = |kind| Truth {
+            kind,
+            direction: (kind == "reset").then_some("received"),
+            role: Side::Client,
+            answers: vec![Answer::TLS_ALERT],
+            unsure: None,
+            state: None,
+            provoked_by: None,
+            idle: None,
+            wire_idle: None,
+            reset: None,
+            age: None,
+            client: at(&format!("10.77.1.2:{port}")),
+            broker: at("10.77.2.2:9092"),
+        };
+        Claim {
+            truths: vec![truth("reset"), truth("close")],
+            required,
+            most: 1,
+        }
+    }
+
+    fn event(port: u16, kind: &str, cause: &str) -> Event {
+        let direction = if kind == "reset" {
+            r#","direction":"received""#
+        } else {
+            ""
+        };
+        Event::parse(&format!(
+            r#"{{"type":"{kind}","role":"client","verdict":"handshake_phase","cause":"{cause}",
+                "confidence":0.9,"client":{{"address":"10.77.1.2","port":{port}}},
+                "broker":{{"address":"10.77.2.2","port":9092}}{direction}}}"#
+        ))
+        .expect("valid")
+    }
+
+    fn differences(claims: &[Claim], told: &[Event]) -> Vec<String> {
+        let mut differences = Vec::new();
+        compare_each(claims, &told.iter().collect::<Vec<_>>(), &mut differences);
+        differences
+    }
+
+    #[test]
+    fn a_failed_connection_may_be_told_of_as_a_close_or_as_a_reset() {
+        for kind in ["reset", "close"] {
+            let told = [event(1, kind, "tls_alert")];
+            assert_eq!(differences(&[claim(1, true)], &told), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn silence_is_wrong_where_something_is_required_only() {
+        assert_eq!(differences(&[claim(1, false)], &[]), [""; 0]);
+        let differences = differences(&[claim(1, true)], &[]);
+        assert!(differences[0].contains("no event"), "{differences:?}");
+    }
+
+    #[test]
+    fn what_is_told_of_anything_else_is_wrong() {
+        let told = [
+            event(1, "close", "tls_alert"),
+            event(2, "close", "tls_alert"),
+        ];
+        let differences = differences(&[claim(1, true)], &told);
+        assert_eq!(differences.len(), 1, "{differences:?}");
+        assert!(differences[0].contains("nothing was to be told"));
+    }
+
+    #[test]
+    fn another_cause_and_a_second_telling_are_wrong() {
+        let told = [event(1, "close", "refused"), event(1, "reset", "tls_alert")];
+        let differences = differences(&[claim(1, true)], &told);
+        assert_eq!(differences.len(), 2, "{differences:?}");
+    }
+
+    #[test]
+    fn equal_answers_are_counted_together() {
+        let claims = vec![claim(1, true), claim(2, true), claim(3, false)];
+        let expected = Expected::Each(claims).to_string();
+        assert_eq!(expected, "2 x handshake_phase/tls_alert");
+        assert_eq!(Expected::Each(Vec::new()).to_string(), "no event");
+    }
+}

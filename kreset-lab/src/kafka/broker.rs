@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// killed waits for its own session to expire.
 const START: Duration = Duration::from_secs(90);
 
-const END: Duration = Duration::from_secs(60);
+const END: Duration = Duration::from_mins(1);
 
 /// Any will do, and all nodes of a cluster must have the same.
 const CLUSTER_ID: &str = "kresetlabkresetlabkres";
@@ -72,6 +72,10 @@ impl Plan {
 
     /// Adds a line to `server.properties`.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and literals read best as they are"
+    )]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self
@@ -293,7 +297,7 @@ impl Broker {
     /// # Errors
     /// When that fails.
     pub fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
-        let mut command = self.home.java("-Xmx64m", "client.jsa");
+        let mut command = self.home.java("-Xmx64m");
         command
             .arg("kafka.admin.ConfigCommand")
             .args(["--bootstrap-server", &self.plan.inside(), "--alter"])
@@ -342,18 +346,12 @@ impl Broker {
     }
 }
 
-fn run(
-    lab: &Lab,
-    home: &Home,
-    plan: &Plan,
-    properties: &PathBuf,
-    hosts: &PathBuf,
-) -> Result<Process> {
+fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> Result<Process> {
     let name = match plan.node {
         (_, 1) => "broker".to_owned(),
         (number, _) => format!("broker-{number}"),
     };
-    let mut command = home.java("-Xmx256m", "broker.jsa");
+    let mut command = home.java("-Xmx256m");
     command
         .arg(format!("-Djdk.net.hosts.file={}", hosts.display()))
         .arg("-Dorg.slf4j.simpleLogger.showShortLogName=true")

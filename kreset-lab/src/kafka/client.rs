@@ -1,6 +1,10 @@
 //! Real clients on the client's host, each a program that is told what to do line by line.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use super::{broker::Protocol, home::Home, process::Process, scratch::Scratch};
 use crate::{
@@ -13,7 +17,7 @@ use crate::{
 const TOPIC: &str = "lab";
 
 /// How long an answer may take. Clients try again for longer than most failures last.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whose client it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +136,10 @@ impl Plan {
 
     /// Adds a setting, in the client's own words.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and literals read best as they are"
+    )]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.retain(|(other, _)| other != name);
         self.settings.push((name.to_owned(), value.to_string()));
@@ -150,7 +158,7 @@ impl Plan {
 
     /// Speaks TLS, and trusts the authority in `authority`.
     #[must_use]
-    pub fn tls(self, authority: &PathBuf) -> Self {
+    pub fn tls(self, authority: &Path) -> Self {
         let file = authority.display();
         match self.software {
             Software::Java => self
@@ -193,7 +201,7 @@ impl Plan {
     fn command(&self, home: &Home, scratch: &Scratch) -> Result<Command> {
         let mut command = match self.software {
             Software::Java => {
-                let mut command = home.java("-Xmx128m", "client.jsa");
+                let mut command = home.java("-Xmx128m");
                 let logs = "-Dorg.slf4j.simpleLogger";
                 command
                     .arg(format!("{logs}.showShortLogName=true"))

@@ -64,7 +64,7 @@ impl Home {
     }
 
     /// `java`, small and quick to start, with all of Kafka on its class path.
-    pub(crate) fn java(&self, heap: &str, archive: &str) -> Command {
+    pub(crate) fn java(&self, heap: &str) -> Command {
         let mut command = Command::new("java");
         command.args([
             heap,
@@ -72,11 +72,6 @@ impl Home {
             "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
         ]);
-        let archive = self.0.join(archive);
-        // Classes that were read before start a broker in half the time.
-        if archive.exists() {
-            command.arg(format!("-XX:SharedArchiveFile={}", archive.display()));
-        }
         command
             .arg("-cp")
             .arg(format!("{}/*", self.0.join("libs").display()));

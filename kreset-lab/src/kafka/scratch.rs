@@ -8,6 +8,29 @@ use std::{
 
 use crate::error::{Doing as _, Result};
 
+const PREFIX: &str = "kreset-lab-";
+
+/// Removes the directories of labs that died without doing so.
+pub fn sweep() {
+    let Ok(entries) = fs::read_dir(env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let owner = parts
+            .and_then(|parts| parts.split_once('-'))
+            .filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(pid) = owner.and_then(|(pid, _)| pid.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !Path::new(&format!("/proc/{pid}")).exists() {
+            // The next one tries again.
+            let _removed = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// A directory of its own, removed when dropped.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
@@ -20,7 +43,7 @@ impl Scratch {
     pub fn new() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("kreset-lab-{}-{number}", std::process::id());
+        let name = format!("{PREFIX}{}-{number}", std::process::id());
         let path = env::temp_dir().join(name);
         // Of a process that died and had the same pid.
         let _removed = fs::remove_dir_all(&path);

@@ -11,8 +11,10 @@ mod handshake;
 mod hop;
 mod idle;
 mod kafka;
+mod keep;
 mod older;
 mod scene;
+mod shell;
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -114,6 +116,17 @@ impl Scenario {
         self.stage
     }
 
+    /// Makes sure that what this scenario takes beyond the lab itself is installed.
+    ///
+    /// # Errors
+    /// [`crate::Error::MissingKafka`].
+    pub fn check_parts(&self) -> Result<()> {
+        match self.stage {
+            Stage::Core | Stage::Further => Ok(()),
+            Stage::Kafka => kafka::check_parts(&self.name),
+        }
+    }
+
     /// Whether a name on the command line means this scenario.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
@@ -134,11 +147,14 @@ impl Scenario {
         if let Some(path) = &settings.own_binary {
             lab = lab.with_own_binary(path);
         }
-        let scene = Scene::new(&lab, settings);
+        let kept = settings.keep.as_ref().map(|keep| keep.join(&self.name));
+        if let Some(directory) = &kept {
+            keep::prepare(directory)?;
+        }
+        let scene = Scene::new(&lab, settings, kept.as_deref());
         let outcome = (self.script)(&scene);
-        if let Some(directory) = &settings.keep {
-            let said = outcome.as_ref().ok();
-            scene::keep(&directory.join(&self.name), &lab, said)?;
+        if let Some(directory) = &kept {
+            keep::keep(directory, &lab, outcome.as_ref().ok())?;
         }
         outcome
     }
@@ -154,6 +170,8 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// By how much devices that are modelled after real ones are quicker than those, instead.
     pub scale: Option<f64>,
+    /// Whether to keep everything up for a shell on the client's host before judging.
+    pub shell: bool,
     /// Where to leave each scenario's packets and the tracers' output.
     pub keep: Option<PathBuf>,
     /// Where the binary `kreset-lab` is, if the running program is another one.

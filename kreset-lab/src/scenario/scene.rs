@@ -1,18 +1,11 @@
 //! What scripts are written with.
 
-use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write as _},
-    panic::resume_unwind,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{panic::resume_unwind, path::Path, thread, time::Duration};
 
-use super::Settings;
+use super::{Settings, keep, shell};
 use crate::{
     Lab, Side,
-    error::{Doing as _, Error, Result},
+    error::{Error, Result},
     event::{self, Event},
     judge::{self, Age, Answer, Expected, Measured, Truth},
     middlebox::Ttl,
@@ -31,9 +24,17 @@ pub struct Scene<'a> {
     /// The network to act in.
     pub lab: &'a Lab,
     settings: &'a Settings,
+    /// Where this scenario's traces are kept, if they are.
+    keep: Option<&'a Path>,
 }
 
 impl<'a> Scene<'a> {
+    /// Whether a person will look around, so that nothing may be stopped where it is.
+    #[must_use]
+    pub const fn has_visitors(&self) -> bool {
+        self.settings.shell
+    }
+
     /// After how long the devices forget a silent connection, when they are really `default`:
     /// what the run's user says, or that much scaled down.
     #[must_use]
@@ -45,8 +46,12 @@ impl<'a> Scene<'a> {
         }
     }
 
-    pub(super) const fn new(lab: &'a Lab, settings: &'a Settings) -> Self {
-        Self { lab, settings }
+    pub(super) const fn new(lab: &'a Lab, settings: &'a Settings, keep: Option<&'a Path>) -> Self {
+        Self {
+            lab,
+            settings,
+            keep,
+        }
     }
 
     /// The devices' idle timeout.
@@ -77,13 +82,25 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Tracer::start`].
     pub fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
-        let options = &options.clone().longer_by(2 * self.idle_timeout());
+        let patience = if self.settings.shell {
+            shell::LONGEST
+        } else {
+            2 * self.idle_timeout()
+        };
+        let options = &options.clone().longer_by(patience);
         let tracers = match &self.settings.tracer {
             Some(program) => {
+                let trace = |side| {
+                    let options = match self.keep {
+                        Some(directory) => options.clone().record(&keep::records(directory, side)),
+                        None => options.clone(),
+                    };
+                    self.lab.trace(side, program, &options)
+                };
                 // Both at once, since attaching takes a while.
                 let (client, broker) = thread::scope(|scope| {
-                    let client = scope.spawn(|| self.lab.trace(Side::Client, program, options));
-                    let broker = self.lab.trace(Side::Broker, program, options);
+                    let client = scope.spawn(|| trace(Side::Client));
+                    let broker = trace(Side::Broker);
                     (client.join(), broker)
                 });
                 let client = client.unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -95,6 +112,7 @@ impl<'a> Scene<'a> {
             tracers,
             lab: self.lab,
             all: options.shows_all(),
+            shell: self.settings.shell,
         })
     }
 
@@ -324,6 +342,8 @@ pub struct Watch<'a> {
     lab: &'a Lab,
     /// Whether the tracers show every reset that crosses the wire.
     all: bool,
+    /// Whether a person wants to look around first.
+    shell: bool,
 }
 
 impl Watch<'_> {
@@ -346,6 +366,9 @@ impl Watch<'_> {
     /// # Errors
     /// As [`Tracer::finish`].
     pub fn judge_by(self, expected: impl Fn(Side) -> Expected) -> Result<Outcome> {
+        if self.shell {
+            shell::open(self.lab)?;
+        }
         let said = match self.tracers {
             Some([client, broker]) => [Some(client.finish()?), Some(broker.finish()?)],
             None => [None, None],
@@ -452,42 +475,6 @@ impl Outcome {
     pub const fn is_right(&self) -> bool {
         self.client.differences.is_empty() && self.broker.differences.is_empty()
     }
-}
-
-/// Leaves behind what there is to look at: packets of both legs, and what the tracers said.
-pub(super) fn keep(directory: &Path, lab: &Lab, outcome: Option<&Outcome>) -> Result<()> {
-    let write = || -> io::Result<()> {
-        fs::create_dir_all(directory)?;
-        for side in Side::BOTH {
-            let mut file = BufWriter::new(File::create(directory.join(format!("{side}.pcap")))?);
-            lab.wire().write_pcap(side, &mut file)?;
-            file.flush()?;
-        }
-        for log in lab.journal().logs() {
-            let mut file = BufWriter::new(File::create(
-                directory.join(format!("{}.log", log.name().replace(' ', "-"))),
-            )?);
-            for line in log.lines() {
-                writeln!(file, "{}", line.text)?;
-            }
-            file.flush()?;
-        }
-        if let Some(outcome) = outcome.filter(|outcome| !outcome.timeline.is_empty()) {
-            fs::write(directory.join("timeline.txt"), outcome.timeline.in_full())?;
-        }
-        for (side, host) in outcome.iter().flat_map(|outcome| outcome.hosts()) {
-            let mut file = BufWriter::new(File::create(directory.join(format!("{side}.jsonl")))?);
-            for event in host.said.iter().flat_map(|said| &said.events) {
-                writeln!(file, "{}", event.line)?;
-            }
-            file.flush()?;
-            if let Some(said) = host.said.as_ref().filter(|said| !said.stderr.is_empty()) {
-                fs::write(directory.join(format!("{side}.stderr")), &said.stderr)?;
-            }
-        }
-        Ok(())
-    };
-    write().doing(|| format!("keep results in {}", directory.display()))
 }
 
 /// Waits until a FIN of each side has crossed, and the last one was acknowledged.

@@ -24,7 +24,7 @@ use phase::Phase;
 
 use crate::{
     event::{Candidate, Cause, ProvokedBy, Verdict},
-    facts::{ConnectionId, Facts, Kind, State},
+    facts::{Facts, Kind, State, Tuple},
 };
 
 /// What an event comes to.
@@ -52,7 +52,7 @@ pub struct Classifier {
     config: Config,
     memory: Memory,
     /// Connections whose close was told, so that their end is not told again.
-    told: LruCache<ConnectionId, ()>,
+    told: LruCache<Tuple, ()>,
     patterns: Patterns,
     turns: Vec<Turn>,
 }
@@ -143,15 +143,24 @@ impl Classifier {
             .collect()
     }
 
-    /// The end of this connection has been told as a `close`.
+    /// The end of this connection has been told as a `close`: neither the end of
+    /// its socket nor what its rest answers to a late write is news.
     fn is_told(&mut self, facts: &Facts) -> bool {
-        facts.kind == Kind::Closed && facts.id.is_some_and(|id| self.told.get(&id).is_some())
+        let follows = match facts.kind {
+            Kind::Closed => true,
+            Kind::ResetSent => facts.id.is_none(),
+            _ => false,
+        };
+        follows && self.told.get(&facts.tuple()).is_some()
     }
 
     fn tell(&mut self, facts: &Facts) {
-        if let Some(id) = facts.id {
-            self.told.put(id, ());
-        }
+        self.told.put(facts.tuple(), ());
+    }
+
+    /// Changes what the operator told; what was learned stays.
+    pub const fn reconfigure(&mut self, config: Config) {
+        self.config = config;
     }
 
     /// What the operator told.

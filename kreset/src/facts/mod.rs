@@ -197,6 +197,17 @@ pub struct ConnectionId {
     pub first_seen_ns: u64,
 }
 
+/// Both ends of a connection, in the network namespace of this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Network namespace; 0 if unknown.
+    pub netns: u32,
+    /// This host's end.
+    pub local: Endpoint,
+    /// The other end.
+    pub remote: Endpoint,
+}
+
 /// What one host knows of one event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
@@ -260,6 +271,16 @@ impl Facts {
         match self.role {
             Role::Client => self.remote,
             Role::Broker => self.local,
+        }
+    }
+
+    /// What names the connection on this host even without a socket.
+    #[must_use]
+    pub fn tuple(&self) -> Tuple {
+        Tuple {
+            netns: self.netns.unwrap_or(0),
+            local: self.local,
+            remote: self.remote,
         }
     }
 

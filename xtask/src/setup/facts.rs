@@ -8,7 +8,7 @@ use std::{
 
 use kreset_toolchain::{LINKED_TOOLCHAIN, Rustup, TOOLCHAIN_VARIABLE, Toolchain};
 
-use super::{Purpose, step::DISTRIBUTION};
+use super::{Purpose, kafka, step::DISTRIBUTION};
 use crate::exec;
 
 /// All that the plan is made from.
@@ -72,7 +72,10 @@ impl Facts {
             },
             missing: match purpose {
                 Purpose::Build => Vec::new(),
-                Purpose::Run => missing_packages(|program| exec::find(program).is_some()),
+                Purpose::Run => missing_packages(&PROGRAMS, is_there),
+                Purpose::Kafka => {
+                    missing_packages(&[&PROGRAMS[..], &kafka::PROGRAMS].concat(), is_there)
+                }
             },
             apt: exec::find("apt-get").is_some() && exec::as_root(&[]).is_ok(),
             asked: asked.map(|name| {
@@ -83,18 +86,30 @@ impl Facts {
     }
 }
 
-/// The packages of those programs for the lab that are not there.
-fn missing_packages(there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    [
-        ("ip", "iproute2"),
-        ("nft", "nftables"),
-        ("conntrack", "conntrack"),
-    ]
-    .into_iter()
-    .filter(|(program, _)| !there(program))
-    .map(|(_, package)| package)
-    .collect()
+fn is_there(program: &str) -> bool {
+    exec::find(program).is_some()
 }
+
+/// The packages of those programs that are not there.
+fn missing_packages(
+    programs: &[(&str, &'static str)],
+    there: impl Fn(&str) -> bool,
+) -> Vec<&'static str> {
+    let mut packages: Vec<_> = programs
+        .iter()
+        .filter(|(program, _)| !there(program))
+        .map(|(_, package)| *package)
+        .collect();
+    packages.dedup();
+    packages
+}
+
+/// The programs that the lab always needs.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("conntrack", "conntrack"),
+];
 
 impl Llvm {
     fn of(toolchain: &Toolchain) -> Option<Self> {
@@ -150,9 +165,12 @@ mod tests {
     #[test]
     fn a_missing_program_is_named_by_its_package() {
         assert_eq!(
-            missing_packages(|program| program == "ip"),
+            missing_packages(&PROGRAMS, |program| program == "ip"),
             ["nftables", "conntrack"]
         );
-        assert!(missing_packages(|_| true).is_empty());
+        assert!(missing_packages(&PROGRAMS, |_| true).is_empty());
+        // Two programs of one package.
+        let packages = missing_packages(&kafka::PROGRAMS, |program| !program.starts_with("java"));
+        assert_eq!(packages, ["default-jdk-headless"]);
     }
 }

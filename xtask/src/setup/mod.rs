@@ -5,6 +5,7 @@
 //! taken from its own word.
 
 mod facts;
+mod kafka;
 mod plan;
 mod session;
 mod step;
@@ -24,6 +25,17 @@ pub(crate) enum Purpose {
     Build,
     /// Building, and running the lab or the privileged tests.
     Run,
+    /// The same, and the lab's real brokers and clients.
+    Kafka,
+}
+
+/// Installs packages of the distribution.
+pub(crate) fn packages(names: &[&str]) -> Result<()> {
+    crate::exec::run(
+        step::apt_get()?
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(names),
+    )
 }
 
 /// Installs what is missing, or says how to. Says nothing where nothing is missing.
@@ -45,7 +57,8 @@ pub(crate) fn run(purpose: Purpose) -> Result<()> {
             }
         }
     }
-    if !tried.is_empty() {
+    let with_kafka = purpose == Purpose::Kafka && kafka::install(&mut session)?;
+    if with_kafka || !tried.is_empty() {
         eprintln!("setup: done");
     }
     Ok(())

@@ -37,7 +37,8 @@ impl Session {
         self.log.as_ref()
     }
 
-    fn run(&mut self, what: &str, command: &mut Command) -> Result<()> {
+    /// Runs `command` after a line that says so.
+    pub(super) fn run(&mut self, what: &str, command: &mut Command) -> Result<()> {
         let line = exec::show(command);
         eprintln!("setup: {what}: {line}");
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{LONGER_MAX_IDLE, MAX_IDLE, SILENCES, idle, ms, word};
+use super::{FIN_TIMEOUT, LONGER_MAX_IDLE, MAX_IDLE, SILENCES, idle, ms, word};
 use crate::{
     Side,
     accuracy::{
@@ -67,6 +67,18 @@ pub(super) fn cases() -> Vec<Case> {
     all.extend(Case::each_family(Room::Late, "idle_close.late", |scene| {
         idle_close(scene, MAX_IDLE, ms(500), Shape::Plain)
     }));
+    for idle in [1, 2, 5] {
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("lost.found_by_keepalive.{idle}s"),
+            move |scene| found_by_keepalive(scene, Duration::from_secs(idle)),
+        ));
+    }
+    all.extend(Case::each_family(
+        Room::Patient,
+        "idle_close.socket_gone",
+        socket_gone,
+    ));
     all.extend(Case::each_family(
         Room::Usual,
         "broker_aborts.oversized_request",
@@ -111,6 +123,28 @@ fn lost(scene: &Scene<'_>, silence: Duration, shape: Shape, listening: bool) -> 
     } else {
         label.told(Side::Client, &[Answer::CONNECTION_LOST])
     }])
+}
+
+/// The client's keepalive probe finds that the broker's host forgot the connection.
+fn found_by_keepalive(scene: &Scene<'_>, idle: Duration) -> Result<Vec<Label>> {
+    let Talk { ends, port } = scene.converse(Device::None, Shape::Plain)?;
+    ends.broker.forget()?;
+    ends.client.keep_alive(idle)?;
+    scene.silence(idle)?;
+    ends.client.wait_for_reset()?;
+    scene.keep_end(ends.client);
+    Ok(vec![
+        Label::new(port)
+            .told(Side::Client, &[Answer::CONNECTION_LOST])
+            .told(Side::Broker, &[Answer::CONNECTION_LOST])
+            .genuine(Side::Client),
+    ])
+}
+
+/// The client writes so late after the broker's idle timer that the broker's kernel has forgotten
+/// even the remainder of the socket: the listener answers.
+fn socket_gone(scene: &Scene<'_>) -> Result<Vec<Label>> {
+    idle_close(scene, LONGER_MAX_IDLE, FIN_TIMEOUT + ms(1500), Shape::Plain)
 }
 
 fn aborted(port: u16) -> Label {

@@ -44,7 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
     let api_versions = || traffic::kafka(18, 3, 1, b"\x00\x08rdkafka\x062.3.0\x00");
     let bulk = || {
         let mut bulk = traffic::kafka(18, 3, 1, b"\x00");
-        bulk.extend(traffic::kafka(0, 7, 2, &[0; 20_000]));
+        bulk.extend(traffic::kafka(0, 7, 2, &vec![0; 20_000]));
         bulk
     };
     for (name, opening, answer, right) in [
@@ -131,6 +131,16 @@ pub(super) fn cases() -> Vec<Case> {
             Room::Usual,
             &format!("authentication.none.{name}"),
             move |scene| no_sasl(scene, ending),
+        ));
+        all.extend(Case::each_family(
+            Room::Patient,
+            &format!("tls_alert.encrypted.{name}"),
+            move |scene| encrypted_alert(scene, ending),
+        ));
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("closed_by_broker.before_request.{name}"),
+            move |scene| before_request(scene, ending),
         ));
     }
     for client_resets in [false, true] {
@@ -219,8 +229,10 @@ impl Ending {
         }
     }
 
-    /// Ends a connection whose broker has read `read` of what the client said.
+    /// Ends a connection whose broker has not read the last `unread` bytes. Where the client says
+    /// more, it goes on in the protocol that it speaks.
     fn end(self, scene: &Scene<'_>, talk: Talk, unread: usize, right: Answer) -> Result<Label> {
+        let more = &more(right);
         let Talk { ends, port } = talk;
         let Conversation {
             mut client,
@@ -245,7 +257,7 @@ impl Ending {
                 drop(broker);
                 client.wait_for_end()?;
                 scene.silence(ms(250))?;
-                client.send(&[0; 16])?;
+                client.send(more)?;
                 client.wait_for_reset()?;
                 scene.keep_end(client);
                 Ok(label.told(Side::Broker, &[right]).genuine(Side::Client))
@@ -253,7 +265,7 @@ impl Ending {
             Self::FinThenReset(delay) => {
                 scene.silence(delay)?;
                 if unread == 0 {
-                    client.send(&[0; 16])?;
+                    client.send(more)?;
                     broker.wait_for_data()?;
                 }
                 broker.end()?;
@@ -264,6 +276,17 @@ impl Ending {
                 Ok(label.told(Side::Broker, &[right]).genuine(Side::Client))
             }
         }
+    }
+}
+
+/// What a client of this kind says next.
+fn more(right: Answer) -> Vec<u8> {
+    if [TLS_ALERT, TLS_TO_PLAINTEXT].contains(&right) {
+        traffic::application_data(90)
+    } else if [NOT_KAFKA, HTTP_TO_TLS].contains(&right) {
+        b"anything else?\r\n".to_vec()
+    } else {
+        traffic::kafka(18, 3, 9, b"\x00\x08rdkafka\x062.3.0\x00")
     }
 }
 
@@ -306,6 +329,33 @@ fn no_certificate(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
         &traffic::alert(CERTIFICATE_REQUIRED),
     )?;
     Ok(vec![ending.end(scene, talk, 0, TLS_ALERT)?])
+}
+
+/// TLS 1.3: the client is done, and asks, before it learns that its certificate is missing. Only
+/// the length of the broker's last record tells that it is an alert.
+fn encrypted_alert(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
+    const ALERT_RECORD: usize = 19;
+    scene.attached()?;
+    let mut talk = scene.greet(Device::None)?;
+    one_way(&mut talk.ends, Way::Up, &traffic::client_hello())?;
+    one_way(&mut talk.ends, Way::Down, &traffic::server_hello())?;
+    one_way(&mut talk.ends, Way::Up, &traffic::client_finished())?;
+    one_way(&mut talk.ends, Way::Up, &traffic::application_data(90))?;
+    let alert = traffic::application_data(ALERT_RECORD);
+    one_way(&mut talk.ends, Way::Down, &alert)?;
+    Ok(vec![ending.end(scene, talk, 0, TLS_ALERT)?])
+}
+
+/// The broker takes no more connections, and the client has said nothing yet.
+fn before_request(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
+    scene.attached()?;
+    let talk = scene.greet(Device::None)?;
+    Ok(vec![ending.end(
+        scene,
+        talk,
+        0,
+        Answer::CLOSED_BY_BROKER,
+    )?])
 }
 
 /// TLS 1.2: the client does not trust the broker's certificate.

@@ -4,6 +4,7 @@
 mod broker;
 mod client;
 mod drop;
+mod group;
 mod handshake;
 mod hop;
 mod idle;
@@ -26,6 +27,11 @@ pub(super) const MAX_IDLE: Duration = Duration::from_secs(3);
 /// Where it is the longer one.
 pub(super) const LONGER_MAX_IDLE: Duration = Duration::from_secs(8);
 
+/// How long the broker's kernel keeps the remainder of a closed socket in [`Room::Patient`].
+///
+/// [`Room::Patient`]: super::case::Room::Patient
+pub(super) const FIN_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// All cases.
 pub(super) fn all() -> Vec<Case> {
     let mut all = idle::cases();
@@ -33,6 +39,7 @@ pub(super) fn all() -> Vec<Case> {
     all.extend(hop::cases());
     all.extend(broker::cases());
     all.extend(shutdown::cases());
+    all.extend(group::cases());
     all.extend(handshake::cases());
     all.extend(client::cases());
     all.extend(noise::cases());

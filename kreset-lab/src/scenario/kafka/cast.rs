@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeSet,
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
 use crate::{
     Side,
     account::{self, Ending, Ruling, What},
-    error::{Error, Result},
+    error::{Doing as _, Error, Result},
     judge::{Answer, Expected},
     kafka::{
         broker::{self, Broker},
@@ -26,6 +27,9 @@ use crate::{
 
 /// How long the wire must be silent for everything that happened to have happened.
 const SETTLED: Duration = Duration::from_millis(400);
+
+/// How long people wait without wondering.
+const NOTICEABLE: Duration = Duration::from_secs(10);
 
 /// How long clients may take to fail.
 const SOON: Duration = Duration::from_secs(8);
@@ -107,7 +111,11 @@ impl<'a> Cast<'a> {
                     waited: patience,
                 });
             }
-            self.scene.lab.silence(left)?;
+            if left > NOTICEABLE {
+                let text = format!("kreset-lab: {:.0} s of silence to go", left.as_secs_f64());
+                writeln!(io::stderr(), "{text}").doing(|| "write to the terminal".to_owned())?;
+            }
+            self.scene.lab.silence(left.min(NOTICEABLE))?;
         }
     }
 
@@ -207,6 +215,9 @@ impl<'a> Cast<'a> {
     /// waits until the wire is silent.
     pub(super) fn curtain(&self, clients: &mut [&mut Client]) -> Result<()> {
         self.wait_for_answers()?;
+        if self.scene.has_visitors() {
+            return Ok(());
+        }
         for client in clients {
             client.process().freeze()?;
         }
@@ -268,7 +279,7 @@ pub(super) fn failed(ending: &Ending, reason: Answer) -> Ruling {
     }
     match ending.what {
         What::Received | What::Closed => Ruling::Must(vec![reason]),
-        What::Sent => Ruling::May(vec![reason]),
+        What::Sent | What::Left => Ruling::May(vec![reason]),
         What::TimedOut => Ruling::Nothing,
     }
 }

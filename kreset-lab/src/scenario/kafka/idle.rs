@@ -57,31 +57,31 @@ const DEVICES: [Device; 7] = [
     Device {
         name: "device.azure-lb",
         about: "Azure load balancer (240 s): forgets, and drops what comes",
-        timeout: Duration::from_secs(240),
+        timeout: Duration::from_mins(4),
         manner: Manner::Silent,
     },
     Device {
         name: "device.azure-lb-reset",
         about: "Azure load balancer with TCP reset (240 s): resets both ends at the timer",
-        timeout: Duration::from_secs(240),
+        timeout: Duration::from_mins(4),
         manner: Manner::OnTimer,
     },
     Device {
         name: "device.gcp-nat",
         about: "Google Cloud NAT (1200 s): forgets, and drops what comes",
-        timeout: Duration::from_secs(1200),
+        timeout: Duration::from_mins(20),
         manner: Manner::Silent,
     },
     Device {
         name: "device.f5-fastl4",
         about: "F5 BIG-IP fastL4 (300 s): resets both ends at the timer",
-        timeout: Duration::from_secs(300),
+        timeout: Duration::from_mins(5),
         manner: Manner::OnTimer,
     },
     Device {
         name: "device.linux-conntrack",
         about: "a Linux firewall that drops what it does not know (432000 s)",
-        timeout: Duration::from_secs(432_000),
+        timeout: Duration::from_hours(120),
         manner: Manner::Silent,
     },
 ];
@@ -111,7 +111,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             "device.nginx-stream",
             "nginx as a TCP proxy (600 s): closes both sides",
             Kind::Nginx,
-            Duration::from_secs(600),
+            Duration::from_mins(10),
         ),
     ] {
         all.extend(with_each(

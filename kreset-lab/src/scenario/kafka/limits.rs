@@ -1,6 +1,6 @@
 //! Brokers that turn clients away.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, iter, time::Duration};
 
 use super::{
     cast::{self, Cast},
@@ -58,12 +58,35 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     let broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
     cast.limit_connection_rate(&broker, 1)?;
     // What other connections the host has are the lab's, and not part of the story.
-    let mut guests = Vec::new();
-    for _ in 0..12 {
-        guests.push(scene.lab.connect(Family::Ipv4)?);
-    }
-    let client = client::Plan::new(software, Job::Producer);
-    cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
+    let guests = iter::repeat_with(|| scene.lab.connect(Family::Ipv4))
+        .take(12)
+        .collect::<Result<Vec<_>>>()?;
+    let ports = guests
+        .iter()
+        .map(crate::Connection::port)
+        .collect::<Result<BTreeSet<_>>>()?;
+    let watch = cast.watch()?;
+    let mut client = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;
+    client.tell("hello")?;
+    scene.lab.wire().wait_for(
+        "the client to be turned away",
+        Duration::from_secs(20),
+        |seen| {
+            let flags = seen.segment.flags;
+            seen.comes_from(Side::Broker, Flags::ACK)
+                && (flags.contain(Flags::FIN) || flags.contain(Flags::RST))
+                && !ports.contains(&seen.client_port())
+        },
+    )?;
+    cast.curtain(&mut [&mut client])?;
+    cast::judge(scene, watch, |ending| {
+        // The guests' were there before the tracers.
+        if ports.contains(&ending.client.port()) {
+            Ruling::May(vec![Answer::CLOSED_BY_BROKER])
+        } else {
+            cast::failed(ending, Answer::CLOSED_BY_BROKER)
+        }
+    })
 }
 
 fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
@@ -100,6 +123,6 @@ fn aborted(ending: &Ending) -> Ruling {
         (What::Received | What::Sent, _) => {
             Ruling::May(vec![Answer::LATE_DATA, Answer::CLIENT_ABORTED])
         }
-        (What::Closed | What::TimedOut, _) => Ruling::Nothing,
+        (What::Closed | What::Left | What::TimedOut, _) => Ruling::Nothing,
     }
 }

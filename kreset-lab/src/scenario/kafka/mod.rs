@@ -14,7 +14,10 @@ mod sasl;
 mod tls;
 
 use super::{Outcome, Scenario, Scene};
-use crate::{error::Result, kafka::client::Software};
+use crate::{
+    error::Result,
+    kafka::{client::Software, home::Home},
+};
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = idle::scenarios();
@@ -25,6 +28,16 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(sasl::scenarios());
     all.extend(limits::scenarios());
     all
+}
+
+/// Makes sure that the broker and the client of a scenario are installed.
+pub(super) fn check_parts(name: &str) -> Result<()> {
+    let home = Home::find()?;
+    match name.rsplit_once('.') {
+        Some((_, "librdkafka")) => home.python().map(drop),
+        Some((_, "kafkajs")) => home.node().map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// The same scenario with each client, as `name.java`, `name.librdkafka`.

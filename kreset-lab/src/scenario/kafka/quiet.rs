@@ -99,7 +99,7 @@ fn broker_idle_close(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     cast::judge(scene, watch, |ending| match ending.what {
         What::Received | What::Sent if ending.was_closed_by(Side::Client) => Ruling::Nothing,
         What::Received | What::Sent => Ruling::Must(vec![Answer::IDLE_CLOSE]),
-        What::Closed | What::TimedOut => Ruling::Nothing,
+        What::Closed | What::Left | What::TimedOut => Ruling::Nothing,
     })
 }
 
@@ -157,6 +157,11 @@ fn long_poll(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
         .with_if(Software::Librdkafka, "fetch.wait.max.ms", wait)
         .with_if(Software::Librdkafka, "socket.timeout.ms", 60_000)
         .with("fetch.min.bytes", 1_000_000);
+    // A consumer fetches from topics that exist.
+    let mut founder = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;
+    founder.must("hello")?;
+    founder.must("send 1 100")?;
+    founder.close()?;
     let mut client = cast.client(&plan, &broker)?;
     client.must("hello")?;
     client.tell("poll 60000")?;

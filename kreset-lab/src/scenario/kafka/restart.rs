@@ -119,6 +119,6 @@ pub(super) fn by_broker(ending: &Ending) -> Ruling {
         // The client gives up what it was told to give up: an answer that comes after that is
         // nobody's trouble.
         What::Received | What::Sent => Ruling::May(vec![Answer::LATE_DATA, Answer::CLIENT_ABORTED]),
-        What::Closed | What::TimedOut => Ruling::Nothing,
+        What::Closed | What::Left | What::TimedOut => Ruling::Nothing,
     }
 }

@@ -7,8 +7,8 @@ use lru::LruCache;
 
 use crate::{
     classify::class::Class,
-    event::{Endpoint, Role},
-    facts::Facts,
+    event::Role,
+    facts::{Facts, Tuple},
 };
 
 /// Closed connections remembered.
@@ -27,12 +27,10 @@ pub struct Closing {
     pub class: Option<Class>,
 }
 
-type ConnectionKey = (u32, Endpoint, Endpoint);
-
 /// All of them.
 #[derive(Debug)]
 pub struct Closings {
-    closings: LruCache<ConnectionKey, Closing>,
+    closings: LruCache<Tuple, Closing>,
     /// Closings forgotten to make room.
     pub evicted: u64,
 }
@@ -61,8 +59,8 @@ impl Closings {
             by_exit: fin.by_exit,
             class,
         };
-        let evicted = self.closings.push(key(facts), closing);
-        if evicted.is_some_and(|(evicted, _)| evicted != key(facts)) {
+        let evicted = self.closings.push(facts.tuple(), closing);
+        if evicted.is_some_and(|(evicted, _)| evicted != facts.tuple()) {
             self.evicted += 1;
         }
     }
@@ -80,10 +78,6 @@ impl Closings {
             by_exit: fin.by_exit,
             class: None,
         })
-        .or_else(|| self.closings.get(&key(facts)).copied())
+        .or_else(|| self.closings.get(&facts.tuple()).copied())
     }
-}
-
-fn key(facts: &Facts) -> ConnectionKey {
-    (facts.netns.unwrap_or(0), facts.local, facts.remote)
 }

@@ -1,0 +1,178 @@
+//! The documents say what the code says: its classes, its evidence, its
+//! weights, its features, its exit codes, and the two worked cases.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has to fail"
+)]
+
+mod replay;
+
+use std::{fs, path::PathBuf};
+
+use kreset::{
+    classify::{Judgement, class::Class},
+    event::{Noise, Verdict},
+    exit::Exit,
+    facts::Kind,
+    kernel::feature::Feature,
+};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn document(name: &str) -> String {
+    let path = root().join("docs").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The source of the weights and of all evidence.
+fn sources() -> Vec<String> {
+    let classify = root().join("kreset/src/classify");
+    let mut texts = vec![fs::read_to_string(classify.join("weights.rs")).unwrap()];
+    for entry in fs::read_dir(classify.join("evidence")).unwrap() {
+        texts.push(fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    texts
+}
+
+/// What stands between each `before` and the next `after`.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
+    text.split(before)
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(after)?.0.trim()))
+        .collect()
+}
+
+fn check(name: &str, wanted: impl IntoIterator<Item = String>) {
+    let text = document(name);
+    let missing: Vec<String> = wanted
+        .into_iter()
+        .filter(|wanted| !text.contains(wanted.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "docs/{name} lacks {missing:#?}");
+}
+
+#[test]
+fn every_verdict_and_cause_is_explained() {
+    let rows = Class::ALL
+        .iter()
+        .map(|class| format!("| `{}` | ", class.as_str()));
+    check("verdicts.md", rows);
+    let headings = Verdict::ALL
+        .iter()
+        .map(|verdict| format!("\n## `{verdict}`\n"));
+    check("verdicts.md", headings);
+    check(
+        "verdicts.md",
+        Noise::ALL.iter().map(|noise| format!("| `{noise}` | ")),
+    );
+}
+
+#[test]
+fn every_piece_of_evidence_is_explained() {
+    let sources = sources();
+    let names: Vec<&str> = sources
+        .iter()
+        .flat_map(|text| between(text, "Observation::new(", ","))
+        .map(|name| name.trim_matches('"'))
+        .collect();
+    assert!(
+        names.len() >= 20,
+        "the source is not what it was: {names:?}"
+    );
+    check(
+        "evidence.md",
+        names.iter().map(|name| format!("\n| `{name}` | ")),
+    );
+}
+
+#[test]
+fn every_weight_has_its_value() {
+    let sources = sources();
+    let values: Vec<(&str, f64)> = sources
+        .iter()
+        .flat_map(|text| text.split("const ").skip(1))
+        .filter_map(|rest| {
+            let (name, rest) = rest.split_once(": f64 = ")?;
+            let value = rest.split_once(';')?.0.parse().ok()?;
+            Some((name, value))
+        })
+        .collect();
+    let value_of = |wanted: &str| values.iter().find(|(name, _)| *name == wanted);
+    let of_table = between(&sources[0], "pub const ", ": f64").into_iter();
+    let of_rules = sources
+        .iter()
+        .flat_map(|text| between(text, ".weigh(", ","))
+        .map(|weight| weight.trim_start_matches('-'))
+        .filter(|weight| weight.starts_with(|letter: char| letter.is_ascii_uppercase()));
+    let rows = of_table
+        .chain(of_rules)
+        .filter(|name| *name != "BAR")
+        .map(|name| {
+            let (_, value) = value_of(name).unwrap_or_else(|| panic!("{name} has no value"));
+            let sign = if *value < 0.0 { '−' } else { '+' };
+            format!("\n| `{name}` | {sign}{} | ", value.abs())
+        });
+    check("evidence.md", rows);
+    let (_, bar) = value_of("BAR").unwrap();
+    check("evidence.md", [format!("share of {bar} (`BAR`)")]);
+    check("verdicts.md", [format!("**{bar}**, the bar")]);
+}
+
+#[test]
+fn every_feature_and_exit_code_is_explained() {
+    let features = Feature::ALL
+        .iter()
+        .map(|feature| format!("\n| `{feature}` | "));
+    check("kernels.md", features);
+    let codes = Exit::ALL
+        .iter()
+        .map(|exit| format!("\n| {} | ", exit.code()));
+    check("kernels.md", codes);
+}
+
+/// What the code makes of recordings of the two scenarios is what the pages show.
+#[test]
+fn the_worked_cases_are_judged_as_they_are_told() {
+    for (name, recording) in [
+        ("case-middlebox-idle.md", "idle_reset_on_send.ipv4.client"),
+        ("case-connection-lost.md", "connection_lost.client"),
+    ] {
+        let (_, judgement) = replay::replay(recording)
+            .into_iter()
+            .find(|(facts, _)| facts.kind == Kind::ResetReceived)
+            .unwrap();
+        check(name, told(&judgement));
+    }
+}
+
+/// What a page tells of a judgement: its class and confidence, the shares, and
+/// each weight.
+fn told(judgement: &Judgement) -> Vec<String> {
+    let cause = judgement.cause.unwrap();
+    let mut told = vec![
+        format!("{}/{cause} ", judgement.verdict,),
+        format!("{:.0}% ", judgement.confidence * 100.0),
+    ];
+    let shares: Vec<String> = judgement
+        .candidates
+        .iter()
+        .map(|candidate| format!("{} {:.0}%", candidate.verdict, candidate.share * 100.0))
+        .collect();
+    told.push(shares.join(", "));
+    for seen in &judgement.evidence {
+        let evidence = seen.tell();
+        let mut weights: Vec<_> = evidence.weights.into_iter().collect();
+        // As text output has them: the heaviest first.
+        weights.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
+        let weights: Vec<String> = weights
+            .into_iter()
+            .map(|(class, weight)| format!("{weight:+.1} {class}"))
+            .collect();
+        told.push(weights.join("  "));
+    }
+    told
+}

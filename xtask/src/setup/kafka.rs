@@ -1,0 +1,200 @@
+//! The lab's real parts: Apache Kafka, librdkafka and kafkajs, each by its own package manager, in
+//! `kafka` of cargo's target directory.
+//!
+//! What was installed from is kept beside each part, so that a part is installed again when its
+//! list has changed, and only then.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::session::Session;
+use crate::exec;
+
+/// Where the lists and the sources are, below this repository's root.
+const SOURCES: &str = "kreset-lab/kafka";
+
+/// The plugin that copies jars, pinned like what it copies.
+const COPY_JARS: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
+
+/// The programs that installing and running the parts takes, and Debian's packages for them.
+pub(super) const PROGRAMS: [(&str, &str); 9] = [
+    ("java", "default-jdk-headless"),
+    ("javac", "default-jdk-headless"),
+    ("mvn", "maven"),
+    ("python3", "python3"),
+    ("pip3", "python3-pip"),
+    ("npm", "npm"),
+    ("openssl", "openssl"),
+    ("haproxy", "haproxy"),
+    ("nginx", "libnginx-mod-stream"),
+];
+
+/// Installs what is missing.
+pub(super) fn install(session: &mut Session) -> Result<bool> {
+    let home = exec::target_directory()?.join("kafka");
+    let sources = sources()?;
+    fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
+    let parts = [
+        Part {
+            name: "libs",
+            lists: &["pom.xml", "java/Broker.java", "java/Client.java"],
+            install: jars,
+        },
+        Part {
+            name: "python",
+            lists: &["python/requirements.txt"],
+            install: python,
+        },
+        Part {
+            name: "js",
+            lists: &["js/package.json"],
+            install: js,
+        },
+    ];
+    let mut installed = false;
+    for part in parts {
+        installed |= part.install_once(session, &sources, &home)?;
+    }
+    Ok(installed)
+}
+
+/// One part, in a directory of its own.
+struct Part {
+    name: &'static str,
+    /// What it is installed from.
+    lists: &'static [&'static str],
+    install: fn(&mut Session, &Path, &Path) -> Result<()>,
+}
+
+impl Part {
+    /// Says whether anything was to be done.
+    fn install_once(&self, session: &mut Session, sources: &Path, home: &Path) -> Result<bool> {
+        let mut wanted = String::new();
+        for list in self.lists {
+            let path = sources.join(list);
+            wanted += &fs::read_to_string(&path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+        }
+        let stamp = home.join(format!("{}.installed", self.name));
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(false);
+        }
+        let place = home.join(self.name);
+        if place.exists() {
+            fs::remove_dir_all(&place)
+                .with_context(|| format!("{} cannot be removed", place.display()))?;
+        }
+        fs::create_dir_all(&place)?;
+        (self.install)(session, sources, &place)?;
+        fs::write(&stamp, wanted)
+            .with_context(|| format!("{} cannot be written", stamp.display()))?;
+        Ok(true)
+    }
+}
+
+fn jars(session: &mut Session, sources: &Path, libs: &Path) -> Result<()> {
+    session.run(
+        "installing Apache Kafka and its Java client",
+        Command::new("mvn")
+            .args(["--quiet", "--batch-mode", "--file"])
+            .arg(sources.join("pom.xml"))
+            .args([COPY_JARS, "-DincludeScope=runtime"])
+            .arg(format!("-DoutputDirectory={}", libs.display())),
+    )?;
+    let class_path = format!("{}/*", libs.display());
+    let classes = libs.with_file_name("classes");
+    session.run(
+        "compiling the lab's Java programs",
+        Command::new("javac")
+            .args(["-cp", &class_path, "-d"])
+            .arg(&classes)
+            .arg(sources.join("java/Broker.java"))
+            .arg(sources.join("java/Client.java")),
+    )?;
+    checkpoint(session, libs, &class_path)?;
+    // Last, since the lab takes it for the sign that all is there.
+    session.run(
+        "packing them",
+        Command::new("jar")
+            .arg("--create")
+            .arg("--file")
+            .arg(libs.join("kreset-lab.jar"))
+            .arg("-C")
+            .arg(&classes)
+            .arg("."),
+    )
+}
+
+/// What an empty broker's directory holds is the same for all brokers, and takes a JVM to make.
+fn checkpoint(session: &mut Session, libs: &Path, class_path: &str) -> Result<()> {
+    let data = libs.with_file_name("empty-broker");
+    if data.exists() {
+        fs::remove_dir_all(&data)?;
+    }
+    let properties = libs.with_file_name("empty-broker.properties");
+    fs::write(
+        &properties,
+        format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:19001\n\
+             listeners=PLAINTEXT://127.0.0.1:19101,CONTROLLER://127.0.0.1:19001\n\
+             controller.listener.names=CONTROLLER\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={}\n",
+            data.display()
+        ),
+    )?;
+    session.run(
+        "formatting an empty broker",
+        Command::new("java")
+            .args(["-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", class_path])
+            .args(["kafka.tools.StorageTool", "format"])
+            .args(["--cluster-id", "kresetlabkresetlabkres", "--config"])
+            .arg(&properties),
+    )?;
+    let made = data.join("bootstrap.checkpoint");
+    fs::copy(&made, libs.with_file_name("bootstrap.checkpoint"))
+        .with_context(|| format!("{} cannot be copied", made.display()))?;
+    Ok(())
+}
+
+fn python(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+    session.run(
+        "installing librdkafka for Python",
+        Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--target"])
+            .arg(place)
+            .arg("--requirement")
+            .arg(sources.join("python/requirements.txt")),
+    )
+}
+
+fn js(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+    fs::copy(sources.join("js/package.json"), place.join("package.json"))
+        .context("package.json cannot be copied")?;
+    session.run(
+        "installing kafkajs",
+        Command::new("npm")
+            .args([
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+            ])
+            .arg("--prefix")
+            .arg(place),
+    )
+}
+
+fn sources() -> Result<PathBuf> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.parent().context("xtask has no parent directory")?;
+    Ok(root.join(SOURCES))
+}
