@@ -67,7 +67,6 @@ impl Phase {
         let PacketFacts {
             requests,
             responses,
-            turns,
             ..
         } = *packets;
         if requests == 0 && responses == 0 {
