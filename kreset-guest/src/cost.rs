@@ -9,8 +9,11 @@ use crate::say;
 
 /// The programs of the tracer, by the first letters of their names (the kernel
 /// keeps 15).
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 15] = [
     "receive_reset",
+    // receive_reset_again, set_state_again
+    "receive_reset_a",
+    "set_state_again",
     "send_reset",
     "send_reset_reas",
     "set_state",
