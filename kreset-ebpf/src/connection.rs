@@ -34,6 +34,10 @@ use crate::{
 pub(crate) struct Entry {
     pub(crate) connection: Connection,
     pub(crate) packets: Packets,
+    /// The state that the socket last went to; see `set_state`.
+    pub(crate) handled_state: u32,
+    /// Its accepted RST was handled; see `receive_reset`.
+    pub(crate) handled_reset: u32,
 }
 
 /// `BPF_MAP_TYPE_SK_STORAGE` whose entries children inherit. aya's own type
@@ -205,6 +209,7 @@ impl Entry {
         self.connection.fin_silence = 0;
         self.connection.exit_signal = 0;
         self.connection.flags = flags;
+        self.handled_reset = 0;
         self.connection.role = role;
         self.connection.netns = sock.netns();
         if constant!(SETTINGS.hash_storage) != 0 {

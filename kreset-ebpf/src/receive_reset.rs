@@ -1,4 +1,5 @@
-//! `tcp_receive_reset`: a RST was accepted, or so the kernel says.
+//! `tcp_receive_reset`: a RST was accepted, or so the kernel says. There are two
+//! of this program for the reason that `set_state` gives.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
@@ -37,10 +38,22 @@ fn receive_reset(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
+/// As above: for those whom the first one missed.
+#[btf_tracepoint(function = "tcp_receive_reset")]
+fn receive_reset_again(ctx: BtfTracePointContext) -> i32 {
+    let _handled = on_receive_reset(Sock(ctx.arg(0)));
+    0
+}
+
 #[inline(always)]
 fn on_receive_reset(sock: Sock) -> Option<bool> {
     let tcp = sock.tcp()?;
     let entry = known_or_late(sock, tcp)?;
+    // A socket accepts one RST in its life, and is closed by it.
+    if entry.handled_reset != 0 {
+        return None;
+    }
+    entry.handled_reset = 1;
     let state = sock.state();
     if drawn_by_own_close(entry, tcp, state) {
         ring::count(counter::LOCAL_RESET);

@@ -117,7 +117,9 @@ fn as_user(held: CapabilitySet) -> Result<Command> {
         Ok(())
     };
     // SAFETY: between fork and exec; only system calls are made.
-    unsafe { command.pre_exec(raise) };
+    unsafe {
+        command.pre_exec(raise);
+    }
     Ok(command)
 }
 

@@ -189,6 +189,7 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
             }
         }
     });
+    cost::tell_misses(source, tracer.id());
     tracer.end()
 }
 
@@ -400,7 +401,7 @@ fn drain(mut stream: &std::net::TcpStream) {
     let _count = stream.read(&mut bytes);
 }
 
-/// The head of a TLS 1.2 ClientHello, padded with zeroes.
+/// The head of a TLS 1.2 `ClientHello`, padded with zeroes.
 fn client_hello() -> Vec<u8> {
     let mut hello = vec![0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
     hello.resize(205, 0);

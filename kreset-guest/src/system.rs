@@ -76,14 +76,14 @@ fn loopback_up() -> io::Result<()> {
         *place = libc::c_char::from_ne_bytes([*letter]);
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    #[expect(
+        clippy::as_underscore,
+        trivial_numeric_casts,
+        reason = "of another type in each C library"
+    )]
+    let command = libc::SIOCSIFFLAGS as _;
     // SAFETY: the request is whole and outlives the call.
-    let outcome = unsafe {
-        libc::ioctl(
-            socket.as_raw_fd(),
-            libc::SIOCSIFFLAGS as _,
-            &raw mut request,
-        )
-    };
+    let outcome = unsafe { libc::ioctl(socket.as_raw_fd(), command, &raw mut request) };
     if outcome == 0 {
         Ok(())
     } else {

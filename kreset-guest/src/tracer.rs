@@ -20,7 +20,7 @@ pub(crate) const PROGRAM: &str = "/kreset-trace";
 /// The ports of the brokers.
 pub(crate) const PORTS: &str = "9092-9119";
 /// How long it may take to attach: the guest's processor is emulated.
-const ATTACH: Duration = Duration::from_secs(60);
+const ATTACH: Duration = Duration::from_mins(1);
 
 /// The command that every run begins with.
 pub(crate) fn command() -> Command {

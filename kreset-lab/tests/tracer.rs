@@ -23,7 +23,7 @@ use nix::{
 };
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PORT: u16 = 9092;
 
 fn tracer() -> PathBuf {

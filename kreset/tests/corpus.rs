@@ -17,7 +17,7 @@ impl Numbers {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
+        (self.0 % (limit.max(1) as u64)) as usize
     }
 }
 
@@ -26,8 +26,8 @@ fn run(target: fn(&[u8]), name: &str) {
         .join("../fuzz/corpus")
         .join(name);
     let mut files = 0;
-    for entry in fs::read_dir(&corpus).unwrap() {
-        let seed = fs::read(entry.unwrap().path()).unwrap();
+    for entry in fs::read_dir(&corpus).expect("a corpus") {
+        let seed = fs::read(entry.expect("an entry").path()).expect("a file");
         target(&seed);
         files += 1;
         let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
@@ -46,7 +46,7 @@ fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
     const TELLING: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'-', b'9', b'\n'];
     let at = numbers.below(bytes.len());
     match numbers.below(5) {
-        0 if !bytes.is_empty() => bytes[at] = u8::try_from(numbers.below(256)).unwrap(),
+        0 if !bytes.is_empty() => bytes[at] = numbers.below(256) as u8,
         1 if !bytes.is_empty() => bytes[at] = TELLING[numbers.below(TELLING.len())],
         2 => bytes.truncate(at),
         3 => bytes.insert(at, TELLING[numbers.below(TELLING.len())]),

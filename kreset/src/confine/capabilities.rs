@@ -7,10 +7,10 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-/// Takes away every capability of this thread, but CAP_BPF where `works` fails
+/// Takes away every capability of this thread, but `CAP_BPF` where `works` fails
 /// without: reading a map takes it where `kernel.unprivileged_bpf_disabled` is
 /// set, up to Linux 5.18 (kernel: `__sys_bpf`; since 5.19 a descriptor is
-/// enough). Before 5.8 that was CAP_SYS_ADMIN.
+/// enough). Before 5.8 that was `CAP_SYS_ADMIN`.
 pub(super) fn give_up(works: impl Fn() -> bool) -> io::Result<()> {
     let held = capabilities(None)?;
     // The bounding set can be left alone without CAP_SETPCAP: no_new_privs makes

@@ -179,8 +179,10 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
         allow(THREADS);
     }
     let is = |argument, value: u64| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
-            .and_then(|condition| SeccompRule::new(vec![condition]))
+        let (length, equals) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+        SeccompRule::new(vec![SeccompCondition::new(
+            argument, length, equals, value,
+        )?])
     };
     // Whether it is a terminal, and how wide.
     let mut controls = vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?];

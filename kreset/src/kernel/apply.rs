@@ -190,9 +190,9 @@ impl Attached {
 /// The tracepoint of a program; `None` for those that hook otherwise.
 const fn hook(program: Program) -> Option<&'static str> {
     match program {
-        Program::ReceiveReset => Some("tcp_receive_reset"),
+        Program::ReceiveReset | Program::ReceiveResetAgain => Some("tcp_receive_reset"),
         Program::SendReset | Program::SendResetReason => Some("tcp_send_reset"),
-        Program::SetState => Some("inet_sock_set_state"),
+        Program::SetState | Program::SetStateAgain => Some("inet_sock_set_state"),
         Program::PacketsIn
         | Program::PacketsOut
         | Program::ResetEnters

@@ -3,6 +3,7 @@
 //! the host changes.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -55,12 +56,14 @@ impl Apt {
         fs::create_dir_all(home.join("lists/partial"))?;
         fs::create_dir_all(home.join("cache/archives/partial"))?;
         fs::write(home.join("status"), [])?;
-        let sources: String = SUITES
-            .iter()
-            .map(|(archive, suite)| {
-                format!("deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main\n")
-            })
-            .collect();
+        let mut sources = String::new();
+        for (archive, suite) in SUITES {
+            // Writing to a string does not fail.
+            let _written = writeln!(
+                sources,
+                "deb [signed-by={KEYRING}] {MIRROR}/{archive} {suite} main"
+            );
+        }
         fs::write(home.join("sources.list"), sources)?;
         let home_shown = home.display();
         let configuration = home.join("apt.conf");

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 /// The emulator.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// A guest that says nothing for this long hangs.
-const SILENCE: Duration = Duration::from_secs(180);
+const SILENCE: Duration = Duration::from_mins(3);
 
 /// What to boot.
 pub(crate) struct Guest<'a> {

@@ -104,6 +104,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn static_program(package: &str, program: &str) -> Result<PathBuf> {
     exec::run(
         exec::cargo()
+            // The little C that there is needs no C library: any compiler will do.
+            .env("CC_x86_64_unknown_linux_musl", "cc")
             .args(["build", "--release", "--locked", "--target", TARGET])
             .args(["--package", package, "--bin", program]),
     )

@@ -82,6 +82,11 @@ impl Report {
                 Some("cost") => {
                     report.costs.insert(field(2), (field(3), field(4)));
                 }
+                Some("misses") => report.rest.push(format!(
+                    "packet evidence {}: the kernel skipped programs {} times",
+                    field(1),
+                    field(2)
+                )),
                 Some("degraded" | "detail") => report.rest.push(fields.join("  ")),
                 Some("failed") => {
                     report.failures += 1;

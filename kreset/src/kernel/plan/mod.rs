@@ -30,12 +30,16 @@ use super::{
 pub enum Program {
     /// BTF tracepoint `tcp_receive_reset`.
     ReceiveReset,
+    /// The same again, for tasks that find the first one running.
+    ReceiveResetAgain,
     /// BTF tracepoint `tcp_send_reset` with 2 arguments, up to 6.9.
     SendReset,
     /// The same with 3 arguments, since 6.10.
     SendResetReason,
     /// BTF tracepoint `inet_sock_set_state`.
     SetState,
+    /// The same again, for tasks that find the first one running.
+    SetStateAgain,
     /// `cgroup_skb/ingress`.
     PacketsIn,
     /// `cgroup_skb/egress`.
@@ -57,9 +61,11 @@ impl Program {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ReceiveReset => "receive_reset",
+            Self::ReceiveResetAgain => "receive_reset_again",
             Self::SendReset => "send_reset",
             Self::SendResetReason => "send_reset_reason",
             Self::SetState => "set_state",
+            Self::SetStateAgain => "set_state_again",
             Self::PacketsIn => "packets_in",
             Self::PacketsOut => "packets_out",
             Self::ResetEnters => "reset_enters",
@@ -238,7 +244,12 @@ fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal>
 }
 
 fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<Program> {
-    let mut programs = vec![Program::ReceiveReset, Program::SetState];
+    let mut programs = vec![
+        Program::ReceiveReset,
+        Program::ReceiveResetAgain,
+        Program::SetState,
+        Program::SetStateAgain,
+    ];
     match types.send_reset {
         Some(2) => programs.push(Program::SendReset),
         Some(3) => programs.push(Program::SendResetReason),

@@ -117,7 +117,8 @@ fn degraded(plan: &Plan) -> Vec<Feature> {
 /// What no plan may break, whatever the facts.
 fn check(plan: &Plan) {
     let has = |program| plan.programs.contains(&program);
-    assert!(has(Program::ReceiveReset) && has(Program::SetState));
+    assert!(has(Program::ReceiveReset) && has(Program::ReceiveResetAgain));
+    assert!(has(Program::SetState) && has(Program::SetStateAgain));
     assert!(!(has(Program::SendReset) && has(Program::SendResetReason)));
     let packets = plan.packet_evidence == PacketEvidence::CgroupSkb;
     assert_eq!(has(Program::PacketsIn), packets);
@@ -149,7 +150,9 @@ fn linux_6_18_has_everything() {
         plan.programs,
         [
             Program::ReceiveReset,
+            Program::ReceiveResetAgain,
             Program::SetState,
+            Program::SetStateAgain,
             Program::SendResetReason,
             Program::PacketsIn,
             Program::PacketsOut,
