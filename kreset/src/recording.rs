@@ -109,7 +109,7 @@ impl Recording {
 
 fn bytes(line: &str) -> Option<Vec<u8>> {
     let digits = line.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     digits

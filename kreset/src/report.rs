@@ -43,7 +43,11 @@ pub fn report(
         reset: reset(facts),
         process,
         path: path(&case.context.path, judgement),
-        evidence: judgement.evidence.iter().map(|seen| seen.tell()).collect(),
+        evidence: judgement
+            .evidence
+            .iter()
+            .map(super::classify::evidence::Observation::tell)
+            .collect(),
         candidates: judgement.candidates.clone(),
         advice: judgement.advice.clone(),
     });

@@ -1,6 +1,12 @@
 //! Each rule, on recorded facts: what it says of them, and what it would have
 //! said had one fact been another.
 
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod replay;
 
 use std::time::Duration;
@@ -41,7 +47,7 @@ fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
     candidate.map_or(0.0, |it| it.share)
 }
 
-fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
+const fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
     (judgement.verdict, judgement.cause)
 }
 

@@ -24,7 +24,7 @@ enum Client {
 }
 
 impl Client {
-    /// By the name that ApiVersions told (KIP-511), else by the process.
+    /// By the name that `ApiVersions` told (KIP-511), else by the process.
     #[must_use]
     fn of(facts: &Facts) -> Self {
         let software = facts.packets.as_ref().and_then(super::software::name);
@@ -84,7 +84,7 @@ fn safe_ms(path: &PathView, idle_ms: f64) -> u64 {
     clippy::cast_sign_loss,
     reason = "a silence in milliseconds, rounded down to two digits"
 )]
-fn whole(ms: f64) -> u64 {
+const fn whole(ms: f64) -> u64 {
     let ms = ms.max(1.0) as u64;
     let digit = 10_u64.pow(ms.ilog10().saturating_sub(1));
     ms / digit * digit

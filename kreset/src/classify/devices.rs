@@ -71,7 +71,7 @@ pub fn candidates(class: Class, path: &PathView) -> Vec<&'static Device> {
         .filter(|device| device.expiry.contains(&expiry))
         .filter(|device| {
             let timer_s = f64::from(device.idle_s);
-            let slack_s = timer_s * TOLERANCE + TOLERANCE_S;
+            let slack_s = timer_s.mul_add(TOLERANCE, TOLERANCE_S);
             match expiry {
                 Expiry::RstBoth => (died_s - timer_s).abs() <= slack_s,
                 Expiry::Drop | Expiry::RstNext => {

@@ -123,7 +123,10 @@ impl Classifier {
             path: facts.path(),
             broker: facts.broker(),
             class,
-            fatal_ms: fatal_silence(judgement).and(facts.idle.map(|idle| idle.wire_ms)),
+            fatal_ms: facts
+                .idle
+                .filter(|_| fatal_silence(judgement).is_some())
+                .map(|idle| idle.wire_ms),
             advice: judgement.advice.clone(),
         });
         judgement.pattern = Some(pattern);

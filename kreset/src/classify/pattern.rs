@@ -65,7 +65,7 @@ impl Pattern {
 }
 
 /// A path that turned into a lasting pattern, or out of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// When; monotonic ns.
     pub at_ns: u64,
@@ -157,7 +157,7 @@ impl Patterns {
     /// The lasting patterns that have ended by `now_ns`: it became quiet.
     pub fn ended(&mut self, now_ns: u64) -> Vec<Turn> {
         let mut turns = Vec::new();
-        for (key, track) in self.tracks.iter_mut() {
+        for (key, track) in &mut self.tracks {
             let Some(pattern) = track.lasting else {
                 continue;
             };
@@ -358,11 +358,11 @@ mod tests {
 
     #[test]
     fn fatal_silences_at_one_value_are_periodic() {
-        let at_350 = |n: u32| Some(350_000.0 + f64::from(n) * 1_000.0);
+        let at_350 = |n: u32| Some(f64::from(n).mul_add(1_000.0, 350_000.0));
         let (_, pattern, turns) = run((0..5).map(|n| (f64::from(n) * 30.0, at_350(n))));
         assert_eq!(pattern, Pattern::Periodic);
         assert_eq!(turns.len(), 1);
-        let unlike = |n: u32| Some(350_000.0 + f64::from(n) * 90_000.0);
+        let unlike = |n: u32| Some(f64::from(n).mul_add(90_000.0, 350_000.0));
         let (_, pattern, _) = run((0..5).map(|n| (f64::from(n) * 30.0, unlike(n))));
         assert_eq!(pattern, Pattern::Occasional);
     }

@@ -1,4 +1,4 @@
-//! The client software that an ApiVersions request names (KIP-511).
+//! The client software that an `ApiVersions` request names (KIP-511).
 
 use crate::facts::PacketFacts;
 

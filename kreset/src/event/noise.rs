@@ -48,7 +48,7 @@ mod tests {
                 let handshake = *verdict == Verdict::HandshakePhase;
                 assert_eq!(
                     finding.noise(),
-                    expected.or((!handshake).then_some(Noise::Close)),
+                    expected.or_else(|| (!handshake).then_some(Noise::Close)),
                     "{verdict}/{cause}"
                 );
             }

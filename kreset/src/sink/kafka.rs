@@ -48,7 +48,7 @@ impl Encoder for KafkaEncoder {
         let event = &message.event;
         let key = event
             .finding()
-            .map_or(&event.host().name, |finding| &finding.community_id);
+            .map_or_else(|| &event.host().name, |finding| &finding.community_id);
         let length = u16::try_from(key.len()).unwrap_or(0);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&key.as_bytes()[..length.into()]);
@@ -88,9 +88,9 @@ impl ClientContext for Context {
 impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, delivery_result: &DeliveryResult<'_>, (): ()) {
         let mut outcome = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
+        match delivery_result {
             Ok(_) => outcome.delivered += 1,
             Err((error, _)) => outcome.error = Some(error.clone()),
         }
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn settings_of_librdkafka_are_passed_through_and_checked() {
-        assert!(Kafka::new(&config(&[("compression.type", "none")])).is_ok());
+        Kafka::new(&config(&[("compression.type", "none")])).unwrap();
         let error = Kafka::new(&config(&[("no.such.setting", "1")])).unwrap_err();
         assert!(error.to_string().contains("no.such.setting"), "{error}");
     }

@@ -2,7 +2,7 @@
 //!
 //! A local sink is a form ([`Encoder`]) and a place ([`Place`]) held together
 //! by [`Stream`]. A remote one is a form and a receiver
-//! ([`Remote`](crate::delivery::Remote)) with a spool between them. Adding a
+//! ([`Remote`]) with a spool between them. Adding a
 //! form, a place or a receiver is adding a file.
 
 mod ecs;

@@ -1,5 +1,13 @@
 //! Recordings, judged as a live run judges its records.
 
+#![allow(
+    clippy::allow_attributes,
+    clippy::panic,
+    clippy::unwrap_used,
+    dead_code,
+    reason = "shared by tests, not all of which need all of it"
+)]
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use kreset::{
@@ -14,7 +22,6 @@ fn directory() -> PathBuf {
 }
 
 /// Names of all recordings.
-#[allow(dead_code, reason = "not every test needs all of them")]
 pub(crate) fn recordings() -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory())
         .unwrap()
@@ -38,7 +45,6 @@ pub(crate) fn facts(name: &str) -> Vec<Facts> {
 }
 
 /// The events of a recording, in the order in which they are told.
-#[allow(dead_code, reason = "not every test needs it")]
 pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
     let config = if name.starts_with("broker_idle_close") {
         // What the scenario sets connections.max.idle.ms to.
