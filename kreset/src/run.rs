@@ -264,6 +264,7 @@ async fn stream(
     loop {
         let now = clocks();
         let more = take_batch(&mut attached, &mut pipeline, now)?;
+        attached.log();
         pipeline.release(now.now_ns, now);
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
@@ -337,6 +338,7 @@ fn end(
     let ran = attached_at.elapsed();
     let now = clocks();
     while take_batch(&mut attached, pipeline, now)? {}
+    attached.log();
     pipeline.release(u64::MAX, now);
     read_losses(&attached, pipeline, now)?;
     pipeline.summarize(ran, true, now);

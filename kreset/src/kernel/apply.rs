@@ -13,7 +13,10 @@ use aya::{
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
-use super::plan::{Plan, Program};
+use super::{
+    log::KernelLog,
+    plan::{Plan, Program},
+};
 
 /// The kernel side, as the build script made it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kreset"));
@@ -72,6 +75,7 @@ pub struct Attached {
     ebpf: Option<Ebpf>,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    log: Option<KernelLog>,
 }
 
 impl std::fmt::Debug for Attached {
@@ -127,10 +131,16 @@ impl Attached {
                     source,
                 }
             })?;
+        let log = if plan.settings.debug == 0 {
+            None
+        } else {
+            KernelLog::new(&mut ebpf)
+        };
         Ok(Self {
             ebpf: Some(ebpf),
             ring,
             counters,
+            log,
         })
     }
 
@@ -163,6 +173,13 @@ impl Attached {
     /// The ring buffer of records.
     pub const fn ring(&mut self) -> &mut RingBuf<MapData> {
         &mut self.ring
+    }
+
+    /// Writes what the kernel side has logged, if it was asked to log.
+    pub fn log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// Sum of a counter over all CPUs; see [`kreset_common::counter`].

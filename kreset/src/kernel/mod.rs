@@ -5,6 +5,7 @@ pub mod btf;
 pub mod facts;
 pub mod feature;
 pub mod hz;
+mod log;
 pub mod netns;
 pub mod offsets;
 pub mod plan;
