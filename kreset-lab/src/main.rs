@@ -187,7 +187,6 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
         }
         scenarios.truncate(1);
     }
-    let scenarios = leave_out(scenarios, options)?;
     let settings = Settings {
         tracer: if options.no_tracer {
             None
@@ -200,6 +199,7 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
         scale: options.scale,
         shell,
     };
+    let scenarios = leave_out(scenarios, options)?;
     match kreset_lab::sweep()? {
         0 => {}
         swept => complain(format_args!(
