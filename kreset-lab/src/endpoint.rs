@@ -358,7 +358,7 @@ impl Connection {
         setsockopt(&self.stream, sockopt::TcpRepair, &1)
             .doing(|| "put a socket under repair".to_owned())?;
         // SAFETY: the storage is zeroed, which is an address of no family, and all of it counts.
-        let (_, nobody) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
+        let ((), nobody) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
             .doing(|| "make an empty address".to_owned())?;
         SockRef::from(&self.stream)
             .connect(&nobody)
