@@ -1,11 +1,13 @@
 //! What happens where the kernel or the rights lack something: verdicts stay
 //! right with less evidence, or the tracer refuses in one sentence.
 
-use std::{fs, os::unix::process::CommandExt as _, path::Path, process::Command, time::Duration};
+use std::{
+    ffi::CStr, fs, os::unix::process::CommandExt as _, path::Path, process::Command, time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use rustix::{
-    mount::{UnmountFlags, mount_bind, unmount},
+    mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount},
     process::{Resource, Rlimit, setrlimit},
     thread::{CapabilitySet, CapabilitySets},
 };
@@ -38,6 +40,14 @@ pub(crate) fn run_all() -> Result<()> {
     types()?;
     unmount(CGROUP, UnmountFlags::DETACH).context("unmount cgroup2")?;
     attempt("no cgroup v2", Right::Starts, tracer::command())?;
+    mount(
+        "cgroup2",
+        CGROUP,
+        "cgroup2",
+        MountFlags::empty(),
+        None::<&CStr>,
+    )
+    .context("mount cgroup2")?;
     // There is no way back.
     if fs::write(LOCKDOWN, "confidentiality").is_ok() {
         attempt("lockdown=confidentiality", Right::Starts, tracer::command())?;

@@ -258,7 +258,13 @@ impl Ending {
         // got a FIN first may have closed, with its own FIN still behind data.
         let deaf = self.what == What::Received
             && (self.was_closed_by(self.host) || (!phase && self.was_closed_by(self.host.other())));
-        let required = required && !deaf;
+        // One that was stopped where it was has not closed, and its connection has not ended.
+        let unfinished = self.what == What::Closed
+            && !self
+                .packets
+                .iter()
+                .any(|seen| !seen.leaving && seen.segment.flags.contain(Flags::FIN));
+        let required = required && !deaf && !unfinished;
         let mut truths = Vec::new();
         if self.what == What::TimedOut {
             truths.push(self.truth("timeout", answers));

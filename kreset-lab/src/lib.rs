@@ -36,6 +36,7 @@ pub mod judge;
 pub mod kafka;
 mod limits;
 pub mod middlebox;
+mod moment;
 pub mod net;
 pub mod packet;
 mod pcap;

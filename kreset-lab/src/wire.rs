@@ -14,7 +14,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -30,6 +30,7 @@ use nix::{
     },
 };
 
+pub use crate::moment::Moment;
 use crate::{
     PORT, Side, Stop,
     error::{Doing as _, Error, Result},
@@ -40,60 +41,6 @@ use crate::{
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
 const SNAP: u16 = 192;
-
-/// A point in time on the clock that the kernel stamps packets with, in ns since the Unix epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
-
-impl Moment {
-    /// This moment.
-    #[must_use]
-    pub fn now() -> Self {
-        Self::from_epoch(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
-        )
-    }
-
-    fn from_epoch(time: Duration) -> Self {
-        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    /// Reads a moment as the tracer writes it: RFC 3339, UTC.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-        let number = |text: &str| text.parse::<u64>().ok();
-        let [year, month, day] = *date.split('-').map(number).collect::<Option<Vec<_>>>()? else {
-            return None;
-        };
-        let (clock, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let [hour, minute, second] = *clock.split(':').map(number).collect::<Option<Vec<_>>>()?
-        else {
-            return None;
-        };
-        let nanos = number(&format!("{fraction:0<9}"))?;
-        // Days since 1970, with years that begin in March.
-        let years = if month > 2 {
-            year
-        } else {
-            year.checked_sub(1)?
-        };
-        let shifted = (month + 9) % 12;
-        let days =
-            (365 * years + years / 4 - years / 100 + years / 400 + (shifted * 153 + 2) / 5 + day)
-                .checked_sub(719_469)?;
-        let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
-        Some(Self(seconds * 1_000_000_000 + nanos))
-    }
-
-    /// The time from `earlier` to this moment; zero if it was not earlier.
-    #[must_use]
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
-}
 
 /// One sighting of one segment at one leg of the router.
 #[derive(Clone, Debug)]
@@ -480,28 +427,4 @@ fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
         bytes: bytes.to_vec(),
         length,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_read_as_the_tracer_writes_it() {
-        for (text, ns) in [
-            ("1970-01-01T00:00:00Z", 0),
-            ("2000-02-29T12:00:00.5Z", 951_825_600_500_000_000),
-            ("2026-11-23T16:29:23.345053494Z", 1_795_451_363_345_053_494),
-        ] {
-            assert_eq!(Moment::parse(text), Some(Moment(ns)), "{text}");
-        }
-        for text in [
-            "",
-            "now",
-            "2026-11-23 16:29:23Z",
-            "2026-11-23T16:29:23+01:00",
-        ] {
-            assert_eq!(Moment::parse(text), None, "{text}");
-        }
-    }
 }

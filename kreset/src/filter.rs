@@ -1,6 +1,6 @@
 //! What of the events a run shows.
 
-use crate::event::{Event, Finding, Role};
+use crate::event::{Event, Finding, Kind, Role, Verdict};
 
 /// The choice made by `--role` and `--all`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,10 +30,76 @@ impl Filter {
     }
 }
 
+/// What of the events shown one sink gets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SinkFilter {
+    /// The only types; empty for all.
+    pub events: Vec<Kind>,
+    /// The only verdicts; empty for all. What has no verdict is not held back.
+    pub verdicts: Vec<Verdict>,
+    /// Findings that are less sure are held back.
+    pub min_confidence: f64,
+}
+
+impl SinkFilter {
+    /// Whether the sink gets `event`.
+    #[must_use]
+    pub fn wants(&self, event: &Event) -> bool {
+        let verdict = match event {
+            Event::Alert(alert) => Some(alert.verdict),
+            _ => event.finding().map(|finding| finding.verdict),
+        };
+        (self.events.is_empty() || self.events.contains(&event.kind()))
+            && (self.verdicts.is_empty() || verdict.is_none_or(|it| self.verdicts.contains(&it)))
+            && event
+                .finding()
+                .is_none_or(|finding| finding.confidence >= self.min_confidence)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Cause, Verdict, samples};
+    use crate::event::{Cause, samples};
+
+    #[test]
+    fn a_sink_gets_what_its_filter_names() {
+        let count = |filter: SinkFilter| {
+            let wanted = samples::all()
+                .into_iter()
+                .filter(|event| filter.wants(event));
+            wanted
+                .map(|event| event.kind().as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let all = "start reset reset reset close timeout alert loss summary";
+        assert_eq!(count(SinkFilter::default()), all);
+        let events = vec![Kind::Reset, Kind::Alert];
+        assert_eq!(
+            count(SinkFilter {
+                events,
+                ..SinkFilter::default()
+            }),
+            "reset reset reset alert"
+        );
+        let verdicts = vec![Verdict::MiddleboxIdleReset];
+        assert_eq!(
+            count(SinkFilter {
+                verdicts,
+                ..SinkFilter::default()
+            }),
+            "start reset alert loss summary"
+        );
+        let sure = SinkFilter {
+            min_confidence: 0.9,
+            ..SinkFilter::default()
+        };
+        assert_eq!(
+            count(sure),
+            "start reset reset close timeout alert loss summary"
+        );
+    }
 
     fn reset(role: Role, noise: bool) -> Event {
         let mut finding = samples::finding();

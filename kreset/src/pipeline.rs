@@ -1,18 +1,20 @@
 //! The whole way of the data, on one screen: bytes of the ring -> facts ->
-//! (a moment's wait for company) -> judgement -> event -> sink.
+//! (a moment's wait for company) -> judgement -> event -> sinks. Nothing
+//! here waits for a sink: see [`crate::delivery`].
 
-use std::{num::NonZeroU64, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use crate::{
     classify::{Case, Classifier, Config},
     clock::WallClock,
-    enrich::Enricher,
-    event::{Event, Host, Loss},
+    delivery::Delivery,
+    enrich::{Enricher, addresses::Addresses},
+    event::{Coverage, Event, Host, Ids, Loss, Message, SinkCoverage},
     facts::{Decoder, Facts},
     filter::Filter,
     recording::Recorder,
     report::{alert, report},
-    sink::{Sink, SinkError},
+    sink::SinkError,
     summary::Counter,
     waiting::Waiting,
 };
@@ -42,8 +44,12 @@ pub struct Parts {
     pub count: Option<NonZeroU64>,
     /// This host.
     pub host: Host,
+    /// Traced ports, as ranges.
+    pub ports: String,
+    /// The addresses that this run watches.
+    pub addresses: Addresses,
     /// Where events go.
-    pub sink: Box<dyn Sink>,
+    pub delivery: Delivery,
     /// Where records are kept as well.
     pub recorder: Option<Recorder>,
 }
@@ -56,11 +62,15 @@ pub struct Pipeline {
     filter: Filter,
     left: Option<u64>,
     host: Host,
-    sink: Box<dyn Sink>,
+    ports: String,
+    addresses: Addresses,
+    delivery: Delivery,
+    ids: Ids,
     recorder: Option<Recorder>,
     waiting: Waiting,
     counter: Counter,
     lost: u64,
+    kernel_lost: u64,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -82,7 +92,9 @@ impl Pipeline {
             filter,
             count,
             host,
-            sink,
+            ports,
+            addresses,
+            delivery,
             recorder,
         } = parts;
         Self {
@@ -92,11 +104,15 @@ impl Pipeline {
             filter,
             left: count.map(NonZeroU64::get),
             host,
-            sink,
+            ports,
+            addresses,
+            delivery,
+            ids: Ids::of_this_run(),
             recorder,
             waiting: Waiting::default(),
             counter: Counter::default(),
             lost: 0,
+            kernel_lost: 0,
         }
     }
 
@@ -104,20 +120,21 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// If an event cannot be written.
+    /// If the file of `--record` cannot be written.
     pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
         if let Some(recorder) = &mut self.recorder {
             recorder.add(bytes).map_err(unrecorded)?;
         }
         let Ok(facts) = self.decoder.decode(bytes) else {
             // Only a kernel side of another build writes such records.
-            return self.lose("decoder", 1, clocks);
+            self.lose("decoder", 1, clocks);
+            return Ok(());
         };
         self.classifier.observe(&facts);
-        match self.waiting.admit(facts) {
-            Some(facts) => self.judge(&facts, clocks),
-            None => Ok(()),
+        if let Some(facts) = self.waiting.admit(facts) {
+            self.judge(&facts, clocks);
         }
+        Ok(())
     }
 
     /// When the first waiting event is due; monotonic ns.
@@ -127,91 +144,102 @@ impl Pipeline {
     }
 
     /// Judges the waiting events that are due by `until_ns`.
-    ///
-    /// # Errors
-    ///
-    /// If an event cannot be written.
-    pub fn release(&mut self, until_ns: u64, clocks: Clocks) -> Result<(), SinkError> {
+    pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
         while let Some(facts) = self.waiting.next_due(until_ns) {
-            self.judge(&facts, clocks)?;
+            self.judge(&facts, clocks);
         }
-        Ok(())
     }
 
     /// Tells the paths that turned into a lasting pattern, or out of it.
-    ///
-    /// # Errors
-    ///
-    /// If an alert cannot be written.
-    pub fn alert(&mut self, clocks: Clocks) -> Result<(), SinkError> {
+    pub fn alert(&mut self, clocks: Clocks) {
         for (turn, path) in self.classifier.turns(clocks.now_ns) {
             let event = alert(&turn, &path, &self.host, clocks.monotonic);
-            self.write(&event)?;
+            self.write(event);
         }
-        Ok(())
     }
 
-    /// Takes in the kernel's count of lost records.
-    ///
-    /// # Errors
-    ///
-    /// If the `loss` event cannot be written.
-    pub fn kernel_lost(&mut self, total: u64, clocks: Clocks) -> Result<(), SinkError> {
-        let fresh = total.saturating_sub(self.lost);
-        if fresh == 0 {
-            return Ok(());
-        }
-        self.lose("kernel", fresh, clocks)
-    }
-
-    fn lose(&mut self, source: &str, lost: u64, clocks: Clocks) -> Result<(), SinkError> {
-        self.lost += lost;
-        let event = Event::Loss(Loss {
-            time: clocks.monotonic.rfc3339(clocks.now_ns),
-            host: self.host.clone(),
-            source: source.to_owned(),
-            lost,
-            total: self.lost,
-        });
-        self.write(&event)
-    }
-
-    /// Writes an event about the run itself.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be written.
-    pub fn write(&mut self, event: &Event) -> Result<(), SinkError> {
-        self.counter.count(event);
-        self.sink.write(event)
-    }
-
-    /// Writes the counts so far.
-    ///
-    /// # Errors
-    ///
-    /// If they cannot be written.
-    pub fn summarize(
-        &mut self,
-        attached: Duration,
-        end: bool,
-        clocks: Clocks,
-    ) -> Result<(), SinkError> {
-        let time = clocks.monotonic.rfc3339(clocks.now_ns);
-        let summary = self.counter.summary(time, self.host.clone(), attached, end);
-        self.sink.write(&Event::Summary(Box::new(summary)))
-    }
-
-    /// Hands on what was written.
+    /// Sees to it that the file of `--record` has all records.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
     pub fn flush(&mut self) -> Result<(), SinkError> {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.flush().map_err(unrecorded)?;
+        match &mut self.recorder {
+            Some(recorder) => recorder.flush().map_err(unrecorded),
+            None => Ok(()),
         }
-        self.sink.flush()
+    }
+
+    /// Takes in the kernel's count of lost records.
+    pub fn kernel_lost(&mut self, total: u64, clocks: Clocks) {
+        let fresh = total.saturating_sub(self.kernel_lost);
+        if fresh > 0 {
+            self.kernel_lost = total;
+            self.lose("kernel", fresh, clocks);
+        }
+    }
+
+    /// Tells of what sinks have lost since the last call.
+    pub fn sinks_lost(&mut self, clocks: Clocks) {
+        for (name, count) in self.delivery.take_losses() {
+            self.lose(&format!("sink {name}"), count, clocks);
+        }
+    }
+
+    fn lose(&mut self, source: &str, lost: u64, clocks: Clocks) {
+        self.lost += lost;
+        self.write(Event::Loss(Loss {
+            time: clocks.monotonic.rfc3339(clocks.now_ns),
+            host: self.host.clone(),
+            source: source.to_owned(),
+            lost,
+            total: self.lost,
+        }));
+    }
+
+    /// Writes an event about the run itself.
+    pub fn write(&mut self, event: Event) {
+        self.counter.count(&event);
+        self.hand_on(event);
+    }
+
+    /// Writes the counts so far, and what this host can vouch for.
+    pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
+        let time = clocks.monotonic.rfc3339(clocks.now_ns);
+        let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
+        summary.coverage = Coverage {
+            ports: self.ports.clone(),
+            addresses: self.addresses.now(),
+            kernel_lost: self.kernel_lost,
+            sinks: self
+                .delivery
+                .statuses()
+                .map(|(name, status)| (name.to_owned(), SinkCoverage::from(status.snapshot())))
+                .collect(),
+        };
+        self.hand_on(Event::Summary(Box::new(summary)));
+    }
+
+    fn hand_on(&mut self, event: Event) {
+        let id = self.ids.next_id();
+        self.delivery.offer(&Arc::new(Message { id, event }));
+    }
+
+    /// Where events go.
+    #[must_use]
+    pub const fn delivery(&self) -> &Delivery {
+        &self.delivery
+    }
+
+    /// Where events go, to change it.
+    pub const fn delivery_mut(&mut self) -> &mut Delivery {
+        &mut self.delivery
+    }
+
+    /// Changes what is shown, and what the operator told the classifier.
+    pub const fn reconfigure(&mut self, filter: Filter, config: Config) {
+        self.filter = filter;
+        self.classifier.reconfigure(config);
     }
 
     /// As many events were shown as were asked for.
@@ -220,15 +248,20 @@ impl Pipeline {
         self.left == Some(0)
     }
 
-    fn judge(&mut self, facts: &Facts, clocks: Clocks) -> Result<(), SinkError> {
+    fn judge(&mut self, facts: &Facts, clocks: Clocks) {
         if self.is_done() {
-            return Ok(());
+            return;
         }
         let Some((judgement, context)) = self.classifier.judge(facts) else {
-            return Ok(());
+            return;
         };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
+        if process.pid == Some(std::process::id()) {
+            // A Kafka sink's own connections: each finding about them would
+            // be one more event for that sink.
+            return;
+        }
         let event = report(
             facts,
             &judgement,
@@ -238,16 +271,16 @@ impl Pipeline {
             clocks.monotonic,
         );
         if !self.filter.concerns(&event) {
-            return Ok(());
+            return;
         }
         self.counter.count(&event);
         if !self.filter.wants(&event) {
-            return Ok(());
+            return;
         }
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
-        self.sink.write(&event)
+        self.hand_on(event);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::AsFd as _,
+    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
@@ -18,11 +19,12 @@ use tokio::{
 };
 
 use crate::{
+    agent::{self, Agent},
     classify::Config,
     cli::Options,
     clock::WallClock,
-    confine::{ConfineError, Needs, confine},
-    enrich::Enricher,
+    confine::{ConfineError, confine},
+    enrich::{Enricher, addresses::Addresses},
     event::{Degraded, Event, Host, Start},
     exit::Exit,
     facts::Decoder,
@@ -33,7 +35,7 @@ use crate::{
     },
     pipeline::{Clocks, Parts, Pipeline},
     recording::Recorder,
-    sink::{self, SinkError},
+    sink::SinkError,
 };
 
 /// Records taken before others get their turn.
@@ -91,7 +93,7 @@ impl RunError {
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
     // Opened before anything is attached: a bad path must not cost a trace.
-    let sink = sink::open(options)?;
+    let sinks = agent::open(options)?;
     let Ready {
         attached,
         plan,
@@ -102,6 +104,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         name: uname().nodename().to_string_lossy().into_owned(),
     };
     let start = start_event(options, &plan, seeded, &host, began);
+    let netns = u64::from(plan.settings.netns);
     let decoder = Decoder {
         hz: hz.get(),
         reasons: plan.reset_reasons,
@@ -115,6 +118,12 @@ pub fn run(options: &Options) -> Result<(), RunError> {
             what: "cannot write the file of --record",
             source,
         })?;
+    // No thread but this one yet: what is given up here is given up for good.
+    confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
+    let Agent {
+        delivery,
+        attached: is_attached,
+    } = sinks.start(options)?;
     let pipeline = Pipeline::new(Parts {
         decoder,
         config: Config {
@@ -124,11 +133,11 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         filter: options.filter,
         count: options.count,
         host,
-        sink,
+        ports: options.ports.to_string(),
+        addresses: Addresses::of((netns > 0).then_some(netns)),
+        delivery,
         recorder,
     });
-    // No thread but this one yet: what is given up here is given up for good.
-    confine(Needs::default(), || attached.counter(counter::LOST).is_ok())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -136,7 +145,10 @@ pub fn run(options: &Options) -> Result<(), RunError> {
             what: "cannot start the event loop",
             source,
         })?;
-    runtime.block_on(stream(options, attached, pipeline, start))
+    is_attached.store(true, Relaxed);
+    let ended = runtime.block_on(stream(options, attached, pipeline, start));
+    is_attached.store(false, Relaxed);
+    ended
 }
 
 fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Event {
@@ -186,13 +198,21 @@ fn nanoseconds(clock: ClockId) -> i64 {
         .saturating_add(now.tv_nsec)
 }
 
-/// The signals that end a run.
-struct Ends {
+/// The signals that a run hears.
+struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
 }
 
-impl Ends {
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    End,
+    Reload,
+}
+
+impl Signals {
     fn new() -> Result<Self, RunError> {
         let failed = |source| RunError::System {
             what: "cannot catch signals",
@@ -201,13 +221,15 @@ impl Ends {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            hang_up: signal(SignalKind::hangup()).map_err(failed)?,
         })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Asked::End,
+            _ = self.terminate.recv() => Asked::End,
+            _ = self.hang_up.recv() => Asked::Reload,
         }
     }
 }
@@ -219,7 +241,7 @@ async fn stream(
     start: Event,
 ) -> Result<(), RunError> {
     let attached_at = Instant::now();
-    let mut ends = Ends::new()?;
+    let mut signals = Signals::new()?;
     let failed = |source| RunError::System {
         what: "cannot wait for the ring buffer",
         source,
@@ -232,29 +254,32 @@ async fn stream(
     // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
         .map_err(|error| failed(error.into()))?;
-    pipeline.write(&start)?;
-    pipeline.flush()?;
+    pipeline.write(start);
     let ending = options.duration.map(|duration| Deadline::now() + duration);
-    let mut next_summary = options
-        .summary_interval
-        .map(|every| Deadline::now() + every);
+    let mut every = options.summary_interval;
+    let mut next_summary = every.map(|every| Deadline::now() + every);
     let mut next_loss = Deadline::now() + LOSS_EVERY;
+    let sink_ended = pipeline.delivery().wake();
+    let mut by_signal = false;
     loop {
         let now = clocks();
         let more = take_batch(&mut attached, &mut pipeline, now)?;
-        pipeline.release(now.now_ns, now)?;
+        pipeline.release(now.now_ns, now);
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&attached, &mut pipeline, now)?;
-            pipeline.alert(now)?;
+            pipeline.alert(now);
         }
-        if let (Some(due), Some(every)) = (next_summary, options.summary_interval)
+        if let (Some(due), Some(every)) = (next_summary, every)
             && Deadline::now() >= due
         {
             next_summary = Some(due + every);
-            pipeline.summarize(attached_at.elapsed(), false, now)?;
+            pipeline.summarize(attached_at.elapsed(), false, now);
         }
         pipeline.flush()?;
+        if let Some(error) = pipeline.delivery().take_failure() {
+            return Err(error.into());
+        }
         if pipeline.is_done() {
             break;
         }
@@ -273,8 +298,18 @@ async fn stream(
         .unwrap_or(next_loss);
         tokio::select! {
             biased;
-            () = ends.next() => break,
+            asked = signals.next() => match asked {
+                Asked::End => {
+                    by_signal = true;
+                    break;
+                }
+                Asked::Reload => {
+                    every = agent::reload(options, &mut pipeline).or(every);
+                    next_summary = every.map(|every| Deadline::now() + every);
+                }
+            },
             () = until(ending) => break,
+            () = sink_ended.notified() => {}
             ready = ring.readable() => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
@@ -284,22 +319,27 @@ async fn stream(
         }
     }
     drop(ring);
-    end(attached, pipeline, attached_at)
+    end(attached, &mut pipeline, attached_at)?;
+    agent::drain(options, pipeline.delivery_mut(), by_signal, async {
+        while signals.next().await != Asked::End {}
+    })
+    .await?;
+    Ok(())
 }
 
 /// Ends in order: stop producing, drain, tell what was lost, count.
 fn end(
     mut attached: Attached,
-    mut pipeline: Pipeline,
+    pipeline: &mut Pipeline,
     attached_at: Instant,
 ) -> Result<(), RunError> {
     attached.detach();
     let ran = attached_at.elapsed();
     let now = clocks();
-    while take_batch(&mut attached, &mut pipeline, now)? {}
-    pipeline.release(u64::MAX, now)?;
-    read_losses(&attached, &mut pipeline, now)?;
-    pipeline.summarize(ran, true, now)?;
+    while take_batch(&mut attached, pipeline, now)? {}
+    pipeline.release(u64::MAX, now);
+    read_losses(&attached, pipeline, now)?;
+    pipeline.summarize(ran, true, now);
     pipeline.flush()?;
     Ok(())
 }
@@ -323,7 +363,8 @@ fn read_losses(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> Res
     let lost = attached
         .counter(counter::LOST)
         .map_err(RunError::Counters)?;
-    pipeline.kernel_lost(lost, now)?;
+    pipeline.kernel_lost(lost, now);
+    pipeline.sinks_lost(now);
     Ok(())
 }
 

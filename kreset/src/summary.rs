@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::event::{Cause, Event, Host, Noise, Summary, Verdict};
+use crate::event::{Cause, Coverage, Event, Host, Noise, Summary, Verdict};
 
 /// Counts what a run has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,7 @@ impl Counter {
                 .map(|(noise, count)| (noise.to_string(), *count))
                 .collect(),
             lost: self.lost,
+            coverage: Coverage::default(),
         }
     }
 }

@@ -25,7 +25,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         setup::Purpose::Run
     })?;
-    become_lab(&arguments.lab)
+    // As many at once as two cores carry.
+    let all = ["run", "--kafka", "--jobs", "3"].map(OsString::from);
+    match (arguments.kafka, arguments.lab.as_slice()) {
+        (true, []) => become_lab(&all),
+        (_, asked) => become_lab(asked),
+    }
 }
 
 /// Runs the lab's program in this process's place; what it needs is set up.

@@ -8,6 +8,7 @@
 mod accuracy;
 mod build;
 mod exec;
+mod fleet;
 mod kernels;
 mod lab;
 mod lint;
@@ -52,6 +53,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Judge the tracer on a labelled matrix of resets, as root
     Accuracy(accuracy::Arguments),
+    /// Test delivery against real receivers: rsyslog, Prometheus, Kafka
+    FleetTest,
     /// Check formatting, lints and documentation
     Lint,
     /// Boot Debian kernels and run the tracer in each
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup { kafka: true } => setup::run(setup::Purpose::Kafka),
         Command::Build => build::run(),
         Command::Test => test::run(),
+        Command::FleetTest => fleet::run(),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),

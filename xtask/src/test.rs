@@ -4,12 +4,13 @@ use std::{iter, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{build, exec, lab::TRACER_VARIABLE, lint, setup};
+use crate::{build, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
 
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Kafka)?;
     lint::host_side()?;
     unprivileged()?;
+    fleet::light()?;
     privileged()
 }
 

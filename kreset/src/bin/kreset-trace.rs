@@ -6,28 +6,42 @@ use std::{
 };
 
 use kreset::{
+    check,
     cli::{self, Command},
     exit::Exit,
-    run::run,
+    notice::notice,
+    run::{RunError, run},
+    sample,
 };
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os()) {
-        Ok(Command::Run(options)) => match run(&options) {
-            Ok(()) => Exit::Done,
-            Err(error) => fail(&error, error.exit()),
-        },
+        Ok(Command::Run(options)) => ended(run(&options)),
+        Ok(Command::Sample(wanted)) => ended(sample::run(&wanted)),
+        Ok(Command::Check(options)) => {
+            let report = check::check(&options);
+            match print(&report.to_string()) {
+                Exit::Done => report.exit(),
+                failed => failed,
+            }
+        }
         Ok(Command::Print(text)) => print(&text),
         Err(error) => fail(&error, Exit::Usage),
     };
     ExitCode::from(exit.code())
 }
 
+fn ended(result: Result<(), RunError>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => fail(&error, error.exit()),
+    }
+}
+
 /// One sentence on standard error, if the exit code is worth one.
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
     if exit != Exit::Done {
-        // Nobody is left to tell if this fails.
-        let _unheard = writeln!(io::stderr(), "kreset-trace: {error}");
+        notice(format_args!("{error}"));
     }
     exit
 }

@@ -158,6 +158,11 @@ impl Classifier {
         self.told.put(facts.tuple(), ());
     }
 
+    /// Changes what the operator told; what was learned stays.
+    pub const fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
     /// What the operator told.
     #[must_use]
     pub const fn config(&self) -> &Config {

@@ -3,15 +3,18 @@
 //! `Arguments` is what may be written, [`Options`] what it means: only the
 //! latter leaves this module.
 
+mod file;
 mod options;
+mod size;
 
 use std::{ffi::OsString, num::NonZeroU64, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Parser, error::ErrorKind};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 pub use options::{Format, Options, Output};
 use thiserror::Error;
 
 use crate::{
+    config::ConfigError,
     duration,
     event::Role,
     kernel::{feature::Feature, plan::PacketChoice},
@@ -29,6 +32,10 @@ Examples:
       One JSON object a line, for a log shipper.
   kreset-trace --duration 10m --count 1
       Wait up to ten minutes for the first event.
+  kreset-trace --config /etc/kreset/kreset.toml
+      Run as an agent: several sinks, each with a spool for when it is down.
+  kreset-trace check --config /etc/kreset/kreset.toml
+      Say whether that file is right and what this host allows.
 
 Exit codes:
   0  ended as asked: a signal, --duration or --count, or the reader went away
@@ -46,8 +53,59 @@ Exit codes:
 #[command(
     name = "kreset-trace",
     bin_name = "kreset-trace",
-    version, after_long_help = AFTER_HELP, max_term_width = 100)]
+    version, after_long_help = AFTER_HELP, max_term_width = 100,
+    args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+struct CommandLine {
+    #[command(flatten)]
+    run: Arguments,
+    #[command(subcommand)]
+    subcommand: Option<Subcommand>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    /// Say whether a configuration is right and what this host allows
+    ///
+    /// Checks every option and key as a run would, and names each feature
+    /// that this kernel and these privileges allow, or why not. Attaches
+    /// nothing and connects to nothing.
+    Check(Arguments),
+    /// Send made-up events through the sinks
+    ///
+    /// To try out the way to a SIEM. The events come from addresses that
+    /// are set aside for documentation and are as many as --count says (100
+    /// by default). Needs no privileges.
+    Sample(SampleArguments),
+}
+
+#[derive(Debug, Args)]
+struct SampleArguments {
+    #[command(flatten)]
+    run: Arguments,
+
+    /// Number of the first event
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: u64,
+
+    /// Events a second; 0 for as many as the sinks take
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    rate: u64,
+
+    /// Say on standard output which events are kept, as "kept N"
+    #[arg(long)]
+    progress: bool,
+}
+
+#[derive(Debug, Args)]
 struct Arguments {
+    /// Read options and sinks from this TOML file
+    ///
+    /// Its keys are named as these options are; an option given here wins
+    /// over the file, and --output or --format over all of its sinks. The
+    /// file is read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Ports of the brokers, such as 9092,9094-9096
     ///
     /// The end of a connection that has one of these ports is the broker.
@@ -58,7 +116,8 @@ struct Arguments {
     /// Form of the output
     ///
     /// `text` is for people and may change; `json` is one object a line and
-    /// a stable contract.
+    /// a stable contract; `ecs` is a document of the Elastic Common Schema a
+    /// line.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 
@@ -111,6 +170,8 @@ struct Arguments {
     require: Vec<Feature>,
 
     /// Also print the counts so far at this interval
+    ///
+    /// With --config every 10s by default.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     summary: Option<Duration>,
 
@@ -128,6 +189,29 @@ struct Arguments {
     /// Under each event of text output; JSON always has all of it.
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
+
+    /// Where sinks keep what they have still to deliver
+    ///
+    /// Each sink but standard output and files has a directory there.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/kreset/spool",
+        hide_short_help = true
+    )]
+    spool: PathBuf,
+
+    /// The most that each sink keeps there, such as 256M or 2G
+    ///
+    /// When that is reached the oldest go, and are counted.
+    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size::parse, hide_short_help = true)]
+    spool_size: u64,
+
+    /// At the end, deliver for at most this time
+    ///
+    /// What is left then is delivered by the next run.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse, hide_short_help = true)]
+    drain: Duration,
 }
 
 /// `--role`, where `any` is a choice too.
@@ -159,14 +243,31 @@ fn count(text: &str) -> Result<NonZeroU64, &'static str> {
 pub enum Command {
     /// Trace.
     Run(Box<Options>),
+    /// Say what this host allows.
+    Check(Box<Options>),
+    /// Send made-up events.
+    Sample(Box<Sample>),
     /// Print this and end: the help or the version.
     Print(String),
+}
+
+/// What made-up events are to be sent.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The sinks, and everything else of a run.
+    pub options: Options,
+    /// Number of the first event.
+    pub first: u64,
+    /// Events a second; 0 for as many as possible.
+    pub rate: u64,
+    /// Whether to say on standard output which events are kept.
+    pub progress: bool,
 }
 
 /// A command line that was refused: one sentence for standard error, to end
 /// with [`Exit::Usage`](crate::exit::Exit::Usage).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{sentence} (see kreset-trace --help)")]
+#[error("{sentence}")]
 pub struct UsageError {
     sentence: String,
 }
@@ -190,17 +291,59 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => Ok(Command::Run(Box::new(Options::from(arguments)))),
-        Err(error) => match error.kind() {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    match interpret(arguments) {
+        Ok(command) => Ok(command),
+        Err(Refused::Clap(error)) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 Ok(Command::Print(error.to_string()))
             }
-            _ => Err(UsageError {
-                sentence: sentence(&error),
-            }),
+            _ => Err(UsageError::new(format!(
+                "{} (see kreset-trace --help)",
+                sentence(&error)
+            ))),
         },
+        Err(Refused::File(error)) => Err(UsageError::new(error.to_string())),
     }
+}
+
+/// Why a command line or its file was refused.
+enum Refused {
+    Clap(Box<clap::Error>),
+    File(ConfigError),
+}
+
+impl From<clap::Error> for Refused {
+    fn from(error: clap::Error) -> Self {
+        Self::Clap(Box::new(error))
+    }
+}
+
+impl From<ConfigError> for Refused {
+    fn from(error: ConfigError) -> Self {
+        Self::File(error)
+    }
+}
+
+fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
+    let matches = CommandLine::command().try_get_matches_from(&arguments)?;
+    let (arguments, file) = match file::of(&matches)? {
+        Some(file) => (file.prepend(arguments, &matches)?, Some(file)),
+        None => (arguments, None),
+    };
+    let matches = CommandLine::command().try_get_matches_from(arguments)?;
+    let line = CommandLine::from_arg_matches(&matches)?;
+    let options = |run| Options::new(run, file.map(file::File::into_sinks));
+    Ok(match line.subcommand {
+        None => Command::Run(Box::new(options(line.run))),
+        Some(Subcommand::Check(run)) => Command::Check(Box::new(options(run))),
+        Some(Subcommand::Sample(sample)) => Command::Sample(Box::new(Sample {
+            options: options(sample.run),
+            first: sample.first,
+            rate: sample.rate,
+            progress: sample.progress,
+        })),
+    })
 }
 
 /// Clap's report as one sentence: what is wrong and what would be right,

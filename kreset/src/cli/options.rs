@@ -4,10 +4,14 @@ use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 use super::Arguments;
 use crate::{
-    filter::Filter,
+    config::{SinkConfig, Target},
+    filter::{Filter, SinkFilter},
     kernel::{feature::Feature, plan::PacketChoice},
     ports::PortSet,
 };
+
+/// How often an agent tells what it can vouch for.
+const AGENT_SUMMARY: Duration = Duration::from_secs(10);
 
 /// What a run is to do: every value checked, every default filled in.
 #[derive(Clone, Debug)]
@@ -39,10 +43,48 @@ pub struct Options {
     /// How much more to tell: 0 nothing, 1 the evidence of each finding, 2
     /// and up the log of the kernel side too.
     pub verbosity: u8,
+    /// The file that the options come from, where it is an agent that runs.
+    pub config: Option<PathBuf>,
+    /// The sinks of that file; empty for the one of `format` and `output`.
+    pub configured: Vec<SinkConfig>,
+    /// Where sinks keep what they have still to deliver.
+    pub spool: PathBuf,
+    /// The most that each of them keeps there, bytes.
+    pub spool_size: u64,
+    /// How long the end of a run may take to deliver what is left.
+    pub drain: Duration,
 }
 
-impl From<Arguments> for Options {
-    fn from(arguments: Arguments) -> Self {
+impl Options {
+    /// The sinks of the run.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<SinkConfig> {
+        if !self.configured.is_empty() {
+            return self.configured.clone();
+        }
+        let (format, verbose) = (self.format, self.verbosity > 0);
+        let target = match &self.output {
+            Output::Stdout => Target::Stdout { format, verbose },
+            Output::File(path) => Target::File {
+                path: path.clone(),
+                format,
+                verbose,
+            },
+        };
+        let name = target.kind().to_owned();
+        vec![SinkConfig {
+            name,
+            filter: SinkFilter::default(),
+            target,
+        }]
+    }
+}
+
+impl Options {
+    /// What `arguments` mean, with the sinks of the configuration file if
+    /// there is one.
+    pub(super) fn new(arguments: Arguments, sinks: Option<Vec<SinkConfig>>) -> Self {
+        let agent = arguments.config.is_some().then_some(AGENT_SUMMARY);
         let mut ports = PortSet::empty();
         for list in &arguments.port {
             ports.extend(list);
@@ -64,9 +106,14 @@ impl From<Arguments> for Options {
             broker_max_idle: arguments.broker_max_idle,
             packet_evidence: arguments.packet_evidence,
             require: arguments.require,
-            summary_interval: arguments.summary,
+            summary_interval: arguments.summary.or(agent),
             record: arguments.record,
             verbosity: arguments.verbose,
+            config: arguments.config,
+            configured: sinks.unwrap_or_default(),
+            spool: arguments.spool,
+            spool_size: arguments.spool_size,
+            drain: arguments.drain,
         }
     }
 }
@@ -79,6 +126,8 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
+    /// One document of the Elastic Common Schema a line.
+    Ecs,
 }
 
 /// Where the output goes.

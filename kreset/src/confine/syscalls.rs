@@ -151,6 +151,7 @@ const THREADS: &[c_long] = &[
 /// Kernel: `include/uapi/asm-generic/ioctls.h`. C libraries differ in their types.
 const TCGETS: u64 = 0x5401;
 const TIOCGWINSZ: u64 = 0x5413;
+const FIONBIO: u64 = 0x5421;
 /// `BPF_MAP_LOOKUP_ELEM`; kernel: `enum bpf_cmd`.
 const BPF_MAP_LOOKUP: u64 = 1;
 
@@ -182,7 +183,12 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
             .and_then(|condition| SeccompRule::new(vec![condition]))
     };
     // Whether it is a terminal, and how wide.
-    rules.insert(libc::SYS_ioctl, vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?]);
+    let mut controls = vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?];
+    if needs.network {
+        // How the standard library makes a socket not block.
+        controls.push(is(1, FIONBIO)?);
+    }
+    rules.insert(libc::SYS_ioctl, controls);
     // The counters are read; nothing is loaded any more.
     rules.insert(libc::SYS_bpf, vec![is(0, BPF_MAP_LOOKUP)?]);
     // The runtime's own pair for signals.

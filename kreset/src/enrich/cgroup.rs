@@ -1,4 +1,4 @@
-//! Cgroup ids to paths, and paths to container ids.
+//! Cgroup ids to paths, and paths to what people know: container, pod, unit.
 
 use std::{
     collections::HashMap,
@@ -99,6 +99,39 @@ pub fn container_id(path: &str) -> Option<&str> {
     })
 }
 
+/// The uid of the Kubernetes pod in a cgroup path: `pod` and a UUID, whose
+/// dashes are underscores where systemd names the cgroup, or 32 digits for
+/// the static pods of a node.
+#[must_use]
+pub fn pod_uid(path: &str) -> Option<String> {
+    path.split('/').find_map(|component| {
+        let stem = component.strip_suffix(".slice").unwrap_or(component);
+        // `kubepods-burstable-pod...` of systemd, `pod...` of cgroupfs.
+        let uid = stem
+            .rsplit_once("-pod")
+            .map_or_else(|| stem.strip_prefix("pod"), |it| Some(it.1));
+        let uid = uid?.replace('_', "-");
+        let digits = uid.bytes().filter(u8::is_ascii_hexdigit).count();
+        let is_uuid = digits == 32 && uid.len() == 36 && uid.matches('-').count() == 4;
+        let is_hash = digits == 32 && uid.len() == 32;
+        (is_uuid || is_hash).then_some(uid)
+    })
+}
+
+/// The innermost systemd service or scope in a cgroup path, as `systemctl`
+/// names it. That of a container only names the container once more.
+#[must_use]
+pub fn systemd_unit(path: &str) -> Option<String> {
+    path.rsplit('/')
+        .find(|component| {
+            [".service", ".scope"]
+                .iter()
+                .any(|suffix| component.ends_with(suffix))
+                && container_id(component).is_none()
+        })
+        .map(str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +160,58 @@ mod tests {
             "/x/0123456789abcdef",
         ] {
             assert_eq!(container_id(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn pods_and_units_are_named_as_people_know_them() {
+        const UID: &str = "12345678-1234-1234-1234-123456789012";
+        let underscores = UID.replace('-', "_");
+        for (path, pod, unit) in [
+            (
+                format!("/kubepods/burstable/pod{UID}/{ID}"),
+                Some(UID),
+                None,
+            ),
+            (
+                format!(
+                    "/kubepods.slice/kubepods-burstable.slice/\
+                     kubepods-burstable-pod{underscores}.slice/cri-containerd-{ID}.scope"
+                ),
+                Some(UID),
+                None,
+            ),
+            (
+                format!("/kubepods.slice/kubepods-pod{underscores}.slice/crio-{ID}.scope"),
+                Some(UID),
+                None,
+            ),
+            (
+                "/kubepods/besteffort/pod0123456789abcdef0123456789abcdef/x".to_owned(),
+                Some("0123456789abcdef0123456789abcdef"),
+                None,
+            ),
+            (
+                "/system.slice/kafka.service".to_owned(),
+                None,
+                Some("kafka.service"),
+            ),
+            (
+                "/system.slice/system-kafka.slice/kafka@1.service/sub".to_owned(),
+                None,
+                Some("kafka@1.service"),
+            ),
+            (
+                "/user.slice/user-0.slice/session-1.scope".to_owned(),
+                None,
+                Some("session-1.scope"),
+            ),
+            (format!("/system.slice/docker-{ID}.scope"), None, None),
+            ("/podman.slice/pods/pod-x".to_owned(), None, None),
+            ("/".to_owned(), None, None),
+        ] {
+            assert_eq!(pod_uid(&path).as_deref(), pod, "{path}");
+            assert_eq!(systemd_unit(&path).as_deref(), unit, "{path}");
         }
     }
 

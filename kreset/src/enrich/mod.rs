@@ -1,12 +1,13 @@
 //! What the host knows beside the kernel's record: names that people know
 //! things by. Optional and bounded: an event is as right without it.
 
+pub mod addresses;
 mod cgroup;
 mod process;
 
 use std::path::PathBuf;
 
-pub use cgroup::{Cgroups, container_id};
+pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
 pub use process::start_time;
 
 use crate::{clock::WallClock, event::Process, facts::Facts};
@@ -37,6 +38,8 @@ impl Enricher {
             pid: owner.pid,
             name: owner.name.clone(),
             start_time: start_time(owner, boot),
+            pod_uid: cgroup.as_deref().and_then(pod_uid),
+            systemd_unit: cgroup.as_deref().and_then(systemd_unit),
             container_id: cgroup.as_deref().and_then(container_id).map(str::to_owned),
             cgroup,
             netns: facts.netns,

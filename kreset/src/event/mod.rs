@@ -3,6 +3,7 @@
 //! One event is one JSON object on one line. Unknown values are `null`,
 //! never 0. Keys are stable within a `schema` version.
 
+mod id;
 mod noise;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -12,8 +13,11 @@ mod verdict;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+pub use id::Ids;
 use serde::Serialize;
-pub use verdict::{AgeKind, Cause, Direction, Noise, ProvokedBy, Role, Verdict};
+pub use verdict::{AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, Verdict};
+
+use crate::delivery::Snapshot;
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
@@ -48,24 +52,75 @@ impl Event {
             Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) => None,
         }
     }
+
+    /// What the key `type` says.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Start(_) => Kind::Start,
+            Self::Reset(_) => Kind::Reset,
+            Self::Close(_) => Kind::Close,
+            Self::Timeout(_) => Kind::Timeout,
+            Self::Alert(_) => Kind::Alert,
+            Self::Loss(_) => Kind::Loss,
+            Self::Summary(_) => Kind::Summary,
+        }
+    }
+
+    /// When it happened, RFC 3339.
+    #[must_use]
+    pub fn time(&self) -> &str {
+        match self {
+            Self::Start(it) => &it.time,
+            Self::Reset(it) | Self::Close(it) | Self::Timeout(it) => &it.time,
+            Self::Alert(it) => &it.time,
+            Self::Loss(it) => &it.time,
+            Self::Summary(it) => &it.time,
+        }
+    }
+
+    /// Where it was seen.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        match self {
+            Self::Start(it) => &it.host,
+            Self::Reset(it) | Self::Close(it) | Self::Timeout(it) => &it.host,
+            Self::Alert(it) => &it.host,
+            Self::Loss(it) => &it.host,
+            Self::Summary(it) => &it.host,
+        }
+    }
 }
 
-/// An event with its `schema`, as it is written.
+/// An event with the id by which receivers drop repeats.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Unique among all events of all hosts; see [`Ids`].
+    pub id: String,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A message with its `schema`, as it is written.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Line<'a> {
     schema: &'static str,
+    /// Unique among all events of all hosts. Delivery is at least once: a
+    /// receiver drops an event whose id it has seen.
+    id: &'a str,
     #[serde(flatten)]
     event: &'a Event,
 }
 
 impl<'a> Line<'a> {
-    /// Wraps `event` for writing.
+    /// Wraps `message` for writing.
     #[must_use]
-    pub const fn new(event: &'a Event) -> Self {
+    pub fn new(message: &'a Message) -> Self {
         Self {
             schema: SCHEMA,
-            event,
+            id: &message.id,
+            event: &message.event,
         }
     }
 }
@@ -193,6 +248,10 @@ pub struct Process {
     pub cgroup: Option<String>,
     /// Container id from the cgroup path.
     pub container_id: Option<String>,
+    /// Kubernetes pod uid from the cgroup path.
+    pub pod_uid: Option<String>,
+    /// systemd unit (service or scope) from the cgroup path.
+    pub systemd_unit: Option<String>,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
 }
@@ -330,6 +389,52 @@ pub struct Summary {
     pub events: BTreeMap<String, u64>,
     /// Everyday teardown by kind, not shown without `--all`.
     pub noise: BTreeMap<String, u64>,
-    /// Records lost.
+    /// Records lost, wherever that was.
     pub lost: u64,
+    /// What this host would have seen: what an absence of events rests on.
+    pub coverage: Coverage,
+}
+
+/// What a host can vouch for. That an end sent no RST is proven by the
+/// absence of an event only if that end's host was watching and lost nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Coverage {
+    /// Traced ports, as ranges.
+    pub ports: String,
+    /// Addresses of the traced network namespaces, without loopback and
+    /// link-local ones; `null` where they cannot be told.
+    pub addresses: Option<Vec<IpAddr>>,
+    /// Records that the kernel had no room for.
+    pub kernel_lost: u64,
+    /// Each sink by its name.
+    pub sinks: BTreeMap<String, SinkCoverage>,
+}
+
+/// What became of the events of one sink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SinkCoverage {
+    /// Events delivered since the start.
+    pub delivered: u64,
+    /// Events still to be delivered, those of earlier runs included.
+    pub waiting: u64,
+    /// Events that never will be.
+    pub lost: u64,
+}
+
+impl From<Snapshot> for SinkCoverage {
+    fn from(snapshot: Snapshot) -> Self {
+        let Snapshot {
+            delivered,
+            waiting,
+            lost,
+            ..
+        } = snapshot;
+        Self {
+            delivered,
+            waiting,
+            lost,
+        }
+    }
 }

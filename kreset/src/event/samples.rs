@@ -69,6 +69,8 @@ pub(crate) fn finding() -> Finding {
             start_time: Some("2026-11-23T08:00:00Z".to_owned()),
             cgroup: Some("/system.slice/kafka-client.service".to_owned()),
             container_id: None,
+            pod_uid: None,
+            systemd_unit: Some("kafka-client.service".to_owned()),
             netns: Some(4_026_531_840),
         },
         path: path(),
@@ -215,6 +217,39 @@ pub(crate) fn all() -> Vec<Event> {
             ]),
             noise: BTreeMap::from([("late_data".to_owned(), 4), ("probe".to_owned(), 1200)]),
             lost: 10,
+            coverage: Coverage {
+                ports: "9092,9094-9096".to_owned(),
+                addresses: Some(vec![
+                    "10.0.1.5".parse().unwrap(),
+                    "2001:db8::17".parse().unwrap(),
+                ]),
+                kernel_lost: 7,
+                sinks: BTreeMap::from([(
+                    "siem".to_owned(),
+                    SinkCoverage {
+                        delivered: 1_204,
+                        waiting: 17,
+                        lost: 3,
+                    },
+                )]),
+            },
         })),
     ]
+}
+
+/// The same with ids.
+pub(crate) fn messages() -> Vec<Message> {
+    all()
+        .into_iter()
+        .zip(0..)
+        .map(|(event, number)| message(event, number))
+        .collect()
+}
+
+/// One event with an id.
+pub(crate) fn message(event: Event, number: u64) -> Message {
+    Message {
+        id: format!("6f9619ff8b86d011-1a2b3c4d-{number:x}"),
+        event,
+    }
 }

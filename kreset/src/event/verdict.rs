@@ -114,6 +114,26 @@ words! {
 }
 
 words! {
+    /// What an event is: its key `type`.
+    Kind {
+        /// Everything is attached.
+        Start = "start",
+        /// A RST was received or sent.
+        Reset = "reset",
+        /// The peer ended the connection before its first exchange ended.
+        Close = "close",
+        /// The connection ended unanswered.
+        Timeout = "timeout",
+        /// A path turned sustained or periodic, or ceased to be.
+        Alert = "alert",
+        /// Something was lost.
+        Loss = "loss",
+        /// Counts and coverage.
+        Summary = "summary",
+    }
+}
+
+words! {
     /// Which end of the connection this host is.
     Role {
         /// This host's socket called `connect()`.

@@ -111,7 +111,9 @@ mod tests {
     fn an_unknown_name_lists_the_known() {
         let sentence = "idel".parse::<Feature>().unwrap_err().to_string();
         assert!(
-            sentence.starts_with("no feature is called \"idel\"; there are packet-evidence, idle,")
+            sentence.starts_with(
+                "no feature is called \"idel\"; there are packet-evidence, first-bytes,"
+            )
         );
         assert!(
             Feature::ALL

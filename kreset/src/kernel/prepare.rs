@@ -90,6 +90,18 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
     }
 }
 
+/// Plans what [`attach`] would attach. Loads nothing but the smallest of
+/// programs and maps, to see whether this kernel takes their kind.
+///
+/// # Errors
+///
+/// As [`attach`].
+pub fn plan(options: &Options) -> Result<Plan, CannotStart> {
+    let request = request(options)?;
+    let facts = KernelFacts::collect(Path::new(BTF))?;
+    Ok(make_plan(&facts, &request)?)
+}
+
 fn request(options: &Options) -> Result<Request, NetnsError> {
     let netns = options.netns.as_deref().map(netns::resolve).transpose()?;
     Ok(Request {

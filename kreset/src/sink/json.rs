@@ -6,15 +6,15 @@ use serde::Serialize as _;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::{Encoder, SinkError, escape::is_plain};
-use crate::event::{Event, Line};
+use crate::event::{Line, Message};
 
 /// Encodes each event as one line of JSON.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
 impl Encoder for Json {
-    fn encode(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<(), SinkError> {
-        Line::new(event).serialize(&mut Serializer::with_formatter(&mut *out, OneLine))?;
+    fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
+        Line::new(message).serialize(&mut Serializer::with_formatter(&mut *out, OneLine))?;
         out.push(b'\n');
         Ok(())
     }
@@ -27,7 +27,7 @@ impl Encoder for Json {
 /// terminal, so whatever text output would escape is escaped here too. A
 /// parser reads the very same string.
 #[derive(Clone, Copy, Debug)]
-struct OneLine;
+pub(super) struct OneLine;
 
 impl Formatter for OneLine {
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
@@ -58,11 +58,14 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{event::samples, test_support::golden};
+    use crate::{
+        event::{Event, samples},
+        test_support::golden,
+    };
 
-    fn encode(event: &Event) -> String {
+    fn encode(message: &Message) -> String {
         let mut out = Vec::new();
-        Json.encode(event, &mut out).unwrap();
+        Json.encode(message, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -70,14 +73,14 @@ mod tests {
     fn each_type_has_this_shape() {
         golden(
             "events.jsonl",
-            &samples::all().iter().map(encode).collect::<String>(),
+            &samples::messages().iter().map(encode).collect::<String>(),
         );
     }
 
     #[test]
-    fn every_line_names_its_schema_and_type_first() {
-        for event in samples::all() {
-            assert!(encode(&event).starts_with(r#"{"schema":"kreset/1","type":""#));
+    fn every_line_names_its_schema_first() {
+        for message in samples::messages() {
+            assert!(encode(&message).starts_with(r#"{"schema":"kreset/1","id":""#));
         }
     }
 
@@ -86,7 +89,7 @@ mod tests {
         let mut finding = samples::finding();
         let name = "a\u{85}\u{2028}\u{9b}2J\u{202e}\u{7f}\u{e0041}\n\"\\é";
         finding.process.name = Some(name.to_owned());
-        let line = encode(&Event::Reset(Box::new(finding)));
+        let line = encode(&samples::message(Event::Reset(Box::new(finding)), 1));
         let escaped = r#""name":"a\u0085\u2028\u009b2J\u202e\u007f\udb40\udc41\n\"\\é""#;
         assert!(line.contains(escaped), "{line}");
     }
@@ -97,7 +100,7 @@ mod tests {
             let mut finding = samples::finding();
             finding.confidence = confidence;
             finding.process.name = Some(name.clone());
-            let line = encode(&Event::Reset(Box::new(finding)));
+            let line = encode(&samples::message(Event::Reset(Box::new(finding)), 1));
             prop_assert!(line.strip_suffix('\n').unwrap().chars().all(is_plain));
             let value: Value = serde_json::from_str(&line).unwrap();
             prop_assert_eq!(value["process"]["name"].as_str(), Some(name.as_str()));

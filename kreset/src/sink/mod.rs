@@ -1,29 +1,49 @@
 //! Where events go.
 //!
-//! A sink is a form ([`Encoder`]) and a place ([`Place`]) held together by
-//! [`Stream`]. Adding a form or a place is adding a file.
+//! A local sink is a form ([`Encoder`]) and a place ([`Place`]) held together
+//! by [`Stream`]. A remote one is a form and a receiver
+//! ([`Remote`](crate::delivery::Remote)) with a spool between them. Adding a
+//! form, a place or a receiver is adding a file.
 
+mod ecs;
 mod escape;
 mod file;
 mod json;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod place;
+mod sentence;
 mod stdout;
 mod stream;
+mod syslog;
 mod text;
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
+pub use ecs::Ecs;
 pub use file::LineFile;
 pub use json::Json;
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaEncoder};
+#[cfg(feature = "otlp")]
+pub use otlp::{Otlp, OtlpEncoder};
 pub use place::{Place, Stopped};
 pub use stdout::Stdout;
 pub use stream::Stream;
+pub use syslog::{SETTLE, Syslog, SyslogEncoder};
 pub use text::Text;
 use thiserror::Error;
 
 use crate::{
-    cli::{Format, Options, Output},
-    event::Event,
+    cli::{Format, Options},
+    config::{SinkConfig, Target},
+    delivery::{
+        OnFailure, Outlet, Remote,
+        spool::{Spool, SpoolError},
+    },
+    event::Message,
 };
 
 /// Takes events.
@@ -31,12 +51,12 @@ use crate::{
 /// Write every event that is waiting, then flush: a lone event is out at
 /// once, and a burst costs one system call for many events.
 pub trait Sink: Send {
-    /// Takes `event`.
+    /// Takes `message`.
     ///
     /// # Errors
-    /// When events taken earlier could not be written to make room. `event`
+    /// When events taken earlier could not be written to make room. `message`
     /// is then not taken; the earlier ones are kept and tried again.
-    fn write(&mut self, event: &Event) -> Result<(), SinkError>;
+    fn write(&mut self, message: &Message) -> Result<(), SinkError>;
 
     /// Sees to it that every event taken has reached its place.
     ///
@@ -60,32 +80,106 @@ pub trait Sink: Send {
 
 /// Turns an event into bytes.
 pub trait Encoder: Send {
-    /// Appends `event` to `out`, as one or more whole lines.
+    /// Appends `message` to `out`: to text forms as one or more whole lines.
     ///
     /// # Errors
     /// When the event cannot be represented.
-    fn encode(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<(), SinkError>;
+    fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError>;
 }
 
-/// The sink that the command line asks for.
+/// Opens a sink; `None` for one that events do not go to, but are counted
+/// for.
 ///
 /// # Errors
-/// When the file under `--output` cannot be opened.
-pub fn open(options: &Options) -> Result<Box<dyn Sink>, SinkError> {
-    Ok(match &options.output {
-        Output::Stdout => {
+/// When its file, its spool or something that its settings name cannot be
+/// opened.
+pub fn open(sink: &SinkConfig, options: &Options) -> Result<Option<Outlet>, SinkError> {
+    // Somebody waits for a command, nobody for an agent.
+    let on_failure = if options.configured.is_empty() {
+        OnFailure::EndRun
+    } else {
+        OnFailure::Retry
+    };
+    let remote = |encoder: Box<dyn Encoder>, remote: Box<dyn Remote>| {
+        // Of its type too: a name may come to mean another sink.
+        let directory = options
+            .spool
+            .join(format!("{}.{}", sink.name, sink.target.kind()));
+        let spool = Box::new(Spool::open(&directory, options.spool_size)?);
+        Ok(Some(Outlet::Remote {
+            encoder,
+            remote,
+            spool,
+        }))
+    };
+    match &sink.target {
+        Target::Stdout { format, verbose } => {
             let stdout = Stdout::open()?;
             let color = stdout.takes_color();
-            with_encoder(options, color, stdout)
+            let stream = with_encoder(*format, *verbose, color, stdout);
+            Ok(Some(Outlet::Local(stream, on_failure)))
         }
-        Output::File(path) => with_encoder(options, false, LineFile::open(path)?),
-    })
+        Target::File {
+            path,
+            format,
+            verbose,
+        } => {
+            let stream = with_encoder(*format, *verbose, false, LineFile::open(path)?);
+            Ok(Some(Outlet::Local(stream, on_failure)))
+        }
+        Target::Syslog(config) => remote(
+            Box::new(SyslogEncoder::new(config.facility, config.body)),
+            Box::new(Syslog::new(config.address.clone())),
+        ),
+        #[cfg(feature = "otlp")]
+        Target::Otlp(config) => remote(Box::new(OtlpEncoder), Box::new(Otlp::new(config)?)),
+        #[cfg(feature = "kafka")]
+        Target::Kafka(config) => remote(
+            Box::new(KafkaEncoder(config.body)),
+            Box::new(Kafka::new(config)?),
+        ),
+        // What this build has no code for was refused with the file.
+        #[cfg(not(feature = "otlp"))]
+        Target::Otlp(_) => Ok(None),
+        #[cfg(not(feature = "kafka"))]
+        Target::Kafka(_) => Ok(None),
+        Target::Prometheus { .. } => Ok(None),
+    }
 }
 
-fn with_encoder(options: &Options, color: bool, place: impl Place + 'static) -> Box<dyn Sink> {
-    match options.format {
+/// Looks whether [`open`] would find what the sink's settings name, without
+/// creating, locking or connecting to anything.
+///
+/// # Errors
+/// When it would not.
+pub fn check(sink: &SinkConfig) -> Result<(), SinkError> {
+    match &sink.target {
+        Target::File { path, .. } => {
+            let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+            let failed = |source| SinkError::Open {
+                path: path.clone(),
+                source,
+            };
+            directory.map_or(Ok(()), |it| it.metadata().map(drop).map_err(failed))
+        }
+        #[cfg(feature = "otlp")]
+        Target::Otlp(config) => Otlp::new(config).map(drop),
+        #[cfg(feature = "kafka")]
+        Target::Kafka(config) => Kafka::new(config).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn with_encoder(
+    format: Format,
+    verbose: bool,
+    color: bool,
+    place: impl Place + 'static,
+) -> Box<dyn Sink> {
+    match format {
         Format::Json => Box::new(Stream::new(Json, place)),
-        Format::Text => Box::new(Stream::new(Text::new(options.verbosity > 0, color), place)),
+        Format::Ecs => Box::new(Stream::new(Ecs, place)),
+        Format::Text => Box::new(Stream::new(Text::new(verbose, color), place)),
     }
 }
 
@@ -121,6 +215,31 @@ pub enum SinkError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// A certificate or key that the settings name cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// A setting that librdkafka refuses.
+    #[error("librdkafka refuses the settings of the Kafka sink: {0}")]
+    Kafka(String),
+    /// The spool cannot be opened.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The address for metrics cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The system has no thread for a sink.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
     /// The event cannot be represented.
     #[error("cannot represent an event: {0}")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -1,7 +1,7 @@
 //! Events as lines in a place.
 
 use super::{Encoder, Place, Sink, SinkError};
-use crate::event::Event;
+use crate::event::Message;
 
 /// As many bytes may wait before they are written without being asked.
 const ENOUGH: usize = 64 * 1024;
@@ -28,13 +28,13 @@ impl<E: Encoder, P: Place> Stream<E, P> {
 }
 
 impl<E: Encoder, P: Place> Sink for Stream<E, P> {
-    fn write(&mut self, event: &Event) -> Result<(), SinkError> {
+    fn write(&mut self, message: &Message) -> Result<(), SinkError> {
         if self.waiting.len() >= ENOUGH {
             self.flush()?;
         }
         let whole = self.waiting.len();
         self.encoder
-            .encode(event, &mut self.waiting)
+            .encode(message, &mut self.waiting)
             .inspect_err(|_| self.waiting.truncate(whole))
     }
 

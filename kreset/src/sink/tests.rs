@@ -15,11 +15,11 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Host, Loss, samples};
+use crate::event::{Event, Host, Loss, samples};
 
 /// A loss whose `total` is `number`: an event that is told from others.
-fn numbered(number: u64) -> Event {
-    Event::Loss(Loss {
+fn numbered(number: u64) -> Message {
+    let event = Event::Loss(Loss {
         time: "2026-11-23T14:22:07.123456789Z".to_owned(),
         host: Host {
             name: "h".to_owned(),
@@ -27,7 +27,8 @@ fn numbered(number: u64) -> Event {
         source: "kernel".to_owned(),
         lost: 1,
         total: number,
-    })
+    });
+    samples::message(event, number)
 }
 
 fn numbers(path: &Path) -> Vec<u64> {
@@ -282,7 +283,11 @@ fn two_writers_of_one_file_keep_their_lines_whole() {
 #[test]
 fn the_command_line_chooses_form_and_place() {
     let directory = TempDir::new().unwrap();
-    for (format, first) in [("json", "{\"schema\":\"kreset/1\""), ("text", "--- ")] {
+    for (format, first) in [
+        ("json", "{\"schema\":\"kreset/1\""),
+        ("ecs", "{\"@timestamp\":"),
+        ("text", "--- "),
+    ] {
         let path = directory.path().join(format);
         let arguments = [
             "kreset-trace",
@@ -295,9 +300,13 @@ fn the_command_line_chooses_form_and_place() {
         let Ok(crate::cli::Command::Run(options)) = crate::cli::parse(arguments) else {
             panic!()
         };
-        let mut sink = open(&options).unwrap();
-        for event in samples::all() {
-            sink.write(&event).unwrap();
+        let sinks = options.sinks();
+        let Some(Outlet::Local(mut sink, OnFailure::EndRun)) = open(&sinks[0], &options).unwrap()
+        else {
+            panic!()
+        };
+        for message in samples::messages() {
+            sink.write(&message).unwrap();
         }
         sink.flush().unwrap();
         let text = fs::read_to_string(&path).unwrap();

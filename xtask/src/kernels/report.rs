@@ -7,12 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Verdict {
     pub(crate) source: String,
     pub(crate) scenario: String,
-    /// `ok`, or what is wrong.
+    /// `ok`, `less` where the source of packet evidence cannot tell more, or what is wrong.
     pub(crate) outcome: String,
     pub(crate) answer: String,
     pub(crate) confidence: String,
     pub(crate) idle_ms: String,
     pub(crate) headers: String,
+}
+
+impl Verdict {
+    /// Right, or less than that where the packets are not seen.
+    fn is_right(&self) -> bool {
+        matches!(self.outcome.as_str(), "ok" | "less")
+    }
 }
 
 /// Something taken away, and how the tracer took it.
@@ -91,7 +98,7 @@ impl Report {
         let verdicts = self
             .verdicts
             .iter()
-            .filter(|verdict| verdict.outcome != "ok")
+            .filter(|verdict| !verdict.is_right())
             .count();
         let limits = self
             .limits
@@ -144,6 +151,8 @@ impl Report {
                 |verdict| {
                     if verdict.outcome == "ok" {
                         verdict.confidence.clone()
+                    } else if verdict.is_right() {
+                        "less".to_owned()
                     } else {
                         format!("{} {}", verdict.outcome, verdict.answer)
                     }

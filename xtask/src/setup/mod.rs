@@ -29,6 +29,15 @@ pub(crate) enum Purpose {
     Kafka,
 }
 
+/// Installs packages of the distribution.
+pub(crate) fn packages(names: &[&str]) -> Result<()> {
+    crate::exec::run(
+        step::apt_get()?
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(names),
+    )
+}
+
 /// Installs what is missing, or says how to. Says nothing where nothing is missing.
 pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let mut session = Session::default();

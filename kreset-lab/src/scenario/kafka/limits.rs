@@ -1,6 +1,6 @@
 //! Brokers that turn clients away.
 
-use std::{iter, time::Duration};
+use std::{collections::BTreeSet, iter, time::Duration};
 
 use super::{
     cast::{self, Cast},
@@ -61,11 +61,32 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     let guests = iter::repeat_with(|| scene.lab.connect(Family::Ipv4))
         .take(12)
         .collect::<Result<Vec<_>>>()?;
-    // The tracers come later, and those that the broker turns away do too.
-    drop(guests);
-    cast.wait_for_end_of_all(Duration::from_secs(20))?;
-    let client = client::Plan::new(software, Job::Producer);
-    cast::fail_at(&cast, &broker, &client, Answer::CLOSED_BY_BROKER)
+    let ports = guests
+        .iter()
+        .map(crate::Connection::port)
+        .collect::<Result<BTreeSet<_>>>()?;
+    let watch = cast.watch()?;
+    let mut client = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;
+    client.tell("hello")?;
+    scene.lab.wire().wait_for(
+        "the client to be turned away",
+        Duration::from_secs(20),
+        |seen| {
+            let flags = seen.segment.flags;
+            seen.comes_from(Side::Broker, Flags::ACK)
+                && (flags.contain(Flags::FIN) || flags.contain(Flags::RST))
+                && !ports.contains(&seen.client_port())
+        },
+    )?;
+    cast.curtain(&mut [&mut client])?;
+    cast::judge(scene, watch, |ending| {
+        // The guests' were there before the tracers.
+        if ports.contains(&ending.client.port()) {
+            Ruling::May(vec![Answer::CLOSED_BY_BROKER])
+        } else {
+            cast::failed(ending, Answer::CLOSED_BY_BROKER)
+        }
+    })
 }
 
 fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {

@@ -106,7 +106,9 @@ fn process(it: &Process) -> Vec<String> {
         fact("pid", it.pid),
         fact("started", it.start_time.as_ref()),
         fact("cgroup", it.cgroup.as_ref()),
+        fact("unit", it.systemd_unit.as_ref()),
         fact("container", it.container_id.as_ref()),
+        fact("pod", it.pod_uid.as_ref()),
         fact("netns", it.netns),
     ]
     .into_iter()

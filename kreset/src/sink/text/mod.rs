@@ -6,7 +6,7 @@
 mod details;
 mod palette;
 mod units;
-mod words;
+pub(super) mod words;
 
 use std::{
     fmt::{self, Write as _},
@@ -25,7 +25,8 @@ use self::{
 };
 use super::{Encoder, SinkError, escape::Escaped};
 use crate::event::{
-    AgeKind, Alert, Direction, Endpoint, Event, Finding, Loss, Role, Start, Summary,
+    AgeKind, Alert, Coverage, Direction, Endpoint, Event, Finding, Loss, Message, Role, Start,
+    Summary,
 };
 
 /// Width of the widest IPv4 endpoint, with which the columns start.
@@ -286,14 +287,56 @@ impl Text {
         for (name, count) in &summary.noise {
             writeln!(self.block, "{INDENT}{count:>7}  noise: {}", Escaped(name))?;
         }
+        self.coverage(&summary.coverage)
+    }
+}
+
+impl Text {
+    /// What this host can vouch for, and how its sinks do.
+    fn coverage(&mut self, coverage: &Coverage) -> fmt::Result {
+        let addresses = match &coverage.addresses {
+            None => "unknown addresses".to_owned(),
+            Some(all) => match all.as_slice() {
+                [] => "no address".to_owned(),
+                [first] => first.to_string(),
+                [first, more @ ..] => format!("{first} and {} more", more.len()),
+            },
+        };
+        write!(
+            self.block,
+            "{INDENT}watched ports {} of {addresses}",
+            coverage.ports
+        )?;
+        if coverage.kernel_lost > 0 {
+            let style = self.palette.alarm;
+            write!(
+                self.block,
+                "; {style}{} lost in the kernel{style:#}",
+                coverage.kernel_lost
+            )?;
+        }
+        self.block.push('\n');
+        for (name, sink) in &coverage.sinks {
+            // One that works as it should is not worth a line to people.
+            if sink.waiting > 0 || sink.lost > 0 {
+                writeln!(
+                    self.block,
+                    "{INDENT}sink {}: {} delivered, {} waiting, {} lost",
+                    Escaped(name),
+                    sink.delivered,
+                    sink.waiting,
+                    sink.lost,
+                )?;
+            }
+        }
         Ok(())
     }
 }
 
 impl Encoder for Text {
-    fn encode(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<(), SinkError> {
+    fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
         self.block.clear();
-        self.event(event)?;
+        self.event(&message.event)?;
         out.extend_from_slice(self.block.as_bytes());
         Ok(())
     }

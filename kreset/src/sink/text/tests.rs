@@ -10,7 +10,8 @@ use crate::{
 fn encode(text: &mut Text, events: &[Event]) -> String {
     let mut out = Vec::new();
     for event in events {
-        text.encode(event, &mut out).unwrap();
+        text.encode(&samples::message(event.clone(), 0), &mut out)
+            .unwrap();
     }
     String::from_utf8(out).unwrap()
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::event::{Cause, Finding, Path, ProvokedBy, Verdict};
 
 /// What a finding says, in one clause.
-pub(super) struct What<'a>(pub(super) &'a Finding);
+pub(in crate::sink) struct What<'a>(pub(in crate::sink) &'a Finding);
 
 impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,77 @@
+//! What is fuzzed: everything that reads bytes from outside. Shared by the
+//! targets of cargo-fuzz and by `kreset/tests/corpus.rs`, which runs the corpus
+//! as a normal test.
+#![allow(dead_code, reason = "each target is one of these")]
+
+use std::{collections::BTreeMap, path::Path};
+
+use kreset::{
+    classify::{Classifier, Config},
+    duration,
+    facts::Decoder,
+    kernel::{btf::Btf, facts::Types},
+    ports::PortSet,
+    recording::Recording,
+};
+
+/// Records of the ring buffer, up to the verdict: the heads of packets and
+/// the names of processes are inside, as hostile as the network is.
+pub(crate) fn record(bytes: &[u8]) {
+    let (hz, bytes) = bytes.split_first().unwrap_or((&0, &[]));
+    let decoder = Decoder {
+        hz: u32::from(*hz).max(1),
+        reasons: BTreeMap::new(),
+    };
+    let mut classifier = Classifier::new(Config::default());
+    // Two, so that the second meets the memory of the first.
+    for half in bytes.chunks(bytes.len().div_ceil(2).max(1)) {
+        judge(&decoder, &mut classifier, half);
+    }
+    judge(&decoder, &mut classifier, bytes);
+}
+
+fn judge(decoder: &Decoder, classifier: &mut Classifier, bytes: &[u8]) {
+    if let Ok(facts) = decoder.decode(bytes) {
+        classifier.observe(&facts);
+        if let Some((judgement, _)) = classifier.judge(&facts) {
+            assert!((0.0..=1.0).contains(&judgement.confidence));
+        }
+    }
+}
+
+/// The kernel's types: a module or a container may show a broken file.
+pub(crate) fn btf(bytes: &[u8]) {
+    if let Ok(btf) = Btf::parse(bytes) {
+        let _types = Types::read(&btf, Path::new("fuzz"));
+    }
+}
+
+/// Ports and times on the command line.
+pub(crate) fn arguments(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(ports) = text.parse::<PortSet>() {
+        // What is shown reads back as the same.
+        let shown = ports.to_string();
+        let again: PortSet = shown.parse().unwrap_or_else(|_| PortSet::empty());
+        assert_eq!(again.to_string(), shown);
+    }
+    if let Ok(time) = duration::parse(text) {
+        let shown = duration::Written(time).to_string();
+        assert_eq!(duration::parse(&shown).ok(), Some(time), "{shown}");
+    }
+}
+
+/// Files of records that somebody sent in.
+pub(crate) fn recording(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(recording) = Recording::parse(text) {
+        let mut classifier = Classifier::new(Config::default());
+        for bytes in &recording.records {
+            judge(&recording.decoder, &mut classifier, bytes);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A configuration file as part of the command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{ArgAction, ArgMatches, CommandFactory as _, parser::ValueSource};
+
+use super::{CommandLine, Refused, sentence};
+use crate::config::{ConfigFile, Key, SinkConfig, Takes};
+
+/// Flags that stand for a sink.
+const OUTPUT: [&str; 2] = ["output", "format"];
+/// Flags that make no sense in a file.
+const NOT_IN_FILES: [&str; 3] = ["config", "help", "version"];
+
+/// The file that a command line names.
+pub(super) struct File {
+    config: ConfigFile,
+    /// Whether the command line asks for an output of its own.
+    output_asked: bool,
+}
+
+/// Reads the file under `--config`.
+pub(super) fn of(matches: &ArgMatches) -> Result<Option<File>, Refused> {
+    let Some(path) = innermost(matches).get_one::<PathBuf>("config") else {
+        return Ok(None);
+    };
+    let config = ConfigFile::read(path, &keys())?;
+    if let Some(setting) = config
+        .settings
+        .iter()
+        .find(|it| OUTPUT.contains(&it.key.as_str()))
+        && !config.sinks.is_empty()
+    {
+        let sentence = format!(
+            "{} stands beside [[sink]] tables: write it into one",
+            setting.key
+        );
+        return Err(config.refuse(setting, &sentence).into());
+    }
+    let output_asked = OUTPUT.iter().any(|key| is_given(matches, key));
+    Ok(Some(File {
+        config,
+        output_asked,
+    }))
+}
+
+/// The flags that are keys too.
+fn keys() -> Vec<Key> {
+    let command = CommandLine::command();
+    let flags = command.get_arguments().filter_map(|flag| {
+        let name = flag.get_long()?.to_owned();
+        let takes = match flag.get_action() {
+            ArgAction::SetTrue => Takes::Nothing,
+            ArgAction::Count => Takes::Times,
+            _ => Takes::Value,
+        };
+        Some(Key { name, takes })
+    });
+    flags
+        .filter(|key| !NOT_IN_FILES.contains(&key.name.as_str()))
+        .collect()
+}
+
+/// The flags of the subcommand, or those without one.
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| inner)
+}
+
+/// Whether a flag was given, rather than left to its default.
+fn is_given(matches: &ArgMatches, key: &str) -> bool {
+    innermost(matches).value_source(&key.replace('-', "_")) == Some(ValueSource::CommandLine)
+}
+
+impl File {
+    /// The command line with what the file says before what it says itself.
+    pub(super) fn prepend(
+        &self,
+        mut line: Vec<OsString>,
+        matches: &ArgMatches,
+    ) -> Result<Vec<OsString>, Refused> {
+        let mut added = Vec::new();
+        for setting in &self.config.settings {
+            // Alone, so that a refusal is the file's.
+            let alone =
+                std::iter::once("kreset-trace").chain(setting.arguments.iter().map(String::as_str));
+            if let Err(error) = CommandLine::command().try_get_matches_from(alone) {
+                return Err(self.config.refuse(setting, &sentence(&error)).into());
+            }
+            if !is_given(matches, &setting.key) {
+                added.extend(setting.arguments.iter().map(OsString::from));
+            }
+        }
+        let own = 1 + usize::from(matches.subcommand().is_some());
+        line.splice(own..own, added);
+        Ok(line)
+    }
+
+    /// The file's sinks, unless the command line asks for another output:
+    /// who tries a configuration out must not write to the SIEM.
+    pub(super) fn into_sinks(self) -> Vec<SinkConfig> {
+        if self.output_asked {
+            Vec::new()
+        } else {
+            self.config.sinks
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The configuration file: TOML, its keys named as the flags are.
+//!
+//! A key of the file becomes the flag of its name, so that both are checked
+//! by the same code and mean the same. Only `[[sink]]` tables have no flag.
+
+mod sinks;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+pub use sinks::{
+    Body, Facility, KafkaConfig, OtlpConfig, SinkConfig, SyslogAddress, SyslogConfig, Target,
+};
+use thiserror::Error;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use self::table::Table;
+
+/// A file that was refused: where, and what would be right.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{}:{line}: {sentence}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        sentence: String,
+    },
+}
+
+/// What a flag takes, for the keys of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it is there or not.
+    Nothing,
+    /// Nothing, and it may be there several times.
+    Times,
+    /// A value.
+    Value,
+}
+
+/// A flag that a file may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name without dashes.
+    pub name: String,
+    /// What it takes.
+    pub takes: Takes,
+}
+
+/// A key of the file, as flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key.
+    pub key: String,
+    /// The flags that say the same.
+    pub arguments: Vec<String>,
+    /// The line that it stands on, from 1.
+    pub line: usize,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    /// The keys, in the order of the file.
+    pub settings: Vec<Setting>,
+    /// The `[[sink]]` tables.
+    pub sinks: Vec<SinkConfig>,
+}
+
+impl ConfigFile {
+    /// Reads a file in which `keys` and `[[sink]]` tables may stand.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or something in it is unknown or wrong.
+    pub fn read(path: &Path, keys: &[Key]) -> Result<Self, ConfigError> {
+        let path = path.to_owned();
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(path, &text, keys),
+            Err(source) => Err(ConfigError::Read { path, source }),
+        }
+    }
+
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// When something in it is unknown or wrong.
+    pub fn parse(path: PathBuf, text: &str, keys: &[Key]) -> Result<Self, ConfigError> {
+        let wrong = |at: usize, sentence: String| ConfigError::Wrong {
+            path: path.clone(),
+            line: line_of(text, at),
+            sentence,
+        };
+        let document = DeTable::parse(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            wrong(at, error.message().replace('\n', "; "))
+        })?;
+        let mut settings = Vec::new();
+        let mut sinks = Vec::new();
+        for (key, value) in in_order(document.get_ref()) {
+            let name = key.get_ref().as_ref();
+            if name == "sink" {
+                let tables = tables(value).ok_or_else(|| {
+                    wrong(
+                        key.span().start,
+                        "a sink is a table: write [[sink]]".to_owned(),
+                    )
+                })?;
+                for table in tables {
+                    let sink = sinks::read(Table::new(table)).map_err(|(at, it)| wrong(at, it))?;
+                    if sinks
+                        .iter()
+                        .any(|other: &SinkConfig| other.name == sink.name)
+                    {
+                        let sentence = format!(
+                            "two sinks are called {}: give each a name of its own",
+                            sink.name
+                        );
+                        return Err(wrong(table.span().start, sentence));
+                    }
+                    sinks.push(sink);
+                }
+                continue;
+            }
+            let line = line_of(text, key.span().start);
+            let arguments = arguments(name, value.get_ref(), keys)
+                .map_err(|sentence| wrong(key.span().start, sentence))?;
+            settings.push(Setting {
+                key: name.to_owned(),
+                arguments,
+                line,
+            });
+        }
+        Ok(Self {
+            path,
+            settings,
+            sinks,
+        })
+    }
+
+    /// Refuses a setting whose value a flag of its name refused.
+    #[must_use]
+    pub fn refuse(&self, setting: &Setting, sentence: &str) -> ConfigError {
+        let sentence = sentence.replace(&format!("--{}", setting.key), &setting.key);
+        ConfigError::Wrong {
+            path: self.path.clone(),
+            line: setting.line,
+            sentence,
+        }
+    }
+}
+
+type Entry<'a, 'i> = (
+    &'a Spanned<std::borrow::Cow<'i, str>>,
+    &'a Spanned<DeValue<'i>>,
+);
+
+/// A table's entries in the order in which they were written.
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<Entry<'a, 'i>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn tables<'a, 'i>(value: &'a Spanned<DeValue<'i>>) -> Option<Vec<&'a Spanned<DeValue<'i>>>> {
+    let array = value.get_ref().as_array()?;
+    let tables: Vec<_> = array
+        .iter()
+        .filter(|item| item.get_ref().is_table())
+        .collect();
+    (tables.len() == array.len()).then_some(tables)
+}
+
+/// The line of a byte, from 1.
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// The flags that say what `name = value` says.
+fn arguments(name: &str, value: &DeValue<'_>, keys: &[Key]) -> Result<Vec<String>, String> {
+    let Some(key) = keys.iter().find(|key| key.name == name) else {
+        let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
+        return Err(unknown(name, &names, ", or a [[sink]] table"));
+    };
+    let flag = format!("--{name}");
+    match (key.takes, value) {
+        (Takes::Nothing, DeValue::Boolean(given)) => {
+            Ok(given.then_some(flag).into_iter().collect())
+        }
+        (Takes::Nothing, _) => Err(format!("{name} is true or false")),
+        (Takes::Times, value) => {
+            let times = scalar(value).and_then(|times| times.parse::<u8>().ok());
+            let times = times.filter(|times| *times < 10);
+            let times = times.ok_or_else(|| format!("{name} is a whole number, 0 to 9"))?;
+            Ok(vec![flag; times.into()])
+        }
+        (Takes::Value, DeValue::Array(items)) => items
+            .iter()
+            .map(|item| Ok(format!("{flag}={}", written(name, item.get_ref())?)))
+            .collect(),
+        (Takes::Value, value) => Ok(vec![format!("{flag}={}", written(name, value)?)]),
+    }
+}
+
+fn written(name: &str, value: &DeValue<'_>) -> Result<String, String> {
+    scalar(value).ok_or_else(|| format!("{name} takes no {}", value.type_str()))
+}
+
+/// A text or a number as it would stand on a command line.
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// Says that `name` is none of `known`, and which of them was meant.
+fn unknown(name: &str, known: &[&str], more: &str) -> String {
+    format!(
+        "there is no key {name}; there are {}{more}",
+        known.join(", ")
+    )
+}

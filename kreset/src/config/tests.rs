@@ -1,0 +1,268 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    cli::{self, Command, Format, Options, Output},
+    event::{Kind, Verdict},
+    filter::SinkFilter,
+};
+
+fn parse_with(config: &str, arguments: &[&str]) -> Result<Options, String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), config).unwrap();
+    let path = file.path().to_str().unwrap();
+    let mut line = vec!["kreset-trace", "--config", path];
+    line.extend(arguments);
+    match cli::parse(line) {
+        Ok(Command::Run(options)) => Ok(*options),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string().replace(path, "FILE")),
+    }
+}
+
+fn refusal(config: &str) -> String {
+    parse_with(config, &[]).unwrap_err()
+}
+
+const WHOLE: &str = r#"
+port = ["9092", "9094-9096"]
+role = "broker"
+broker-max-idle = "5m"
+packet-evidence = "off"
+summary = "30s"
+all = true
+verbose = 1
+spool = "/tmp/spool"
+spool-size = "64M"
+drain = "2s"
+
+[[sink]]
+type = "file"
+path = "/var/log/kreset/events.json"
+
+[[sink]]
+type = "syslog"
+name = "siem"
+address = "tcp://siem.example:601"
+format = "ecs"
+facility = "local3"
+events = ["reset", "alert"]
+verdicts = ["middlebox_idle_reset"]
+min-confidence = 0.7
+
+[[sink]]
+type = "syslog"
+name = "journal"
+address = "unix:///dev/log"
+
+[[sink]]
+type = "prometheus"
+listen = "127.0.0.1:9464"
+"#;
+
+#[test]
+fn a_whole_file_is_heard() {
+    let options = parse_with(WHOLE, &[]).unwrap();
+    assert_eq!(options.ports.to_string(), "9092,9094-9096");
+    assert_eq!(options.broker_max_idle, Duration::from_mins(5));
+    assert_eq!(options.summary_interval, Some(Duration::from_secs(30)));
+    assert_eq!((options.filter.all, options.verbosity), (true, 1));
+    assert_eq!(options.spool, Path::new("/tmp/spool"));
+    assert_eq!(
+        (options.spool_size, options.drain),
+        (64 << 20, Duration::from_secs(2))
+    );
+    let sinks = options.sinks();
+    let names: Vec<_> = sinks.iter().map(|sink| sink.name.as_str()).collect();
+    assert_eq!(names, ["file", "siem", "journal", "prometheus"]);
+    assert_eq!(
+        sinks[1],
+        SinkConfig {
+            name: "siem".to_owned(),
+            filter: SinkFilter {
+                events: vec![Kind::Reset, Kind::Alert],
+                verdicts: vec![Verdict::MiddleboxIdleReset],
+                min_confidence: 0.7,
+            },
+            target: Target::Syslog(SyslogConfig {
+                address: SyslogAddress::Tcp("siem.example:601".to_owned()),
+                body: Body::Ecs,
+                facility: Facility(19),
+            }),
+        }
+    );
+}
+
+#[test]
+fn an_agent_tells_what_it_covers_and_writes_somewhere() {
+    let options = parse_with("", &[]).unwrap();
+    assert_eq!(options.summary_interval, Some(Duration::from_secs(10)));
+    assert_eq!(
+        options.sinks()[0].target,
+        Target::Stdout {
+            format: Format::Text,
+            verbose: false
+        }
+    );
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let options = parse_with(WHOLE, &["--port", "19092", "--summary=1m", "--role", "any"]).unwrap();
+    assert_eq!(options.ports.to_string(), "19092");
+    assert_eq!(options.summary_interval, Some(Duration::from_mins(1)));
+    assert_eq!(options.filter.role, None);
+    assert_eq!(options.broker_max_idle, Duration::from_mins(5));
+    assert_eq!(options.sinks().len(), 4);
+}
+
+#[test]
+fn an_output_on_the_command_line_takes_the_place_of_all_sinks() {
+    let options = parse_with(WHOLE, &["--output", "-", "--format", "json"]).unwrap();
+    let target = Target::Stdout {
+        format: Format::Json,
+        verbose: true,
+    };
+    assert_eq!(options.sinks()[0].target, target);
+    assert_eq!(options.sinks().len(), 1);
+    let options = parse_with("output = \"/tmp/x\"", &["--output=/tmp/y"]).unwrap();
+    assert_eq!(options.output, Output::File("/tmp/y".into()));
+}
+
+#[test]
+fn refusals_name_file_line_and_what_is_valid() {
+    for (config, expected) in [
+        (
+            "port = 9092\nprot = 9092\n",
+            "FILE:2: there is no key prot; there are port, format, output,",
+        ),
+        (
+            "config = \"x\"\n",
+            "FILE:1: there is no key config; there are port",
+        ),
+        (
+            "\n\nrole = \"server\"\n",
+            "FILE:3: invalid value 'server' for 'role <ROLE>' [possible values: client, broker, any]",
+        ),
+        (
+            "duration = 30\n",
+            "FILE:1: invalid value '30' for 'duration <TIME>': 30 has no unit; write 30s,",
+        ),
+        ("all = 1\n", "FILE:1: all is true or false"),
+        (
+            "verbose = \"much\"\n",
+            "FILE:1: verbose is a whole number, 0 to 9",
+        ),
+        ("port = { a = 1 }\n", "FILE:1: port takes no table"),
+        ("port = 9092\nport = 9093\n", "FILE:2: duplicate key"),
+        ("port = \n", "FILE:1: "),
+        (
+            "spool-size = \"1K\"\n",
+            "FILE:1: invalid value '1K' for 'spool-size <SIZE>': a spool is at least 1M",
+        ),
+        ("sink = 1\n", "FILE:1: a sink is a table: write [[sink]]"),
+        (
+            "[[sink]]\n",
+            "FILE:1: the key type is missing, such as type = \"file\"",
+        ),
+        (
+            "[[sink]]\ntype = \"loki\"\n",
+            "FILE:1: there is no sink of type loki; there are stdout, file, syslog, otlp, kafka, prometheus",
+        ),
+        (
+            "[[sink]]\ntype = \"syslog\"\nadress = \"tcp://a:1\"\n",
+            "FILE:3: there is no key adress; there are type, name, events, verdicts, min-confidence, \
+             address, format, facility",
+        ),
+        (
+            "[[sink]]\ntype = \"file\"\n",
+            "FILE:1: the key path is missing, such as path = \"/var/log/kreset/events.json\"",
+        ),
+        (
+            "[[sink]]\ntype = \"syslog\"\naddress = \"siem:514\"\n",
+            "FILE:3: siem:514 is no receiver: write tcp://host:port or unix:///path",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nevents = [\n  \"reset\",\n  \"resets\",\n]\n",
+            "FILE:5: there is no type of event resets; there are start, reset, close, timeout, alert, loss, summary",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nverdicts = \"middlebox\"\n",
+            "FILE:3: there is no verdict middlebox; there are middlebox_idle_reset,",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nmin-confidence = 97\n",
+            "FILE:3: 97 is no confidence: those are 0 to 1",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nname = \"a/b\"\n",
+            "FILE:3: \"a/b\" is no name",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\n[[sink]]\ntype = \"stdout\"\n",
+            "FILE:3: two sinks are called stdout",
+        ),
+        (
+            "format = \"json\"\n[[sink]]\ntype = \"stdout\"\n",
+            "FILE:1: format stands beside [[sink]] tables",
+        ),
+    ] {
+        let said = refusal(config);
+        assert!(said.starts_with(expected), "{config:?}\n{said}\n{expected}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = cli::parse(["kreset-trace", "--config", "/no/such.toml"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("cannot read the configuration /no/such.toml: No such file"),
+        "{error}"
+    );
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn otlp_takes_headers_and_files() {
+    let options = parse_with(
+        "[[sink]]\ntype = \"otlp\"\nendpoint = \"https://c:4318/v1/logs\"\ntimeout = \"3s\"\n\
+         headers = { Authorization = \"Bearer x\" }\nca = \"/ca.pem\"\n",
+        &[],
+    );
+    let Target::Otlp(otlp) = options.unwrap().sinks().remove(0).target else {
+        panic!()
+    };
+    assert_eq!(otlp.headers["Authorization"], "Bearer x");
+    assert_eq!(
+        (otlp.ca, otlp.timeout),
+        (Some("/ca.pem".into()), Duration::from_secs(3))
+    );
+    let half = "[[sink]]\ntype = \"otlp\"\nendpoint = \"http://c\"\ncert = \"/c.pem\"\n";
+    assert!(refusal(half).contains("takes both keys, cert and key"));
+    let scheme = "[[sink]]\ntype = \"otlp\"\nendpoint = \"c:4318\"\n";
+    assert!(refusal(scheme).starts_with("FILE:3: c:4318 is no http:// or https:// URL"));
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_sink_that_this_build_lacks_says_so() {
+    let kafka = "[[sink]]\ntype = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\n";
+    assert_eq!(
+        refusal(kafka),
+        "FILE:1: this build has no kafka sink: build it with the feature kafka"
+    );
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn kafka_takes_settings_of_librdkafka() {
+    let kafka = "[[sink]]\ntype = \"kafka\"\nbrokers = \"b:9092\"\ntopic = \"t\"\n\
+                 properties = { \"security.protocol\" = \"SASL_SSL\", \"socket.keepalive.enable\" = true }\n";
+    let Target::Kafka(kafka) = parse_with(kafka, &[]).unwrap().sinks().remove(0).target else {
+        panic!()
+    };
+    assert_eq!(kafka.properties["security.protocol"], "SASL_SSL");
+    assert_eq!(kafka.properties["socket.keepalive.enable"], "true");
+}

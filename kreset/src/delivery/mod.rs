@@ -1,0 +1,287 @@
+//! From the pipeline to the sinks, without ever holding the pipeline up.
+//!
+//! Each sink has a bounded queue and threads of its own. An event that finds
+//! a queue full is counted, and a `loss` event names the sink.
+//!
+//! | sink | queue in memory | behind it |
+//! |---|---|---|
+//! | standard output, file | [`QUEUE`] events | the place itself |
+//! | every other | [`QUEUE`] events | a [`spool`] on disk, bounded by `spool-size` |
+
+mod backoff;
+mod gate;
+mod local;
+mod remote;
+pub mod spool;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+pub use backoff::Backoff;
+pub use local::OnFailure;
+pub use remote::{Handed, Remote, RemoteError};
+pub use status::{Snapshot, Status};
+use tokio::sync::Notify;
+
+use self::{
+    gate::Gate,
+    local::Local,
+    remote::{Keeper, Sender},
+    spool::Spool,
+};
+use crate::{
+    event::{Event, Message},
+    filter::SinkFilter,
+    sink::{Encoder, Sink, SinkError},
+};
+
+/// Events that wait in memory for one sink.
+pub const QUEUE: usize = 16_384;
+
+/// Sees every event, without waiting for anything.
+pub type Observer = Box<dyn Fn(&Event) + Send>;
+
+/// Tells threads when to leave things as they are.
+type StopAt = Box<dyn Fn(Instant) + Send>;
+
+/// Where the events of one sink go.
+pub enum Outlet {
+    /// To a place of this host.
+    Local(Box<dyn Sink>, OnFailure),
+    /// Through a spool to a receiver.
+    Remote {
+        /// The form in which events are spooled and sent.
+        encoder: Box<dyn Encoder>,
+        /// Whom they are sent to.
+        remote: Box<dyn Remote>,
+        /// Where they wait.
+        spool: Box<Spool>,
+    },
+}
+
+/// A running sink.
+struct Running {
+    name: String,
+    filter: SinkFilter,
+    /// `None` once nothing more is to come.
+    queue: Option<SyncSender<Arc<Message>>>,
+    status: Arc<Status>,
+    threads: Vec<JoinHandle<()>>,
+    /// Tells the threads when to leave things as they are.
+    stop_at: StopAt,
+    is_local: bool,
+}
+
+/// All running sinks.
+#[derive(Default)]
+pub struct Delivery {
+    running: Vec<Running>,
+    observers: Vec<Observer>,
+    wake: Arc<Notify>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.running.iter().map(|it| &it.name))
+            .finish()
+    }
+}
+
+impl Delivery {
+    /// Starts a sink under `name`.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no thread for it.
+    pub fn start(&mut self, name: &str, filter: SinkFilter, outlet: Outlet) -> io::Result<()> {
+        let (queue, events) = sync_channel(QUEUE);
+        let status = Arc::new(Status::default());
+        let owned = name.to_owned();
+        let is_local = matches!(outlet, Outlet::Local(..));
+        let (threads, stop_at): (_, StopAt) = match outlet {
+            Outlet::Local(sink, on_failure) => {
+                let gate = Arc::new(Gate::new(()));
+                let local = Local {
+                    name: owned,
+                    queue: events,
+                    sink,
+                    on_failure,
+                    gate: Arc::clone(&gate),
+                    status: Arc::clone(&status),
+                };
+                let thread = self.thread(name, move || local.run())?;
+                (vec![thread], Box::new(move |at| gate.stop_at(at)))
+            }
+            Outlet::Remote {
+                encoder,
+                remote,
+                spool,
+            } => {
+                status.spooled(spool.depth(), spool.bytes());
+                let gate = Arc::new(Gate::new(*spool));
+                let keeper = Keeper {
+                    name: owned.clone(),
+                    queue: events,
+                    encoder,
+                    gate: Arc::clone(&gate),
+                    status: Arc::clone(&status),
+                };
+                let sender = Sender::new(owned, remote, Arc::clone(&gate), Arc::clone(&status));
+                let threads = vec![
+                    self.thread(name, move || keeper.run())?,
+                    self.thread(name, move || sender.run())?,
+                ];
+                (threads, Box::new(move |at| gate.stop_at(at)))
+            }
+        };
+        self.running.push(Running {
+            name: name.to_owned(),
+            filter,
+            queue: Some(queue),
+            status,
+            threads,
+            stop_at,
+            is_local,
+        });
+        Ok(())
+    }
+
+    fn thread(
+        &self,
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let wake = Arc::clone(&self.wake);
+        // The kernel shows 15 bytes of a thread's name.
+        thread::Builder::new()
+            .name(format!("sink {name}"))
+            .spawn(move || {
+                run();
+                wake.notify_one();
+            })
+    }
+
+    /// Has `observer` see every event, on the pipeline's thread: it must not
+    /// wait for anything.
+    pub fn observe(&mut self, observer: Observer) {
+        self.observers.push(observer);
+    }
+
+    /// Gives `message` to every sink that wants it. Never waits.
+    pub fn offer(&self, message: &Arc<Message>) {
+        for observer in &self.observers {
+            observer(&message.event);
+        }
+        for it in &self.running {
+            let Some(queue) = it
+                .queue
+                .as_ref()
+                .filter(|_| it.filter.wants(&message.event))
+            else {
+                continue;
+            };
+            it.status.enqueued();
+            match queue.try_send(Arc::clone(message)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    it.status.dequeued(1);
+                    it.status.lose(1);
+                }
+                // It ended, and told why.
+                Err(TrySendError::Disconnected(_)) => it.status.dequeued(1),
+            }
+        }
+    }
+
+    /// Losses that no `loss` event has told of: sink and count.
+    pub fn take_losses(&self) -> Vec<(String, u64)> {
+        let untold = self
+            .running
+            .iter()
+            .map(|it| (it.name.clone(), it.status.take_untold()));
+        untold.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Why a sink could not go on, where that is to end the run.
+    pub fn take_failure(&self) -> Option<SinkError> {
+        self.running.iter().find_map(|it| it.status.take_failure())
+    }
+
+    /// Every sink with its counts.
+    pub fn statuses(&self) -> impl Iterator<Item = (&str, &Arc<Status>)> {
+        self.running.iter().map(|it| (it.name.as_str(), &it.status))
+    }
+
+    /// Tells whoever awaits it that a sink's thread ended.
+    pub fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.wake)
+    }
+
+    /// Opens files anew, soon.
+    pub fn reopen(&self) {
+        for it in &self.running {
+            it.status.ask_reopen();
+        }
+    }
+
+    /// Gives the sink `name` another filter; whether there is such a sink.
+    pub fn set_filter(&mut self, name: &str, filter: SinkFilter) -> bool {
+        let found = self.running.iter_mut().find(|it| it.name == name);
+        found.map(|it| it.filter = filter).is_some()
+    }
+
+    /// Waits until every event offered is in its spool or place, for at most
+    /// `longest`; whether that is so. For sources that can wait; the kernel
+    /// cannot.
+    pub fn settle(&self, longest: Duration) -> bool {
+        let until = Instant::now() + longest;
+        while self.running.iter().any(|it| it.status.queued() > 0) {
+            if Instant::now() >= until {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Nothing more comes: sinks end once all is delivered.
+    pub fn close(&mut self) {
+        for it in &mut self.running {
+            it.queue = None;
+        }
+    }
+
+    /// Nothing is tried any more from `at` on: what is spooled stays so.
+    pub fn stop_at(&self, at: Instant) {
+        for it in &self.running {
+            (it.stop_at)(at);
+        }
+    }
+
+    /// As [`Delivery::stop_at`], for sinks that have a spool to leave it in.
+    pub fn stop_remote_at(&self, at: Instant) {
+        for it in self.running.iter().filter(|it| !it.is_local) {
+            (it.stop_at)(at);
+        }
+    }
+
+    /// Whether every sink has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.running
+            .iter()
+            .flat_map(|it| &it.threads)
+            .all(JoinHandle::is_finished)
+    }
+}

@@ -1,0 +1,463 @@
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Mutex, mpsc},
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    delivery::spool::{Entry, LEAST_BYTES},
+    event::{Host, Loss},
+    sink::Json,
+};
+
+/// An event that is told from others by its `total`.
+fn numbered(number: u64) -> Arc<Message> {
+    let event = Event::Loss(Loss {
+        time: "2026-11-23T14:22:07.123456789Z".to_owned(),
+        host: Host {
+            name: "h".to_owned(),
+        },
+        source: "kernel".to_owned(),
+        lost: 1,
+        total: number,
+    });
+    Arc::new(Message {
+        id: format!("b-r-{number:x}"),
+        event,
+    })
+}
+
+fn number(payload: &[u8]) -> u64 {
+    serde_json::from_slice::<serde_json::Value>(payload).unwrap()["total"]
+        .as_u64()
+        .unwrap()
+}
+
+type Answer = Box<dyn FnMut(&[u64]) -> Result<Handed, RemoteError> + Send>;
+
+/// A receiver that does what a test says, and keeps what it took.
+struct Scripted {
+    taken: Arc<Mutex<Vec<u64>>>,
+    answer: Answer,
+    broken: Arc<Mutex<bool>>,
+}
+
+impl Remote for Scripted {
+    fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError> {
+        let numbers: Vec<_> = batch.iter().map(|entry| number(&entry.payload)).collect();
+        let answer = (self.answer)(&numbers);
+        if answer.is_ok() {
+            self.taken.lock().unwrap().extend(numbers);
+        }
+        answer
+    }
+
+    fn check(&mut self) -> Result<(), RemoteError> {
+        let broken = std::mem::take(&mut *self.broken.lock().unwrap());
+        if broken { Err(gone()) } else { Ok(()) }
+    }
+}
+
+fn gone() -> RemoteError {
+    RemoteError::Unavailable("gone".to_owned())
+}
+
+/// What a scripted receiver took, and whether its connection broke.
+#[derive(Clone, Default)]
+struct Seen {
+    taken: Arc<Mutex<Vec<u64>>>,
+    broken: Arc<Mutex<bool>>,
+}
+
+impl Seen {
+    fn numbers(&self) -> Vec<u64> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    fn distinct(&self) -> BTreeSet<u64> {
+        self.numbers().into_iter().collect()
+    }
+}
+
+fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery {
+    let mut delivery = Delivery::default();
+    let outlet = Outlet::Remote {
+        encoder: Box::new(Json),
+        remote: Box::new(Scripted {
+            taken: Arc::clone(&seen.taken),
+            answer,
+            broken: Arc::clone(&seen.broken),
+        }),
+        spool: Box::new(Spool::open(directory, limit).unwrap()),
+    };
+    delivery
+        .start("siem", SinkFilter::default(), outlet)
+        .unwrap();
+    delivery
+}
+
+fn snapshot(delivery: &Delivery) -> Snapshot {
+    delivery.statuses().next().unwrap().1.snapshot()
+}
+
+/// Waits for something that is to happen soon.
+fn soon(what: &str, happened: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !happened() {
+        assert!(Instant::now() < until, "{what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn end(mut delivery: Delivery, within: Duration) {
+    delivery.close();
+    delivery.stop_at(Instant::now() + within);
+    soon("the sinks end", || delivery.has_ended());
+}
+
+#[test]
+fn a_stalled_receiver_holds_nobody_up_and_loses_nothing() {
+    let directory = TempDir::new().unwrap();
+    let (release, stalled) = mpsc::channel::<()>();
+    let seen = Seen::default();
+    let mut held = Some(stalled);
+    let answer: Answer = Box::new(move |_| {
+        if let Some(stalled) = held.take() {
+            let _released = stalled.recv();
+        }
+        Ok(Handed::Confirmed)
+    });
+    let delivery = start(directory.path(), u64::MAX, &seen, answer);
+    for burst in 0..10 {
+        let began = Instant::now();
+        for number in 0..1_000 {
+            delivery.offer(&numbered(burst * 1_000 + number));
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            began.elapsed()
+        );
+        assert!(delivery.settle(Duration::from_secs(30)));
+    }
+    assert!(seen.numbers().is_empty());
+    assert_eq!(snapshot(&delivery).waiting, 10_000);
+    drop(release);
+    soon("all arrive", || snapshot(&delivery).waiting == 0);
+    assert_eq!(seen.numbers(), (0..10_000).collect::<Vec<_>>());
+    assert_eq!(snapshot(&delivery).lost, 0);
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_lone_event_is_out_within_100_ms() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let delivery = start(
+        directory.path(),
+        u64::MAX,
+        &seen,
+        Box::new(|_| Ok(Handed::Confirmed)),
+    );
+    let mut slowest = Duration::ZERO;
+    for number in 0..20 {
+        thread::sleep(Duration::from_millis(20));
+        let began = Instant::now();
+        delivery.offer(&numbered(number));
+        soon("it arrives", || seen.numbers().len() as u64 > number);
+        slowest = slowest.max(began.elapsed());
+    }
+    assert!(slowest < Duration::from_millis(100), "{slowest:?}");
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_receiver_that_fails_now_and_then_gets_every_event_in_order() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let mut tries = 0;
+    let answer: Answer = Box::new(move |_| {
+        tries += 1;
+        if tries % 3 == 0 {
+            Err(gone())
+        } else {
+            Ok(Handed::Confirmed)
+        }
+    });
+    let delivery = start(directory.path(), u64::MAX, &seen, answer);
+    for number in 0..3_000 {
+        delivery.offer(&numbered(number));
+        if number % 500 == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    soon("all arrive", || seen.numbers().len() == 3_000);
+    assert_eq!(seen.numbers(), (0..3_000).collect::<Vec<_>>());
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn what_was_not_delivered_is_delivered_by_the_next_run() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let down = start(directory.path(), u64::MAX, &seen, Box::new(|_| Err(gone())));
+    (0..500).for_each(|number| down.offer(&numbered(number)));
+    assert!(down.settle(Duration::from_secs(30)));
+    let began = Instant::now();
+    end(down, Duration::from_millis(200));
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let up = start(
+        directory.path(),
+        u64::MAX,
+        &seen,
+        Box::new(|_| Ok(Handed::Confirmed)),
+    );
+    (500..600).for_each(|number| up.offer(&numbered(number)));
+    soon("all arrive", || seen.numbers().len() == 600);
+    assert_eq!(seen.numbers(), (0..600).collect::<Vec<_>>());
+    end(up, Duration::from_secs(5));
+}
+
+#[test]
+fn a_refused_event_is_found_left_out_and_counted() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let refuses = |batch: &[u64]| {
+        if batch.iter().any(|number| [13, 14, 300].contains(number)) {
+            Err(RemoteError::Refused("no".to_owned()))
+        } else {
+            Ok(Handed::Confirmed)
+        }
+    };
+    let delivery = start(directory.path(), u64::MAX, &seen, Box::new(refuses));
+    (0..400).for_each(|number| delivery.offer(&numbered(number)));
+    soon("the rest arrives", || snapshot(&delivery).waiting == 0);
+    let expected: Vec<_> = (0..400).filter(|it| ![13, 14, 300].contains(it)).collect();
+    assert_eq!(seen.numbers(), expected);
+    assert_eq!(delivery.take_losses(), [("siem".to_owned(), 3)]);
+    assert!(delivery.take_losses().is_empty());
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let settle = Duration::from_millis(300);
+    let delivery = start(
+        directory.path(),
+        u64::MAX,
+        &seen,
+        Box::new(move |_| Ok(Handed::Unconfirmed(settle))),
+    );
+    (0..50).for_each(|number| delivery.offer(&numbered(number)));
+    soon("all are handed over", || seen.distinct().len() == 50);
+    assert_eq!(snapshot(&delivery).delivered, 0);
+    *seen.broken.lock().unwrap() = true;
+    soon("all are handed over again", || seen.numbers().len() >= 100);
+    soon("all count", || snapshot(&delivery).delivered == 50);
+    assert_eq!(seen.distinct(), (0..50).collect());
+    assert_eq!(snapshot(&delivery).waiting, 0);
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_full_spool_gives_up_the_oldest_and_names_its_sink() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let delivery = start(
+        directory.path(),
+        LEAST_BYTES,
+        &seen,
+        Box::new(|_| Err(gone())),
+    );
+    for number in 0..20_000 {
+        delivery.offer(&numbered(number));
+        if number % 1_000 == 0 {
+            assert!(delivery.settle(Duration::from_secs(30)));
+        }
+    }
+    assert!(delivery.settle(Duration::from_secs(30)));
+    end(delivery, Duration::ZERO);
+    let up = start(
+        directory.path(),
+        LEAST_BYTES,
+        &seen,
+        Box::new(|_| Ok(Handed::Confirmed)),
+    );
+    soon("the rest arrives", || snapshot(&up).waiting == 0);
+    let numbers = seen.numbers();
+    assert!(numbers.len() > 3_000, "{}", numbers.len());
+    assert_eq!(
+        numbers,
+        (20_000 - numbers.len() as u64..20_000).collect::<Vec<_>>()
+    );
+    end(up, Duration::from_secs(5));
+}
+
+#[test]
+fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let open = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let door = Arc::clone(&open);
+    let answer: Answer = Box::new(move |_| {
+        if door.load(std::sync::atomic::Ordering::Relaxed) {
+            Ok(Handed::Confirmed)
+        } else {
+            Err(gone())
+        }
+    });
+    let delivery = start(directory.path(), LEAST_BYTES, &seen, answer);
+    for number in 0..12_000 {
+        delivery.offer(&numbered(number));
+        if number % 1_000 == 0 {
+            assert!(delivery.settle(Duration::from_secs(30)));
+        }
+    }
+    assert!(delivery.settle(Duration::from_secs(30)));
+    open.store(true, std::sync::atomic::Ordering::Relaxed);
+    soon("the rest arrives", || snapshot(&delivery).waiting == 0);
+    let lost: u64 = delivery.take_losses().iter().map(|(_, count)| count).sum();
+    assert_eq!(lost + seen.numbers().len() as u64, 12_000);
+    assert_eq!(snapshot(&delivery).lost, lost);
+    end(delivery, Duration::from_secs(5));
+}
+
+/// A place that fails as a test says.
+struct Place {
+    taken: Arc<Mutex<Vec<u64>>>,
+    fail: Box<dyn FnMut() -> Result<(), SinkError> + Send>,
+}
+
+impl Sink for Place {
+    fn write(&mut self, message: &Message) -> Result<(), SinkError> {
+        (self.fail)()?;
+        let Event::Loss(loss) = &message.event else {
+            panic!()
+        };
+        self.taken.lock().unwrap().push(loss.total);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+fn full() -> SinkError {
+    SinkError::Full {
+        place: "p".to_owned(),
+        source: io::ErrorKind::StorageFull.into(),
+    }
+}
+
+fn local(
+    on_failure: OnFailure,
+    fail: impl FnMut() -> Result<(), SinkError> + Send + 'static,
+) -> (Delivery, Arc<Mutex<Vec<u64>>>) {
+    let taken = Arc::default();
+    let place = Place {
+        taken: Arc::clone(&taken),
+        fail: Box::new(fail),
+    };
+    let mut delivery = Delivery::default();
+    let outlet = Outlet::Local(Box::new(place), on_failure);
+    delivery
+        .start("file", SinkFilter::default(), outlet)
+        .unwrap();
+    (delivery, taken)
+}
+
+#[test]
+fn a_full_disk_ends_a_command_and_an_agent_waits_for_room() {
+    let (delivery, _) = local(OnFailure::EndRun, || Err(full()));
+    delivery.offer(&numbered(0));
+    soon("it ends", || delivery.has_ended());
+    assert!(matches!(
+        delivery.take_failure(),
+        Some(SinkError::Full { .. })
+    ));
+
+    let mut tries = 0;
+    let (delivery, taken) = local(OnFailure::Retry, move || {
+        tries += 1;
+        if tries < 4 { Err(full()) } else { Ok(()) }
+    });
+    (0..10).for_each(|number| delivery.offer(&numbered(number)));
+    soon("all are written", || taken.lock().unwrap().len() == 10);
+    assert_eq!(*taken.lock().unwrap(), (0..10).collect::<Vec<_>>());
+    assert!(delivery.take_failure().is_none());
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_reader_that_left_ends_an_agent_too() {
+    let (delivery, _) = local(OnFailure::Retry, || Err(SinkError::Closed));
+    delivery.offer(&numbered(0));
+    soon("it ends", || delivery.has_ended());
+    assert!(
+        delivery
+            .take_failure()
+            .is_some_and(|error| error.is_closed())
+    );
+}
+
+#[test]
+fn a_place_that_takes_nothing_loses_what_its_queue_cannot_hold() {
+    let (release, stalled) = mpsc::channel::<()>();
+    let mut held = Some(stalled);
+    let (delivery, taken) = local(OnFailure::Retry, move || {
+        if let Some(stalled) = held.take() {
+            let _released = stalled.recv();
+        }
+        Ok(())
+    });
+    let all = QUEUE as u64 + 5_000;
+    let began = Instant::now();
+    (0..all).for_each(|number| delivery.offer(&numbered(number)));
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    let lost = delivery.take_losses()[0].1;
+    assert!((4_900..=5_000).contains(&lost), "{lost}");
+    drop(release);
+    soon("the rest is written", || snapshot(&delivery).waiting == 0);
+    assert_eq!(taken.lock().unwrap().len() as u64, all - lost);
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_filter_holds_back_what_it_does_not_name() {
+    let (mut delivery, taken) = local(OnFailure::Retry, || Ok(()));
+    delivery.offer(&numbered(0));
+    let resets = SinkFilter {
+        events: vec![crate::event::Kind::Reset],
+        ..SinkFilter::default()
+    };
+    assert!(delivery.set_filter("file", resets.clone()));
+    assert!(!delivery.set_filter("other", resets));
+    delivery.offer(&numbered(1));
+    assert!(delivery.set_filter("file", SinkFilter::default()));
+    delivery.offer(&numbered(2));
+    soon("two are written", || taken.lock().unwrap().len() == 2);
+    assert_eq!(*taken.lock().unwrap(), [0, 2]);
+    end(delivery, Duration::from_secs(5));
+}

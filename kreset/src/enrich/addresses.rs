@@ -1,0 +1,190 @@
+//! The addresses of the network namespaces that a run watches.
+//!
+//! Every process shows the addresses of its own namespace under `/proc`, so
+//! nothing has to be entered. One process per namespace is read.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Read as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Namespaces that are read at most.
+const NAMESPACES: usize = 4_096;
+/// Addresses that are told at most: an event has to stay an event.
+const ADDRESSES: usize = 1_024;
+/// Bytes that are read of one list. Routes stand in it too, and some hosts
+/// have very many.
+const LIST: u64 = 16 * 1024 * 1024;
+
+/// Tells the addresses of the watched namespaces.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    proc: PathBuf,
+    /// The only namespace, by inode number.
+    netns: Option<u64>,
+}
+
+impl Addresses {
+    /// Of one namespace, by its inode number, or of all.
+    #[must_use]
+    pub fn of(netns: Option<u64>) -> Self {
+        Self {
+            proc: "/proc".into(),
+            netns,
+        }
+    }
+
+    /// The addresses now, without loopback and link-local ones; `None` where
+    /// no namespace can be read, or there are too many to tell.
+    #[must_use]
+    pub fn now(&self) -> Option<Vec<IpAddr>> {
+        let mut seen = HashSet::new();
+        let mut found = BTreeSet::new();
+        let mut read = false;
+        for entry in fs::read_dir(&self.proc).ok()?.flatten() {
+            let process = entry.path();
+            // A process may end while it is looked at.
+            let Ok(namespace) = fs::metadata(process.join("ns/net")) else {
+                continue;
+            };
+            let is_other = self.netns.is_some_and(|inode| inode != namespace.ino());
+            if is_other || !seen.insert(namespace.ino()) {
+                continue;
+            }
+            let net = process.join("net");
+            if let (Ok(four), Ok(six)) = (ipv4(&net), ipv6(&net)) {
+                found.extend(four.into_iter().map(IpAddr::V4));
+                found.extend(six.into_iter().map(IpAddr::V6));
+                read = true;
+            }
+            if seen.len() > NAMESPACES || found.len() > ADDRESSES {
+                return None;
+            }
+        }
+        read.then(|| found.into_iter().collect())
+    }
+}
+
+fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+    Ok(BufReader::new(File::open(path)?.take(LIST)).lines())
+}
+
+/// An address stands in the local routing table, the line before says which:
+/// `|-- 10.0.0.1` and below it `/32 host LOCAL`.
+fn ipv4(net: &Path) -> io::Result<BTreeSet<Ipv4Addr>> {
+    let mut found = BTreeSet::new();
+    let mut last = None;
+    for line in lines(&net.join("fib_trie"))? {
+        let line = line?;
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<Ipv4Addr>().ok();
+        } else if line == "/32 host LOCAL" {
+            found.extend(last.filter(|it| !it.is_loopback() && !it.is_link_local()));
+        }
+    }
+    Ok(found)
+}
+
+/// 32 hexadecimal digits begin each line. No file: no IPv6.
+fn ipv6(net: &Path) -> io::Result<BTreeSet<Ipv6Addr>> {
+    let path = net.join("if_inet6");
+    if !path.exists() {
+        return Ok(BTreeSet::new());
+    }
+    let mut found = BTreeSet::new();
+    for line in lines(&path)? {
+        let line = line?;
+        let digits = line
+            .get(..32)
+            .and_then(|text| u128::from_str_radix(text, 16).ok());
+        let address = digits.map(Ipv6Addr::from_bits);
+        found.extend(address.filter(|it| !it.is_loopback() && !it.is_unicast_link_local()));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const FIB: &str = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n\
+        Local:\n  +-- 0.0.0.0/0 3 0 5\n     +-- 10.0.1.0/24 2 0 2\n        |-- 10.0.1.0\n           \
+        /24 link UNICAST\n        |-- 10.0.1.5\n           /32 host LOCAL\n        |-- 10.0.1.255\n           \
+        /32 link BROADCAST\n     |-- 127.0.0.1\n        /32 host LOCAL\n     |-- 169.254.1.1\n        /32 host LOCAL\n";
+    const SIX: &str = "00000000000000000000000000000001 01 80 10 80       lo\n\
+        fe8000000000000000163efffe000001 02 40 20 80     eth0\n\
+        20010db8000000000000000000000017 02 40 00 80     eth0\n";
+
+    /// A `/proc` in which processes 1 and 2 share a namespace and 3 does not.
+    fn proc() -> tempfile::TempDir {
+        let proc = tempfile::tempdir().unwrap();
+        for (pid, namespace, fib, six) in [
+            ("1", "a", FIB, SIX),
+            ("2", "a", FIB, SIX),
+            (
+                "3",
+                "b",
+                "     |-- 172.17.0.2\n        /32 host LOCAL\n",
+                "",
+            ),
+        ] {
+            let process = proc.path().join(pid);
+            fs::create_dir_all(process.join("net")).unwrap();
+            fs::create_dir_all(process.join("ns")).unwrap();
+            let namespace = proc.path().join(namespace);
+            fs::write(&namespace, "").unwrap();
+            symlink(&namespace, process.join("ns/net")).unwrap();
+            fs::write(process.join("net/fib_trie"), fib).unwrap();
+            fs::write(process.join("net/if_inet6"), six).unwrap();
+        }
+        proc
+    }
+
+    #[test]
+    fn the_addresses_of_each_namespace_once() {
+        let proc = proc();
+        let all = Addresses {
+            proc: proc.path().to_owned(),
+            netns: None,
+        };
+        let texts = |all: &Addresses| {
+            all.now()
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&all), ["10.0.1.5", "172.17.0.2", "2001:db8::17"]);
+        let inode = fs::metadata(proc.path().join("b")).unwrap().ino();
+        let one = Addresses {
+            netns: Some(inode),
+            ..all
+        };
+        assert_eq!(texts(&one), ["172.17.0.2"]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_unknown_rather_than_none() {
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(
+            Addresses {
+                proc: empty.path().to_owned(),
+                netns: None
+            }
+            .now(),
+            None
+        );
+    }
+
+    #[test]
+    fn this_host_is_read() {
+        assert!(Addresses::of(None).now().is_some());
+    }
+}

@@ -1,0 +1,251 @@
+//! Records of a Kafka topic, by librdkafka.
+//!
+//! The key of a record is the connection's community id, so that what both
+//! ends of a connection saw meets in one partition; events without a
+//! connection are keyed by the host.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::DeliveryResult,
+    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext},
+    util::Timeout,
+};
+
+use super::{Ecs, Encoder, Json, SinkError};
+use crate::{
+    config::{Body, KafkaConfig},
+    delivery::{Handed, Remote, RemoteError, spool::Entry},
+    event::Message,
+};
+
+/// Settings that delivery rests on or that serve the fleet; the operator's
+/// own come after them and win.
+const SETTINGS: [(&str, &str); 5] = [
+    // In order and without repeats of its own, while a connection lasts.
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("linger.ms", "5"),
+    ("compression.type", "gzip"),
+    // What Java producers do, so that their keys and ours meet.
+    ("partitioner", "murmur2_random"),
+];
+
+/// Encodes an event as the key and the value of a record: the length of the
+/// key (u16, big-endian), the key, the value.
+#[derive(Clone, Copy, Debug)]
+pub struct KafkaEncoder(pub Body);
+
+impl Encoder for KafkaEncoder {
+    fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
+        let event = &message.event;
+        let key = event
+            .finding()
+            .map_or(&event.host().name, |finding| &finding.community_id);
+        let length = u16::try_from(key.len()).unwrap_or(0);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&key.as_bytes()[..length.into()]);
+        match self.0 {
+            Body::Json => Json.encode(message, out)?,
+            Body::Ecs => Ecs.encode(message, out)?,
+        }
+        out.pop_if(|byte| *byte == b'\n');
+        Ok(())
+    }
+}
+
+/// Key and value of an encoded record.
+fn split(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = payload.split_first_chunk::<2>()?;
+    rest.split_at_checked(u16::from_be_bytes(*length).into())
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+struct Outcome {
+    delivered: usize,
+    error: Option<KafkaError>,
+}
+
+/// Hears what became of each record.
+#[derive(Clone, Debug, Default)]
+struct Context(Arc<Mutex<Outcome>>);
+
+impl ClientContext for Context {
+    /// librdkafka repeats each failure every second; the sink says it once.
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: KafkaError, _: &str) {}
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut outcome = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(_) => outcome.delivered += 1,
+            Err((error, _)) => outcome.error = Some(error.clone()),
+        }
+    }
+}
+
+/// A Kafka cluster.
+pub struct Kafka {
+    config: ClientConfig,
+    topic: String,
+    timeout: Duration,
+    producer: Option<BaseProducer<Context>>,
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    /// One that is connected to when there is something to send.
+    ///
+    /// # Errors
+    ///
+    /// When librdkafka knows no such setting.
+    pub fn new(config: &KafkaConfig) -> Result<Self, SinkError> {
+        let timeout = config.timeout.as_millis().to_string();
+        let mut client = ClientConfig::new();
+        let mut settings: BTreeMap<&str, &str> = SETTINGS.into_iter().collect();
+        settings.insert("bootstrap.servers", &config.brokers);
+        settings.insert("client.id", "kreset-trace");
+        settings.insert("message.timeout.ms", &timeout);
+        settings.extend(
+            config
+                .properties
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
+        for (name, value) in settings {
+            client.set(name, value);
+        }
+        let mut kafka = Self {
+            config: client,
+            topic: config.topic.clone(),
+            timeout: config.timeout,
+            producer: None,
+        };
+        // Connects to nothing yet, but refuses what it does not know.
+        kafka
+            .producer()
+            .map_err(|error| SinkError::Kafka(error.to_string()))?;
+        Ok(kafka)
+    }
+
+    fn producer(&mut self) -> Result<&BaseProducer<Context>, KafkaError> {
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => self.config.create_with_context(Context::default())?,
+        };
+        Ok(self.producer.insert(producer))
+    }
+
+    fn produce(&mut self, batch: &[Entry]) -> Result<(), KafkaError> {
+        let until = Instant::now() + self.timeout;
+        let topic = self.topic.clone();
+        let producer = self.producer()?;
+        *outcome(producer) = Outcome::default();
+        for (key, value) in batch.iter().filter_map(|entry| split(&entry.payload)) {
+            let mut record = BaseRecord::to(&topic).key(key).payload(value);
+            while let Err((error, back)) = producer.send(record) {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                if !full || Instant::now() > until {
+                    return Err(error);
+                }
+                producer.poll(Duration::from_millis(10));
+                record = back;
+            }
+        }
+        producer.flush(Timeout::After(
+            until.saturating_duration_since(Instant::now()),
+        ))?;
+        let mut outcome = outcome(producer);
+        match outcome.error.take() {
+            None if outcome.delivered == batch.len() => Ok(()),
+            None => Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+fn outcome(producer: &BaseProducer<Context>) -> std::sync::MutexGuard<'_, Outcome> {
+    producer
+        .context()
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Remote for Kafka {
+    fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError> {
+        let Err(error) = self.produce(batch) else {
+            return Ok(Handed::Confirmed);
+        };
+        // What is left in its queue would come out of order later on.
+        self.producer = None;
+        let code = error.rdkafka_error_code();
+        Err(match code {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessage) => {
+                RemoteError::Refused(error.to_string())
+            }
+            _ => RemoteError::Unavailable(format!("Kafka takes nothing: {error}")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn both_ends_of_a_connection_have_one_key() {
+        for message in samples::messages() {
+            let mut payload = Vec::new();
+            KafkaEncoder(Body::Json)
+                .encode(&message, &mut payload)
+                .unwrap();
+            let (key, value) = split(&payload).unwrap();
+            let expected = message
+                .event
+                .finding()
+                .map_or("client-1", |it| &it.community_id);
+            assert_eq!(key, expected.as_bytes());
+            serde_json::from_slice::<serde_json::Value>(value).unwrap();
+        }
+    }
+
+    fn config(properties: &[(&str, &str)]) -> KafkaConfig {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        KafkaConfig {
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "kreset".to_owned(),
+            body: Body::Json,
+            properties: properties.iter().map(own).collect(),
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn settings_of_librdkafka_are_passed_through_and_checked() {
+        assert!(Kafka::new(&config(&[("compression.type", "none")])).is_ok());
+        let error = Kafka::new(&config(&[("no.such.setting", "1")])).unwrap_err();
+        assert!(error.to_string().contains("no.such.setting"), "{error}");
+    }
+}

@@ -1,0 +1,63 @@
+//! One sentence about an event, for receivers that show a line of it.
+
+use std::net::SocketAddr;
+
+use super::text::words::What;
+use crate::event::{Cause, Endpoint, Event, Finding};
+
+/// Says what happened, without time and host: receivers have those.
+pub(super) fn sentence(event: &Event) -> String {
+    match event {
+        Event::Start(start) => format!(
+            "kreset-trace {} watches ports {} (packet evidence {})",
+            start.version, start.ports, start.packet_evidence
+        ),
+        Event::Reset(finding) => finding_sentence("reset", finding),
+        Event::Close(finding) => finding_sentence("closed", finding),
+        Event::Timeout(finding) => finding_sentence("timed out", finding),
+        Event::Alert(alert) => format!(
+            "{} of {} {} with broker {}: {} events",
+            alert.phase,
+            alert.pattern,
+            cause(alert.verdict.as_str(), alert.cause.map(Cause::as_str)),
+            socket(alert.broker),
+            alert.count,
+        ),
+        Event::Loss(loss) => {
+            format!(
+                "{} events lost in {}, {} since the start",
+                loss.lost, loss.source, loss.total
+            )
+        }
+        Event::Summary(summary) => {
+            let events: u64 = summary.events.values().sum();
+            format!("{events} events and {} lost since the start", summary.lost)
+        }
+    }
+}
+
+fn finding_sentence(happened: &str, finding: &Finding) -> String {
+    let advice = if finding.advice.is_empty() {
+        ""
+    } else {
+        " -> "
+    };
+    format!(
+        "{} -> {} {happened}: {} ({:.0}%): {}{advice}{}",
+        socket(finding.client),
+        socket(finding.broker),
+        cause(finding.verdict.as_str(), finding.cause.map(Cause::as_str)),
+        finding.confidence * 100.0,
+        What(finding),
+        finding.advice,
+    )
+}
+
+fn cause(verdict: &str, cause: Option<&str>) -> String {
+    cause.map_or_else(|| verdict.to_owned(), |cause| format!("{verdict}/{cause}"))
+}
+
+/// Address and port as people write them.
+pub(super) const fn socket(endpoint: Endpoint) -> SocketAddr {
+    SocketAddr::new(endpoint.address, endpoint.port)
+}

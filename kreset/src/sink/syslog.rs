@@ -1,0 +1,305 @@
+//! Syslog: messages of RFC 5424, counted in octets (RFC 6587) on TCP and on
+//! Unix stream sockets, one a datagram on Unix datagram sockets.
+//!
+//! A syslog receiver never says that it has a message. What was written
+//! counts as delivered once its connection has stood [`SETTLE`] longer; what
+//! an ended connection leaves in doubt is sent again.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{Shutdown, TcpStream, ToSocketAddrs as _},
+    os::{
+        fd::AsFd,
+        unix::net::{UnixDatagram, UnixStream},
+    },
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
+
+use super::{Ecs, Encoder, Json, SinkError};
+use crate::{
+    config::{Body, Facility, SyslogAddress},
+    delivery::{Handed, Remote, RemoteError, spool::Entry},
+    event::{Event, Message},
+};
+
+/// How long a connection must stand after a message for it to count.
+pub const SETTLE: Duration = Duration::from_millis(4_500);
+/// A connection whose peer's kernel acknowledges nothing for so long is
+/// ended by this host's: before what was sent on it would count.
+const ACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// What connecting and writing may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the receiver may take to read what is left, at the end.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// Encodes an event as one syslog message, not framed.
+#[derive(Debug)]
+pub struct SyslogEncoder {
+    facility: Facility,
+    body: Body,
+    pid: u32,
+}
+
+impl SyslogEncoder {
+    /// Messages of this facility with this body.
+    #[must_use]
+    pub fn new(facility: Facility, body: Body) -> Self {
+        Self {
+            facility,
+            body,
+            pid: std::process::id(),
+        }
+    }
+}
+
+impl Encoder for SyslogEncoder {
+    fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
+        let event = &message.event;
+        let priority = u16::from(self.facility.0) * 8 + severity(event);
+        write!(
+            out,
+            "<{priority}>1 {} {} kreset-trace {} {} [origin software=\"kreset-trace\" swVersion=\"{}\"] ",
+            timestamp(event.time()),
+            host_name(&event.host().name),
+            self.pid,
+            event.kind(),
+            env!("CARGO_PKG_VERSION"),
+        )
+        .map_err(|error| SinkError::Encode(Box::new(error)))?;
+        match self.body {
+            Body::Json => Json.encode(message, out)?,
+            Body::Ecs => Ecs.encode(message, out)?,
+        }
+        // The end of a line is no part of a counted message.
+        out.pop_if(|byte| *byte == b'\n');
+        Ok(())
+    }
+}
+
+/// What RFC 5424 calls it: 3 error, 4 warning, 5 notice, 6 informational.
+fn severity(event: &Event) -> u16 {
+    match event {
+        Event::Alert(alert) if alert.phase == "begin" => 3,
+        Event::Loss(_) => 4,
+        Event::Reset(it) | Event::Close(it) | Event::Timeout(it) if !it.is_noise() => 4,
+        Event::Alert(_) => 5,
+        _ => 6,
+    }
+}
+
+/// With microseconds: RFC 5424 allows no more.
+fn timestamp(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, fraction)) if fraction.len() > 7 => {
+            format!("{seconds}.{}Z", fraction.get(..6).unwrap_or("0"))
+        }
+        _ => time.to_owned(),
+    }
+}
+
+fn host_name(name: &str) -> &str {
+    let printable = name.bytes().all(|byte| byte.is_ascii_graphic());
+    if printable && (1..=255).contains(&name.len()) {
+        name
+    } else {
+        "-"
+    }
+}
+
+/// A connection to a receiver.
+#[derive(Debug)]
+enum Connection {
+    Tcp(TcpStream),
+    Stream(UnixStream),
+    Datagram(UnixDatagram),
+}
+
+/// A syslog receiver.
+#[derive(Debug)]
+pub struct Syslog {
+    address: SyslogAddress,
+    connection: Option<Connection>,
+    buffer: Vec<u8>,
+}
+
+impl Syslog {
+    /// One that is connected to when there is something to send.
+    #[must_use]
+    pub const fn new(address: SyslogAddress) -> Self {
+        Self {
+            address,
+            connection: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    fn connect(&self) -> io::Result<Connection> {
+        match &self.address {
+            SyslogAddress::Tcp(authority) => connect_tcp(authority).map(Connection::Tcp),
+            SyslogAddress::Unix(path) => connect_unix(path),
+        }
+    }
+
+    fn try_send(&mut self, batch: &[Entry]) -> io::Result<()> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        // Kept only if all of the batch went out: a frame that was cut must
+        // be the last of its connection.
+        write_batch(&connection, batch, &mut self.buffer)?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn unavailable(&self, error: &io::Error) -> RemoteError {
+        let place = match &self.address {
+            SyslogAddress::Tcp(authority) => authority.clone(),
+            SyslogAddress::Unix(path) => path.display().to_string(),
+        };
+        RemoteError::Unavailable(format!(
+            "the syslog receiver {place} takes nothing: {error}"
+        ))
+    }
+}
+
+impl Remote for Syslog {
+    fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError> {
+        match self.try_send(batch) {
+            Ok(()) => Ok(Handed::Unconfirmed(SETTLE)),
+            // EMSGSIZE: a datagram that no socket takes.
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                Err(RemoteError::Refused(error.to_string()))
+            }
+            Err(error) => Err(self.unavailable(&error)),
+        }
+    }
+
+    fn check(&mut self) -> Result<(), RemoteError> {
+        let checked = match &self.connection {
+            Some(Connection::Tcp(stream)) => still_open(stream, |on| stream.set_nonblocking(on)),
+            Some(Connection::Stream(stream)) => still_open(stream, |on| stream.set_nonblocking(on)),
+            Some(Connection::Datagram(_)) => Ok(()),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        checked.map_err(|error| {
+            self.connection = None;
+            self.unavailable(&error)
+        })
+    }
+
+    fn finish(&mut self) -> bool {
+        match self.connection.take() {
+            Some(Connection::Tcp(stream)) => {
+                let timeout = |left| stream.set_read_timeout(Some(left));
+                let shut = stream.shutdown(Shutdown::Write);
+                shut.is_ok() && read_to_end(&stream, timeout).is_ok()
+            }
+            Some(Connection::Stream(stream)) => {
+                let timeout = |left| stream.set_read_timeout(Some(left));
+                let shut = stream.shutdown(Shutdown::Write);
+                shut.is_ok() && read_to_end(&stream, timeout).is_ok()
+            }
+            // The receiver's kernel has it.
+            Some(Connection::Datagram(_)) => true,
+            None => false,
+        }
+    }
+}
+
+fn connect_tcp(authority: &str) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::AddrNotAvailable.into();
+    for address in authority.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Ok(stream) => {
+                stream.set_write_timeout(Some(TIMEOUT))?;
+                stream.set_nodelay(true)?;
+                watch(&stream)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Has the kernel end the connection of a receiver that is gone.
+fn watch(stream: &impl AsFd) -> io::Result<()> {
+    let milliseconds = u32::try_from(ACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
+    set_tcp_user_timeout(stream, milliseconds)?;
+    set_socket_keepalive(stream, true)?;
+    Ok(())
+}
+
+fn connect_unix(path: &Path) -> io::Result<Connection> {
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            stream.set_write_timeout(Some(TIMEOUT))?;
+            Ok(Connection::Stream(stream))
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+            let datagram = UnixDatagram::unbound()?;
+            datagram.connect(path)?;
+            datagram.set_write_timeout(Some(TIMEOUT))?;
+            Ok(Connection::Datagram(datagram))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn write_batch(connection: &Connection, batch: &[Entry], buffer: &mut Vec<u8>) -> io::Result<()> {
+    let mut stream: Box<dyn io::Write + '_> = match connection {
+        Connection::Tcp(stream) => Box::new(stream),
+        Connection::Stream(stream) => Box::new(stream),
+        Connection::Datagram(socket) => {
+            return batch
+                .iter()
+                .try_for_each(|entry| socket.send(&entry.payload).map(drop));
+        }
+    };
+    buffer.clear();
+    for entry in batch {
+        write!(buffer, "{} ", entry.payload.len())?;
+        buffer.extend_from_slice(&entry.payload);
+    }
+    stream.write_all(buffer)
+}
+
+/// Whether the peer has neither closed nor reset the connection.
+fn still_open<S>(stream: &S, nonblocking: impl Fn(bool) -> io::Result<()>) -> io::Result<()>
+where
+    for<'a> &'a S: io::Read,
+{
+    let mut stream = stream;
+    nonblocking(true)?;
+    let read = stream.read(&mut [0; 64]);
+    nonblocking(false)?;
+    match read {
+        Ok(0) => Err(io::ErrorKind::ConnectionAborted.into()),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for the peer to read all that was sent and close, too.
+fn read_to_end<S>(stream: &S, timeout: impl Fn(Duration) -> io::Result<()>) -> io::Result<()>
+where
+    for<'a> &'a S: io::Read,
+{
+    let mut stream = stream;
+    let until = Instant::now() + FINISH;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        timeout(left.max(Duration::from_millis(1)))?;
+        if stream.read(&mut [0; 64])? == 0 {
+            return Ok(());
+        }
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}

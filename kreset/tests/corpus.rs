@@ -1,0 +1,79 @@
+//! The fuzz targets over their corpus and over mutations of it: bounded, the
+//! same on each run, and without a nightly compiler.
+
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use std::{fs, path::Path};
+
+/// Mutations of each file.
+const MUTATIONS: u32 = 2_000;
+
+/// xorshift64: the same numbers everywhere.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
+    }
+}
+
+fn run(target: fn(&[u8]), name: &str) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(name);
+    let mut files = 0;
+    for entry in fs::read_dir(&corpus).unwrap() {
+        let seed = fs::read(entry.unwrap().path()).unwrap();
+        target(&seed);
+        files += 1;
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        for _ in 0..MUTATIONS {
+            let mut bytes = seed.clone();
+            for _ in 0..=numbers.below(4) {
+                mutate(&mut bytes, &mut numbers);
+            }
+            target(&bytes);
+        }
+    }
+    assert!(files >= 2, "{} has {files} files", corpus.display());
+}
+
+fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
+    const TELLING: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'-', b'9', b'\n'];
+    let at = numbers.below(bytes.len());
+    match numbers.below(5) {
+        0 if !bytes.is_empty() => bytes[at] = u8::try_from(numbers.below(256)).unwrap(),
+        1 if !bytes.is_empty() => bytes[at] = TELLING[numbers.below(TELLING.len())],
+        2 => bytes.truncate(at),
+        3 => bytes.insert(at, TELLING[numbers.below(TELLING.len())]),
+        _ => {
+            let end = (at + numbers.below(9)).min(bytes.len());
+            let copied = bytes[at..end].to_vec();
+            bytes.splice(at..at, copied);
+        }
+    }
+}
+
+#[test]
+fn records_of_any_bytes() {
+    run(targets::record, "record");
+}
+
+#[test]
+fn types_of_any_bytes() {
+    run(targets::btf, "btf");
+}
+
+#[test]
+fn arguments_of_any_bytes() {
+    run(targets::arguments, "arguments");
+}
+
+#[test]
+fn recordings_of_any_bytes() {
+    run(targets::recording, "recording");
+}

@@ -1,0 +1,18 @@
+//! The way from an agent to real receivers. In each test of delivery 10,000
+//! events are sent, the receiver is killed and started again in the middle,
+//! and so is the agent, with SIGKILL: every event has to arrive at least
+//! once, whole.
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has to fail, and says what it measured"
+)]
+
+mod endure;
+#[cfg(feature = "kafka")]
+mod kafka;
+mod otlp;
+mod process;
+mod prometheus;
+mod rsyslog;

@@ -1,0 +1,115 @@
+//! Programs that a test starts, and ends whatever happens.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A program that does not outlive its test.
+pub(crate) struct Program(Child);
+
+impl Program {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let child = command.spawn();
+        Self(child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display())))
+    }
+
+    /// SIGKILL, and its end.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// An agent that sends made-up events and says how many it has kept.
+pub(crate) struct Agent {
+    program: Program,
+    kept: Arc<AtomicU64>,
+}
+
+impl Agent {
+    /// Sends events `first..end` at `rate` a second.
+    pub(crate) fn start(config: &Path, first: u64, end: u64, rate: u64) -> Self {
+        let mut program = Program::start(
+            Command::new(env!("CARGO_BIN_EXE_kreset-trace"))
+                .args(["sample", "--progress", "--drain", "60s", "--config"])
+                .arg(config)
+                .args(["--first", &first.to_string()])
+                .args(["--count", &(end - first).to_string()])
+                .args(["--rate", &rate.to_string()])
+                .stdout(Stdio::piped()),
+        );
+        let kept = Arc::new(AtomicU64::new(first));
+        let told = Arc::clone(&kept);
+        let output = program.0.stdout.take().unwrap();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(number) = line.strip_prefix("kept ") {
+                    told.store(number.parse().unwrap(), Relaxed);
+                }
+            }
+        });
+        Self { program, kept }
+    }
+
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Relaxed)
+    }
+
+    /// Waits until it has kept so many.
+    pub(crate) fn await_kept(&self, count: u64) {
+        soon("the agent keeps events", Duration::from_mins(1), || {
+            self.kept() >= count
+        });
+    }
+
+    /// SIGKILL; how many it had kept.
+    pub(crate) fn kill(self) -> u64 {
+        self.program.kill();
+        // What it wrote before is still read.
+        thread::sleep(Duration::from_millis(200));
+        self.kept.load(Relaxed)
+    }
+
+    /// Its end, once all is delivered.
+    pub(crate) fn finish(mut self) {
+        let status = self.program.0.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// Waits for something.
+pub(crate) fn soon(what: &str, longest: Duration, happened: impl Fn() -> bool) {
+    let until = Instant::now() + longest;
+    while !happened() {
+        assert!(Instant::now() < until, "{what}: not within {longest:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
