@@ -106,8 +106,8 @@ impl fmt::Display for Page<'_> {
         )?;
         writeln!(
             f,
-            "Half of the cases, chosen by a hash of their names without the kind of socket, were \
-             used to set weights; the other half is held out. Silences are scaled: a device that forgets after 350 s stands \
+            "A hash of the names, without the kind of socket, splits the cases: weights may be set \
+             by the half called used, never by the one held out. Silences are scaled: a device that forgets after 350 s stands \
              here with 1 to 20 s.\n"
         )?;
         self.scores(f)?;
