@@ -76,7 +76,9 @@ impl Case {
     /// Which half it belongs to: weights were set by the one, the other is held out.
     #[must_use]
     pub fn held_out(&self) -> bool {
-        is_held_out(&self.id)
+        // A case over another kind of socket is too much alike to be held out from it.
+        let (all_families, _) = self.id.rsplit_once('.').unwrap_or((&self.id, ""));
+        is_held_out(all_families)
     }
 }
 

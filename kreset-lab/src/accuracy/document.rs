@@ -106,9 +106,11 @@ impl fmt::Display for Page<'_> {
         )?;
         writeln!(
             f,
-            "Half of the cases, chosen by a hash of their names, were used to set weights; the \
-             other half is held out. Silences are scaled: a device that forgets after 350 s stands \
-             here with 1 to 20 s.\n"
+            "A hash of the names, without the kind of socket, splits the cases: weights may be set \
+             by the half called used, never by the one held out. For the weights of this \
+             version findings of both halves were read, so its held-out figures are no stricter \
+             than the others. Silences are scaled: a device that forgets after 350 s stands here \
+             with 1 to 20 s.\n"
         )?;
         self.scores(f)?;
         self.confidence(f)?;
