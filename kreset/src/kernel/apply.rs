@@ -69,6 +69,22 @@ pub enum ApplyError {
     Seed(io::Error),
 }
 
+/// The kernel's description of its types, as the loader takes it. Reading it is
+/// a large part of a start: once is enough.
+#[derive(Debug)]
+pub struct KernelTypes(Btf);
+
+impl KernelTypes {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel has none, or it cannot be read.
+    pub fn load() -> Result<Self, ApplyError> {
+        Ok(Self(Btf::from_sys_fs()?))
+    }
+}
+
 /// Everything attached. Dropping it detaches: all links belong to this process.
 pub struct Attached {
     /// Holds the links; `None` once detached.
@@ -90,12 +106,12 @@ impl Attached {
     /// # Errors
     ///
     /// If the kernel refuses a part; nothing stays attached then.
-    pub fn new(plan: &Plan, ports: &[(u32, u64)]) -> Result<Self, ApplyError> {
-        let btf = Btf::from_sys_fs()?;
+    pub fn new(plan: &Plan, ports: &[(u32, u64)], types: &KernelTypes) -> Result<Self, ApplyError> {
+        let KernelTypes(btf) = types;
         let mut loader = EbpfLoader::new();
         let (offsets, settings) = (plan.offsets.as_bytes(), plan.settings.as_bytes());
         loader
-            .btf(Some(&btf))
+            .btf(Some(btf))
             .override_global("OFFSETS", offsets, true)
             .override_global("SETTINGS", settings, true);
         if plan.settings.hash_storage != 0 {
@@ -111,10 +127,10 @@ impl Attached {
                 reason: error.to_string(),
             })?;
         }
-        attach_function_entries(&mut ebpf, &btf, plan)?;
+        attach_function_entries(&mut ebpf, btf, plan)?;
         for program in &plan.programs {
             if let Some(hook) = hook(*program) {
-                tracepoint(&mut ebpf, &btf, program.name(), hook)?;
+                tracepoint(&mut ebpf, btf, program.name(), hook)?;
             }
         }
 
@@ -150,17 +166,16 @@ impl Attached {
     /// # Errors
     ///
     /// If the kernel refuses the iterator.
-    pub fn seed(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+    pub fn seed(&mut self, plan: &Plan, types: &KernelTypes) -> Result<(), ApplyError> {
         let seeders = [Program::Seed, Program::SeedByProbe];
         let Some(seeder) = seeders.iter().find(|seeder| plan.programs.contains(seeder)) else {
             return Ok(());
         };
         let name = seeder.name();
         let refused = |source| ApplyError::Program { name, source };
-        let btf = Btf::from_sys_fs()?;
         let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(name))?;
         let program: &mut Iter = program(ebpf, name)?;
-        program.load("task_file", &btf).map_err(refused)?;
+        program.load("task_file", &types.0).map_err(refused)?;
         let link = program.attach().map_err(refused)?;
         let link = program.take_link(link).map_err(refused)?;
         let mut file = link

@@ -7,7 +7,7 @@ use kreset_common::counter;
 use thiserror::Error;
 
 use super::{
-    apply::{ApplyError, Attached},
+    apply::{ApplyError, Attached, KernelTypes},
     facts::{Availability, BTF, KernelFacts},
     netns::{self, NetnsError},
     plan::{Plan, Refusal, Request, plan as make_plan},
@@ -57,10 +57,16 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
     // those of trial loads too.
     let _stays_as_it_is = lift_locked_memory_limit();
     let mut facts = KernelFacts::collect(Path::new(BTF))?;
+    let ports = options.ports.words().collect::<Vec<_>>();
+    // Read once, and only after a plan: what refuses comes first.
+    let mut types = None;
     loop {
         let mut plan = make_plan(&facts, &request)?;
-        let ports = options.ports.words().collect::<Vec<_>>();
-        let mut attached = match Attached::new(&plan, &ports) {
+        let types = match &types {
+            Some(types) => types,
+            None => types.insert(KernelTypes::load()?),
+        };
+        let mut attached = match Attached::new(&plan, &ports, types) {
             Ok(attached) => attached,
             Err(ApplyError::Packets { reason }) if plan.cgroup.is_some() => {
                 facts.loads.packet_programs = Availability::No(reason);
@@ -72,7 +78,7 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
             }
             Err(error) => return Err(error.into()),
         };
-        if let Err(error) = attached.seed(&plan)
+        if let Err(error) = attached.seed(&plan, types)
             && let Ok(types) = &mut facts.types
         {
             types.sockets_of_files = Availability::No(error.to_string());
