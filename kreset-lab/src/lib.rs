@@ -28,6 +28,7 @@
 pub mod account;
 pub mod accuracy;
 pub mod broker_process;
+pub mod contract;
 pub mod endpoint;
 pub mod error;
 pub mod event;

@@ -15,7 +15,7 @@ use nix::{
 };
 
 use crate::{
-    PORT, Side, Stop,
+    PORT, Side, Stop, contract,
     error::{Doing as _, Error, Result},
     event::Event,
     net::Namespace,
@@ -105,7 +105,7 @@ fn in_seconds(time: Duration) -> String {
 pub struct Said {
     /// Its events in order.
     pub events: Vec<Event>,
-    /// Lines that are no events, with what is wrong with them.
+    /// Lines that are no events of the contract, with what is wrong with them.
     pub garbage: Vec<String>,
     /// What it wrote to standard error, trimmed.
     pub stderr: String,
@@ -283,6 +283,11 @@ impl Tracer {
                     return Err(self.failed(format!("ended with {status}")));
                 }
                 let mut said = std::mem::take(&mut self.heard.lock().said);
+                let invalid = said.events.iter().filter_map(|event| {
+                    let refusal = contract::check(&event.line).err()?;
+                    Some(format!("{refusal}: {}", event.line))
+                });
+                said.garbage.extend(invalid);
                 said.stderr = self.complaints();
                 return Ok(said);
             }
@@ -333,20 +338,29 @@ mod tests {
 
     #[test]
     fn a_tracer_is_heard_to_its_last_line() {
-        let tracer = shell(
-            r#"trap 'echo "{\"type\":\"summary\"}"; exit 0' TERM
-               echo '{"type":"start"}'; echo nonsense; echo '{"type":"reset","verdict":"x"}'
+        let events = concat!(env!("CARGO_MANIFEST_DIR"), "/../kreset/golden/events.jsonl");
+        let tracer = shell(&format!(
+            r#"trap 'sed -n 9p {events}; exit 0' TERM
+               sed -n 1p {events}; echo nonsense; sed -n 2p {events}; echo '{{"type":"reset"}}'
                while :; do sleep 0.01; done"#,
-        )
+        ))
         .expect("it starts");
         let reset = tracer
             .wait_for("a reset", END, |event| event.kind == "reset")
             .expect("it is told");
-        assert_eq!(reset.verdict.as_deref(), Some("x"));
+        assert_eq!(reset.verdict.as_deref(), Some("middlebox_idle_reset"));
+        tracer
+            .wait_for("another", END, |event| event.schema.is_empty())
+            .expect("it is told");
         let said = tracer.finish().expect("it ends in order");
         let kinds: Vec<_> = said.events.iter().map(|event| &event.kind).collect();
-        assert_eq!(kinds, ["start", "reset", "summary"]);
-        assert_eq!(said.garbage.len(), 1);
+        assert_eq!(kinds, ["start", "reset", "reset", "summary"]);
+        let garbage = said.garbage.join("\n");
+        assert_eq!(said.garbage.len(), 2, "{garbage}");
+        assert!(
+            garbage.contains("nonsense") && garbage.contains("required"),
+            "{garbage}"
+        );
     }
 
     #[test]
