@@ -1,0 +1,301 @@
+//! The event of a number.
+//!
+//! Number `n` is always the same event, but for its time, host and id. Its
+//! addresses are of the networks that are set aside for documentation, and
+//! its client's address and port say which number it is; where there is no
+//! client, a count says it.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use crate::{
+    community_id,
+    event::{
+        AgeKind, Alert, Candidate, Cause, Connection, Coverage, Degraded, Direction, Endpoint,
+        Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role, Start,
+        Summary, Verdict,
+    },
+};
+
+/// Verdicts and causes in turn.
+const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
+    (
+        Verdict::MiddleboxIdleReset,
+        Some(Cause::ResetOnSend),
+        ProvokedBy::Data,
+    ),
+    (
+        Verdict::MiddleboxIdleReset,
+        Some(Cause::ResetOnTimer),
+        ProvokedBy::Nothing,
+    ),
+    (
+        Verdict::MiddleboxIdleDrop,
+        Some(Cause::Blackholed),
+        ProvokedBy::Data,
+    ),
+    (
+        Verdict::BrokerOriginated,
+        Some(Cause::Shutdown),
+        ProvokedBy::Nothing,
+    ),
+    (
+        Verdict::HandshakePhase,
+        Some(Cause::Authentication),
+        ProvokedBy::Nothing,
+    ),
+    (
+        Verdict::ClientOriginated,
+        Some(Cause::Aborted),
+        ProvokedBy::Nothing,
+    ),
+    (Verdict::Indeterminate, None, ProvokedBy::Nothing),
+];
+
+/// The event of a number.
+#[must_use]
+pub fn event(number: u64, host: &Host, time: &str) -> Event {
+    match number % 50 {
+        46 => return Event::Start(Box::new(start(number, host, time))),
+        47 => return Event::Loss(loss(number, host, time)),
+        48 => return Event::Summary(Box::new(summary(number, host, time))),
+        49 => return Event::Alert(Box::new(alert(number, host, time))),
+        _ => {}
+    }
+    let finding = Box::new(finding(number, host, time));
+    match finding.verdict {
+        Verdict::MiddleboxIdleDrop => Event::Timeout(finding),
+        Verdict::HandshakePhase => Event::Close(finding),
+        _ => Event::Reset(finding),
+    }
+}
+
+/// Which number an event is of, from the address and port of its client.
+#[must_use]
+pub fn number_of(client: SocketAddr) -> Option<u64> {
+    let high = match client.ip() {
+        IpAddr::V4(it) if it.octets()[..3] == [198, 51, 100] => u64::from(it.octets()[3]),
+        IpAddr::V6(it) if it.segments()[..2] == [0x2001, 0xdb8] => {
+            (u64::from(it.segments()[6]) << 16) | u64::from(it.segments()[7])
+        }
+        _ => return None,
+    };
+    u64::from(client.port())
+        .checked_sub(FIRST_PORT)
+        .map(|low| high * PORTS + low)
+}
+
+/// Ports of the made-up clients.
+const FIRST_PORT: u64 = 10_000;
+const PORTS: u64 = 50_000;
+
+fn client(number: u64) -> Endpoint {
+    let port = u16::try_from(FIRST_PORT + number % PORTS).unwrap_or(u16::MAX);
+    let high = number / PORTS;
+    // Every third connection is IPv6; so are those for which IPv4 has no room.
+    let address = match u8::try_from(high) {
+        Ok(high) if !number.is_multiple_of(3) => IpAddr::V4(Ipv4Addr::new(198, 51, 100, high)),
+        _ => {
+            let [.., a, b, c, d] = high.to_be_bytes();
+            let (upper, lower) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, upper, lower))
+        }
+    };
+    Endpoint { address, port }
+}
+
+fn broker(number: u64) -> Endpoint {
+    let last = u8::try_from(number % 5 + 1).unwrap_or(1);
+    let address = match client(number).address {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 2, 0, 0, 0, last.into())),
+    };
+    Endpoint {
+        address,
+        port: 9092,
+    }
+}
+
+fn path(number: u64) -> Path {
+    Path {
+        survived_idle_ms: Some(300_000.0),
+        fatal_idle_ms: Some(350_000.0),
+        samples: number % 40,
+        pattern: Some("periodic"),
+        devices: vec!["made up".to_owned()],
+    }
+}
+
+fn finding(number: u64, host: &Host, time: &str) -> Finding {
+    let (client, broker) = (client(number), broker(number));
+    let at = usize::try_from(number % CASES.len() as u64).unwrap_or(0);
+    let (verdict, cause, provoked_by) = CASES[at];
+    let idle = 350_000.0 + f64::from(u32::try_from(number % 1_000).unwrap_or(0));
+    let role = if number.is_multiple_of(2) {
+        Role::Client
+    } else {
+        Role::Broker
+    };
+    let socket = |end: Endpoint| SocketAddr::new(end.address, end.port);
+    Finding {
+        time: time.to_owned(),
+        host: host.clone(),
+        community_id: community_id::of_tcp(socket(client), socket(broker)),
+        direction: if number.is_multiple_of(4) {
+            Direction::Sent
+        } else {
+            Direction::Received
+        },
+        role,
+        verdict,
+        cause,
+        confidence: if cause.is_some() { 0.97 } else { 0.41 },
+        client,
+        broker,
+        connection: Connection {
+            state: Some("ESTABLISHED"),
+            age_ms: Some(idle + 1_000.5),
+            age_kind: Some(AgeKind::Exact),
+            idle_ms: Some(idle),
+            wire_idle_ms: Some(idle),
+            reset_delay_us: Some(400 + number % 100),
+            provoked_by: Some(provoked_by),
+            retransmits: Some(0),
+            bytes_sent: Some(1_024 * number),
+            bytes_received: Some(2_048),
+            srtt_us: Some(1_200),
+            min_rtt_us: None,
+        },
+        reset: Reset {
+            flags: Some("R".to_owned()),
+            timestamps: Some(false),
+            ttl: Some(63),
+            handshake_ttl: Some(62),
+            ip_id: Some(0),
+            window: Some(0),
+            kernel_reason: None,
+        },
+        process: Process {
+            pid: Some(4_242),
+            name: Some("kreset-sample".to_owned()),
+            start_time: Some(time.to_owned()),
+            cgroup: Some("/system.slice/kreset-sample.service".to_owned()),
+            container_id: None,
+            pod_uid: None,
+            systemd_unit: Some("kreset-sample.service".to_owned()),
+            netns: Some(4_026_531_840),
+        },
+        path: path(number),
+        evidence: vec![Evidence {
+            name: "idle",
+            value: format!("{idle} ms \"made up\" \\ ]"),
+            weights: BTreeMap::from([("middlebox_idle_reset", 2.5)]),
+        }],
+        candidates: vec![Candidate {
+            verdict,
+            share: 0.97,
+        }],
+        advice: "None: this event was made up.".to_owned(),
+    }
+}
+
+fn alert(number: u64, host: &Host, time: &str) -> Alert {
+    Alert {
+        time: time.to_owned(),
+        host: host.clone(),
+        phase: if number % 100 == 49 { "begin" } else { "end" },
+        broker: broker(number),
+        verdict: Verdict::MiddleboxIdleReset,
+        cause: Some(Cause::ResetOnSend),
+        pattern: "periodic",
+        count: number,
+        path: path(number),
+        advice: "None: this alert was made up.".to_owned(),
+    }
+}
+
+fn start(number: u64, host: &Host, time: &str) -> Start {
+    Start {
+        time: time.to_owned(),
+        host: host.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: "made up".to_owned(),
+        ports: "9092".to_owned(),
+        packet_evidence: "off",
+        seeded: number,
+        attach_ms: 200.5,
+        degraded: vec![Degraded {
+            feature: "packet_evidence",
+            reason: "this event was made up".to_owned(),
+            remedy: "none".to_owned(),
+        }],
+    }
+}
+
+fn loss(number: u64, host: &Host, time: &str) -> Loss {
+    Loss {
+        time: time.to_owned(),
+        host: host.clone(),
+        source: "sample".to_owned(),
+        lost: 1,
+        total: number,
+    }
+}
+
+/// One of the addresses that are set aside for documentation.
+const fn unused_address(number: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 3, 0, 0, 0, number))
+}
+
+/// Covers addresses that nobody has, so that it proves nothing.
+fn summary(number: u64, host: &Host, time: &str) -> Summary {
+    Summary {
+        time: time.to_owned(),
+        host: host.clone(),
+        duration_ms: number,
+        end: false,
+        events: BTreeMap::from([
+            ("indeterminate".to_owned(), 1),
+            ("middlebox_idle_reset/reset_on_send".to_owned(), number),
+        ]),
+        noise: BTreeMap::from([("probe".to_owned(), number)]),
+        lost: 0,
+        coverage: Coverage {
+            ports: "9092".to_owned(),
+            // As long as that of a host with many addresses: a receiver that
+            // cuts long messages shows it.
+            addresses: Some((1..=600).map(unused_address).collect()),
+            ..Coverage::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_told_from_every_other() {
+        let host = Host {
+            name: "h".to_owned(),
+        };
+        for number in
+            (0..2_000).chain([49_999, 50_000, 12_800_000, 20_000_000, u64::from(u32::MAX)])
+        {
+            let event = event(number, &host, "2026-11-23T14:22:07.123456789Z");
+            let told = match &event {
+                Event::Start(start) => start.seeded,
+                Event::Loss(loss) => loss.total,
+                Event::Summary(summary) => summary.duration_ms,
+                Event::Alert(alert) => alert.count,
+                other => {
+                    let client = other.finding().unwrap().client;
+                    number_of(SocketAddr::new(client.address, client.port)).unwrap()
+                }
+            };
+            assert_eq!(told, number);
+        }
+    }
+}
