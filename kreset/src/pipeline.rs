@@ -2,14 +2,20 @@
 //! (a moment's wait for company) -> judgement -> event -> sinks. Nothing
 //! here waits for a sink: see [`crate::delivery`].
 
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU64, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+
+use lru::LruCache;
 
 use crate::{
     classify::{Case, Classifier, Config},
     clock::WallClock,
     delivery::Delivery,
     enrich::{Enricher, addresses::Addresses},
-    event::{Coverage, Event, Host, Ids, Loss, Message, SinkCoverage},
+    event::{Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage},
     facts::{Decoder, Facts},
     filter::Filter,
     recording::Recorder,
@@ -18,6 +24,10 @@ use crate::{
     summary::Counter,
     waiting::Waiting,
 };
+
+/// Ends of own connections that are remembered: of each, the other end on the
+/// same host is told within a moment.
+const OWN_ENDS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +78,8 @@ pub struct Pipeline {
     ids: Ids,
     recorder: Option<Recorder>,
     waiting: Waiting,
+    /// Ends of this process's own connections to Kafka.
+    own: LruCache<Endpoint, ()>,
     counter: Counter,
     lost: u64,
     kernel_lost: u64,
@@ -110,6 +122,7 @@ impl Pipeline {
             ids: Ids::of_this_run(),
             recorder,
             waiting: Waiting::default(),
+            own: LruCache::new(OWN_ENDS),
             counter: Counter::default(),
             lost: 0,
             kernel_lost: 0,
@@ -130,6 +143,9 @@ impl Pipeline {
             self.lose("decoder", 1, clocks);
             return Ok(());
         };
+        if facts.owner.pid == Some(std::process::id()) {
+            self.own.put(facts.local, ());
+        }
         self.classifier.observe(&facts);
         if let Some(facts) = self.waiting.admit(facts) {
             self.judge(&facts, clocks);
@@ -248,8 +264,14 @@ impl Pipeline {
         self.left == Some(0)
     }
 
+    /// A Kafka sink's own connections, from either end: each finding about
+    /// them would be one more event for that sink.
+    fn is_own(&self, facts: &Facts) -> bool {
+        facts.owner.pid == Some(std::process::id()) || self.own.contains(&facts.remote)
+    }
+
     fn judge(&mut self, facts: &Facts, clocks: Clocks) {
-        if self.is_done() {
+        if self.is_done() || self.is_own(facts) {
             return;
         }
         let Some((judgement, context)) = self.classifier.judge(facts) else {
@@ -257,11 +279,6 @@ impl Pipeline {
         };
         let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
-        if process.pid == Some(std::process::id()) {
-            // A Kafka sink's own connections: each finding about them would
-            // be one more event for that sink.
-            return;
-        }
         let event = report(
             facts,
             &judgement,

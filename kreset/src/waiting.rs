@@ -30,6 +30,9 @@ impl Waiting {
         let wait_ns = match facts.kind {
             Kind::ResetReceived if facts.state == Some(State::SynSent) => 0,
             Kind::ResetReceived => RESET_WAIT_NS,
+            // Its receiver is on this host, and is told right after: whether
+            // that is this process decides whether this is an event at all.
+            Kind::ResetSent if facts.local.address == facts.remote.address => RESET_WAIT_NS,
             Kind::ResetSent | Kind::Timeout => 0,
             Kind::Fin => FIN_WAIT_NS,
             Kind::Closed => CLOSED_WAIT_NS,
