@@ -183,6 +183,18 @@ pub struct Finding {
     pub advice: String,
 }
 
+impl Finding {
+    /// The protocol that was spoken, for formats that name it: Kafka's, unless
+    /// the first bytes said otherwise.
+    #[must_use]
+    pub const fn protocol(&self) -> Option<&'static str> {
+        match self.cause {
+            Some(Cause::NotKafka) => None,
+            _ => Some("kafka"),
+        }
+    }
+}
+
 /// The connection when it ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

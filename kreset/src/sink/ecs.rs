@@ -123,13 +123,15 @@ fn put_finding(document: &mut Value, finding: &Finding) {
     document["network"] = json!({
         "transport": "tcp",
         "type": if finding.broker.address.is_ipv4() { "ipv4" } else { "ipv6" },
-        "protocol": "kafka",
         "direction": match finding.direction {
             Direction::Received => "ingress",
             Direction::Sent => "egress",
         },
         "community_id": finding.community_id,
     });
+    if let Some(protocol) = finding.protocol() {
+        document["network"]["protocol"] = protocol.into();
+    }
     let (here, there) = (connection.bytes_sent, connection.bytes_received);
     let (client_bytes, broker_bytes) = match finding.role {
         Role::Client => (here, there),

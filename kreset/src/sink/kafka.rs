@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -72,24 +72,37 @@ fn split(payload: &[u8]) -> Option<(&[u8], &[u8])> {
 struct Outcome {
     delivered: usize,
     error: Option<KafkaError>,
+    /// Why brokers cannot be talked to, in librdkafka's words.
+    reason: Option<String>,
 }
 
 /// Hears what became of each record.
 #[derive(Clone, Debug, Default)]
 struct Context(Arc<Mutex<Outcome>>);
 
+impl Context {
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl ClientContext for Context {
     /// librdkafka repeats each failure every second; the sink says it once.
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
 
-    fn error(&self, _: KafkaError, _: &str) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        // "1/1 brokers are down" follows the reason why they are.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.outcome().reason = Some(reason.to_owned());
+        }
+    }
 }
 
 impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, delivery_result: &DeliveryResult<'_>, (): ()) {
-        let mut outcome = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcome = self.outcome();
         match delivery_result {
             Ok(_) => outcome.delivered += 1,
             Err((error, _)) => outcome.error = Some(error.clone()),
@@ -160,7 +173,7 @@ impl Kafka {
         let until = Instant::now() + self.timeout;
         let topic = self.topic.clone();
         let producer = self.producer()?;
-        *outcome(producer) = Outcome::default();
+        *producer.context().outcome() = Outcome::default();
         for (key, value) in batch.iter().filter_map(|entry| split(&entry.payload)) {
             let mut record = BaseRecord::to(&topic).key(key).payload(value);
             while let Err((error, back)) = producer.send(record) {
@@ -175,7 +188,7 @@ impl Kafka {
         producer.flush(Timeout::After(
             until.saturating_duration_since(Instant::now()),
         ))?;
-        let mut outcome = outcome(producer);
+        let mut outcome = producer.context().outcome();
         match outcome.error.take() {
             None if outcome.delivered == batch.len() => Ok(()),
             None => Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)),
@@ -184,27 +197,23 @@ impl Kafka {
     }
 }
 
-fn outcome(producer: &BaseProducer<Context>) -> std::sync::MutexGuard<'_, Outcome> {
-    producer
-        .context()
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Remote for Kafka {
     fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError> {
         let Err(error) = self.produce(batch) else {
             return Ok(Handed::Confirmed);
         };
         // What is left in its queue would come out of order later on.
-        self.producer = None;
+        let producer = self.producer.take();
+        let reason = producer.and_then(|it| it.context().outcome().reason.take());
         let code = error.rdkafka_error_code();
         Err(match code {
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessage) => {
                 RemoteError::Refused(error.to_string())
             }
-            _ => RemoteError::Unavailable(format!("Kafka takes nothing: {error}")),
+            _ => RemoteError::Unavailable(format!(
+                "Kafka takes nothing: {}",
+                reason.unwrap_or_else(|| error.to_string())
+            )),
         })
     }
 }

@@ -5,7 +5,11 @@
 
 mod record;
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use opentelemetry_proto::tonic::{
     collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
@@ -37,6 +41,7 @@ pub struct Otlp {
     agent: Agent,
     endpoint: String,
     headers: BTreeMap<String, String>,
+    ca: Option<PathBuf>,
     resource: Resource,
 }
 
@@ -66,6 +71,7 @@ impl Otlp {
             agent,
             endpoint: config.endpoint.clone(),
             headers: config.headers.clone(),
+            ca: config.ca.clone(),
             resource: Resource {
                 attributes,
                 ..Resource::default()
@@ -101,6 +107,21 @@ impl Otlp {
     }
 }
 
+impl Otlp {
+    /// Why there was no answer, with what to change where that is known.
+    fn why(&self, error: &ureq::Error) -> String {
+        let error = error.to_string();
+        if !error.contains("UnknownIssuer") {
+            return format!("does not answer: {error}");
+        }
+        let authorities = match &self.ca {
+            Some(path) => format!("in ca = {}", path.display()),
+            None => "among the well-known ones: name its own with ca".to_owned(),
+        };
+        format!("is not trusted: its certificate is signed by no authority {authorities}")
+    }
+}
+
 impl Remote for Otlp {
     fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError> {
         let body = self.request(batch)?;
@@ -114,8 +135,7 @@ impl Remote for Otlp {
         let unavailable = |what: String| {
             RemoteError::Unavailable(format!("the OTLP receiver {} {what}", self.endpoint))
         };
-        let mut answer =
-            answer.map_err(|error| unavailable(format!("does not answer: {error}")))?;
+        let mut answer = answer.map_err(|error| unavailable(self.why(&error)))?;
         let status = answer.status().as_u16();
         let body = answer.body_mut().with_config().limit(ANSWER).read_to_vec();
         match status {

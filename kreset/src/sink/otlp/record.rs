@@ -116,7 +116,6 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
         text("network.io.direction", direction),
         text("network.transport", "tcp"),
         text("network.type", kind),
-        text("network.protocol.name", "kafka"),
         text(
             "error.type",
             finding
@@ -124,6 +123,8 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
                 .map_or(finding.verdict.as_str(), |it| it.as_str()),
         ),
     ]);
+    let protocol = finding.protocol();
+    attributes.extend(protocol.map(|protocol| text("network.protocol.name", protocol)));
     if let Some(state) = finding.connection.state {
         attributes.push(text("network.connection.state", &state.to_lowercase()));
     }
