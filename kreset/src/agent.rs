@@ -104,7 +104,7 @@ fn count(options: &Options, delivery: &mut Delivery) -> Result<Arc<AtomicBool>, 
             })?;
         }
     }
-    metrics.watch(delivery);
+    metrics.watch(delivery, options.spool_size);
     let observer = Arc::clone(&metrics);
     delivery.observe(Box::new(move |event| observer.observe(event)));
     Ok(metrics.attached())

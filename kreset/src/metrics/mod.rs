@@ -94,6 +94,7 @@ pub struct Metrics {
     undelivered: Family<SinkLabels, Counter>,
     waiting: Family<SinkLabels, Gauge>,
     spool: Family<SinkLabels, Gauge>,
+    spool_limit: Gauge,
     sinks: Mutex<Vec<(String, Arc<Status>)>>,
     brokers: Mutex<HashSet<Endpoint>>,
 }
@@ -123,6 +124,7 @@ impl Metrics {
             undelivered: Family::default(),
             waiting: Family::default(),
             spool: Family::default(),
+            spool_limit: Gauge::default(),
             sinks: Mutex::default(),
             brokers: Mutex::default(),
         };
@@ -182,6 +184,16 @@ impl Metrics {
             Unit::Bytes,
             metrics.spool.clone(),
         );
+        registry.register_with_unit(
+            "spool_limit",
+            "What the spool of each sink may grow to",
+            Unit::Bytes,
+            metrics.spool_limit.clone(),
+        );
+        // A counter that is first seen above 0 shows no increase.
+        for source in ["kernel", "decoder"] {
+            metrics.has_lost(source, 0);
+        }
         metrics.registry = registry;
         metrics
     }
@@ -192,8 +204,13 @@ impl Metrics {
         Arc::clone(&self.attached)
     }
 
-    /// Shows the sinks of `delivery`.
-    pub fn watch(&self, delivery: &Delivery) {
+    /// Shows the sinks of `delivery`, and that each may keep `spool_size` bytes.
+    pub fn watch(&self, delivery: &Delivery, spool_size: u64) {
+        self.spool_limit
+            .set(i64::try_from(spool_size).unwrap_or(i64::MAX));
+        for (name, _) in delivery.statuses() {
+            self.has_lost(&format!("sink {name}"), 0);
+        }
         let sinks = delivery
             .statuses()
             .map(|(name, status)| (name.to_owned(), Arc::clone(status)));
@@ -217,15 +234,17 @@ impl Metrics {
                     .get_or_create(&labels)
                     .set(i64::from(alert.phase == "begin"));
             }
-            Event::Loss(loss) => {
-                let labels = SourceLabels {
-                    source: loss.source.clone(),
-                };
-                self.lost.get_or_create(&labels).inc_by(loss.lost);
-            }
+            Event::Loss(loss) => self.has_lost(&loss.source, loss.lost),
             Event::Summary(summary) => self.sum_up(summary),
             Event::Start(_) => {}
         }
+    }
+
+    fn has_lost(&self, source: &str, count: u64) {
+        let labels = SourceLabels {
+            source: source.to_owned(),
+        };
+        self.lost.get_or_create(&labels).inc_by(count);
     }
 
     fn count(&self, kind: &'static str, finding: &Finding) {

@@ -41,6 +41,7 @@ fn events_are_counted_under_their_labels() {
          cause=\"reset_on_send\",pattern=\"periodic\"} 1",
         "kreset_noise_total{kind=\"probe\"} 1200",
         "kreset_lost_total{source=\"kernel\"} 3",
+        "kreset_lost_total{source=\"decoder\"} 0",
         "kreset_attached 0",
         "# EOF",
     ] {
