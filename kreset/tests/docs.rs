@@ -9,7 +9,7 @@
 
 mod replay;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use kreset::{
     classify::{Judgement, class::Class},
@@ -146,6 +146,40 @@ fn the_worked_cases_are_judged_as_they_are_told() {
             .find(|(facts, _)| facts.kind == Kind::ResetReceived)
             .unwrap();
         check(name, told(&judgement));
+    }
+}
+
+/// Every configuration that the page about fleets shows is understood, and
+/// each sink has one.
+#[test]
+fn the_examples_of_sinks_are_understood() {
+    let text = document("fleet.md");
+    let examples = between(&text, "```toml\n", "```");
+    for kind in ["stdout", "file", "syslog", "otlp", "kafka", "prometheus"] {
+        let example = format!("type = \"{kind}\"");
+        assert!(examples.iter().any(|it| it.contains(&example)), "{kind}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kreset.toml");
+    for example in examples {
+        fs::write(&path, example).unwrap();
+        let checked = Command::new(env!("CARGO_BIN_EXE_kreset-trace"))
+            .args(["check", "--config"])
+            .arg(&path)
+            .output()
+            .unwrap();
+        let (said, complaint) = (
+            String::from_utf8_lossy(&checked.stdout),
+            String::from_utf8_lossy(&checked.stderr),
+        );
+        // Certificates that it names are not on this host, and this user may
+        // not trace; what it says was understood before that is asked.
+        let understood = said.contains("kreset.toml: understood\n");
+        let needs_feature = complaint.contains("this build has no kafka sink");
+        assert!(
+            understood || (needs_feature && !cfg!(feature = "kafka")),
+            "{example}\n{said}{complaint}"
+        );
     }
 }
 

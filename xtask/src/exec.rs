@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fmt::Write as _,
-    fs,
+    fs, iter,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -50,6 +50,19 @@ pub(crate) fn as_root(variables: &[(&str, &OsStr)]) -> Result<Command> {
     Ok(command)
 }
 
+/// The configuration with which cargo hands what it compiled to `runner`.
+pub(crate) fn runner(runner: &Command) -> Result<String> {
+    let words: Vec<_> = iter::once(runner.get_program())
+        .chain(runner.get_args())
+        .map(|word| {
+            word.to_str()
+                .with_context(|| format!("not UTF-8: {}", word.display()))
+        })
+        .collect::<Result<_>>()?;
+    // True everywhere: the triple of the host need not be known.
+    Ok(format!("target.'cfg(all())'.runner = {words:?}"))
+}
+
 /// Says whether this process has root's rights.
 fn is_root() -> bool {
     // The kernel gives a process's directory to its effective user.
@@ -74,6 +87,13 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
         .nth(2)
         .map(Path::to_owned)
         .with_context(|| format!("{} is not in a target directory", program.display()))
+}
+
+/// The root of this repository.
+pub(crate) fn root() -> Result<PathBuf> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = package.parent().context("xtask has no parent directory")?;
+    Ok(root.to_owned())
 }
 
 /// Shows `command` as one would type it.

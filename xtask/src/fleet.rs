@@ -1,45 +1,92 @@
 //! `cargo xtask fleet-test`
 
-use std::{fs, path::PathBuf};
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::{exec, setup};
+use crate::{
+    exec,
+    setup::{self, receivers},
+};
 
-/// Receivers that Debian has.
-const PACKAGES: [&str; 2] = ["rsyslog", "prometheus"];
+/// Receivers that Debian has: program and package.
+const PACKAGES: [(&str, &str); 2] = [("rsyslogd", "rsyslog"), ("prometheus", "prometheus")];
 
-/// The broker's jars: what a plaintext listener does without is left out.
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>kreset</groupId><artifactId>broker</artifactId><version>1</version><dependencies>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>4.3.1</version></dependency>
-<dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>4.3.1</version>
-<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>
-</dependencies></project>
-"#;
+/// The test that needs root, and those that take long.
+const OWN_CONNECTIONS: &str = "own_connections";
+const COLLECTOR: &str = "collector";
+const OUTAGE: &str = "outage";
 
-/// Tests delivery against real receivers, those of Java too.
-pub(crate) fn run() -> Result<()> {
-    setup::run(setup::Purpose::Build)?;
-    install(&[("rsyslogd", PACKAGES[0]), ("prometheus", PACKAGES[1])])?;
-    let libs = broker()?;
+/// Which receivers.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Test with an OpenTelemetry Collector alone, which is built for minutes the first time
+    #[arg(long)]
+    collector: bool,
+    /// Hold receivers down for ten minutes, and watch the agent's memory
+    #[arg(long)]
+    outage: bool,
+    /// How many seconds an outage is
+    #[arg(long, value_name = "S", default_value_t = 600, requires = "outage")]
+    seconds: u32,
+}
+
+/// Tests delivery against real receivers.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::run(setup::Purpose::Kafka)?;
+    install(&PACKAGES)?;
+    if arguments.collector {
+        let collector = receivers::collector()?;
+        return exec::run(
+            tests(&["--nocapture", &format!("{COLLECTOR}::")]).env("KRESET_COLLECTOR", collector),
+        );
+    }
+    if arguments.outage {
+        return exec::run(
+            tests(&["--nocapture", &format!("{OUTAGE}::")])
+                .env("KRESET_OUTAGE", arguments.seconds.to_string()),
+        );
+    }
+    let libs = exec::target_directory()?.join("kafka/libs");
+    let slow = [OWN_CONNECTIONS, COLLECTOR, OUTAGE].map(|name| format!("{name}::"));
+    let mut words = vec!["--nocapture", "--test-threads", "1"];
+    words.extend(slow.iter().flat_map(|name| ["--skip", name]));
     exec::run(
-        exec::cargo()
-            .env("KRESET_KAFKA_LIBS", libs)
-            .args(["test", "--locked", "--package", "kreset"])
-            .args(["--features", "receivers,kafka", "--test", "fleet"])
-            .args(["--", "--nocapture"]),
-    )
+        tests(&words)
+            .env("KRESET_KAFKA_LIBS", &libs)
+            .env("KRESET_OPENSEARCH_LIBS", receivers::opensearch()?),
+    )?;
+    let runner = exec::as_root(&[("KRESET_KAFKA_LIBS", libs.as_os_str())])?;
+    let mut command = exec::cargo();
+    command.arg("--config").arg(exec::runner(&runner)?);
+    exec::run(with_tests(
+        &mut command,
+        &["--nocapture", &format!("{OWN_CONNECTIONS}::")],
+    ))
 }
 
 /// Tests delivery against the receivers that cost little to install.
 pub(crate) fn light() -> Result<()> {
-    install(&[("rsyslogd", PACKAGES[0]), ("prometheus", PACKAGES[1])])?;
+    install(&PACKAGES)?;
     exec::run(
         exec::cargo()
             .args(["test", "--locked", "--package", "kreset"])
             .args(["--features", "receivers", "--test", "fleet"]),
     )
+}
+
+/// The tests with all receivers, with `words` for the test program.
+fn tests(words: &[&str]) -> Command {
+    let mut command = exec::cargo();
+    with_tests(&mut command, words);
+    command
+}
+
+fn with_tests<'a>(command: &'a mut Command, words: &[&str]) -> &'a mut Command {
+    command
+        .args(["test", "--locked", "--package", "kreset"])
+        .args(["--features", "all-receivers", "--test", "fleet", "--"])
+        .args(words)
 }
 
 /// Installs the packages whose programs are missing.
@@ -53,22 +100,4 @@ fn install(programs: &[(&str, &'static str)]) -> Result<()> {
         return Ok(());
     }
     setup::packages(&missing)
-}
-
-/// The directory of a broker's jars, filled by Maven.
-fn broker() -> Result<PathBuf> {
-    let directory = exec::target_directory()?.join("broker");
-    let libs = directory.join("libs");
-    if libs.is_dir() {
-        return Ok(libs);
-    }
-    fs::create_dir_all(&directory).context("cannot make a directory for the broker")?;
-    fs::write(directory.join("pom.xml"), POM).context("cannot write the broker's pom.xml")?;
-    exec::run(
-        std::process::Command::new("mvn")
-            .current_dir(&directory)
-            .args(["--quiet", "--batch-mode", "dependency:copy-dependencies"])
-            .args(["-DincludeScope=runtime", "-DoutputDirectory=libs"]),
-    )?;
-    Ok(libs)
 }

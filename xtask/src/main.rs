@@ -53,8 +53,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Judge the tracer on a labelled matrix of resets, as root
     Accuracy(accuracy::Arguments),
-    /// Test delivery against real receivers: rsyslog, Prometheus, Kafka
-    FleetTest,
+    /// Test delivery against real receivers: rsyslog, Prometheus, OTLP, OpenSearch, Kafka
+    FleetTest(fleet::Arguments),
     /// Check formatting, lints and documentation
     Lint,
     /// Boot Debian kernels and run the tracer in each
@@ -78,7 +78,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup { kafka: true } => setup::run(setup::Purpose::Kafka),
         Command::Build => build::run(),
         Command::Test => test::run(),
-        Command::FleetTest => fleet::run(),
+        Command::FleetTest(arguments) => fleet::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),

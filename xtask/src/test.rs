@@ -1,8 +1,6 @@
 //! `cargo xtask test`
 
-use std::{iter, process::Command};
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{build, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
 
@@ -34,25 +32,10 @@ fn privileged() -> Result<()> {
     exec::run(
         exec::cargo()
             .arg("--config")
-            .arg(format!(
-                // True everywhere: the triple of the host need not be known.
-                "target.'cfg(all())'.runner = {:?}",
-                words(&runner)?
-            ))
+            .arg(exec::runner(&runner)?)
             .args(["test", "--locked"])
             .args(["--package", "kreset-lab", "--features", "privileged"])
             // All integration tests. That there are none is an error.
             .args(["--test", "*"]),
     )
-}
-
-/// A command as cargo's configuration takes it.
-fn words(command: &Command) -> Result<Vec<&str>> {
-    iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| {
-            word.to_str()
-                .with_context(|| format!("not UTF-8: {}", word.display()))
-        })
-        .collect()
 }

@@ -80,26 +80,30 @@ pub(crate) fn endure(receiver: &mut impl Receiver) {
     );
 }
 
-fn distinct(events: &[(u64, String)]) -> BTreeSet<u64> {
+pub(crate) fn distinct(events: &[(u64, String)]) -> BTreeSet<u64> {
     events.iter().map(|(number, _)| *number).collect()
 }
 
 /// Writes a configuration with one sink; its path.
 pub(crate) fn write_config(directory: &Path, sink: &str) -> std::path::PathBuf {
-    let spool = directory.join("spool");
+    let spool = quoted(&directory.join("spool"));
     let config = directory.join("kreset.toml");
-    fs::write(
-        &config,
-        format!("spool = {:?}\n{sink}", spool.display().to_string()),
-    )
-    .unwrap();
+    fs::write(&config, format!("spool = {spool}\n{sink}")).unwrap();
     config
+}
+
+/// A path as TOML has texts.
+pub(crate) fn quoted(path: &Path) -> String {
+    format!("{:?}", path.display().to_string())
 }
 
 /// Number and id of an event in the native form.
 pub(crate) fn number_and_id(event: &Value) -> (u64, String) {
     let id = event["id"].as_str().unwrap().to_owned();
     let number = match event["type"].as_str().unwrap() {
+        "start" => event["seeded"].as_u64().unwrap(),
+        "loss" => event["total"].as_u64().unwrap(),
+        "summary" => event["duration_ms"].as_u64().unwrap(),
         "alert" => event["count"].as_u64().unwrap(),
         _ => number_at(&event["client"]["address"], &event["client"]["port"]),
     };

@@ -17,17 +17,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    endure::{Receiver, endure, number_and_id},
-    process::{Program, free_port, soon},
+    certificates::Certificates,
+    endure::{Receiver, distinct, endure, number_and_id, write_config},
+    process::{Agent, Program, free_port, soon},
 };
 
 const TOPIC: &str = "kreset";
 const PARTITIONS: usize = 3;
 
 /// A broker that is its own controller.
-struct Broker {
+pub(crate) struct Broker {
     directory: TempDir,
-    port: u16,
+    pub(crate) port: u16,
+    /// Made for a broker that asks for TLS and a password.
+    certificates: Option<Certificates>,
     controller: u16,
     running: Option<Program>,
     /// What was read so far: reading all of it again takes its time.
@@ -35,10 +38,16 @@ struct Broker {
 }
 
 impl Broker {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::made(false)
+    }
+
+    fn made(secure: bool) -> Self {
         let directory = TempDir::new().unwrap();
+        let certificates = secure.then(|| Certificates::make(directory.path()));
         let broker = Self {
             directory,
+            certificates,
             port: free_port(),
             controller: free_port(),
             running: None,
@@ -68,16 +77,15 @@ impl Broker {
             ..
         } = self;
         let logs = directory.path().join("logs");
-        let listener = format!("PLAINTEXT://127.0.0.1:{port}");
-        [
+        let listener = format!("CLIENTS://127.0.0.1:{port}");
+        let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             "node.id=1".to_owned(),
             format!("controller.quorum.voters=1@127.0.0.1:{controller}"),
             format!("listeners={listener},CONTROLLER://127.0.0.1:{controller}"),
             format!("advertised.listeners={listener}"),
             "controller.listener.names=CONTROLLER".to_owned(),
-            "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT".to_owned(),
-            "inter.broker.listener.name=PLAINTEXT".to_owned(),
+            "inter.broker.listener.name=CLIENTS".to_owned(),
             format!("log.dirs={}", logs.display()),
             format!("num.partitions={PARTITIONS}"),
             "offsets.topic.replication.factor=1".to_owned(),
@@ -86,8 +94,49 @@ impl Broker {
             "share.coordinator.state.topic.replication.factor=1".to_owned(),
             "share.coordinator.state.topic.min.isr=1".to_owned(),
             "log.cleaner.dedupe.buffer.size=2097152".to_owned(),
+        ];
+        let protocol = if self.certificates.is_some() {
+            "SASL_SSL"
+        } else {
+            "PLAINTEXT"
+        };
+        lines.push(format!(
+            "listener.security.protocol.map=CLIENTS:{protocol},CONTROLLER:PLAINTEXT"
+        ));
+        if let Some(certificates) = &self.certificates {
+            let both = ["server.key", "server.pem"].map(|name| certificates.text(name));
+            fs::write(certificates.file("keystore.pem"), both.concat()).unwrap();
+            let file = |name: &str| certificates.file(name).display().to_string();
+            lines.extend([
+                "ssl.keystore.type=PEM".to_owned(),
+                format!("ssl.keystore.location={}", file("keystore.pem")),
+                "ssl.truststore.type=PEM".to_owned(),
+                format!("ssl.truststore.location={}", file("ca.pem")),
+                "sasl.enabled.mechanisms=PLAIN".to_owned(),
+                "sasl.mechanism.inter.broker.protocol=PLAIN".to_owned(),
+                "listener.name.clients.plain.sasl.jaas.config=\
+                 org.apache.kafka.common.security.plain.PlainLoginModule required \
+                 username=\"broker\" password=\"inside\" user_broker=\"inside\" \
+                 user_kreset=\"secret\";"
+                    .to_owned(),
+            ]);
+        }
+        lines.join("\n")
+    }
+
+    /// What librdkafka is told to get in.
+    fn properties_of_clients(&self) -> Vec<(&'static str, String)> {
+        let Some(certificates) = &self.certificates else {
+            return Vec::new();
+        };
+        let authority = certificates.file("ca.pem").display().to_string();
+        vec![
+            ("security.protocol", "SASL_SSL".to_owned()),
+            ("sasl.mechanism", "PLAIN".to_owned()),
+            ("sasl.username", "kreset".to_owned()),
+            ("sasl.password", "secret".to_owned()),
+            ("ssl.ca.location", authority),
         ]
-        .join("\n")
     }
 
     /// Reads every partition from its beginning to its end.
@@ -97,6 +146,9 @@ impl Broker {
             .set("bootstrap.servers", format!("127.0.0.1:{}", self.port))
             .set("group.id", "test")
             .set("enable.auto.commit", "false");
+        for (name, value) in self.properties_of_clients() {
+            config.set(name, value);
+        }
         let consumer: BaseConsumer = config.create().unwrap();
         let mut list = TopicPartitionList::new();
         let mut left = 0;
@@ -118,8 +170,8 @@ impl Broker {
             let event: Value = serde_json::from_slice(record.payload().unwrap()).unwrap();
             let key = std::str::from_utf8(record.key().unwrap()).unwrap();
             let expected = match event["type"].as_str().unwrap() {
-                "alert" => &event["host"]["name"],
-                _ => &event["community_id"],
+                "reset" | "close" | "timeout" => &event["community_id"],
+                _ => &event["host"]["name"],
             };
             assert_eq!(Some(key), expected.as_str());
             events.push(number_and_id(&event));
@@ -145,9 +197,15 @@ fn java(class: &str) -> Command {
 
 impl Receiver for Broker {
     fn sink(&self) -> String {
+        let properties = self.properties_of_clients().into_iter();
+        let properties: Vec<_> = properties
+            .map(|(name, value)| format!("{name:?} = {value:?}"))
+            .collect();
         format!(
-            "[[sink]]\ntype = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{TOPIC}\"\n",
-            self.port
+            "[[sink]]\ntype = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{TOPIC}\"\n\
+             properties = {{ {} }}\n",
+            self.port,
+            properties.join(", ")
         )
     }
 
@@ -179,4 +237,37 @@ impl Receiver for Broker {
 #[test]
 fn a_kafka_topic_gets_every_event() {
     endure(&mut Broker::new());
+}
+
+#[test]
+fn a_kafka_broker_with_tls_and_a_password_gets_every_event() {
+    const COUNT: u64 = 500;
+    let mut broker = Broker::made(true);
+    broker.start();
+    let directory = TempDir::new().unwrap();
+    let config = write_config(directory.path(), &broker.sink());
+
+    // What is refused says why; once that is put right, nothing is missing.
+    for (right, wrong, told) in [
+        (
+            "ca.pem",
+            "stranger.pem",
+            "verify that ssl.ca.location is correctly configured",
+        ),
+        ("\"secret\"", "\"guessed\"", "Invalid username or password"),
+    ] {
+        let shipped = fs::read_to_string(&config).unwrap();
+        fs::write(&config, shipped.replace(right, wrong)).unwrap();
+        let agent = Agent::start(&config, 0, COUNT, 0);
+        soon("the reason is told", Duration::from_mins(1), || {
+            agent.complaints().contains(told)
+        });
+        agent.await_kept(COUNT);
+        agent.kill();
+        assert!(broker.events().is_empty());
+        fs::write(&config, shipped).unwrap();
+    }
+    Agent::start(&config, COUNT, COUNT + 1, 0).finish();
+    let received = broker.events();
+    assert_eq!(distinct(&received).len() as u64, COUNT + 1);
 }

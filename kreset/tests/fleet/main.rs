@@ -9,10 +9,24 @@
     reason = "a test that meets what it did not expect has to fail, and says what it measured"
 )]
 
+mod certificates;
+#[cfg(feature = "all-receivers")]
+mod collector;
+mod contrib;
 mod endure;
-#[cfg(feature = "kafka")]
+mod http;
+#[cfg(feature = "all-receivers")]
 mod kafka;
+#[cfg(feature = "all-receivers")]
+mod opensearch;
 mod otlp;
+mod otlp_server;
+#[cfg(feature = "all-receivers")]
+mod outage;
+#[cfg(feature = "all-receivers")]
+mod own_connections;
 mod process;
 mod prometheus;
+#[cfg(feature = "all-receivers")]
+mod real;
 mod rsyslog;

@@ -1,12 +1,12 @@
 //! Programs that a test starts, and ends whatever happens.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -20,6 +20,26 @@ impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
         let child = command.spawn();
         Self(child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display())))
+    }
+
+    #[cfg(feature = "all-receivers")]
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Its standard error so far, once that is read.
+    fn complaints(&mut self) -> Arc<Mutex<String>> {
+        let complaints = Arc::<Mutex<String>>::default();
+        let heard = Arc::clone(&complaints);
+        let mut stderr = self.0.stderr.take().unwrap();
+        thread::spawn(move || {
+            let mut bytes = [0; 4_096];
+            while let Ok(count @ 1..) = stderr.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..count]);
+                heard.lock().unwrap().push_str(&text);
+            }
+        });
+        complaints
     }
 
     /// SIGKILL, and its end.
@@ -43,6 +63,7 @@ impl Drop for Program {
 pub(crate) struct Agent {
     program: Program,
     kept: Arc<AtomicU64>,
+    complaints: Arc<Mutex<String>>,
 }
 
 impl Agent {
@@ -55,8 +76,10 @@ impl Agent {
                 .args(["--first", &first.to_string()])
                 .args(["--count", &(end - first).to_string()])
                 .args(["--rate", &rate.to_string()])
-                .stdout(Stdio::piped()),
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
         );
+        let complaints = program.complaints();
         let kept = Arc::new(AtomicU64::new(first));
         let told = Arc::clone(&kept);
         let output = program.0.stdout.take().unwrap();
@@ -67,7 +90,21 @@ impl Agent {
                 }
             }
         });
-        Self { program, kept }
+        Self {
+            program,
+            kept,
+            complaints,
+        }
+    }
+
+    #[cfg(feature = "all-receivers")]
+    pub(crate) fn id(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// What it has said on standard error.
+    pub(crate) fn complaints(&self) -> String {
+        self.complaints.lock().unwrap().clone()
     }
 
     pub(crate) fn kept(&self) -> u64 {
@@ -92,7 +129,7 @@ impl Agent {
     /// Its end, once all is delivered.
     pub(crate) fn finish(mut self) {
         let status = self.program.0.wait().unwrap();
-        assert!(status.success(), "{status}");
+        assert!(status.success(), "{status}: {}", self.complaints());
     }
 }
 

@@ -6,13 +6,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    contrib,
     endure::{Receiver, endure, number_and_id, write_config},
     process::{Agent, Program, free_port, soon},
 };
 
 /// How an rsyslog receives.
-enum Input {
-    /// TCP on a port of loopback.
+pub(crate) enum Input {
+    /// TCP on a port of loopback, with the configuration that is shipped.
     Tcp(u16),
     /// A stream socket in the file system.
     Stream,
@@ -21,7 +22,7 @@ enum Input {
 }
 
 /// An rsyslog that writes what it receives to a file per life.
-struct Rsyslog {
+pub(crate) struct Rsyslog {
     directory: TempDir,
     input: Input,
     lives: u32,
@@ -29,7 +30,7 @@ struct Rsyslog {
 }
 
 impl Rsyslog {
-    fn new(input: Input) -> Self {
+    pub(crate) fn new(input: Input) -> Self {
         Self {
             directory: TempDir::new().unwrap(),
             input,
@@ -49,10 +50,26 @@ impl Rsyslog {
     fn config(&self) -> String {
         let socket = self.socket();
         let socket = socket.display();
+        let output = self.output(self.lives);
+        let directory = self.directory.path().display();
+        let directory = format!("global(workDirectory=\"{directory}\")\n");
         let input = match self.input {
-            Input::Tcp(port) => format!(
-                "module(load=\"imtcp\")\ninput(type=\"imtcp\" port=\"{port}\" address=\"127.0.0.1\")"
-            ),
+            Input::Tcp(port) => {
+                let shipped = contrib::changed(
+                    "rsyslog/10-kreset.conf",
+                    &[
+                        (
+                            "port=\"601\"",
+                            &format!("port=\"{port}\" address=\"127.0.0.1\""),
+                        ),
+                        (
+                            "/var/log/kreset/received.json",
+                            &output.display().to_string(),
+                        ),
+                    ],
+                );
+                return format!("{directory}{shipped}");
+            }
             Input::Stream => {
                 format!("module(load=\"imptcp\")\ninput(type=\"imptcp\" path=\"{socket}\")")
             }
@@ -63,11 +80,10 @@ impl Rsyslog {
             ),
         };
         format!(
-            "global(workDirectory=\"{}\")\n{input}\n\
+            "global(maxMessageSize=\"256k\")\n{directory}{input}\n\
              template(name=\"body\" type=\"string\" string=\"%hostname% %app-name% %msgid%%msg%\\n\")\n\
              action(type=\"omfile\" file=\"{}\" template=\"body\")\n",
-            self.directory.path().display(),
-            self.output(self.lives).display(),
+            output.display(),
         )
     }
 }
@@ -109,22 +125,33 @@ impl Receiver for Rsyslog {
     }
 
     fn events(&self) -> Vec<(u64, String)> {
+        self.events_where(|_| true)
+    }
+}
+
+impl Rsyslog {
+    /// The events that `wanted` wants.
+    pub(crate) fn events_where(&self, wanted: impl Fn(&Value) -> bool) -> Vec<(u64, String)> {
         let mut events = Vec::new();
         for life in 1..=self.lives {
             let text = fs::read_to_string(self.output(life)).unwrap_or_default();
             // The last line of a life that was cut short is rsyslog's loss.
             let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
             for line in whole.lines() {
-                // `HOST kreset-trace TYPE {...}`
+                // `HOST kreset-trace TYPE {...}`, or the event alone.
                 let (head, body) = line.split_once('{').unwrap_or_else(|| panic!("{line}"));
-                assert!(head.contains(" kreset-trace "), "{line}");
                 let body: Value = serde_json::from_str(&format!("{{{body}"))
                     .unwrap_or_else(|error| panic!("{error}: {line}"));
-                assert!(
-                    head.trim_end().ends_with(body["type"].as_str().unwrap()),
-                    "{line}"
-                );
-                events.push(number_and_id(&body));
+                if matches!(self.input, Input::Tcp(_)) {
+                    assert_eq!(head, "");
+                } else {
+                    assert!(head.contains(" kreset-trace "), "{line}");
+                    let kind = body["type"].as_str().unwrap();
+                    assert!(head.trim_end().ends_with(kind), "{line}");
+                }
+                if wanted(&body) {
+                    events.push(number_and_id(&body));
+                }
             }
         }
         events

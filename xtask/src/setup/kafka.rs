@@ -4,22 +4,18 @@
 //! What was installed from is kept beside each part, so that a part is installed again when its
 //! list has changed, and only then.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::session::Session;
+use super::{
+    part::{COPY_JARS, Part},
+    session::Session,
+};
 use crate::exec;
 
 /// Where the lists and the sources are, below this repository's root.
 const SOURCES: &str = "kreset-lab/kafka";
-
-/// The plugin that copies jars, pinned like what it copies.
-const COPY_JARS: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 
 /// The programs that installing and running the parts takes, and Debian's packages for them.
 pub(super) const PROGRAMS: [(&str, &str); 9] = [
@@ -37,7 +33,7 @@ pub(super) const PROGRAMS: [(&str, &str); 9] = [
 /// Installs what is missing.
 pub(super) fn install(session: &mut Session) -> Result<bool> {
     let home = exec::target_directory()?.join("kafka");
-    let sources = sources()?;
+    let sources = exec::root()?.join(SOURCES);
     fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
     let parts = [
         Part {
@@ -61,40 +57,6 @@ pub(super) fn install(session: &mut Session) -> Result<bool> {
         installed |= part.install_once(session, &sources, &home)?;
     }
     Ok(installed)
-}
-
-/// One part, in a directory of its own.
-struct Part {
-    name: &'static str,
-    /// What it is installed from.
-    lists: &'static [&'static str],
-    install: fn(&mut Session, &Path, &Path) -> Result<()>,
-}
-
-impl Part {
-    /// Says whether anything was to be done.
-    fn install_once(&self, session: &mut Session, sources: &Path, home: &Path) -> Result<bool> {
-        let mut wanted = String::new();
-        for list in self.lists {
-            let path = sources.join(list);
-            wanted += &fs::read_to_string(&path)
-                .with_context(|| format!("{} cannot be read", path.display()))?;
-        }
-        let stamp = home.join(format!("{}.installed", self.name));
-        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-            return Ok(false);
-        }
-        let place = home.join(self.name);
-        if place.exists() {
-            fs::remove_dir_all(&place)
-                .with_context(|| format!("{} cannot be removed", place.display()))?;
-        }
-        fs::create_dir_all(&place)?;
-        (self.install)(session, sources, &place)?;
-        fs::write(&stamp, wanted)
-            .with_context(|| format!("{} cannot be written", stamp.display()))?;
-        Ok(true)
-    }
 }
 
 fn jars(session: &mut Session, sources: &Path, libs: &Path) -> Result<()> {
@@ -191,10 +153,4 @@ fn js(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
             .arg("--prefix")
             .arg(place),
     )
-}
-
-fn sources() -> Result<PathBuf> {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = package.parent().context("xtask has no parent directory")?;
-    Ok(root.join(SOURCES))
 }

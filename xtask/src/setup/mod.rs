@@ -6,7 +6,9 @@
 
 mod facts;
 mod kafka;
+mod part;
 mod plan;
+pub(crate) mod receivers;
 mod session;
 mod step;
 

@@ -1,0 +1,50 @@
+//! Something that a package manager of its own installs from a list of this repository, once.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use super::session::Session;
+
+/// The plugin that copies jars, pinned like what it copies.
+pub(super) const COPY_JARS: &str =
+    "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
+
+/// One part, in a directory of its own.
+pub(super) struct Part {
+    pub(super) name: &'static str,
+    /// What it is installed from.
+    pub(super) lists: &'static [&'static str],
+    pub(super) install: fn(&mut Session, &Path, &Path) -> Result<()>,
+}
+
+impl Part {
+    /// Says whether anything was to be done.
+    pub(super) fn install_once(
+        &self,
+        session: &mut Session,
+        sources: &Path,
+        home: &Path,
+    ) -> Result<bool> {
+        let mut wanted = String::new();
+        for list in self.lists {
+            let path = sources.join(list);
+            wanted += &fs::read_to_string(&path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+        }
+        let stamp = home.join(format!("{}.installed", self.name));
+        if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+            return Ok(false);
+        }
+        let place = home.join(self.name);
+        if place.exists() {
+            fs::remove_dir_all(&place)
+                .with_context(|| format!("{} cannot be removed", place.display()))?;
+        }
+        fs::create_dir_all(&place)?;
+        (self.install)(session, sources, &place)?;
+        fs::write(&stamp, wanted)
+            .with_context(|| format!("{} cannot be written", stamp.display()))?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,81 @@
+//! The receivers that Debian does not have, each by its own package manager, in `receivers` of
+//! cargo's target directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{
+    part::{COPY_JARS, Part},
+    session::Session,
+};
+use crate::exec;
+
+/// Where the lists are, below this repository's root.
+const SOURCES: &str = "kreset/tests/fleet";
+
+/// Builds a Collector from a list of its parts. As new as those parts: newer versions name parts
+/// that the module mirror does not have.
+const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.157.0";
+
+/// The directory of OpenSearch's jars.
+pub(crate) fn opensearch() -> Result<PathBuf> {
+    install(&Part {
+        name: "opensearch",
+        lists: &["opensearch/pom.xml"],
+        install: jars,
+    })
+}
+
+/// The OpenTelemetry Collector.
+pub(crate) fn collector() -> Result<PathBuf> {
+    let place = install(&Part {
+        name: "collector",
+        lists: &["collector/manifest.yaml"],
+        install: build,
+    })?;
+    Ok(place.join("dist/otelcol-kreset-test"))
+}
+
+fn install(part: &Part) -> Result<PathBuf> {
+    let home = exec::target_directory()?.join("receivers");
+    fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
+    let sources = exec::root()?.join(SOURCES);
+    part.install_once(&mut Session::default(), &sources, &home)?;
+    Ok(home.join(part.name))
+}
+
+fn jars(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+    session.run(
+        "installing OpenSearch",
+        Command::new("mvn")
+            .args(["--quiet", "--batch-mode", "--file"])
+            .arg(sources.join("opensearch/pom.xml"))
+            .args([COPY_JARS, "-DincludeScope=runtime"])
+            .arg(format!("-DoutputDirectory={}", place.display())),
+    )
+}
+
+fn build(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+    if exec::find("go").is_none() {
+        bail!("building the OpenTelemetry Collector takes Go 1.25 or newer: see https://go.dev/dl");
+    }
+    session.run(
+        "installing the builder of Collectors",
+        Command::new("go")
+            .args(["install", BUILDER])
+            .env("GOBIN", place),
+    )?;
+    session.run(
+        "building an OpenTelemetry Collector, for minutes",
+        Command::new(place.join("builder"))
+            .current_dir(place)
+            .arg("--skip-strict-versioning")
+            .arg("--config")
+            .arg(sources.join("collector/manifest.yaml")),
+    )
+}
