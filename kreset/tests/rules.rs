@@ -500,6 +500,22 @@ fn tls_alerts_are_named() {
     );
 }
 
+/// TLS 1.3 in compatibility mode, and a broker that rejects the client once its
+/// handshake is done: an encrypted alert of 40 bytes, FIN, and the client's first
+/// request comes too late.
+#[test]
+fn a_rejection_after_the_clients_finished_is_a_handshake() {
+    let mut facts = reset("kafka/missing-client-certificate.java.client");
+    assert_eq!(cause(&facts), Some(Cause::TlsAlert));
+    let packets = facts.packets.as_mut().unwrap();
+    assert_eq!((packets.turns, packets.latest_response_len), (7, 40));
+    packets.latest_response_len = 500;
+    assert!(
+        told(&alone(&facts), "phase").is_none(),
+        "a request was answered"
+    );
+}
+
 #[test]
 fn a_sasl_exchange_that_ends_is_authentication() {
     let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\0");

@@ -33,6 +33,10 @@ const TLS_TURNS: u16 = 6;
 /// From this many turns on the client's handshake was done: what follows tells
 /// whether the broker accepted it.
 const TLS_FINISHED: u16 = 4;
+/// The `change_cipher_spec` of TLS 1.3's compatibility mode (RFC 8446, D.4) can
+/// cross the broker's flight, which adds a turn and its answer: up to here a
+/// broker whose latest words are as short as an alert has not answered anything.
+const TLS_TURNS_AT_MOST: u16 = TLS_TURNS + 1;
 /// With fewer turns, one that then rested this long was not in a handshake.
 const TLS_RESTED_MS: f64 = 2_000.0;
 /// An encrypted alert, padding included, is shorter than this; session tickets
@@ -101,10 +105,10 @@ impl Phase {
             return Self::Tls;
         }
         let rested = facts.idle.is_some_and(|idle| idle.data_ms >= TLS_RESTED_MS);
-        let long_answer =
-            packets.broker_spoke_last && packets.latest_response_len > TLS_ALERT_AT_MOST;
-        let in_use = packets.turns >= TLS_TURNS
-            || (packets.turns >= TLS_FINISHED && (rested || long_answer));
+        let long = packets.latest_response_len > TLS_ALERT_AT_MOST;
+        let in_use = packets.turns > TLS_TURNS_AT_MOST
+            || (packets.turns >= TLS_TURNS && long)
+            || (packets.turns >= TLS_FINISHED && (rested || (long && packets.broker_spoke_last)));
         if in_use { Self::InUse } else { Self::Tls }
     }
 
