@@ -10,6 +10,18 @@ use crate::{
 const FETCH: u16 = 1;
 const JOIN_GROUP: u16 = 11;
 
+/// Names of Kafka's own client, and of its threads, which Linux cuts after 15
+/// characters.
+const JAVA: [&str; 4] = [
+    "apache-kafka-java",
+    "kafka-producer-",
+    "kafka-admin-cli",
+    "kafka-coordinat",
+];
+
+/// Names of librdkafka, of programs and bindings that use it, and of its threads.
+const LIBRDKAFKA: [&str; 5] = ["librdkafka", "confluent-kafka", "rdkafka", "kcat", "rdk:"];
+
 /// A client library that is advised in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
@@ -24,23 +36,23 @@ enum Client {
 }
 
 impl Client {
-    /// By the name that `ApiVersions` told (KIP-511), else by the process.
+    /// By what the client's first request says of it, else by the process.
     #[must_use]
     fn of(facts: &Facts) -> Self {
-        let software = facts.packets.as_ref().and_then(super::software::name);
+        let packets = facts.packets.as_ref();
+        let software = packets.and_then(super::software::name);
         let process = (facts.role == Role::Client)
             .then(|| facts.owner.name.clone())
             .flatten();
+        if packets.is_some_and(|it| super::software::is_kafkajs(it, process.as_deref())) {
+            return Self::Kafkajs;
+        }
         let name = software.or(process).unwrap_or_default().to_lowercase();
-        if name.contains("apache-kafka-java") || name == "java" {
+        let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        if name == "java" || any(&JAVA) {
             Self::Java
-        } else if ["librdkafka", "confluent-kafka", "rdkafka", "kcat"]
-            .iter()
-            .any(|library| name.contains(library))
-        {
+        } else if any(&LIBRDKAFKA) {
             Self::Librdkafka
-        } else if name.contains("kafkajs") {
-            Self::Kafkajs
         } else {
             Self::Other
         }
@@ -98,6 +110,21 @@ fn seconds(ms: f64) -> String {
     }
 }
 
+/// What has the kernel of the client's host send a keepalive every `every_s`
+/// seconds: the first one after `tcp_keepalive_time`, and each further one no
+/// sooner than `tcp_keepalive_intvl` after it, answered or not
+/// (`tcp_keepalive_timer`, 6.18).
+fn keepalives(every_s: u64) -> String {
+    /// `TCP_KEEPALIVE_INTVL` (include/net/tcp.h, 6.18).
+    const DEFAULT_INTERVAL_S: u64 = 75;
+    let time = format!("net.ipv4.tcp_keepalive_time={every_s}");
+    if every_s < DEFAULT_INTERVAL_S {
+        format!("{time} and net.ipv4.tcp_keepalive_intvl={every_s}")
+    } else {
+        time
+    }
+}
+
 fn idle(case: &Case<'_>, class: Class, at: &str) -> String {
     let path = &case.context.path;
     let idle_ms = case.facts.idle.map_or(0.0, |idle| idle.wire_ms);
@@ -114,25 +141,29 @@ fn idle(case: &Case<'_>, class: Class, at: &str) -> String {
     };
     let safe = safe_ms(path, idle_ms);
     let keep_s = (safe / 1_000).max(1);
+    let host = keepalives(keep_s);
     let setting = match Client::of(case.facts) {
         // Its selector looks for idle connections only when it is woken, and the
         // record that wakes it goes out on the dead one; SO_KEEPALIVE is on.
         Client::Java => format!(
-            "set net.ipv4.tcp_keepalive_time={keep_s} on the client's host, since the Java client \
+            "set {host} on the client's host, since the Java client \
              has keepalives on but at the kernel's 7200 s (connections.max.idle.ms does not save \
              a quiet producer)"
         ),
         Client::Librdkafka => format!(
-            "set socket.keepalive.enable=true in librdkafka and net.ipv4.tcp_keepalive_time={keep_s} \
-             on the client's host, or connections.max.idle.ms={safe}"
+            "set socket.keepalive.enable=true in librdkafka and {host} on the client's host, or \
+             connections.max.idle.ms={safe}"
         ),
+        // It sets TCP_KEEPIDLE to 60 s on each socket, whatever the host's sysctl
+        // says, and has no setting for it (2.2.4, network/socketFactory.js).
         Client::Kafkajs => format!(
-            "kafkajs cannot close idle connections: have it send within {safe} ms, or set \
-             net.ipv4.tcp_keepalive_time={keep_s} and keepalives on its sockets"
+            "give kafkajs a socketFactory that calls socket.setKeepAlive(true, {}), since its own \
+             sends keepalives every 60 s and closes nothing that is idle",
+            keep_s * 1_000
         ),
         Client::Other => format!(
             "set connections.max.idle.ms={safe} (or the client's like), or enable keepalives with \
-             net.ipv4.tcp_keepalive_time={keep_s} on the client's host"
+             {host} on the client's host"
         ),
     };
     let symptom = long_poll_symptom(case);

@@ -1,4 +1,5 @@
-//! The client software that an `ApiVersions` request names (KIP-511).
+//! The client software, by the `ApiVersions` request that opens a connection:
+//! newer clients name themselves in it (KIP-511), kafkajs does not.
 
 use crate::facts::PacketFacts;
 
@@ -7,6 +8,10 @@ const API_VERSIONS: u16 = 18;
 /// are the compact ones.
 const NAMES_SOFTWARE: u16 = 3;
 
+/// The version that kafkajs 2.2.4 asks with (`protocol/requests/apiVersions`:
+/// its newest). Java clients 2.0 to 2.3 do too, so that it proves nothing alone.
+const KAFKAJS_ASKS: u16 = 2;
+
 /// The name, such as `apache-kafka-java`; from what was kept of the client's
 /// first segment.
 #[must_use]
@@ -14,13 +19,35 @@ pub fn name(packets: &PacketFacts) -> Option<String> {
     parse(&packets.request_head)
 }
 
+/// Whether it is kafkajs, which says so in its default client id only; `process`
+/// is the name of the client's process, where it is known.
+#[must_use]
+pub fn is_kafkajs(packets: &PacketFacts, process: Option<&str>) -> bool {
+    opens_like_kafkajs(&packets.request_head, process)
+}
+
+fn opens_like_kafkajs(head: &[u8], process: Option<&str>) -> bool {
+    const DEFAULT_ID: &[u8] = b"kafkajs";
+    // Of so short a request the first 16 bytes are kept.
+    let is_default_id = word(head, 12).map(usize::from) == Some(DEFAULT_ID.len())
+        && head
+            .get(14..)
+            .is_some_and(|id| id.len() >= 2 && DEFAULT_ID.starts_with(id));
+    (word(head, 4), word(head, 6)) == (Some(API_VERSIONS), Some(KAFKAJS_ASKS))
+        && (process == Some("node") || is_default_id)
+}
+
+/// Two bytes of the request: size (0), API key (4), version (6), correlation id
+/// (8), length of the client id (12).
+fn word(head: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes([*head.get(at)?, *head.get(at + 1)?]))
+}
+
 fn parse(head: &[u8]) -> Option<String> {
-    // size, API key, version, correlation id, length of the client id
-    let word = |at: usize| Some(u16::from_be_bytes([*head.get(at)?, *head.get(at + 1)?]));
-    if word(4)? != API_VERSIONS || word(6)? < NAMES_SOFTWARE {
+    if word(head, 4)? != API_VERSIONS || word(head, 6)? < NAMES_SOFTWARE {
         return None;
     }
-    let id_len = match word(12)? {
+    let id_len = match word(head, 12)? {
         0xffff => 0,
         len => usize::from(len),
     };
@@ -69,9 +96,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn kafkajs_is_known_by_its_first_request() {
+        let kafkajs = b"\0\0\0\x11\0\x12\0\x02\0\0\0\0\0\x07kafkajs";
+        assert!(opens_like_kafkajs(kafkajs, None));
+        assert!(opens_like_kafkajs(&kafkajs[..16], None));
+        assert!(!opens_like_kafkajs(&kafkajs[..14], None));
+        let renamed = b"\0\0\0\x0e\0\x12\0\x02\0\0\0\0\0\x04shop";
+        assert!(opens_like_kafkajs(renamed, Some("node")));
+        // Java 2.0 to 2.3 ask with the same version.
+        assert!(!opens_like_kafkajs(renamed, Some("java")));
+        assert!(!opens_like_kafkajs(renamed, None));
+        // Other clients on Node.js name themselves.
+        assert!(!opens_like_kafkajs(&java(), Some("node")));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(head in proptest::collection::vec(any::<u8>(), 0..96)) {
+            let _known = opens_like_kafkajs(&head, None);
             if let Some(name) = parse(&head) {
                 prop_assert!(name.bytes().all(|byte| byte.is_ascii_graphic()));
             }

@@ -21,9 +21,14 @@ fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recorded")
 }
 
-/// Names of all recordings.
+/// Names of all recordings of the lab's own small programs.
 pub(crate) fn recordings() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory())
+    recordings_in(".")
+}
+
+/// Names of all recordings in a directory below.
+pub(crate) fn recordings_in(below: &str) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory().join(below))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|it| it == "records"))

@@ -1,0 +1,278 @@
+//! Records of Apache Kafka, its Java client, librdkafka and kafkajs, judged
+//! again.
+//!
+//! Each file in `recorded/kafka/` was written by `kreset-trace --record` on one
+//! host of the lab's scenario of that name (`kreset-lab run NAME --keep DIR`).
+//! What the hosts must say is the truth of the scenario.
+
+mod replay;
+
+use std::collections::BTreeSet;
+
+use kreset::{
+    classify::{Case, Config, Judgement, context::Context, judge},
+    event::{Cause, ProvokedBy, Verdict},
+    facts::{Facts, Kind},
+};
+use replay::{recordings_in, replay};
+
+/// Scenario, its clients, and what is right to say on the client's and on the
+/// broker's host: something of it has to be said, and nothing else; `|` stands
+/// between what one host cannot tell apart, or says of different connections,
+/// and `-` is no event.
+const TRUTH: &[(&str, &[&str], &str, &str)] = &[
+    (
+        "device.aws-nlb",
+        &["java", "librdkafka", "kafkajs"],
+        "middlebox_idle_reset/reset_on_send",
+        "-",
+    ),
+    (
+        "device.azure-lb",
+        &["java", "librdkafka"],
+        "middlebox_idle_drop/blackholed",
+        "-",
+    ),
+    (
+        "device.azure-lb-reset",
+        &["java", "librdkafka"],
+        "middlebox_idle_reset/reset_on_timer",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    (
+        "device.f5-fastl4",
+        &["kafkajs"],
+        "middlebox_idle_reset/reset_on_timer",
+        "middlebox_idle_reset/reset_on_timer",
+    ),
+    ("device.haproxy", &["java", "librdkafka"], "-", "-"),
+    (
+        "broker-killed-busy",
+        &["java"],
+        "handshake_phase/refused|broker_originated/shutdown|broker_originated/aborted",
+        "handshake_phase/refused|broker_originated/shutdown",
+    ),
+    (
+        "idle-admin",
+        &["java", "librdkafka"],
+        "middlebox_idle_reset/reset_on_send",
+        "-",
+    ),
+    (
+        "idle-transactions",
+        &["java", "librdkafka"],
+        "middlebox_idle_reset/reset_on_send",
+        "-",
+    ),
+    (
+        "long-poll",
+        &["java"],
+        "-",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    (
+        "long-poll",
+        &["librdkafka"],
+        "middlebox_idle_reset/reset_on_send",
+        "middlebox_idle_reset/reset_on_send",
+    ),
+    ("healthy", &["java", "librdkafka"], "-", "-"),
+    (
+        "tls-to-plaintext",
+        &["java", "librdkafka"],
+        "handshake_phase/tls_to_plaintext",
+        "handshake_phase/tls_to_plaintext",
+    ),
+    (
+        "plaintext-to-tls",
+        &["java", "librdkafka"],
+        "handshake_phase/plaintext_to_tls",
+        "handshake_phase/plaintext_to_tls",
+    ),
+    (
+        "untrusted-certificate",
+        &["java"],
+        "handshake_phase/tls_alert",
+        "handshake_phase/tls_alert",
+    ),
+    (
+        "untrusted-certificate",
+        &["librdkafka"],
+        "-",
+        "handshake_phase/tls_alert",
+    ),
+    (
+        "tls-version",
+        &["java", "librdkafka"],
+        "handshake_phase/tls_alert",
+        "handshake_phase/tls_alert",
+    ),
+    (
+        "missing-client-certificate",
+        &["java", "librdkafka"],
+        "handshake_phase/tls_alert",
+        "handshake_phase/tls_alert",
+    ),
+    (
+        "sasl-wrong-password",
+        &["java", "librdkafka"],
+        "handshake_phase/authentication",
+        "handshake_phase/authentication",
+    ),
+    (
+        "sasl-mechanism",
+        &["java", "librdkafka"],
+        "handshake_phase/authentication",
+        "handshake_phase/authentication",
+    ),
+    (
+        "plaintext-to-sasl",
+        &["java", "librdkafka"],
+        "handshake_phase/authentication",
+        "handshake_phase/authentication",
+    ),
+    (
+        "connections-per-ip",
+        &["java", "librdkafka"],
+        "handshake_phase/closed_by_broker",
+        "handshake_phase/closed_by_broker",
+    ),
+    (
+        "connection-rate",
+        &["java", "librdkafka"],
+        "handshake_phase/closed_by_broker",
+        "handshake_phase/closed_by_broker",
+    ),
+    (
+        "oversized-request",
+        &["java"],
+        "broker_originated/aborted",
+        "broker_originated/aborted",
+    ),
+    (
+        "oversized-request",
+        &["librdkafka"],
+        "-",
+        "broker_originated/aborted",
+    ),
+];
+
+/// Each recording, and what is right to say.
+fn recordings() -> impl Iterator<Item = (String, &'static str)> {
+    TRUTH.iter().flat_map(|&(scenario, clients, near, far)| {
+        clients.iter().flat_map(move |client| {
+            [("client", near), ("broker", far)]
+                .map(|(host, truth)| (format!("{scenario}.{client}.{host}"), truth))
+        })
+    })
+}
+
+/// What a recording comes to, without what is noise to an operator.
+fn told(name: &str) -> Vec<Judgement> {
+    replay(&format!("kafka/{name}"))
+        .into_iter()
+        .filter(|(facts, judgement)| !is_noise(facts, judgement))
+        .map(|(_, judgement)| judgement)
+        .collect()
+}
+
+/// As `Finding::noise` has it.
+fn is_noise(facts: &Facts, judgement: &Judgement) -> bool {
+    match (judgement.verdict, judgement.cause) {
+        (Verdict::ClientOriginated, Some(Cause::Probe | Cause::LateData)) => true,
+        (Verdict::HandshakePhase, _) => false,
+        _ => facts
+            .idle
+            .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close),
+    }
+}
+
+fn word(judgement: &Judgement) -> String {
+    match judgement.cause {
+        Some(cause) => format!("{}/{cause}", judgement.verdict),
+        None => judgement.verdict.to_string(),
+    }
+}
+
+#[test]
+fn what_real_brokers_and_clients_did_is_judged_right() {
+    for (name, truth) in recordings() {
+        let said: BTreeSet<_> = told(&name).iter().map(word).collect();
+        if truth == "-" {
+            assert!(said.is_empty(), "{name}: {said:?}");
+        } else {
+            let right: BTreeSet<_> = truth.split('|').map(str::to_owned).collect();
+            assert!(!said.is_empty(), "{name}: no event");
+            assert!(said.is_subset(&right), "{name}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn every_recording_has_its_truth() {
+    let known: BTreeSet<_> = recordings().map(|(name, _)| name).collect();
+    let there: BTreeSet<_> = recordings_in("kafka").into_iter().collect();
+    assert_eq!(there, known);
+}
+
+/// The advice names the client's own settings; the lab's scenario `advised`
+/// tries them.
+#[test]
+fn each_client_is_advised_in_its_own_words() {
+    for (client, settings, others) in [
+        (
+            "java",
+            &["net.ipv4.tcp_keepalive_time=1 and net.ipv4.tcp_keepalive_intvl=1 "][..],
+            &["max.idle.ms=", "socketFactory"][..],
+        ),
+        (
+            "librdkafka",
+            &[
+                "socket.keepalive.enable=true",
+                "net.ipv4.tcp_keepalive_time=1 and net.ipv4.tcp_keepalive_intvl=1 ",
+                "connections.max.idle.ms=1700",
+            ],
+            &["socketFactory"],
+        ),
+        (
+            "kafkajs",
+            &["setKeepAlive(true, 1000)"],
+            &["sysctl", "tcp_keepalive_time", "max.idle.ms"],
+        ),
+    ] {
+        let judged = told(&format!("device.aws-nlb.{client}.client"));
+        let advice = &judged.first().expect("it was reset").advice;
+        for setting in settings {
+            assert!(advice.contains(setting), "{client}: {advice}");
+        }
+        for other in others {
+            assert!(!advice.contains(other), "{client}: {advice}");
+        }
+    }
+}
+
+/// The broker's host knows it by the request alone.
+#[test]
+fn both_hosts_know_kafkajs() {
+    for host in ["client", "broker"] {
+        let judged = told(&format!("device.f5-fastl4.kafkajs.{host}"));
+        let advice = &judged.first().expect("it was reset").advice;
+        assert!(advice.contains("socketFactory"), "{host}: {advice}");
+    }
+}
+
+/// Without the client's first request there is only the name of the process, or
+/// of its thread.
+#[test]
+fn the_process_tells_which_client_it_is() {
+    for (client, words) in [("java", "the Java client"), ("librdkafka", "in librdkafka")] {
+        let mut facts = replay::facts(&format!("kafka/device.aws-nlb.{client}.client"))
+            .into_iter()
+            .find(|facts| facts.kind == Kind::ResetReceived)
+            .expect("it was reset");
+        let packets = facts.packets.as_mut().expect("packets were seen");
+        packets.request_head.clear();
+        let advice = judge(&Case::new(&facts, &Context::default(), &Config::default())).advice;
+        assert!(advice.contains(words), "{:?}: {advice}", facts.owner.name);
+    }
+}
