@@ -287,7 +287,7 @@ impl Ending {
 }
 
 /// The first of the segments that the host sent again and again to its end.
-fn unanswered(packets: &[Sighting]) -> Option<usize> {
+pub(crate) fn unanswered(packets: &[Sighting]) -> Option<usize> {
     /// As often as the lab's hosts are told to try before they give up, at the least.
     const TRIES: usize = 3;
     let last = packets.last().filter(|seen| !seen.leaving)?;

@@ -28,6 +28,7 @@
 pub mod account;
 pub mod accuracy;
 pub mod broker_process;
+pub mod connections;
 pub mod contract;
 pub mod endpoint;
 pub mod error;
@@ -45,6 +46,7 @@ pub mod report;
 mod run;
 pub mod runner;
 pub mod scenario;
+pub mod status;
 pub mod stop;
 pub mod timeline;
 pub mod tracer;
@@ -70,6 +72,7 @@ pub use crate::{
     endpoint::{Connection, Conversation, Family, Listener},
     error::{Error, Result},
     net::sweep,
+    status::Status,
     stop::Stop,
 };
 
@@ -123,6 +126,7 @@ pub struct Lab {
     stop: Stop,
     own_binary: Option<PathBuf>,
     journal: Journal,
+    status: Status,
 }
 
 impl Lab {
@@ -140,6 +144,7 @@ impl Lab {
             stop: stop.clone(),
             own_binary: None,
             journal: Journal::default(),
+            status: Status::default(),
         })
     }
 
@@ -149,6 +154,19 @@ impl Lab {
     pub fn with_own_binary(mut self, path: &Path) -> Self {
         self.own_binary = Some(path.to_owned());
         self
+    }
+
+    /// Has what it does shown to somebody.
+    #[must_use]
+    pub fn with_status(mut self, status: &Status) -> Self {
+        self.status = status.clone();
+        self
+    }
+
+    /// What is being done in it.
+    #[must_use]
+    pub const fn status(&self) -> &Status {
+        &self.status
     }
 
     /// The namespaces.
@@ -256,6 +274,13 @@ impl Lab {
     /// # Errors
     /// [`Error::Stopped`].
     pub fn silence(&self, time: Duration) -> Result<()> {
+        self.status
+            .set(format!("{:.1} s of silence", time.as_secs_f64()));
+        self.pause(time)
+    }
+
+    /// The same without a word: what is going on goes on.
+    pub(crate) fn pause(&self, time: Duration) -> Result<()> {
         self.stop.sleep(time)
     }
 }

@@ -35,10 +35,19 @@ const CANNOT_RUN_HERE: u8 = 3;
 /// As shells report a program that Ctrl-C ended.
 const STOPPED: u8 = 130;
 
+const EXAMPLES: &str = "\
+Examples:
+  kreset-lab list
+  kreset-lab run device.aws-nlb --client java --keep /tmp/nlb
+  kreset-lab run device.azure-lb-reset --scale 20
+  kreset-lab run --kafka --jobs 3
+  kreset-lab shell idle-admin.librdkafka";
+
 #[derive(Parser)]
 #[command(
     version,
-    about = "Reset Kafka connections in network namespaces, and judge what kreset-trace says"
+    about = "Reset Kafka connections in network namespaces, and judge what kreset-trace says",
+    after_help = EXAMPLES
 )]
 struct Cli {
     /// What to do [default: run all scenarios of the tracer's main job]
@@ -83,7 +92,7 @@ struct Run {
     /// Act the scenarios out and check the wire, but judge nobody
     #[arg(long)]
     no_tracer: bool,
-    /// After how many seconds the devices forget a silent connection
+    /// After how long the devices forget a silent connection
     #[arg(long, value_name = "T", default_value = "3s", value_parser = whole_seconds)]
     idle_timeout: Duration,
     /// Leave packets and the tracers' JSON of each scenario in a directory below DIR
@@ -148,23 +157,43 @@ fn exit_code(result: anyhow::Result<bool>) -> ExitCode {
     }
 }
 
+/// One line for each scenario, with what it is run with.
 fn list() {
     let all = scenario::catalogue();
-    let width = all.iter().map(|it| it.name().len()).max().unwrap_or(0);
+    let mut rows: Vec<(Stage, &str, Vec<&str>, &str)> = Vec::new();
+    for scenario in &all {
+        let (name, variant) = match scenario.name().rsplit_once('.') {
+            Some((name, variant)) => (name, Some(variant)),
+            None => (scenario.name(), None),
+        };
+        match rows.iter_mut().find(|(_, other, ..)| *other == name) {
+            Some((_, _, variants, _)) => variants.extend(variant),
+            None => rows.push((
+                scenario.stage(),
+                name,
+                variant.into_iter().collect(),
+                scenario.about(),
+            )),
+        }
+    }
+    let width = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);
     for stage in [Stage::Core, Stage::Further, Stage::Kafka] {
         match stage {
             Stage::Core => {}
             Stage::Further => say("\nWith --further, or by name:"),
             Stage::Kafka => say("\nReal brokers and clients, with --kafka, or by name:"),
         }
-        for scenario in all.iter().filter(|it| it.stage() == stage) {
-            say(format_args!(
-                "{:<width$}  {}",
-                scenario.name(),
-                scenario.about()
-            ));
+        for (_, name, variants, about) in rows.iter().filter(|row| row.0 == stage) {
+            let variants = match variants.as_slice() {
+                [] => String::new(),
+                all => format!(" [{}]", all.join(", ")),
+            };
+            say(format_args!("{name:<width$}  {about}{variants}"));
         }
     }
+    say(
+        "\n`kreset-lab run NAME` runs a scenario with all that is in brackets, `run NAME.java` with one.",
+    );
 }
 
 /// Prints a line; a reader that went away has seen enough.
@@ -210,11 +239,21 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let began = Instant::now();
+    let mut ended = 0;
     let told = |event: Progress<'_>| match event {
         Progress::Began(scenario) if options.verbose => {
             complain(format_args!("{} begins", scenario.name()));
         }
-        Progress::Ended(report) if stop.check().is_ok() => say(report.story()),
+        Progress::Ended(report) if stop.check().is_ok() => {
+            ended += 1;
+            say(report.story());
+        }
+        Progress::Waiting(under_way) => {
+            complain(format_args!("{ended} of {} ended", scenarios.len()));
+            for scenario in under_way {
+                complain(format_args!("  {}: {}", scenario.name, scenario.doing));
+            }
+        }
         Progress::Began(_) | Progress::Ended(_) => {}
     };
     let reports = runner::run(&scenarios, options.jobs, &settings, &stop, told);
@@ -357,9 +396,16 @@ fn stop_on_signals(stop: &Stop) -> anyhow::Result<()> {
 }
 
 fn whole_seconds(text: &str) -> Result<Duration, String> {
-    match text.strip_suffix('s').unwrap_or(text).parse() {
+    let (number, unit) = match text.strip_suffix('m') {
+        Some(minutes) => (minutes, 60),
+        None => (text.strip_suffix('s').unwrap_or(text), 1),
+    };
+    match number
+        .parse()
+        .map(|number: u64| number.saturating_mul(unit))
+    {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => Err("give whole seconds from 1 to 86400, such as 3s".to_owned()),
+        _ => Err("give whole seconds or minutes up to a day, such as 3s or 6m".to_owned()),
     }
 }
 

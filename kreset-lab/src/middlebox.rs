@@ -108,6 +108,22 @@ impl<'lab> Middlebox<'lab> {
         self.own_ttl(ttl)
     }
 
+    /// Drops every FIN on its way to `side`, and nothing else.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn drop_fins_to(&self, side: Side) -> Result<()> {
+        self.rules(&format!("oifname \"{side}\" tcp flags & fin == fin drop"))
+    }
+
+    /// Forwards everything again.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn forward_everything(&self) -> Result<()> {
+        self.rules("accept")
+    }
+
     /// Drops everything.
     ///
     /// # Errors

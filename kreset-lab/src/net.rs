@@ -162,6 +162,18 @@ impl Namespace {
             Ok(())
         })
     }
+
+    /// Reads one of them, trimmed.
+    ///
+    /// # Errors
+    /// When the kernel has none of that name.
+    pub fn read_sysctl(&self, name: &str) -> Result<String> {
+        self.enter(|| {
+            fs::read_to_string(Path::new("/proc/sys/net").join(name))
+                .map(|value| value.trim().to_owned())
+                .doing(|| format!("read net/{name}"))
+        })
+    }
 }
 
 impl Drop for Namespace {

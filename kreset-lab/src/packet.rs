@@ -106,6 +106,21 @@ impl Segment {
         })
     }
 
+    /// What follows the headers of a packet, as far as it is there.
+    #[must_use]
+    pub fn payload_of(packet: &[u8]) -> &[u8] {
+        let payload = || {
+            let ip = match packet.first()? >> 4 {
+                4 => Ip::parse_v4(packet)?,
+                6 => Ip::parse_v6(packet)?,
+                _ => return None,
+            };
+            let header = usize::from(*ip.payload.get(12)? >> 4) * 4;
+            ip.payload.get(header..)
+        };
+        payload().unwrap_or_default()
+    }
+
     /// The sequence number that the sender's next segment will have.
     #[must_use]
     pub fn next_sequence(&self) -> u32 {

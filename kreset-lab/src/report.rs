@@ -1,6 +1,6 @@
 //! Showing people what was said, and a table of expected and said.
 
-use std::{error::Error as _, fmt, time::Duration};
+use std::{collections::BTreeSet, error::Error as _, fmt, time::Duration};
 
 use crate::{
     Side,
@@ -45,32 +45,53 @@ impl fmt::Display for Story<'_> {
         writeln!(f, "{}: {} ({seconds:.1} s)", report.name, report.about)?;
         match &report.result {
             Ok(outcome) => {
-                write!(f, "{}", outcome.timeline)?;
+                write!(f, "{}{}", outcome.timeline, outcome.connections)?;
+                let mut advised = BTreeSet::new();
                 outcome
                     .hosts()
                     .into_iter()
-                    .try_for_each(|(side, host)| tell(f, side, host))
+                    .try_for_each(|(side, host)| tell(f, side, host, &mut advised))
             }
             Err(error) => writeln!(f, "  FAILED  {}", Chain(error)),
         }
     }
 }
 
-fn tell(f: &mut fmt::Formatter<'_>, side: Side, host: &HostOutcome) -> fmt::Result {
-    match (&host.said, host.told().as_slice()) {
+/// What one host's tracer said: each different answer once, with how often it was given, and each
+/// different advice below the first answer that has it, whichever host gave it.
+fn tell(
+    f: &mut fmt::Formatter<'_>,
+    side: Side,
+    host: &HostOutcome,
+    advised: &mut BTreeSet<String>,
+) -> fmt::Result {
+    let told = host.told();
+    match (&host.said, told.as_slice()) {
         (None, _) => writeln!(f, "  {side}  not judged, expected {}", host.expected)?,
         (Some(_), []) => writeln!(f, "  {side}  no event")?,
-        (Some(_), [event, more @ ..]) => {
-            writeln!(f, "  {side}  {}", line(event))?;
-            if let Some(advice) = &event.advice {
-                writeln!(f, "          {advice}")?;
-            }
-            if !more.is_empty() {
-                writeln!(f, "          and {} more", more.len())?;
-            }
-            if !host.differences.is_empty() {
-                writeln!(f, "          {}", event.line)?;
-            }
+        (Some(_), _) => {}
+    }
+    let mut answers: Vec<(&Event, usize)> = Vec::new();
+    for event in told {
+        match answers.iter_mut().find(|(other, _)| alike(other, event)) {
+            Some((_, count)) => *count += 1,
+            None => answers.push((event, 1)),
+        }
+    }
+    for (event, count) in answers {
+        let times = if count > 1 {
+            format!("  and {} more like it", count - 1)
+        } else {
+            String::new()
+        };
+        writeln!(f, "  {side}  {}{times}", line(event))?;
+        if let Some(advice) = &event.advice
+            && advised.insert(advice.clone())
+        {
+            writeln!(f, "          {advice}")?;
+        }
+        if !host.differences.is_empty() {
+            writeln!(f, "          {}", event.line)?;
         }
     }
     for difference in &host.differences {
@@ -79,13 +100,22 @@ fn tell(f: &mut fmt::Formatter<'_>, side: Side, host: &HostOutcome) -> fmt::Resu
     Ok(())
 }
 
+/// Whether two events say the same of different connections.
+fn alike(one: &Event, other: &Event) -> bool {
+    (&one.kind, one.answer(), &one.direction) == (&other.kind, other.answer(), &other.direction)
+}
+
 /// One event in one line.
 fn line(event: &Event) -> String {
     let connection = event.connection.clone().unwrap_or_default();
     let word = |word: &Option<String>| word.clone().unwrap_or_else(unknown);
     format!(
         "{:<8} {:<38} {:>4}  {:<11} idle {:>8}  age {:>8}  by {}",
-        word(&event.direction),
+        if event.kind == "reset" {
+            word(&event.direction)
+        } else {
+            event.kind.clone()
+        },
         event.answer(),
         confidence(event),
         word(&connection.state),

@@ -44,6 +44,24 @@ pub(crate) const OPENSSL: Program = Program {
     package: "openssl",
 };
 
+/// `java`, which runs brokers and Kafka's own client.
+pub(crate) const JAVA: Program = Program {
+    name: "java",
+    package: "default-jdk-headless",
+};
+
+/// `python3`, which runs librdkafka.
+pub(crate) const PYTHON: Program = Program {
+    name: "python3",
+    package: "python3",
+};
+
+/// `node`, which runs kafkajs.
+pub(crate) const NODE: Program = Program {
+    name: "node",
+    package: "nodejs",
+};
+
 /// `haproxy`.
 pub(crate) const HAPROXY: Program = Program {
     name: "haproxy",

@@ -3,13 +3,16 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    Stop,
+    Status, Stop,
     report::Report,
     scenario::{Scenario, Settings},
 };
@@ -21,7 +24,21 @@ pub enum Progress<'a> {
     Began(&'a Scenario),
     /// A scenario has ended.
     Ended(&'a Report),
+    /// Nothing has begun or ended for [`LONG`]: these are under way.
+    Waiting(&'a [UnderWay]),
 }
+
+/// A scenario that has begun and not ended.
+#[derive(Debug)]
+pub struct UnderWay {
+    /// The scenario's name.
+    pub name: String,
+    /// What it is doing, and for how long already.
+    pub doing: String,
+}
+
+/// How long people wait without wondering.
+pub const LONG: Duration = Duration::from_secs(10);
 
 /// Runs `scenarios`, `jobs` of them at once, and returns a report of each in the same order.
 ///
@@ -35,6 +52,7 @@ pub fn run(
     mut tell: impl FnMut(Progress<'_>),
 ) -> Vec<Report> {
     let queue = Mutex::new(scenarios.iter().enumerate());
+    let mut under_way: BTreeMap<usize, Status> = BTreeMap::new();
     let (events, happened) = mpsc::channel();
     let mut reports = BTreeMap::new();
     thread::scope(|scope| {
@@ -44,32 +62,53 @@ pub fn run(
                 let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 // The receiver outlives this scope, so nothing sent is lost.
                 while let (Some((number, scenario)), Ok(())) = (next(), stop.check()) {
-                    let _sent = events.send((number, None));
-                    let report = report(scenario, settings, stop);
-                    let _sent = events.send((number, Some(report)));
+                    let status = Status::default();
+                    let _sent = events.send((number, Event::Began(status.clone())));
+                    let report = report(scenario, settings, stop, &status);
+                    let _sent = events.send((number, Event::Ended(Box::new(report))));
                 }
             });
         }
         drop(events);
-        for (number, report) in happened {
-            match report {
-                None => tell(Progress::Began(&scenarios[number])),
-                Some(report) => {
-                    tell(Progress::Ended(&report));
-                    reports.insert(number, report);
+        loop {
+            match happened.recv_timeout(LONG) {
+                Ok((number, Event::Began(status))) => {
+                    tell(Progress::Began(&scenarios[number]));
+                    under_way.insert(number, status);
                 }
+                Ok((number, Event::Ended(report))) => {
+                    under_way.remove(&number);
+                    tell(Progress::Ended(&report));
+                    reports.insert(number, *report);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let doing = |(number, status): (&usize, &Status)| UnderWay {
+                        name: scenarios[*number].name().to_owned(),
+                        doing: status.line().unwrap_or_default(),
+                    };
+                    let all: Vec<_> = under_way.iter().map(doing).collect();
+                    tell(Progress::Waiting(&all));
+                }
+                // All have ended, and those who would begin the next as well.
+                Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     });
     reports.into_values().collect()
 }
 
-fn report(scenario: &Scenario, settings: &Settings, stop: &Stop) -> Report {
+/// What the threads that run scenarios tell.
+enum Event {
+    Began(Status),
+    Ended(Box<Report>),
+}
+
+fn report(scenario: &Scenario, settings: &Settings, stop: &Stop, status: &Status) -> Report {
     let began = Instant::now();
     Report {
         name: scenario.name().to_owned(),
         about: scenario.about(),
-        result: scenario.run(settings, stop),
+        result: scenario.run(settings, stop, status),
         took: began.elapsed(),
     }
 }

@@ -226,9 +226,8 @@ fn told(side: Side, event: &Event) -> Option<Entry> {
         .and_then(crate::event::Endpoint::socket);
     let sure = event.confidence.unwrap_or_default();
     let of = client.map_or_else(String::new, |client| format!(" of {client}"));
-    let advice = event.advice.as_deref();
-    let advice = advice.map_or_else(String::new, |advice| format!(": {advice}"));
-    let text = format!("{} {} ({sure:.2}){of}{advice}", event.kind, event.answer());
+    // Its advice is shown with what it came to.
+    let text = format!("{} {} ({sure:.2}){of}", event.kind, event.answer());
     Some(Entry {
         at: event.time.as_deref().and_then(Moment::parse)?,
         source: format!("kreset on {side}"),

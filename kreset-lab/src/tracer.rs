@@ -55,10 +55,10 @@ impl Options {
     }
 
     /// Lets the tracer live for longer than the two minutes that are plenty for most, for silences
-    /// that take `time` altogether.
+    /// that take `time` altogether; what is asked for repeatedly adds up.
     #[must_use]
     pub const fn longer_by(mut self, time: Duration) -> Self {
-        self.longer = time;
+        self.longer = self.longer.saturating_add(time);
         self
     }
 

@@ -72,6 +72,12 @@ impl Sighting {
         }
     }
 
+    /// Its payload, as much of it as was kept.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        Segment::payload_of(&self.bytes)
+    }
+
     /// The end that sent it, or in whose name it was made up.
     #[must_use]
     pub const fn from(&self) -> Side {

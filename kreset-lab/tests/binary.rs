@@ -90,8 +90,20 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 fn the_list_has_every_scenario() {
     let listed = lab(&["list"]);
     assert_eq!(code(&listed), Some(0));
+    let listed = text(&listed.stdout);
     for scenario in kreset_lab::scenario::catalogue() {
-        assert!(text(&listed.stdout).contains(scenario.name()));
+        let (name, variant) = match scenario.name().rsplit_once('.') {
+            Some((name, variant)) => (name, variant),
+            None => (scenario.name(), scenario.about()),
+        };
+        let line = listed
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(name));
+        assert!(
+            line.is_some_and(|line| line.contains(variant)),
+            "{}",
+            scenario.name()
+        );
     }
 }
 

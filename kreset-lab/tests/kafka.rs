@@ -1,11 +1,22 @@
 //! Real brokers and clients, judged on both hosts. As root, with what `cargo xtask setup --kafka`
 //! installs and the tracer that `KRESET_TRACE` names.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    num::NonZeroUsize,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use kreset_lab::{
     Stop, runner,
     scenario::{self, Scenario, Settings},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
 };
 
 /// Runs the scenarios of that name, with Java and with librdkafka.
@@ -56,4 +67,89 @@ fn a_client_with_tls_at_a_plaintext_listener_is_named() {
 #[test]
 fn a_client_without_tls_at_a_tls_listener_is_named() {
     run("plaintext-to-tls");
+}
+
+/// The lab, in the middle of a silence of an hour, with a broker and a client running.
+fn lab_at_work() -> Child {
+    let child = Command::new(env!("CARGO_BIN_EXE_kreset-lab"))
+        .args(["run", "--no-tracer", "device.aws-nlb.java"])
+        .args(["--idle-timeout", "60m"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    // A broker and a client, each with a file of the lab's or settings of a client on its command
+    // line; the client is started when the broker serves.
+    wait_until("a broker and a client", || {
+        descendants(child.id()).len() == 2
+    });
+    child
+}
+
+/// Command lines of the programs that the lab with this pid has started, living or orphaned.
+fn descendants(lab: u32) -> Vec<String> {
+    let leash = format!("KRESET_LAB={lab}");
+    let processes = fs::read_dir("/proc")
+        .expect("there are processes")
+        .flatten();
+    processes
+        .filter_map(|process| {
+            let environment = fs::read(process.path().join("environ")).ok()?;
+            let is_ours = environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == leash.as_bytes());
+            let command = fs::read_to_string(process.path().join("cmdline")).ok()?;
+            // What has ended and was not waited for yet has no command line.
+            (is_ours && !command.is_empty()).then_some(command)
+        })
+        .collect()
+}
+
+fn leftovers(lab: u32) -> Vec<PathBuf> {
+    let ours = format!("kreset-lab-{lab}-");
+    ["/run/netns", "/tmp"]
+        .into_iter()
+        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten())
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&ours))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(
+            began.elapsed() < Duration::from_mins(2),
+            "waited in vain for {what}"
+        );
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_no_broker_no_client_and_no_network_behind() {
+    let mut lab = lab_at_work();
+    let pid = lab.id();
+    kill(Pid::from_raw(pid.cast_signed()), Signal::SIGINT).expect("it lives");
+    let status = lab.wait().expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(descendants(pid), [""; 0]);
+    assert_eq!(leftovers(pid), [""; 0].map(PathBuf::from));
+}
+
+#[test]
+fn brokers_and_clients_end_when_the_lab_is_killed() {
+    let mut lab = lab_at_work();
+    let pid = lab.id();
+    lab.kill().expect("it lives");
+    lab.wait().expect("it is dead");
+    wait_until("its programs to end", || descendants(pid).is_empty());
+    // The rest is for the next lab to remove.
+    assert!(!leftovers(pid).is_empty());
+    let next = Command::new(env!("CARGO_BIN_EXE_kreset-lab"))
+        .args(["run", "--no-tracer", "refused.ipv4"])
+        .output()
+        .expect("it runs");
+    assert!(next.status.success());
+    assert_eq!(leftovers(pid), [""; 0].map(PathBuf::from));
 }

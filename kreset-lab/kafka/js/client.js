@@ -1,8 +1,11 @@
 // kafkajs, told what to do line by line on standard input.
 //
-// Arguments: producer|consumer|admin TOPIC KEY=VALUE.... Answers begin with "@", all else is the
-// client's own log. The end of standard input ends the client at once.
+// Arguments: producer|consumer|admin|transactions TOPIC KEY=VALUE.... Answers begin with "@", all
+// else is the client's own log. The end of standard input ends the client at once.
 
+const fs = require("node:fs");
+const net = require("node:net");
+const tls = require("node:tls");
 const { createInterface } = require("node:readline");
 const { Kafka, logLevel } = require("kafkajs");
 
@@ -16,30 +19,67 @@ const log = () => ({ namespace, label, log }) => {
   console.error([label, namespace, message, error, broker].filter(Boolean).join(" "));
 };
 
+// As kafkajs makes them, but for when they send keepalives: that is no setting of it.
+const keptAlive = (delay) => ({ host, port, ssl, onConnect }) => {
+  const socket = ssl
+    ? tls.connect({ host, port, ...ssl }, onConnect)
+    : net.connect({ host, port }, onConnect);
+  return socket.setKeepAlive(true, delay);
+};
+
+const mechanism = settings["sasl.mechanism"];
 const kafka = new Kafka({
   clientId: "kafkajs",
   brokers: [settings["bootstrap.servers"]],
   logLevel: logLevel.INFO,
   logCreator: log,
-  ssl: settings.ca ? { ca: [require("node:fs").readFileSync(settings.ca, "utf8")] } : undefined,
+  // Its default, a second, is too short for a machine that runs many programs at once.
+  connectionTimeout: 10000,
+  ssl: settings.ca ? { ca: [fs.readFileSync(settings.ca, "utf8")] } : undefined,
+  sasl: mechanism && {
+    mechanism: mechanism.toLowerCase(),
+    username: settings["sasl.username"],
+    password: settings["sasl.password"],
+  },
+  socketFactory: settings["keepalive.ms"] && keptAlive(Number(settings["keepalive.ms"])),
 });
+
+const make = {
+  producer: () => kafka.producer(),
+  transactions: () =>
+    kafka.producer({ transactionalId: "lab", idempotent: true, maxInFlightRequests: 1 }),
+  consumer: () => kafka.consumer({ groupId: settings["group.id"] }),
+  admin: () => kafka.admin(),
+};
+
+// Small requests, one by one, as the other clients send them.
+const BATCH = 20;
 
 let client;
 let received = 0;
 
 const actions = {
   async hello() {
-    client = job === "consumer" ? kafka.consumer({ groupId: settings["group.id"] }) : kafka[job]();
-    await client.connect();
-    if (job === "consumer") {
-      await client.subscribe({ topics: [topic], fromBeginning: true });
-      await client.run({ eachMessage: async () => void received++ });
+    if (!client) {
+      client = make[job]();
+      await client.connect();
+      if (job === "consumer") {
+        await client.subscribe({ topics: [topic], fromBeginning: true });
+        await client.run({ eachMessage: async () => void received++ });
+      }
     }
-    return job;
+    return job === "admin" ? `nodes ${(await client.describeCluster()).brokers.length}` : job;
   },
   async sent(count, size) {
-    const messages = Array.from({ length: count }, () => ({ value: Buffer.alloc(size) }));
-    await client.send({ topic, messages });
+    const sender = job === "transactions" ? await client.transaction() : client;
+    for (let left = count; left > 0; left -= BATCH) {
+      const length = Math.min(left, BATCH);
+      const messages = Array.from({ length }, () => ({ value: Buffer.alloc(size) }));
+      await sender.send({ topic, messages });
+    }
+    if (job === "transactions") {
+      await sender.commit();
+    }
     return count;
   },
   async polled(millis) {

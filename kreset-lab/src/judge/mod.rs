@@ -175,6 +175,17 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// Whether saying nothing would be wrong.
+    #[must_use]
+    pub fn demands(&self) -> bool {
+        match self {
+            Self::NoEvent => false,
+            Self::Event(_) => true,
+            Self::Many { count, .. } => *count > 0,
+            Self::Each(claims) => claims.iter().any(|claim| claim.required),
+        }
+    }
+
     /// How many resets this says were on the host's wire.
     #[must_use]
     pub fn resets(&self) -> usize {

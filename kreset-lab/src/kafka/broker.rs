@@ -297,7 +297,7 @@ impl Broker {
     /// # Errors
     /// When that fails.
     pub fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
-        let mut command = self.home.java("-Xmx64m");
+        let mut command = self.home.java("-Xmx64m")?;
         command
             .arg("kafka.admin.ConfigCommand")
             .args(["--bootstrap-server", &self.plan.inside(), "--alter"])
@@ -340,6 +340,7 @@ impl Broker {
     /// # Errors
     /// When it does not start.
     pub fn restart(&mut self, lab: &Lab) -> Result<()> {
+        lab.status().set("restarting a broker");
         let from = self.process.log().length();
         self.process = run(lab, &self.home, &self.plan, &self.properties, &self.hosts)?;
         self.wait_until_ready(from)
@@ -351,7 +352,7 @@ fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> 
         (_, 1) => "broker".to_owned(),
         (number, _) => format!("broker-{number}"),
     };
-    let mut command = home.java("-Xmx256m");
+    let mut command = home.java("-Xmx256m")?;
     command
         .arg(format!("-Djdk.net.hosts.file={}", hosts.display()))
         .arg("-Dorg.slf4j.simpleLogger.showShortLogName=true")

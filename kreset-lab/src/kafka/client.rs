@@ -19,6 +19,9 @@ const TOPIC: &str = "lab";
 /// How long an answer may take. Clients try again for longer than most failures last.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How long a client may take to write down what happened to it.
+const REACTION: Duration = Duration::from_secs(20);
+
 /// Whose client it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Software {
@@ -201,7 +204,7 @@ impl Plan {
     fn command(&self, home: &Home, scratch: &Scratch) -> Result<Command> {
         let mut command = match self.software {
             Software::Java => {
-                let mut command = home.java("-Xmx128m");
+                let mut command = home.java("-Xmx128m")?;
                 let logs = "-Dorg.slf4j.simpleLogger";
                 command
                     .arg(format!("{logs}.showShortLogName=true"))
@@ -300,6 +303,16 @@ impl Client {
         self.ask(order)?.done()
     }
 
+    /// Has it read records for `time`.
+    ///
+    /// # Errors
+    /// As [`Self::must`].
+    pub fn poll(&mut self, time: Duration) -> Result<()> {
+        let order = format!("poll {}", time.as_millis());
+        self.tell(&order)?;
+        self.answer_within(&order, time + PATIENCE)?.done()
+    }
+
     /// Tells it to do something, and does not wait.
     ///
     /// # Errors
@@ -313,10 +326,14 @@ impl Client {
     /// # Errors
     /// When it does not answer.
     pub fn answer(&mut self, order: &str) -> Result<Said> {
+        self.answer_within(order, PATIENCE)
+    }
+
+    fn answer_within(&mut self, order: &str, patience: Duration) -> Result<Said> {
         let what = format!("an answer of {} to `{order}`", self.process.log().name());
         let is_answer = |text: &str| text.starts_with('@');
         let from = self.heard;
-        let line = self.process.wait_for(&what, from, PATIENCE, is_answer)?;
+        let line = self.process.wait_for(&what, from, patience, is_answer)?;
         let lines = self.process.log().lines();
         let position = lines
             .iter()
@@ -334,20 +351,18 @@ impl Client {
     ///
     /// # Errors
     /// When it does not write them.
-    pub fn wait_for_words(&mut self, words: &str) -> Result<Line> {
+    pub fn wait_for_words(&mut self, words: &str, patience: Duration) -> Result<Line> {
         let what = format!("{:?} in the log of {}", words, self.process.log().name());
         self.process
-            .wait_for(&what, 0, Duration::from_secs(20), |line| {
-                line.contains(words)
-            })
+            .wait_for(&what, 0, patience, |line| line.contains(words))
     }
 
-    /// Waits until its log says that a connection was reset.
+    /// Waits until its log says that a connection was reset, which should happen `within` so long.
     ///
     /// # Errors
     /// When it does not.
-    pub fn wait_for_reset_words(&mut self) -> Result<Line> {
-        self.wait_for_words(self.software.reset_words())
+    pub fn wait_for_reset_words(&mut self, within: Duration) -> Result<Line> {
+        self.wait_for_words(self.software.reset_words(), within + REACTION)
     }
 
     /// The process.
@@ -367,7 +382,11 @@ impl Client {
 }
 
 impl Said {
-    fn done(self) -> Result<()> {
+    /// Makes sure that it worked.
+    ///
+    /// # Errors
+    /// [`Error::Staging`] if it did not.
+    pub fn done(self) -> Result<()> {
         match self {
             Self::Done(_) => Ok(()),
             Self::Failed(why) => Err(Error::Staging(format!("a client failed: {why}"))),

@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use crate::error::{Doing as _, Error, Result};
+use crate::{
+    error::{Doing as _, Error, Result},
+    run::{self, JAVA, NODE, PYTHON},
+};
 
 /// The variable that names the directory, if it is not the usual one.
 pub const VARIABLE: &str = "KRESET_KAFKA";
@@ -64,8 +67,8 @@ impl Home {
     }
 
     /// `java`, small and quick to start, with all of Kafka on its class path.
-    pub(crate) fn java(&self, heap: &str) -> Command {
-        let mut command = Command::new("java");
+    pub(crate) fn java(&self, heap: &str) -> Result<Command> {
+        let mut command = run::command(JAVA)?;
         command.args([
             heap,
             "-Xss256k",
@@ -75,14 +78,14 @@ impl Home {
         command
             .arg("-cp")
             .arg(format!("{}/*", self.0.join("libs").display()));
-        command
+        Ok(command)
     }
 
     /// `python3`, with librdkafka.
     pub(crate) fn python(&self) -> Result<Command> {
         let packages = self.0.join("python");
         self.demand("librdkafka", &packages.join("confluent_kafka"))?;
-        let mut command = Command::new("python3");
+        let mut command = run::command(PYTHON)?;
         command.env("PYTHONPATH", packages);
         Ok(command)
     }
@@ -91,7 +94,7 @@ impl Home {
     pub(crate) fn node(&self) -> Result<Command> {
         let packages = self.0.join("js/node_modules");
         self.demand("kafkajs", &packages.join("kafkajs"))?;
-        let mut command = Command::new("node");
+        let mut command = run::command(NODE)?;
         command
             .env("NODE_PATH", packages)
             .env("KAFKAJS_NO_PARTITIONER_WARNING", "1");

@@ -99,6 +99,45 @@ pub fn answer(request: &[u8]) -> Option<Vec<u8>> {
     Some(framed(&message))
 }
 
+/// What a request is called that begins `bytes`, if they look like the beginning of one.
+///
+/// Names are those of Kafka's protocol, for the requests that clients make.
+#[must_use]
+pub fn request_name(bytes: &[u8]) -> Option<&'static str> {
+    /// The shortest header, and the longest request that brokers accept by default.
+    const SIZES: std::ops::RangeInclusive<u32> = 8..=104_857_600;
+    const NEWEST_VERSION: u16 = 30;
+    let size = u32::from_be_bytes(bytes.get(0..4)?.try_into().ok()?);
+    let version = u16::from_be_bytes(bytes.get(6..8)?.try_into().ok()?);
+    if !SIZES.contains(&size) || version > NEWEST_VERSION {
+        return None;
+    }
+    Some(
+        match u16::from_be_bytes(bytes.get(4..6)?.try_into().ok()?) {
+            0 => "Produce",
+            1 => "Fetch",
+            2 => "ListOffsets",
+            3 => "Metadata",
+            8 => "OffsetCommit",
+            9 => "OffsetFetch",
+            10 => "FindCoordinator",
+            11 => "JoinGroup",
+            12 => "Heartbeat",
+            13 => "LeaveGroup",
+            14 => "SyncGroup",
+            17 => "SaslHandshake",
+            18 => "ApiVersions",
+            22 => "InitProducerId",
+            24 => "AddPartitionsToTxn",
+            26 => "EndTxn",
+            36 => "SaslAuthenticate",
+            60 => "DescribeCluster",
+            68 => "ConsumerGroupHeartbeat",
+            _ => return None,
+        },
+    )
+}
+
 fn framed(message: &[u8]) -> Vec<u8> {
     let mut frame = length::<u32>(message).to_be_bytes().to_vec();
     frame.extend(message);
@@ -131,6 +170,21 @@ mod tests {
         assert_eq!(bytes[..4], length::<u32>(&bytes[4..]).to_be_bytes());
         assert_eq!(bytes[4..12], [0, 18, 0, 3, 0, 0, 0, 7]);
         assert_eq!(&bytes[12..24], b"\x00\x0akreset-lab");
+    }
+
+    #[test]
+    fn requests_are_named_and_nothing_else_is() {
+        let named = |kind| request_name(&request(kind, 1));
+        assert_eq!(named(Request::ApiVersions), Some("ApiVersions"));
+        assert_eq!(named(Request::Produce(100)), Some("Produce"));
+        for other in [
+            &b"GET / HTTP/1.1"[..],
+            b"\x16\x03\x01\x05\xef\x01\0\0\0",
+            &[0; 64],
+            b"\0",
+        ] {
+            assert_eq!(request_name(other), None);
+        }
     }
 
     #[test]

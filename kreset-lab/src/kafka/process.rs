@@ -39,6 +39,8 @@ impl Process {
         command: &mut Command,
     ) -> Result<Self> {
         let program = command.get_program().display().to_string();
+        // Tells whose it is, should it ever outlive the lab.
+        command.env("KRESET_LAB", std::process::id().to_string());
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

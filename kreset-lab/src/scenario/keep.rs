@@ -41,7 +41,8 @@ pub(super) fn keep(directory: &Path, lab: &Lab, outcome: Option<&Outcome>) -> Re
             file.flush()?;
         }
         if let Some(outcome) = outcome.filter(|outcome| !outcome.timeline.is_empty()) {
-            fs::write(directory.join("timeline.txt"), outcome.timeline.in_full())?;
+            let text = format!("{}\n{}", outcome.timeline.in_full(), outcome.connections);
+            fs::write(directory.join("timeline.txt"), text)?;
         }
         for (side, host) in outcome.iter().flat_map(|outcome| outcome.hosts()) {
             let mut file = BufWriter::new(File::create(directory.join(format!("{side}.jsonl")))?);

@@ -20,7 +20,11 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 pub use scene::{HostOutcome, Outcome, Scene, Story, Watch};
 
-use crate::{Family, Lab, Stop, error::Result};
+use crate::{
+    Family, Lab, Status, Stop,
+    error::Result,
+    run::{self, Program},
+};
 
 /// Which part of the tracer's promise a scenario is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +50,8 @@ pub struct Scenario {
     name: String,
     about: &'static str,
     stage: Stage,
+    /// What it runs beyond what all scenarios of its stage do.
+    programs: Vec<Program>,
     script: Box<Script>,
 }
 
@@ -69,6 +75,7 @@ impl Scenario {
             name: name.to_owned(),
             about,
             stage: Stage::Core,
+            programs: Vec::new(),
             script: Box::new(script),
         }
     }
@@ -90,6 +97,11 @@ impl Scenario {
 
     const fn with_real_parts(mut self) -> Self {
         self.stage = Stage::Kafka;
+        self
+    }
+
+    fn needing(mut self, program: Program) -> Self {
+        self.programs.push(program);
         self
     }
 
@@ -119,8 +131,11 @@ impl Scenario {
     /// Makes sure that what this scenario takes beyond the lab itself is installed.
     ///
     /// # Errors
-    /// [`crate::Error::MissingKafka`].
+    /// [`crate::Error::MissingKafka`], [`crate::Error::MissingProgram`].
     pub fn check_parts(&self) -> Result<()> {
+        for program in &self.programs {
+            run::command(*program)?;
+        }
         match self.stage {
             Stage::Core | Stage::Further => Ok(()),
             Stage::Kafka => kafka::check_parts(&self.name),
@@ -137,13 +152,14 @@ impl Scenario {
                 .is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// Runs it, in a lab of its own.
+    /// Runs it, in a lab of its own, and says in `status` what it is doing.
     ///
     /// # Errors
     /// When the network did not do what the scenario is about, or a tracer did not run; not when
     /// a tracer was wrong.
-    pub fn run(&self, settings: &Settings, stop: &Stop) -> Result<Outcome> {
-        let mut lab = Lab::new(stop)?;
+    pub fn run(&self, settings: &Settings, stop: &Stop, status: &Status) -> Result<Outcome> {
+        status.set("building its network");
+        let mut lab = Lab::new(stop)?.with_status(status);
         if let Some(path) = &settings.own_binary {
             lab = lab.with_own_binary(path);
         }

@@ -5,6 +5,7 @@ use std::{panic::resume_unwind, path::Path, thread, time::Duration};
 use super::{Settings, keep, shell};
 use crate::{
     Lab, Side,
+    connections::Connections,
     error::{Error, Result},
     event::{self, Event},
     judge::{self, Age, Answer, Expected, Measured, Truth},
@@ -87,6 +88,7 @@ impl<'a> Scene<'a> {
         } else {
             2 * self.idle_timeout()
         };
+        self.lab.status().set("starting the tracers");
         let options = &options.clone().longer_by(patience);
         let tracers = match &self.settings.tracer {
             Some(program) => {
@@ -347,6 +349,27 @@ pub struct Watch<'a> {
 }
 
 impl Watch<'_> {
+    /// Waits until the tracer of `side` has said something that fits; nothing if nobody is judged.
+    ///
+    /// # Errors
+    /// As [`Tracer::wait_for`].
+    pub fn wait_for(
+        &self,
+        side: Side,
+        what: &str,
+        patience: Duration,
+        fits: impl Fn(&Event) -> bool,
+    ) -> Result<Option<Event>> {
+        let Some([client, broker]) = &self.tracers else {
+            return Ok(None);
+        };
+        let tracer = match side {
+            Side::Client => client,
+            Side::Broker => broker,
+        };
+        tracer.wait_for(what, patience, fits).map(Some)
+    }
+
     /// Ends both tracers and judges what they said. The scenario's sockets must still be open.
     ///
     /// # Errors
@@ -369,6 +392,7 @@ impl Watch<'_> {
         if self.shell {
             shell::open(self.lab)?;
         }
+        self.lab.status().set("ending the tracers");
         let said = match self.tracers {
             Some([client, broker]) => [Some(client.finish()?), Some(broker.finish()?)],
             None => [None, None],
@@ -382,8 +406,14 @@ impl Watch<'_> {
         let [client, broker] = expected;
         let [client_said, broker_said] = said;
         let timeline = Timeline::of(self.lab, [client_said.as_ref(), broker_said.as_ref()]);
+        let connections = if timeline.is_empty() {
+            Connections::default()
+        } else {
+            Connections::of(&self.lab.wire().sightings())
+        };
         let mut outcome = Outcome {
             timeline,
+            connections,
             client: HostOutcome::new(client, client_said),
             broker: HostOutcome::new(broker, broker_said),
         };
@@ -461,6 +491,8 @@ pub struct Outcome {
     pub broker: HostOutcome,
     /// What happened, where real programs took part.
     pub timeline: Timeline,
+    /// What became of every connection, where real programs took part.
+    pub connections: Connections,
 }
 
 impl Outcome {

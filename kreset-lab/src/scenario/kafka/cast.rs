@@ -2,19 +2,18 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
 use crate::{
     Side,
     account::{self, Ending, Ruling, What},
-    error::{Doing as _, Error, Result},
+    error::{Error, Result},
     judge::{Answer, Expected},
     kafka::{
         broker::{self, Broker},
         certificates::Certificates,
-        client::{self, Client},
+        client::{self, Client, Job, Software},
         home::Home,
         scratch::Scratch,
     },
@@ -27,9 +26,6 @@ use crate::{
 
 /// How long the wire must be silent for everything that happened to have happened.
 const SETTLED: Duration = Duration::from_millis(400);
-
-/// How long people wait without wondering.
-const NOTICEABLE: Duration = Duration::from_secs(10);
 
 /// How long clients may take to fail.
 const SOON: Duration = Duration::from_secs(8);
@@ -64,6 +60,7 @@ impl<'a> Cast<'a> {
     }
 
     pub(super) fn broker(&self, plan: broker::Plan) -> Result<Broker> {
+        self.scene.lab.status().set("starting a broker");
         Broker::start(
             self.scene.lab,
             &self.home,
@@ -74,18 +71,36 @@ impl<'a> Cast<'a> {
     }
 
     pub(super) fn client(&self, plan: &client::Plan, broker: &Broker) -> Result<Client> {
-        Client::start(
+        let status = self.scene.lab.status();
+        status.set("starting a client");
+        let client = Client::start(
             self.scene.lab,
             &self.home,
             &self.scratch,
             plan,
             &broker.bootstrap(),
-        )
+        )?;
+        status.set("acting out what clients and brokers do");
+        Ok(client)
+    }
+
+    /// Writes a first record, since consumers read topics that exist.
+    pub(super) fn found_topic(&self, software: Software, broker: &Broker) -> Result<()> {
+        let plan = client::Plan::new(software, Job::Producer).named("founder");
+        let mut founder = self.client(&plan, broker)?;
+        founder.must("hello")?;
+        founder.must("send 1 100")?;
+        founder.close()
     }
 
     /// Starts the tracers, for as long as real programs need.
     pub(super) fn watch(&self) -> Result<Watch<'a>> {
         self.watch_with(&tracer::Options::default())
+    }
+
+    /// The same, with a silence of `idle` in it.
+    pub(super) fn watch_past(&self, idle: Duration) -> Result<Watch<'a>> {
+        self.watch_with(&tracer::Options::default().longer_by(2 * idle))
     }
 
     pub(super) fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
@@ -96,6 +111,11 @@ impl<'a> Cast<'a> {
 
     /// Waits until nothing was on the wire for `silence`.
     pub(super) fn wait_for_silence(&self, silence: Duration) -> Result<()> {
+        let seconds = silence.as_secs_f64();
+        self.scene
+            .lab
+            .status()
+            .set(format!("waiting for {seconds:.1} s of silence on the wire"));
         let patience = silence + PATIENCE;
         let deadline = Instant::now() + patience;
         loop {
@@ -111,11 +131,7 @@ impl<'a> Cast<'a> {
                     waited: patience,
                 });
             }
-            if left > NOTICEABLE {
-                let text = format!("kreset-lab: {:.0} s of silence to go", left.as_secs_f64());
-                writeln!(io::stderr(), "{text}").doing(|| "write to the terminal".to_owned())?;
-            }
-            self.scene.lab.silence(left.min(NOTICEABLE))?;
+            self.scene.lab.pause(left)?;
         }
     }
 
@@ -157,13 +173,12 @@ impl<'a> Cast<'a> {
         }
     }
 
-    /// Waits until every connection that the client's wire has had so far has come to an end.
-    pub(super) fn wait_for_end_of_all(&self, patience: Duration) -> Result<()> {
+    /// Waits until every connection that the wire of `leg` has had so far has come to an end.
+    pub(super) fn wait_for_end_of_all(&self, leg: Side, patience: Duration) -> Result<()> {
         let wire = self.scene.lab.wire();
         let with = |flags: &[Flags]| -> BTreeSet<u16> {
             let seen = wire.sightings().into_iter().filter(|seen| {
-                seen.leg == Side::Client
-                    && flags.iter().any(|flag| seen.segment.flags.contain(*flag))
+                seen.leg == leg && flags.iter().any(|flag| seen.segment.flags.contain(*flag))
             });
             seen.map(|seen| seen.client_port()).collect()
         };
@@ -187,7 +202,7 @@ impl<'a> Cast<'a> {
                     waited: patience,
                 });
             }
-            self.scene.lab.silence(Duration::from_millis(20))?;
+            self.scene.lab.pause(Duration::from_millis(20))?;
         }
         Ok(())
     }
@@ -234,6 +249,26 @@ pub(super) fn judge(
     watch.judge_by(|side| Expected::Each(account::claims(scene.lab.wire(), side, &rule)))
 }
 
+/// The same of a scenario that is about how connections end: one of the hosts at least must have
+/// something to tell, or nothing was shown.
+pub(super) fn judge_an_ending(
+    scene: &Scene<'_>,
+    watch: Watch<'_>,
+    rule: impl Fn(&Ending) -> Ruling,
+) -> Result<Outcome> {
+    let outcome = judge(scene, watch, rule)?;
+    if outcome
+        .hosts()
+        .iter()
+        .any(|(_, host)| host.expected.demands())
+    {
+        return Ok(outcome);
+    }
+    Err(Error::Staging(
+        "nothing happened that a tracer would have to tell of".to_owned(),
+    ))
+}
+
 /// A client that never gets through, for a reason that both hosts should name.
 pub(super) fn fail(
     cast: &Cast<'_>,
@@ -268,7 +303,7 @@ pub(super) fn fail_at(
         Err(error) => return Err(error),
     }
     cast.curtain(&mut [&mut client])?;
-    judge(scene, watch, |ending| failed(ending, reason))
+    judge_an_ending(scene, watch, |ending| failed(ending, reason))
 }
 
 /// Whatever ended, ended for that reason. The host whose own application gave up knows that, and

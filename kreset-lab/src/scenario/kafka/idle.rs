@@ -17,6 +17,7 @@ use crate::{
         proxy::{self, Kind},
     },
     middlebox::{Timer, Ttl},
+    run::{HAPROXY, NGINX},
     scenario::{Outcome, Scenario, Scene},
 };
 
@@ -89,37 +90,33 @@ const DEVICES: [Device; 7] = [
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     for device in DEVICES {
-        let clients: &[_] = match device.name {
-            "device.aws-nlb" => &Software::ALL,
-            _ => &Software::USUAL,
-        };
         all.extend(with_each(
-            clients,
+            &Software::ALL,
             device.name,
             device.about,
             move |scene, software| silent_producer(scene, software, device),
         ));
     }
-    for (name, about, kind, timeout) in [
+    for (name, about, kind, program, timeout) in [
         (
             "device.haproxy",
             "HAProxy with the timeouts of Debian's sample (50 s): closes both sides",
             Kind::Haproxy,
+            HAPROXY,
             Duration::from_secs(50),
         ),
         (
             "device.nginx-stream",
             "nginx as a TCP proxy (600 s): closes both sides",
             Kind::Nginx,
+            NGINX,
             Duration::from_mins(10),
         ),
     ] {
-        all.extend(with_each(
-            &Software::USUAL,
-            name,
-            about,
-            move |scene, software| proxied(scene, software, kind, timeout),
-        ));
+        let each = with_each(&Software::ALL, name, about, move |scene, software| {
+            proxied(scene, software, kind, timeout)
+        });
+        all.extend(each.map(|scenario| scenario.needing(program)));
     }
     all
 }
@@ -133,13 +130,15 @@ fn proxied(
 ) -> Result<Outcome> {
     let idle = scene.scaled(timeout);
     let cast = Cast::new(scene)?;
-    let broker = cast.broker(broker::Plan::new(Protocol::Plaintext).advertised(proxy::ADDRESS))?;
+    let broker = cast.broker(patient_broker(idle).advertised(proxy::ADDRESS))?;
     let _proxy = proxy::start(scene.lab, &cast.scratch, kind, idle)?;
-    let watch = cast.watch()?;
-    let mut client = cast.client(&client::Plan::new(software, Job::Producer), &broker)?;
+    let watch = cast.watch_past(idle)?;
+    let mut client = cast.client(&patient_producer(software, idle), &broker)?;
     client.must("hello")?;
     client.must("send 1 100")?;
-    cast.wait_for_end_of_all(idle + Duration::from_secs(5))?;
+    let status = scene.lab.status();
+    status.set(format!("waiting for the proxy's timer of {idle:?}"));
+    cast.wait_for_end_of_all(Side::Client, idle + Duration::from_secs(5))?;
     client.must("send 1 100")?;
     cast.curtain(&mut [&mut client])?;
     // The client's host sees a FIN, and closes in order. To the broker the proxy is the client:
@@ -171,15 +170,16 @@ fn silent_producer(scene: &Scene<'_>, software: Software, device: Device) -> Res
                 .sysctl(&[("ipv4/tcp_retries2", "3")])?;
         }
     }
-    let broker = cast.broker(broker::Plan::new(Protocol::Plaintext))?;
-    let watch = cast.watch()?;
-    let plan = client::Plan::new(software, Job::Producer);
-    let mut client = cast.client(&plan, &broker)?;
+    let broker = cast.broker(patient_broker(idle))?;
+    let watch = cast.watch_past(idle)?;
+    let mut client = cast.client(&patient_producer(software, idle), &broker)?;
     client.must("hello")?;
     client.must("send 1 100")?;
     match device.manner {
         Manner::OnTimer => {
-            client.wait_for_reset_words()?;
+            let status = scene.lab.status();
+            status.set(format!("waiting for the device's timer of {idle:?}"));
+            client.wait_for_reset_words(idle)?;
             // The broker's end is silent for as long, and is reset a moment later.
             cast.wait_for_silence(idle / 2)?;
         }
@@ -189,12 +189,32 @@ fn silent_producer(scene: &Scene<'_>, software: Software, device: Device) -> Res
         }
     }
     if device.manner == Manner::OnSend {
-        client.wait_for_reset_words()?;
+        client.wait_for_reset_words(Duration::ZERO)?;
     }
     cast.curtain(&mut [&mut client])?;
-    let outcome = cast::judge(scene, watch, |ending| by_device(ending, device.manner));
+    let outcome = cast::judge_an_ending(scene, watch, |ending| by_device(ending, device.manner));
     drop(timer);
     outcome
+}
+
+/// A broker that does not end connections before the device does.
+fn patient_broker(idle: Duration) -> broker::Plan {
+    const DEFAULT: Duration = Duration::from_mins(10);
+    broker::Plan::new(Protocol::Plaintext).with(
+        "connections.max.idle.ms",
+        (4 * idle).max(DEFAULT).as_millis(),
+    )
+}
+
+/// A producer that neither ends its connections before the device does nor asks for metadata in
+/// between, as it would of one broker of many only.
+fn patient_producer(software: Software, idle: Duration) -> client::Plan {
+    const IDLE: Duration = Duration::from_mins(9);
+    const AGE: Duration = Duration::from_mins(5);
+    let at_least = |default: Duration| (4 * idle).max(default).as_millis();
+    client::Plan::new(software, Job::Producer)
+        .with_if(Software::Java, "connections.max.idle.ms", at_least(IDLE))
+        .with_if(Software::Java, "metadata.max.age.ms", at_least(AGE))
 }
 
 /// The resets that the device made up are the device's, and there are no others.

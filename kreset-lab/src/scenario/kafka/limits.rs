@@ -79,7 +79,7 @@ fn connection_rate(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
         },
     )?;
     cast.curtain(&mut [&mut client])?;
-    cast::judge(scene, watch, |ending| {
+    cast::judge_an_ending(scene, watch, |ending| {
         // The guests' were there before the tracers.
         if ports.contains(&ending.client.port()) {
             Ruling::May(vec![Answer::CLOSED_BY_BROKER])
@@ -111,7 +111,7 @@ fn oversized(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
         },
     )?;
     cast.curtain(&mut [&mut client])?;
-    cast::judge(scene, watch, aborted)
+    cast::judge_an_ending(scene, watch, aborted)
 }
 
 /// The broker closes a connection that it reads no further, with data of the client's unread or

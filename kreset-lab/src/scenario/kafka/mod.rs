@@ -1,10 +1,14 @@
 //! Real brokers and real clients, with real trouble between them.
 //!
-//! Every scenario is run with Kafka's own Java client and with librdkafka, and is named after the
-//! one it is run with: `tls-to-plaintext.java`. What each host should tell is read off the wire
+//! Every scenario is run with Kafka's own Java client and with librdkafka, most with kafkajs as
+//! well, and is named after the one it is run with: `tls-to-plaintext.java`. What each host should tell is read off the wire
 //! ([`crate::account`]), since real clients open and retry connections as they like.
 
+mod advice;
+mod advised;
+mod broker_idle;
 mod cast;
+mod healthy;
 mod idle;
 mod limits;
 mod quiet;
@@ -17,13 +21,17 @@ use super::{Outcome, Scenario, Scene};
 use crate::{
     error::Result,
     kafka::{client::Software, home::Home},
+    run::{self, JAVA},
 };
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = idle::scenarios();
+    all.extend(advised::scenarios());
     all.extend(restart::scenarios());
     all.extend(rolling::scenarios());
+    all.extend(broker_idle::scenarios());
     all.extend(quiet::scenarios());
+    all.extend(healthy::scenarios());
     all.extend(tls::scenarios());
     all.extend(sasl::scenarios());
     all.extend(limits::scenarios());
@@ -33,6 +41,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 /// Makes sure that the broker and the client of a scenario are installed.
 pub(super) fn check_parts(name: &str) -> Result<()> {
     let home = Home::find()?;
+    run::command(JAVA)?;
     match name.rsplit_once('.') {
         Some((_, "librdkafka")) => home.python().map(drop),
         Some((_, "kafkajs")) => home.node().map(drop),

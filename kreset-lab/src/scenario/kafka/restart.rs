@@ -54,7 +54,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
     ] {
         all.extend(with_each(
-            &Software::USUAL,
+            &Software::ALL,
             name,
             about,
             move |scene, software| restart(scene, software, end, busy),
@@ -99,7 +99,13 @@ fn restart(scene: &Scene<'_>, software: Software, end: End, busy: bool) -> Resul
     }
     client.must("send 1 100")?;
     cast.curtain(&mut [&mut client])?;
-    cast::judge(scene, watch, by_broker)
+    match (end, busy) {
+        // Its process is torn down with requests unread.
+        (End::Killed, true) => cast::judge_an_ending(scene, watch, by_broker),
+        // Its connections end in order, and whether a client comes back too soon is the client's
+        // choice.
+        _ => cast::judge(scene, watch, by_broker),
+    }
 }
 
 /// Whatever ends is the broker's doing, and who knocks while it is away is refused.

@@ -1,6 +1,6 @@
 //! A cluster whose brokers are restarted one after the other.
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use super::{
     cast::{self, Cast},
@@ -41,6 +41,14 @@ fn rolling(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
     client.must("send 1 100")?;
     for broker in &mut brokers {
         client.tell("send 40000 1000")?;
+        // It is under way when more has crossed than acknowledgements.
+        let so_far = scene.lab.wire().sightings().len();
+        scene.lab.wire().wait_for_count(
+            so_far + 300,
+            "a producer to be busy",
+            Duration::from_secs(20),
+            |_| true,
+        )?;
         broker.shut_down()?;
         broker.restart(scene.lab)?;
         // However many got through: the cluster was never without two of its brokers.

@@ -16,10 +16,11 @@ use crate::{
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    let mut add = |name, about, script: fn(&Scene<'_>, Software) -> Result<Outcome>| {
-        all.extend(with_each(&Software::USUAL, name, about, script));
+    let mut add = |clients, name, about, script: fn(&Scene<'_>, Software) -> Result<Outcome>| {
+        all.extend(with_each(clients, name, about, script));
     };
     add(
+        &Software::ALL,
         "sasl-wrong-password",
         "the client's password is not the user's",
         |scene, software| {
@@ -28,6 +29,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         },
     );
     add(
+        &Software::USUAL,
         "sasl-mechanism",
         "the client asks for a SASL mechanism that the broker does not have",
         |scene, software| {
@@ -37,6 +39,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         },
     );
     add(
+        &Software::USUAL,
         "plaintext-to-sasl",
         "a client that does not authenticate comes to a listener that wants it to",
         |scene, software| unwelcome(scene, &client::Plan::new(software, Job::Producer)),

@@ -12,6 +12,7 @@ use crate::{
         broker::{self, Protocol},
         client::{self, Job, Software},
     },
+    run::OPENSSL,
     scenario::{Outcome, Scenario, Scene},
 };
 
@@ -28,10 +29,12 @@ MaxProtocol = TLSv1.2
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    let mut add = |name, about, script: fn(&Scene<'_>, Software) -> Result<Outcome>| {
-        all.extend(with_each(&Software::USUAL, name, about, script));
+    let mut add = |clients, name, about, script: fn(&Scene<'_>, Software) -> Result<Outcome>| {
+        let each = with_each(clients, name, about, script);
+        all.extend(each.map(|scenario| scenario.needing(OPENSSL)));
     };
     add(
+        &Software::ALL,
         "tls-to-plaintext",
         "a client with TLS comes to a listener without",
         |scene, software| {
@@ -42,6 +45,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         },
     );
     add(
+        &Software::ALL,
         "plaintext-to-tls",
         "a client without TLS comes to a listener with it",
         |scene, software| {
@@ -52,6 +56,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         },
     );
     add(
+        &Software::USUAL,
         "untrusted-certificate",
         "the client does not know who signed the broker's certificate",
         |scene, software| {
@@ -65,6 +70,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         },
     );
     add(
+        &Software::USUAL,
         "tls-version",
         "the client speaks TLS 1.2 and the listener TLS 1.3 only",
         |scene, software| {
@@ -79,6 +85,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         },
     );
     add(
+        &Software::USUAL,
         "missing-client-certificate",
         "the listener asks for a certificate that the client does not have",
         |scene, software| {
@@ -107,7 +114,7 @@ fn http(scene: &Scene<'_>) -> Result<Outcome> {
     visitor.send(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nAccept: */*\r\n\r\n")?;
     cast.wait_for_failures(1)?;
     cast.curtain(&mut [])?;
-    cast::judge(scene, watch, |ending| {
+    cast::judge_an_ending(scene, watch, |ending| {
         cast::failed(ending, Answer::NOT_KAFKA)
     })
 }
