@@ -285,14 +285,19 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
 fn leave_out(scenarios: Vec<Scenario>, options: &Run) -> anyhow::Result<Vec<Scenario>> {
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept = Vec::new();
+    let mut missing = None;
     for scenario in scenarios {
         match scenario.check_parts() {
             Ok(()) => kept.push(scenario),
             Err(error) if options.names.is_empty() => {
                 *reasons.entry(error.to_string()).or_default() += 1;
+                missing = Some(error);
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    if let (true, Some(error)) = (kept.is_empty(), missing) {
+        return Err(error.into());
     }
     for (reason, count) in reasons {
         complain(format_args!("{count} scenarios are left out: {reason}"));

@@ -131,6 +131,19 @@ fn without_a_tracer_it_says_how_to_get_one() {
 }
 
 #[test]
+fn without_kafka_it_says_how_to_get_it() {
+    let output = Command::new(LAB)
+        .args(["run", "--no-tracer", "--kafka"])
+        .env("KRESET_KAFKA", "/nowhere")
+        .output()
+        .expect("it runs");
+    assert_eq!(code(&output), Some(3));
+    let told = text(&output.stderr);
+    assert!(told.contains("cargo xtask setup --kafka"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
+
+#[test]
 fn without_root_it_says_so() {
     let directory = Directory::new("nobody");
     // Nobody may read where cargo builds.
