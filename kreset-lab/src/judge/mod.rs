@@ -175,6 +175,16 @@ pub enum Expected {
 }
 
 impl Expected {
+    /// Whether anything may be said.
+    #[must_use]
+    pub const fn allows(&self) -> bool {
+        match self {
+            Self::NoEvent => false,
+            Self::Event(_) | Self::Many { .. } => true,
+            Self::Each(claims) => !claims.is_empty(),
+        }
+    }
+
     /// Whether saying nothing would be wrong.
     #[must_use]
     pub fn demands(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::{
     },
     net::CLIENT_V4,
     packet::Flags,
-    scenario::{Outcome, Scene, Watch},
+    scenario::{HostOutcome, Outcome, Scene, Watch},
     tracer,
     wire::{Moment, Sighting},
 };
@@ -250,18 +250,18 @@ pub(super) fn judge(
 }
 
 /// The same of a scenario that is about how connections end: one of the hosts at least must have
-/// something to tell, or nothing was shown.
+/// something to tell, or have told something, or nothing was shown.
 pub(super) fn judge_an_ending(
     scene: &Scene<'_>,
     watch: Watch<'_>,
     rule: impl Fn(&Ending) -> Ruling,
 ) -> Result<Outcome> {
     let outcome = judge(scene, watch, rule)?;
-    if outcome
-        .hosts()
-        .iter()
-        .any(|(_, host)| host.expected.demands())
-    {
+    let shows = |host: &HostOutcome| match host.said {
+        Some(_) => host.expected.demands() || !host.told().is_empty(),
+        None => host.expected.allows(),
+    };
+    if outcome.hosts().iter().any(|(_, host)| shows(host)) {
         return Ok(outcome);
     }
     Err(Error::Staging(
