@@ -179,7 +179,18 @@ fn silent_producer(scene: &Scene<'_>, software: Software, device: Device) -> Res
         Manner::OnTimer => {
             let status = scene.lab.status();
             status.set(format!("waiting for the device's timer of {idle:?}"));
-            client.wait_for_reset_words(idle)?;
+            let within = idle + Duration::from_secs(20);
+            scene
+                .lab
+                .wire()
+                .wait_for("the device's reset", within, |seen| {
+                    seen.resets(Side::Client)
+                })?;
+            // Of a connection that rested for so long librdkafka tells at its debug level only
+            // (`rd_kafka_broker_conn_closed`, 2.16).
+            if software != Software::Librdkafka || idle < Duration::from_mins(1) {
+                client.wait_for_reset_words(Duration::ZERO)?;
+            }
             // The broker's end is silent for as long, and is reset a moment later.
             cast.wait_for_silence(idle / 2)?;
         }
@@ -206,15 +217,17 @@ fn patient_broker(idle: Duration) -> broker::Plan {
     )
 }
 
-/// A producer that neither ends its connections before the device does nor asks for metadata in
-/// between, as it would of one broker of many only.
+/// A producer that neither ends its connections before the device does nor breaks their silence,
+/// with keepalives or for metadata, which it would ask of one broker of many only.
 fn patient_producer(software: Software, idle: Duration) -> client::Plan {
     const IDLE: Duration = Duration::from_mins(9);
     const AGE: Duration = Duration::from_mins(5);
+    const KEEPALIVE: Duration = Duration::from_mins(1);
     let at_least = |default: Duration| (4 * idle).max(default).as_millis();
     client::Plan::new(software, Job::Producer)
         .with_if(Software::Java, "connections.max.idle.ms", at_least(IDLE))
         .with_if(Software::Java, "metadata.max.age.ms", at_least(AGE))
+        .with_if(Software::Kafkajs, "keepalive.ms", at_least(KEEPALIVE))
 }
 
 /// The resets that the device made up are the device's, and there are no others.
