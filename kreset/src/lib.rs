@@ -25,6 +25,7 @@ pub mod recording;
 pub mod report;
 pub mod run;
 pub mod sample;
+pub mod service;
 pub mod sink;
 pub mod summary;
 #[cfg(test)]

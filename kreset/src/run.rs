@@ -1,6 +1,7 @@
 //! One run: prepare, attach, stream, end in order.
 
 use std::{
+    convert::Infallible,
     os::fd::AsFd as _,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
@@ -35,6 +36,7 @@ use crate::{
     },
     pipeline::{Clocks, Parts, Pipeline},
     recording::Recorder,
+    service::ServiceManager,
     sink::SinkError,
 };
 
@@ -92,6 +94,7 @@ impl RunError {
 /// If it cannot start here, or fails while running.
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
+    let service = ServiceManager::from_env();
     // Opened before anything is attached: a bad path must not cost a trace.
     let sinks = agent::open(options)?;
     let Ready {
@@ -146,14 +149,14 @@ pub fn run(options: &Options) -> Result<(), RunError> {
             source,
         })?;
     is_attached.store(true, Relaxed);
-    let ended = runtime.block_on(stream(options, attached, pipeline, start));
+    let ended = runtime.block_on(stream(options, attached, pipeline, service, start));
     is_attached.store(false, Relaxed);
     ended
 }
 
-fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Event {
+fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Start {
     let clocks = clocks();
-    Event::Start(Box::new(Start {
+    Start {
         time: clocks.monotonic.rfc3339(clocks.now_ns),
         host: host.clone(),
         version: env!("CARGO_PKG_VERSION"),
@@ -163,7 +166,7 @@ fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: 
         seeded,
         attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
         degraded: plan.degradations.iter().map(degraded).collect(),
-    }))
+    }
 }
 
 fn degraded(degradation: &Degradation) -> Degraded {
@@ -238,8 +241,10 @@ async fn stream(
     options: &Options,
     mut attached: Attached,
     mut pipeline: Pipeline,
-    start: Event,
+    mut service: ServiceManager,
+    start: Start,
 ) -> Result<(), RunError> {
+    let status = watching(&start);
     let attached_at = Instant::now();
     let mut signals = Signals::new()?;
     let failed = |source| RunError::System {
@@ -254,7 +259,8 @@ async fn stream(
     // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
     let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
         .map_err(|error| failed(error.into()))?;
-    pipeline.write(start);
+    pipeline.write(Event::Start(Box::new(start)));
+    service.ready(&status);
     let ending = options.duration.map(|duration| Deadline::now() + duration);
     let mut every = options.summary_interval;
     let mut next_summary = every.map(|every| Deadline::now() + every);
@@ -284,6 +290,7 @@ async fn stream(
         if pipeline.is_done() {
             break;
         }
+        service.alive(Instant::now());
         if more {
             tokio::task::yield_now().await;
             continue;
@@ -292,6 +299,7 @@ async fn stream(
             pipeline.due_ns().map(|due| deadline(due, now)),
             next_summary,
             Some(next_loss),
+            service.due().map(Deadline::from),
         ]
         .into_iter()
         .flatten()
@@ -305,8 +313,10 @@ async fn stream(
                     break;
                 }
                 Asked::Reload => {
+                    service.reloading();
                     every = agent::reload(options, &mut pipeline).or(every);
                     next_summary = every.map(|every| Deadline::now() + every);
+                    service.ready(&status);
                 }
             },
             () = until(ending) => break,
@@ -320,12 +330,32 @@ async fn stream(
         }
     }
     drop(ring);
+    service.stopping("delivering what is left");
     end(attached, &mut pipeline, attached_at)?;
-    agent::drain(options, pipeline.delivery_mut(), by_signal, async {
+    let drained = agent::drain(options, pipeline.delivery_mut(), by_signal, async {
         while signals.next().await != Asked::End {}
-    })
-    .await?;
-    Ok(())
+    });
+    tokio::select! {
+        drained = drained => Ok(drained?),
+        never = keep_alive(&mut service) => match never {},
+    }
+}
+
+/// What is watched, in the words of `systemctl status`.
+fn watching(start: &Start) -> String {
+    format!(
+        "watching ports {}, packet evidence {}",
+        start.ports, start.packet_evidence
+    )
+}
+
+/// Feeds the watchdog while nothing else happens.
+async fn keep_alive(service: &mut ServiceManager) -> Infallible {
+    while let Some(due) = service.due() {
+        sleep_until(due.into()).await;
+        service.alive(Instant::now());
+    }
+    std::future::pending().await
 }
 
 /// Ends in order: stop producing, drain, tell what was lost, count.
