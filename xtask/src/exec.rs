@@ -7,7 +7,7 @@ use std::{
     fs, iter,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -26,6 +26,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{}` failed", show(command));
     }
     Ok(())
+}
+
+/// Runs `command` to its end and returns its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("`{}` did not start", show(command)))?;
+    if !output.status.success() {
+        bail!("`{}` failed", show(command));
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("what `{}` says is not UTF-8", show(command)))
 }
 
 /// A command that runs, as root, the program that is added to it as an argument.

@@ -7,6 +7,7 @@
 
 mod accuracy;
 mod build;
+mod dist;
 mod exec;
 mod fleet;
 mod kernels;
@@ -57,6 +58,8 @@ enum Command {
     FleetTest(fleet::Arguments),
     /// Check formatting, lints and documentation
     Lint,
+    /// Make packages, an image and a manifest in target/dist
+    Dist(dist::Arguments),
     /// Boot Debian kernels and run the tracer in each
     Kernels(kernels::Arguments),
 }
@@ -82,6 +85,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Lint => lint::run(),
+        Command::Dist(arguments) => dist::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
     }
 }

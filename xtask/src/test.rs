@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 
-use crate::{build, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
+use crate::{build, dist, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
 
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Kafka)?;
     lint::host_side()?;
     unprivileged()?;
+    dist::check()?;
     fleet::light()?;
     privileged()
 }

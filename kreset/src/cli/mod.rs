@@ -282,6 +282,12 @@ impl UsageError {
     }
 }
 
+/// The command line as clap knows it, for manuals and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    CommandLine::command()
+}
+
 /// Reads a command line, the program's name first.
 ///
 /// # Errors

@@ -6,12 +6,10 @@ mod guest;
 mod initramfs;
 mod report;
 
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use self::{guest::Guest, report::Report};
-use crate::exec;
+use crate::{build, exec};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,9 +22,6 @@ through an apt with its own lists and cache, into the target directory.";
 
 /// The kernels of a run that names none.
 const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
-
-/// All code in one file, for guests without a C library.
-const TARGET: &str = "x86_64-unknown-linux-musl";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -58,9 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             guest::QEMU
         );
     }
-    let tracer = static_program("kreset", "kreset-trace")?;
-    let runner = static_program("kreset-guest", "kreset-guest")?;
-    println!("static programs for {TARGET}");
+    let tracer = build::static_program("kreset", "kreset-trace")?;
+    let runner = build::static_program("kreset-guest", "kreset-guest")?;
+    println!("static programs for {}", build::STATIC_TARGET);
     let place = exec::target_directory()?.join("kernels");
     let image = place.join("initramfs.cpio");
     initramfs::write(&image, &[("init", &runner), ("kreset-trace", &tracer)])?;
@@ -98,20 +93,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("{wrong} of the guests' findings are not as they should be");
     }
     Ok(())
-}
-
-/// Builds a program that needs no other file.
-fn static_program(package: &str, program: &str) -> Result<PathBuf> {
-    exec::run(
-        exec::cargo()
-            // The little C that there is needs no C library: any compiler will do.
-            .env("CC_x86_64_unknown_linux_musl", "cc")
-            .args(["build", "--release", "--locked", "--target", TARGET])
-            .args(["--package", package, "--bin", program]),
-    )
-    .with_context(|| format!("is the target there? rustup target add {TARGET}"))?;
-    Ok(exec::target_directory()?
-        .join(TARGET)
-        .join("release")
-        .join(program))
 }

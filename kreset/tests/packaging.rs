@@ -1,0 +1,143 @@
+//! What is installed on hosts fits the program: configurations, unit, manifest.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has to fail"
+)]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use kreset::{
+    cli::{self, Command, Options},
+    config::Target,
+};
+use tempfile::TempDir;
+
+fn packaged(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../packaging")
+        .join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a run with this configuration would do.
+fn options(config: &str) -> Options {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("kreset.toml");
+    fs::write(&file, config).unwrap();
+    match cli::parse(["kreset-trace", "--config", file.to_str().unwrap()]) {
+        Ok(Command::Run(options)) => *options,
+        other => panic!("{other:?} of\n{config}"),
+    }
+}
+
+/// The words after `begin`, wherever a line begins so.
+fn words_after(text: &str, begin: &str) -> BTreeSet<String> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix(begin))
+        .flat_map(|rest| rest.split([' ', ',', '[', ']']))
+        .filter(|word| !word.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_default_configuration_writes_where_the_unit_lets_it() {
+    let options = options(&packaged("kreset.toml"));
+    assert_eq!(options.ports.to_string(), "9092");
+    let [sink] = options.sinks().try_into().unwrap();
+    let Target::File { path, .. } = sink.target else {
+        panic!("{:?}", sink.target);
+    };
+    let unit = packaged("kreset.service");
+    for (place, directive) in [
+        (path.parent().unwrap(), "LogsDirectory=kreset"),
+        (options.spool.parent().unwrap(), "StateDirectory=kreset"),
+    ] {
+        assert!(unit.lines().any(|line| line == directive), "{directive}");
+        assert!(place.ends_with("kreset"), "{}", place.display());
+    }
+    let rotated = packaged("kreset.logrotate");
+    let begin = format!("{} {{", path.display());
+    assert!(rotated.starts_with(&begin), "{rotated}");
+}
+
+/// Who takes the number signs away gets what the file says.
+#[test]
+fn every_example_of_the_default_configuration_is_right() {
+    let text = packaged("kreset.toml");
+    let (settings, sinks) = text.split_once("[[sink]]").unwrap();
+    let uncommented = |text: &str| {
+        let lines = text.lines().map(|line| match line.strip_prefix('#') {
+            // An example has no blank after its number sign, prose has.
+            Some(rest) if !rest.is_empty() && !rest.starts_with(' ') => rest,
+            _ => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let plain = options(&text);
+    let spelled = options(&uncommented(settings));
+    // Those of keys above the sinks are the defaults.
+    assert_eq!(spelled.broker_max_idle, plain.broker_max_idle);
+    assert_eq!(spelled.packet_evidence, plain.packet_evidence);
+    assert_eq!(spelled.summary_interval, plain.summary_interval);
+    assert_eq!(
+        (&spelled.spool, spelled.spool_size, spelled.drain),
+        (&plain.spool, plain.spool_size, plain.drain)
+    );
+    let all = options(&uncommented(&format!("{settings}[[sink]]{sinks}")));
+    let kinds: Vec<_> = all
+        .configured
+        .iter()
+        .map(|sink| sink.target.kind())
+        .collect();
+    assert_eq!(kinds, ["file", "syslog", "otlp", "prometheus", "syslog"]);
+}
+
+#[test]
+fn the_manifest_has_the_rights_of_the_unit_and_a_right_configuration() {
+    let manifest = packaged("kreset-daemonset.yaml");
+    let unit = packaged("kreset.service");
+    let added: BTreeSet<_> = words_after(&manifest, "add: ")
+        .iter()
+        .map(|name| format!("CAP_{name}"))
+        .collect();
+    assert!(!added.is_empty());
+    assert_eq!(words_after(&unit, "AmbientCapabilities="), added);
+    assert_eq!(words_after(&unit, "CapabilityBoundingSet="), added);
+
+    let config = manifest.split_once("kreset.toml: |\n").unwrap().1;
+    let config = config.split_once("\n---").unwrap().0;
+    let config: Vec<_> = config.lines().map(str::trim_start).collect();
+    let options = options(&config.join("\n"));
+    let listens = options
+        .configured
+        .iter()
+        .find_map(|sink| match sink.target {
+            Target::Prometheus { listen } => Some(listen.port()),
+            _ => None,
+        });
+    // Where the probes ask.
+    let port = listens.unwrap().to_string();
+    assert_eq!(
+        words_after(&manifest, "containerPort: "),
+        BTreeSet::from([port])
+    );
+    let spool = format!("mountPath: {}", options.spool.parent().unwrap().display());
+    assert!(manifest.contains(&spool), "{spool}");
+}
+
+#[test]
+fn the_unit_starts_what_is_packaged() {
+    let unit = packaged("kreset.service");
+    let start = words_after(&unit, "ExecStart=");
+    assert!(start.contains("/usr/bin/kreset-trace"), "{start:?}");
+    let config = start.iter().find(|word| word.starts_with("/etc/")).unwrap();
+    let package = packaged("nfpm.yaml");
+    assert!(words_after(&package, "dst: ").contains(config), "{config}");
+    let stop = words_after(&unit, "TimeoutStopSec=");
+    let drain = options(&packaged("kreset.toml")).drain;
+    let seconds: u64 = stop.first().unwrap().trim_end_matches('s').parse().unwrap();
+    assert!(drain.as_secs() < seconds, "{drain:?}");
+}

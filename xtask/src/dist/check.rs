@@ -1,0 +1,127 @@
+//! What of the packages is checked at every `cargo xtask test`: all that takes no building.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{fresh, tree, work_directory};
+use crate::{exec, setup};
+
+/// The most that `systemd-analyze security` may say of the unit, in tenths.
+///
+/// What it rests on is what an agent is for: BPF, sinks on the network, and `/proc` of others.
+const EXPOSURE: &str = "18";
+
+/// Checks man pages, completions, scripts and the unit.
+pub(crate) fn check() -> Result<()> {
+    let programs = [
+        ("systemd-analyze", "systemd"),
+        ("man", "man-db"),
+        ("groff", "groff-base"),
+    ];
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|(program, _)| exec::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        setup::packages(&missing)?;
+    }
+    pages_and_completions()?;
+    scripts()?;
+    unit()
+}
+
+fn pages_and_completions() -> Result<()> {
+    let share = work_directory()?.join("check");
+    fresh(&share)?;
+    tree::manual(&share)?;
+    let pages = tree::pages(&share)?;
+    for (name, words) in [
+        (
+            "kreset-trace.1",
+            &["\\-\\-broker\\-max\\-idle", "Exit codes"][..],
+        ),
+        ("kreset-trace-check.1", &["\\-\\-config"]),
+        ("kreset-trace-sample.1", &["\\-\\-rate"]),
+    ] {
+        let Some(page) = pages.iter().find(|page| page.ends_with(name)) else {
+            bail!("there is no man page {name}");
+        };
+        let text = std::fs::read_to_string(page)
+            .with_context(|| format!("cannot read {}", page.display()))?;
+        if let Some(word) = words.iter().find(|word| !text.contains(**word)) {
+            bail!("{name} does not tell of {word}");
+        }
+    }
+    for page in &pages {
+        silent(
+            Command::new("man")
+                .env("MANROFFSEQ", "")
+                .env("MANWIDTH", "80")
+                .env("LC_ALL", "C.UTF-8")
+                .args(["--warnings", "--local-file", "--encoding", "UTF-8"])
+                .arg("--troff-device=utf8")
+                .arg("--ditroff")
+                .arg(page),
+        )?;
+    }
+    let completions = share.join("bash-completion/completions/kreset-trace");
+    // As bash does on TAB, but for what it draws.
+    let script = format!(
+        ". '{}'\nCOMP_WORDS=(kreset-trace check --packet-e); COMP_CWORD=2\n\
+         $(complete -p kreset-trace | sed 's/.* -F \\([^ ]*\\) .*/\\1/') \
+         kreset-trace --packet-e check; echo \"${{COMPREPLY[*]}}\"",
+        completions.display()
+    );
+    let completed = exec::output(Command::new("bash").args(["--norc", "-c", &script]))?;
+    if completed.trim() != "--packet-evidence" {
+        bail!(
+            "bash completes `check --packet-e` to {:?}",
+            completed.trim()
+        );
+    }
+    Ok(())
+}
+
+/// Maintainers' scripts run as root on every host: their syntax is the least.
+fn scripts() -> Result<()> {
+    for kind in ["deb", "rpm"] {
+        for name in [
+            "postinst", "prerm", "postrm", "pre", "post", "preun", "postun",
+        ] {
+            let script = exec::root()?.join("packaging").join(kind).join(name);
+            if script.exists() {
+                silent(Command::new("sh").arg("-n").arg(script))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No word of the unit is unknown, and it is as confined as is told.
+fn unit() -> Result<()> {
+    silent(
+        Command::new("systemd-analyze")
+            .args(["security", "--offline=yes", "--no-pager"])
+            .arg(format!("--threshold={EXPOSURE}"))
+            .arg(exec::root()?.join("packaging/kreset.service")),
+    )
+}
+
+/// Runs a command that says nothing on standard error where all is well.
+fn silent(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("`{}` did not start", exec::show(command)))?;
+    if !output.status.success() || !output.stderr.is_empty() {
+        bail!(
+            "`{}`: {}\n{}{}",
+            exec::show(command),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}

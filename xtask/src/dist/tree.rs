@@ -1,0 +1,156 @@
+//! The file tree that all packages wrap.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{VERSION, architecture, fresh, licences, write};
+use crate::exec;
+
+/// Where zsh looks, on Debian and elsewhere.
+const ZSH: [&str; 2] = ["zsh/vendor-completions", "zsh/site-functions"];
+
+/// Files as they will lie under `/`; owners are the wrappers' business.
+pub(super) struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Lays it out, below `root` and with the program at `binary`.
+    pub(super) fn lay(root: &Path, binary: &Path, epoch: &str) -> Result<Self> {
+        fresh(root)?;
+        let tree = Self {
+            root: root.to_owned(),
+        };
+        tree.add("usr/bin/kreset-trace", binary, 0o755)?;
+        let share = root.join("usr/share");
+        manual(&share)?;
+        for page in pages(&share)? {
+            exec::run(Command::new("gzip").args(["-9", "-n"]).arg(page))?;
+        }
+        let repository = exec::root()?;
+        for (place, source) in [
+            ("etc/kreset/kreset.toml", "packaging/kreset.toml"),
+            ("etc/logrotate.d/kreset", "packaging/kreset.logrotate"),
+            (
+                "usr/lib/systemd/system/kreset.service",
+                "packaging/kreset.service",
+            ),
+            ("usr/share/doc/kreset/LICENSE-APACHE", "LICENSE-APACHE"),
+            ("usr/share/doc/kreset/LICENSE-MIT", "LICENSE-MIT"),
+            ("usr/share/doc/kreset/LICENSE-GPL2", "LICENSE-GPL2"),
+            ("usr/share/doc/kreset/CHANGELOG.md", "CHANGELOG.md"),
+            ("usr/share/doc/kreset/copyright", "packaging/deb/copyright"),
+            (
+                "usr/share/doc/kreset/kreset-1.schema.json",
+                "docs/schema/kreset-1.schema.json",
+            ),
+        ] {
+            tree.add(place, &repository.join(source), 0o644)?;
+        }
+        // Configurations of receivers.
+        exec::run(
+            Command::new("cp")
+                .arg("-R")
+                .arg(repository.join("contrib"))
+                .arg(root.join("usr/share/doc/kreset")),
+        )?;
+        write(&tree.third_party(), licences::third_party()?)?;
+        // Whatever the umask and the time: the same files, which all can read.
+        exec::run(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(root))?;
+        let time = format!("--date=@{epoch}");
+        exec::run(
+            Command::new("find")
+                .arg(root)
+                .args(["-exec", "touch", &time, "{}", "+"]),
+        )?;
+        Ok(tree)
+    }
+
+    fn add(&self, place: &str, source: &Path, mode: u32) -> Result<()> {
+        let file = self.root.join(place);
+        let contents =
+            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        write(&file, contents)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("cannot set the mode of {}", file.display()))
+    }
+
+    /// The licences of what is compiled in.
+    pub(super) fn third_party(&self) -> PathBuf {
+        self.root.join("usr/share/doc/kreset/THIRD-PARTY.txt")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.root
+    }
+
+    /// For hosts without a package manager.
+    pub(super) fn tarball(&self, out: &Path, epoch: &str) -> Result<()> {
+        let name = format!("kreset-{VERSION}-linux-{}", architecture()?.oci);
+        exec::run(
+            tar(&self.root, epoch)
+                .args(["--create", "--use-compress-program", "gzip -9 -n"])
+                .arg("--transform")
+                .arg(format!("s,^,{name}/,"))
+                .arg("--file")
+                .arg(out.join(format!("{name}.tar.gz")))
+                .args(["etc", "usr"]),
+        )
+    }
+
+    /// What a container needs of it.
+    pub(super) fn layer(&self, file: &Path, epoch: &str) -> Result<()> {
+        exec::run(
+            tar(&self.root, epoch)
+                .arg("--create")
+                .arg("--file")
+                .arg(file)
+                .args(["usr/bin", "usr/share/doc"]),
+        )
+    }
+}
+
+/// Man pages and completions, written below `share` by an example of the crate: they cost the
+/// program nothing.
+pub(super) fn manual(share: &Path) -> Result<()> {
+    exec::run(
+        exec::cargo()
+            .args(["run", "--quiet", "--locked", "--package", "kreset"])
+            .args(["--example", "manual", "--"])
+            .arg(share),
+    )?;
+    let completions = share.join(ZSH[1]).join("_kreset-trace");
+    let debian = share.join(ZSH[0]).join("_kreset-trace");
+    let text = fs::read(&completions).context("cannot read the completions of zsh")?;
+    write(&debian, text)
+}
+
+/// The man pages below `share`.
+pub(super) fn pages(share: &Path) -> Result<Vec<PathBuf>> {
+    let directory = share.join("man/man1");
+    let mut pages = Vec::new();
+    for entry in
+        fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
+    {
+        pages.push(entry?.path());
+    }
+    Ok(pages)
+}
+
+/// tar that writes the same for the same files.
+fn tar(directory: &Path, epoch: &str) -> Command {
+    let mut command = Command::new("tar");
+    command
+        .arg("--directory")
+        .arg(directory)
+        .args(["--format=gnu", "--sort=name", "--numeric-owner"])
+        .args(["--owner=0", "--group=0"])
+        .arg(format!("--mtime=@{epoch}"));
+    command
+}

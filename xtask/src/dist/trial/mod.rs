@@ -1,0 +1,108 @@
+//! Tries out what was made as its users will: with a real dpkg, rpm and systemd, in a
+//! [`Machine`](machine::Machine) that leaves nothing behind.
+
+mod deb;
+mod image;
+mod machine;
+mod rpm;
+mod siem;
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::machine::Machine;
+use super::{tools::Tools, tree::Tree, write};
+use crate::{exec, setup};
+
+/// What is tried out.
+pub(super) struct Subject<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) tree: &'a Tree,
+    pub(super) epoch: &'a str,
+    pub(super) work: &'a Path,
+    pub(super) deb: &'a Path,
+    pub(super) rpm: &'a Path,
+    pub(super) image: &'a Path,
+    pub(super) manifest: &'a Path,
+}
+
+pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
+    let programs = [
+        ("systemctl", "systemd"),
+        ("dpkg", "dpkg"),
+        ("rpm", "rpm"),
+        ("logrotate", "logrotate"),
+        ("rsyslogd", "rsyslog"),
+    ];
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|(program, _)| exec::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if !missing.is_empty() {
+        setup::packages(&missing)?;
+    }
+    manifest(subject)?;
+    let machine = Machine::boot(&subject.work.join("machine"))?;
+    for file in [subject.deb, subject.rpm, subject.image] {
+        bring(&machine, file)?;
+    }
+    deb::run(&machine, subject)?;
+    rpm::run(&machine, subject)?;
+    image::run(&machine, subject)?;
+    siem::run(&machine, subject)
+}
+
+/// Puts a file where the machine sees it.
+fn bring(machine: &Machine, file: &Path) -> Result<()> {
+    let name = file.file_name().unwrap_or_default();
+    fs::copy(file, machine.share().join(name))
+        .with_context(|| format!("cannot copy {}", file.display()))?;
+    Ok(())
+}
+
+/// Where the machine sees it then.
+fn inside(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default();
+    format!("/run/trial/{}", name.display())
+}
+
+/// Says what was seen.
+fn seen(what: &str) {
+    println!("ok  {what}");
+}
+
+/// Fails unless it is so.
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { bail!(what()) }
+}
+
+/// The manifest against the schemas of Kubernetes, which know every key.
+fn manifest(subject: &Subject<'_>) -> Result<()> {
+    let accepts = |file: &Path| -> Result<bool> {
+        let output = Command::new(&subject.tools.kubernetes_validate)
+            .args(["--strict", "--quiet"])
+            .arg(file)
+            .output()
+            .context("kubernetes-validate does not start")?;
+        if !output.status.success() {
+            eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(output.status.success())
+    };
+    ensure(accepts(subject.manifest)?, || {
+        format!("{} is no valid manifest", subject.manifest.display())
+    })?;
+    // That it can refuse: one letter less.
+    let text = fs::read_to_string(subject.manifest).context("cannot read the manifest")?;
+    let wrong = subject.work.join("wrong.yaml");
+    write(&wrong, text.replace("hostNetwork:", "hostNetwrk:"))?;
+    ensure(!accepts(&wrong)?, || {
+        "a misspelt manifest passes for a valid one".to_owned()
+    })?;
+    seen(
+        "manifest: valid by the schemas of Kubernetes, every key known; a misspelt one is refused",
+    );
+    Ok(())
+}
