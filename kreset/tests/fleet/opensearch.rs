@@ -152,9 +152,9 @@ fn is_table(name: &str, prefix: &str) -> bool {
 
 #[test]
 fn opensearch_takes_every_type_of_event_with_the_shipped_templates() {
-    let opensearch = OpenSearch::start();
     let directory = TempDir::new().unwrap();
     let events = Events::make(directory.path(), COUNT);
+    let opensearch = OpenSearch::start();
     let total = 7 * COUNT as u64;
     for (format, lines, id, prefix, client, verdict) in [
         (

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, iter,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -20,12 +20,24 @@ use kreset::{
     recording::Recording,
     sample,
 };
+use kreset_common::record;
 use serde_json::Value;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::endure::quoted;
 
-/// Half an hour: the patterns of one round have ended before the next.
-const ROUND_NS: u64 = 1_800_000_000_000;
+/// Four hours: the patterns of one round have ended before the next.
+const ROUND_NS: u64 = 4 * 3_600 * SECOND_NS;
+/// Between two recordings.
+const PAUSE_NS: u64 = 30 * SECOND_NS;
+const SECOND_NS: u64 = 1_000_000_000;
+/// Real brokers that close without a RST.
+const CLOSED: [&str; 2] = [
+    "kafka/sasl-wrong-password.java.client",
+    "kafka/sasl-wrong-password.librdkafka.client",
+];
+/// What is told again and again in a round: a path that turns periodic.
+const REPEATED: (&str, usize) = ("idle_reset_on_send.ipv4.client", 8);
 /// Where monotonic time begins: long before the first record.
 const BEGIN_NS: u64 = 1 << 50;
 /// 2026-11-25T00:00:00Z.
@@ -62,7 +74,7 @@ impl Events {
                     pipeline.release(last, clocks);
                     pipeline.take(&at(record, last), clocks).unwrap();
                 }
-                now = last + 2_000_000_000;
+                now = last + PAUSE_NS;
                 pipeline.release(now, clocks);
                 pipeline.alert(Clocks {
                     now_ns: now,
@@ -183,22 +195,45 @@ fn recordings() -> Vec<Vec<Vec<u8>>> {
     let mut paths: Vec<_> = fs::read_dir(directory())
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "records"))
         .collect();
     paths.sort();
     let texts = paths.iter().map(|path| fs::read_to_string(path).unwrap());
-    let all = texts.map(|text| Recording::parse(&text).unwrap().records);
-    all.filter(|records| !records.is_empty()).collect()
+    let once = texts.map(|text| Recording::parse(&text).unwrap().records);
+    let closed = CLOSED.iter().map(|name| recording(name).records);
+    let (name, times) = REPEATED;
+    let again = iter::repeat_n(recording(name).records, times);
+    once.chain(closed)
+        .chain(again)
+        .filter(|records| !records.is_empty())
+        .collect()
 }
 
-/// When a record was written: its first field.
-const fn ktime(record: &[u8]) -> u64 {
-    let (time, _) = record.split_first_chunk().unwrap();
-    u64::from_ne_bytes(*time)
+/// When a record was written.
+fn ktime(record: &[u8]) -> u64 {
+    let (event, _) = record::Event::read_from_prefix(record).unwrap();
+    event.ktime_ns
 }
 
 /// The same record at another time.
 fn at(record: &[u8], ktime_ns: u64) -> Vec<u8> {
-    let mut record = record.to_owned();
-    record[..8].copy_from_slice(&ktime_ns.to_ne_bytes());
-    record
+    let shift = ktime_ns - ktime(record);
+    let Ok(mut full) = record::Record::read_from_bytes(record) else {
+        let mut event = record::Event::read_from_bytes(record).unwrap();
+        event.ktime_ns = ktime_ns;
+        return event.as_bytes().to_owned();
+    };
+    full.event.ktime_ns = ktime_ns;
+    let connection = &mut full.connection;
+    for time in [
+        &mut connection.first_seen_ns,
+        &mut connection.established_ns,
+        &mut connection.fin_ns,
+    ] {
+        // 0 is not known.
+        if *time > 0 {
+            *time += shift;
+        }
+    }
+    full.as_bytes().to_owned()
 }
