@@ -6,6 +6,7 @@
 )]
 
 mod accuracy;
+mod bench;
 mod build;
 mod dist;
 mod exec;
@@ -54,6 +55,8 @@ enum Command {
     Lab(lab::Arguments),
     /// Judge the tracer on a labelled matrix of resets, as root
     Accuracy(accuracy::Arguments),
+    /// Measure what the tracer costs, as root, beside nothing and beside other tools
+    Bench(bench::Arguments),
     /// Test delivery against real receivers: rsyslog, Prometheus, OTLP, OpenSearch, Kafka
     FleetTest(fleet::Arguments),
     /// Check formatting, lints and documentation
@@ -84,6 +87,7 @@ fn run(command: Command) -> Result<()> {
         Command::FleetTest(arguments) => fleet::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Lint => lint::run(),
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),

@@ -35,7 +35,8 @@ fn privileged() -> Result<()> {
             .arg("--config")
             .arg(exec::runner(&runner)?)
             .args(["test", "--locked"])
-            .args(["--package", "kreset-lab", "--features", "privileged"])
+            .args(["--package", "kreset-lab", "--package", "kreset-bench"])
+            .args(["--features", "privileged"])
             // All integration tests. That there are none is an error.
             .args(["--test", "*"]),
     )

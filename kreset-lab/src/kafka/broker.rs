@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -235,31 +236,7 @@ impl Broker {
         plan: Plan,
         certificates: Option<&Certificates>,
     ) -> Result<Self> {
-        let (node, _) = plan.node;
-        let data = scratch.path().join(format!("broker-{node}"));
-        fs::create_dir(&data).doing(|| format!("make the directory {}", data.display()))?;
-        // What `kafka-storage format` writes, without a JVM to do it.
-        fs::write(
-            data.join("meta.properties"),
-            format!("version=1\nnode.id={node}\ncluster.id={CLUSTER_ID}\ndirectory.id=kresetlabkresetlabkre{}\n",
-                ["g", "w", "Q"][usize::from(node - 1) % 3]
-            ),
-        )
-        .doing(|| "format a broker's directory".to_owned())?;
-        let checkpoint = home.bootstrap_checkpoint();
-        home.demand("an empty broker's checkpoint", &checkpoint)?;
-        fs::copy(&checkpoint, data.join("bootstrap.checkpoint"))
-            .doing(|| format!("copy {}", checkpoint.display()))?;
-        let properties = scratch.write(
-            &format!("server-{node}.properties"),
-            plan.properties(&data.display().to_string(), certificates),
-        )?;
-        // Without it a broker asks a resolver that is not there, on its network thread.
-        let hosts = scratch.write(
-            &format!("hosts-{node}"),
-            "127.0.0.1 localhost\n10.77.1.1 device\n10.77.2.1 device-inside\n10.77.1.2 client\n\
-             10.77.2.2 broker\n10.77.2.3 broker-2\n10.77.2.4 broker-3\n",
-        )?;
+        let Prepared { properties, hosts } = prepare(home, scratch, &plan, certificates)?;
         let process = run(lab, home, &plan, &properties, &hosts)?;
         Ok(Self {
             plan,
@@ -347,11 +324,58 @@ impl Broker {
     }
 }
 
-fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> Result<Process> {
-    let name = match plan.node {
-        (_, 1) => "broker".to_owned(),
-        (number, _) => format!("broker-{number}"),
-    };
+/// The files that a broker is started with.
+struct Prepared {
+    properties: PathBuf,
+    hosts: PathBuf,
+}
+
+/// Gives a broker its settings, and an empty directory in `scratch`.
+fn prepare(
+    home: &Home,
+    scratch: &Scratch,
+    plan: &Plan,
+    certificates: Option<&Certificates>,
+) -> Result<Prepared> {
+    let (node, _) = plan.node;
+    let data = scratch.path().join(format!("broker-{node}"));
+    fs::create_dir(&data).doing(|| format!("make the directory {}", data.display()))?;
+    // What `kafka-storage format` writes, without a JVM to do it.
+    fs::write(
+        data.join("meta.properties"),
+        format!("version=1\nnode.id={node}\ncluster.id={CLUSTER_ID}\ndirectory.id=kresetlabkresetlabkre{}\n",
+            ["g", "w", "Q"][usize::from(node - 1) % 3]
+        ),
+    )
+    .doing(|| "format a broker's directory".to_owned())?;
+    let checkpoint = home.bootstrap_checkpoint();
+    home.demand("an empty broker's checkpoint", &checkpoint)?;
+    fs::copy(&checkpoint, data.join("bootstrap.checkpoint"))
+        .doing(|| format!("copy {}", checkpoint.display()))?;
+    let properties = scratch.write(
+        &format!("server-{node}.properties"),
+        plan.properties(&data.display().to_string(), certificates),
+    )?;
+    // Without it a broker asks a resolver that is not there, on its network thread.
+    let hosts = scratch.write(
+        &format!("hosts-{node}"),
+        "127.0.0.1 localhost\n10.77.1.1 device\n10.77.2.1 device-inside\n10.77.1.2 client\n\
+         10.77.2.2 broker\n10.77.2.3 broker-2\n10.77.2.4 broker-3\n",
+    )?;
+    Ok(Prepared { properties, hosts })
+}
+
+/// The command that runs a broker with an empty directory of its own, for whoever has no lab. It
+/// ends when its standard input does, and says `Kafka Server started` once it serves.
+///
+/// # Errors
+/// When it is not installed.
+pub fn command(home: &Home, scratch: &Scratch, plan: &Plan) -> Result<Command> {
+    let Prepared { properties, hosts } = prepare(home, scratch, plan, None)?;
+    java(home, &properties, &hosts)
+}
+
+fn java(home: &Home, properties: &Path, hosts: &Path) -> Result<Command> {
     let mut command = home.java("-Xmx256m")?;
     command
         .arg(format!("-Djdk.net.hosts.file={}", hosts.display()))
@@ -360,5 +384,14 @@ fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> 
         .arg("-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn")
         .arg("Broker")
         .arg(properties);
+    Ok(command)
+}
+
+fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> Result<Process> {
+    let name = match plan.node {
+        (_, 1) => "broker".to_owned(),
+        (number, _) => format!("broker-{number}"),
+    };
+    let mut command = java(home, properties, hosts)?;
     Process::start(lab, lab.network().host(Side::Broker), &name, &mut command)
 }

@@ -67,7 +67,10 @@ impl Home {
     }
 
     /// `java`, small and quick to start, with all of Kafka on its class path.
-    pub(crate) fn java(&self, heap: &str) -> Result<Command> {
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn java(&self, heap: &str) -> Result<Command> {
         let mut command = run::command(JAVA)?;
         command.args([
             heap,

@@ -1,0 +1,53 @@
+//! Connections opened and closed.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{
+    Found, Setting,
+    traffic::{OWN, PEERS},
+};
+use crate::{
+    arena::TRACED,
+    compare::{Comparison, Metric},
+    subject::{Running, Subject},
+    workload::churn,
+};
+
+const ROUNDS: usize = 20;
+const ROUNDS_OF_ALL: usize = 5;
+const TIME: Duration = Duration::from_millis(700);
+const METRICS: [Metric; 1] = [Metric {
+    name: "connections/s",
+    scale: 1.0,
+}];
+
+pub(super) fn run(setting: &Setting) -> Result<Found> {
+    let time = setting.time(TIME);
+    let sample = |subject: Subject, talk: bool| {
+        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let rate = churn::run(TRACED, time, talk)?;
+        running.finish()?;
+        Ok(vec![rate])
+    };
+    let compare = |subjects: &[Subject], rounds, talk| {
+        Comparison::run(&METRICS, subjects, setting.rounds(rounds), |subject| {
+            sample(subject, talk)
+        })
+    };
+    let talking = compare(&OWN, ROUNDS, true)?;
+    let bare = compare(&OWN, ROUNDS, false)?;
+    let peers = compare(&PEERS, ROUNDS_OF_ALL, true)?;
+    Ok(Found {
+        markdown: format!(
+            "Connections that live for two requests and their answers, both ends on this \
+             host:\n\n{}\nConnections that are closed as soon as they are open:\n\n{}\nThe \
+             former, with what people use today:\n\n{}",
+            talking.ratio_table(),
+            bare.ratio_table(),
+            peers.ratio_table(),
+        ),
+        plots: Vec::new(),
+    })
+}

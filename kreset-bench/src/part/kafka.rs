@@ -1,0 +1,57 @@
+//! Apache Kafka, producing and consuming.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Found, Setting, traffic::OWN};
+use crate::{
+    compare::{Comparison, Metric},
+    subject::Running,
+    workload::kafka::{Kafka, TRACED},
+};
+
+const ROUNDS: usize = 12;
+const TIME: Duration = Duration::from_secs(2);
+
+const METRICS: [Metric; 3] = [
+    Metric {
+        name: "records/s",
+        scale: 1.0,
+    },
+    Metric {
+        name: "mean latency (ms)",
+        scale: 1.0,
+    },
+    Metric {
+        name: "consumed (MB/s)",
+        scale: 1.0,
+    },
+];
+
+pub(super) fn run(setting: &Setting) -> Result<Found> {
+    let mut kafka = match Kafka::start() {
+        Ok(kafka) => kafka,
+        Err(error) => {
+            return Ok(Found {
+                markdown: format!("Not measured: {error:#}."),
+                plots: Vec::new(),
+            });
+        }
+    };
+    let time = setting.time(TIME);
+    let comparison = Comparison::run(&METRICS, &OWN, setting.rounds(ROUNDS), |subject| {
+        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let flow = kafka.watch(time)?;
+        running.finish()?;
+        Ok(vec![flow.produced, flow.latency_ms, flow.consumed])
+    })?;
+    Ok(Found {
+        markdown: format!(
+            "One broker, Kafka's own producer (records of 100 bytes, `acks=1`) and consumer, all \
+             on this host:\n\n{}",
+            comparison.ratio_table()
+        ),
+        plots: Vec::new(),
+    })
+}

@@ -1,0 +1,100 @@
+//! The parts of the benchmark: each measures one thing and writes its part of the page.
+
+mod connections;
+mod delay;
+mod kafka;
+mod memory;
+mod programs;
+mod resets;
+mod traffic;
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::{plot::Plot, subject::Stage};
+
+/// What a part works with.
+#[derive(Debug)]
+pub struct Setting {
+    /// Where subjects run.
+    pub stage: Stage,
+    /// Fewer and shorter rounds: to see that it works.
+    pub quick: bool,
+}
+
+impl Setting {
+    /// As many rounds as there is patience for.
+    const fn rounds(&self, usual: usize) -> usize {
+        if self.quick { 2 } else { usual }
+    }
+
+    /// As long as there is patience for.
+    fn time(&self, usual: Duration) -> Duration {
+        if self.quick { usual / 4 } else { usual }
+    }
+
+    /// As many as there is patience for.
+    const fn count(&self, usual: u32) -> u32 {
+        if self.quick { usual / 10 } else { usual }
+    }
+}
+
+/// What a part found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its part of the page.
+    pub markdown: String,
+    /// Plots, with the names of their files.
+    pub plots: Vec<(&'static str, Plot)>,
+}
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// What the command line and the page call it.
+    pub name: &'static str,
+    /// What it measures.
+    pub about: &'static str,
+    /// Measures it.
+    pub run: fn(&Setting) -> Result<Found>,
+}
+
+/// All parts, in the order of the page.
+pub const PARTS: [Part; 7] = [
+    Part {
+        name: "traffic",
+        about: "requests and answers, and bulk transfer",
+        run: traffic::run,
+    },
+    Part {
+        name: "kafka",
+        about: "Apache Kafka, producing and consuming",
+        run: kafka::run,
+    },
+    Part {
+        name: "connections",
+        about: "connections opened and closed",
+        run: connections::run,
+    },
+    Part {
+        name: "resets",
+        about: "CPU time for each reset, and how many a second until one is lost",
+        run: resets::run,
+    },
+    Part {
+        name: "delay",
+        about: "from the kernel's event to the line",
+        run: delay::run,
+    },
+    Part {
+        name: "memory",
+        about: "memory, start and size",
+        run: memory::run,
+    },
+    Part {
+        name: "programs",
+        about: "nanoseconds of each program in the kernel",
+        run: programs::run,
+    },
+];

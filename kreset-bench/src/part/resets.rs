@@ -1,0 +1,293 @@
+//! CPU time for each reset, and how many a second until one is lost.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result};
+use aya::sys::{Stats, enable_stats};
+use serde_json::Value;
+
+use super::{Found, Setting};
+use crate::{
+    arena::TRACED,
+    compare::{Comparison, Metric, number},
+    document::Table,
+    plot::{Plot, Series},
+    process::since,
+    subject::{Running, Stage, Subject, count_lines},
+    workload::{abort, flood::Flood},
+};
+
+/// Resets a second at which tools are compared.
+const RATE: f64 = 3_000.0;
+/// The rate at which nothing may be lost.
+const FULL_RATE: f64 = 50_000.0;
+const ROUNDS: usize = 7;
+const SECONDS: f64 = 1.5;
+/// Sources of the flood: paths, to kreset.
+const SOURCES: u32 = 1_000;
+const RATES: [f64; 7] = [300.0, 1e3, 3e3, 1e4, 3e4, 5e4, 1e5];
+
+const WATCHERS: [Subject; 5] = [
+    Subject::Kreset,
+    Subject::KresetWithoutPackets,
+    Subject::Tcpdump,
+    Subject::TcpdumpLines,
+    Subject::Bpftrace,
+];
+const CLIMBERS: [Subject; 3] = [Subject::Kreset, Subject::Tcpdump, Subject::Bpftrace];
+
+/// What watching so many resets came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Watched {
+    resets: f64,
+    lines: f64,
+    lost: f64,
+    /// CPU time of the process, s.
+    process: f64,
+    /// Time of its BPF programs, s.
+    programs: f64,
+    /// Memory, bytes.
+    resident: f64,
+    /// Resets a second that were really made.
+    rate: f64,
+}
+
+impl Watched {
+    fn process_us(&self) -> f64 {
+        self.process * 1e6 / self.resets
+    }
+
+    fn programs_us(&self) -> f64 {
+        self.programs * 1e6 / self.resets
+    }
+
+    fn total_us(&self) -> f64 {
+        self.process_us() + self.programs_us()
+    }
+
+    fn values(&self) -> Vec<f64> {
+        vec![
+            self.total_us(),
+            self.process_us(),
+            self.programs_us(),
+            self.lines / self.resets,
+            self.lost / self.resets,
+            self.resident,
+        ]
+    }
+}
+
+const METRICS: [Metric; 6] = [
+    Metric {
+        name: "CPU time (us a reset)",
+        scale: 1.0,
+    },
+    Metric {
+        name: "of that, process",
+        scale: 1.0,
+    },
+    Metric {
+        name: "of that, BPF programs",
+        scale: 1.0,
+    },
+    Metric {
+        name: "lines a reset",
+        scale: 1.0,
+    },
+    Metric {
+        name: "lost a reset",
+        scale: 1.0,
+    },
+    Metric {
+        name: "resident (MB)",
+        scale: 1e6,
+    },
+];
+
+/// Has `subject` watch `resets` resets that `make` makes.
+fn watch(
+    subject: Subject,
+    stage: &Stage,
+    resets: u32,
+    make: impl FnOnce() -> Result<Duration>,
+) -> Result<Watched> {
+    let running = Running::start(subject, stage, TRACED)?;
+    let observed = running.observed().context("somebody watches")?;
+    running.settle()?;
+    let (cpu, programs) = (observed.cpu()?, observed.programs()?);
+    let took = make()?;
+    running.settle()?;
+    let process = observed.cpu()?.saturating_sub(cpu).as_secs_f64();
+    let programs = since(&programs, &observed.programs()?)
+        .iter()
+        .map(|runs| runs.time.as_secs_f64())
+        .sum();
+    let resident = observed.memory()?.resident as f64;
+    let output = running.finish()?;
+    let told = told(subject, &output)?;
+    Ok(Watched {
+        resets: f64::from(resets),
+        lines: told.lines as f64,
+        lost: told.lost as f64,
+        process,
+        programs,
+        resident,
+        rate: f64::from(resets) / took.as_secs_f64(),
+    })
+}
+
+/// What a subject's output comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Told {
+    lines: u64,
+    lost: u64,
+}
+
+fn told(subject: Subject, output: &Path) -> Result<Told> {
+    if !subject.is_kreset() {
+        let heads = ["Attaching", "TIME", "Lost", "Tracing"];
+        let lines = count_lines(output, |line| {
+            !line.trim().is_empty() && !heads.iter().any(|head| line.starts_with(head))
+        })?;
+        return Ok(Told { lines, lost: 0 });
+    }
+    let mut lost = 0;
+    let lines = count_lines(output, |line| match lost_in(line) {
+        Some(count) => {
+            lost += count;
+            false
+        }
+        None => line.contains(r#""type":"reset""#),
+    })?;
+    Ok(Told { lines, lost })
+}
+
+/// How many records a `loss` event tells of.
+fn lost_in(line: &str) -> Option<u64> {
+    if !line.contains(r#""type":"loss""#) {
+        return None;
+    }
+    let event: Value = serde_json::from_str(line).ok()?;
+    event.get("lost")?.as_u64()
+}
+
+const fn flood(count: u32, rate: f64) -> Flood {
+    Flood {
+        port: TRACED,
+        count,
+        rate: Some(rate),
+        sources: SOURCES,
+    }
+}
+
+pub(super) fn run(setting: &Setting) -> Result<Found> {
+    let _counting = enable_stats(Stats::RunTime).context("no statistics of BPF programs")?;
+    let stage = &setting.stage;
+    let rounds = setting.rounds(ROUNDS);
+    let seconds = setting.time(Duration::from_secs_f64(SECONDS)).as_secs_f64();
+    let count = (RATE * seconds) as u32;
+    let without_socket = Comparison::run(&METRICS, &WATCHERS, rounds, |subject| {
+        watch(subject, stage, count, || flood(count, RATE).run()).map(|it| it.values())
+    })?;
+    let aborts = Comparison::run(&METRICS, &WATCHERS, rounds, |subject| {
+        let make = || abort::run(TRACED, count, RATE);
+        watch(subject, stage, count, make).map(|it| it.values())
+    })?;
+    let (climb, plot) = climb(stage, seconds)?;
+    let full = watch(Subject::Kreset, stage, setting.count(500_000), || {
+        flood(setting.count(500_000), FULL_RATE).run()
+    })?;
+    let markdown = format!(
+        "Segments to a port where nobody listens, {RATE} resets a second:\n\n{}\nConnections that \
+         were in use and are aborted, up to {RATE} a second; both ends are on this host, so that \
+         kreset and bpftrace tell of each reset twice, tcpdump once:\n\n{}\nAs many a second as \
+         asked for:\n\n{climb}\n{} resets at {} a second: {} lines, {} lost.\n\n\
+         ![CPU time of each reset against resets per second](performance/resets.svg)\n",
+        without_socket.table(),
+        aborts.table(),
+        full.resets,
+        number(full.rate),
+        full.lines,
+        full.lost,
+    );
+    Ok(Found {
+        markdown,
+        plots: vec![("resets.svg", plot)],
+    })
+}
+
+/// More and more resets a second.
+fn climb(stage: &Stage, seconds: f64) -> Result<(String, Plot)> {
+    let mut table = Table::new(&[
+        "who watches",
+        "resets/s",
+        "CPU time (us a reset)",
+        "of one CPU",
+        "lines missing",
+        "told as lost",
+    ]);
+    let mut series = Vec::new();
+    for subject in CLIMBERS {
+        let mut points = Vec::new();
+        for rate in RATES {
+            let count = ((rate * seconds) as u32).max(300);
+            let watched = match watch(subject, stage, count, || flood(count, rate).run()) {
+                Ok(watched) => watched,
+                Err(error) if !subject.is_kreset() => {
+                    table.row([subject.to_string(), format!("does not run here: {error:#}")]);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            points.push((watched.rate, watched.total_us()));
+            table.row([
+                subject.to_string(),
+                number(watched.rate),
+                number(watched.total_us()),
+                format!("{:.0}%", watched.total_us() * watched.rate / 1e4),
+                number((watched.resets - watched.lines).max(0.0)),
+                if subject.is_kreset() {
+                    number(watched.lost)
+                } else {
+                    String::new()
+                },
+            ]);
+        }
+        series.push(Series {
+            name: subject.to_string(),
+            points,
+        });
+    }
+    let plot = Plot {
+        title: "CPU time of each reset".to_owned(),
+        x: "resets per second".to_owned(),
+        y: "microseconds".to_owned(),
+        series,
+    };
+    Ok((table.markdown(), plot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_read_from_the_events_that_tell_of_them() {
+        let line = r#"{"schema":"kreset/1","type":"loss","source":"kernel","lost":17,"total":17}"#;
+        assert_eq!(lost_in(line), Some(17));
+        assert_eq!(lost_in(r#"{"type":"reset","lost":17}"#), None);
+    }
+
+    #[test]
+    fn cost_is_shared_among_the_resets() {
+        let watched = Watched {
+            resets: 1_000.0,
+            process: 0.005,
+            programs: 0.001,
+            ..Watched::default()
+        };
+        assert!((watched.process_us() - 5.0).abs() < 1e-9);
+        assert!((watched.total_us() - 6.0).abs() < 1e-9);
+        assert_eq!(watched.values().len(), METRICS.len());
+    }
+}

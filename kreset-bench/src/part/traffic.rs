@@ -1,0 +1,94 @@
+//! Requests and answers, and bulk transfer: what watching costs those who have no resets.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Found, Setting};
+use crate::{
+    arena::TRACED,
+    compare::{Comparison, Metric},
+    subject::{Running, Subject},
+    workload::{bulk, exchange::Exchange},
+};
+
+/// Connections that two processors are busy with.
+const CONNECTIONS: u16 = 64;
+const ROUNDS: usize = 20;
+const ROUNDS_OF_ALL: usize = 5;
+const TIME: Duration = Duration::from_millis(700);
+
+const EXCHANGE: [Metric; 3] = [
+    Metric {
+        name: "answers/s",
+        scale: 1.0,
+    },
+    Metric {
+        name: "p50 (us)",
+        scale: 1e3,
+    },
+    Metric {
+        name: "p99 (us)",
+        scale: 1e3,
+    },
+];
+const BULK: [Metric; 1] = [Metric {
+    name: "MB/s",
+    scale: 1e6,
+}];
+
+/// kreset in its ways, and twice nobody.
+pub(super) const OWN: [Subject; 5] = [
+    Subject::Off,
+    Subject::OffAgain,
+    Subject::Kreset,
+    Subject::KresetWithoutPackets,
+    Subject::KresetElsewhere,
+];
+/// What people use today.
+pub(super) const PEERS: [Subject; 6] = [
+    Subject::Off,
+    Subject::Kreset,
+    Subject::Tcpdump,
+    Subject::Bpftrace,
+    Subject::Tcpstates,
+    Subject::Tcplife,
+];
+
+pub(super) fn run(setting: &Setting) -> Result<Found> {
+    let time = setting.time(TIME);
+    let exchange = |subject| {
+        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let exchange = Exchange {
+            port: TRACED,
+            connections: CONNECTIONS,
+            time,
+            rate: None,
+        };
+        let exchanged = exchange.run()?;
+        running.finish()?;
+        let quantile = |share| exchanged.latency.value_at_quantile(share) as f64;
+        Ok(vec![exchanged.per_second, quantile(0.5), quantile(0.99)])
+    };
+    let bulk = |subject| {
+        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let rate = bulk::run(TRACED, time)?;
+        running.finish()?;
+        Ok(vec![rate])
+    };
+    let own = Comparison::run(&EXCHANGE, &OWN, setting.rounds(ROUNDS), exchange)?;
+    let peers = Comparison::run(&EXCHANGE, &PEERS, setting.rounds(ROUNDS_OF_ALL), exchange)?;
+    let bulk = Comparison::run(&BULK, &OWN, setting.rounds(ROUNDS), bulk)?;
+    let markdown = format!(
+        "{CONNECTIONS} connections, one small request of Kafka's at a time on each, both ends on \
+         this host:\n\n{}\nWith what people use today:\n\n{}\nOne connection that carries as much \
+         as goes:\n\n{}",
+        own.ratio_table(),
+        peers.ratio_table(),
+        bulk.ratio_table(),
+    );
+    Ok(Found {
+        markdown,
+        plots: Vec::new(),
+    })
+}

@@ -1,0 +1,382 @@
+//! What is compared: nothing, kreset, and what people use today for the same question.
+
+use std::{
+    fmt, fs,
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{arena::OTHER, process::Observed};
+
+/// One of those that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Nobody watches: what the others are measured against.
+    Off,
+    /// Nobody watches, once more: how far two samples of the same lie apart.
+    OffAgain,
+    /// `kreset-trace` with what it takes by itself.
+    Kreset,
+    /// `kreset-trace --packet-evidence off`.
+    KresetWithoutPackets,
+    /// `kreset-trace` that traces another port.
+    KresetElsewhere,
+    /// tcpdump with a filter for RSTs of the port.
+    Tcpdump,
+    /// The same with a line out at once.
+    TcpdumpLines,
+    /// bpftrace on the same two tracepoints.
+    Bpftrace,
+    /// bcc's tcpstates, in its libbpf form.
+    Tcpstates,
+    /// bcc's tcplife, in its libbpf form.
+    Tcplife,
+}
+
+impl Subject {
+    /// How tables call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::OffAgain => "off, again",
+            Self::Kreset => "kreset",
+            Self::KresetWithoutPackets => "kreset, packet evidence off",
+            Self::KresetElsewhere => "kreset, other port traced",
+            Self::Tcpdump => "tcpdump",
+            Self::TcpdumpLines => "tcpdump -l",
+            Self::Bpftrace => "bpftrace",
+            Self::Tcpstates => "tcpstates",
+            Self::Tcplife => "tcplife",
+        }
+    }
+
+    /// Whether it is `kreset-trace`.
+    #[must_use]
+    pub const fn is_kreset(self) -> bool {
+        matches!(
+            self,
+            Self::Kreset | Self::KresetWithoutPackets | Self::KresetElsewhere
+        )
+    }
+
+    fn command(self, stage: &Stage, port: u16, output: &Path) -> Option<Command> {
+        let mut command = match self {
+            Self::Off | Self::OffAgain => return None,
+            Self::Kreset | Self::KresetWithoutPackets | Self::KresetElsewhere => {
+                let mut command = Command::new(&stage.tracer);
+                let traced = if self == Self::KresetElsewhere {
+                    OTHER
+                } else {
+                    port
+                };
+                command.args(["--port", &traced.to_string(), "--format", "json"]);
+                command.arg("--output").arg(output);
+                if self == Self::KresetWithoutPackets {
+                    command.args(["--packet-evidence", "off"]);
+                }
+                command
+            }
+            Self::Tcpdump | Self::TcpdumpLines => {
+                let mut command = Command::new("tcpdump");
+                command.args(["-n", "-i", "lo"]);
+                if self == Self::TcpdumpLines {
+                    command.arg("-l");
+                }
+                command.arg(format!("tcp port {port} and tcp[tcpflags] & tcp-rst != 0"));
+                command
+            }
+            Self::Bpftrace => {
+                let mut command = Command::new("bpftrace");
+                command.args(["-e", &bpftrace_script(port)]);
+                command
+            }
+            Self::Tcpstates => {
+                let mut command = Command::new("tcpstates");
+                command.args(["-T", "-L", &port.to_string()]);
+                command
+            }
+            Self::Tcplife => {
+                let mut command = Command::new("tcplife");
+                command.args(["-T", "-L", &port.to_string()]);
+                command
+            }
+        };
+        command.stdin(Stdio::null());
+        Some(command)
+    }
+
+    /// BPF programs that it holds once it is attached.
+    const fn programs(self) -> usize {
+        match self {
+            Self::Bpftrace => 2,
+            Self::Tcpstates | Self::Tcplife => 1,
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Who, and between whom; the tracepoints give a RST's ends as socket addresses
+/// (`tcp_send_reset`, since 6.10) or as fields of their own.
+fn bpftrace_script(port: u16) -> String {
+    let [high, low] = port.to_be_bytes();
+    let end = |name: &str| {
+        (4..8)
+            .map(|byte| format!("args->{name}[{byte}]"))
+            .chain([format!("args->{name}[2] * 256 + args->{name}[3]")])
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    format!(
+        "tracepoint:tcp:tcp_send_reset \
+         /(args->saddr[2] == {high} && args->saddr[3] == {low}) || (args->daddr[2] == {high} && args->daddr[3] == {low})/ \
+         {{ time(\"%H:%M:%S \"); printf(\"sent %s %d %d.%d.%d.%d:%d %d.%d.%d.%d:%d state %d reason %d\\n\", \
+         comm, pid, {}, {}, args->state, args->reason); }} \
+         tracepoint:tcp:tcp_receive_reset /args->sport == {port} || args->dport == {port}/ \
+         {{ time(\"%H:%M:%S \"); printf(\"received %s %d %s:%d %s:%d\\n\", \
+         comm, pid, ntop(args->saddr), args->sport, ntop(args->daddr), args->dport); }}",
+        end("saddr"),
+        end("daddr"),
+    )
+}
+
+/// Where subjects run.
+#[derive(Debug)]
+pub struct Stage {
+    /// The program `kreset-trace`.
+    pub tracer: PathBuf,
+    /// A directory in memory for what they write.
+    pub scratch: PathBuf,
+}
+
+/// One that is attached; ended when dropped.
+#[derive(Debug)]
+pub struct Running {
+    subject: Subject,
+    child: Option<Child>,
+    output: PathBuf,
+    complaints: PathBuf,
+    attached_in: Duration,
+}
+
+/// How long a subject may take to attach, or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+const STEP: Duration = Duration::from_millis(1);
+
+impl Running {
+    /// Starts `subject` on `port`, and waits until it is attached.
+    ///
+    /// # Errors
+    /// When it is not installed or cannot run here: with its own last words.
+    pub fn start(subject: Subject, stage: &Stage, port: u16) -> Result<Self> {
+        let output = stage.scratch.join("output");
+        let complaints = stage.scratch.join("complaints");
+        let mut running = Self {
+            subject,
+            child: None,
+            attached_in: Duration::ZERO,
+            complaints,
+            output,
+        };
+        let _none_yet = fs::remove_file(&running.output);
+        let Some(mut command) = subject.command(stage, port, &running.output) else {
+            return Ok(running);
+        };
+        if !subject.is_kreset() {
+            command.stdout(File::create(&running.output)?);
+        }
+        command.stderr(File::create(&running.complaints)?);
+        let began = Instant::now();
+        let name = command.get_program().display().to_string();
+        let child = command
+            .spawn()
+            .with_context(|| format!("{name} is not installed"))?;
+        running.child = Some(child);
+        while !running.is_attached()? {
+            if began.elapsed() > PATIENCE {
+                bail!(
+                    "{name} did not attach within {PATIENCE:?}: {}",
+                    running.last_words()
+                );
+            }
+            thread::sleep(STEP);
+        }
+        running.attached_in = began.elapsed();
+        if subject.programs() > 0 {
+            // Programs are loaded before they are attached, which nothing tells of.
+            thread::sleep(Duration::from_millis(300));
+        }
+        Ok(running)
+    }
+
+    fn is_attached(&mut self) -> Result<bool> {
+        if let Some(child) = &mut self.child
+            && let Some(status) = child.try_wait()?
+        {
+            bail!("{} ends with {status}: {}", self.subject, self.last_words());
+        }
+        Ok(match self.subject {
+            Subject::Off | Subject::OffAgain => true,
+            Subject::Kreset | Subject::KresetWithoutPackets | Subject::KresetElsewhere => {
+                fs::metadata(&self.output).is_ok_and(|it| it.len() > 0)
+            }
+            Subject::Tcpdump | Subject::TcpdumpLines => self.complained().contains("listening on"),
+            Subject::Bpftrace | Subject::Tcpstates | Subject::Tcplife => {
+                let observed = self.observed().context("it runs")?;
+                observed.programs()?.len() >= self.subject.programs()
+            }
+        })
+    }
+
+    fn complained(&self) -> String {
+        fs::read_to_string(&self.complaints).unwrap_or_default()
+    }
+
+    fn last_words(&self) -> String {
+        let complained = self.complained();
+        let last = complained.lines().rfind(|line| !line.trim().is_empty());
+        last.unwrap_or("without a word").to_owned()
+    }
+
+    /// The process, where there is one.
+    #[must_use]
+    pub fn observed(&self) -> Option<Observed> {
+        self.child.as_ref().map(|child| Observed::new(child.id()))
+    }
+
+    /// From its start until it was attached.
+    #[must_use]
+    pub const fn attached_in(&self) -> Duration {
+        self.attached_in
+    }
+
+    /// Waits until it has used no more CPU time than idling takes: it has worked off what came.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn settle(&self) -> Result<()> {
+        const LOOK: Duration = Duration::from_millis(100);
+        let Some(observed) = self.observed() else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let mut before = observed.cpu()?;
+        while began.elapsed() < PATIENCE {
+            thread::sleep(LOOK);
+            let now = observed.cpu()?;
+            if now.saturating_sub(before) < LOOK / 100 {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+
+    /// Ends it as Ctrl-C does, and returns the file with what it said.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn finish(mut self) -> Result<PathBuf> {
+        if let Some(mut child) = self.child.take() {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
+            let began = Instant::now();
+            while child.try_wait()?.is_none() {
+                if began.elapsed() > PATIENCE {
+                    let _ended = child.kill();
+                    let _ended = child.wait();
+                    bail!("{} did not end within {PATIENCE:?}", self.subject);
+                }
+                thread::sleep(STEP);
+            }
+        }
+        Ok(self.output.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// Lines of a file that `wanted` picks.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn count_lines(file: &Path, mut wanted: impl FnMut(&str) -> bool) -> Result<u64> {
+    let Ok(file) = File::open(file) else {
+        return Ok(0);
+    };
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let (mut line, mut count) = (String::new(), 0);
+    while reader.read_line(&mut line)? > 0 {
+        count += u64::from(wanted(&line));
+        line.clear();
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::TRACED;
+
+    #[test]
+    fn what_bpftrace_is_asked_knows_the_port_in_both_orders() {
+        let script = bpftrace_script(29_092);
+        assert!(
+            script.contains("args->saddr[2] == 113 && args->saddr[3] == 164"),
+            "{script}"
+        );
+        assert!(script.contains("args->sport == 29092"), "{script}");
+    }
+
+    #[test]
+    fn only_what_is_wanted_counts() {
+        let file = std::env::temp_dir().join(format!("kreset-bench-lines-{}", std::process::id()));
+        fs::write(&file, "a\nb\na\n").expect("written");
+        let count = count_lines(&file, |line| line == "a\n").expect("read");
+        fs::remove_file(&file).expect("removed");
+        assert_eq!(count, 2);
+        assert_eq!(count_lines(&file, |_| true).expect("no file, no lines"), 0);
+    }
+
+    #[test]
+    fn the_port_of_others_is_not_traced() {
+        let stage = Stage {
+            tracer: "kreset-trace".into(),
+            scratch: "/nowhere".into(),
+        };
+        let command = Subject::KresetElsewhere
+            .command(&stage, TRACED, Path::new("/nowhere/output"))
+            .expect("a command");
+        let arguments: Vec<_> = command.get_args().collect();
+        assert!(
+            arguments.contains(&OTHER.to_string().as_ref()),
+            "{arguments:?}"
+        );
+        assert!(
+            !arguments.contains(&TRACED.to_string().as_ref()),
+            "{arguments:?}"
+        );
+    }
+}

@@ -1,0 +1,232 @@
+//! Apache Kafka with its own load generators, which run on while subjects come and go: a JVM that
+//! has warmed up differs from one that has not by more than any tracer could cost.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use kreset_lab::{
+    PORT,
+    kafka::{
+        broker::{self, Plan, Protocol},
+        home::Home,
+        scratch::Scratch,
+    },
+};
+
+/// The broker's port, which is to be traced.
+pub const TRACED: u16 = PORT;
+const TOPIC: &str = "load";
+/// How often the generators tell how it goes.
+const TELL: &str = "250";
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Records before anything is measured: compilers have had their time then.
+const WARM: Duration = Duration::from_secs(6);
+
+/// A broker, a producer and a consumer; ended when dropped.
+#[derive(Debug)]
+pub struct Kafka {
+    children: Vec<Child>,
+    produced: Told,
+    consumed: Told,
+    // Removed last.
+    scratch: Scratch,
+}
+
+/// What one interval of the load came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Flow {
+    /// Records a second that the broker has acknowledged.
+    pub produced: f64,
+    /// Their mean latency, ms.
+    pub latency_ms: f64,
+    /// MB a second that the consumer has read.
+    pub consumed: f64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Told(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    lines: Vec<(Instant, String)>,
+    ended: bool,
+}
+
+impl Told {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, out: impl Read + Send + 'static) {
+        let told = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                told.lock().lines.push((Instant::now(), line));
+                told.0.1.notify_all();
+            }
+            told.lock().ended = true;
+            told.0.1.notify_all();
+        });
+    }
+
+    fn wait_for(&self, what: &str) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lock();
+        while !lines.lines.iter().any(|(_, line)| line.contains(what)) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || lines.ended {
+                let last = lines.lines.last().map(|(_, line)| line.clone());
+                bail!(
+                    "no {what:?}; the last it said: {}",
+                    last.unwrap_or_default()
+                );
+            }
+            let waited = self.0.1.wait_timeout(lines, left);
+            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(lines);
+        Ok(())
+    }
+
+    /// The mean of what `read` finds in lines that tell of an interval after `from`.
+    fn mean(&self, from: Instant, read: impl Fn(&str) -> Option<f64>) -> f64 {
+        // The interval that was under way does not count.
+        let values: Vec<f64> = self
+            .lock()
+            .lines
+            .iter()
+            .filter(|(at, _)| *at > from)
+            .skip(1)
+            .filter_map(|(_, line)| read(line))
+            .collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
+    }
+}
+
+impl Kafka {
+    /// Starts all three, and lets them warm up.
+    ///
+    /// # Errors
+    /// When Kafka is not installed, or does not start.
+    pub fn start() -> Result<Self> {
+        let home = Home::find()?;
+        let scratch = Scratch::new()?;
+        let plan = Plan::new(Protocol::Plaintext)
+            .with("log.retention.bytes", 256 << 20)
+            .with("log.retention.check.interval.ms", 1_000)
+            .with("log.segment.delete.delay.ms", 100);
+        let bootstrap = format!("{}:{PORT}", plan.address());
+        let mut kafka = Self {
+            children: Vec::new(),
+            produced: Told::default(),
+            consumed: Told::default(),
+            scratch,
+        };
+        let server = Told::default();
+        let command = broker::command(&home, &kafka.scratch, &plan)?;
+        kafka.run(command, &server)?;
+        server.wait_for("Kafka Server started")?;
+
+        let mut producer = home.java("-Xmx256m")?;
+        producer
+            .arg("org.apache.kafka.tools.ProducerPerformance")
+            .args(["--topic", TOPIC, "--bootstrap-server", &bootstrap])
+            .args(["--num-records", "1000000000", "--record-size", "100"])
+            .args(["--throughput", "-1", "--reporting-interval", TELL])
+            .args(["--command-property", "acks=1"]);
+        let produced = kafka.produced.clone();
+        kafka.run(producer, &produced)?;
+        produced.wait_for("records sent")?;
+
+        let mut consumer = home.java("-Xmx256m")?;
+        consumer
+            .arg("org.apache.kafka.tools.ConsumerPerformance")
+            .args(["--topic", TOPIC, "--bootstrap-server", &bootstrap])
+            .args(["--num-records", "1000000000", "--timeout", "60000"])
+            .args(["--show-detailed-stats", "--hide-header"])
+            .args(["--reporting-interval", TELL, "--from-latest"]);
+        let consumed = kafka.consumed.clone();
+        kafka.run(consumer, &consumed)?;
+        consumed.wait_for(", ")?;
+        thread::sleep(WARM);
+        Ok(kafka)
+    }
+
+    fn run(&mut self, mut command: Command, told: &Told) -> Result<()> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("java did not start")?;
+        told.listen(child.stdout.take().context("its output is a pipe")?);
+        told.listen(child.stderr.take().context("its complaints are a pipe")?);
+        self.children.push(child);
+        Ok(())
+    }
+
+    /// How it goes for `time` from now on.
+    ///
+    /// # Errors
+    /// When a generator has ended.
+    pub fn watch(&mut self, time: Duration) -> Result<Flow> {
+        let from = Instant::now();
+        thread::sleep(time);
+        for child in &mut self.children {
+            if let Some(status) = child.try_wait()? {
+                bail!("a part of the Kafka load ended with {status}");
+            }
+        }
+        Ok(Flow {
+            produced: self.produced.mean(from, |line| before(line, "records/sec")),
+            latency_ms: self
+                .produced
+                .mean(from, |line| before(line, "ms avg latency")),
+            consumed: self.consumed.mean(from, consumed),
+        })
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        // The broker last: without it the others would complain.
+        for child in self.children.iter_mut().rev() {
+            let _ended = child.kill();
+            let _ended = child.wait();
+        }
+    }
+}
+
+/// The number before `unit`, as in `12 records sent, 3.0 records/sec`.
+fn before(line: &str, unit: &str) -> Option<f64> {
+    let (head, _) = line.split_once(unit)?;
+    head.split_whitespace().next_back()?.parse().ok()
+}
+
+/// MB a second: the fourth column that the consumer prints.
+fn consumed(line: &str) -> Option<f64> {
+    line.split(", ").nth(3)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_generators_print_is_read() {
+        let line = "50004 records sent, 200016.0 records/sec (19.07 MB/sec), 4.6 ms avg latency, \
+                    12.0 ms max latency.";
+        assert_eq!(before(line, "records/sec"), Some(200_016.0));
+        assert_eq!(before(line, "ms avg latency"), Some(4.6));
+        assert_eq!(before("SLF4J: no provider", "records/sec"), None);
+        let line = "2026-11-25 22:43:33:120, 0, 19.07, 76.29, 200000, 800000.0000, 0, 250, 0, 0";
+        assert_eq!(consumed(line), Some(76.29));
+        assert_eq!(consumed("WARNING: something"), None);
+    }
+}

@@ -1,0 +1,64 @@
+//! Counts that hold on every machine, however slow: nothing is lost silently. Root and the tracer
+//! (`KRESET_TRACE`) are needed. One test, because it moves the process into a namespace.
+
+use std::{env, fs, path::PathBuf};
+
+use kreset_bench::{
+    arena::{self, TRACED},
+    document,
+    part::PARTS,
+    subject::{Running, Stage, Subject, count_lines},
+    workload::flood::Flood,
+};
+
+/// More than the ring holds, as fast as they go.
+const SEGMENTS: u32 = 100_000;
+
+#[test]
+fn every_reset_of_a_flood_is_told_or_counted_as_lost() {
+    let tracer = env::var_os("KRESET_TRACE").expect("KRESET_TRACE names the tracer");
+    // Threads of the test harness stay outside; this one makes all sockets and processes.
+    arena::enter().expect("root may");
+    let scratch = env::temp_dir().join(format!("kreset-bench-counts-{}", std::process::id()));
+    fs::create_dir(&scratch).expect("a directory");
+    let stage = Stage {
+        tracer: PathBuf::from(tracer),
+        scratch: scratch.clone(),
+    };
+    let running = Running::start(Subject::Kreset, &stage, TRACED).expect("it attaches");
+    let observed = running.observed().expect("it runs");
+    let maps = observed.memory().expect("it runs").maps;
+    let flood = Flood {
+        port: TRACED,
+        count: SEGMENTS,
+        rate: None,
+        sources: 1_000,
+    };
+    flood.run().expect("segments go out");
+    running.settle().expect("it works them off");
+    let output = running.finish().expect("it ends in order");
+    let mut lost = 0;
+    let told = count_lines(&output, |line| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        if event["type"] == "loss" {
+            lost += event["lost"].as_u64().expect("a count");
+        }
+        event["type"] == "reset"
+    })
+    .expect("its output is a file");
+    fs::remove_dir_all(&scratch).expect("removed");
+    assert_eq!(told + lost, u64::from(SEGMENTS), "{told} told, {lost} lost");
+    assert!(maps <= MOST_MAP_MEMORY, "maps take {maps} bytes");
+}
+
+/// Memory of all maps before sockets hold anything: the ring takes 4 MiB of it.
+const MOST_MAP_MEMORY: u64 = 6 << 20;
+
+#[test]
+fn the_page_has_a_place_for_every_part() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md");
+    let text = fs::read_to_string(page).expect("the page is there");
+    for part in &PARTS {
+        document::put(&text, part.name, "x").expect("a place");
+    }
+}
