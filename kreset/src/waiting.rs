@@ -4,9 +4,9 @@
 //! clients reconnect as fast, and a FIN is often followed by the RST that is
 //! the event proper.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::facts::{Facts, Kind, State};
+use crate::facts::{Facts, Kind, State, Tuple};
 
 /// How long a RST waits. Well under the 100 ms within which it must be out.
 const RESET_WAIT_NS: u64 = 60_000_000;
@@ -16,10 +16,16 @@ const CLOSED_WAIT_NS: u64 = 60_000_000;
 /// the client may write once more before it notices.
 const FIN_WAIT_NS: u64 = 1_000_000_000;
 
+/// When an event is due, monotonic ns, and its number.
+type Place = (u64, u64);
+
 /// The events that wait, by when they are due.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    events: BTreeMap<(u64, u64), Facts>,
+    events: BTreeMap<Place, Facts>,
+    /// Where those are that the end of their connection supersedes: with
+    /// thousands waiting, none is looked for one by one.
+    superseded: HashMap<Tuple, Vec<Place>>,
     admitted: u64,
 }
 
@@ -43,8 +49,14 @@ impl Waiting {
             return Some(facts);
         }
         self.admitted += 1;
-        self.events
-            .insert((facts.at_ns.saturating_add(wait_ns), self.admitted), facts);
+        let place = (facts.at_ns.saturating_add(wait_ns), self.admitted);
+        if is_ending(&facts) {
+            self.superseded
+                .entry(facts.tuple())
+                .or_default()
+                .push(place);
+        }
+        self.events.insert(place, facts);
         None
     }
 
@@ -57,19 +69,37 @@ impl Waiting {
     /// The first one that is due by `until_ns`.
     pub fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
         let first = self.events.first_entry()?;
-        (first.key().0 <= until_ns).then(|| first.remove())
+        if first.key().0 > until_ns {
+            return None;
+        }
+        let (place, facts) = first.remove_entry();
+        if is_ending(&facts) {
+            self.forget(facts.tuple(), place);
+        }
+        Some(facts)
     }
 
     /// A connection ends once: its RST, or else its end, stands for the FINs
     /// that went before.
     fn supersede(&mut self, facts: &Facts) {
-        if self.events.is_empty() {
+        if self.superseded.is_empty() {
             return;
         }
-        let tuple = facts.tuple();
-        self.events.retain(|_, waiting| {
-            let is_ending = matches!(waiting.kind, Kind::Fin | Kind::Closed);
-            !(is_ending && waiting.tuple() == tuple)
-        });
+        for place in self.superseded.remove(&facts.tuple()).into_iter().flatten() {
+            self.events.remove(&place);
+        }
     }
+
+    fn forget(&mut self, tuple: Tuple, place: Place) {
+        if let Some(places) = self.superseded.get_mut(&tuple) {
+            places.retain(|it| *it != place);
+            if places.is_empty() {
+                self.superseded.remove(&tuple);
+            }
+        }
+    }
+}
+
+const fn is_ending(facts: &Facts) -> bool {
+    matches!(facts.kind, Kind::Fin | Kind::Closed)
 }
