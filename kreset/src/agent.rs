@@ -96,17 +96,21 @@ fn count(options: &Options, delivery: &mut Delivery) -> Result<Arc<AtomicBool>, 
     use crate::metrics::{Metrics, serve};
 
     let metrics = Arc::new(Metrics::new());
+    let mut wanted = false;
     for sink in &options.configured {
         if let Target::Prometheus { listen } = sink.target {
+            wanted = true;
             serve(Arc::clone(&metrics), listen).map_err(|source| SinkError::Listen {
                 address: listen,
                 source,
             })?;
         }
     }
-    metrics.watch(delivery, options.spool_size);
-    let observer = Arc::clone(&metrics);
-    delivery.observe(Box::new(move |event| observer.observe(event)));
+    if wanted {
+        metrics.watch(delivery, options.spool_size);
+        let observer = Arc::clone(&metrics);
+        delivery.observe(Box::new(move |event| observer.observe(event)));
+    }
     Ok(metrics.attached())
 }
 

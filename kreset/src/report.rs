@@ -22,12 +22,13 @@ use crate::{
 #[must_use]
 pub fn report(
     facts: &Facts,
-    judgement: &Judgement,
+    judgement: Judgement,
     case: &Case<'_>,
     host: &Host,
     process: Process,
     clock: WallClock,
 ) -> Event {
+    let path = path(&case.context.path, &judgement);
     let finding = Box::new(Finding {
         time: clock.rfc3339(facts.at_ns),
         host: host.clone(),
@@ -42,14 +43,14 @@ pub fn report(
         connection: connection(facts),
         reset: reset(facts),
         process,
-        path: path(&case.context.path, judgement),
+        path,
         evidence: judgement
             .evidence
-            .iter()
+            .into_iter()
             .map(super::classify::evidence::Observation::tell)
             .collect(),
-        candidates: judgement.candidates.clone(),
-        advice: judgement.advice.clone(),
+        candidates: judgement.candidates,
+        advice: judgement.advice,
     });
     match facts.kind {
         Kind::Timeout => Event::Timeout(finding),

@@ -235,9 +235,10 @@ impl Track {
         let (Some(first), Some(last)) = (self.at_ns.front(), self.at_ns.back()) else {
             return false;
         };
+        // Bouts are counted last: nearly every event of a flood is out before.
         self.at_ns.len() >= SUSTAINED
-            && self.bouts() >= SUSTAINED_BOUTS
             && last.saturating_sub(*first) >= SUSTAINED_NS
+            && self.bouts() >= SUSTAINED_BOUTS
     }
 
     fn is_burst(&self) -> bool {
@@ -247,6 +248,7 @@ impl Track {
         let recent = self.at_ns.iter().rev();
         recent
             .take_while(|at| last.saturating_sub(**at) <= BURST_NS)
+            .take(BURST)
             .count()
             >= BURST
     }

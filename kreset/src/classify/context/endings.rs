@@ -112,30 +112,28 @@ impl Endings {
             return Company::default();
         };
         let this = Ending::of(facts);
-        let others: Vec<&Ending> = broker
-            .endings
-            .iter()
-            .filter(|other| {
-                other.client != this.client && other.at_ns.abs_diff(this.at_ns) <= TOGETHER_NS
-            })
-            .collect();
-        let busy = others.iter().any(|other| other.silence_ms < BUSY_MS);
-        let unlike_by_itself = others.iter().any(|other| {
-            other.by_itself && this.by_itself && !alike(other.silence_ms, this.silence_ms)
+        let mut company = Company {
+            unlike: this.silence_ms < BUSY_MS,
+            ..Company::default()
+        };
+        let others = broker.endings.iter().filter(|other| {
+            other.at_ns.abs_diff(this.at_ns) <= TOGETHER_NS && other.client != this.client
         });
+        for other in others {
+            let is_alike = alike(other.silence_ms, this.silence_ms);
+            company.together += 1;
+            company.unlike |=
+                other.silence_ms < BUSY_MS || (other.by_itself && this.by_itself && !is_alike);
+            company.closed_unlike += usize::from(other.fin && !is_alike);
+        }
         Company {
-            together: others.len(),
-            unlike: busy || this.silence_ms < BUSY_MS || unlike_by_itself,
-            closed_unlike: others
-                .iter()
-                .filter(|other| other.fin && !alike(other.silence_ms, this.silence_ms))
-                .count(),
             refused: broker
                 .refused_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
             accepted: broker
                 .accepted_ns
                 .is_some_and(|at| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS),
+            ..company
         }
     }
 

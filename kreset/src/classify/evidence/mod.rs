@@ -82,14 +82,14 @@ impl Observation {
 
     /// As it is told.
     #[must_use]
-    pub fn tell(&self) -> Evidence {
+    pub fn tell(self) -> Evidence {
         let mut weights: BTreeMap<&'static str, f64> = BTreeMap::new();
         for (class, weight) in &self.weights {
             *weights.entry(class.as_str()).or_default() += weight;
         }
         Evidence {
             name: self.name,
-            value: self.value.clone(),
+            value: self.value,
             weights,
         }
     }
