@@ -15,6 +15,7 @@ pub mod event;
 pub mod exit;
 pub mod facts;
 pub mod filter;
+mod heap;
 pub mod kernel;
 #[cfg(feature = "metrics")]
 pub mod metrics;

@@ -29,12 +29,13 @@ use crate::{
     event::{Degraded, Event, Host, Start},
     exit::Exit,
     facts::Decoder,
+    heap,
     kernel::{
         apply::{ApplyError, Attached},
         plan::{Degradation, Plan},
         prepare::{self, Ready},
     },
-    pipeline::{Clocks, Parts, Pipeline},
+    pipeline::{Clocks, Parts, Pipeline, TURN},
     recording::Recorder,
     service::ServiceManager,
     sink::SinkError,
@@ -103,6 +104,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         hz,
         seeded,
     } = prepare::attach(options)?;
+    heap::trim();
     let host = Host {
         name: uname().nodename().to_string_lossy().into_owned(),
     };
@@ -269,7 +271,7 @@ async fn stream(
     let mut by_signal = false;
     loop {
         let now = clocks();
-        let more = take_batch(&mut attached, &mut pipeline, now)?;
+        let taken = take_batch(&mut attached, &mut pipeline, now)?;
         attached.log();
         pipeline.release(now.now_ns, now);
         if Deadline::now() >= next_loss {
@@ -291,20 +293,23 @@ async fn stream(
             break;
         }
         service.alive(Instant::now());
-        if more {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        let wake = [
-            pipeline.due_ns().map(|due| deadline(due, now)),
-            next_summary,
-            Some(next_loss),
-            service.due().map(Deadline::from),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(next_loss);
+        let turn = match taken {
+            0 => None,
+            // There may be more already.
+            BATCH => Some(Deadline::now()),
+            // Where one comes, more may follow: let them gather. The kernel
+            // wakes the reader of a ring only at the first record that it has
+            // not been told of (bpf_ringbuf_commit, 6.18), so that meanwhile
+            // neither side wakes the other.
+            _ => Some(Deadline::now() + TURN),
+        };
+        let wake = turn.unwrap_or_else(|| {
+            let due = pipeline.due_ns().map(|due| deadline(due, now));
+            [due, next_summary, service.due().map(Deadline::from)]
+                .into_iter()
+                .flatten()
+                .fold(next_loss, Deadline::min)
+        });
         tokio::select! {
             biased;
             asked = signals.next() => match asked {
@@ -321,7 +326,7 @@ async fn stream(
             },
             () = until(ending) => break,
             () = sink_ended.notified() => {}
-            ready = ring.readable() => {
+            ready = ring.readable(), if turn.is_none() => {
                 if let Ok(mut ready) = ready {
                     ready.clear_ready();
                 }
@@ -367,7 +372,9 @@ fn end(
     attached.detach();
     let ran = attached_at.elapsed();
     let now = clocks();
-    while take_batch(&mut attached, pipeline, now)? {}
+    while take_batch(&mut attached, pipeline, now)? == BATCH {
+        pipeline.flush()?;
+    }
     attached.log();
     pipeline.release(u64::MAX, now);
     read_losses(&attached, pipeline, now)?;
@@ -376,19 +383,19 @@ fn end(
     Ok(())
 }
 
-/// Takes what the ring holds, up to a batch; whether there may be more.
+/// Takes what the ring holds, up to a batch; how many that were.
 fn take_batch(
     attached: &mut Attached,
     pipeline: &mut Pipeline,
     now: Clocks,
-) -> Result<bool, RunError> {
-    for _ in 0..BATCH {
+) -> Result<usize, RunError> {
+    for taken in 0..BATCH {
         let Some(record) = attached.ring().next() else {
-            return Ok(false);
+            return Ok(taken);
         };
         pipeline.take(&record, now)?;
     }
-    Ok(true)
+    Ok(BATCH)
 }
 
 fn read_losses(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> Result<(), RunError> {
