@@ -18,6 +18,14 @@ pub struct Metric {
     pub scale: f64,
 }
 
+impl Metric {
+    /// One that is shown as it is.
+    #[must_use]
+    pub const fn plain(name: &'static str) -> Self {
+        Self { name, scale: 1.0 }
+    }
+}
+
 /// The samples of all subjects.
 #[derive(Debug)]
 pub struct Comparison {
@@ -76,7 +84,8 @@ impl Comparison {
     }
 
     /// Metric number `metric` of `subject`, round by round.
-    fn values(&self, subject: Subject, metric: usize) -> Vec<f64> {
+    #[must_use]
+    pub fn values(&self, subject: Subject, metric: usize) -> Vec<f64> {
         self.samples
             .iter()
             .filter(|(it, _)| *it == subject)
@@ -96,6 +105,19 @@ impl Comparison {
     pub fn ratio(&self, subject: Subject, metric: usize) -> Option<Estimate> {
         let base = self.values(Subject::Off, metric);
         Estimate::of(&ratios(&self.values(subject, metric), &base))
+    }
+
+    /// How much more metric number `metric` of `subject` is than that of [`Subject::Off`], round by
+    /// round.
+    #[must_use]
+    pub fn over(&self, subject: Subject, metric: usize) -> Vec<f64> {
+        let base = self.values(Subject::Off, metric);
+        let values = self.values(subject, metric);
+        values
+            .iter()
+            .zip(base)
+            .map(|(value, base)| value - base)
+            .collect()
     }
 
     /// All of it in relation to nobody watching: who watches, and each metric as percent more or
@@ -123,29 +145,14 @@ impl Comparison {
         table.markdown()
     }
 
-    /// All of it as it is.
-    #[must_use]
-    pub fn table(&self) -> String {
-        let names = self.metrics.iter().map(|metric| metric.name);
-        let heads: Vec<&str> = std::iter::once("who watches").chain(names).collect();
-        let mut table = Table::new(&heads);
-        for (subject, rounds) in &self.samples {
-            if !rounds.is_empty() {
-                let cells = (0..self.metrics.len()).map(|metric| self.cell(*subject, metric));
-                table.row(std::iter::once(subject.to_string()).chain(cells));
-            }
-        }
-        self.add_unable(&mut table);
-        table.markdown()
-    }
-
     fn cell(&self, subject: Subject, metric: usize) -> String {
         let scale = self.metrics.get(metric).map_or(1.0, |metric| metric.scale);
         self.estimate(subject, metric)
             .map_or_else(String::new, |it| number(it.median / scale))
     }
 
-    fn add_unable(&self, table: &mut Table) {
+    /// Adds a row for each of those that cannot run here.
+    pub fn add_unable(&self, table: &mut Table) {
         for (subject, reason) in &self.unable {
             table.row([subject.to_string(), format!("does not run here: {reason}")]);
         }

@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::{TimeVal, TimeValLike as _},
+};
 
 /// A process, and the BPF programs and maps that it holds.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +135,18 @@ pub fn since(before: &[ProgramRuns], after: &[ProgramRuns]) -> Vec<ProgramRuns> 
             }
         })
         .collect()
+}
+
+/// CPU time that this process has used, threads that have ended included.
+///
+/// # Errors
+/// What the system refuses.
+pub fn own_cpu() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("no account of this process")?;
+    let micros = |time: TimeVal| time.num_microseconds().unsigned_abs();
+    Ok(Duration::from_micros(
+        micros(usage.user_time()) + micros(usage.system_time()),
+    ))
 }
 
 /// Memory of all maps. One that is held by several descriptors counts once.

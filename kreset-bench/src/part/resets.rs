@@ -12,7 +12,8 @@ use crate::{
     compare::{Comparison, Metric, number},
     document::Table,
     plot::{Plot, Series},
-    process::since,
+    process::{Observed, own_cpu, since},
+    stats::Estimate,
     subject::{Running, Stage, Subject, count_lines},
     workload::{abort, flood::Flood},
 };
@@ -27,7 +28,8 @@ const SECONDS: f64 = 1.5;
 const SOURCES: u32 = 1_000;
 const RATES: [f64; 7] = [300.0, 1e3, 3e3, 1e4, 3e4, 5e4, 1e5];
 
-const WATCHERS: [Subject; 5] = [
+const WATCHERS: [Subject; 6] = [
+    Subject::Off,
     Subject::Kreset,
     Subject::KresetWithoutPackets,
     Subject::Tcpdump,
@@ -44,6 +46,9 @@ struct Watched {
     lost: f64,
     /// CPU time of the process, s.
     process: f64,
+    /// CPU time of those who made the resets, whom the kernel's side of
+    /// watching takes it from, s.
+    makers: f64,
     /// Time of its BPF programs, s.
     programs: f64,
     /// Memory, bytes.
@@ -57,52 +62,78 @@ impl Watched {
         self.process * 1e6 / self.resets
     }
 
-    fn programs_us(&self) -> f64 {
-        self.programs * 1e6 / self.resets
-    }
-
-    fn total_us(&self) -> f64 {
-        self.process_us() + self.programs_us()
-    }
-
     fn values(&self) -> Vec<f64> {
+        let each = |seconds: f64| seconds * 1e6 / self.resets;
         vec![
-            self.total_us(),
             self.process_us(),
-            self.programs_us(),
+            each(self.makers),
+            each(self.programs),
             self.lines / self.resets,
             self.lost / self.resets,
-            self.resident,
+            self.resident / 1e6,
         ]
     }
 }
 
+/// In the order of [`Watched::values`].
 const METRICS: [Metric; 6] = [
-    Metric {
-        name: "CPU time (us a reset)",
-        scale: 1.0,
-    },
-    Metric {
-        name: "of that, process",
-        scale: 1.0,
-    },
-    Metric {
-        name: "of that, BPF programs",
-        scale: 1.0,
-    },
-    Metric {
-        name: "lines a reset",
-        scale: 1.0,
-    },
-    Metric {
-        name: "lost a reset",
-        scale: 1.0,
-    },
-    Metric {
-        name: "resident (MB)",
-        scale: 1e6,
-    },
+    Metric::plain("process"),
+    Metric::plain("makers"),
+    Metric::plain("BPF programs"),
+    Metric::plain("lines a reset"),
+    Metric::plain("lost a reset"),
+    Metric::plain("resident (MB)"),
 ];
+const PROCESS: usize = 0;
+const MAKERS: usize = 1;
+
+/// What each reset cost, by who watched: in the process, and in the kernel by
+/// how much more it cost to make them than while nobody watched.
+fn costs(comparison: &Comparison) -> String {
+    let mut table = Table::new(&[
+        "who watches",
+        "CPU time (us a reset)",
+        "of that, process",
+        "of that, kernel",
+        "of that, BPF programs by their own count",
+        "lines a reset",
+        "lost a reset",
+        "resident (MB)",
+    ]);
+    for subject in WATCHERS {
+        let plain = |metric| {
+            let estimate = comparison.estimate(subject, metric);
+            estimate.map_or_else(String::new, |it| number(it.median))
+        };
+        let spread = |it: Estimate| {
+            format!(
+                "{} ({} to {})",
+                number(it.median),
+                number(it.low),
+                number(it.high)
+            )
+        };
+        let kernel = comparison.over(subject, MAKERS);
+        let process = comparison.values(subject, PROCESS);
+        let total: Vec<f64> = kernel.iter().zip(&process).map(|(a, b)| a + b).collect();
+        if let (Some(total), Some(kernel)) = (Estimate::of(&total), Estimate::of(&kernel))
+            && subject != Subject::Off
+        {
+            table.row([
+                subject.to_string(),
+                spread(total),
+                plain(PROCESS),
+                number(kernel.median),
+                plain(2),
+                plain(3),
+                plain(4),
+                plain(5),
+            ]);
+        }
+    }
+    comparison.add_unable(&mut table);
+    table.markdown()
+}
 
 /// Has `subject` watch `resets` resets that `make` makes.
 fn watch(
@@ -112,26 +143,33 @@ fn watch(
     make: impl FnOnce() -> Result<Duration>,
 ) -> Result<Watched> {
     let running = Running::start(subject, stage, TRACED)?;
-    let observed = running.observed().context("somebody watches")?;
     running.settle()?;
-    let (cpu, programs) = (observed.cpu()?, observed.programs()?);
+    let look = || -> Result<_> {
+        Ok(match running.observed() {
+            Some(observed) => (observed.cpu()?, observed.programs()?),
+            None => Default::default(),
+        })
+    };
+    let (cpu, programs) = look()?;
+    let own = own_cpu()?;
     let took = make()?;
+    let makers = own_cpu()?.saturating_sub(own).as_secs_f64();
     running.settle()?;
-    let process = observed.cpu()?.saturating_sub(cpu).as_secs_f64();
-    let programs = since(&programs, &observed.programs()?)
-        .iter()
-        .map(|runs| runs.time.as_secs_f64())
-        .sum();
-    let resident = observed.memory()?.resident as f64;
+    let (cpu_after, programs_after) = look()?;
+    let memory = running.observed().map(Observed::memory).transpose()?;
     let output = running.finish()?;
     let told = told(subject, &output)?;
     Ok(Watched {
         resets: f64::from(resets),
         lines: told.lines as f64,
         lost: told.lost as f64,
-        process,
-        programs,
-        resident,
+        process: cpu_after.saturating_sub(cpu).as_secs_f64(),
+        makers,
+        programs: since(&programs, &programs_after)
+            .iter()
+            .map(|runs| runs.time.as_secs_f64())
+            .sum(),
+        resident: memory.unwrap_or_default().resident as f64,
         rate: f64::from(resets) / took.as_secs_f64(),
     })
 }
@@ -203,8 +241,8 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
          kreset and bpftrace tell of each reset twice, tcpdump once:\n\n{}\nAs many a second as \
          asked for:\n\n{climb}\n{} resets at {} a second: {} lines, {} lost.\n\n\
          ![CPU time of each reset against resets per second](performance/resets.svg)\n",
-        without_socket.table(),
-        aborts.table(),
+        costs(&without_socket),
+        costs(&aborts),
         full.resets,
         number(full.rate),
         full.lines,
@@ -221,7 +259,7 @@ fn climb(stage: &Stage, seconds: f64) -> Result<(String, Plot)> {
     let mut table = Table::new(&[
         "who watches",
         "resets/s",
-        "CPU time (us a reset)",
+        "process (us a reset)",
         "of one CPU",
         "lines missing",
         "told as lost",
@@ -239,12 +277,12 @@ fn climb(stage: &Stage, seconds: f64) -> Result<(String, Plot)> {
                 }
                 Err(error) => return Err(error),
             };
-            points.push((watched.rate, watched.total_us()));
+            points.push((watched.rate, watched.process_us()));
             table.row([
                 subject.to_string(),
                 number(watched.rate),
-                number(watched.total_us()),
-                format!("{:.0}%", watched.total_us() * watched.rate / 1e4),
+                number(watched.process_us()),
+                format!("{:.0}%", watched.process_us() * watched.rate / 1e4),
                 number((watched.resets - watched.lines).max(0.0)),
                 if subject.is_kreset() {
                     number(watched.lost)
@@ -259,7 +297,7 @@ fn climb(stage: &Stage, seconds: f64) -> Result<(String, Plot)> {
         });
     }
     let plot = Plot {
-        title: "CPU time of each reset".to_owned(),
+        title: "CPU time of the process for each reset".to_owned(),
         x: "resets per second".to_owned(),
         y: "microseconds".to_owned(),
         series,
@@ -283,11 +321,12 @@ mod tests {
         let watched = Watched {
             resets: 1_000.0,
             process: 0.005,
-            programs: 0.001,
+            makers: 0.001,
             ..Watched::default()
         };
-        assert!((watched.process_us() - 5.0).abs() < 1e-9);
-        assert!((watched.total_us() - 6.0).abs() < 1e-9);
+        let values = watched.values();
+        assert!((values[PROCESS] - 5.0).abs() < 1e-9);
+        assert!((values[MAKERS] - 1.0).abs() < 1e-9);
         assert_eq!(watched.values().len(), METRICS.len());
     }
 }
