@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
@@ -57,6 +58,9 @@ struct Bench {
     /// Measure little and write nothing: to see that it works
     #[arg(long)]
     quick: bool,
+    /// Rounds of each comparison [default: as many as each takes]
+    #[arg(long, value_name = "N")]
+    rounds: Option<NonZeroUsize>,
     /// The tracer
     #[arg(long, value_name = "PATH", env = "KRESET_TRACE")]
     tracer: Option<PathBuf>,
@@ -115,13 +119,14 @@ fn run(options: &Bench) -> Result<()> {
             scratch: scratch.0.clone(),
         },
         quick: options.quick,
+        rounds: options.rounds,
     };
     let began = Instant::now();
     for part in parts {
         eprintln!("measuring {}: {}", part.name, part.about);
         let found =
             (part.run)(&setting).with_context(|| format!("cannot measure {}", part.name))?;
-        let markdown = format!("{}\n\n{}", provenance(part, options.quick), found.markdown);
+        let markdown = format!("{}\n\n{}", provenance(part, options), found.markdown);
         println!("## {}\n\n{markdown}", part.name);
         if let Some(page) = options.page.as_deref().filter(|_| !options.quick) {
             write(page, part, &markdown, &found)?;
@@ -145,7 +150,7 @@ fn select(names: &[String]) -> Result<Vec<&'static Part>> {
 }
 
 /// With what and on what a part was measured.
-fn provenance(part: &Part, quick: bool) -> String {
+fn provenance(part: &Part, options: &Bench) -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let release = read("/proc/sys/kernel/osrelease");
     let cpus = read("/proc/cpuinfo");
@@ -155,8 +160,11 @@ fn provenance(part: &Part, quick: bool) -> String {
         .map(|rest| rest.trim_start_matches([' ', '\t', ':']))
         .collect();
     format!(
-        "`cargo xtask bench{} {}` on Linux {}, {} x {}.",
-        if quick { " --quick" } else { "" },
+        "`cargo xtask bench{}{} {}` on Linux {}, {} x {}.",
+        if options.quick { " --quick" } else { "" },
+        options
+            .rounds
+            .map_or_else(String::new, |rounds| format!(" --rounds {rounds}")),
         part.name,
         release.trim(),
         models.len(),

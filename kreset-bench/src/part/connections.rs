@@ -15,9 +15,9 @@ use crate::{
     workload::churn,
 };
 
-const ROUNDS: usize = 20;
-const ROUNDS_OF_ALL: usize = 5;
-const TIME: Duration = Duration::from_millis(700);
+const ROUNDS: usize = 12;
+const ROUNDS_OF_ALL: usize = 3;
+const TIME: Duration = Duration::from_millis(600);
 const METRICS: [Metric; 1] = [Metric {
     name: "connections/s",
     scale: 1.0,

@@ -11,7 +11,7 @@ use crate::{
     workload::kafka::{Kafka, TRACED},
 };
 
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 6;
 const TIME: Duration = Duration::from_secs(2);
 
 const METRICS: [Metric; 3] = [

@@ -8,7 +8,7 @@ mod programs;
 mod resets;
 mod traffic;
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use anyhow::Result;
 
@@ -21,12 +21,18 @@ pub struct Setting {
     pub stage: Stage,
     /// Fewer and shorter rounds: to see that it works.
     pub quick: bool,
+    /// Rounds of each comparison, in place of the usual number.
+    pub rounds: Option<NonZeroUsize>,
 }
 
 impl Setting {
     /// As many rounds as there is patience for.
     const fn rounds(&self, usual: usize) -> usize {
-        if self.quick { 2 } else { usual }
+        match self.rounds {
+            Some(rounds) => rounds.get(),
+            None if self.quick => 2,
+            None => usual,
+        }
     }
 
     /// As long as there is patience for.

@@ -22,11 +22,11 @@ use crate::{
 const RATE: f64 = 3_000.0;
 /// The rate at which nothing may be lost.
 const FULL_RATE: f64 = 50_000.0;
-const ROUNDS: usize = 7;
-const SECONDS: f64 = 1.5;
+const ROUNDS: usize = 3;
+const SECONDS: f64 = 1.0;
 /// Sources of the flood: paths, to kreset.
 const SOURCES: u32 = 1_000;
-const RATES: [f64; 7] = [300.0, 1e3, 3e3, 1e4, 3e4, 5e4, 1e5];
+const RATES: [f64; 5] = [300.0, 3e3, 1e4, 5e4, 1e5];
 
 const WATCHERS: [Subject; 6] = [
     Subject::Off,

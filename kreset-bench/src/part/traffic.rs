@@ -14,9 +14,9 @@ use crate::{
 
 /// Connections that two processors are busy with.
 const CONNECTIONS: u16 = 64;
-const ROUNDS: usize = 20;
-const ROUNDS_OF_ALL: usize = 5;
-const TIME: Duration = Duration::from_millis(700);
+const ROUNDS: usize = 12;
+const ROUNDS_OF_ALL: usize = 3;
+const TIME: Duration = Duration::from_millis(600);
 
 const EXCHANGE: [Metric; 3] = [
     Metric {
