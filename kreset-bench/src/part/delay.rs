@@ -116,7 +116,7 @@ fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result
                 } else {
                     &mut delays.received
                 };
-                histogram.saturating_record(delay);
+                histogram.record(delay)?;
             }
         }
         Ok(delays)

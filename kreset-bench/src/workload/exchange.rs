@@ -97,7 +97,7 @@ impl Exchange {
                 heard[index] += (&streams[index]).read(&mut buffer).context("no answer")?;
                 if heard[index] >= answer.len() {
                     heard[index] = 0;
-                    latency.saturating_record(sent[index].elapsed().as_nanos() as u64);
+                    latency.record(sent[index].elapsed().as_nanos() as u64)?;
                     idle.push(index);
                 }
             }
@@ -171,6 +171,12 @@ mod tests {
         };
         let exchanged = exchange.run().expect("it runs");
         assert!(exchanged.per_second > 0.0);
+        // Nanoseconds, and no exchange takes less than a microsecond.
+        assert!(
+            exchanged.latency.max() > 1_000,
+            "{}",
+            exchanged.latency.max()
+        );
         // Paced: never more than are due.
         assert!(exchanged.latency.len() <= 20, "{}", exchanged.latency.len());
         assert!(!exchanged.latency.is_empty());

@@ -139,7 +139,8 @@ impl Kafka {
             .args(["--topic", TOPIC, "--bootstrap-server", &bootstrap])
             .args(["--num-records", "1000000000", "--record-size", "100"])
             .args(["--throughput", "-1", "--reporting-interval", TELL])
-            .args(["--command-property", "acks=1"]);
+            // A small buffer: a record must not wait for seconds before it is sent.
+            .args(["--command-property", "acks=1", "buffer.memory=2097152"]);
         let produced = kafka.produced.clone();
         kafka.run(producer, &produced)?;
         produced.wait_for("records sent")?;
