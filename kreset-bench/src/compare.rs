@@ -154,7 +154,7 @@ impl Comparison {
     /// Adds a row for each of those that cannot run here.
     pub fn add_unable(&self, table: &mut Table) {
         for (subject, reason) in &self.unable {
-            table.row([subject.to_string(), format!("does not run here: {reason}")]);
+            table.row([subject.to_string(), format!("not measured: {reason}")]);
         }
     }
 }
@@ -236,7 +236,7 @@ mod tests {
             "{table}"
         );
         assert!(
-            table.contains("| tcpstates | does not run here: no kernel headers |"),
+            table.contains("| tcpstates | not measured: no kernel headers |"),
             "{table}"
         );
     }

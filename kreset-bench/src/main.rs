@@ -185,6 +185,9 @@ fn write(page: &Path, part: &Part, markdown: &str, found: &Found) -> Result<()> 
     Ok(())
 }
 
+/// What the names of all scratch directories begin with.
+const SCRATCH: &str = "kreset-bench-";
+
 /// A directory in memory, removed when dropped.
 struct Scratch(PathBuf);
 
@@ -194,9 +197,24 @@ impl Scratch {
         if !memory.is_dir() {
             bail!("there is no /dev/shm: what is measured must not wait for a disk");
         }
-        let path = memory.join(format!("kreset-bench-{}", std::process::id()));
+        sweep(memory);
+        let path = memory.join(format!("{SCRATCH}{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         Ok(Self(path))
+    }
+}
+
+/// Removes what benchmarks that a signal ended have left.
+fn sweep(memory: &Path) {
+    for entry in fs::read_dir(memory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
+        let Some(owner) = owner.and_then(|pid| pid.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !Path::new(&format!("/proc/{owner}")).exists() {
+            let _removed = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

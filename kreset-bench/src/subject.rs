@@ -82,6 +82,8 @@ impl Subject {
                 };
                 command.args(["--port", &traced.to_string(), "--format", "json"]);
                 command.arg("--output").arg(output);
+                // Should this program die without ending it.
+                command.args(["--duration", "10m"]);
                 if self == Self::KresetWithoutPackets {
                     command.args(["--packet-evidence", "off"]);
                 }

@@ -272,7 +272,7 @@ fn climb(stage: &Stage, seconds: f64) -> Result<(String, Plot)> {
             let watched = match watch(subject, stage, count, || flood(count, rate).run()) {
                 Ok(watched) => watched,
                 Err(error) if !subject.is_kreset() => {
-                    table.row([subject.to_string(), format!("does not run here: {error:#}")]);
+                    table.row([subject.to_string(), format!("not measured: {error:#}")]);
                     break;
                 }
                 Err(error) => return Err(error),
