@@ -30,6 +30,10 @@ const SETTLED: Duration = Duration::from_millis(400);
 /// How long clients may take to fail.
 const SOON: Duration = Duration::from_secs(8);
 
+/// How long a producer that is told to send all it can may take to have sent some: many programs
+/// share the processors.
+pub(super) const BUSY: Duration = Duration::from_mins(1);
+
 /// How long silence may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -77,13 +77,13 @@ fn restart(scene: &Scene<'_>, software: Software, end: End, busy: bool) -> Resul
     client.must("send 1 100")?;
     if busy {
         client.tell("send 60000 1000")?;
-        // It is under way when a megabyte has crossed.
-        scene.lab.wire().wait_for_count(
-            700,
-            "a producer to be busy",
-            Duration::from_secs(20),
-            |seen| seen.carries_data_from(Side::Client),
-        )?;
+        // It is under way when megabytes have crossed.
+        scene
+            .lab
+            .wire()
+            .wait_for_count(200, "a producer to be busy", cast::BUSY, |seen| {
+                seen.carries_data_from(Side::Client)
+            })?;
     } else {
         cast.wait_for_silence(Duration::from_secs(1))?;
     }

@@ -1,6 +1,6 @@
 //! A cluster whose brokers are restarted one after the other.
 
-use std::{thread, time::Duration};
+use std::thread;
 
 use super::{
     cast::{self, Cast},
@@ -46,7 +46,7 @@ fn rolling(scene: &Scene<'_>, software: Software) -> Result<Outcome> {
         scene.lab.wire().wait_for_count(
             so_far + 300,
             "a producer to be busy",
-            Duration::from_secs(20),
+            cast::BUSY,
             |_| true,
         )?;
         broker.shut_down()?;
