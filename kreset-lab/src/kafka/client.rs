@@ -17,7 +17,7 @@ use crate::{
 const TOPIC: &str = "lab";
 
 /// How long an answer may take. Clients try again for longer than most failures last.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How long a client may take to write down what happened to it.
 const REACTION: Duration = Duration::from_secs(20);
