@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         setup::Purpose::Run
     })?;
     // As many at once as two cores carry.
-    let all = ["run", "--kafka", "--jobs", "3"].map(OsString::from);
+    let all = ["run", "--kafka", "--jobs", "4"].map(OsString::from);
     match (arguments.kafka, arguments.lab.as_slice()) {
         (true, []) => become_lab(&all),
         (_, asked) => become_lab(asked),
