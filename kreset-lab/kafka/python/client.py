@@ -12,7 +12,8 @@ import time
 from confluent_kafka import Consumer, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-PATIENCE = 30
+# As long as the lab waits for an answer, or nearly.
+PATIENCE = 150
 
 
 class Client:
