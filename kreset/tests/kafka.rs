@@ -76,6 +76,7 @@ const TRUTH: &[(&str, &[&str], &str, &str)] = &[
         "middlebox_idle_reset/reset_on_send",
         "middlebox_idle_reset/reset_on_send",
     ),
+    ("healthy-tls", &["librdkafka"], "-", "-"),
     ("healthy", &["java", "librdkafka"], "-", "-"),
     (
         "tls-to-plaintext",

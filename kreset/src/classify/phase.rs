@@ -1,7 +1,7 @@
 //! How far a connection had come when it ended.
 
 use crate::{
-    event::Role,
+    event::{ProvokedBy, Role},
     facts::{Facts, FirstBytes, Kind, PacketFacts, State, TlsAlert},
 };
 
@@ -23,7 +23,8 @@ pub enum Phase {
     Second,
     /// The first exchange had ended well.
     InUse,
-    /// There is no telling: the event has no connection.
+    /// There is no telling: the event has no connection, or the client left
+    /// before it could have been told anything.
     Unknown,
 }
 
@@ -100,6 +101,9 @@ impl Phase {
         if packets.responses == 0 {
             return Self::Unanswered;
         }
+        if left_before_the_answer(facts, packets) {
+            return Self::Unknown;
+        }
         let fatal = |alert: Option<TlsAlert>| alert.is_some_and(TlsAlert::is_fatal);
         if fatal(packets.broker_alert) || fatal(packets.client_alert) {
             return Self::Tls;
@@ -160,6 +164,18 @@ fn rested_before_use(facts: &Facts) -> bool {
         && facts.role == Role::Client
         && facts.state == Some(State::Established)
         && facts.idle.is_some_and(|idle| idle.wire_ms >= RESTED_MS)
+}
+
+/// The client closed in order, and the broker's first answer, which it never
+/// acknowledged, met no socket: it had heard nothing that it could have rejected.
+fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
+    facts.kind == Kind::ResetReceived
+        && facts.role == Role::Broker
+        && packets.responses == 1
+        && facts.fin.is_some_and(|fin| fin.by_peer)
+        && facts
+            .idle
+            .is_some_and(|idle| idle.provoked_by == ProvokedBy::Data)
 }
 
 /// Exactly one request was answered, and right after the next one the broker
