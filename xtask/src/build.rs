@@ -40,15 +40,16 @@ pub(crate) fn has_static_target() -> bool {
     exec::run(Command::new("rustup").args(["target", "add", STATIC_TARGET])).is_ok()
 }
 
-/// Builds a program that needs no other file, and returns its path.
-pub(crate) fn static_program(package: &str, program: &str) -> Result<PathBuf> {
+/// Builds a program that needs no other file, with `options` of cargo's, and returns its path.
+pub(crate) fn static_program(package: &str, program: &str, options: &[&str]) -> Result<PathBuf> {
     let compiler = format!("CC_{}", STATIC_TARGET.replace('-', "_"));
     exec::run(
         exec::cargo()
             // The little C that there is needs no C library: any compiler will do.
             .env(compiler, "cc")
             .args(["build", "--release", "--locked", "--target", STATIC_TARGET])
-            .args(["--package", package, "--bin", program]),
+            .args(["--package", package, "--bin", program])
+            .args(options),
     )
     .with_context(|| format!("is the target there? rustup target add {STATIC_TARGET}"))?;
     Ok(exec::target_directory()?

@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Builds the tracer so that it runs on any distribution; with which C library.
 fn binary() -> Result<(PathBuf, &'static str)> {
     if build::has_static_target() {
-        let program = build::static_program("kreset", "kreset-trace")?;
+        let program = build::static_program("kreset", "kreset-trace", &[])?;
         return Ok((program, "musl, statically: it needs no file of the host"));
     }
     let program = build::tracer()?;

@@ -53,8 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             guest::QEMU
         );
     }
-    let tracer = build::static_program("kreset", "kreset-trace")?;
-    let runner = build::static_program("kreset-guest", "kreset-guest")?;
+    // Without what only sinks take, TLS above all: no guest sends anything away.
+    let tracer = build::static_program("kreset", "kreset-trace", &["--no-default-features"])?;
+    let runner = build::static_program("kreset-guest", "kreset-guest", &[])?;
     println!("static programs for {}", build::STATIC_TARGET);
     let place = exec::target_directory()?.join("kernels");
     let image = place.join("initramfs.cpio");
