@@ -19,11 +19,11 @@ use aya_ebpf::{
 };
 use kreset_common::{
     counter,
-    record::{Connection, Packets, connection_flag, packets_flag},
+    record::{Connection, Packets, connection_flag as flag, packets_flag},
 };
 
 use crate::{
-    kernel::{Sock, Task},
+    kernel::{Sock, Task, state},
     ring,
     settings::constant,
 };
@@ -155,8 +155,9 @@ pub(crate) fn make_by_address(key: Key) -> Option<&'static mut Entry> {
 /// Forgets a socket that ends. Socket storage ends with its socket.
 #[inline(always)]
 pub(crate) fn forget(key: Key) {
-    if constant!(SETTINGS.hash_storage) != 0 {
-        let _absent = CONNECTIONS_BY_ADDRESS.remove(key.address());
+    if constant!(SETTINGS.hash_storage) != 0 && CONNECTIONS_BY_ADDRESS.remove(key.address()).is_ok()
+    {
+        ring::count(counter::TABLE_FREED);
     }
 }
 
@@ -190,6 +191,7 @@ fn by_address_or_make(address: u64) -> *mut Entry {
     {
         return ptr::null_mut();
     }
+    ring::count(counter::TABLE_MADE);
     CONNECTIONS_BY_ADDRESS
         .get_ptr_mut(address)
         .unwrap_or(ptr::null_mut())
@@ -221,6 +223,29 @@ impl Entry {
         }
     }
 
+    /// Begins a connection whose beginning was not seen: it is older than the
+    /// tracer, or the kernel skipped the programs then.
+    #[inline(always)]
+    pub(crate) fn begin_late(&mut self, sock: Sock, role: u8) {
+        self.connection.first_seen_ns = now_ns();
+        self.connection.flags = flag::SEEDED;
+        self.connection.role = role;
+        self.connection.netns = sock.netns();
+    }
+
+    /// Notes the FINs that `state` is proof of (RFC 9293, 3.3.2), for those that
+    /// nobody saw.
+    #[inline(always)]
+    pub(crate) fn note_fins_of(&mut self, state: u8) {
+        self.set(match state {
+            state::FIN_WAIT1 | state::FIN_WAIT2 => flag::FIN_SENT,
+            state::CLOSING => flag::FIN_SENT | flag::FIN_RECEIVED,
+            state::CLOSE_WAIT => flag::FIN_RECEIVED | flag::PEER_CLOSED_FIRST,
+            state::LAST_ACK => flag::FIN_RECEIVED | flag::PEER_CLOSED_FIRST | flag::FIN_SENT,
+            _ => 0,
+        });
+    }
+
     /// Names the running process as the owner: right where the kernel calls in
     /// the context of connect() or listen().
     #[inline(always)]
@@ -248,22 +273,22 @@ impl Entry {
         }
     }
 
-    /// Whether all bits of `flag` are set.
+    /// Whether all of these [`flag`] bits are set.
     #[inline(always)]
-    pub(crate) fn has(&self, flag: u32) -> bool {
-        self.connection.flags & flag == flag
+    pub(crate) fn has(&self, bits: u32) -> bool {
+        self.connection.flags & bits == bits
     }
 
-    /// Sets the bits of `flag`.
+    /// Sets these [`flag`] bits.
     #[inline(always)]
-    pub(crate) fn set(&mut self, flag: u32) {
-        self.connection.flags |= flag;
+    pub(crate) fn set(&mut self, bits: u32) {
+        self.connection.flags |= bits;
     }
 
     /// The entry describes a listener, not a connection.
     #[inline(always)]
     pub(crate) fn is_listener(&self) -> bool {
-        self.has(connection_flag::LISTENER)
+        self.has(flag::LISTENER)
     }
 }
 

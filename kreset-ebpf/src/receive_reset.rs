@@ -5,13 +5,13 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 use kreset_common::{
     counter,
-    record::{Record, connection_flag as flag, kind, packets_flag, role},
+    record::{Packets, Record, connection_flag as flag, kind, packets_flag, role},
 };
 
 use crate::{
-    connection::{self, Entry, Key, now_ns},
+    connection::{self, Entry, Key},
     filter,
-    kernel::{Sock, TcpSock},
+    kernel::{Sock, TcpSock, state},
     ring,
     settings::constant,
     snapshot::{self, closed_here, jiffies, local_port, remote_port},
@@ -53,15 +53,9 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
     if entry.handled_reset != 0 {
         return None;
     }
-    entry.handled_reset = 1;
     let state = sock.state();
-    if drawn_by_own_close(entry, tcp, state) {
-        ring::count(counter::LOCAL_RESET);
+    if !is_real(sock, tcp, entry, state) {
         return Some(false);
-    }
-    entry.set(flag::RESET);
-    if entry.connection.role == role::CLIENT {
-        trouble::note(sock);
     }
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
@@ -70,26 +64,42 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
     Some(true)
 }
 
-/// The entry of a traced socket; made now for one that the seeding missed.
+/// Whether a RST came, and takes note of it.
+#[inline(always)]
+pub(crate) fn is_real(sock: Sock, tcp: TcpSock, entry: &mut Entry, state: u8) -> bool {
+    entry.handled_reset = 1;
+    if drawn_by_own_close(entry, tcp, state) {
+        ring::count(counter::LOCAL_RESET);
+        return false;
+    }
+    entry.set(flag::RESET);
+    entry.note_fins_of(state);
+    if entry.connection.role == role::CLIENT {
+        trouble::note(sock);
+    }
+    true
+}
+
+/// The entry of a traced socket; made now for one that the seeding missed, and
+/// for one whose beginning the kernel skipped the programs for.
 #[inline(always)]
 pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Entry> {
     let key = Key::from(sock);
     if let Some(entry) = connection::get(key) {
-        return if entry.is_listener() {
-            None
-        } else {
-            Some(entry)
-        };
+        if !entry.is_listener() {
+            return Some(entry);
+        }
+        if sock.state() == state::LISTEN {
+            return None;
+        }
+        // A child that nobody saw begin still has what it inherited.
     }
     let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
     if role == role::UNKNOWN || !filter::netns(sock.netns()) {
         return None;
     }
     let entry = connection::get_or_make(key)?;
-    entry.connection.first_seen_ns = now_ns();
-    entry.connection.flags = flag::SEEDED;
-    entry.connection.role = role;
-    entry.connection.netns = sock.netns();
+    entry.begin_late(sock, role);
     Some(entry)
 }
 
@@ -102,12 +112,23 @@ fn drawn_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
     if !closed_here(state) || tcp.shutdown() & SHUTDOWN_MASK != SHUTDOWN_MASK {
         return false;
     }
-    let packets = &entry.packets;
-    if constant!(SETTINGS.fentry) != 0 {
-        return packets.flags & packets_flag::RESET == 0;
-    }
-    if constant!(SETTINGS.packets) != 0 && packets.flags & packets_flag::SEEN_IN != 0 {
-        return packets.flags & packets_flag::RESET == 0;
+    if constant!(SETTINGS.fentry) != 0 || watches_packets(&entry.packets) {
+        return !has_fitting_reset(&entry.packets, tcp);
     }
     tcp.rcv_tstamp() == jiffies()
+}
+
+/// Packet programs see this connection.
+#[inline(always)]
+pub(crate) fn watches_packets(packets: &Packets) -> bool {
+    constant!(SETTINGS.packets) != 0 && packets.flags & packets_flag::SEEN_IN != 0
+}
+
+/// The last RST that came is one that this host accepts: anybody can send
+/// others. The second number is taken once the peer has sent its FIN (kernel:
+/// tcp_reset_check, 4.14 to 7.3).
+#[inline(always)]
+fn has_fitting_reset(packets: &Packets, tcp: TcpSock) -> bool {
+    let ahead = tcp.rcv_nxt().wrapping_sub(packets.reset_seq);
+    packets.flags & packets_flag::RESET != 0 && ahead <= 1
 }

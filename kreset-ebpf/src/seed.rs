@@ -54,7 +54,11 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
         return None;
     }
     let key = Key::from(sock);
-    if connection::get(key).is_some() {
+    if let Some(entry) = connection::get(key) {
+        if entry.connection.tgid == 0 {
+            // It was met while programs were being attached.
+            entry.own_by(task);
+        }
         return None;
     }
     let entry = connection::get_or_make(key)?;

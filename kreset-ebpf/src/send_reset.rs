@@ -1,14 +1,22 @@
-//! `tcp_send_reset`: this host sends a RST, from a socket or without one.
+//! `tcp_send_reset`: this host sends a RST, from a socket or without one. There
+//! are two of this program for the reason that `set_state` gives. Not every
+//! call has a socket to remember in that it was handled, so that the first one
+//! leaves a mark, which the second one takes away.
 
 use core::ffi::c_void;
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    btf_maps::LruHashMap,
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
 use aya_log_ebpf::debug;
 use kreset_common::record::{Event, Record, connection_flag as flag, event_flag, kind, role};
 
 use crate::{
     filter,
-    kernel::{AF_INET, AF_INET6, Skb, Sock, TcpSock, state},
+    kernel::{AF_INET, AF_INET6, Skb, Sock, state},
     receive_reset::known_or_late,
     ring,
     settings::constant,
@@ -19,7 +27,16 @@ use crate::{
 /// *skb), 4.16 to 6.9; only with a full socket.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_reset(ctx: BtfTracePointContext) -> i32 {
-    traced(&ctx, on_send_reset(ctx.arg(0), ctx.arg(1), None))
+    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::First);
+    traced(&ctx, on_send_reset(call, None))
+}
+
+/// As above: for those whom the first one missed.
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn send_again(ctx: BtfTracePointContext) -> i32 {
+    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::Second);
+    let _handled = on_send_reset(call, None);
+    0
 }
 
 /// match-proto: tcp_send_reset(const struct sock *sk, const struct sk_buff
@@ -28,7 +45,57 @@ fn send_reset(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_reset_reason(ctx: BtfTracePointContext) -> i32 {
     let reason: u32 = ctx.arg(2);
-    traced(&ctx, on_send_reset(ctx.arg(0), ctx.arg(1), Some(reason)))
+    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::First);
+    traced(&ctx, on_send_reset(call, Some(reason)))
+}
+
+/// As above: for those whom the first one missed.
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn send_again_reason(ctx: BtfTracePointContext) -> i32 {
+    let reason: u32 = ctx.arg(2);
+    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::Second);
+    let _handled = on_send_reset(call, Some(reason));
+    0
+}
+
+/// Calls of the tracepoint that the first program handled and the second one
+/// has not seen yet: the addresses of socket and packet.
+#[btf_map(name = "SENDING")]
+static SENDING: LruHashMap<[u64; 2], u32, 1024> = LruHashMap::new();
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    First,
+    Second,
+}
+
+/// One call of the tracepoint, as one of the two programs sees it.
+#[derive(Clone, Copy)]
+struct Call {
+    sk: *const c_void,
+    skb: *const c_void,
+    turn: Turn,
+}
+
+impl Call {
+    #[inline(always)]
+    const fn new(sk: *const c_void, skb: *const c_void, turn: Turn) -> Self {
+        Self { sk, skb, turn }
+    }
+
+    /// Whether it is for this program to handle.
+    #[inline(always)]
+    fn claim(self) -> bool {
+        // Swapped for the reason that `connection::Key::address` gives.
+        let mark = [
+            (self.sk as u64).swap_bytes(),
+            (self.skb as u64).swap_bytes(),
+        ];
+        match self.turn {
+            Turn::First => SENDING.insert(mark, 0, BPF_ANY.into()).is_ok(),
+            Turn::Second => SENDING.remove(mark).is_err(),
+        }
+    }
 }
 
 #[inline(always)]
@@ -42,31 +109,36 @@ fn traced(ctx: &BtfTracePointContext, outcome: Option<u8>) -> i32 {
 }
 
 #[inline(always)]
-fn on_send_reset(sk: *const c_void, skb: *const c_void, reason: Option<u32>) -> Option<u8> {
+fn on_send_reset(call: Call, reason: Option<u32>) -> Option<u8> {
+    let Call { sk, skb, .. } = call;
     let trigger = (!skb.is_null()).then_some(Skb(skb));
     if sk.is_null() {
-        return without_socket(trigger?, None, 0, reason);
+        return without_socket(call, trigger?, None, 0, reason);
     }
     // From 6.10 to early 6.12 the verifier believes that `sk` is never NULL and
     // removes the test above; a load through NULL then yields state 0.
     let sock = Sock(sk);
     let state = sock.state();
     match state {
-        0 | state::LISTEN => without_socket(trigger?, Some(sock), state, reason),
-        state::TIME_WAIT | state::NEW_SYN_RECV => mini_socket(sock, trigger, state, reason),
-        _full => full_socket(sock, sock.tcp()?, trigger, state, reason),
+        0 | state::LISTEN => without_socket(call, trigger?, Some(sock), state, reason),
+        state::TIME_WAIT | state::NEW_SYN_RECV => mini_socket(call, sock, trigger, state, reason),
+        _full => full_socket(call, sock, trigger, state, reason),
     }
 }
 
 #[inline(always)]
 fn full_socket(
+    call: Call,
     sock: Sock,
-    tcp: TcpSock,
     trigger: Option<Skb>,
     state: u8,
     reason: Option<u32>,
 ) -> Option<u8> {
+    let tcp = sock.tcp()?;
     let entry = known_or_late(sock, tcp)?;
+    if !call.claim() {
+        return None;
+    }
     entry.set(flag::RESET);
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
@@ -85,9 +157,15 @@ fn full_socket(
 }
 
 #[inline(always)]
-fn mini_socket(sock: Sock, trigger: Option<Skb>, state: u8, reason: Option<u32>) -> Option<u8> {
+fn mini_socket(
+    call: Call,
+    sock: Sock,
+    trigger: Option<Skb>,
+    state: u8,
+    reason: Option<u32>,
+) -> Option<u8> {
     let role = filter::role(sock.num(), snapshot::remote_port(sock));
-    if role == role::UNKNOWN || !filter::netns(sock.netns()) {
+    if role == role::UNKNOWN || !filter::netns(sock.netns()) || !call.claim() {
         return None;
     }
     ring::emit(|event: *mut Event| {
@@ -109,7 +187,13 @@ fn mini_socket(sock: Sock, trigger: Option<Skb>, state: u8, reason: Option<u32>)
 /// No socket, or a listener, whose own address says nothing of the peer: the
 /// packet has the addresses.
 #[inline(always)]
-fn without_socket(skb: Skb, sock: Option<Sock>, state: u8, reason: Option<u32>) -> Option<u8> {
+fn without_socket(
+    call: Call,
+    skb: Skb,
+    sock: Option<Sock>,
+    state: u8,
+    reason: Option<u32>,
+) -> Option<u8> {
     let mut transport = Transport::default();
     if !skb.transport_header(&mut transport) {
         return None;
@@ -119,7 +203,7 @@ fn without_socket(skb: Skb, sock: Option<Sock>, state: u8, reason: Option<u32>) 
         Some(sock) if state == state::LISTEN => sock.netns(),
         _ => skb.netns(),
     };
-    if role == role::UNKNOWN || !filter::netns(netns) {
+    if role == role::UNKNOWN || !filter::netns(netns) || !call.claim() {
         return None;
     }
     ring::emit(|event: *mut Event| {

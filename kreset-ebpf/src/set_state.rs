@@ -2,14 +2,21 @@
 //!
 //! There are two of this program, one after the other on the same tracepoint.
 //! The kernel skips a program that is running on the processor already
-//! (`prog->active`, bpf_trace_run), and where tasks can preempt one another
-//! inside tracepoints (seen on 7.3, not up to 6.18) that is every few hundredth
-//! change of state while connections come in bursts. A task that found the
-//! first one busy finds the second one free; where the first one ran, the
-//! second one sees so and does nothing.
+//! (`prog->active` in `__bpf_trace_run`, since 6.1). Packets that arrive while a
+//! task is in the program do that: whoever finds the first one busy finds the
+//! second one free; where the first one ran, the second one sees so and does
+//! nothing. Up to 6.18 no more can meet on one processor than a task and the
+//! packets that interrupt it, for tracepoints cannot be preempted. Since 7.0
+//! they can (`rcu_read_lock_dont_migrate` in `__bpf_trace_run`), and two tasks
+//! may hold one program each. So no change of state is relied on: what a later
+//! one finds missing it makes up for, and a RST that nobody saw is told when the
+//! socket closes.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use kreset_common::record::{Record, connection_flag as flag, kind, packets_flag, role};
+use kreset_common::{
+    counter,
+    record::{Record, connection_flag as flag, kind, packets_flag, role},
+};
 
 use crate::{
     connection::{self, Entry, Key, now_ns},
@@ -17,7 +24,9 @@ use crate::{
     kernel::{Sock, Task, TcpSock, state},
     listener,
     packet::is_sasl,
+    receive_reset::{is_real, known_or_late, watches_packets},
     ring,
+    settings::constant,
     snapshot::{self, jiffies, remote_port},
     trouble,
 };
@@ -52,14 +61,19 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// No socket goes to the same state twice in a row.
+/// No socket goes to the same state twice in a row, and each goes on from the
+/// state that it last went to.
 #[inline(always)]
 fn once(sock: Sock, old: u8, new: u8) {
     let key = Key::from(sock);
-    if let Some(entry) = connection::get(key)
-        && entry.handled_state == u32::from(new)
-    {
-        return;
+    if let Some(entry) = connection::get(key) {
+        if entry.handled_state == u32::from(new) {
+            return;
+        }
+        // 0: nobody saw it go anywhere yet.
+        if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
+            ring::count(counter::SKIPPED);
+        }
     }
     let _untraced = on_set_state(sock, old, new);
     if let Some(entry) = connection::get(key) {
@@ -73,7 +87,7 @@ fn on_set_state(sock: Sock, old: u8, new: u8) -> Option<()> {
         state::SYN_SENT => connecting(sock),
         state::LISTEN => listening(sock),
         state::SYN_RECV => accepting(sock, old),
-        state::ESTABLISHED => established(sock),
+        state::ESTABLISHED => established(sock, old),
         state::FIN_WAIT1 | state::LAST_ACK => closing(sock, old, flag::FIN_SENT),
         state::CLOSE_WAIT | state::CLOSING => closing(sock, old, flag::FIN_RECEIVED),
         state::CLOSE => closed(sock, old),
@@ -130,11 +144,11 @@ fn accepting(sock: Sock, old: u8) -> Option<()> {
 }
 
 #[inline(always)]
-fn established(sock: Sock) -> Option<()> {
-    let entry = connection::get(Key::from(sock))?;
-    if entry.is_listener() {
-        return None;
-    }
+fn established(sock: Sock, old: u8) -> Option<()> {
+    let entry = match connection::get(Key::from(sock)) {
+        Some(entry) if !entry.is_listener() => entry,
+        _missed => begun_unseen(sock, old)?,
+    };
     entry.connection.established_ns = now_ns();
     entry.set(flag::ESTABLISHED);
     if entry.connection.role == role::CLIENT && trouble::is_recent(sock) {
@@ -156,6 +170,24 @@ fn established(sock: Sock) -> Option<()> {
     Some(())
 }
 
+/// A connection for whose first state both programs were skipped.
+#[inline(always)]
+fn begun_unseen(sock: Sock, old: u8) -> Option<&'static mut Entry> {
+    let entry = known_or_late(sock, sock.tcp()?)?;
+    if entry.handled_state == 0 {
+        // Else `once` has counted it.
+        ring::count(counter::SKIPPED);
+    }
+    if old == state::SYN_SENT {
+        entry.connection.role = role::CLIENT;
+        entry.set(flag::ACTIVE);
+    }
+    if constant!(SETTINGS.packets) != 0 {
+        entry.packets.flags |= packets_flag::FROM_START;
+    }
+    Some(entry)
+}
+
 /// The FIN of one side. The first one of a broker is reported: it tells an idle
 /// or a dying broker from everything that comes after it.
 #[inline(always)]
@@ -165,6 +197,7 @@ fn closing(sock: Sock, old: u8, side: u32) -> Option<()> {
         return None;
     }
     let tcp = sock.tcp()?;
+    entry.note_fins_of(old);
     let first = !entry.has(flag::FIN_SENT) && !entry.has(flag::FIN_RECEIVED);
     entry.set(side);
     if !first {
@@ -221,6 +254,7 @@ fn closed(sock: Sock, old: u8) -> Option<()> {
     let key = Key::from(sock);
     let entry = connection::get(key)?;
     if !entry.is_listener() && !entry.has(flag::RESET) {
+        entry.note_fins_of(old);
         report_end(sock, old, entry);
     }
     connection::forget(key);
@@ -228,16 +262,23 @@ fn closed(sock: Sock, old: u8) -> Option<()> {
 }
 
 #[inline(always)]
-fn report_end(sock: Sock, old: u8, entry: &Entry) -> Option<()> {
+fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
     let tcp = sock.tcp()?;
-    let kind = match tcp.error() {
+    let error = tcp.error();
+    let kind = match error {
+        EPIPE | ECONNRESET | ECONNREFUSED => {
+            if !missed_reset(entry, old, error) || !is_real(sock, tcp, entry, old) {
+                return None;
+            }
+            kind::RESET_RECEIVED
+        }
         0 if entry.has(flag::FIN_SENT) || entry.has(flag::FIN_RECEIVED) => {
             if !ended_young(entry, tcp) {
                 return None;
             }
             kind::CLOSED
         }
-        0 | EPIPE | ECONNRESET | ECONNREFUSED => return None,
+        0 => return None,
         _timeout => kind::TIMEOUT,
     };
     ring::emit(|record: *mut Record| {
@@ -245,6 +286,23 @@ fn report_end(sock: Sock, old: u8, entry: &Entry) -> Option<()> {
         unsafe { snapshot::full(record, kind, old, sock, tcp, entry) }
     });
     Some(())
+}
+
+/// The kernel left the error of a RST that came in this state (tcp_reset, 5.10
+/// to 7.3), and neither program saw it. ICMP refuses a connection with the same
+/// error (tcp_v4_err): a refusal counts only where packets show a RST, and so
+/// does any RST where packets are watched.
+#[inline(always)]
+fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
+    let fits = match error {
+        ECONNREFUSED => old == state::SYN_SENT,
+        EPIPE => old == state::CLOSE_WAIT,
+        _ => old != state::SYN_SENT && old != state::CLOSE_WAIT,
+    };
+    let packets = &entry.packets;
+    let shown = packets.flags & packets_flag::RESET != 0
+        || (error != ECONNREFUSED && !watches_packets(packets));
+    fits && shown && entry.handled_reset == 0
 }
 
 /// The end may be a failed handshake: few segments, and the packets do not show

@@ -92,7 +92,32 @@ pub struct Pipeline {
     own: LruCache<Endpoint, ()>,
     counter: Counter,
     lost: u64,
-    kernel_lost: u64,
+    kernel: KernelLosses,
+}
+
+/// What the kernel side has lost since the start; see [`Loss::source`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelLosses {
+    /// Records that found no room in the ring buffer.
+    pub records: u64,
+    /// Times that the kernel ran no program, at most.
+    pub skipped: u64,
+    /// Connections that are not remembered.
+    pub untracked: u64,
+}
+
+impl KernelLosses {
+    /// What has come since `before`, by [`Loss::source`].
+    fn since(self, before: Self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("kernel", self.records, before.records),
+            ("kernel_skipped", self.skipped, before.skipped),
+            ("kernel_untracked", self.untracked, before.untracked),
+        ]
+        .into_iter()
+        .map(|(source, now, before)| (source, now.saturating_sub(before)))
+        .filter(|(_, fresh)| *fresh > 0)
+    }
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -138,7 +163,7 @@ impl Pipeline {
             own: LruCache::new(OWN_ENDS),
             counter: Counter::default(),
             lost: 0,
-            kernel_lost: 0,
+            kernel: KernelLosses::default(),
         }
     }
 
@@ -209,12 +234,11 @@ impl Pipeline {
         }
     }
 
-    /// Takes in the kernel's count of lost records.
-    pub fn kernel_lost(&mut self, total: u64, clocks: Clocks) {
-        let fresh = total.saturating_sub(self.kernel_lost);
-        if fresh > 0 {
-            self.kernel_lost = total;
-            self.lose("kernel", fresh, clocks);
+    /// Takes in the kernel side's counts, and tells what is new.
+    pub fn kernel_lost(&mut self, now: KernelLosses, clocks: Clocks) {
+        let before = std::mem::replace(&mut self.kernel, now);
+        for (source, fresh) in now.since(before) {
+            self.lose(source, fresh, clocks);
         }
     }
 
@@ -249,7 +273,10 @@ impl Pipeline {
         summary.coverage = Coverage {
             ports: self.ports.clone(),
             addresses: self.addresses.now(),
-            kernel_lost: self.kernel_lost,
+            kernel_lost: self.kernel.records,
+            kernel_skipped: self.kernel.skipped,
+            kernel_untracked: self.kernel.untracked,
+            forgotten: self.classifier.evicted(),
             sinks: self
                 .delivery
                 .statuses()
@@ -328,5 +355,27 @@ fn unrecorded(source: std::io::Error) -> SinkError {
     SinkError::Write {
         place: "the file of --record".to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::KernelLosses;
+
+    #[test]
+    fn each_loss_of_the_kernel_is_told_once_under_its_own_name() {
+        let before = KernelLosses {
+            records: 5,
+            skipped: 1,
+            untracked: 0,
+        };
+        let now = KernelLosses {
+            records: 7,
+            skipped: 1,
+            untracked: 3,
+        };
+        let told: Vec<_> = now.since(before).collect();
+        assert_eq!(told, [("kernel", 2), ("kernel_untracked", 3)]);
+        assert_eq!(now.since(now).count(), 0);
     }
 }

@@ -35,7 +35,7 @@ use crate::{
         plan::{Degradation, Plan},
         prepare::{self, Ready},
     },
-    pipeline::{Clocks, Parts, Pipeline, TURN},
+    pipeline::{Clocks, KernelLosses, Parts, Pipeline, TURN},
     recording::Recorder,
     service::ServiceManager,
     sink::SinkError,
@@ -276,7 +276,7 @@ async fn stream(
         pipeline.release(now.now_ns, now);
         if Deadline::now() >= next_loss {
             next_loss = Deadline::now() + LOSS_EVERY;
-            read_losses(&attached, &mut pipeline, now)?;
+            read_losses(&mut attached, &mut pipeline, now)?;
             pipeline.alert(now);
         }
         if let (Some(due), Some(every)) = (next_summary, every)
@@ -377,7 +377,7 @@ fn end(
     }
     attached.log();
     pipeline.release(u64::MAX, now);
-    read_losses(&attached, pipeline, now)?;
+    read_losses(&mut attached, pipeline, now)?;
     pipeline.summarize(ran, true, now);
     pipeline.flush()?;
     Ok(())
@@ -398,11 +398,19 @@ fn take_batch(
     Ok(BATCH)
 }
 
-fn read_losses(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> Result<(), RunError> {
-    let lost = attached
-        .counter(counter::LOST)
-        .map_err(RunError::Counters)?;
-    pipeline.kernel_lost(lost, now);
+fn read_losses(
+    attached: &mut Attached,
+    pipeline: &mut Pipeline,
+    now: Clocks,
+) -> Result<(), RunError> {
+    let losses = KernelLosses {
+        records: attached
+            .counter(counter::LOST)
+            .map_err(RunError::Counters)?,
+        skipped: attached.skipped().map_err(RunError::Counters)?,
+        untracked: attached.untracked().map_err(RunError::Counters)?,
+    };
+    pipeline.kernel_lost(losses, now);
     pipeline.sinks_lost(now);
     Ok(())
 }

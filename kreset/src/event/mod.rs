@@ -377,7 +377,11 @@ pub struct Loss {
     pub time: String,
     /// Where.
     pub host: Host,
-    /// Where they were lost: `kernel` (the ring buffer was full), or a sink.
+    /// Where they were lost: `kernel` (the ring buffer was full),
+    /// `kernel_skipped` (the kernel ran no program where one was due: so many
+    /// times at most),
+    /// `kernel_untracked` (a connection got no memory, or lost it to others),
+    /// `decoder`, or a sink.
     pub source: String,
     /// How many.
     pub lost: u64,
@@ -419,6 +423,13 @@ pub struct Coverage {
     pub addresses: Option<Vec<IpAddr>>,
     /// Records that the kernel had no room for.
     pub kernel_lost: u64,
+    /// Times that the kernel ran no program where one was due, at most.
+    pub kernel_skipped: u64,
+    /// Connections that got no memory in the kernel, or lost it to others.
+    pub kernel_untracked: u64,
+    /// Paths, brokers and ended connections that were forgotten to make room for
+    /// others: what comes of them is judged without their past.
+    pub forgotten: u64,
     /// Each sink by its name.
     pub sinks: BTreeMap<String, SinkCoverage>,
 }

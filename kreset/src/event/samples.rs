@@ -224,6 +224,9 @@ pub(crate) fn all() -> Vec<Event> {
                     "2001:db8::17".parse().unwrap(),
                 ]),
                 kernel_lost: 7,
+                kernel_skipped: 2,
+                kernel_untracked: 1,
+                forgotten: 12,
                 sinks: BTreeMap::from([(
                     "siem".to_owned(),
                     SinkCoverage {

@@ -1,6 +1,12 @@
 //! Carries out a plan: loads, injects, attaches. The only file that calls aya.
 
-use std::{fs::File, io, os::fd::AsFd as _, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::Path,
+};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
@@ -10,19 +16,18 @@ use aya::{
         cgroup_skb::CgroupSkbAttachType,
     },
 };
+use kreset_common::counter;
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
 use super::{
     log::KernelLog,
     plan::{Plan, Program},
+    skips::Skips,
 };
 
 /// The kernel side, as the build script made it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kreset"));
-
-/// Connections remembered where sockets cannot hold memory themselves.
-const CONNECTIONS_WITHOUT_STORAGE: u32 = 65_536;
 
 /// Why attaching failed.
 #[derive(Debug, Error)]
@@ -67,6 +72,9 @@ pub enum ApplyError {
     /// The iterator over open files failed.
     #[error("the iterator over open files: {0}")]
     Seed(io::Error),
+    /// A program's descriptor cannot be kept.
+    #[error("the programs' own counts: {0}")]
+    Skips(io::Error),
 }
 
 /// The kernel's description of its types, as the loader takes it. Reading it is
@@ -91,6 +99,11 @@ pub struct Attached {
     ebpf: Option<Ebpf>,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    skips: Skips,
+    /// See [`Plan::table`].
+    table: u32,
+    /// Seen of connections that began while programs were being attached.
+    skipped_before: u64,
     log: Option<KernelLog>,
 }
 
@@ -115,7 +128,7 @@ impl Attached {
             .override_global("OFFSETS", offsets, true)
             .override_global("SETTINGS", settings, true);
         if plan.settings.hash_storage != 0 {
-            loader.map_max_entries("CONNECTIONS_BY_ADDRESS", CONNECTIONS_WITHOUT_STORAGE);
+            loader.map_max_entries("CONNECTIONS_BY_ADDRESS", plan.table);
         }
         let mut ebpf = loader.load(OBJECT)?;
         fill_ports(&mut ebpf, ports)?;
@@ -133,6 +146,7 @@ impl Attached {
                 tracepoint(&mut ebpf, btf, program.name(), hook)?;
             }
         }
+        let skips = skips(&ebpf, plan)?;
 
         let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?).map_err(|source| {
             ApplyError::Map {
@@ -156,17 +170,27 @@ impl Attached {
             ebpf: Some(ebpf),
             ring,
             counters,
+            skips,
+            table: plan.table,
+            skipped_before: 0,
             log,
         })
     }
 
     /// Makes entries for the connections and listeners that are there already,
-    /// if the plan has a program for that.
+    /// if the plan has a program for that. From here on every change of state is
+    /// expected to be seen.
     ///
     /// # Errors
     ///
     /// If the kernel refuses the iterator.
     pub fn seed(&mut self, plan: &Plan, types: &KernelTypes) -> Result<(), ApplyError> {
+        let seeded = self.run_seeder(plan, types);
+        self.skipped_before = self.counter(counter::SKIPPED)?;
+        seeded
+    }
+
+    fn run_seeder(&mut self, plan: &Plan, types: &KernelTypes) -> Result<(), ApplyError> {
         let seeders = [Program::Seed, Program::SeedByProbe];
         let Some(seeder) = seeders.iter().find(|seeder| plan.programs.contains(seeder)) else {
             return Ok(());
@@ -212,6 +236,32 @@ impl Attached {
             })
     }
 
+    /// How often the kernel ran no program for something that a program was there
+    /// for, at most: for changes of state of traced connections, and for calls of
+    /// other hooks, of traced connections or not.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses the read.
+    pub fn skipped(&mut self) -> Result<u64, ApplyError> {
+        let states = self.counter(counter::SKIPPED)?;
+        Ok(states.saturating_sub(self.skipped_before) + self.skips.count())
+    }
+
+    /// Connections that were traced and are not remembered: they got no memory,
+    /// or others took it.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses the read.
+    pub fn untracked(&self) -> Result<u64, ApplyError> {
+        let in_table = self
+            .counter(counter::TABLE_MADE)?
+            .saturating_sub(self.counter(counter::TABLE_FREED)?);
+        let evicted = in_table.saturating_sub(self.table.into());
+        Ok(self.counter(counter::UNTRACKED)? + evicted)
+    }
+
     /// Detaches all programs: nothing is produced any more. The ring keeps what
     /// it holds.
     pub fn detach(&mut self) {
@@ -223,7 +273,10 @@ impl Attached {
 const fn hook(program: Program) -> Option<&'static str> {
     match program {
         Program::ReceiveReset | Program::ReceiveResetAgain => Some("tcp_receive_reset"),
-        Program::SendReset | Program::SendResetReason => Some("tcp_send_reset"),
+        Program::SendReset
+        | Program::SendAgain
+        | Program::SendResetReason
+        | Program::SendAgainReason => Some("tcp_send_reset"),
         Program::SetState | Program::SetStateAgain => Some("inet_sock_set_state"),
         Program::PacketsIn
         | Program::PacketsOut
@@ -243,6 +296,32 @@ const fn function(program: Program) -> Option<&'static str> {
         Program::AcceptEnds => Some("tcp_child_process"),
         _ => None,
     }
+}
+
+/// The programs of the hooks that [`Skips`] is for. A received RST that nobody
+/// saw is found where its socket closes.
+fn skips(ebpf: &Ebpf, plan: &Plan) -> Result<Skips, ApplyError> {
+    let mut hooks = BTreeMap::<&str, Vec<BorrowedFd<'_>>>::new();
+    for program in &plan.programs {
+        let hook = match program {
+            Program::SendReset
+            | Program::SendAgain
+            | Program::SendResetReason
+            | Program::SendAgainReason => hook(*program),
+            _ => function(*program),
+        };
+        let Some(hook) = hook else {
+            continue;
+        };
+        let name = program.name();
+        let loaded = ebpf.program(name).ok_or(ApplyError::Missing(name))?;
+        let descriptor = loaded
+            .fd()
+            .map_err(|source| ApplyError::Program { name, source })?;
+        hooks.entry(hook).or_default().push(descriptor.as_fd());
+    }
+    let hooks: Vec<_> = hooks.into_values().collect();
+    Skips::of(&hooks).map_err(ApplyError::Skips)
 }
 
 fn attach_function_entries(ebpf: &mut Ebpf, btf: &Btf, plan: &Plan) -> Result<(), ApplyError> {

@@ -11,3 +11,4 @@ pub mod offsets;
 pub mod plan;
 pub mod prepare;
 pub mod privilege;
+mod skips;

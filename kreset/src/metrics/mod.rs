@@ -191,7 +191,7 @@ impl Metrics {
             metrics.spool_limit.clone(),
         );
         // A counter that is first seen above 0 shows no increase.
-        for source in ["kernel", "decoder"] {
+        for source in ["kernel", "kernel_skipped", "kernel_untracked", "decoder"] {
             metrics.has_lost(source, 0);
         }
         metrics.registry = registry;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::text::words::What;
+use super::text::words::{Lost, What};
 use crate::event::{Cause, Endpoint, Event, Finding};
 
 /// Says what happened, without time and host: receivers have those.
@@ -24,10 +24,7 @@ pub(super) fn sentence(event: &Event) -> String {
             alert.count,
         ),
         Event::Loss(loss) => {
-            format!(
-                "{} events lost in {}, {} since the start",
-                loss.lost, loss.source, loss.total
-            )
+            format!("{}, {} since the start", Lost(loss), loss.total)
         }
         Event::Summary(summary) => {
             let events: u64 = summary.events.values().sum();

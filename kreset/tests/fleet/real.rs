@@ -16,7 +16,7 @@ use kreset::{
     enrich::{Enricher, addresses::Addresses},
     event::Host,
     filter::Filter,
-    pipeline::{Clocks, Parts, Pipeline},
+    pipeline::{Clocks, KernelLosses, Parts, Pipeline},
     recording::Recording,
     sample,
 };
@@ -81,7 +81,11 @@ impl Events {
                     ..clocks
                 });
             }
-            pipeline.kernel_lost(3 * (round + 1), clocks);
+            let losses = KernelLosses {
+                records: 3 * (round + 1),
+                ..KernelLosses::default()
+            };
+            pipeline.kernel_lost(losses, clocks);
             pipeline.alert(Clocks {
                 now_ns: begin + ROUND_NS,
                 ..clocks

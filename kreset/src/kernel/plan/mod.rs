@@ -34,8 +34,12 @@ pub enum Program {
     ReceiveResetAgain,
     /// BTF tracepoint `tcp_send_reset` with 2 arguments, up to 6.9.
     SendReset,
-    /// The same with 3 arguments, since 6.10.
+    /// The same again, for tasks that find the first one running.
+    SendAgain,
+    /// BTF tracepoint `tcp_send_reset` with 3 arguments, since 6.10.
     SendResetReason,
+    /// The same again, for tasks that find the first one running.
+    SendAgainReason,
     /// BTF tracepoint `inet_sock_set_state`.
     SetState,
     /// The same again, for tasks that find the first one running.
@@ -63,7 +67,9 @@ impl Program {
             Self::ReceiveReset => "receive_reset",
             Self::ReceiveResetAgain => "receive_reset_again",
             Self::SendReset => "send_reset",
+            Self::SendAgain => "send_again",
             Self::SendResetReason => "send_reset_reason",
+            Self::SendAgainReason => "send_again_reason",
             Self::SetState => "set_state",
             Self::SetStateAgain => "set_state_again",
             Self::PacketsIn => "packets_in",
@@ -84,6 +90,9 @@ pub struct Plan {
     pub programs: Vec<Program>,
     /// Constants of the kernel side.
     pub settings: Settings,
+    /// Connections remembered where sockets cannot hold memory themselves; the
+    /// least recently used goes first.
+    pub table: u32,
     /// Fields of kernel structures, for the kernel side.
     pub offsets: Offsets,
     /// Where packet evidence comes from.
@@ -98,6 +107,9 @@ pub struct Plan {
     /// thing in its way.
     pub degradations: Vec<Degradation>,
 }
+
+/// [`Plan::table`].
+const TABLE: u32 = 65_536;
 
 /// Plans for a kernel what a user asked for.
 ///
@@ -138,6 +150,7 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
             task_btf: types.task_in_tracing.into(),
             fentry: (packet_evidence == PacketEvidence::Fentry).into(),
         },
+        table: TABLE,
         offsets: resolved.offsets,
         packet_evidence,
         cgroup,
@@ -251,8 +264,8 @@ fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<
         Program::SetStateAgain,
     ];
     match types.send_reset {
-        Some(2) => programs.push(Program::SendReset),
-        Some(3) => programs.push(Program::SendResetReason),
+        Some(2) => programs.extend([Program::SendReset, Program::SendAgain]),
+        Some(3) => programs.extend([Program::SendResetReason, Program::SendAgainReason]),
         _ => {}
     }
     match packets {

@@ -120,6 +120,9 @@ fn check(plan: &Plan) {
     assert!(has(Program::ReceiveReset) && has(Program::ReceiveResetAgain));
     assert!(has(Program::SetState) && has(Program::SetStateAgain));
     assert!(!(has(Program::SendReset) && has(Program::SendResetReason)));
+    // The kernel skips a program that is running: each has a second one.
+    assert_eq!(has(Program::SendReset), has(Program::SendAgain));
+    assert_eq!(has(Program::SendResetReason), has(Program::SendAgainReason));
     let packets = plan.packet_evidence == PacketEvidence::CgroupSkb;
     assert_eq!(has(Program::PacketsIn), packets);
     assert_eq!(has(Program::PacketsOut), packets);
@@ -154,6 +157,7 @@ fn linux_6_18_has_everything() {
             Program::SetState,
             Program::SetStateAgain,
             Program::SendResetReason,
+            Program::SendAgainReason,
             Program::PacketsIn,
             Program::PacketsOut,
             Program::Seed,

@@ -257,9 +257,8 @@ impl Text {
         let style = self.palette.alarm;
         writeln!(
             self.block,
-            "{clock}  {style}LOSS{style:#}     {} lost in {}, {} since the start",
-            Count(loss.lost, "record"),
-            Escaped(&loss.source),
+            "{clock}  {style}LOSS{style:#}     {}, {} since the start",
+            words::Lost(loss),
             loss.total,
         )
     }
@@ -307,13 +306,15 @@ impl Text {
             "{INDENT}watched ports {} of {addresses}",
             coverage.ports
         )?;
-        if coverage.kernel_lost > 0 {
-            let style = self.palette.alarm;
-            write!(
-                self.block,
-                "; {style}{} lost in the kernel{style:#}",
-                coverage.kernel_lost
-            )?;
+        for (count, what) in [
+            (coverage.kernel_lost, "lost in the kernel"),
+            (coverage.kernel_skipped, "skipped by the kernel at most"),
+            (coverage.kernel_untracked, "not tracked"),
+        ] {
+            if count > 0 {
+                let style = self.palette.alarm;
+                write!(self.block, "; {style}{count} {what}{style:#}")?;
+            }
         }
         self.block.push('\n');
         for (name, sink) in &coverage.sinks {

@@ -4,9 +4,10 @@ use std::fmt;
 
 use super::{
     super::escape::Escaped,
+    Count,
     units::{percent, precise},
 };
-use crate::event::{Cause, Finding, Path, ProvokedBy, Verdict};
+use crate::event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict};
 
 /// What a finding says, in one clause.
 pub(in crate::sink) struct What<'a>(pub(in crate::sink) &'a Finding);
@@ -39,6 +40,26 @@ impl fmt::Display for What<'_> {
             (Some(name), None) => write!(f, " [{}]", Escaped(name)),
             (None, Some(pid)) => write!(f, " [pid {pid}]"),
             (None, None) => Ok(()),
+        }
+    }
+}
+
+/// What was lost and where, in one clause.
+pub(in crate::sink) struct Lost<'a>(pub(in crate::sink) &'a Loss);
+
+impl fmt::Display for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost = self.0.lost;
+        match self.0.source.as_str() {
+            "kernel_skipped" => write!(f, "up to {} skipped by the kernel", Count(lost, "call")),
+            "kernel_untracked" => {
+                write!(
+                    f,
+                    "{} not remembered in the kernel",
+                    Count(lost, "connection")
+                )
+            }
+            source => write!(f, "{} lost in {}", Count(lost, "record"), Escaped(source)),
         }
     }
 }
