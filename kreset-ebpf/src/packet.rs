@@ -79,7 +79,11 @@ fn observe(ctx: &SkBuffContext, way: Way) -> Option<()> {
     }
     let segment = Segment::parse(skb, ctx.skb.len())?;
     match way {
-        Way::In if segment.has(tcp_flag::RST) => reset_came(&mut entry.packets, &segment),
+        Way::In if segment.has(tcp_flag::RST) => {
+            reset_came(&mut entry.packets, &segment);
+            // What it carries is no data (RFC 9293, 3.10.7.4).
+            return Some(());
+        }
         Way::In => came(entry, &segment, socket),
         Way::Out if segment.has(tcp_flag::RST) => return None,
         Way::Out => went(&mut entry.packets, &segment),

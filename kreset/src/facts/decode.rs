@@ -115,7 +115,7 @@ impl Decoder {
                 connection.flags & (flag::ESTABLISHED | flag::SEEDED) != 0
             }),
             counters: full.map(|record| counters(&record.tcp)),
-            packets: full.and_then(|record| PacketFacts::new(&record.packets, role, self.hz)),
+            packets: full.and_then(|record| PacketFacts::new(record, state, role, self.hz)),
             owner: owner(event, connection),
         })
     }

@@ -1,8 +1,8 @@
 //! What the packets of a connection showed.
 
-use kreset_common::record::{Packets, packets_flag as seen};
+use kreset_common::record::{Record, kind, packets_flag as seen};
 
-use super::idle::jiffies_ms;
+use super::{State, idle::jiffies_ms};
 use crate::event::Role;
 
 /// A RST as it came.
@@ -151,7 +151,8 @@ pub struct PacketFacts {
 
 impl PacketFacts {
     /// From the kernel's record; `None` where no packet was seen.
-    pub(super) fn new(packets: &Packets, role: Role, hz: u32) -> Option<Self> {
+    pub(super) fn new(record: &Record, state: Option<State>, role: Role, hz: u32) -> Option<Self> {
+        let packets = &record.packets;
         let flag = |bit: u32| packets.flags & bit != 0;
         if packets.flags & (seen::SEEN_IN | seen::SEEN_OUT | seen::RESET) == 0 {
             return None;
@@ -174,7 +175,7 @@ impl PacketFacts {
             (alert(packets.alert_in), alert(packets.alert_out))
         };
         Some(Self {
-            reset: flag(seen::RESET).then(|| ResetPacket {
+            reset: has_accepted_reset(record, state).then(|| ResetPacket {
                 ttl: packets.reset_ttl,
                 flags: packets.reset_flags,
                 window: packets.reset_window,
@@ -222,6 +223,19 @@ impl PacketFacts {
     pub fn broker_speaks(&self) -> Option<FirstBytes> {
         first_bytes(&self.response_head, false)
     }
+}
+
+/// The RST that was seen is the one that was accepted. Anybody can send others,
+/// which the kernel drops or questions; it takes those at exactly the next number,
+/// or the one before once the peer has sent its FIN (`tcp_validate_incoming`,
+/// `tcp_reset_check`; 5.10 to 7.3), and in `SYN_SENT` those that acknowledge
+/// the SYN. One at the end of what was acknowledged selectively counts too, and is
+/// left out here: its headers stay unknown rather than another's.
+fn has_accepted_reset(record: &Record, state: Option<State>) -> bool {
+    let seen = record.packets.flags & seen::RESET != 0;
+    let ahead = record.tcp.rcv_nxt.wrapping_sub(record.packets.reset_seq);
+    seen && record.event.kind == kind::RESET_RECEIVED
+        && (state == Some(State::SynSent) || ahead <= 1)
 }
 
 const fn pick_u32(client: bool, inbound: u32, outbound: u32) -> (u32, u32) {
@@ -280,4 +294,37 @@ fn is_kafka(head: &[u8], by_client: bool) -> bool {
         None => true,
     };
     length_fits && key_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    #[test]
+    fn only_the_rst_that_the_kernel_took_is_described() {
+        let mut record = Record::new_zeroed();
+        record.event.kind = kind::RESET_RECEIVED;
+        record.packets.flags = seen::RESET;
+        record.packets.reset_ttl = 61;
+        record.tcp.rcv_nxt = 5;
+        let ttl = |record: &Record, state| {
+            let facts = PacketFacts::new(record, Some(state), Role::Client, 250);
+            facts.unwrap().reset.map(|reset| reset.ttl)
+        };
+        for (sequence, state, known) in [
+            (5, State::Established, true),
+            (4, State::CloseWait, true),
+            (6, State::Established, false),
+            (u32::MAX, State::Established, false),
+            (77, State::SynSent, true),
+        ] {
+            record.packets.reset_seq = sequence;
+            assert_eq!(ttl(&record, state), known.then_some(61), "{sequence}");
+        }
+        record.packets.reset_seq = 5;
+        record.event.kind = kind::TIMEOUT;
+        assert_eq!(ttl(&record, State::Established), None, "none came");
+    }
 }
