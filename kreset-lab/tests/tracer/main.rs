@@ -1,81 +1,28 @@
 //! The tracer, run as operators run it, on real resets.
 
+mod forge;
+mod full;
+mod hostile;
+mod privileges;
+mod traced;
+
 use std::{
     collections::BTreeSet,
-    env,
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::Read as _,
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use aya::programs::loaded_programs;
-use kreset_lab::{
-    Lab, Side, Stop,
-    net::{self, Namespace},
-};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use serde_json::Value;
+use kreset_lab::{Lab, Side, Stop, net};
+use nix::sys::signal::Signal;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::traced::{PATIENCE, Traced, in_namespace, tracer};
+
 const PORT: u16 = 9092;
-
-fn tracer() -> PathBuf {
-    env::var_os("KRESET_TRACE")
-        .map(PathBuf::from)
-        .expect("KRESET_TRACE names the tracer; cargo xtask test sets it")
-}
-
-/// A tracer of one namespace whose JSON can be read line by line.
-struct Traced {
-    child: Child,
-    lines: Box<dyn Iterator<Item = Value> + Send>,
-}
-
-impl Traced {
-    fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(tracer())
-            .args(["--format", "json", "--all", "--duration", "3m"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the tracer starts");
-        let stdout = child.stdout.take().expect("it is piped");
-        let mut lines = BufReader::new(stdout)
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
-        let first = lines.next().expect("a first line");
-        assert_eq!(first["type"], "start", "{first}");
-        Self {
-            child,
-            lines: Box::new(lines),
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        kill(Pid::from_raw(pid), signal).expect("it runs");
-    }
-}
-
-impl Drop for Traced {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-fn in_namespace<T: Send>(namespace: &Namespace, work: impl FnOnce() -> T + Send) -> T {
-    namespace
-        .enter(|| Ok(work()))
-        .expect("a namespace to enter")
-}
 
 /// So many connections to a port where nobody listens.
 fn refused(lab: &Lab, times: usize) {
@@ -114,7 +61,7 @@ fn what_does_not_fit_the_ring_is_accounted_for() {
     traced.signal(Signal::SIGCONT);
     let deadline = Instant::now() + PATIENCE;
     let (mut events, mut lost, mut ended) = (0_u64, 0_u64, false);
-    for line in traced.lines.by_ref() {
+    while let Some(line) = traced.lines.next() {
         match line["type"].as_str() {
             Some("reset") => events += 1,
             Some("loss") => lost += line["lost"].as_u64().expect("a count"),
@@ -125,13 +72,24 @@ fn what_does_not_fit_the_ring_is_accounted_for() {
             other => panic!("unexpected {other:?}"),
         }
         if events + lost == RESETS as u64 && !ended {
-            let pid = i32::try_from(traced.child.id()).expect("a pid");
-            let _ended_already = kill(Pid::from_raw(pid), Signal::SIGINT);
+            traced.signal(Signal::SIGINT);
         }
         assert!(Instant::now() < deadline, "{events} events, {lost} lost");
     }
     assert!(ended && lost > 0, "{events} events, {lost} lost");
     assert_eq!(events + lost, RESETS as u64);
+}
+
+/// Fewer than `kreset-lab crowd` takes, for the time that it takes.
+#[test]
+fn a_crowd_of_connections_is_found_and_judged() {
+    let figures = kreset_lab::crowd::run(&tracer(), 6_000, 40, &Stop::default()).expect("a lab");
+    assert!(figures.is_right(), "{figures:?}");
+    // Nothing in the tracer's own memory is one connection's.
+    assert!(
+        figures.resident_with_all < figures.resident_before + 4_096,
+        "{figures:?}"
+    );
 }
 
 /// Ids of the programs that a process holds.
@@ -174,8 +132,7 @@ fn killed_it_leaves_nothing_attached() {
     }
     let mut again = Traced::start(&["--netns", &broker]);
     refused(&lab, 1);
-    let event = again.lines.next().expect("an event");
-    assert_eq!(event["cause"], "refused", "{event}");
+    again.next(|event| event["cause"] == "refused");
 }
 
 #[test]

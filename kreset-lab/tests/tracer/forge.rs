@@ -1,0 +1,187 @@
+//! Packets of any shape, in the name of one end of a connection.
+
+use std::{
+    io, iter,
+    net::{IpAddr, SocketAddr},
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+const TCP: u8 = 6;
+/// IPv6 extension headers (RFC 8200).
+const HOP_BY_HOP: u8 = 0;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
+
+pub(crate) const FIN: u8 = 0x01;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+pub(crate) const URG: u8 = 0x20;
+
+/// One TCP segment, right or not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Segment {
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) flags: u8,
+    /// The header's length in words, if it is to be another than it is.
+    pub(crate) offset: Option<u8>,
+    /// As they are: of any length that is a multiple of 4, up to 40 bytes.
+    pub(crate) options: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// Both ends of what is forged.
+#[derive(Clone, Copy)]
+pub(crate) struct Ends {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) ttl: u8,
+}
+
+impl Ends {
+    fn addresses(&self) -> Vec<u8> {
+        let bytes = |end: SocketAddr| match end.ip() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        [bytes(self.from), bytes(self.to)].concat()
+    }
+
+    fn tcp(&self, segment: &Segment) -> Vec<u8> {
+        let Segment {
+            sequence,
+            acknowledgement,
+            flags,
+            offset,
+            options,
+            payload,
+        } = segment;
+        let words = offset.unwrap_or_else(|| 5 + u8::try_from(options.len() / 4).expect("few"));
+        let mut tcp = Vec::new();
+        tcp.extend(self.from.port().to_be_bytes());
+        tcp.extend(self.to.port().to_be_bytes());
+        tcp.extend(sequence.to_be_bytes());
+        tcp.extend(acknowledgement.to_be_bytes());
+        tcp.extend([words << 4, *flags, 2, 0, 0, 0, 0, 7]);
+        tcp.extend(options);
+        tcp.extend(payload);
+        let length = u32::try_from(tcp.len()).expect("short").to_be_bytes();
+        let pseudo = [self.addresses().as_slice(), &length, &[0, 0, 0, TCP]].concat();
+        let sum = checksum(&[pseudo, tcp.clone()].concat());
+        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+        tcp
+    }
+
+    /// The segment in packets: as it is, behind options or extension headers, and in fragments.
+    pub(crate) fn packets(&self, segment: &Segment, number: u32) -> Vec<Vec<u8>> {
+        let tcp = self.tcp(segment);
+        if self.from.is_ipv4() {
+            // Record route, no operation, end of the list.
+            let options = [7, 7, 4, 0, 0, 0, 0, 0].as_slice();
+            let (head, tail) = tcp.split_at(8);
+            vec![
+                self.ipv4(&[], 0, number, &tcp),
+                self.ipv4(options, 0, number, &tcp),
+                self.ipv4(&[], MORE, number, head),
+                self.ipv4(&[], 1, number, tail),
+                // Its other half never comes.
+                self.ipv4(&[], 1, number ^ 0xffff, tail),
+                // It claims to be longer than it is.
+                self.ipv4_of_length(900, &tcp),
+            ]
+        } else {
+            let (head, tail) = tcp.split_at(8);
+            let fragment = |offset_and_more: u16| {
+                let [high, low] = offset_and_more.to_be_bytes();
+                let mut header = vec![TCP, 0, high, low];
+                header.extend(number.to_be_bytes());
+                header
+            };
+            let padding = |next| vec![next, 0, 1, 4, 0, 0, 0, 0];
+            vec![
+                self.ipv6(TCP, &tcp),
+                self.ipv6(DESTINATION, &[padding(TCP), tcp.clone()].concat()),
+                self.ipv6(
+                    HOP_BY_HOP,
+                    &[padding(DESTINATION), padding(TCP), tcp.clone()].concat(),
+                ),
+                // More of them than anybody looks through.
+                self.ipv6(
+                    DESTINATION,
+                    &iter::repeat_n(padding(DESTINATION), 6)
+                        .chain([padding(TCP), tcp.clone()])
+                        .collect::<Vec<_>>()
+                        .concat(),
+                ),
+                self.ipv6(FRAGMENT, &[fragment(0), tcp.clone()].concat()),
+                self.ipv6(FRAGMENT, &[fragment(1), head.to_vec()].concat()),
+                self.ipv6(FRAGMENT, &[fragment(8), tail.to_vec()].concat()),
+            ]
+        }
+    }
+
+    fn ipv4(&self, options: &[u8], fragment: u16, number: u32, payload: &[u8]) -> Vec<u8> {
+        let length = 20 + options.len() + payload.len();
+        let words = 5 + u8::try_from(options.len() / 4).expect("few");
+        let mut packet = vec![0x40 | words, 0];
+        packet.extend(u16::try_from(length).expect("short").to_be_bytes());
+        let [_, _, high, low] = number.to_be_bytes();
+        packet.extend([high, low]);
+        packet.extend(fragment.to_be_bytes());
+        // The kernel fills the checksum in.
+        packet.extend([self.ttl, TCP, 0, 0]);
+        packet.extend(self.addresses());
+        packet.extend(options);
+        packet.extend(payload);
+        packet
+    }
+
+    fn ipv4_of_length(&self, length: u16, payload: &[u8]) -> Vec<u8> {
+        let mut packet = self.ipv4(&[], 0, 1, payload);
+        packet[2..4].copy_from_slice(&length.to_be_bytes());
+        packet
+    }
+
+    fn ipv6(&self, next: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(payload.len()).expect("short");
+        let mut packet = vec![0x60, 0, 0, 0];
+        packet.extend(length.to_be_bytes());
+        packet.extend([next, self.ttl]);
+        packet.extend(self.addresses());
+        packet.extend(payload);
+        packet
+    }
+
+    /// Sends packets from the namespace of the calling thread; how many it took.
+    pub(crate) fn send(&self, packets: &[Vec<u8>]) -> io::Result<usize> {
+        let protocol = Some(Protocol::from(nix::libc::IPPROTO_RAW));
+        let socket = Socket::new(Domain::for_address(self.to), Type::RAW, protocol)?;
+        if self.to.is_ipv4() {
+            socket.set_header_included_v4(true)?;
+        }
+        let mut to = self.to;
+        to.set_port(0);
+        let to = SockAddr::from(to);
+        Ok(packets
+            .iter()
+            .filter(|packet| socket.send_to(packet, &to).is_ok())
+            .count())
+    }
+}
+
+/// More fragments follow.
+const MORE: u16 = 0x2000;
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum = 0_u32;
+    for (at, byte) in bytes.iter().enumerate() {
+        sum += u32::from(*byte) << if at % 2 == 0 { 8 } else { 0 };
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    let [_, _, high, low] = (!sum).to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
