@@ -33,6 +33,8 @@ pub struct Event {
     pub advice: Option<String>,
     /// Of a `start`: how long the tracer took until everything was attached.
     pub attach_ms: Option<f64>,
+    /// Of a `start`: how many connections and listeners were there already.
+    pub seeded: Option<u64>,
     /// Of a `loss` and of the summary: how many events never reached the tracer.
     pub lost: Option<u64>,
     /// The line itself.

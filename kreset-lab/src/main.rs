@@ -1,6 +1,7 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
 mod accuracy_command;
+mod crowd_command;
 
 use std::{
     collections::BTreeMap,
@@ -74,6 +75,8 @@ enum Command {
     },
     /// Judge the tracer on a labelled matrix of resets, and say how far its confidence is right
     Accuracy(accuracy_command::Options),
+    /// Hold very many connections at once, reset some, and measure the tracer
+    Crowd(crowd_command::Options),
 }
 
 #[derive(Parser)]
@@ -130,6 +133,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Command::Accuracy(options)) => exit_code(accuracy_command::run(&options)),
+        Some(Command::Crowd(options)) => exit_code(crowd_command::run(&options)),
         Some(Command::BrokerProcess {
             family,
             answers,

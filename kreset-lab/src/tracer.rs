@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -37,6 +38,8 @@ pub struct Options {
     broker_max_idle: Option<Duration>,
     longer: Duration,
     record: Option<PathBuf>,
+    /// Other ports than [`PORT`].
+    ports: Option<Range<u16>>,
 }
 
 impl Options {
@@ -62,6 +65,13 @@ impl Options {
         self
     }
 
+    /// Has it watch these ports.
+    #[must_use]
+    pub const fn ports(mut self, ports: Range<u16>) -> Self {
+        self.ports = Some(ports);
+        self
+    }
+
     /// Has it keep the kernel's records in a file as well.
     #[must_use]
     pub fn record(mut self, file: &Path) -> Self {
@@ -77,9 +87,13 @@ impl Options {
 
     fn command(&self, program: &Path, namespace: &Namespace) -> Command {
         let mut command = Command::new(program);
+        let ports = self.ports.as_ref().map_or_else(
+            || PORT.to_string(),
+            |ports| format!("{}-{}", ports.start, ports.end - 1),
+        );
         command
             .args(["--netns", namespace.name()])
-            .args(["--port", &PORT.to_string()])
+            .args(["--port", &ports])
             .args(["--format", "json"])
             .args(["--duration", &in_seconds(LEASE + self.longer)]);
         if self.shows_all() {
@@ -258,6 +272,12 @@ impl Tracer {
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to end, waits until it has, and returns everything that it said.

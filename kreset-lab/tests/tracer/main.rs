@@ -83,7 +83,7 @@ fn what_does_not_fit_the_ring_is_accounted_for() {
 /// Fewer than `kreset-lab crowd` takes, for the time that it takes.
 #[test]
 fn a_crowd_of_connections_is_found_and_judged() {
-    let figures = kreset_lab::crowd::run(&tracer(), 6_000, 40, &Stop::default()).expect("a lab");
+    let figures = kreset_lab::crowd::run(&tracer(), 3_000, 40, &Stop::default()).expect("a lab");
     assert!(figures.is_right(), "{figures:?}");
     // Nothing in the tracer's own memory is one connection's.
     assert!(

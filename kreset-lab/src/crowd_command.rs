@@ -1,0 +1,54 @@
+//! `kreset-lab crowd`
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use kreset_lab::{Stop, crowd};
+
+use crate::{complain, say, stop_on_signals, tracer};
+
+#[derive(Parser)]
+pub(crate) struct Options {
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
+                target/release/kreset-trace]"
+    )]
+    tracer: Option<PathBuf>,
+    /// Connections at once, half of them older than the tracer
+    #[arg(long, value_name = "N", default_value = "100000",
+          value_parser = clap::value_parser!(u32).range(2..=240_000))]
+    connections: u32,
+    /// How many of them are reset
+    #[arg(long, value_name = "N", default_value = "200")]
+    resets: usize,
+}
+
+/// Whether every connection was found and every reset named.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    kreset_lab::check()?;
+    let program = tracer(options.tracer.as_deref())?;
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let connections = options.connections as usize;
+    let figures = crowd::run(&program, connections, options.resets, &stop)?;
+    say(format_args!(
+        "{} connections older than the tracer, {} of them found; attached in {:.0} ms",
+        figures.older, figures.seeded, figures.attach_ms
+    ));
+    say(format_args!(
+        "resident memory: {} KiB with these, {} KiB with {} more, {} KiB at most",
+        figures.resident_before, figures.resident_with_all, figures.younger, figures.resident_peak
+    ));
+    say(format_args!(
+        "{} of {} resets right, {} records lost",
+        figures.resets - figures.wrong.len(),
+        figures.resets,
+        figures.lost
+    ));
+    for wrong in &figures.wrong {
+        complain(wrong);
+    }
+    Ok(figures.is_right())
+}
