@@ -1,6 +1,6 @@
 //! What the verifier spent on each program.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
 use aya::programs::loaded_programs;
@@ -9,13 +9,15 @@ use crate::say;
 
 /// The programs of the tracer, by the first letters of their names (the kernel
 /// keeps 15).
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "receive_reset",
-    // receive_reset_again, set_state_again
+    // receive_reset_again and its like
     "receive_reset_a",
     "set_state_again",
     "send_reset",
+    "send_again",
     "send_reset_reas",
+    "send_again_reas",
     "set_state",
     "packets_in",
     "packets_out",
@@ -48,11 +50,44 @@ pub(crate) fn tell(source: &str) -> Result<()> {
     Ok(())
 }
 
-/// Says how often the kernel skipped a program of the tracer because it was
-/// running on that processor already (kernel: `prog->active`; told since 5.12):
-/// on preemptible kernels one task may interrupt another inside a program.
-pub(crate) fn tell_misses(source: &str, tracer: u32) {
-    let mut misses = 0;
+/// The programs of the hooks that the tracer tells of by their misses, by the first
+/// letters of their names: what all of them missed is lost.
+const HOOKS: [&[&str]; 5] = [
+    &["send_reset", "send_again"],
+    &["send_reset_reas", "send_again_reas"],
+    &["reset_enters"],
+    &["connect_ends"],
+    &["accept_ends"],
+];
+
+/// Says how often the kernel skipped programs of the tracer because they were
+/// running on that processor already (kernel: `prog->active`; told since 5.12),
+/// and how many calls none of a hook's programs was run for, at most.
+pub(crate) fn tell_misses(source: &str, tracer: u32) -> u64 {
+    let misses = misses(tracer);
+    let lost: u64 = HOOKS
+        .iter()
+        .filter_map(|programs| {
+            let loaded = programs.iter().filter_map(|name| misses.get(*name));
+            loaded.min().copied()
+        })
+        .sum();
+    let told: Vec<String> = misses
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    say(&["misses", source, &lost.to_string(), &told.join(", ")]);
+    lost
+}
+
+/// By the program's name, as far as the kernel keeps it.
+fn misses(tracer: u32) -> BTreeMap<String, u64> {
+    let names: BTreeMap<u32, String> = loaded_programs()
+        .flatten()
+        .filter_map(|program| Some((program.id(), program.name_as_str()?.to_owned())))
+        .collect();
+    let mut misses = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{tracer}/fdinfo"))
         .into_iter()
         .flatten()
@@ -60,12 +95,16 @@ pub(crate) fn tell_misses(source: &str, tracer: u32) {
     {
         // A descriptor may be closed by now.
         let info = fs::read_to_string(entry.path()).unwrap_or_default();
-        let told = info
-            .lines()
-            .find_map(|line| line.strip_prefix("recursion_misses:"));
-        misses += told
-            .and_then(|count| count.trim().parse::<u64>().ok())
-            .unwrap_or(0);
+        let field = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name))?;
+            value.trim().parse::<u64>().ok()
+        };
+        let name = field("prog_id:")
+            .and_then(|id| u32::try_from(id).ok())
+            .and_then(|id| names.get(&id));
+        if let (Some(name), Some(count)) = (name, field("recursion_misses:")) {
+            misses.insert(name.clone(), count);
+        }
     }
-    say(&["misses", source, &misses.to_string()]);
+    misses
 }

@@ -2,18 +2,24 @@
 //! right with less evidence, or the tracer refuses in one sentence.
 
 use std::{
-    ffi::CStr, fs, os::unix::process::CommandExt as _, path::Path, process::Command, time::Duration,
+    ffi::CStr,
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use rustix::{
+    fs::{XattrFlags, setxattr},
     mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount},
     process::{Resource, Rlimit, setrlimit},
     thread::{CapabilitySet, CapabilitySets},
 };
 
 use crate::{
-    say, scenario,
+    clock, say, scenario,
     system::CGROUP,
     tracer::{self, Refused, Tracer, is_orderly},
 };
@@ -37,6 +43,8 @@ enum Right {
 /// Tries each.
 pub(crate) fn run_all() -> Result<()> {
     rights()?;
+    file_capabilities()?;
+    clock::steps()?;
     types()?;
     unmount(CGROUP, UnmountFlags::DETACH).context("unmount cgroup2")?;
     attempt("no cgroup v2", Right::Starts, tracer::command())?;
@@ -123,6 +131,29 @@ fn as_user(held: CapabilitySet) -> Result<Command> {
     Ok(command)
 }
 
+/// The tracer as another user, who gets its capabilities from the file. Such a
+/// process may not look at itself through `/proc` as others may.
+fn file_capabilities() -> Result<()> {
+    const COPY: &str = "/tmp/kreset-trace";
+    fs::copy(tracer::PROGRAM, COPY).context("a copy")?;
+    fs::set_permissions(COPY, fs::Permissions::from_mode(0o755)).context("its mode")?;
+    let held = CapabilitySet::BPF
+        .union(CapabilitySet::PERFMON)
+        .union(CapabilitySet::NET_ADMIN)
+        .bits();
+    // Kernel: `struct vfs_cap_data`, revision 2, and `VFS_CAP_FLAGS_EFFECTIVE`.
+    let words = [0x0200_0001, held as u32, 0, (held >> 32) as u32, 0];
+    let attribute: Vec<u8> = words
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect();
+    setxattr(COPY, "security.capability", &attribute, XattrFlags::empty())
+        .context("security.capability")?;
+    let mut command = tracer::command_of(COPY);
+    command.uid(USER).gid(USER);
+    attempt("capabilities of the file", Right::Starts, command)
+}
+
 /// Without BTF, with a broken one, and with one that lacks fields.
 fn types() -> Result<()> {
     fs::write("/tmp/empty", []).context("a file")?;
@@ -201,7 +232,7 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
                 outcome,
                 &format!("{told}; an abort is {verdict}"),
             ]);
-            tracer.end()?;
+            let _summary = tracer.end()?;
         }
     }
     Ok(())

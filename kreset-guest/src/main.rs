@@ -6,6 +6,7 @@
 //! reader is `xtask/src/kernels/report.rs`.
 #![expect(clippy::print_stdout, reason = "the console is the way out of a guest")]
 
+mod clock;
 mod cost;
 mod ends;
 mod limits;

@@ -189,8 +189,19 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
             }
         }
     });
-    cost::tell_misses(source, tracer.id());
-    tracer.end()
+    let skipped = cost::tell_misses(source, tracer.id());
+    let summary = tracer.end()?;
+    let json: serde_json::Value = serde_json::from_str(&summary.line).context("summary")?;
+    let told = json["coverage"]["kernel_skipped"].as_u64();
+    say(&["told", source, &told.unwrap_or(0).to_string()]);
+    // More may be skipped between the two readings, and nothing less.
+    if told.is_none_or(|told| told < skipped) {
+        say(&[
+            "failed",
+            &format!("{source}: {skipped} calls were skipped, {told:?} are told"),
+        ]);
+    }
+    Ok(())
 }
 
 /// The source that `start` names, and what it says is missing.

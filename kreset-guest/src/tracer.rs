@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use kreset_lab::event::Event;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -24,7 +24,12 @@ const ATTACH: Duration = Duration::from_mins(1);
 
 /// The command that every run begins with.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(PROGRAM);
+    command_of(PROGRAM)
+}
+
+/// The same, of another copy of the program.
+pub(crate) fn command_of(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.args(["--port", PORTS, "--format", "json", "--all"]);
     command
         .stdin(Stdio::null())
@@ -136,8 +141,8 @@ impl Tracer {
         }
     }
 
-    /// Lets it end in order.
-    pub(crate) fn end(mut self) -> Result<()> {
+    /// Lets it end in order; its last word.
+    pub(crate) fn end(mut self) -> Result<Event> {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             kill_process(pid, Signal::TERM)?;
         }
@@ -145,6 +150,7 @@ impl Tracer {
         if !status.success() {
             bail!("the tracer ended with {status}: {}", self.complaint());
         }
-        Ok(())
+        let summary = self.wait_for(ATTACH, |event| event.kind == "summary");
+        summary.context("no summary")
     }
 }

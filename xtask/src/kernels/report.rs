@@ -20,6 +20,11 @@ impl Verdict {
     fn is_right(&self) -> bool {
         matches!(self.outcome.as_str(), "ok" | "less")
     }
+
+    /// The RST itself was looked at.
+    fn has_headers(&self) -> bool {
+        self.headers.starts_with("flags ") && !self.headers.starts_with("flags -")
+    }
 }
 
 /// Something taken away, and how the tracer took it.
@@ -83,7 +88,13 @@ impl Report {
                     report.costs.insert(field(2), (field(3), field(4)));
                 }
                 Some("misses") => report.rest.push(format!(
-                    "packet evidence {}: the kernel skipped programs {} times",
+                    "packet evidence {}: the kernel skipped a whole hook {} times at most; {}",
+                    field(1),
+                    field(2),
+                    field(3)
+                )),
+                Some("told") => report.rest.push(format!(
+                    "packet evidence {}: {} told as skipped",
                     field(1),
                     field(2)
                 )),
@@ -110,7 +121,34 @@ impl Report {
             .iter()
             .filter(|limit| limit.outcome != "ok")
             .count();
-        verdicts + limits + self.failures
+        verdicts + limits + self.differences().len() + self.failures
+    }
+
+    /// What packet programs and function entries read of the same RSTs: each pair of both.
+    fn read_twice(&self) -> impl Iterator<Item = (&Verdict, &Verdict)> {
+        let of = |source: &'static str| {
+            self.verdicts
+                .iter()
+                .filter(move |verdict| verdict.source == source && verdict.has_headers())
+        };
+        of("cgroup_skb").flat_map(move |packets| {
+            of("fentry")
+                .filter(|entries| entries.scenario == packets.scenario)
+                .map(move |entries| (packets, entries))
+        })
+    }
+
+    /// Where these two read something else.
+    fn differences(&self) -> Vec<String> {
+        self.read_twice()
+            .filter(|(packets, entries)| packets.headers != entries.headers)
+            .map(|(packets, entries)| {
+                format!(
+                    "{}: packet programs read {}, function entries {}",
+                    packets.scenario, packets.headers, entries.headers
+                )
+            })
+            .collect()
     }
 
     /// Shows it in full.
@@ -131,6 +169,14 @@ impl Report {
             println!(
                 "  {source:<10} {scenario:<18} {outcome:<7} {answer:<36} {confidence:<4} idle {idle_ms:<5} {headers}"
             );
+        }
+        let (twice, differences) = (self.read_twice().count(), self.differences());
+        println!(
+            "  {twice} RSTs read by packet programs and function entries, {} differently",
+            differences.len()
+        );
+        for difference in &differences {
+            println!("  {difference}");
         }
         for Limit {
             name,
@@ -206,6 +252,24 @@ pub(crate) fn print_table(reports: &[Report]) {
 #[cfg(test)]
 mod tests {
     use super::Report;
+
+    #[test]
+    fn what_two_sources_read_of_one_rst_is_compared() {
+        let said: Vec<String> = [
+            "verdict\tcgroup_skb\tabort\tok\tx\t1\t0\tflags RA ttl 61 handshake 61 window 512",
+            "verdict\tfentry\tabort\tok\tx\t1\t0\tflags RA ttl 61 handshake 61 window 512",
+            "verdict\tcgroup_skb\trefused\tok\tx\t1\t0\tflags R ttl 64 handshake - window 0",
+            "verdict\tfentry\trefused\tok\tx\t1\t0\tflags R ttl 63 handshake - window 0",
+            "verdict\tcgroup_skb\tsilent\tok\tx\t1\t0\tflags - ttl - handshake - window -",
+            "verdict\tfentry\tsilent\tok\tx\t1\t0\tflags R ttl 64 handshake - window 0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let report = Report::parse("6.1", &said);
+        assert_eq!(report.read_twice().count(), 2);
+        assert_eq!(report.wrong(), 1);
+        assert!(report.differences()[0].starts_with("refused: "));
+    }
 
     #[test]
     fn a_guests_lines_are_read() {
