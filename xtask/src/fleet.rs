@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 /// Tests delivery against real receivers.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::run(setup::Purpose::Kafka)?;
-    install(&PACKAGES)?;
+    setup::programs(&PACKAGES)?;
     if arguments.collector {
         let collector = receivers::collector()?;
         return exec::run(
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Tests delivery against the receivers that cost little to install.
 pub(crate) fn light() -> Result<()> {
-    install(&PACKAGES)?;
+    setup::programs(&PACKAGES)?;
     exec::run(
         exec::cargo()
             .args(["test", "--locked", "--package", "kreset"])
@@ -87,17 +87,4 @@ fn with_tests<'a>(command: &'a mut Command, words: &[&str]) -> &'a mut Command {
         .args(["test", "--locked", "--package", "kreset"])
         .args(["--features", "all-receivers", "--test", "fleet", "--"])
         .args(words)
-}
-
-/// Installs the packages whose programs are missing.
-fn install(programs: &[(&str, &'static str)]) -> Result<()> {
-    let missing: Vec<_> = programs
-        .iter()
-        .filter(|(program, _)| exec::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    setup::packages(&missing)
 }

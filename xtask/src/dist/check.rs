@@ -14,19 +14,11 @@ const EXPOSURE: &str = "18";
 
 /// Checks man pages, completions, scripts and the unit.
 pub(crate) fn check() -> Result<()> {
-    let programs = [
+    setup::programs(&[
         ("systemd-analyze", "systemd"),
         ("man", "man-db"),
         ("groff", "groff-base"),
-    ];
-    let missing: Vec<_> = programs
-        .iter()
-        .filter(|(program, _)| exec::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if !missing.is_empty() {
-        setup::packages(&missing)?;
-    }
+    ])?;
     pages_and_completions()?;
     scripts()?;
     unit()

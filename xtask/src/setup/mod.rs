@@ -40,6 +40,19 @@ pub(crate) fn packages(names: &[&str]) -> Result<()> {
     )
 }
 
+/// Installs the packages of those programs that are missing: program and package.
+pub(crate) fn programs(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|(program, _)| crate::exec::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    packages(&missing)
+}
+
 /// Installs what is missing, or says how to. Says nothing where nothing is missing.
 pub(crate) fn run(purpose: Purpose) -> Result<()> {
     let mut session = Session::default();

@@ -5,13 +5,12 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use super::{
-    Subject, bring, ensure, inside,
+    CONFIG, Subject, bring, change_configuration, ensure, inside, keeps_configuration,
     machine::{Machine, await_that},
     seen,
 };
 use crate::dist::package;
 
-const CONFIG: &str = "/etc/kreset/kreset.toml";
 const EVENTS: &str = "/var/log/kreset/events.json";
 
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
@@ -193,17 +192,10 @@ fn upgraded(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
             format!("{file} is no conffile: {conffiles}")
         })?;
     }
-    machine.run(&[
-        "sed",
-        "--in-place",
-        "s/^#broker-max-idle.*/broker-max-idle = \"9m\"/",
-        CONFIG,
-    ])?;
+    change_configuration(machine)?;
     let pid = machine.property("MainPID");
     machine.run(&["dpkg", "--install", &later(machine, subject, "999.1")?])?;
-    ensure(machine.has(CONFIG, "\nbroker-max-idle = \"9m\""), || {
-        "the changed configuration is gone".to_owned()
-    })?;
+    keeps_configuration(machine)?;
     let group = machine.run(&["stat", "--format", "%U:%G %a", CONFIG])?;
     ensure(group == "root:kreset 640", || format!("{CONFIG}: {group}"))?;
     ensure(

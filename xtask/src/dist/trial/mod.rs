@@ -13,7 +13,10 @@ use anyhow::{Context as _, Result, bail};
 
 use self::machine::Machine;
 use super::{tools::Tools, tree::Tree, write};
-use crate::{exec, setup};
+use crate::setup;
+
+/// The agent's configuration.
+const CONFIG: &str = "/etc/kreset/kreset.toml";
 
 /// What is tried out.
 pub(super) struct Subject<'a> {
@@ -28,21 +31,13 @@ pub(super) struct Subject<'a> {
 }
 
 pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
-    let programs = [
+    setup::programs(&[
         ("systemctl", "systemd"),
         ("dpkg", "dpkg"),
         ("rpm", "rpm"),
         ("logrotate", "logrotate"),
         ("rsyslogd", "rsyslog"),
-    ];
-    let missing: Vec<_> = programs
-        .iter()
-        .filter(|(program, _)| exec::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if !missing.is_empty() {
-        setup::packages(&missing)?;
-    }
+    ])?;
     manifest(subject)?;
     let machine = Machine::boot(&subject.work.join("machine"))?;
     for file in [subject.deb, subject.rpm, subject.image] {
@@ -71,6 +66,20 @@ fn inside(file: &Path) -> String {
 /// Says what was seen.
 fn seen(what: &str) {
     println!("ok  {what}");
+}
+
+/// Changes the configuration as an administrator does.
+fn change_configuration(machine: &Machine) -> Result<()> {
+    let edit = "s/^#broker-max-idle.*/broker-max-idle = \"9m\"/";
+    machine.run(&["sed", "--in-place", edit, CONFIG])?;
+    Ok(())
+}
+
+/// Fails unless that change is there.
+fn keeps_configuration(machine: &Machine) -> Result<()> {
+    ensure(machine.has(CONFIG, "\nbroker-max-idle = \"9m\""), || {
+        "the changed configuration is gone".to_owned()
+    })
 }
 
 /// Fails unless it is so.

@@ -4,13 +4,11 @@
 use anyhow::Result;
 
 use super::{
-    Subject, ensure, inside,
+    CONFIG, Subject, change_configuration, ensure, inside, keeps_configuration,
     machine::{Machine, await_that},
     seen,
 };
 use crate::dist::package;
-
-const CONFIG: &str = "/etc/kreset/kreset.toml";
 
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let file = inside(subject.rpm);
@@ -42,12 +40,7 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
         "it does not run".to_owned()
     })?;
 
-    machine.run(&[
-        "sed",
-        "--in-place",
-        "s/^#broker-max-idle.*/broker-max-idle = \"9m\"/",
-        CONFIG,
-    ])?;
+    change_configuration(machine)?;
     let pid = machine.property("MainPID");
     let later = package::make(
         subject.tools,
@@ -62,9 +55,7 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     await_that("the upgrade runs the new version", || {
         machine.property("ActiveState") == "active" && machine.property("MainPID") != pid
     })?;
-    ensure(machine.has(CONFIG, "\nbroker-max-idle = \"9m\""), || {
-        "the changed configuration is gone".to_owned()
-    })?;
+    keeps_configuration(machine)?;
 
     machine.run(&["rpm", "--erase", "kreset"])?;
     ensure(
