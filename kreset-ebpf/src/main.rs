@@ -12,6 +12,7 @@ mod filter;
 mod kernel;
 mod listener;
 mod packet;
+mod payload;
 mod receive_reset;
 mod ring;
 mod seed;

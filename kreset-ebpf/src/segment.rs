@@ -1,6 +1,12 @@
 //! One TCP segment as the packet programs see it, parsed in place.
+//!
+//! Knows nothing of BPF, so that the fuzzer runs the same code on a host.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
+/// A packet from its network header on.
+pub(crate) trait Packet {
+    /// Reads bytes at `offset`, wherever they lie; `None` beyond the end.
+    fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()>;
+}
 
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
@@ -35,28 +41,12 @@ pub(crate) struct Segment {
     pub(crate) payload_len: u32,
 }
 
-/// Reads bytes of a packet, wherever they lie.
-#[inline(always)]
-pub(crate) fn load<T: Copy>(skb: *mut __sk_buff, offset: u32, into: &mut T) -> Option<()> {
-    // SAFETY: the destination is a whole `T` of plain bytes; the helper checks
-    // the packet's bounds.
-    let outcome = unsafe {
-        bpf_skb_load_bytes(
-            skb.cast(),
-            offset,
-            core::ptr::from_mut(into).cast(),
-            size_of::<T>() as u32,
-        )
-    };
-    (outcome == 0).then_some(())
-}
-
 impl Segment {
     /// Parses the headers; `None` for what is not a whole TCP segment.
     #[inline(always)]
-    pub(crate) fn parse(skb: *mut __sk_buff, packet_len: u32) -> Option<Self> {
+    pub(crate) fn parse(packet: &impl Packet, packet_len: u32) -> Option<Self> {
         let mut network = [0_u8; 20];
-        load(skb, 0, &mut network)?;
+        packet.load(0, &mut network)?;
         let (ttl, ip_id, network_len, is_v4) = if network[0] >> 4 == 4 {
             if network[9] != TCP {
                 return None;
@@ -64,10 +54,10 @@ impl Segment {
             let ip_id = u16::from_be_bytes([network[4], network[5]]);
             (network[8], ip_id, u32::from(network[0] & 0xf) * 4, true)
         } else {
-            (network[7], 0, ipv6_header_len(skb, network[6])?, false)
+            (network[7], 0, ipv6_header_len(packet, network[6])?, false)
         };
         let mut tcp = [0_u8; 20];
-        load(skb, network_len, &mut tcp)?;
+        packet.load(network_len, &mut tcp)?;
         let header_len = u32::from(tcp[12] >> 4) * 4;
         let payload = network_len + header_len;
         Some(Self {
@@ -87,25 +77,25 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn consumes(&self) -> u32 {
         let synchronizes = self.has(tcp_flag::SYN | tcp_flag::FIN);
-        self.payload_len + if synchronizes { 1 } else { 0 }
+        self.payload_len + u32::from(synchronizes)
     }
 
     /// What ends a silence of the data: payload, or the handshake before it.
     #[inline(always)]
-    pub(crate) fn is_data(&self) -> bool {
+    pub(crate) const fn is_data(&self) -> bool {
         self.payload_len > 0 || self.has(tcp_flag::SYN)
     }
 
     /// Whether any of `flags` is set.
     #[inline(always)]
-    pub(crate) fn has(&self, flags: u8) -> bool {
+    pub(crate) const fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
 }
 
 /// Length of the IPv6 header and its extensions, if TCP follows.
 #[inline(always)]
-fn ipv6_header_len(skb: *mut __sk_buff, next_header: u8) -> Option<u32> {
+fn ipv6_header_len(packet: &impl Packet, next_header: u8) -> Option<u32> {
     let mut next = next_header;
     let mut len = 40_u32;
     let mut seen = 0;
@@ -117,7 +107,7 @@ fn ipv6_header_len(skb: *mut __sk_buff, next_header: u8) -> Option<u32> {
             return None;
         }
         let mut extension = [0_u8; 2];
-        load(skb, len, &mut extension)?;
+        packet.load(len, &mut extension)?;
         // A fragment header is 8 bytes long; the others count 8-byte units
         // after the first.
         len += if next == 44 {

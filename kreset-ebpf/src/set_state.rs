@@ -23,7 +23,7 @@ use crate::{
     filter,
     kernel::{Sock, Task, TcpSock, state},
     listener,
-    packet::is_sasl,
+    payload::is_sasl,
     receive_reset::{is_real, known_or_late, watches_packets},
     ring,
     settings::constant,

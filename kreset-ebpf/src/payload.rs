@@ -1,0 +1,186 @@
+//! What the payload of a segment says: first bytes, Kafka requests, TLS alerts.
+//!
+//! Knows nothing of BPF, so that the fuzzer runs the same code on a host.
+
+use kreset_common::record::{
+    LATEST_HEAD, Packets, REQUEST_HEAD, RESPONSE_HEAD, packets_flag as seen,
+};
+
+use super::segment::{Packet, Segment};
+
+/// Segments each way whose first bytes are kept: the handshakes of TLS and
+/// SASL are shorter.
+const EARLY_SEGMENTS: u32 = 16;
+/// First byte of a TLS record that carries a handshake, or an alert.
+const TLS_HANDSHAKE: u8 = 0x16;
+const TLS_ALERT: u8 = 0x15;
+/// Largest Kafka request: `socket.request.max.bytes`, 100 MiB by default.
+const MAX_REQUEST: u32 = 0x0640_0000;
+/// Above the highest API key and version in use.
+const MAX_API_KEY: u16 = 100;
+const MAX_API_VERSION: u16 = 32;
+
+/// The direction of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To this host.
+    In,
+    /// From this host.
+    Out,
+}
+
+/// Notes what a segment with payload shows.
+#[inline(always)]
+pub(crate) fn payload(
+    packets: &mut Packets,
+    packet: &impl Packet,
+    segment: &Segment,
+    way: Way,
+    by_client: bool,
+) -> Option<()> {
+    let turned = (packets.flags & seen::LAST_DATA_IN != 0) != (way == Way::In);
+    if turned || (packets.data_in == 0 && packets.data_out == 0) {
+        packets.turns = packets.turns.saturating_add(1);
+    }
+    let count = match way {
+        Way::In => {
+            packets.flags |= seen::LAST_DATA_IN;
+            packets.data_in = packets.data_in.wrapping_add(1);
+            packets.latest_in_len = segment.payload_len;
+            packets.data_in
+        }
+        Way::Out => {
+            packets.flags &= !seen::LAST_DATA_IN;
+            packets.data_out = packets.data_out.wrapping_add(1);
+            packets.latest_out_len = segment.payload_len;
+            packets.data_out
+        }
+    };
+    if count == 1 {
+        first_bytes(packets, packet, segment, by_client);
+    }
+    if !by_client && packets.flags & seen::SASL != 0 && !is_sasl(packets.api_key) {
+        packets.flags |= seen::SASL_DONE;
+    }
+    let encrypted = packets.request_head[0] == TLS_HANDSHAKE;
+    if count > EARLY_SEGMENTS && (encrypted || !by_client) {
+        return None;
+    }
+    let mut head = [0_u8; LATEST_HEAD];
+    if segment.payload_len < LATEST_HEAD as u32 {
+        // A TLS alert in clear is 7 bytes.
+        if segment.payload_len != LATEST_HEAD as u32 - 1 {
+            return None;
+        }
+        let mut short = [0_u8; LATEST_HEAD - 1];
+        packet.load(segment.payload, &mut short)?;
+        let mut byte = 0;
+        while byte < LATEST_HEAD - 1 {
+            head[byte] = short[byte];
+            byte += 1;
+        }
+    } else {
+        packet.load(segment.payload, &mut head)?;
+    }
+    if count <= EARLY_SEGMENTS {
+        match way {
+            Way::In => packets.latest_in = head,
+            Way::Out => packets.latest_out = head,
+        }
+        if let Some(alert) = tls_alert(head) {
+            match way {
+                Way::In => packets.alert_in = alert,
+                Way::Out => packets.alert_out = alert,
+            }
+        }
+    }
+    if by_client
+        && !encrypted
+        && let Some(key) = request_key(head)
+    {
+        packets.flags |= seen::API_KEY;
+        packets.api_key = key;
+        if is_sasl(key) {
+            packets.flags |= seen::SASL;
+        }
+    }
+    Some(())
+}
+
+/// A TLS alert in clear: level << 8 | description (RFC 8446, 6).
+#[inline(always)]
+fn tls_alert(head: [u8; LATEST_HEAD]) -> Option<u16> {
+    let is_alert = head[0] == TLS_ALERT && head[1] == 3 && head[3] == 0 && head[4] == 2;
+    is_alert.then_some(u16::from_be_bytes([head[5], head[6]]))
+}
+
+/// The API keys of the SASL exchange: `SaslHandshake` and `SaslAuthenticate`.
+#[inline(always)]
+pub(crate) const fn is_sasl(api_key: u16) -> bool {
+    api_key == 17 || api_key == 36
+}
+
+/// The API key, if the bytes can be the head of a Kafka request: a length that
+/// brokers accept, a key and a version that exist.
+#[inline(always)]
+fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
+    let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+    let key = u16::from_be_bytes([head[4], head[5]]);
+    let version = u16::from_be_bytes([head[6], head[7]]);
+    let plausible =
+        (8..=MAX_REQUEST).contains(&size) && key <= MAX_API_KEY && version <= MAX_API_VERSION;
+    plausible.then_some(key)
+}
+
+/// Keeps the head of the first segment of one side, as much as is there.
+#[inline(always)]
+fn first_bytes(packets: &mut Packets, packet: &impl Packet, segment: &Segment, by_client: bool) {
+    let len = segment.payload_len;
+    if by_client {
+        let head = &mut packets.request_head;
+        packets.request_len = if len >= REQUEST_HEAD as u32 {
+            prefix::<REQUEST_HEAD, REQUEST_HEAD>(packet, segment, head)
+        } else if len >= 64 {
+            prefix::<64, REQUEST_HEAD>(packet, segment, head)
+        } else if len >= 48 {
+            prefix::<48, REQUEST_HEAD>(packet, segment, head)
+        } else if len >= 32 {
+            prefix::<32, REQUEST_HEAD>(packet, segment, head)
+        } else if len >= 16 {
+            prefix::<16, REQUEST_HEAD>(packet, segment, head)
+        } else if len >= 7 {
+            prefix::<7, REQUEST_HEAD>(packet, segment, head)
+        } else if len >= 4 {
+            prefix::<4, REQUEST_HEAD>(packet, segment, head)
+        } else {
+            prefix::<1, REQUEST_HEAD>(packet, segment, head)
+        };
+    } else {
+        let head = &mut packets.response_head;
+        packets.response_len = if len >= RESPONSE_HEAD as u32 {
+            prefix::<RESPONSE_HEAD, RESPONSE_HEAD>(packet, segment, head)
+        } else if len >= 16 {
+            prefix::<16, RESPONSE_HEAD>(packet, segment, head)
+        } else if len >= 7 {
+            prefix::<7, RESPONSE_HEAD>(packet, segment, head)
+        } else {
+            prefix::<1, RESPONSE_HEAD>(packet, segment, head)
+        };
+    }
+}
+
+/// Copies the first `N` payload bytes; says how many are set.
+#[inline(always)]
+fn prefix<const N: usize, const ROOM: usize>(
+    packet: &impl Packet,
+    segment: &Segment,
+    into: &mut [u8; ROOM],
+) -> u8 {
+    let Some(head) = into.first_chunk_mut::<N>() else {
+        return 0;
+    };
+    match packet.load(segment.payload, head) {
+        Some(()) => N as u8,
+        None => 0,
+    }
+}
