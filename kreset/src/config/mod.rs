@@ -23,6 +23,7 @@ use toml::{
 };
 
 use self::table::Table;
+use crate::sink::escape::Escaped;
 
 /// A file that was refused: where, and what would be right.
 #[derive(Debug, Error)]
@@ -111,7 +112,7 @@ impl ConfigFile {
         let wrong = |at: usize, sentence: String| ConfigError::Wrong {
             path: path.clone(),
             line: line_of(text, at),
-            sentence,
+            sentence: Escaped(&sentence).to_string(),
         };
         let document = DeTable::parse(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -167,7 +168,7 @@ impl ConfigFile {
         ConfigError::Wrong {
             path: self.path.clone(),
             line: setting.line,
-            sentence,
+            sentence: Escaped(&sentence).to_string(),
         }
     }
 }

@@ -266,3 +266,17 @@ fn kafka_takes_settings_of_librdkafka() {
     assert_eq!(kafka.properties["security.protocol"], "SASL_SSL");
     assert_eq!(kafka.properties["socket.keepalive.enable"], "true");
 }
+
+#[test]
+fn a_refusal_is_one_line_and_moves_no_cursor() {
+    for config in [
+        "\"a\\nb\" = 1",
+        "role = \"\\u001b[2J\"",
+        "[[sink]]\ntype = \"\\u202e\\n\"",
+        "[[sink]]\ntype = \"file\"\npath = \"/a\"\nevents = [\"\\n\"]",
+    ] {
+        let sentence = refusal(config);
+        assert!(sentence.contains("\\u{"), "{sentence}");
+        assert!(!sentence.chars().any(char::is_control), "{sentence:?}");
+    }
+}

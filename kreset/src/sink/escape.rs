@@ -23,7 +23,7 @@ pub(super) fn is_plain(c: char) -> bool {
 /// Backslashes stay as they are: systemd's own names are full of them, and
 /// this is for eyes, not for parsers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Escaped<'a>(pub(super) &'a str);
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@
 //! form, a place or a receiver is adding a file.
 
 mod ecs;
-mod escape;
+pub(crate) mod escape;
 mod file;
 mod json;
 #[cfg(feature = "kafka")]
