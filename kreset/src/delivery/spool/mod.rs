@@ -24,7 +24,7 @@ use std::{
 
 use thiserror::Error;
 
-use self::segment::{HEADER, LONGEST, Segment, Walk};
+use self::segment::{HEADER, HIGHEST, LONGEST, Segment, Walk};
 
 /// The least that a spool may be bounded to.
 pub const LEAST_BYTES: u64 = 1024 * 1024;
@@ -431,7 +431,12 @@ fn read_done(file: &File) -> u64 {
         .read_exact_at(&mut number, 0)
         .and_then(|()| file.read_exact_at(&mut checksum, 8));
     let whole = read.is_ok() && crc32fast::hash(&number) == u32::from_le_bytes(checksum);
-    if whole { u64::from_le_bytes(number) } else { 0 }
+    let number = u64::from_le_bytes(number);
+    if whole && number <= HIGHEST {
+        number
+    } else {
+        0
+    }
 }
 
 /// Finds the segments, ends the last one after its last whole record, and

@@ -24,6 +24,9 @@ pub(super) const HEADER: u64 = 16;
 pub(super) const PREFIX: usize = 8;
 /// No payload is longer: a length beyond is damage.
 pub(super) const LONGEST: usize = 4 * 1024 * 1024;
+/// No record has a higher number: at a million a second it takes 290,000
+/// years. One beyond is damage, and counting on from it could overflow.
+pub(super) const HIGHEST: u64 = u64::MAX / 2;
 /// What names of segments end with.
 const SUFFIX: &str = ".spool";
 
@@ -47,7 +50,8 @@ pub(super) fn path(directory: &Path, first: u64) -> PathBuf {
 /// The number in the name of a segment; `None` for other files.
 pub(super) fn number(path: &Path) -> Option<u64> {
     let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
-    u64::from_str_radix(name, 16).ok()
+    let number = u64::from_str_radix(name, 16).ok()?;
+    (number <= HIGHEST).then_some(number)
 }
 
 /// What a segment that begins with record `first` begins with.
@@ -194,6 +198,8 @@ mod tests {
         assert!(path(directory, 255) < path(directory, 256));
         assert_eq!(number(&path(directory, 0xfe)), Some(0xfe));
         assert_eq!(number(Path::new("/spool/done")), None);
+        assert_eq!(number(&path(directory, HIGHEST)), Some(HIGHEST));
+        assert_eq!(number(&path(directory, HIGHEST + 1)), None);
     }
 
     proptest! {
