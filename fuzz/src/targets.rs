@@ -1,7 +1,11 @@
 //! What is fuzzed: everything that reads bytes from outside. Shared by the
 //! targets of cargo-fuzz and by `kreset/tests/corpus.rs`, which runs the corpus
 //! as a normal test.
-#![allow(dead_code, reason = "each target is one of these")]
+#![allow(dead_code, unused_imports, reason = "each target is one of these")]
+
+mod config;
+mod packet;
+mod spool;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,6 +17,8 @@ use kreset::{
     ports::PortSet,
     recording::Recording,
 };
+
+pub(crate) use self::{config::config, packet::packet, spool::spool};
 
 /// Records of the ring buffer, up to the verdict: the heads of packets and
 /// the names of processes are inside, as hostile as the network is.

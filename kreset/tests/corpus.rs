@@ -8,6 +8,8 @@ use std::{fs, path::Path};
 
 /// Mutations of each file.
 const MUTATIONS: u32 = 2_000;
+/// The same where each takes files of its own.
+const FEWER_MUTATIONS: u32 = 100;
 
 /// xorshift64: the same numbers everywhere.
 struct Numbers(u64);
@@ -22,6 +24,10 @@ impl Numbers {
 }
 
 fn run(target: fn(&[u8]), name: &str) {
+    run_mutations(target, name, MUTATIONS);
+}
+
+fn run_mutations(target: fn(&[u8]), name: &str, mutations: u32) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
         .join(name);
@@ -31,7 +37,7 @@ fn run(target: fn(&[u8]), name: &str) {
         target(&seed);
         files += 1;
         let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-        for _ in 0..MUTATIONS {
+        for _ in 0..mutations {
             let mut bytes = seed.clone();
             for _ in 0..=numbers.below(4) {
                 mutate(&mut bytes, &mut numbers);
@@ -76,4 +82,19 @@ fn arguments_of_any_bytes() {
 #[test]
 fn recordings_of_any_bytes() {
     run(targets::recording, "recording");
+}
+
+#[test]
+fn configurations_of_any_bytes() {
+    run(targets::config, "config");
+}
+
+#[test]
+fn spools_of_any_bytes() {
+    run_mutations(targets::spool, "spool", FEWER_MUTATIONS);
+}
+
+#[test]
+fn packets_of_any_bytes() {
+    run(targets::packet, "packet");
 }

@@ -11,6 +11,7 @@ mod build;
 mod dist;
 mod exec;
 mod fleet;
+mod fuzz;
 mod kernels;
 mod lab;
 mod lint;
@@ -28,6 +29,7 @@ Examples:
   cargo xtask build                  make target/release/kreset-trace
   cargo xtask lab --kafka            the same with real brokers and clients
   cargo xtask lab                    reset connections in a lab and see them explained
+  cargo xtask fuzz record            fuzz one of the readers of bytes from outside
   cargo xtask test                   run every check and test there is, as CI does
   sudo target/release/kreset-trace --port 9092";
 
@@ -59,6 +61,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Test delivery against real receivers: rsyslog, Prometheus, OTLP, OpenSearch, Kafka
     FleetTest(fleet::Arguments),
+    /// Fuzz everything that reads bytes from outside
+    Fuzz(fuzz::Arguments),
     /// Check formatting, lints and documentation
     Lint,
     /// Make packages, an image and a manifest in target/dist
@@ -88,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Lint => lint::run(),
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),

@@ -1,0 +1,66 @@
+//! The kernel side's own packet parser, compiled for this host.
+
+#[path = "../../kreset-ebpf/src/payload.rs"]
+mod payload;
+#[path = "../../kreset-ebpf/src/segment.rs"]
+mod segment;
+
+use kreset_common::record::{Packets, REQUEST_HEAD, RESPONSE_HEAD};
+use zerocopy::FromZeros as _;
+
+use self::{
+    payload::{Way, payload},
+    segment::{Packet, Segment},
+};
+
+/// A packet in memory, as `bpf_skb_load_bytes` reads one in the kernel.
+struct Slice<'a>(&'a [u8]);
+
+impl Packet for Slice<'_> {
+    fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
+        let offset = usize::try_from(offset).ok()?;
+        *into = *self.0.get(offset..)?.first_chunk()?;
+        Some(())
+    }
+}
+
+/// The packets of one connection, each a byte that says which way, two for its
+/// length, and its bytes from the network header on.
+pub(crate) fn packet(bytes: &[u8]) {
+    let mut packets = Packets::new_zeroed();
+    let mut rest = bytes;
+    while let [way, low, high, after @ ..] = rest {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(after.len());
+        let (packet, after) = after.split_at(length);
+        rest = after;
+        one(&mut packets, *way, packet);
+    }
+    assert!(usize::from(packets.request_len) <= REQUEST_HEAD);
+    assert!(usize::from(packets.response_len) <= RESPONSE_HEAD);
+}
+
+fn one(packets: &mut Packets, way: u8, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("no packet is longer");
+    let packet = Slice(bytes);
+    let Some(segment) = Segment::parse(&packet, length) else {
+        return;
+    };
+    let sent = segment.payload_len;
+    assert!(
+        sent == 0 || segment.payload + sent == length,
+        "payload that is not there"
+    );
+    assert!(segment.consumes() - sent <= 1);
+    let way_in = way & 1 == 0;
+    let way = if way_in { Way::In } else { Way::Out };
+    if sent > 0 {
+        let before = [packets.data_in, packets.data_out];
+        let _nothing_telling = payload(packets, &packet, &segment, way, way_in);
+        let after = [packets.data_in, packets.data_out];
+        assert_eq!(
+            after[usize::from(!way_in)],
+            before[usize::from(!way_in)] + 1
+        );
+        assert_eq!(after[usize::from(way_in)], before[usize::from(way_in)]);
+    }
+}
