@@ -19,6 +19,7 @@ pub struct Event {
     pub schema: String,
     #[serde(rename = "type")]
     pub kind: String,
+    pub id: Option<String>,
     pub time: Option<String>,
     pub community_id: Option<String>,
     pub direction: Option<String>,

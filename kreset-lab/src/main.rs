@@ -2,6 +2,7 @@
 
 mod accuracy_command;
 mod crowd_command;
+mod soak_command;
 
 use std::{
     collections::BTreeMap,
@@ -77,6 +78,8 @@ enum Command {
     Accuracy(accuracy_command::Options),
     /// Hold very many connections at once, reset some, and measure the tracer
     Crowd(crowd_command::Options),
+    /// Let everything happen at random for a while, and then account for each reset
+    Soak(soak_command::Options),
 }
 
 #[derive(Parser)]
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Accuracy(options)) => exit_code(accuracy_command::run(&options)),
         Some(Command::Crowd(options)) => exit_code(crowd_command::run(&options)),
+        Some(Command::Soak(options)) => exit_code(soak_command::run(&options)),
         Some(Command::BrokerProcess {
             family,
             answers,

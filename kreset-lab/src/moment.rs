@@ -1,6 +1,9 @@
 //! Points in time, as the kernel stamps packets and the tracer writes them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// A point in time on the clock that the kernel stamps packets with, in ns since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,10 +52,24 @@ impl Moment {
         Some(Self(seconds * 1_000_000_000 + nanos))
     }
 
+    /// The moment that was `time` ago at this one.
+    pub(crate) fn before(self, time: Duration) -> Self {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(time))
+    }
+
     /// The time from `earlier` to this moment; zero if it was not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Moment {
+    /// Seconds since the Unix epoch, as `date --date=@..` takes them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = Duration::from_nanos(self.0);
+        write!(f, "{}.{:03}", time.as_secs(), time.subsec_millis())
     }
 }
 

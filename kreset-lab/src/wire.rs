@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -34,9 +34,10 @@ pub use crate::moment::Moment;
 use crate::{
     PORT, Side, Stop,
     error::{Doing as _, Error, Result},
+    memory::Memory,
     net::Network,
     packet::{Flags, Segment},
-    pcap,
+    packet_loss, pcap,
 };
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
@@ -134,15 +135,20 @@ pub struct Wire {
 
 #[derive(Debug, Default)]
 struct Log {
-    sightings: Mutex<Vec<Sighting>>,
+    memory: Mutex<Memory>,
     grew: Condvar,
+    /// Segments that the kernel had no room for.
+    missed: AtomicU64,
 }
 
 impl Log {
-    fn lock(&self) -> MutexGuard<'_, Vec<Sighting>> {
-        self.sightings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn count_missed(&self, socket: &OwnedFd) {
+        let missed = packet_loss::since_last_asked(socket);
+        self.missed.fetch_add(missed, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,15 +156,25 @@ impl Wire {
     /// Everything seen so far, in order.
     #[must_use]
     pub fn sightings(&self) -> Vec<Sighting> {
-        self.log.lock().clone()
+        self.log.lock().kept.clone()
+    }
+
+    /// Forgets what was seen before `moment`, for runs that last.
+    pub(crate) fn forget_before(&self, moment: Moment) {
+        self.log.lock().forget_before(moment);
+    }
+
+    /// Segments that passed unseen, because the tap could not keep up.
+    pub(crate) fn missed(&self) -> u64 {
+        self.log.missed.load(Ordering::Relaxed)
     }
 
     /// What was seen so far of the connection from `client_port`, in order.
     #[must_use]
     pub fn of_connection(&self, client_port: u16) -> Vec<Sighting> {
-        let sightings = self.log.lock();
+        let memory = self.log.lock();
         let of = |seen: &&Sighting| seen.client_port() == client_port;
-        sightings.iter().filter(of).cloned().collect()
+        memory.kept.iter().filter(of).cloned().collect()
     }
 
     /// Waits until something that fits has been seen, and returns the first such sighting.
@@ -172,9 +188,9 @@ impl Wire {
         fits: impl Fn(&Sighting) -> bool,
     ) -> Result<Sighting> {
         let mut looked_at = 0;
-        self.wait_until(what, patience, |sightings| {
-            let found = sightings[looked_at..].iter().find(|seen| fits(seen));
-            looked_at = sightings.len();
+        self.wait_until(what, patience, |memory| {
+            let found = memory.from(looked_at).iter().find(|seen| fits(seen));
+            looked_at = memory.count();
             found.cloned()
         })
     }
@@ -190,8 +206,8 @@ impl Wire {
         patience: Duration,
         fits: impl Fn(&Sighting) -> bool,
     ) -> Result<usize> {
-        self.wait_until(what, patience, |sightings| {
-            let fitting = sightings.iter().filter(|seen| fits(seen)).count();
+        self.wait_until(what, patience, |memory| {
+            let fitting = memory.kept.iter().filter(|seen| fits(seen)).count();
             (fitting >= count).then_some(fitting)
         })
     }
@@ -200,12 +216,12 @@ impl Wire {
         &self,
         what: &str,
         patience: Duration,
-        mut look: impl FnMut(&[Sighting]) -> Option<T>,
+        mut look: impl FnMut(&Memory) -> Option<T>,
     ) -> Result<T> {
         let deadline = Instant::now() + patience;
-        let mut sightings = self.log.lock();
+        let mut memory = self.log.lock();
         loop {
-            if let Some(found) = look(&sightings) {
+            if let Some(found) = look(&memory) {
                 return Ok(found);
             }
             self.stop.check()?;
@@ -216,10 +232,10 @@ impl Wire {
                     waited: patience,
                 });
             }
-            sightings = self
+            memory = self
                 .log
                 .grew
-                .wait_timeout(sightings, left.min(Stop::GLANCE))
+                .wait_timeout(memory, left.min(Stop::GLANCE))
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
@@ -227,22 +243,22 @@ impl Wire {
 
     /// Waits up to `patience` for more than `seen` sightings, and returns those after `seen`.
     pub(crate) fn after(&self, seen: usize, patience: Duration) -> Vec<Sighting> {
-        let mut sightings = self.log.lock();
-        if sightings.len() <= seen {
-            sightings = self
+        let mut memory = self.log.lock();
+        if memory.count() <= seen {
+            memory = self
                 .log
                 .grew
-                .wait_timeout(sightings, patience)
+                .wait_timeout(memory, patience)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        sightings.get(seen..).unwrap_or_default().to_vec()
+        memory.from(seen).to_vec()
     }
 
     /// When the last segment was seen.
     #[must_use]
     pub fn last(&self) -> Option<Moment> {
-        self.log.lock().last().map(|seen| seen.at)
+        self.log.lock().kept.last().map(|seen| seen.at)
     }
 
     /// When the connection from `client_port` sent its first SYN: the moment its age counts from.
@@ -250,6 +266,7 @@ impl Wire {
     pub fn began(&self, client_port: u16) -> Option<Moment> {
         self.log
             .lock()
+            .kept
             .iter()
             .find(|sighting| {
                 sighting.client_port() == client_port
@@ -264,9 +281,9 @@ impl Wire {
     /// preceded by the first.
     #[must_use]
     pub fn silence_before(&self, trigger: &Sighting) -> Option<Silence> {
-        let sightings = self.log.lock();
+        let memory = self.log.lock();
         let last = |counts: fn(&Segment) -> bool| {
-            let last = sightings.iter().rev().find(|seen| {
+            let last = memory.kept.iter().rev().find(|seen| {
                 seen.client_port() == trigger.client_port()
                     && seen.at < trigger.at
                     && counts(&seen.segment)
@@ -285,6 +302,7 @@ impl Wire {
     pub fn handshake_ttl(&self, client_port: u16, side: Side) -> Option<u8> {
         self.log
             .lock()
+            .kept
             .iter()
             .find(|seen| {
                 seen.client_port() == client_port
@@ -301,7 +319,7 @@ impl Wire {
     /// When `out` does not take it.
     pub fn write_pcap(&self, leg: Side, out: &mut impl Write) -> io::Result<()> {
         let mut file = pcap::File::new(out, SNAP)?;
-        for seen in self.log.lock().iter().filter(|seen| seen.leg == leg) {
+        for seen in self.log.lock().kept.iter().filter(|seen| seen.leg == leg) {
             file.write(&pcap::Packet {
                 at: seen.at.0,
                 bytes: &seen.bytes,
@@ -380,14 +398,17 @@ fn listen(socket: &OwnedFd, client_leg: u32, log: &Log, ending: &AtomicBool) {
     while !ending.load(Ordering::Relaxed) {
         match receive(socket, client_leg) {
             Ok(Some(sighting)) => {
-                log.lock().push(sighting);
+                log.lock().kept.push(sighting);
                 log.grew.notify_all();
             }
-            Ok(None) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Ok(None) => {}
+            // Nothing came for a moment: time to ask.
+            Err(Errno::EAGAIN | Errno::EINTR) => log.count_missed(socket),
             // The interfaces are gone: so is everything that there was to see.
             Err(_) => return,
         }
     }
+    log.count_missed(socket);
 }
 
 /// The next packet, `None` if it is none of the lab's TCP.

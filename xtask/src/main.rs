@@ -16,6 +16,7 @@ mod kernels;
 mod lab;
 mod lint;
 mod setup;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ Examples:
   cargo xtask build                  make target/release/kreset-trace
   cargo xtask lab --kafka            the same with real brokers and clients
   cargo xtask lab                    reset connections in a lab and see them explained
+  cargo xtask soak --minutes 30      hours of everything at once, and an account at the end
   cargo xtask fuzz record            fuzz one of the readers of bytes from outside
   cargo xtask test                   run every check and test there is, as CI does
   sudo target/release/kreset-trace --port 9092";
@@ -61,6 +63,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Test delivery against real receivers: rsyslog, Prometheus, OTLP, OpenSearch, Kafka
     FleetTest(fleet::Arguments),
+    /// Let everything happen at random for a while, and account for each reset, as root
+    Soak(soak::Arguments),
     /// Fuzz everything that reads bytes from outside
     Fuzz(fuzz::Arguments),
     /// Check formatting, lints and documentation
@@ -92,6 +96,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Lint => lint::run(),
         Command::Dist(arguments) => dist::run(&arguments),

@@ -93,6 +93,14 @@ impl Device {
         }
     }
 
+    /// How many brokers may stand behind it before their addresses come round again.
+    pub(super) const fn brokers(self) -> u16 {
+        match self {
+            Self::None => 16 * BROKERS,
+            _ => BROKERS,
+        }
+    }
+
     fn seconds(self) -> u16 {
         match self {
             Self::Resets { timer, .. } | Self::Drops { timer } => {

@@ -11,7 +11,7 @@ pub mod document;
 pub mod observation;
 pub mod orderly;
 pub mod score;
-mod stage;
+pub(crate) mod stage;
 mod traffic;
 
 use std::{
@@ -101,6 +101,11 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
     Ok(all)
 }
 
+/// Acts one case out, for runs that judge nobody by it.
+pub(crate) fn act_out(stage: &Stage, case: &Case) -> Result<Vec<Label>> {
+    (case.script)(&Scene::new(stage, case.family))
+}
+
 /// What became of a case.
 struct Acted<'a> {
     case: &'a Case,
@@ -144,7 +149,7 @@ fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Fi
 }
 
 /// What a room's kernels do otherwise than others.
-fn prepare(room: Room, network: &Network) -> Result<()> {
+pub(crate) fn prepare(room: Room, network: &Network) -> Result<()> {
     match room {
         Room::GivesUp => network
             .host(Side::Client)

@@ -5,11 +5,12 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -23,17 +24,17 @@ use crate::{
     middlebox::Ttl,
 };
 
-/// The first client's port; below what the kernel chooses by itself.
-const FIRST_PORT: u16 = 10_000;
+/// Clients' ports, one after the other; below what the kernel chooses by itself.
+const PORTS: Range<u16> = 10_000..32_000;
 
 /// What all cases of a room share.
 #[derive(Debug)]
-pub(super) struct Stage {
-    pub(super) lab: Lab,
+pub(crate) struct Stage {
+    pub(crate) lab: Lab,
     pub(super) stop: Stop,
     next_port: AtomicU16,
     next_broker: Mutex<BTreeMap<Device, u16>>,
-    held: Mutex<Vec<Held>>,
+    held: Mutex<Vec<(Instant, Held)>>,
     gate: Gate,
     late: bool,
 }
@@ -49,14 +50,14 @@ pub(super) enum Held {
 
 impl Stage {
     /// A network; `waiting` cases have to be ready before its tracers begin.
-    pub(super) fn new(stop: &Stop, waiting: usize) -> Result<Self> {
+    pub(crate) fn new(stop: &Stop, waiting: usize) -> Result<Self> {
         let lab = Lab::new(stop)?;
         device::give_addresses(lab.network())?;
         device::install(lab.network())?;
         Ok(Self {
             lab,
             stop: stop.clone(),
-            next_port: AtomicU16::new(FIRST_PORT),
+            next_port: AtomicU16::new(0),
             next_broker: Mutex::default(),
             held: Mutex::default(),
             gate: Gate::new(waiting),
@@ -64,18 +65,27 @@ impl Stage {
         })
     }
 
-    pub(super) const fn gate(&self) -> &Gate {
+    pub(crate) const fn gate(&self) -> &Gate {
         &self.gate
     }
 
     pub(super) fn hold(&self, held: Held) {
-        lock(&self.held).push(held);
+        lock(&self.held).push((Instant::now(), held));
+    }
+
+    /// Ends what was held for longer than `time`, for runs in which no tracer waits for it.
+    pub(crate) fn let_go(&self, time: Duration) {
+        let (old, young) = std::mem::take(&mut *lock(&self.held))
+            .into_iter()
+            .partition(|(since, _)| since.elapsed() >= time);
+        let _ends_here: Vec<(Instant, Held)> = old;
+        lock(&self.held).extend::<Vec<_>>(young);
     }
 }
 
 /// Opens once everybody who has to be ready is, and the tracers are attached.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     state: Mutex<GateState>,
     changed: Condvar,
 }
@@ -110,7 +120,7 @@ impl Gate {
         self.wait(stop, |state| state.waiting_for == 0)
     }
 
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         lock(&self.state).open = true;
         self.changed.notify_all();
     }
@@ -197,14 +207,15 @@ impl<'a> Scene<'a> {
         let mut next = lock(&self.stage.next_broker);
         let number = next.entry(device).or_default();
         let address = device.broker(*number, self.family);
-        *number += 1;
+        *number = (*number + 1) % device.brokers();
         drop(next);
         address
     }
 
     /// A port for a client.
     pub(super) fn port(&self) -> u16 {
-        let port = self.stage.next_port.fetch_add(1, Ordering::Relaxed);
+        let number = self.stage.next_port.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.start + number % (PORTS.end - PORTS.start);
         lock(&self.ports).push(port);
         port
     }

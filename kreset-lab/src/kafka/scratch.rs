@@ -6,7 +6,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::error::{Doing as _, Result};
+use crate::{
+    error::{Doing as _, Result},
+    soak::disk,
+};
 
 const PREFIX: &str = "kreset-lab-";
 
@@ -25,6 +28,8 @@ pub fn sweep() {
             continue;
         };
         if !Path::new(&format!("/proc/{pid}")).exists() {
+            disk::unmount(&entry.path().join(disk::CLIENT));
+            disk::unmount(&entry.path().join(disk::BROKER));
             // The next one tries again.
             let _removed = fs::remove_dir_all(entry.path());
         }

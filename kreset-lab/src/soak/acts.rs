@@ -1,0 +1,130 @@
+//! Resets of every cause, at random: the cases of the accuracy matrix, one after the other.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use fastrand::Rng;
+
+use super::{
+    weather::pause,
+    witness::{Account, Direction},
+};
+use crate::{
+    Side, Stop,
+    accuracy::{
+        self,
+        case::{Case, Label},
+        stage::Stage,
+    },
+    error::{Error, Result},
+    wire::Moment,
+};
+
+/// Ends that a case left open stay so for as long.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// Cases acted out to their end.
+    pub done: u64,
+    /// Those that went otherwise than they should have, and the first few reasons.
+    pub failed: u64,
+    /// Why some of them did.
+    pub reasons: Vec<String>,
+    /// Resets that the lab knows it caused: whom they reached, the client's port, from when to when.
+    caused: Vec<Caused>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Caused {
+    victim: Side,
+    port: u16,
+    from: Moment,
+    to: Moment,
+}
+
+impl Journal {
+    fn note(&mut self, case: &Case, from: Moment, acted: Result<Vec<Label>>) {
+        const REASONS: usize = 10;
+        match acted {
+            Ok(labels) => {
+                self.done += 1;
+                let to = Moment::now();
+                for label in labels {
+                    let resets = label.resets.iter().flatten();
+                    self.caused.extend(resets.map(|(victim, _)| Caused {
+                        victim: *victim,
+                        port: label.port,
+                        from,
+                        to,
+                    }));
+                }
+            }
+            // Cut short.
+            Err(Error::Stopped) => {}
+            Err(error) => {
+                self.failed += 1;
+                if self.reasons.len() < REASONS {
+                    self.reasons.push(format!("{}: {error}", case.id));
+                }
+            }
+        }
+    }
+
+    /// Resets that the lab caused and the witness did not see: it was blind.
+    #[must_use]
+    pub fn unseen(&self, accounts: &[Account]) -> Vec<String> {
+        let mut seen: BTreeMap<(Side, u16), Vec<Moment>> = BTreeMap::new();
+        for account in accounts {
+            let resets = account.resets.iter();
+            let received = resets.filter(|reset| reset.direction == Direction::Received);
+            seen.entry((account.place.host, account.place.client.port()))
+                .or_default()
+                .extend(received.map(|reset| reset.at));
+        }
+        let is_seen = |caused: &Caused| {
+            let times = seen.get(&(caused.victim, caused.port));
+            times.is_some_and(|times| {
+                times
+                    .iter()
+                    .any(|at| (caused.from..=caused.to).contains(at))
+            })
+        };
+        let unseen = self.caused.iter().filter(|caused| !is_seen(caused));
+        unseen
+            .map(|caused| format!("port {} of the {}", caused.port, caused.victim))
+            .collect()
+    }
+
+    /// Resets that the lab knows it caused.
+    #[must_use]
+    pub const fn caused(&self) -> usize {
+        self.caused.len()
+    }
+}
+
+/// Acts cases out until `stop`, each drawn from `cases`.
+pub(crate) fn act(
+    stage: &Stage,
+    cases: &[Case],
+    rng: &mut Rng,
+    journal: &Mutex<Journal>,
+    stop: &Stop,
+) {
+    while stop.sleep(pause(rng, 0..2)).is_ok() {
+        let Some(case) = rng.choice(cases) else {
+            return;
+        };
+        let from = Moment::now();
+        let acted = accuracy::act_out(stage, case);
+        journal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .note(case, from, acted);
+        stage.let_go(KEPT);
+    }
+}

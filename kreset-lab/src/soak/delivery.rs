@@ -1,0 +1,136 @@
+//! Whether each sink got every event.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::reckoning::{End, Life};
+use crate::wire::Moment;
+
+/// How long a sink may hold an event before its place or spool has it, on a busy machine.
+const IN_HAND: Duration = Duration::from_secs(2);
+
+/// A sink that fails tries again after half a minute at most, and the machine may be busy.
+const TRIED_AGAIN: Duration = Duration::from_secs(35);
+
+/// An event of any type, as some sink has it.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Its id.
+    pub id: String,
+    /// When it was made, as it says.
+    pub at: Moment,
+}
+
+/// What became of the events of one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Those that it has.
+    pub delivered: u64,
+    /// Not there, and the tracer counted as many as lost.
+    pub lost: u64,
+    /// Not there: the tracer was killed within two seconds.
+    pub in_hand: u64,
+    /// Not there: the tracer was ended while the place had no room.
+    pub without_room: u64,
+    /// Not there, and nobody knows why.
+    pub missing: Vec<String>,
+}
+
+/// Looks for every event of a host's tracers in one of their sinks. `full` is when the sink's
+/// place had no room, and `lost` what the tracers counted.
+#[must_use]
+pub fn balance(
+    sent: &[Sent],
+    has: &BTreeSet<String>,
+    lives: &[Life],
+    full: &[(Moment, Moment)],
+    mut lost: u64,
+) -> Balance {
+    let mut balance = Balance::default();
+    for event in sent {
+        let life = lives
+            .iter()
+            .find(|life| life.began <= event.at && event.at <= life.ended);
+        let killed = life
+            .is_some_and(|life| life.how == End::Killed && life.until.since(event.at) <= IN_HAND);
+        let without_room = life.is_some_and(|life| {
+            full.iter().any(|(from, to)| {
+                *from <= life.until
+                    && life.until.since(*to) <= TRIED_AGAIN
+                    && from.since(event.at) <= IN_HAND
+            })
+        });
+        if has.contains(&event.id) {
+            balance.delivered += 1;
+        } else if killed {
+            balance.in_hand += 1;
+        } else if without_room {
+            balance.without_room += 1;
+        } else if lost > 0 {
+            lost -= 1;
+            balance.lost += 1;
+        } else {
+            balance
+                .missing
+                .push(format!("{} of {}", event.id, event.at));
+        }
+    }
+    balance
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Side;
+
+    const fn at(seconds: u64) -> Moment {
+        Moment(seconds * 1_000_000_000)
+    }
+
+    /// Two tracers: one that was killed after 100 s, and one that was asked after 200 s.
+    fn lives() -> [Life; 2] {
+        [(0, 100, End::Killed), (105, 200, End::Asked)].map(|(began, until, how)| Life {
+            host: Side::Client,
+            began: at(began),
+            watching: at(began + 1),
+            until: at(until),
+            ended: at(until + 5),
+            how,
+        })
+    }
+
+    fn balance_of(seconds: u64, has: bool, full: &[(u64, u64)], lost: u64) -> Balance {
+        let sent = [Sent {
+            id: "a".to_owned(),
+            at: at(seconds),
+        }];
+        let has = has.then(|| "a".to_owned()).into_iter().collect();
+        let full: Vec<_> = full.iter().map(|(from, to)| (at(*from), at(*to))).collect();
+        balance(&sent, &has, &lives(), &full, lost)
+    }
+
+    #[test]
+    fn what_is_there_is_delivered() {
+        assert_eq!(balance_of(50, true, &[], 0).delivered, 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_missing_unless_somebody_counted_it() {
+        assert_eq!(balance_of(50, false, &[], 0).missing.len(), 1);
+        assert_eq!(balance_of(199, false, &[], 0).missing.len(), 1);
+        assert_eq!(balance_of(50, false, &[], 1).lost, 1);
+    }
+
+    #[test]
+    fn what_a_killed_tracer_held_is_excused_and_nothing_before() {
+        assert_eq!(balance_of(99, false, &[], 0).in_hand, 1);
+        assert_eq!(balance_of(95, false, &[], 0).missing.len(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_excuses_what_came_then_if_the_tracer_ended() {
+        assert_eq!(balance_of(190, false, &[(185, 195)], 0).without_room, 1);
+        assert_eq!(balance_of(180, false, &[(185, 195)], 0).missing.len(), 1);
+        // Long before the end: it was tried again.
+        assert_eq!(balance_of(125, false, &[(120, 130)], 0).missing.len(), 1);
+    }
+}

@@ -1,0 +1,357 @@
+//! Everything at once for a while, and then an account.
+//!
+//! Real Kafka traffic, resets of every cause, sinks that fail, tracers that are ended, all at
+//! random; at the end each reset that was on a wire is held against the events, one by one.
+//!
+//! The truth comes from the wire ([`witness`]) and from what the lab knows it did ([`acts`]);
+//! neither asks a tracer.
+
+pub mod acts;
+pub mod delivery;
+pub mod disk;
+pub mod level;
+pub mod receiver;
+pub mod reckoning;
+pub mod report;
+pub mod traffic;
+pub mod watch;
+pub mod weather;
+pub mod witness;
+
+use std::{
+    collections::BTreeSet,
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+
+use self::{
+    acts::Journal,
+    disk::Disk,
+    receiver::{Receiver, Speech},
+    reckoning::End,
+    report::{Host, Report},
+    watch::Watch,
+    weather::{Places, pause},
+    witness::Witness,
+};
+use crate::{
+    PORT, Side, Stop,
+    accuracy::{self, case::Room, stage::Stage},
+    error::{Error, Result},
+    kafka::scratch::Scratch,
+    limits::allow_open_files,
+    wire::{Moment, Wire},
+};
+
+/// Cases that are acted out at once.
+const ACTORS: usize = 16;
+/// How long the lab's memory of the wire reaches back: longer than any case is silent.
+const MEMORY: Duration = Duration::from_mins(3);
+/// How long everything may take to be delivered at the end: a sink that failed tries again after
+/// half a minute.
+const DELIVERED: Duration = Duration::from_secs(150);
+/// How long the wire must be silent at the end.
+const SILENT: Duration = Duration::from_secs(2);
+/// How often a tracer is looked at.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a run is given.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The tracer.
+    pub tracer: PathBuf,
+    /// How long things go on.
+    pub time: Duration,
+    /// What all choices follow from.
+    pub seed: u64,
+    /// Whether real brokers and clients take part.
+    pub kafka: bool,
+}
+
+/// Runs until the time is over or `stop` is requested, and then settles the account; `told` hears
+/// how far it is.
+///
+/// # Errors
+/// When the lab cannot be built, a tracer does not start or the broker does not.
+pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+    allow_open_files(20_000)?;
+    // Everything that acts ends before the tracers do.
+    let acting = Stop::default();
+    let stage = Stage::new(&acting, 0)?;
+    stage.gate().open();
+    for room in [Room::GivesUp, Room::Patient] {
+        accuracy::prepare(room, stage.lab.network())?;
+    }
+    let scratch = Scratch::new()?;
+    let mut seeds = Rng::with_seed(settings.seed);
+    let began = Instant::now();
+    let witness = Mutex::new(Witness::default());
+    let journal = Mutex::new(Journal::default());
+    let traffic = traffic::Tally::default();
+    let is_over = AtomicBool::new(false);
+    let places = [
+        places(&scratch, Side::Client)?,
+        places(&scratch, Side::Broker)?,
+    ];
+    let watches = Side::BOTH.map(|side| watch(side, &stage, &scratch, settings, &places));
+    let [client, broker] = watches;
+    let watches = [client?, broker?];
+    let cases = accuracy::cases();
+
+    let (watches, tallies, acted) = thread::scope(|scope| {
+        let observer = scope.spawn(|| observe(stage.lab.wire(), &witness, &is_over));
+        let tended: Vec<_> = watches
+            .into_iter()
+            .map(|watch| {
+                let mut rng = Rng::with_seed(seeds.u64(..));
+                let acting = &acting;
+                let pid = std::sync::Arc::clone(&watch.pid);
+                let handle = scope.spawn(move || tend(watch, &mut rng, settings.time, acting));
+                (handle, pid)
+            })
+            .collect();
+        let mut storms = Vec::new();
+        for (places, (_, pid)) in places.iter().zip(&tended) {
+            let mut rng = Rng::with_seed(seeds.u64(..));
+            let pid = std::sync::Arc::clone(pid);
+            let acting = &acting;
+            storms.push(scope.spawn(move || places.storm(&mut rng, &pid, acting)));
+        }
+        let mut actors = Vec::new();
+        for _ in 0..ACTORS {
+            let mut rng = Rng::with_seed(seeds.u64(..));
+            let (stage, cases, journal, acting) = (&stage, &cases, &journal, &acting);
+            actors.push(scope.spawn(move || {
+                acts::act(stage, cases, &mut rng, journal, acting);
+            }));
+        }
+        let kafka = settings.kafka.then(|| {
+            let mut rng = Rng::with_seed(seeds.u64(..));
+            let (lab, witness, traffic, acting) = (&stage.lab, &witness, &traffic, &acting);
+            scope.spawn(move || traffic::run(lab, &mut rng, witness, traffic, acting))
+        });
+
+        let others_go_on = || acting.check().is_ok();
+        let waited = wait(settings.time, stop, others_go_on, |minutes| {
+            let segments = lock(&witness).segments();
+            let done = lock(&journal).done;
+            told(&format!(
+                "{minutes} min: {done} cases acted out, {segments} segments on the wires"
+            ));
+        });
+        acting.request();
+        told("everything stops; the wire falls silent");
+        for actor in actors {
+            actor.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        let kafka = kafka.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let mut tallies = Vec::new();
+        for storm in storms {
+            let tally = storm.join().unwrap_or_else(|panic| resume_unwind(panic));
+            tallies.push(tally);
+        }
+        stage.let_go(Duration::ZERO);
+        let mut watches = Vec::new();
+        for (watch, _) in tended {
+            watches.push(watch.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        fall_silent(stage.lab.wire());
+        is_over.store(true, Ordering::Relaxed);
+        observer.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let acted = match kafka {
+            Some(Err(Error::Stopped)) | None => Ok(waited),
+            Some(outcome) => outcome.map(|()| waited),
+        };
+        (watches, tallies, acted)
+    });
+    let cut_short = !acted?;
+    let mut hosts = Vec::new();
+    told("the sinks deliver what is left");
+    for ((watch, places), tally) in watches.into_iter().zip(&places).zip(tallies) {
+        hosts.push(settle(watch?, places, tally?)?);
+    }
+    let accounts = lock(&witness).drain();
+    Ok(Report::new(
+        settings,
+        cut_short.then(|| began.elapsed()),
+        &stage,
+        &accounts,
+        journal.into_inner().unwrap_or_else(PoisonError::into_inner),
+        traffic,
+        hosts,
+    ))
+}
+
+fn places(scratch: &Scratch, side: Side) -> Result<Places> {
+    let disk = match side {
+        Side::Client => disk::CLIENT,
+        Side::Broker => disk::BROKER,
+    };
+    Ok(Places {
+        disk: Disk::new(scratch.path().join(disk))?,
+        syslog: Receiver::start(Speech::Syslog)?,
+        otlp: Receiver::start(Speech::Otlp)?,
+    })
+}
+
+fn watch(
+    side: Side,
+    stage: &Stage,
+    scratch: &Scratch,
+    settings: &Settings,
+    places: &[Places; 2],
+) -> Result<Watch> {
+    let places = match side {
+        Side::Client => &places[0],
+        Side::Broker => &places[1],
+    };
+    let namespace = stage.lab.network().host(side).name();
+    let spool = scratch.path().join(format!("spool-{side}"));
+    let text = config(namespace, &spool, settings.time, places);
+    let file = scratch.write(&format!("{side}.toml"), text)?;
+    let complaints = scratch.path().join(format!("{side}.log"));
+    Ok(Watch::new(side, &settings.tracer, file, complaints))
+}
+
+/// A tracer's configuration: everything that can fail, and standard output.
+fn config(namespace: &str, spool: &Path, time: Duration, places: &Places) -> String {
+    // Should the lab die, they end by themselves.
+    let lease = time.as_secs() + 1_800;
+    let quoted = |path: &Path| format!("\"{}\"", path.display());
+    let (spool, file) = (quoted(spool), quoted(&places.disk.file()));
+    let (syslog, otlp) = (places.syslog.port(), places.otlp.port());
+    format!(
+        "port = \"{PORT}\"\n\
+         netns = {namespace:?}\n\
+         all = true\n\
+         broker-max-idle = \"3s\"\n\
+         duration = \"{lease}s\"\n\
+         summary = \"10s\"\n\
+         spool = {spool}\n\
+         [[sink]]\ntype = \"stdout\"\nformat = \"json\"\n\
+         [[sink]]\ntype = \"file\"\nformat = \"json\"\npath = {file}\n\
+         [[sink]]\ntype = \"syslog\"\naddress = \"tcp://127.0.0.1:{syslog}\"\n\
+         [[sink]]\ntype = \"otlp\"\nendpoint = \"http://127.0.0.1:{otlp}/v1/logs\"\n"
+    )
+}
+
+/// Takes in all that passes, until nothing does any more.
+fn observe(wire: &Wire, witness: &Mutex<Witness>, is_over: &AtomicBool) {
+    let mut seen = 0;
+    loop {
+        let last_look = is_over.load(Ordering::Relaxed);
+        let fresh = wire.after(seen, Stop::GLANCE);
+        seen += fresh.len();
+        let mut witness = lock(witness);
+        for sighting in &fresh {
+            witness.learn(sighting);
+        }
+        drop(witness);
+        if fresh.is_empty() && last_look {
+            return;
+        }
+        wire.forget_before(Moment::now().before(MEMORY));
+    }
+}
+
+/// Keeps one host watched, but for short whiles between two tracers, until everything stops; then
+/// a tracer is there.
+fn tend(mut watch: Watch, rng: &mut Rng, time: Duration, acting: &Stop) -> Result<Watch> {
+    let outcome = tend_until(&mut watch, rng, time, acting);
+    if outcome.is_err() {
+        acting.request();
+    }
+    outcome.map(|()| watch)
+}
+
+fn tend_until(watch: &mut Watch, rng: &mut Rng, time: Duration, acting: &Stop) -> Result<()> {
+    let unstopped = Stop::default();
+    loop {
+        watch.begin(&unstopped)?;
+        let life = match watch.host() {
+            Side::Client => pause(rng, 15..90),
+            // Long enough for its memory to be judged.
+            Side::Broker => time.mul_f64(0.25_f64.mul_add(rng.f64(), 0.25)),
+        };
+        let ends = Instant::now() + life;
+        while Instant::now() < ends && watch.look()? {
+            if acting.sleep(LOOK).is_err() {
+                return Ok(());
+            }
+        }
+        watch.end(
+            *rng.choice(&[End::Asked, End::Killed])
+                .unwrap_or(&End::Asked),
+        )?;
+        // Whether or not it is cut short, the next one begins.
+        let _slept = acting.sleep(pause(rng, 0..3));
+    }
+}
+
+/// Waits for the time to be over, for a stop, or for something to go wrong; whether it was over.
+fn wait(time: Duration, stop: &Stop, others_go_on: impl Fn() -> bool, told: impl Fn(u64)) -> bool {
+    let began = Instant::now();
+    let mut minutes = 0;
+    while began.elapsed() < time {
+        let left = time.saturating_sub(began.elapsed());
+        if stop.sleep(left.min(Duration::from_secs(1))).is_err() || !others_go_on() {
+            return false;
+        }
+        let gone = began.elapsed().as_secs() / 60;
+        if gone > minutes {
+            minutes = gone;
+            told(minutes);
+        }
+    }
+    true
+}
+
+/// Waits until nothing more passes, but not for ever.
+fn fall_silent(wire: &Wire) {
+    const PATIENCE: Duration = Duration::from_mins(1);
+    let deadline = Instant::now() + PATIENCE;
+    while wire
+        .last()
+        .is_some_and(|last| Moment::now().since(last) < SILENT)
+        && Instant::now() < deadline
+    {
+        thread::sleep(Stop::GLANCE);
+    }
+}
+
+/// Waits until the sinks of one host have everything, and ends its tracer.
+fn settle(mut watch: Watch, places: &Places, tally: weather::Tally) -> Result<Host> {
+    let deadline = Instant::now() + DELIVERED;
+    while Instant::now() < deadline && watch.look()? {
+        let heard = watch.heard();
+        let ids: BTreeSet<_> = heard.sent.iter().map(|sent| sent.id.clone()).collect();
+        // What a killed tracer took with it never comes: enough that nothing new is under way.
+        let recent = |has: &BTreeSet<String>| {
+            let mut last = heard.sent.iter().rev().take(50);
+            last.all(|sent| has.contains(&sent.id)) && !ids.is_empty()
+        };
+        if recent(&places.syslog.received().ids) && recent(&places.otlp.received().ids) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(250));
+    }
+    watch.end(End::Asked)?;
+    for file in [places.disk.rotated(), places.disk.file()] {
+        if disk::is_there(&file)? {
+            places.disk.take(&file)?;
+        }
+    }
+    Ok(Host::new(watch, places, tally))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,338 @@
+//! What a run came to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::programs::loaded_programs;
+
+use super::{
+    Settings,
+    acts::Journal,
+    delivery::{self, Balance},
+    level::{self, Trend},
+    reckoning::{self, End, Reckoning},
+    traffic,
+    watch::{Heard, Watch},
+    weather::{Places, Tally},
+    witness::Account,
+};
+use crate::{Side, accuracy::stage::Stage};
+
+/// The kernel frees programs a little after their last holder is gone.
+const FREED: Duration = Duration::from_secs(20);
+
+/// What one host's tracers and sinks came to.
+#[derive(Debug)]
+pub struct Host {
+    watch: Watch,
+    heard: Heard,
+    weather: Tally,
+    balances: Vec<(&'static str, Balance, u64)>,
+    torn: Vec<String>,
+}
+
+impl Host {
+    pub(super) fn new(watch: Watch, places: &Places, weather: Tally) -> Self {
+        let heard = watch.heard();
+        let full = places.disk.full();
+        let received = [
+            ("file", places.disk.received(), full.as_slice()),
+            ("syslog", places.syslog.received(), &[]),
+            ("otlp", places.otlp.received(), &[]),
+        ];
+        let balances = received.into_iter().map(|(sink, received, full)| {
+            let lost = heard.lost.get(&format!("sink {sink}"));
+            let lost = lost.copied().unwrap_or_default();
+            let balance = delivery::balance(&heard.sent, &received.ids, &watch.lives, full, lost);
+            (sink, balance, received.repeats)
+        });
+        Self {
+            balances: balances.collect(),
+            torn: places.disk.torn(),
+            watch,
+            heard,
+            weather,
+        }
+    }
+
+    fn killed(&self) -> usize {
+        let lives = self.watch.lives.iter();
+        lives.filter(|life| life.how == End::Killed).count()
+    }
+
+    fn trends(&self) -> impl Iterator<Item = [Trend; 2]> {
+        self.watch.samples.iter().filter_map(|it| level::trends(it))
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        let host = self.watch.host();
+        let mut all = self.watch.problems.clone();
+        all.extend(self.trends().filter_map(level::complaint));
+        for (sink, balance, _) in &self.balances {
+            all.extend(some(&balance.missing, &format!("the {sink} never got")));
+        }
+        all.extend(some(&self.torn, "the file holds no event in"));
+        all.extend(some(
+            &self.heard.garbage,
+            "standard output holds no event in",
+        ));
+        all.into_iter()
+            .map(|it| format!("the {host}'s host: {it}"))
+            .collect()
+    }
+}
+
+/// The first few of many, for people.
+fn some(all: &[String], what: &str) -> Vec<String> {
+    const SHOWN: usize = 10;
+    let mut shown: Vec<_> = all
+        .iter()
+        .take(SHOWN)
+        .map(|it| format!("{what} {it}"))
+        .collect();
+    if all.len() > SHOWN {
+        shown.push(format!("{what} {} more", all.len() - SHOWN));
+    }
+    shown
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Report {
+    seed: u64,
+    time: Duration,
+    cut_short: Option<Duration>,
+    journal: Journal,
+    traffic: traffic::Tally,
+    hosts: Vec<Host>,
+    reckoning: Reckoning,
+    unseen: Vec<String>,
+    missed: u64,
+    attached: BTreeSet<u32>,
+    left: BTreeSet<u32>,
+}
+
+impl Report {
+    pub(super) fn new(
+        settings: &Settings,
+        cut_short: Option<Duration>,
+        stage: &Stage,
+        accounts: &[Account],
+        journal: Journal,
+        traffic: traffic::Tally,
+        hosts: Vec<Host>,
+    ) -> Self {
+        let mut told = Vec::new();
+        let mut lives = Vec::new();
+        let mut lost: BTreeMap<Side, u64> = BTreeMap::new();
+        let mut attached = BTreeSet::new();
+        for host in &hosts {
+            told.extend(host.heard.told.iter().cloned());
+            lives.extend(host.watch.lives.iter().cloned());
+            let sources = host.heard.lost.iter();
+            *lost.entry(host.watch.host()).or_default() += sources
+                .filter(|(source, _)| !source.starts_with("sink "))
+                .map(|(_, count)| count)
+                .sum::<u64>();
+            attached.extend(&host.watch.programs);
+        }
+        Self {
+            seed: settings.seed,
+            time: settings.time,
+            cut_short,
+            unseen: journal.unseen(accounts),
+            reckoning: reckoning::reckon(accounts, &told, &lives, &lost),
+            journal,
+            traffic,
+            missed: stage.lab.wire().missed(),
+            left: left_of(&attached),
+            attached,
+            hosts,
+        }
+    }
+
+    /// Everything that is wrong.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let mut all = some(&self.reckoning.missing, "nobody told of");
+        all.extend(some(&self.reckoning.repeated, "told too often:"));
+        all.extend(some(&self.reckoning.invented, "never on the wire:"));
+        all.extend(some(&self.unseen, "the witness did not see the reset on"));
+        if self.missed > 0 {
+            all.push(format!(
+                "{} segments passed the witness unseen",
+                self.missed
+            ));
+        }
+        if self.reckoning.happened == 0 {
+            all.push("no reset happened".to_owned());
+        }
+        if self.attached.is_empty() {
+            all.push("no tracer held a program in the kernel".to_owned());
+        }
+        if !self.left.is_empty() {
+            all.push(format!("programs {:?} are still in the kernel", self.left));
+        }
+        for host in &self.hosts {
+            all.extend(host.complaints());
+        }
+        all
+    }
+}
+
+/// Those of `programs` that the kernel still holds.
+fn left_of(programs: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let deadline = Instant::now() + FREED;
+    loop {
+        let loaded: BTreeSet<_> = loaded_programs()
+            .filter_map(|program| program.ok().map(|program| program.id()))
+            .collect();
+        let left: BTreeSet<_> = programs.intersection(&loaded).copied().collect();
+        if left.is_empty() || Instant::now() > deadline {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn figure(value: &AtomicU64) -> u64 {
+    value.load(Ordering::Relaxed)
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            time,
+            journal,
+            traffic,
+            reckoning,
+            ..
+        } = self;
+        write!(f, "seed {seed}, ")?;
+        match self.cut_short {
+            Some(after) => writeln!(
+                f,
+                "stopped after {} of {} s",
+                after.as_secs(),
+                time.as_secs()
+            )?,
+            None => writeln!(f, "{} s", time.as_secs())?,
+        }
+        writeln!(
+            f,
+            "cases acted out {}, not as they should have been {}; resets that the lab knows it \
+             caused {}",
+            journal.done,
+            journal.failed,
+            journal.caused()
+        )?;
+        writeln!(
+            f,
+            "Kafka: batches sent {}, polls {}, requests failed {}; brokers killed {}, shut down \
+             {}; clients killed {}; connections reset by a device {}",
+            figure(&traffic.sent),
+            figure(&traffic.polled),
+            figure(&traffic.failed),
+            figure(&traffic.killed),
+            figure(&traffic.shut_down),
+            figure(&traffic.clients),
+            figure(&traffic.reset),
+        )?;
+        for host in &self.hosts {
+            write!(f, "{host}")?;
+        }
+        writeln!(f, "resets on the two hosts' wires {}", reckoning.happened)?;
+        for (count, what) in [
+            (reckoning.told, "told by an event each"),
+            (
+                reckoning.told_by_close,
+                "told as the end of their connection",
+            ),
+            (reckoning.lost, "counted as lost"),
+            (
+                reckoning.without_effect,
+                "ignored by the kernel, or met no socket",
+            ),
+            (reckoning.unwatched, "while no tracer ran"),
+            (reckoning.at_the_edge, "while one began or ended"),
+            (reckoning.in_hand, "within 2 s before one was killed"),
+            (reckoning.missing.len() as u64, "unaccounted for"),
+        ] {
+            writeln!(f, "  {count:>7}  {what}")?;
+        }
+        writeln!(
+            f,
+            "told more than once {}, never on the wire {}; segments that the witness missed {}",
+            reckoning.repeated.len(),
+            reckoning.invented.len(),
+            self.missed
+        )?;
+        writeln!(
+            f,
+            "programs seen in the kernel {}, left there {}",
+            self.attached.len(),
+            self.left.len()
+        )
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            rotations,
+            full,
+            dead,
+            stalled,
+            unwilling,
+        } = self.weather;
+        writeln!(
+            f,
+            "{}'s host: tracers {}, killed {}; files rotated {rotations}, disks full {full}, \
+             receivers dead {dead}, stalled {stalled}, answering 503 {unwilling}",
+            self.watch.host(),
+            self.watch.lives.len(),
+            self.killed(),
+        )?;
+        writeln!(
+            f,
+            "  events {}, heard after {} ms at most; counted as lost {}",
+            self.heard.sent.len(),
+            self.heard.latest.as_millis(),
+            self.heard.lost.values().sum::<u64>()
+        )?;
+        for (sink, balance, repeats) in &self.balances {
+            let Balance {
+                delivered,
+                lost,
+                in_hand,
+                without_room,
+                missing,
+            } = balance;
+            writeln!(
+                f,
+                "  {sink}: delivered {delivered}, repeats by id {repeats}, counted as lost {lost}, \
+                 held by a killed tracer {in_hand}, ended without room {without_room}, missing {}",
+                missing.len()
+            )?;
+        }
+        for [resident, descriptors] in self.trends() {
+            writeln!(
+                f,
+                "  resident {} to {} KiB, {:+.1} KiB a minute; descriptors {} to {}, {:+.2} a minute",
+                resident.low,
+                resident.high,
+                resident.slope,
+                descriptors.low,
+                descriptors.high,
+                descriptors.slope
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! `kreset-lab soak`
+
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use clap::Parser;
+use kreset_lab::{Stop, soak};
+
+use crate::{complain, say, stop_on_signals, tracer};
+
+#[derive(Parser)]
+pub(crate) struct Options {
+    #[arg(
+        long,
+        value_name = "PATH",
+        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
+                target/release/kreset-trace]"
+    )]
+    tracer: Option<PathBuf>,
+    /// How long everything goes on
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    minutes: u64,
+    /// Repeat the choices of an earlier run, which said its seed
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Leave real brokers and clients out
+    #[arg(long)]
+    without_kafka: bool,
+}
+
+/// Whether everything is accounted for.
+pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+    kreset_lab::check()?;
+    let tracer = tracer(options.tracer.as_deref())?;
+    kreset_lab::sweep()?;
+    kreset_lab::kafka::scratch::sweep();
+    let stop = Stop::default();
+    stop_on_signals(&stop)?;
+    let seed = options.seed.unwrap_or_else(of_the_clock);
+    say(format_args!(
+        "seed {seed}; --seed {seed} repeats its choices"
+    ));
+    let settings = soak::Settings {
+        tracer,
+        time: Duration::from_secs(options.minutes.saturating_mul(60)),
+        seed,
+        kafka: !options.without_kafka,
+    };
+    let report = soak::run(&settings, &stop, &|text| complain(text))?;
+    say(&report);
+    let complaints = report.complaints();
+    for complaint in &complaints {
+        complain(complaint);
+    }
+    say(if complaints.is_empty() {
+        "everything is accounted for"
+    } else {
+        "not everything is accounted for"
+    });
+    Ok(complaints.is_empty())
+}
+
+/// Another one each time.
+fn of_the_clock() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    since.as_micros() as u64 % 1_000_000_000
+}

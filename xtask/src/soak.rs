@@ -1,0 +1,27 @@
+//! `cargo xtask soak`
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::{lab, setup};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How long everything goes on
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    minutes: u64,
+    /// Repeat the choices of an earlier run, which said its seed
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::run(setup::Purpose::Kafka)?;
+    let minutes = arguments.minutes.to_string();
+    let mut words: Vec<OsString> = ["soak", "--minutes", &minutes].map(Into::into).into();
+    if let Some(seed) = arguments.seed {
+        words.extend(["--seed".into(), seed.to_string().into()]);
+    }
+    lab::become_lab(&words)
+}
