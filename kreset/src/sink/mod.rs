@@ -18,6 +18,7 @@ mod sentence;
 mod stdout;
 mod stream;
 mod syslog;
+mod tcp_end;
 mod text;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};

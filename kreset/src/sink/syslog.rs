@@ -18,7 +18,7 @@ use std::{
 
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 
-use super::{Ecs, Encoder, Json, SinkError};
+use super::{Ecs, Encoder, Json, SinkError, tcp_end::is_read};
 use crate::{
     config::{Body, Facility, SyslogAddress},
     delivery::{Handed, Remote, RemoteError, spool::Entry},
@@ -193,11 +193,7 @@ impl Remote for Syslog {
 
     fn finish(&mut self) -> bool {
         match self.connection.take() {
-            Some(Connection::Tcp(stream)) => {
-                let timeout = |left| stream.set_read_timeout(Some(left));
-                let shut = stream.shutdown(Shutdown::Write);
-                shut.is_ok() && read_to_end(&stream, timeout).is_ok()
-            }
+            Some(Connection::Tcp(stream)) => is_read(&stream, FINISH),
             Some(Connection::Stream(stream)) => {
                 let timeout = |left| stream.set_read_timeout(Some(left));
                 let shut = stream.shutdown(Shutdown::Write);
