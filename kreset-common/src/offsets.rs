@@ -96,6 +96,8 @@ offsets! {
     rcv_nxt,
     /// `tcp_sock.bytes_sent`, u64; since 4.19.
     bytes_sent,
+    /// `tcp_sock.bytes_retrans`, u64; since 4.19.
+    bytes_retrans,
     /// `tcp_sock.bytes_acked`, u64.
     bytes_acked,
     /// `tcp_sock.bytes_received`, u64.

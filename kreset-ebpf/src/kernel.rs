@@ -167,6 +167,7 @@ impl TcpSock {
         snd_nxt: u32 = snd_nxt;
         rcv_nxt: u32 = rcv_nxt;
         bytes_sent: u64 = bytes_sent;
+        bytes_retrans: u64 = bytes_retrans;
         bytes_acked: u64 = bytes_acked;
         bytes_received: u64 = bytes_received;
         segs_in: u32 = segs_in;

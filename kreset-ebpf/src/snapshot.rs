@@ -147,7 +147,7 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
         if has!(tcp_mstamp) && has!(first_tx_mstamp) {
             present |= tcp_present::FLIGHT;
         }
-        if has!(bytes_sent) && has!(bytes_received) {
+        if has!(bytes_sent) && has!(bytes_retrans) && has!(bytes_received) {
             present |= tcp_present::BYTES_SENT;
         }
         if has!(probes_out) {
@@ -161,7 +161,7 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
         }
         (*into).tcp_mstamp = tcp.tcp_mstamp();
         (*into).first_tx_mstamp = tcp.first_tx_mstamp();
-        (*into).bytes_sent = tcp.bytes_sent();
+        (*into).bytes_sent = tcp.bytes_sent().wrapping_sub(tcp.bytes_retrans());
         (*into).bytes_acked = tcp.bytes_acked();
         (*into).bytes_received = tcp.bytes_received();
         (*into).lsndtime = tcp.lsndtime();

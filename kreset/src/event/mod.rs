@@ -215,9 +215,10 @@ pub struct Connection {
     pub provoked_by: Option<ProvokedBy>,
     /// Retransmissions of the pending flight; kernel: `icsk_retransmits`.
     pub retransmits: Option<u32>,
-    /// Bytes sent, first transmissions; kernel: `tcp_sock.bytes_sent`.
+    /// Bytes sent, first transmissions; kernel: `tcp_sock.bytes_sent` without
+    /// `bytes_retrans`.
     pub bytes_sent: Option<u64>,
-    /// Bytes received; kernel: `tcp_sock.bytes_received`.
+    /// Bytes received; kernel: `tcp_sock.bytes_received` without the FIN.
     pub bytes_received: Option<u64>,
     /// Smoothed round trip, microseconds; kernel: `tcp_sock.srtt_us` >> 3.
     pub srtt_us: Option<u32>,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kreset_common::record::{
-    Connection, Event, Record, Tcp, connection_flag as flag, event_flag, kind, role,
+    Connection, Event, Record, connection_flag as flag, event_flag, kind, role,
     tcp_present as present,
 };
 use thiserror::Error;
@@ -114,7 +114,7 @@ impl Decoder {
             established: connection.is_some_and(|connection| {
                 connection.flags & (flag::ESTABLISHED | flag::SEEDED) != 0
             }),
-            counters: full.map(|record| counters(&record.tcp)),
+            counters: full.map(|record| counters(record, state)),
             packets: full.and_then(|record| PacketFacts::new(record, state, role, self.hz)),
             owner: owner(event, connection),
         })
@@ -228,13 +228,23 @@ fn age(record: &Record, hz: u32) -> Option<Age> {
     })
 }
 
-fn counters(tcp: &Tcp) -> Counters {
+fn counters(record: &Record, state: Option<State>) -> Counters {
+    let Record {
+        tcp, connection, ..
+    } = record;
     let has = |bit: u32| tcp.present & bit != 0;
+    let fin_came = connection.flags & flag::FIN_RECEIVED != 0
+        || matches!(
+            state,
+            Some(State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
+        );
     let negotiated = has(present::TIMESTAMPS).then_some(tcp.tstamp_ok != 0);
     Counters {
         retransmits: tcp.retransmits.into(),
         bytes_sent: has(present::BYTES_SENT).then_some(tcp.bytes_sent),
-        bytes_received: has(present::BYTES_SENT).then_some(tcp.bytes_received),
+        bytes_received: has(present::BYTES_SENT)
+            // A FIN takes one sequence number; kernel: `tcp_rcv_nxt_update`.
+            .then(|| tcp.bytes_received.saturating_sub(fin_came.into())),
         data_segs_in: tcp.data_segs_in,
         data_segs_out: tcp.data_segs_out,
         unacknowledged: tcp.snd_nxt.wrapping_sub(tcp.snd_una),

@@ -34,7 +34,8 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
     if record.event.flags & event_flag::HAS_TRIGGER != 0 {
         return Some(before_trigger(record, hz));
     }
-    let provoked_by = provoked_by(&record.tcp, state);
+    let half_open = record.event.flags & event_flag::NO_FILE == 0;
+    let provoked_by = provoked_by(&record.tcp, state, half_open);
     let delay_us = delay_us(&record.tcp, provoked_by);
     let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz).map_or_else(
         || {
@@ -84,13 +85,15 @@ fn before_trigger(record: &Record, hz: u32) -> Idle {
 }
 
 /// What of ours was unanswered. A FIN takes one sequence number: where nothing
-/// else is out, the FIN drew the RST.
-fn provoked_by(tcp: &Tcp, state: Option<State>) -> ProvokedBy {
+/// else is out, the FIN drew the RST. In `FIN_WAIT2` the FIN was answered: an
+/// application that only shut its sending side still waits for the peer.
+fn provoked_by(tcp: &Tcp, state: Option<State>, half_open: bool) -> ProvokedBy {
     let outstanding = tcp.snd_nxt.wrapping_sub(tcp.snd_una);
-    let fin_out = matches!(
-        state,
-        Some(State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck)
-    );
+    let fin_out = match state {
+        Some(State::FinWait1 | State::Closing | State::LastAck) => true,
+        Some(State::FinWait2) => !half_open,
+        _ => false,
+    };
     if outstanding > u32::from(fin_out) || (tcp.packets_out > 0 && !fin_out) {
         ProvokedBy::Data
     } else if fin_out {

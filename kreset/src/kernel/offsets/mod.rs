@@ -333,6 +333,7 @@ const TABLE: &[(&str, &[Line])] = &[
             "rtt_min.s[0].v" U32, RTT => min_rtt_us;
             "total_retrans" U32, RETRANSMITS => total_retrans;
             "bytes_sent" U64, BYTES => bytes_sent;
+            "bytes_retrans" U64, BYTES => bytes_retrans;
             "bytes_acked" U64, BYTES => bytes_acked;
             "bytes_received" U64, BYTES => bytes_received;
             "segs_in" U32, BYTES => segs_in;

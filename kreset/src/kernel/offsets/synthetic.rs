@@ -89,6 +89,7 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("rtt_min", Struct("minmax")),
             ("total_retrans", Int(4)),
             ("bytes_sent", Int(8)),
+            ("bytes_retrans", Int(8)),
             ("bytes_acked", Int(8)),
             ("bytes_received", Int(8)),
             ("segs_in", Int(4)),

@@ -75,6 +75,7 @@ fn an_optional_field_takes_its_feature_alone() {
         ("tcp_sock.srtt_us", Feature::Rtt),
         ("minmax_sample.v", Feature::Rtt),
         ("tcp_sock.bytes_sent", Feature::Bytes),
+        ("tcp_sock.bytes_retrans", Feature::Bytes),
         ("tcp_sock.data_segs_out", Feature::Bytes),
         ("tcp_options_received.saw_tstamp", Feature::ResetTimestamps),
         ("tcp_options_received.tstamp_ok", Feature::ResetTimestamps),
