@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::facts::{Facts, Kind, State, Tuple};
+use crate::{
+    event::Role,
+    facts::{Facts, Kind, State, Tuple},
+};
 
 /// How long a RST waits. Well under the 100 ms within which it must be out.
 const RESET_WAIT_NS: u64 = 60_000_000;
@@ -39,6 +42,10 @@ impl Waiting {
             // Its receiver is on this host, and is told right after: whether
             // that is this process decides whether this is an event at all.
             Kind::ResetSent if facts.local.address == facts.remote.address => RESET_WAIT_NS,
+            // A broker that stops closes one connection after the other.
+            Kind::ResetSent if facts.role == Role::Broker && facts.trigger.is_none() => {
+                RESET_WAIT_NS
+            }
             Kind::ResetSent | Kind::Timeout => 0,
             Kind::Fin => FIN_WAIT_NS,
             Kind::Closed => CLOSED_WAIT_NS,

@@ -24,7 +24,7 @@ use phase::Phase;
 
 use crate::{
     event::{Candidate, Cause, ProvokedBy, Verdict},
-    facts::{Facts, Kind, State, Tuple},
+    facts::{Facts, Kind, State, Trigger, Tuple},
 };
 
 /// What an event comes to.
@@ -51,14 +51,18 @@ pub struct Judgement {
 pub struct Classifier {
     config: Config,
     memory: Memory,
-    /// Connections whose close was told, so that their end is not told again.
-    told: LruCache<Tuple, ()>,
+    /// Connections whose end was told, and when (monotonic ns), so that it is not
+    /// told again.
+    told: LruCache<Tuple, u64>,
     patterns: Patterns,
     turns: Vec<Turn>,
 }
 
-/// Closes remembered.
+/// Endings remembered.
 const TOLD: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// How long: retransmissions go on for minutes, and a port is not soon used
+/// again by chance.
+const TOLD_NS: u64 = 120_000_000_000;
 
 impl Classifier {
     /// A classifier that knows nothing but what the operator told.
@@ -97,6 +101,9 @@ impl Classifier {
             if judgement.verdict != Verdict::HandshakePhase {
                 return None;
             }
+            self.tell(facts);
+        }
+        if facts.kind == Kind::ResetSent {
             self.tell(facts);
         }
         if let Some(on_timer) = fatal_silence(&judgement) {
@@ -146,19 +153,21 @@ impl Classifier {
             .collect()
     }
 
-    /// The end of this connection has been told as a `close`: neither the end of
-    /// its socket nor what its rest answers to a late write is news.
+    /// The end of this connection has been told: neither the end of its socket
+    /// nor what its rest, or nothing at all, answers to packets that were still
+    /// under way is news. A SYN is another connection.
     fn is_told(&mut self, facts: &Facts) -> bool {
         let follows = match facts.kind {
             Kind::Closed => true,
-            Kind::ResetSent => facts.id.is_none(),
+            Kind::ResetSent => facts.id.is_none() && !facts.trigger.is_some_and(Trigger::is_syn),
             _ => false,
         };
-        follows && self.told.get(&facts.tuple()).is_some()
+        let told = self.told.get(&facts.tuple());
+        follows && told.is_some_and(|at_ns| facts.at_ns.saturating_sub(*at_ns) < TOLD_NS)
     }
 
     fn tell(&mut self, facts: &Facts) {
-        self.told.put(facts.tuple(), ());
+        self.told.put(facts.tuple(), facts.at_ns);
     }
 
     /// Changes what the operator told; what was learned stays.

@@ -6,7 +6,7 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        weights::{HARD, PROCESS_ENDED},
+        weights::{HARD, PROCESS_ENDED, PROCESS_LIVES},
     },
     facts::State,
 };
@@ -66,7 +66,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             if case.facts.by_exit {
                 told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
             } else {
-                told.weigh(PROCESS_ENDED, &[Class::BrokerAborted])
+                told.weigh(PROCESS_LIVES, &[Class::BrokerAborted])
             }
         }
     })
