@@ -118,7 +118,7 @@ pub struct Tcp {
     pub tcp_mstamp: u64,
     /// `tcp_sock.first_tx_mstamp`, microseconds: start of the flight.
     pub first_tx_mstamp: u64,
-    /// `tcp_sock.bytes_sent`, retransmissions included.
+    /// `tcp_sock.bytes_sent` without `bytes_retrans`: first transmissions.
     pub bytes_sent: u64,
     /// `tcp_sock.bytes_acked`.
     pub bytes_acked: u64,
@@ -271,6 +271,8 @@ pub mod packets_flag {
     pub const SASL: u32 = 1 << 13;
     /// The broker answered something else after it: the client is in.
     pub const SASL_DONE: u32 = 1 << 14;
+    /// The broker's latest answer to SaslAuthenticate carries no error.
+    pub const SASL_ACCEPTED: u32 = 1 << 15;
 }
 
 /// Bytes kept of the client's first segment: room for an `ApiVersions` request

@@ -94,6 +94,9 @@ pub(crate) fn payload(
             }
         }
     }
+    if !by_client && packets.flags & seen::SASL != 0 && packets.api_key == SASL_AUTHENTICATE {
+        sasl_answer(packets, skb, segment, way);
+    }
     if by_client
         && !encrypted
         && let Some(key) = request_key(head)
@@ -117,7 +120,29 @@ fn tls_alert(head: [u8; LATEST_HEAD]) -> Option<u16> {
 /// The API keys of the SASL exchange: `SaslHandshake` and `SaslAuthenticate`.
 #[inline(always)]
 pub(crate) const fn is_sasl(api_key: u16) -> bool {
-    api_key == 17 || api_key == 36
+    api_key == 17 || api_key == SASL_AUTHENTICATE
+}
+
+/// `SaslAuthenticate`.
+const SASL_AUTHENTICATE: u16 = 36;
+
+/// Whether the broker's answer to `SaslAuthenticate` carries an error: after the
+/// length and the correlation id, and from version 2 on a byte of tags
+/// (`SaslAuthenticateResponse.json`, `ResponseHeader.json` of Apache Kafka).
+#[inline(always)]
+fn sasl_answer(packets: &mut Packets, skb: *mut __sk_buff, segment: &Segment, way: Way) {
+    let request = match way {
+        Way::In => packets.latest_out,
+        Way::Out => packets.latest_in,
+    };
+    let is_flexible = u16::from_be_bytes([request[6], request[7]]) >= 2;
+    let mut error = [0_u8; 2];
+    let at = segment.payload + 8 + u32::from(is_flexible);
+    if load(skb, at, &mut error).is_some() && error == [0, 0] {
+        packets.flags |= seen::SASL_ACCEPTED;
+    } else {
+        packets.flags &= !seen::SASL_ACCEPTED;
+    }
 }
 
 /// The API key, if the bytes can be the head of a Kafka request: a length that

@@ -125,6 +125,13 @@ const TRUTH: &[(&str, &str)] = &[
         "closed_by_broker_silent.broker",
         "handshake_phase/closed_by_broker",
     ),
+    ("broker_hangs.client", "handshake_phase/closed_by_broker"),
+    ("broker_hangs.broker", "handshake_phase/closed_by_broker"),
+    ("half_closed.client", "broker_originated/aborted"),
+    ("half_closed.broker", "broker_originated/aborted"),
+    ("hop_resets_hello.client", "middlebox_reset/not_idle"),
+    ("hop_resets_hello.broker", "middlebox_reset/not_idle"),
+    ("hop_fails_over.client", "middlebox_reset/not_idle"),
     (
         "older_than_tracer.client",
         "middlebox_idle_reset/reset_on_send",

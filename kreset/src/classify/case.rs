@@ -103,13 +103,32 @@ impl<'a> Case<'a> {
             .is_some_and(|fin| fin.by_peer != self.is_client())
     }
 
-    /// A received RST that competes on soft facts: the connection was in use,
-    /// and the peer had not closed it. This host may have: a device that had
-    /// forgotten the flow answers its FIN.
+    /// A received RST that competes on soft facts: the connection was in use
+    /// (or a hop reset it before it was), and the peer had not closed it. This
+    /// host may have: a device that had forgotten the flow answers its FIN.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.received()
-            && self.phase == Phase::InUse
+            && (self.phase == Phase::InUse || self.is_early_hop())
             && !self.facts.fin.is_some_and(|fin| fin.by_peer)
+    }
+
+    /// A RST that came during the first exchange from another distance than the
+    /// connection's own packets, and not from a live socket: something between
+    /// the ends sent it. On a broker's host a scanner that has sent nothing may
+    /// make its packets by hand, its kernel the RST.
+    #[must_use]
+    pub fn is_early_hop(&self) -> bool {
+        let spoke = match self.phase {
+            Phase::Silent => self.is_client(),
+            phase => phase.is_handshake() && phase != Phase::Connecting,
+        };
+        let other_distance = self.facts.packets.as_ref().is_some_and(|packets| {
+            packets
+                .reset
+                .zip(packets.baseline_ttl())
+                .is_some_and(|(reset, ttl)| reset.ttl != ttl && Some(reset.ttl) != packets.peer_ttl)
+        });
+        self.received() && spoke && other_distance && self.facts.reset_is_live() != Some(true)
     }
 }

@@ -83,7 +83,7 @@ impl Phase {
         if packets.broker_speaks() == Some(FirstBytes::TlsAlert) {
             return Self::Tls;
         }
-        if packets.sasl_pending {
+        if packets.sasl_pending && !(packets.sasl_accepted && closed_by_client(facts)) {
             return Self::Sasl;
         }
         if responses == 0 || requests == 0 {
@@ -155,12 +155,14 @@ impl Phase {
     }
 }
 
-/// The connection was made and then rested: a RST that comes now has nothing to
-/// do with how it was accepted. A broker that turns clients away does so within
-/// half a second (its quota holds them no longer).
+/// The connection was made and then rested: a RST that no live socket sent has
+/// nothing to do with how it was accepted. A broker that turns clients away does
+/// so within half a second (its quota holds them no longer), or its live socket
+/// aborts a connection that it never served.
 fn rested_before_use(facts: &Facts) -> bool {
     const RESTED_MS: f64 = 2_000.0;
     facts.kind == Kind::ResetReceived
+        && facts.reset_is_live() != Some(true)
         && facts.role == Role::Client
         && facts.state == Some(State::Established)
         && facts.idle.is_some_and(|idle| idle.wire_ms >= RESTED_MS)
@@ -176,6 +178,13 @@ fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
         && facts
             .idle
             .is_some_and(|idle| idle.provoked_by == ProvokedBy::Data)
+}
+
+/// The client's FIN came first.
+fn closed_by_client(facts: &Facts) -> bool {
+    facts
+        .fin
+        .is_some_and(|fin| fin.by_peer != (facts.role == Role::Client))
 }
 
 /// Exactly one request was answered, and right after the next one the broker

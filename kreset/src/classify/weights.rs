@@ -34,6 +34,9 @@ pub const ODD_SHAPE: f64 = 2.0;
 /// The TTL is not the peer's: something between the ends sent it. Physics;
 /// not certain, as a route may change in mid-connection. Rate.
 pub const TTL_DIFFERS: f64 = 6.5;
+/// The same during the first exchange, where a proxy that answers handshakes for
+/// the broker may have made the only packets to compare with. Rate.
+pub const TTL_DIFFERS_EARLY: f64 = 4.8;
 /// The TTL is the peer's: the peer, or a device that copies it. Devices: most
 /// make packets of their own, so a copy is the exception.
 pub const TTL_SAME: f64 = 2.0;
@@ -80,6 +83,9 @@ pub const REPEATS: f64 = 2.5;
 
 /// Several connections of one broker ended within a second at unlike silences.
 pub const TOGETHER: f64 = 3.5;
+/// Several fell at once by themselves, at silences too unlike for one idle timer:
+/// a device that fails over or changes its policy resets them all. Devices.
+pub const SCATTERED: f64 = -7.0;
 /// A new connection to the broker was refused right after.
 pub const NOW_REFUSED: f64 = 4.0;
 /// A new connection to the broker was established right after.
@@ -96,6 +102,9 @@ pub const MISSES_BROKER_TIMER: f64 = -2.5;
 pub const UNREAD_AT_CLOSE: f64 = 3.5;
 /// The FIN was sent by the teardown of a process. Kernel: `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
+/// The broker's process aborted a connection and goes on: it may yet be one of
+/// many that it closes before it ends. Rate.
+pub const PROCESS_LIVES: f64 = 4.0;
 
 // --- handshake --------------------------------------------------------------
 

@@ -155,7 +155,8 @@ impl Trigger {
 pub struct Counters {
     /// Retransmission timeouts in a row; kernel: `icsk_retransmits`.
     pub retransmits: u32,
-    /// Bytes sent, retransmissions left in; kernel: `tcp_sock.bytes_sent`.
+    /// Bytes sent, first transmissions; kernel: `tcp_sock.bytes_sent` without
+    /// `bytes_retrans`.
     pub bytes_sent: Option<u64>,
     /// Bytes received; kernel: `tcp_sock.bytes_received`.
     pub bytes_received: Option<u64>,
@@ -272,6 +273,17 @@ impl Facts {
             Role::Client => self.remote,
             Role::Broker => self.local,
         }
+    }
+
+    /// Whether a live socket sent the received RST: it carries the negotiated
+    /// timestamps or, where none were negotiated, has the flags and window of an
+    /// active reset (kernel: `tcp_send_active_reset`). `None` where nothing tells.
+    #[must_use]
+    pub fn reset_is_live(&self) -> Option<bool> {
+        self.counters?.reset_timestamps.or_else(|| {
+            let packet = self.packets.as_ref()?.reset?;
+            Some(packet.has_ack() && packet.window != 0)
+        })
     }
 
     /// What names the connection on this host even without a socket.

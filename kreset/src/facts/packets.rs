@@ -141,6 +141,8 @@ pub struct PacketFacts {
     pub api_key: Option<u16>,
     /// A SASL exchange began, and nothing else was answered after it.
     pub sasl_pending: bool,
+    /// The broker's latest answer to SaslAuthenticate carried no error.
+    pub sasl_accepted: bool,
     /// TLS alert that the client sent in clear.
     pub client_alert: Option<TlsAlert>,
     /// TLS alert that the broker sent in clear.
@@ -199,6 +201,7 @@ impl PacketFacts {
             broker_spoke_last: responses > 0 && flag(seen::LAST_DATA_IN) == client,
             api_key: flag(seen::API_KEY).then_some(packets.api_key),
             sasl_pending: flag(seen::SASL) && !flag(seen::SASL_DONE),
+            sasl_accepted: flag(seen::SASL_ACCEPTED),
             client_alert,
             broker_alert,
             from_start: flag(seen::FROM_START),

@@ -21,6 +21,9 @@ const REFUSAL_NS: u64 = 3_000_000_000;
 const BUSY_MS: f64 = 1_000.0;
 /// Silences that differ by less than this share are alike.
 const ALIKE: f64 = 0.05;
+/// Silences that differ by more than this share are not of one timer: devices
+/// sweep their tables every few seconds, for timers of a minute and more.
+const ONE_TIMER: f64 = 0.25;
 
 /// What happened at the same broker about the time of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,9 @@ pub struct Company {
     /// Other connections that the broker closed by FIN within a second, at
     /// silences unlike this one's.
     pub closed_unlike: usize,
+    /// At least two others that a RST ended by itself within a second, as it did
+    /// this one, and their silences are too unlike for one timer.
+    pub scattered: bool,
     /// A new connection was refused about then.
     pub refused: bool,
     /// A new connection was established right after.
@@ -46,6 +52,31 @@ struct Ending {
     silence_ms: f64,
     by_itself: bool,
     fin: bool,
+}
+
+/// Endings that nothing drew: a failover of a device, or one idle timer?
+#[derive(Debug, Default)]
+struct Fallen {
+    count: usize,
+    /// Shortest and longest silence.
+    silences: Option<(f64, f64)>,
+}
+
+impl Fallen {
+    fn add(&mut self, ending: &Ending) {
+        if ending.fell() {
+            self.count += 1;
+            let ms = ending.silence_ms;
+            let (least, most) = self.silences.unwrap_or((ms, ms));
+            self.silences = Some((least.min(ms), most.max(ms)));
+        }
+    }
+
+    /// One and at least two others, at silences too unlike for one timer.
+    fn are_scattered(&self) -> bool {
+        let unlike = |(least, most): (f64, f64)| most - least > ONE_TIMER * most;
+        self.count > 2 && self.silences.is_some_and(unlike)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +150,10 @@ impl Endings {
         let others = broker.endings.iter().filter(|other| {
             other.at_ns.abs_diff(this.at_ns) <= TOGETHER_NS && other.client != this.client
         });
+        let mut fell = Fallen::default();
+        fell.add(&this);
         for other in others {
+            fell.add(other);
             let is_alike = alike(other.silence_ms, this.silence_ms);
             company.together += 1;
             company.unlike |=
@@ -127,6 +161,7 @@ impl Endings {
             company.closed_unlike += usize::from(other.fin && !is_alike);
         }
         Company {
+            scattered: this.fell() && fell.are_scattered(),
             refused: broker
                 .refused_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
@@ -165,6 +200,11 @@ impl Ending {
                 || idle.is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing),
             fin: fin.is_some() || facts.kind == Kind::Fin,
         }
+    }
+
+    /// A RST that nothing drew ended it.
+    const fn fell(&self) -> bool {
+        self.by_itself && !self.fin
     }
 }
 

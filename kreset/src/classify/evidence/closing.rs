@@ -50,11 +50,7 @@ pub(super) fn reset_after(case: &Case<'_>) -> Option<Observation> {
     {
         return None;
     }
-    let live = case.facts.counters?.reset_timestamps.or_else(|| {
-        let packet = case.facts.packets.as_ref()?.reset?;
-        Some(packet.has_ack() && packet.window != 0)
-    })?;
-    Some(if live {
+    Some(if case.facts.reset_is_live()? {
         Observation::new("reset_after_fin", "an abort of the broker's live socket")
             .weigh(UNREAD_AT_CLOSE, &[Class::BrokerAborted])
     } else {

@@ -4,7 +4,7 @@ use super::{IDLE, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{NOW_ACCEPTED, NOW_REFUSED, TOGETHER},
+    weights::{NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
 };
 
 /// Other endings within a second that make a burst.
@@ -20,11 +20,12 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let value = format!("{} others within a second", company.together);
-    Some(
-        Observation::new("together", value)
-            .weigh(TOGETHER, BROKER)
-            .weigh(-1.0, IDLE),
-    )
+    let told = Observation::new("together", value).weigh(TOGETHER, BROKER);
+    Some(if company.scattered {
+        told.weigh(SCATTERED, IDLE)
+    } else {
+        told.weigh(-1.0, IDLE)
+    })
 }
 
 pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {

@@ -11,7 +11,9 @@ use crate::{
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    if !case.is_open() {
+    // A listener that turns a client away (`tcp_abort_on_overflow`) answers as
+    // barely as a hop.
+    if !case.is_open() || case.is_early_hop() {
         return None;
     }
     let counters = case.facts.counters?;

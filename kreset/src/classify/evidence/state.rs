@@ -32,6 +32,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ if case.client_closed_first() && !case.is_client() => {
             told.weigh(HARD, &[Class::LateData])
         }
+        _ if case.is_early_hop() => told
+            .weigh(HARD, FORGED)
+            .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
         phase if phase.is_handshake() => told,
         _ if case.is_client() => told
             .weigh(HARD, FORGED)

@@ -4,7 +4,7 @@
 use super::{FORGED, LIVE, LOST, Observation};
 use crate::classify::{
     case::Case,
-    weights::{TTL_DIFFERS, TTL_SAME},
+    weights::{TTL_DIFFERS, TTL_DIFFERS_EARLY, TTL_SAME},
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -24,6 +24,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let told = Observation::new("ttl", format!("{reset}, {source} {baseline}"));
     Some(if same {
         told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
+    } else if case.is_early_hop() {
+        told.weigh(TTL_DIFFERS_EARLY, FORGED)
     } else {
         told.weigh(TTL_DIFFERS, FORGED)
     })

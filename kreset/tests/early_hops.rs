@@ -1,0 +1,113 @@
+//! Resets from between the ends: before a connection was in use, and of many
+//! at once. On recorded facts, and on what they would say had one been another.
+
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod replay;
+
+use kreset::{
+    classify::{
+        Case, Config, Judgement,
+        context::{Company, Context},
+        judge,
+    },
+    event::{Cause, ProvokedBy, Verdict},
+    facts::{Facts, Kind},
+};
+
+fn received(name: &str) -> Facts {
+    replay::facts(name)
+        .into_iter()
+        .find(|facts| facts.kind == Kind::ResetReceived)
+        .unwrap_or_else(|| panic!("no RST in {name}"))
+}
+
+fn judged(facts: &Facts, context: &Context) -> Judgement {
+    judge(&Case::new(facts, context, &Config::default()))
+}
+
+const fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
+    (judgement.verdict, judgement.cause)
+}
+
+const NOT_IDLE: (Verdict, Option<Cause>) = (Verdict::MiddleboxReset, Some(Cause::NotIdle));
+const DROPPED: (Verdict, Option<Cause>) = (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
+
+/// The same RST, as a hop at `ttl` would have sent it.
+fn bare(facts: &Facts, ttl: u8) -> Facts {
+    let mut facts = facts.clone();
+    let packet = facts.packets.as_mut().unwrap().reset.as_mut().unwrap();
+    (packet.ttl, packet.window) = (ttl, 0);
+    facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
+    facts
+}
+
+#[test]
+fn a_hop_that_resets_the_first_exchange_is_not_the_broker() {
+    let facts = received("closed_by_broker.client");
+    assert_eq!(said(&judged(&facts, &Context::default())), DROPPED);
+
+    let hop = judged(&bare(&facts, 64), &Context::default());
+    assert_eq!(said(&hop), NOT_IDLE);
+    assert!(hop.confidence < 0.9, "a proxy may have accepted: {hop:?}");
+
+    // `tcp_abort_on_overflow` of the broker's own listener.
+    let overflow = judged(&bare(&facts, 63), &Context::default());
+    assert_eq!(said(&overflow), DROPPED);
+
+    // A live socket behind a proxy that answered the handshake.
+    let mut live = bare(&facts, 60);
+    live.counters.as_mut().unwrap().reset_timestamps = Some(true);
+    assert_eq!(said(&judged(&live, &Context::default())), DROPPED);
+}
+
+#[test]
+fn a_hop_that_resets_a_tls_hello_says_nothing_of_the_listener() {
+    let mut facts = received("closed_by_broker.client");
+    let hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1];
+    facts.packets.as_mut().unwrap().request_head = hello;
+    let unread = judged(&facts, &Context::default());
+    assert_eq!(
+        said(&unread),
+        (Verdict::HandshakePhase, Some(Cause::TlsToPlaintext))
+    );
+    let hop = judged(&bare(&facts, 64), &Context::default());
+    assert_eq!(said(&hop), NOT_IDLE);
+    assert!(hop.confidence < 0.9);
+}
+
+#[test]
+fn a_broker_that_hangs_before_it_aborts_never_served() {
+    let mut facts = received("closed_by_broker.client");
+    let idle = facts.idle.as_mut().unwrap();
+    (idle.data_ms, idle.wire_ms) = (4_000.0, 4_000.0);
+    assert_eq!(said(&judged(&facts, &Context::default())), DROPPED);
+}
+
+#[test]
+fn flows_that_fall_at_once_share_no_idle_timer() {
+    let facts = received("idle_reset_on_timer.ipv4.client");
+    assert_eq!(
+        facts.idle.map(|idle| idle.provoked_by),
+        Some(ProvokedBy::Nothing)
+    );
+    let company = |scattered| Context {
+        company: Company {
+            together: 5,
+            unlike: true,
+            scattered,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    let swept = judged(&facts, &company(false));
+    assert_eq!(
+        said(&swept),
+        (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnTimer))
+    );
+    assert_eq!(said(&judged(&facts, &company(true))), NOT_IDLE);
+}
