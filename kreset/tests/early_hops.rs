@@ -16,7 +16,7 @@ use kreset::{
         judge,
     },
     event::{Cause, ProvokedBy, Verdict},
-    facts::{Facts, Kind},
+    facts::{Facts, FirstBytes, Kind},
 };
 
 fn received(name: &str) -> Facts {
@@ -110,4 +110,32 @@ fn flows_that_fall_at_once_share_no_idle_timer() {
         (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnTimer))
     );
     assert_eq!(said(&judged(&facts, &company(true))), NOT_IDLE);
+}
+
+#[test]
+fn a_connection_that_rested_is_in_use_though_its_start_was_not_seen() {
+    let facts = received("closed_by_broker.client");
+    let mut older = bare(&facts, 63);
+    older.packets.as_mut().unwrap().from_start = false;
+    let counters = older.counters.as_mut().unwrap();
+    (counters.data_segs_in, counters.data_segs_out) = (0, 0);
+    assert_eq!(said(&judged(&older, &Context::default())), DROPPED);
+    let idle = older.idle.as_mut().unwrap();
+    (idle.data_ms, idle.wire_ms) = (300_000.0, 300_000.0);
+    let rested = judged(&older, &Context::default());
+    assert_ne!(rested.verdict, Verdict::HandshakePhase);
+}
+
+#[test]
+fn a_request_too_large_is_still_kafka() {
+    let facts = received("closed_by_broker.client");
+    let mut packets = facts.packets.unwrap();
+    // 300 MB, Produce, version 9.
+    packets.request_head = vec![0x11, 0xe1, 0xa3, 0, 0, 0, 0, 9];
+    assert_eq!(packets.client_speaks(), Some(FirstBytes::Kafka));
+    // No such API key; no such version.
+    packets.request_head = vec![0x11, 0xe1, 0xa3, 0, 1, 0, 0, 9];
+    assert_eq!(packets.client_speaks(), Some(FirstBytes::Other));
+    packets.request_head = vec![0x11, 0xe1, 0xa3, 0, 0, 0, 1, 9];
+    assert_eq!(packets.client_speaks(), Some(FirstBytes::Other));
 }

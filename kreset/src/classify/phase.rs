@@ -59,12 +59,13 @@ impl Phase {
         let Some(counters) = facts.counters else {
             return Self::Unknown;
         };
-        match &facts.packets {
-            Some(packets) if packets.from_start => match Self::of_packets(facts, packets) {
-                Self::Silent | Self::Unanswered if rested_before_use(facts) => Self::InUse,
-                phase => phase,
-            },
+        let phase = match &facts.packets {
+            Some(packets) if packets.from_start => Self::of_packets(facts, packets),
             _ => Self::of_counters(counters.data_segs_in, counters.data_segs_out),
+        };
+        match phase {
+            Self::Silent | Self::Unanswered if rested_before_use(facts) => Self::InUse,
+            phase => phase,
         }
     }
 

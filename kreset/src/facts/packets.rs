@@ -261,8 +261,11 @@ fn head(bytes: &[u8], len: u8) -> Vec<u8> {
 /// Largest request that a broker accepts by default:
 /// `socket.request.max.bytes`, 100 MiB.
 const MAX_REQUEST: u32 = 104_857_600;
-/// Above the highest Kafka API key in use.
+/// Largest length that the protocol can say: an int32.
+const MAX_LENGTH: u32 = 0x7fff_ffff;
+/// Above the highest Kafka API key and version in use.
 const MAX_API_KEY: u16 = 100;
+const MAX_API_VERSION: u16 = 32;
 /// Words that an HTTP message begins with.
 const HTTP_WORDS: [&[u8]; 8] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"CONN", b"HTTP",
@@ -279,7 +282,9 @@ fn first_bytes(head: &[u8], by_client: bool) -> Option<FirstBytes> {
     })
 }
 
-/// A length that brokers accept and, from a client, an API key that exists.
+/// A length that brokers accept and, from a client, an API key that exists. With
+/// a version that exists as well it is Kafka at any length: some requests are too
+/// large.
 fn is_kafka(head: &[u8], by_client: bool) -> bool {
     let Some(size) = head
         .first_chunk::<4>()
@@ -291,12 +296,18 @@ fn is_kafka(head: &[u8], by_client: bool) -> bool {
     if !by_client {
         return length_fits;
     }
-    // A client may send the length in a segment of its own.
-    let key_fits = match head.get(4..6) {
-        Some(key) => u16::from_be_bytes([key[0], key[1]]) <= MAX_API_KEY,
-        None => true,
+    let number = |at: usize| {
+        let bytes = head.get(at..)?.first_chunk::<2>()?;
+        Some(u16::from_be_bytes(*bytes))
     };
-    length_fits && key_fits
+    match (number(4), number(6)) {
+        (Some(key), Some(version)) if version <= MAX_API_VERSION => {
+            key <= MAX_API_KEY && (4..=MAX_LENGTH).contains(&size)
+        }
+        (Some(key), _) => key <= MAX_API_KEY && length_fits,
+        // A client may send the length in a segment of its own.
+        (None, _) => length_fits,
+    }
 }
 
 #[cfg(test)]
