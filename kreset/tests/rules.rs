@@ -351,7 +351,12 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
             .unwrap()
             .starts_with("600300 ms of silence")
     );
-    assert_eq!(said(&judged(&facts, &closing(90_000.0, false))), SHUTDOWN);
+    let mut context = closing(90_000.0, false);
+    let alone = judged(&facts, &context);
+    assert_eq!(said(&alone), SHUTDOWN);
+    assert!(alone.confidence < 0.9, "a proxy or an expired login");
+    (context.company.together, context.company.closed_unlike) = (3, 3);
+    assert!(judged(&facts, &context).confidence >= 0.9);
     assert_eq!(said(&judged(&facts, &closing(600_300.0, true))), SHUTDOWN);
     let short = Config {
         broker_max_idle: Duration::from_secs(90),

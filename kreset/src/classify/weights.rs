@@ -97,6 +97,9 @@ pub const NOW_ACCEPTED: f64 = 0.8;
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;
+/// No other connection of the broker ended about then: a broker that stops closes
+/// all, but a proxy, a quota or an expired login ends a single one. Rate.
+pub const CLOSED_ALONE: f64 = -0.5;
 /// An abort right after the FIN: the broker closed with data unread, as it does
 /// for a request that is too large or a client that is throttled. Rate.
 pub const UNREAD_AT_CLOSE: f64 = 3.5;

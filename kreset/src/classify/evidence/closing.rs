@@ -4,7 +4,10 @@ use super::Observation;
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED, UNREAD_AT_CLOSE},
+    weights::{
+        CLOSED_ALONE, EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED,
+        UNREAD_AT_CLOSE,
+    },
 };
 
 /// Kafka looks at its idle connections once per poll of the network thread,
@@ -28,8 +31,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
          {timer_ms:.0}"
     );
     let told = Observation::new("broker_fin", value);
+    let company = case.context.company;
+    let alone = company.closed_unlike == 0 && company.together == 0 && !company.refused;
     let told = if closing.by_exit {
         told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+    } else if alone {
+        told.weigh(CLOSED_ALONE, &[Class::BrokerShutdown])
     } else {
         told
     };
