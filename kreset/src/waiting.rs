@@ -42,8 +42,12 @@ impl Waiting {
             // Its receiver is on this host, and is told right after: whether
             // that is this process decides whether this is an event at all.
             Kind::ResetSent if facts.local.address == facts.remote.address => RESET_WAIT_NS,
-            // A broker that stops closes one connection after the other.
-            Kind::ResetSent if facts.role == Role::Broker && facts.trigger.is_none() => {
+            // A broker that stops closes one connection after the other. Where
+            // its process is at its end already, there is nothing to wait for,
+            // and soon nothing to name it by.
+            Kind::ResetSent
+                if facts.role == Role::Broker && facts.trigger.is_none() && !facts.by_exit =>
+            {
                 RESET_WAIT_NS
             }
             Kind::ResetSent | Kind::Timeout => 0,

@@ -127,6 +127,17 @@ const TRUTH: &[(&str, &str)] = &[
     ),
     ("broker_hangs.client", "handshake_phase/closed_by_broker"),
     ("broker_hangs.broker", "handshake_phase/closed_by_broker"),
+    ("tls_check.client", "client_originated/late_data"),
+    ("tls_check.broker", "client_originated/late_data"),
+    ("tls_check_unwrapped.client", "-"),
+    ("tls_check_unwrapped.broker", "-"),
+    ("tls_one_request.client", "client_originated/late_data"),
+    ("tls_one_request.broker", "client_originated/late_data"),
+    ("tls_unknown_ca.client", "handshake_phase/tls_alert"),
+    ("tls_unknown_ca.broker", "handshake_phase/tls_alert"),
+    ("sasl_check.client", "-"),
+    ("sasl_check.broker", "-"),
+    ("broker_stops.broker", "?"),
     ("half_closed.client", "broker_originated/aborted"),
     ("half_closed.broker", "broker_originated/aborted"),
     ("hop_resets_hello.client", "middlebox_reset/not_idle"),
@@ -237,7 +248,7 @@ fn agrees(said: &[String], truth: &str) -> bool {
 fn what_one_host_cannot_decide_is_not_said_for_sure() {
     for (name, _) in TRUTH.iter().filter(|(_, truth)| *truth == "?") {
         for (facts, judgement) in replay(name) {
-            assert_eq!(facts.kind, Kind::ResetReceived);
+            assert!(matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent));
             assert!(judgement.confidence < 0.9, "{name}: {judgement:?}");
         }
     }

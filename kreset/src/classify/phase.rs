@@ -43,6 +43,12 @@ const TLS_RESTED_MS: f64 = 2_000.0;
 /// An encrypted alert, padding included, is shorter than this; session tickets
 /// and Kafka's answers are longer. Measured on Kafka 4.3: 24 and 40 bytes.
 const TLS_ALERT_AT_MOST: u32 = 64;
+/// Header of a TLS record, bytes.
+const TLS_RECORD_HEADER: u64 = 5;
+/// A client's encrypted alert, with the `change_cipher_spec` that may go before
+/// it, has at most this many bytes (24 to 31, and 6); a Finished has 58 and more
+/// (RFC 8446, 4.4.4; 32 bytes of SHA-256 at least).
+const TLS_LEAVE_AT_MOST: u32 = 48;
 /// A request that the broker answers by closing is answered this soon, ms.
 const CLOSED_AT_ONCE_MS: f64 = 1_500.0;
 
@@ -108,6 +114,9 @@ impl Phase {
         let fatal = |alert: Option<TlsAlert>| alert.is_some_and(TlsAlert::is_fatal);
         if fatal(packets.broker_alert) || fatal(packets.client_alert) {
             return Self::Tls;
+        }
+        if client_was_content(facts, packets) {
+            return Self::InUse;
         }
         let rested = facts.idle.is_some_and(|idle| idle.data_ms >= TLS_RESTED_MS);
         let long = packets.latest_response_len > TLS_ALERT_AT_MOST;
@@ -179,6 +188,29 @@ fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
         && facts
             .idle
             .is_some_and(|idle| idle.provoked_by == ProvokedBy::Data)
+}
+
+/// The client finished the TLS handshake and closed first, and nothing says that
+/// the broker rejected it: what the broker said last drew a RST, so it came after
+/// the client's close, or the client took its leave with a `close_notify`. Checks
+/// of a certificate and clients of one request end so.
+fn client_was_content(facts: &Facts, packets: &PacketFacts) -> bool {
+    let is_reset = matches!(facts.kind, Kind::ResetSent | Kind::ResetReceived);
+    let took_leave = packets.latest_request_len <= TLS_LEAVE_AT_MOST;
+    closed_by_client(facts) && client_finished(facts, packets) && (is_reset || took_leave)
+}
+
+/// More came from the client after its hello than an alert: its Finished.
+fn client_finished(facts: &Facts, packets: &PacketFacts) -> bool {
+    let Some(&[high, low]) = packets.request_head.get(3..5) else {
+        return false;
+    };
+    let hello = u64::from(u16::from_be_bytes([high, low])) + TLS_RECORD_HEADER;
+    let sent = facts.counters.and_then(|counters| match facts.role {
+        Role::Client => counters.bytes_sent,
+        Role::Broker => counters.bytes_received,
+    });
+    sent.is_some_and(|sent| sent > hello + u64::from(TLS_LEAVE_AT_MOST))
 }
 
 /// The client's FIN came first.
