@@ -271,7 +271,7 @@ pub mod packets_flag {
     pub const SASL: u32 = 1 << 13;
     /// The broker answered something else after it: the client is in.
     pub const SASL_DONE: u32 = 1 << 14;
-    /// The broker's latest answer to SaslAuthenticate carries no error.
+    /// The broker's latest answer to `SaslAuthenticate` carries no error.
     pub const SASL_ACCEPTED: u32 = 1 << 15;
 }
 

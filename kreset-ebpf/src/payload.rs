@@ -95,7 +95,7 @@ pub(crate) fn payload(
         }
     }
     if !by_client && packets.flags & seen::SASL != 0 && packets.api_key == SASL_AUTHENTICATE {
-        sasl_answer(packets, skb, segment, way);
+        sasl_answer(packets, packet, segment, way);
     }
     if by_client
         && !encrypted
@@ -130,7 +130,7 @@ const SASL_AUTHENTICATE: u16 = 36;
 /// length and the correlation id, and from version 2 on a byte of tags
 /// (`SaslAuthenticateResponse.json`, `ResponseHeader.json` of Apache Kafka).
 #[inline(always)]
-fn sasl_answer(packets: &mut Packets, skb: *mut __sk_buff, segment: &Segment, way: Way) {
+fn sasl_answer(packets: &mut Packets, packet: &impl Packet, segment: &Segment, way: Way) {
     let request = match way {
         Way::In => packets.latest_out,
         Way::Out => packets.latest_in,
@@ -138,7 +138,7 @@ fn sasl_answer(packets: &mut Packets, skb: *mut __sk_buff, segment: &Segment, wa
     let is_flexible = u16::from_be_bytes([request[6], request[7]]) >= 2;
     let mut error = [0_u8; 2];
     let at = segment.payload + 8 + u32::from(is_flexible);
-    if load(skb, at, &mut error).is_some() && error == [0, 0] {
+    if packet.load(at, &mut error).is_some() && error == [0, 0] {
         packets.flags |= seen::SASL_ACCEPTED;
     } else {
         packets.flags &= !seen::SASL_ACCEPTED;

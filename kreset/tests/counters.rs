@@ -1,10 +1,6 @@
 //! What the socket's counters and state come to in an event, on recorded facts.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod replay;
 

@@ -141,7 +141,7 @@ pub struct PacketFacts {
     pub api_key: Option<u16>,
     /// A SASL exchange began, and nothing else was answered after it.
     pub sasl_pending: bool,
-    /// The broker's latest answer to SaslAuthenticate carried no error.
+    /// The broker's latest answer to `SaslAuthenticate` carried no error.
     pub sasl_accepted: bool,
     /// TLS alert that the client sent in clear.
     pub client_alert: Option<TlsAlert>,
