@@ -1,5 +1,5 @@
 //! Tries out what was made as its users will: with a real dpkg, rpm and systemd, in a
-//! [`Machine`](machine::Machine) that leaves nothing behind.
+//! [`Machine`] that leaves nothing behind.
 
 mod deb;
 mod image;
