@@ -3,7 +3,8 @@
 //! A record is an [`Event`] that always stands alone, followed, where there
 //! is a full socket, by a snapshot of it ([`Tcp`]), of what kreset remembered
 //! of it ([`Connection`]) and of its packets ([`Packets`]). A socket-less
-//! reset is an [`Event`] only: at tens of thousands a second, size counts.
+//! reset is an [`Event`] only: at tens of thousands a second, size counts. One
+//! that a listener answered with names it ([`Listened`]).
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -54,6 +55,8 @@ pub mod event_flag {
     pub const FULL: u16 = 1 << 5;
     /// `task_struct.exit_code` was readable: [`Event::exit_signal`](super::Event::exit_signal) is valid.
     pub const HAS_EXIT_SIGNAL: u16 = 1 << 6;
+    /// The [`Connection`](super::Connection) of the listener that the packet met follows.
+    pub const LISTENER: u16 = 1 << 7;
 }
 
 /// The part of a record that is always there.
@@ -372,6 +375,17 @@ pub struct Record {
     pub connection: Connection,
     /// What its packets showed.
     pub packets: Packets,
+}
+
+/// A RST that a listener answered with: there is no connection, but somebody
+/// listens.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Listened {
+    /// Always there.
+    pub event: Event,
+    /// What was remembered of the listener: its owner.
+    pub listener: Connection,
 }
 
 impl Packets {

@@ -12,9 +12,12 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
-use kreset_common::record::{Event, Record, connection_flag as flag, event_flag, kind, role};
+use kreset_common::record::{
+    Event, Listened, Record, connection_flag as flag, event_flag, kind, role,
+};
 
 use crate::{
+    connection::{self, Entry, Key},
     filter,
     kernel::{AF_INET, AF_INET6, Skb, Sock, state},
     receive_reset::known_or_late,
@@ -206,7 +209,7 @@ fn without_socket(
     if role == role::UNKNOWN || !filter::netns(netns) || !call.claim() {
         return None;
     }
-    ring::emit(|event: *mut Event| {
+    let fill = |event: *mut Event| {
         // SAFETY: room for an event, just reserved.
         unsafe {
             snapshot::begin(event, kind::RESET_SENT);
@@ -216,8 +219,26 @@ fn without_socket(
             set_reason(event, reason);
             set_trigger(event, skb, true);
         }
-    });
+    };
+    match sock.filter(|_| state == state::LISTEN).and_then(listener) {
+        Some(entry) => ring::emit(|record: *mut Listened| {
+            // SAFETY: room for a record, just reserved.
+            unsafe {
+                let event = &raw mut (*record).event;
+                fill(event);
+                (*event).flags |= event_flag::LISTENER;
+                ring::copy(&raw const entry.connection, &raw mut (*record).listener);
+            }
+        }),
+        None => ring::emit(fill),
+    }
     Some(state)
+}
+
+/// What is remembered of a listener.
+#[inline(always)]
+fn listener(sock: Sock) -> Option<&'static mut Entry> {
+    connection::get(Key::from(sock)).filter(|entry| entry.is_listener())
 }
 
 /// # Safety

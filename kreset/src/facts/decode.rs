@@ -6,7 +6,7 @@ use std::{
 };
 
 use kreset_common::record::{
-    Connection, Event, Record, connection_flag as flag, event_flag, kind, role,
+    Connection, Event, Listened, Record, connection_flag as flag, event_flag, kind, role,
     tcp_present as present,
 };
 use thiserror::Error;
@@ -60,7 +60,13 @@ impl Decoder {
                 .map_err(|_short| DecodeError::Short(bytes.len()))?;
             Some(record)
         };
-        self.facts(&event, full.as_ref())
+        let mut facts = self.facts(&event, full.as_ref())?;
+        if event.flags & event_flag::LISTENER != 0 {
+            let (listened, _) = Listened::read_from_prefix(bytes)
+                .map_err(|_short| DecodeError::Short(bytes.len()))?;
+            facts.owner = owner(&event, Some(&listened.listener));
+        }
+        Ok(facts)
     }
 
     fn facts(&self, event: &Event, full: Option<&Record>) -> Result<Facts, DecodeError> {

@@ -252,7 +252,7 @@ pub struct Facts {
     pub counters: Option<Counters>,
     /// What the packets showed.
     pub packets: Option<PacketFacts>,
-    /// The owner of this host's socket.
+    /// The owner of this host's socket; of the listener, where that answered.
     pub owner: Owner,
 }
 
