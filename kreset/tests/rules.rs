@@ -1,11 +1,7 @@
 //! Each rule, on recorded facts: what it says of them, and what it would have
 //! said had one fact been another.
 
-#![expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "helpers of tests fail as tests do"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod replay;
 
@@ -13,43 +9,14 @@ use std::time::Duration;
 
 use kreset::{
     classify::{
-        Case, Config, Judgement,
+        Case, Config,
         context::{Closing, Company, Context, Death, PathView},
         judge,
     },
     event::{Cause, ProvokedBy, Verdict},
-    facts::{Facts, Kind, State, TlsAlert},
+    facts::{Kind, State, TlsAlert},
 };
-
-/// The RST of a recording.
-fn reset(name: &str) -> Facts {
-    replay::facts(name)
-        .into_iter()
-        .find(|facts| matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent))
-        .unwrap_or_else(|| panic!("no RST in {name}"))
-}
-
-fn judged(facts: &Facts, context: &Context) -> Judgement {
-    judge(&Case::new(facts, context, &Config::default()))
-}
-
-fn alone(facts: &Facts) -> Judgement {
-    judged(facts, &Context::default())
-}
-
-fn told<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a str> {
-    let told = judgement.evidence.iter().find(|seen| seen.name == name);
-    told.map(|seen| seen.value.as_str())
-}
-
-fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
-    let candidate = judgement.candidates.iter().find(|it| it.verdict == verdict);
-    candidate.map_or(0.0, |it| it.share)
-}
-
-const fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
-    (judgement.verdict, judgement.cause)
-}
+use replay::judging::{API_VERSIONS, alone, cause, handshake, judged, reset, said, share, told};
 
 const IDLE_ON_SEND: (Verdict, Option<Cause>) =
     (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend));
@@ -338,6 +305,7 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
             silence_ms,
             by_exit,
             class: None,
+            may_be_handshake: false,
         }),
         ..Context::default()
     };
@@ -436,31 +404,9 @@ fn silence_before_retransmissions_is_what_timed_out() {
     );
 }
 
-/// A failed handshake, made of a recorded one with other first bytes.
-fn handshake(request: &[u8], response: &[u8]) -> Facts {
-    let mut facts = reset("closed_by_broker.client");
-    let packets = facts.packets.as_mut().unwrap();
-    packets.request_head = request.to_vec();
-    packets.response_head = response.to_vec();
-    packets.requests = 1;
-    packets.responses = u32::from(!response.is_empty());
-    packets.turns = 1 + u16::from(!response.is_empty());
-    packets.api_key = None;
-    packets.latest_response_len = u32::try_from(response.len()).unwrap();
-    packets.broker_spoke_last = !response.is_empty();
-    facts
-}
-
-const API_VERSIONS: &[u8] = b"\0\0\0\x2e\0\x12\0\x04\0\0\0\0\0\x0aproducer-1\0";
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03";
 const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
-
-fn cause(facts: &Facts) -> Option<Cause> {
-    let judgement = alone(facts);
-    assert_eq!(judgement.verdict, Verdict::HandshakePhase, "{judgement:?}");
-    judgement.cause
-}
 
 #[test]
 fn first_bytes_tell_a_failed_handshake() {

@@ -1,6 +1,6 @@
 //! One concrete sentence: what to change, on which client, to which value.
 
-use super::{case::Case, class::Class, context::PathView};
+use super::{case::Case, class::Class, context::PathView, evidence::refusal};
 use crate::{
     event::{Direction, Role},
     facts::Facts,
@@ -68,8 +68,10 @@ pub(super) fn advise(case: &Case<'_>, class: Option<Class>) -> String {
             idle(case, class, &at)
         }
         Some(class) => fixed(case, class, &at),
-        None => "One host alone cannot tell: run kreset-trace on the other end too and compare."
-            .to_owned(),
+        None => format!(
+            "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",
+            long_poll_symptom(case)
+        ),
     }
 }
 
@@ -209,10 +211,7 @@ fn fixed(case: &Case<'_>, class: Class, at: &str) -> String {
              this client at this time (a request too large, a quota, a protocol error)."
         }
         Class::Refused => {
-            return format!(
-                "Nothing listens at {at}: this is a refused connection, not a reset one; check \
-                 that the broker runs and what it advertises."
-            );
+            return refused(case, at);
         }
         Class::ClosedByBroker => {
             "The broker accepted the connection and dropped it before any answer: check \
@@ -246,6 +245,25 @@ fn fixed(case: &Case<'_>, class: Class, at: &str) -> String {
         Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => return idle(case, class, at),
     }
     .to_owned()
+}
+
+fn refused(case: &Case<'_>, at: &str) -> String {
+    const NOT_RESET: &str = "this is a refused connection, not a reset one";
+    match refusal::distances(case) {
+        Some((reset, known)) if reset != known => format!(
+            "Something before {at} refuses connections (its RST came with TTL {reset}, the \
+             broker's packets with {known}; {NOT_RESET}): look at firewalls, security groups and \
+             load balancers on the way."
+        ),
+        None if case.received() => format!(
+            "Nothing listens at {at}, or a firewall on the way refuses: {NOT_RESET}; check that \
+             the broker runs and what it advertises."
+        ),
+        _ => format!(
+            "Nothing listens at {at}: {NOT_RESET}; check that the broker runs and what it \
+             advertises."
+        ),
+    }
 }
 
 fn tls(case: &Case<'_>) -> String {

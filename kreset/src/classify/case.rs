@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{context::Context, phase::Phase};
 use crate::{
-    event::{Direction, Role},
+    event::{AgeKind, Direction, Role},
     facts::{Facts, Kind, State},
 };
 
@@ -101,6 +101,36 @@ impl<'a> Case<'a> {
         self.facts
             .fin
             .is_some_and(|fin| fin.by_peer != self.is_client())
+    }
+
+    /// Nobody saw the packets of its beginning, and it was so young, so short and
+    /// so busy that its first exchange may not have ended well.
+    #[must_use]
+    pub fn may_be_handshake(&self) -> bool {
+        /// Segments with data each way that TLS or SASL take.
+        const SEGMENTS: u32 = 8;
+        const AGE_MS: f64 = 30_000.0;
+        /// A broker that turns a client away does so at once: 0.3 s after a
+        /// wrong password.
+        const AT_ONCE_MS: f64 = 1_000.0;
+        let unseen = self
+            .facts
+            .packets
+            .as_ref()
+            .is_none_or(|packets| !packets.from_start);
+        let short = self.facts.counters.is_some_and(|counters| {
+            counters.data_segs_in <= SEGMENTS && counters.data_segs_out <= SEGMENTS
+        });
+        let young = self
+            .facts
+            .age
+            .is_some_and(|age| age.kind == AgeKind::Exact && age.ms <= AGE_MS);
+        let silence_ms = match (self.facts.fin, self.facts.idle) {
+            (Some(fin), _) => Some(fin.silence_ms),
+            (None, idle) => idle.map(|idle| idle.data_ms),
+        };
+        let at_once = silence_ms.is_some_and(|silence_ms| silence_ms <= AT_ONCE_MS);
+        self.phase == Phase::InUse && unseen && short && young && at_once
     }
 
     /// A received RST that competes on soft facts: the connection was in use

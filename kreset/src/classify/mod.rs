@@ -20,7 +20,6 @@ use context::{Context, Memory, PathView};
 use evidence::{Observation, RULES};
 use lru::LruCache;
 use pattern::{Pattern, Patterns, Sighting, Turn};
-use phase::Phase;
 
 use crate::{
     event::{Candidate, Cause, ProvokedBy, Verdict},
@@ -80,12 +79,15 @@ impl Classifier {
     /// Takes an event in, whether or not it is to be judged. To be called in
     /// the order of the events.
     pub fn observe(&mut self, facts: &Facts) {
-        let closed_in_handshake = if facts.kind == Kind::Fin && Phase::of(facts).is_handshake() {
-            class_of(&judge(&Case::new(facts, &Context::default(), &self.config)))
+        let context = Context::default();
+        let case = Case::new(facts, &context, &self.config);
+        let closed_in_handshake = if facts.kind == Kind::Fin && case.phase.is_handshake() {
+            class_of(&judge(&case))
         } else {
             None
         };
-        self.memory.observe(facts, closed_in_handshake);
+        self.memory
+            .observe(facts, closed_in_handshake, case.may_be_handshake());
     }
 
     /// Judges an event that was observed, and learns from the judgement. `None`

@@ -8,6 +8,8 @@
     reason = "shared by tests, not all of which need all of it"
 )]
 
+pub(crate) mod judging;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use kreset::{

@@ -25,6 +25,8 @@ pub struct Closing {
     pub by_exit: bool,
     /// Why it was closed, where that was in its handshake.
     pub class: Option<Class>,
+    /// That may have been in its handshake, and nobody saw.
+    pub may_be_handshake: bool,
 }
 
 /// All of them.
@@ -46,7 +48,7 @@ impl Default for Closings {
 
 impl Closings {
     /// Takes in the broker's FIN.
-    pub fn observe(&mut self, facts: &Facts, class: Option<Class>) {
+    pub fn observe(&mut self, facts: &Facts, class: Option<Class>, may_be_handshake: bool) {
         let Some(fin) = facts.fin else {
             return;
         };
@@ -58,6 +60,7 @@ impl Closings {
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
             class,
+            may_be_handshake,
         };
         let evicted = self.closings.push(facts.tuple(), closing);
         if evicted.is_some_and(|(evicted, _)| evicted != facts.tuple()) {
@@ -77,6 +80,7 @@ impl Closings {
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
             class: None,
+            may_be_handshake: false,
         })
         .or_else(|| self.closings.get(&facts.tuple()).copied())
     }

@@ -34,14 +34,20 @@ pub struct Context {
 
 impl Memory {
     /// Takes an event in. To be called once for each, before it is judged; with
-    /// the cause of a FIN that ended a handshake.
-    pub fn observe(&mut self, facts: &Facts, closed_in_handshake: Option<Class>) {
+    /// the cause of a FIN that ended a handshake, or that it may have.
+    pub fn observe(
+        &mut self,
+        facts: &Facts,
+        closed_in_handshake: Option<Class>,
+        may_be_handshake: bool,
+    ) {
         self.paths.distance(facts);
         match facts.kind {
             Kind::Survived => self.paths.survived(facts),
             Kind::Established => self.endings.accepted(facts),
             Kind::Fin => {
-                self.closings.observe(facts, closed_in_handshake);
+                self.closings
+                    .observe(facts, closed_in_handshake, may_be_handshake);
                 self.endings.ended(facts);
             }
             Kind::ResetReceived if facts.state == Some(State::SynSent) => {

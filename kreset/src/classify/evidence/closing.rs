@@ -4,6 +4,7 @@ use super::Observation;
 use crate::classify::{
     case::Case,
     class::Class,
+    phase::Phase,
     weights::{
         CLOSED_ALONE, EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED,
         UNREAD_AT_CLOSE,
@@ -23,9 +24,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let silence_ms = closing.silence_ms;
-    let timer_ms = case.config.broker_max_idle.as_secs_f64() * 1_000.0;
-    let fits = silence_ms >= timer_ms - EARLY_MS - timer_ms * 0.01
-        && silence_ms <= timer_ms * (1.0 + LATE_SHARE) + LATE_MS;
+    let timer_ms = timer_ms(case);
+    let fits = fits_timer(case, silence_ms);
     let value = format!(
         "{silence_ms:.0} ms of silence before the broker's FIN, connections.max.idle.ms is \
          {timer_ms:.0}"
@@ -45,6 +45,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     } else {
         told.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
     })
+}
+
+fn timer_ms(case: &Case<'_>) -> f64 {
+    case.config.broker_max_idle.as_secs_f64() * 1_000.0
+}
+
+/// The silence before a FIN of the broker's is its idle timer.
+fn fits_timer(case: &Case<'_>, silence_ms: f64) -> bool {
+    let timer_ms = timer_ms(case);
+    silence_ms >= timer_ms - EARLY_MS - timer_ms * 0.01
+        && silence_ms <= timer_ms * (1.0 + LATE_SHARE) + LATE_MS
+}
+
+/// The broker's idle timer closed a connection that had not got an answer yet:
+/// Kafka reaps those that never said a word, and those that it muted, like all
+/// others (`Selector.maybeCloseOldestConnection`).
+pub(super) fn reaped_unanswered(case: &Case<'_>) -> bool {
+    matches!(case.phase, Phase::Silent | Phase::Unanswered)
+        && case.facts.fin.is_some_and(|fin| {
+            fin.by_peer == case.is_client() && !fin.by_exit && fits_timer(case, fin.silence_ms)
+        })
 }
 
 /// What came after the broker's FIN: its live socket's abort (it closed with

@@ -12,20 +12,29 @@ const BURST: usize = 2;
 
 /// The broker's own ends.
 const BROKER: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost];
+/// What ends many connections of one broker at once, however long each was
+/// silent: the broker, its host, or a device that fails over.
+const ALL_AT_ONCE: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost, Class::NotIdle];
 
 pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
-    let company = case.context.company;
-    let closed = case.context.closing.is_some() && company.closed_unlike > 0;
-    if case.phase.is_handshake() || !(closed || (company.together >= BURST && company.unlike)) {
+    if case.phase.is_handshake() || !is_burst(case) {
         return None;
     }
+    let company = case.context.company;
     let value = format!("{} others within a second", company.together);
-    let told = Observation::new("together", value).weigh(TOGETHER, BROKER);
+    let told = Observation::new("together", value).weigh(TOGETHER, ALL_AT_ONCE);
     Some(if company.scattered {
         told.weigh(SCATTERED, IDLE)
     } else {
         told.weigh(-1.0, IDLE)
     })
+}
+
+/// Several connections of one broker ended at once, and no timer of theirs explains it.
+pub(super) fn is_burst(case: &Case<'_>) -> bool {
+    let company = case.context.company;
+    let closed = case.context.closing.is_some() && company.closed_unlike > 0;
+    closed || (company.together >= BURST && company.unlike)
 }
 
 pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {

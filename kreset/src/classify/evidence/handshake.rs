@@ -2,7 +2,7 @@
 //! come, and which side ended them. The causes are told apart by the first
 //! bytes, the TLS alert and SASL.
 
-use super::Observation;
+use super::{Observation, closing};
 use crate::{
     classify::{
         case::Case,
@@ -31,6 +31,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
     Some(match case.phase {
+        _ if by_broker && closing::reaped_unanswered(case) => {
+            told.weigh(HARD, &[Class::BrokerIdleClose])
+        }
         Phase::Connecting => told.weigh(
             HARD,
             &[if by_broker {
@@ -41,9 +44,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         ),
         Phase::Silent if by_broker => told.weigh(HARD, &[Class::ClosedByBroker]),
         Phase::Silent => told.weigh(HARD, &[Class::Probe]),
-        _ if by_broker => told
-            .weigh(HARD, HANDSHAKES)
-            .weigh(HANDSHAKE, &[Class::ClosedByBroker]),
+        _ if by_broker => {
+            let told = told.weigh(HARD, HANDSHAKES);
+            // Who has not seen the first bytes has no reason to prefer any.
+            if case.facts.packets.is_some() {
+                told.weigh(HANDSHAKE, &[Class::ClosedByBroker])
+            } else {
+                told
+            }
+        }
         // The client gave up. TLS and SASL tell why; plaintext does not.
         Phase::Tls | Phase::Sasl => told.weigh(HARD, HANDSHAKES),
         _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),

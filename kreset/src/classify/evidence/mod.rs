@@ -1,6 +1,7 @@
 //! Evidence: one kind a file. A rule looks at a case and, if it has something
 //! to say, names a fact, gives its value and what it weighs.
 
+mod beginning;
 mod closing;
 mod company;
 mod delay;
@@ -8,6 +9,8 @@ mod first_bytes;
 mod handshake;
 mod kernel_reason;
 mod known_timer;
+mod listener;
+pub(super) mod refusal;
 mod repetition;
 mod reset_shape;
 pub(super) mod sasl;
@@ -29,8 +32,11 @@ pub type Rule = fn(&Case<'_>) -> Option<Observation>;
 /// All rules. Their order is the order in which evidence is told.
 pub const RULES: &[Rule] = &[
     state::rule,
+    refusal::rule,
     kernel_reason::rule,
+    listener::rule,
     handshake::rule,
+    beginning::rule,
     first_bytes::rule,
     tls_alert::rule,
     sasl::rule,

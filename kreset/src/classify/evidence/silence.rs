@@ -1,7 +1,7 @@
 //! How long the wire had been silent, and whether the path has come through
 //! as much before.
 
-use super::{IDLE, Observation};
+use super::{IDLE, Observation, company::is_burst};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -32,13 +32,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         ms if ms < LONG_MS => LONG_IDLE,
         _ => VERY_LONG_IDLE,
     };
-    Some(
-        Observation::new("idle", format!("{idle_ms:.0} ms"))
-            .weigh(weight, IDLE)
-            // A long silence speaks against a reset in mid-use; a short one is no
-            // sign of a device at all.
-            .weigh(-weight.max(0.0) / 2.0, &[Class::NotIdle]),
-    )
+    let told = Observation::new("idle", format!("{idle_ms:.0} ms")).weigh(weight, IDLE);
+    // A long silence speaks against a reset in mid-use; a short one is no sign of
+    // a device at all, and where others ended too it is no sign of anything.
+    Some(if is_burst(case) {
+        told
+    } else {
+        told.weigh(-weight.max(0.0) / 2.0, &[Class::NotIdle])
+    })
 }
 
 pub(super) fn outlived(case: &Case<'_>) -> Option<Observation> {
@@ -71,7 +72,7 @@ pub(super) fn longest(case: &Case<'_>) -> Option<Observation> {
     let packets = case.facts.packets.as_ref()?;
     let before_ms = packets.survived_ms.unwrap_or(0.0);
     let segments = packets.requests.saturating_add(packets.responses);
-    if idle_ms < BARELY_MS || idle_ms < before_ms * OUTLIVED_BY {
+    if idle_ms < BARELY_MS || idle_ms < before_ms * OUTLIVED_BY || is_burst(case) {
         return None;
     }
     let weight = f64::from(segments.max(1)).min(SURELY).ln();

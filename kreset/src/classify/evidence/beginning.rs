@@ -1,0 +1,39 @@
+//! A beginning that nobody saw: without its packets, a socket that answered and
+//! was answered a few times may have been in use, or still in TLS or SASL.
+
+use super::Observation;
+use crate::classify::{
+    case::Case,
+    class::Class,
+    weights::{HARD, LIVE_SOCKET, PROCESS_ENDED, UNREAD_AT_CLOSE},
+};
+
+/// What ends in the middle of an exchange that goes both ways.
+const UNSEEN: &[Class] = &[Class::TlsAlert, Class::Authentication];
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    let closed_early = case.sent()
+        && case
+            .context
+            .closing
+            .is_some_and(|closing| closing.may_be_handshake);
+    if case.facts.by_exit || !(closed_early || case.may_be_handshake()) {
+        return None;
+    }
+    let live = case
+        .facts
+        .counters
+        .is_some_and(|counters| counters.reset_timestamps == Some(true));
+    let after_fin = case.facts.fin.is_some_and(|fin| fin.by_peer);
+    // As much as a connection in use gets for the same facts.
+    let weight = match (case.sent(), case.received()) {
+        (true, _) if case.facts.trigger.is_none() => HARD + PROCESS_ENDED,
+        (true, _) => HARD,
+        (_, true) if after_fin && live => HARD + UNREAD_AT_CLOSE,
+        (_, true) if after_fin => HARD,
+        (_, true) if live => HARD + LIVE_SOCKET,
+        _ => return None,
+    };
+    let told = Observation::new("beginning", "not seen, and soon over");
+    Some(told.weigh(weight, UNSEEN))
+}

@@ -1,0 +1,62 @@
+//! Recorded facts, altered and judged.
+
+use kreset::{
+    classify::{Case, Config, Judgement, context::Context, judge},
+    event::{Cause, Verdict},
+    facts::{Facts, Kind},
+};
+
+/// The RST of a recording.
+pub(crate) fn reset(name: &str) -> Facts {
+    super::facts(name)
+        .into_iter()
+        .find(|facts| matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent))
+        .unwrap_or_else(|| panic!("no RST in {name}"))
+}
+
+pub(crate) fn judged(facts: &Facts, context: &Context) -> Judgement {
+    judge(&Case::new(facts, context, &Config::default()))
+}
+
+pub(crate) fn alone(facts: &Facts) -> Judgement {
+    judged(facts, &Context::default())
+}
+
+pub(crate) fn told<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a str> {
+    let told = judgement.evidence.iter().find(|seen| seen.name == name);
+    told.map(|seen| seen.value.as_str())
+}
+
+pub(crate) fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
+    let candidate = judgement.candidates.iter().find(|it| it.verdict == verdict);
+    candidate.map_or(0.0, |it| it.share)
+}
+
+pub(crate) const fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
+    (judgement.verdict, judgement.cause)
+}
+
+/// A failed handshake, made of a recorded one with other first bytes.
+pub(crate) fn handshake(request: &[u8], response: &[u8]) -> Facts {
+    let mut facts = reset("closed_by_broker.client");
+    let packets = facts.packets.as_mut().unwrap();
+    packets.request_head = request.to_vec();
+    packets.response_head = response.to_vec();
+    packets.requests = 1;
+    packets.responses = u32::from(!response.is_empty());
+    packets.turns = 1 + u16::from(!response.is_empty());
+    packets.api_key = None;
+    packets.latest_response_len = u32::try_from(response.len()).unwrap();
+    packets.broker_spoke_last = !response.is_empty();
+    facts
+}
+
+/// What a Java client begins with.
+pub(crate) const API_VERSIONS: &[u8] = b"\0\0\0\x2e\0\x12\0\x04\0\0\0\0\0\x0aproducer-1\0";
+
+/// The cause of a handshake that failed.
+pub(crate) fn cause(facts: &Facts) -> Option<Cause> {
+    let judgement = alone(facts);
+    assert_eq!(judgement.verdict, Verdict::HandshakePhase, "{judgement:?}");
+    judgement.cause
+}

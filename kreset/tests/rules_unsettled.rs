@@ -1,0 +1,143 @@
+//! Rules about what one host cannot settle, and what helps: where a RST came
+//! from, who else ended, who listens, and what nobody saw.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that meets what it did not expect has to fail"
+)]
+
+mod replay;
+
+use kreset::{
+    classify::context::{Company, Context},
+    event::{Cause, Verdict},
+    facts::{Fin, Kind, Owner, State},
+};
+use replay::judging::{API_VERSIONS, alone, cause, handshake, judged, reset, said, share, told};
+
+const LOST: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::ConnectionLost));
+const ABORTED: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Aborted));
+
+#[test]
+fn the_ttl_tells_who_refused_where_the_path_is_known() {
+    let facts = reset("refused.ipv4.client");
+    let ttl = facts.packets.as_ref().unwrap().reset.unwrap().ttl;
+    let seen_from = |known| {
+        let mut context = Context::default();
+        context.path.ttl = known;
+        judged(&facts, &context)
+    };
+    let host = seen_from(Some(ttl));
+    assert!(
+        told(&host, "refused_by")
+            .unwrap()
+            .starts_with("as far away as the host")
+    );
+    let before = seen_from(Some(ttl - 2));
+    assert!(
+        told(&before, "refused_by")
+            .unwrap()
+            .starts_with("something before the host")
+    );
+    assert!(before.advice.starts_with("Something before "));
+    let unknown = seen_from(None);
+    assert!(told(&unknown, "refused_by").is_none());
+    assert!(unknown.advice.contains("or a firewall on the way"));
+    for judgement in [host, before, unknown] {
+        assert_eq!(
+            said(&judgement),
+            (Verdict::HandshakePhase, Some(Cause::Refused))
+        );
+    }
+}
+
+#[test]
+fn a_burst_under_a_copied_ttl_may_be_a_failover() {
+    let facts = reset("connection_lost.client");
+    let context = Context {
+        company: Company {
+            together: 4,
+            unlike: true,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    let judgement = judged(&facts, &context);
+    assert_eq!(said(&judgement), LOST);
+    assert!(judgement.confidence < 0.9, "{judgement:?}");
+    assert!(share(&judgement, Verdict::MiddleboxReset) > 0.05);
+}
+
+#[test]
+fn the_listener_that_answered_is_told_with_its_process() {
+    let mut facts = reset("connection_lost.broker");
+    assert_eq!(facts.state, Some(State::Listen));
+    // The recording is older than this knowledge.
+    assert_eq!(told(&alone(&facts), "listener"), Some("there"));
+    facts.owner = Owner {
+        pid: Some(4242),
+        name: Some("java".to_owned()),
+        start_boottime_ns: Some(facts.at_ns - 12_500_000_000),
+        cgroup_id: None,
+    };
+    let judgement = alone(&facts);
+    assert_eq!(
+        told(&judgement, "listener"),
+        Some("java (4242), started 12 s before")
+    );
+    assert_eq!(said(&judgement), LOST);
+    let nobody = alone(&reset("connection_lost_no_listener.broker"));
+    assert_eq!(told(&nobody, "listener"), Some("none"));
+}
+
+#[test]
+fn a_connection_that_never_spoke_may_outlive_the_brokers_patience() {
+    let mut facts = handshake(API_VERSIONS, b"");
+    let fin = |silence_ms| {
+        Some(Fin {
+            by_peer: true,
+            ago_ms: 300.0,
+            silence_ms,
+            by_exit: false,
+            both: false,
+        })
+    };
+    facts.fin = fin(600_200.0);
+    assert_eq!(
+        said(&alone(&facts)),
+        (Verdict::BrokerOriginated, Some(Cause::IdleClose))
+    );
+    facts.fin = fin(40_000.0);
+    assert_eq!(cause(&facts), Some(Cause::ClosedByBroker));
+}
+
+#[test]
+fn what_nobody_saw_begin_may_have_been_a_handshake() {
+    let mut facts = reset("broker_abort_linger.client");
+    facts.idle.as_mut().unwrap().data_ms = 300.0;
+    assert_eq!(said(&alone(&facts)), ABORTED);
+    facts.packets = None;
+    let unseen = alone(&facts);
+    assert_eq!(told(&unseen, "beginning"), Some("not seen, and soon over"));
+    assert!(unseen.confidence < 0.5, "{unseen:?}");
+    facts.counters.as_mut().unwrap().data_segs_in = 40;
+    assert_eq!(said(&alone(&facts)), ABORTED, "no handshake is as long");
+}
+
+#[test]
+fn a_brokers_fin_alone_is_no_failed_handshake_because_nobody_saw_it_begin() {
+    let mut facts = reset("broker_idle_close.client");
+    facts.kind = Kind::Fin;
+    facts.packets = None;
+    facts.fin.as_mut().unwrap().silence_ms = 300.0;
+    assert_ne!(alone(&facts).verdict, Verdict::HandshakePhase);
+}
+
+#[test]
+fn without_the_first_bytes_no_cause_of_a_handshake_is_likelier() {
+    let mut facts = handshake(API_VERSIONS, b"");
+    facts.packets = None;
+    let judgement = alone(&facts);
+    assert_eq!(judgement.verdict, Verdict::HandshakePhase);
+    assert!(judgement.confidence < 0.2, "{judgement:?}");
+}
