@@ -1,8 +1,6 @@
 //! Each rule, on recorded facts: what it says of them, and what it would have
 //! said had one fact been another.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 mod replay;
 
 use std::time::Duration;

@@ -1,11 +1,6 @@
 //! Rules about what one host cannot settle, and what helps: where a RST came
 //! from, who else ended, who listens, and what nobody saw.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that meets what it did not expect has to fail"
-)]
-
 mod replay;
 
 use kreset::{

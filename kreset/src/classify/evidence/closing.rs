@@ -54,8 +54,8 @@ fn timer_ms(case: &Case<'_>) -> f64 {
 /// The silence before a FIN of the broker's is its idle timer.
 fn fits_timer(case: &Case<'_>, silence_ms: f64) -> bool {
     let timer_ms = timer_ms(case);
-    silence_ms >= timer_ms - EARLY_MS - timer_ms * 0.01
-        && silence_ms <= timer_ms * (1.0 + LATE_SHARE) + LATE_MS
+    silence_ms >= timer_ms.mul_add(0.99, -EARLY_MS)
+        && silence_ms <= timer_ms.mul_add(1.0 + LATE_SHARE, LATE_MS)
 }
 
 /// The broker's idle timer closed a connection that had not got an answer yet:

@@ -31,7 +31,7 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
 }
 
 /// Several connections of one broker ended at once, and no timer of theirs explains it.
-pub(super) fn is_burst(case: &Case<'_>) -> bool {
+pub(super) const fn is_burst(case: &Case<'_>) -> bool {
     let company = case.context.company;
     let closed = case.context.closing.is_some() && company.closed_unlike > 0;
     closed || (company.together >= BURST && company.unlike)
