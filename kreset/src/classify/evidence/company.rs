@@ -1,10 +1,13 @@
 //! What happened at the same broker at the same time.
 
 use super::{IDLE, Observation};
-use crate::classify::{
-    case::Case,
-    class::Class,
-    weights::{NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        weights::{NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
+    },
+    event::ProvokedBy,
 };
 
 /// Other endings within a second that make a burst.
@@ -22,11 +25,19 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
     }
     let company = case.context.company;
     let value = format!("{} others within a second", company.together);
-    let told = Observation::new("together", value).weigh(TOGETHER, ALL_AT_ONCE);
+    let told = Observation::new("together", value);
+    let undrawn = case
+        .facts
+        .idle
+        .is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing);
     Some(if company.scattered {
-        told.weigh(SCATTERED, IDLE)
+        told.weigh(TOGETHER, ALL_AT_ONCE).weigh(SCATTERED, IDLE)
+    } else if undrawn {
+        // Silences this close may still be one timer, of a device that looks at
+        // its table now and then.
+        told.weigh(TOGETHER, BROKER).weigh(-1.0, IDLE)
     } else {
-        told.weigh(-1.0, IDLE)
+        told.weigh(TOGETHER, ALL_AT_ONCE).weigh(-1.0, IDLE)
     })
 }
 
