@@ -190,14 +190,17 @@ fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
             .is_some_and(|idle| idle.provoked_by == ProvokedBy::Data)
 }
 
-/// The client finished the TLS handshake and closed first, and nothing says that
-/// the broker rejected it: what the broker said last drew a RST, so it came after
+/// The client finished the TLS handshake and was first to leave, and nothing says
+/// that the broker rejected it: what the broker said last drew a RST, so it came after
 /// the client's close, or the client took its leave with a `close_notify`. Checks
 /// of a certificate and clients of one request end so.
 fn client_was_content(facts: &Facts, packets: &PacketFacts) -> bool {
     let is_reset = matches!(facts.kind, Kind::ResetSent | Kind::ResetReceived);
     let took_leave = packets.latest_request_len <= TLS_LEAVE_AT_MOST;
-    closed_by_client(facts) && client_finished(facts, packets) && (is_reset || took_leave)
+    // A broker that answers the leave may be first with its FIN; one that
+    // rejects the client has spoken before the client's last words.
+    let was_first = closed_by_client(facts) || (took_leave && packets.broker_spoke_last);
+    was_first && client_finished(facts, packets) && (is_reset || took_leave)
 }
 
 /// More came from the client after its hello than an alert: its Finished.
