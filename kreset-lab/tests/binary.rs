@@ -50,16 +50,31 @@ impl Drop for Directory {
     }
 }
 
+/// One event of each type, as the tracer writes them.
+const SAMPLES: &str = include_str!("../../kreset/golden/events.jsonl");
+
 /// Keeps to the contract, and never has anything to tell.
 fn silent_tracer(directory: &Path) -> String {
+    let line = |kind: &str| {
+        let wanted = format!(r#""type":"{kind}""#);
+        let line = SAMPLES.lines().find(|line| line.contains(&wanted));
+        let path = directory.join(kind);
+        // The sample is of a tracer that lost some.
+        let line = line
+            .expect("a sample")
+            .replace(r#""lost":10"#, r#""lost":0"#);
+        fs::write(&path, format!("{line}\n")).expect("a file");
+        path
+    };
+    let (start, summary) = (line("start"), line("summary"));
     let path = directory.join("tracer");
     fs::write(
         &path,
-        r#"#!/bin/sh
-           trap 'echo "{\"schema\":\"kreset/1\",\"type\":\"summary\"}"; exit 0' TERM
-           echo '{"schema":"kreset/1","type":"start"}'
-           while :; do sleep 0.01; done
-        "#,
+        format!(
+            "#!/bin/sh\ntrap 'cat {summary}; exit 0' TERM\ncat {start}\nwhile :; do sleep 0.01; done\n",
+            start = start.display(),
+            summary = summary.display(),
+        ),
     )
     .expect("a file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its own");
