@@ -4,11 +4,12 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd as _},
     time::{Duration, Instant},
 };
 
 use nix::{
+    libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::socket::{setsockopt, sockopt},
 };
@@ -326,6 +327,35 @@ impl Connection {
         SockRef::from(&self.stream)
             .set_tcp_user_timeout(Some(limit))
             .doing(|| "set a user timeout".to_owned())
+    }
+
+    /// Has every packet from here on carry what says nothing before its TCP header: a destination
+    /// options header in IPv6, options in IPv4. Not for [`Family::Mapped`], whose sockets take
+    /// neither.
+    pub(crate) fn pad_headers(&self, family: Family) -> Result<()> {
+        // RFC 8200, 4.6: no next header yet, no more units of 8 bytes, PadN of 4. RFC 791, 3.1:
+        // three no-operations and the end.
+        const PADDED: [u8; 8] = [0, 0, 1, 4, 0, 0, 0, 0];
+        const NOTHING: [u8; 4] = [1, 1, 1, 0];
+        let (level, option, value) = match family {
+            Family::Ipv4 => (libc::IPPROTO_IP, libc::IP_OPTIONS, &NOTHING[..]),
+            Family::Ipv6 => (libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &PADDED[..]),
+            Family::Mapped => return Ok(()),
+        };
+        // SAFETY: the descriptor is open, and the kernel reads as many bytes as there are.
+        let outcome = unsafe {
+            libc::setsockopt(
+                self.stream.as_raw_fd(),
+                level,
+                option,
+                value.as_ptr().cast(),
+                u32::try_from(value.len()).unwrap_or_default(),
+            )
+        };
+        if outcome == 0 {
+            return Ok(());
+        }
+        Err(io::Error::last_os_error()).doing(|| "pad a connection's headers".to_owned())
     }
 
     /// Sends FIN and keeps the socket, as a JVM does just before it closes one.

@@ -149,6 +149,11 @@ impl<'lab> Middlebox<'lab> {
     /// # Errors
     /// [`Error::Staging`] if no such connection has been seen; what the raw socket refuses.
     pub fn reset_now(&self, client_port: u16, ttl: Ttl) -> Result<()> {
+        self.reset_from(client_port, [ttl.value(); 2])
+    }
+
+    /// The same, with the TTLs that the resets to the client and to the broker have.
+    pub(crate) fn reset_from(&self, client_port: u16, ttls: [u8; 2]) -> Result<()> {
         let mut flows = Flows::default();
         for sighting in self.wire.of_connection(client_port) {
             flows.learn(&sighting);
@@ -157,7 +162,7 @@ impl<'lab> Middlebox<'lab> {
             .0
             .get(&client_port)
             .ok_or_else(|| Error::Staging(format!("no connection from port {client_port}")))?;
-        Forger::new(self.network)?.reset(flow, ttl)
+        Forger::new(self.network)?.reset(flow, ttls)
     }
 
     fn stateful(&self, idle: Duration, what_then: &str) -> Result<()> {
@@ -278,12 +283,12 @@ impl Forger {
     }
 
     /// Sends a reset to each end that was ever heard from.
-    fn reset(&self, flow: &Flow, ttl: Ttl) -> Result<()> {
+    fn reset(&self, flow: &Flow, [to_client, to_broker]: [u8; 2]) -> Result<()> {
         if let Some(sequence) = flow.client_expects {
-            self.send(flow.broker, flow.client, sequence, ttl)?;
+            self.send(flow.broker, flow.client, sequence, to_client)?;
         }
         if let Some(sequence) = flow.broker_expects {
-            self.send(flow.client, flow.broker, sequence, ttl)?;
+            self.send(flow.client, flow.broker, sequence, to_broker)?;
         }
         Ok(())
     }
@@ -293,9 +298,9 @@ impl Forger {
         source: SocketAddr,
         destination: SocketAddr,
         sequence: u32,
-        ttl: Ttl,
+        ttl: u8,
     ) -> Result<()> {
-        let Some(packet) = packet::reset(source, destination, sequence, ttl.value()) else {
+        let Some(packet) = packet::reset(source, destination, sequence, ttl) else {
             return Err(Error::Staging(format!(
                 "{source} and {destination} are of two families"
             )));
@@ -365,7 +370,7 @@ fn watch(
         let patience = match due {
             Some((Duration::ZERO, port)) => {
                 if let Some(flow) = flows.0.remove(&port) {
-                    forger.reset(&flow, ttl)?;
+                    forger.reset(&flow, [ttl.value(); 2])?;
                 }
                 continue;
             }

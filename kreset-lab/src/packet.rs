@@ -161,9 +161,16 @@ impl<'a> Ip<'a> {
         })
     }
 
-    /// Reads no extension headers: nothing in the lab's network writes any.
     fn parse_v6(packet: &'a [u8]) -> Option<Self> {
-        if *packet.get(6)? != TCP {
+        const HOP_BY_HOP: u8 = 0;
+        const DESTINATION_OPTIONS: u8 = 60;
+        let (mut next, mut header) = (*packet.get(6)?, IPV6_HEADER);
+        while matches!(next, HOP_BY_HOP | DESTINATION_OPTIONS) {
+            let units = usize::from(*packet.get(header + 1)?) + 1;
+            next = *packet.get(header)?;
+            header += units * 8;
+        }
+        if next != TCP {
             return None;
         }
         let address = |at| {
@@ -175,8 +182,8 @@ impl<'a> Ip<'a> {
             destination: address(24)?,
             ttl: *packet.get(7)?,
             id: None,
-            length: be16(packet, 4)?.into(),
-            payload: packet.get(IPV6_HEADER..)?,
+            length: (usize::from(be16(packet, 4)?) + IPV6_HEADER).checked_sub(header)?,
+            payload: packet.get(header..)?,
         })
     }
 }

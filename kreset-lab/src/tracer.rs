@@ -35,6 +35,7 @@ const LEASE: Duration = Duration::from_mins(2);
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     without_noise: bool,
+    without_packets: bool,
     broker_max_idle: Option<Duration>,
     longer: Duration,
     record: Option<PathBuf>,
@@ -47,6 +48,13 @@ impl Options {
     #[must_use]
     pub const fn without_noise(mut self) -> Self {
         self.without_noise = true;
+        self
+    }
+
+    /// Without packet evidence: what sockets know is all there is.
+    #[must_use]
+    pub const fn without_packets(mut self) -> Self {
+        self.without_packets = true;
         self
     }
 
@@ -98,6 +106,9 @@ impl Options {
             .args(["--duration", &in_seconds(LEASE + self.longer)]);
         if self.shows_all() {
             command.arg("--all");
+        }
+        if self.without_packets {
+            command.args(["--packet-evidence", "off"]);
         }
         if let Some(file) = &self.record {
             command.arg("--record").arg(file);

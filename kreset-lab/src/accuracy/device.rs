@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use super::world::World;
 use crate::{
     Family, Side,
     error::Result,
@@ -17,8 +18,8 @@ use crate::{
     run::{CONNTRACK, IP, NFT},
 };
 
-/// Idle timers, in seconds. Conntrack counts in whole ones.
-pub(super) const TIMERS: [u16; 4] = [1, 3, 8, 20];
+/// Idle timers, from the shortest to the longest.
+pub(super) const TIMERS: usize = 4;
 
 /// Longer than every silence here: such a device forgets when it is told to.
 const NEVER: u16 = 3600;
@@ -33,14 +34,14 @@ pub(super) enum Device {
     None,
     /// Forgets after one of the [`TIMERS`], and answers what comes afterwards with a reset.
     Resets {
-        /// Index into [`TIMERS`].
+        /// Which of the [`TIMERS`].
         timer: usize,
         /// Whether the reset has the TTL of the broker's packets.
         copied: bool,
     },
     /// Forgets after one of the [`TIMERS`], and drops what comes afterwards.
     Drops {
-        /// Index into [`TIMERS`].
+        /// Which of the [`TIMERS`].
         timer: usize,
     },
     /// Forgets when told to, and answers what comes afterwards with a reset.
@@ -60,12 +61,12 @@ pub(super) enum Device {
 impl Device {
     fn all() -> Vec<Self> {
         let mut all = vec![Self::Vanishes];
-        for timer in 0..TIMERS.len() {
+        for timer in 0..TIMERS {
             all.push(Self::Drops { timer });
         }
         for copied in [false, true] {
             all.extend([Self::Fails { copied }, Self::Refuses { copied }]);
-            all.extend((0..TIMERS.len()).map(|timer| Self::Resets { timer, copied }));
+            all.extend((0..TIMERS).map(|timer| Self::Resets { timer, copied }));
         }
         all
     }
@@ -101,10 +102,10 @@ impl Device {
         }
     }
 
-    fn seconds(self) -> u16 {
+    fn seconds(self, world: &World) -> u16 {
         match self {
             Self::Resets { timer, .. } | Self::Drops { timer } => {
-                TIMERS.get(timer).copied().unwrap_or(NEVER)
+                world.timers.get(timer).copied().unwrap_or(NEVER)
             }
             _ => NEVER,
         }
@@ -135,7 +136,7 @@ impl Device {
     }
 
     /// The rules that make it, over the addresses of its brokers.
-    fn rules(self, forwarded: &mut String, sent: &mut String) {
+    fn rules(self, world: &World, forwarded: &mut String, sent: &mut String) {
         let code = self.code();
         let (v4, v6) = (
             format!("10.78.{code}.0/24"),
@@ -152,13 +153,13 @@ impl Device {
             Self::Refuses { .. } => "tcp flags & (syn|ack) == syn",
             _ => "tcp flags & (syn|ack) != syn ct state invalid,new",
         };
-        for end in ["saddr", "daddr"] {
+        for (end, victim) in [("saddr", Side::Client), ("daddr", Side::Broker)] {
             for (ip, range) in [("ip", &v4), ("ip6", &v6)] {
                 // Writing to a string cannot fail.
                 let _written = writeln!(forwarded, "{ip} {end} {range} {packets} {fate}");
                 if self.ttl() == Ttl::Copied {
                     let hops = if ip == "ip" { "ttl" } else { "hoplimit" };
-                    let value = Ttl::Copied.value();
+                    let value = world.ttl(Ttl::Copied, victim);
                     let _written = writeln!(
                         sent,
                         "{ip} {end} {range} tcp flags rst {ip} {hops} set {value}"
@@ -169,8 +170,8 @@ impl Device {
     }
 
     /// The rules that give its connections its timer.
-    fn timer(self, timeouts: &mut String, tracked: &mut String) {
-        let (code, seconds) = (self.code(), self.seconds());
+    fn timer(self, world: &World, timeouts: &mut String, tracked: &mut String) {
+        let (code, seconds) = (self.code(), self.seconds(world));
         for (ip, range) in [
             ("ip", format!("10.78.{code}.0/24")),
             ("ip6", format!("fd78::{code:x}:0/112")),
@@ -229,22 +230,24 @@ pub(super) fn give_addresses(network: &Network) -> Result<()> {
 }
 
 /// Puts all devices into the router.
-pub(super) fn install(network: &Network) -> Result<()> {
+pub(super) fn install(network: &Network, world: &World) -> Result<()> {
     let [mut forwarded, mut sent, mut timeouts, mut tracked] = [const { String::new() }; 4];
     for device in Device::all() {
-        device.rules(&mut forwarded, &mut sent);
-        device.timer(&mut timeouts, &mut tracked);
+        device.rules(world, &mut forwarded, &mut sent);
+        device.timer(world, &mut timeouts, &mut tracked);
     }
     let ruleset = format!(
         "flush ruleset\n\
          table inet standing {{\n\
          {timeouts}\
+         set cut {{ type inet_service; }}\n\
          chain tracked {{\n\
          type filter hook prerouting priority -100; policy accept;\n\
          {tracked}\
          }}\n\
          chain forwarded {{\n\
          type filter hook forward priority 0; policy accept;\n\
+         tcp dport @cut drop\n\
          ct state established,related accept\n\
          {forwarded}\
          }}\n\
@@ -258,6 +261,13 @@ pub(super) fn install(network: &Network) -> Result<()> {
     network
         .router()
         .sysctl(&[("netfilter/nf_conntrack_tcp_loose", "0")])
+}
+
+/// Loses everything that a broker sends to a client's port from here on, or no longer.
+pub(super) fn cut(network: &Network, client_port: u16, lost: bool) -> Result<()> {
+    let what = if lost { "add" } else { "delete" };
+    let change = format!("{what} element inet standing cut {{ {client_port} }}\n");
+    network.router().run(NFT, &["-f", "-"], &change).map(|_| ())
 }
 
 /// Makes the device before a broker lose what it knows of one connection, as in a failover to a

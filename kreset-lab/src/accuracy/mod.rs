@@ -8,11 +8,13 @@ pub mod case;
 mod causes;
 mod device;
 pub mod document;
+pub mod draw;
 pub mod observation;
 pub mod orderly;
 pub mod score;
 pub(crate) mod stage;
 mod traffic;
+mod world;
 
 use std::{
     panic::resume_unwind,
@@ -22,6 +24,7 @@ use std::{
 };
 
 use case::{Case, Label, Room};
+use draw::Draw;
 use observation::Observation;
 use stage::{Scene, Stage};
 
@@ -45,6 +48,8 @@ const LONGEST: Duration = Duration::from_mins(2);
 pub struct Settings {
     /// The tracer to judge.
     pub tracer: PathBuf,
+    /// What silences, sizes, counts, distances and so on are drawn from.
+    pub seed: u64,
     /// Cases whose name contains this only; all if it is empty.
     pub only: String,
 }
@@ -62,6 +67,24 @@ pub struct Findings {
     pub garbage: Vec<String>,
 }
 
+impl Findings {
+    /// Adds those of another run.
+    pub fn take(&mut self, other: Self) {
+        self.observations.extend(other.observations);
+        self.not_staged.extend(other.not_staged);
+        self.lost += other.lost;
+        self.garbage.extend(other.garbage);
+    }
+}
+
+impl Settings {
+    /// Weights may not be set by what comes of this seed.
+    #[must_use]
+    pub fn held_out(&self) -> bool {
+        !draw::USED.contains(&self.seed)
+    }
+}
+
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
@@ -76,6 +99,9 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
     allow_open_files(20_000)?;
     let mut rooms: Vec<(Room, Vec<Case>)> = Room::ALL.map(|room| (room, Vec::new())).into();
     for case in cases() {
+        if case.is_unseen() && !settings.held_out() {
+            continue;
+        }
         if case.id.contains(&settings.only)
             && let Some((_, cases)) = rooms.iter_mut().find(|(room, _)| *room == case.room)
         {
@@ -87,23 +113,20 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
     thread::scope(|scope| {
         let running: Vec<_> = rooms
             .iter()
-            .map(|(room, cases)| scope.spawn(|| run_room(*room, cases, &settings.tracer, stop)))
+            .map(|(room, cases)| scope.spawn(|| run_room(*room, cases, settings, stop)))
             .collect();
         for room in running {
             let findings = room.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-            all.observations.extend(findings.observations);
-            all.not_staged.extend(findings.not_staged);
-            all.lost += findings.lost;
-            all.garbage.extend(findings.garbage);
+            all.take(findings);
         }
         Ok::<_, Error>(())
     })?;
     Ok(all)
 }
 
-/// Acts one case out, for runs that judge nobody by it.
-pub(crate) fn act_out(stage: &Stage, case: &Case) -> Result<Vec<Label>> {
-    (case.script)(&Scene::new(stage, case.family))
+/// Acts one case out as `seed` draws it, for runs that judge nobody by it.
+pub(crate) fn act_out(stage: &Stage, case: &Case, seed: u64) -> Result<Vec<Label>> {
+    (case.script)(&Scene::new(stage, case.family, Draw::new(seed, &case.id)))
 }
 
 /// What became of a case.
@@ -114,9 +137,10 @@ struct Acted<'a> {
     packets: String,
 }
 
-fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Findings> {
+fn run_room(room: Room, cases: &[Case], settings: &Settings, stop: &Stop) -> Result<Findings> {
+    let tracer = &settings.tracer;
     let waiting = if room == Room::Late { cases.len() } else { 0 };
-    let stage = Stage::new(stop, waiting)?;
+    let stage = Stage::new(stop, room, settings.seed, waiting)?;
     prepare(room, stage.lab.network())?;
     let (acted, said) = thread::scope(|scope| {
         let mut tracers = None;
@@ -127,7 +151,7 @@ fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Fi
         let mut acting = Vec::new();
         for case in cases {
             stop.sleep(PACE)?;
-            acting.push(scope.spawn(|| act(&stage, case)));
+            acting.push(scope.spawn(|| act(&stage, case, settings.seed)));
         }
         let tracers = if let Some(tracers) = tracers {
             tracers
@@ -145,7 +169,7 @@ fn run_room(room: Room, cases: &[Case], tracer: &Path, stop: &Stop) -> Result<Fi
         let [client, broker] = tracers;
         Ok::<_, Error>((acted, [client.finish()?, broker.finish()?]))
     })?;
-    Ok(compare(&stage, acted, &said))
+    Ok(compare(&stage, settings.held_out(), acted, &said))
 }
 
 /// What a room's kernels do otherwise than others.
@@ -160,7 +184,10 @@ pub(crate) fn prepare(room: Room, network: &Network) -> Result<()> {
                 .host(Side::Broker)
                 .sysctl(&[("ipv4/tcp_fin_timeout", &seconds)])
         }
-        Room::Usual | Room::Late | Room::ShowAll => Ok(()),
+        Room::Bare => Side::BOTH
+            .into_iter()
+            .try_for_each(|side| network.host(side).sysctl(&[("ipv4/tcp_timestamps", "0")])),
+        Room::Usual | Room::Late | Room::ShowAll | Room::Blind => Ok(()),
     }
 }
 
@@ -176,6 +203,9 @@ fn attach(stage: &Stage, room: Room, program: &Path) -> Result<[Tracer; 2]> {
     if room != Room::ShowAll {
         options = options.without_noise();
     }
+    if room == Room::Blind {
+        options = options.without_packets();
+    }
     let start = |side| stage.lab.trace(side, program, &options);
     thread::scope(|scope| {
         let client = scope.spawn(|| start(Side::Client));
@@ -185,8 +215,8 @@ fn attach(stage: &Stage, room: Room, program: &Path) -> Result<[Tracer; 2]> {
     })
 }
 
-fn act<'a>(stage: &Stage, case: &'a Case) -> Acted<'a> {
-    let scene = Scene::new(stage, case.family);
+fn act<'a>(stage: &Stage, case: &'a Case, seed: u64) -> Acted<'a> {
+    let scene = Scene::new(stage, case.family, Draw::new(seed, &case.id));
     let labels = (case.script)(&scene);
     // Others wait for it, however far it came.
     scene.ready();
@@ -202,7 +232,7 @@ fn act<'a>(stage: &Stage, case: &'a Case) -> Acted<'a> {
 }
 
 /// Puts what was said beside what should have been.
-fn compare(stage: &Stage, acted: Vec<Acted<'_>>, said: &[Said; 2]) -> Findings {
+fn compare(stage: &Stage, held_out: bool, acted: Vec<Acted<'_>>, said: &[Said; 2]) -> Findings {
     let mut findings = Findings::default();
     let mut labelled = Vec::new();
     for Acted {
@@ -232,7 +262,7 @@ fn compare(stage: &Stage, acted: Vec<Acted<'_>>, said: &[Said; 2]) -> Findings {
         findings.garbage.extend(said.garbage.iter().cloned());
         findings
             .observations
-            .extend(observation::observe(side, &labelled, said));
+            .extend(observation::observe(side, held_out, &labelled, said));
     }
     findings
 }
@@ -257,7 +287,7 @@ fn check(stage: &Stage, label: &Label) -> Result<()> {
         let expected = ttl(expected
             .iter()
             .filter(|(victim, _)| *victim == side)
-            .map(|(_, ttl)| ttl.value())
+            .map(|(_, ttl)| stage.world.ttl(*ttl, side))
             .collect());
         if seen != expected {
             return Err(Error::Staging(format!(

@@ -40,8 +40,11 @@ pub struct Observation {
     pub case: String,
     /// The host.
     pub host: &'static str,
-    /// Whether the case is held out.
+    /// Whether the seed of its run is held out.
     pub held_out: bool,
+    /// Whether its combination of cause and variant was never run under a seed that weights may be
+    /// set by.
+    pub unseen: bool,
     /// Whether one host can decide.
     pub decidable: bool,
     /// The label: `verdict/cause`, causes that are both true joined by `|`, or `nothing`.
@@ -59,7 +62,12 @@ pub struct Observation {
 }
 
 /// What the tracer on one host said of all connections.
-pub(super) fn observe(side: Side, labelled: &[(&Case, Label)], said: &Said) -> Vec<Observation> {
+pub(super) fn observe(
+    side: Side,
+    held_out: bool,
+    labelled: &[(&Case, Label)],
+    said: &Said,
+) -> Vec<Observation> {
     let mut events: BTreeMap<u16, Vec<&Event>> = BTreeMap::new();
     for event in said.events.iter().filter(|it| it.is_about_a_connection()) {
         let port = event.client.as_ref().and_then(|client| client.port);
@@ -70,16 +78,29 @@ pub(super) fn observe(side: Side, labelled: &[(&Case, Label)], said: &Said) -> V
         let told = events.remove(&label.port).unwrap_or_default();
         let mut told = told.into_iter();
         let first = told.next();
-        all.push(Observation::new(case, side, label.on(side), first));
+        all.push(Observation::new(
+            case,
+            side,
+            held_out,
+            label.on(side),
+            first,
+        ));
         for again in told {
-            all.push(Observation::new(case, side, &Wanted::Nothing, Some(again)));
+            let nothing = &Wanted::Nothing;
+            all.push(Observation::new(case, side, held_out, nothing, Some(again)));
         }
     }
     all
 }
 
 impl Observation {
-    fn new(case: &Case, side: Side, wanted: &Wanted, event: Option<&Event>) -> Self {
+    fn new(
+        case: &Case,
+        side: Side,
+        held_out: bool,
+        wanted: &Wanted,
+        event: Option<&Event>,
+    ) -> Self {
         let told = match wanted {
             Wanted::Nothing => None,
             Wanted::Told(told) | Wanted::IfTold(told) => Some(told),
@@ -103,7 +124,8 @@ impl Observation {
         Self {
             case: case.id.clone(),
             host: side.name(),
-            held_out: case.held_out(),
+            held_out,
+            unseen: case.is_unseen(),
             decidable: told.is_none_or(Told::is_decidable),
             truth,
             said: event.map(Event::answer),

@@ -30,6 +30,8 @@ pub struct Score {
     pub wrong_and_sure: usize,
     /// Stated and observed confidence.
     pub calibration: Calibration,
+    /// The same of what one host can decide.
+    pub of_decidable: Calibration,
 }
 
 impl Score {
@@ -47,6 +49,9 @@ impl Score {
                 && let Some(confidence) = one.confidence
             {
                 score.calibration.add(confidence, one.right);
+                if one.decidable {
+                    score.of_decidable.add(confidence, one.right);
+                }
             }
         }
         score
@@ -210,6 +215,7 @@ mod tests {
             case: String::new(),
             host: "client",
             held_out: true,
+            unseen: false,
             decidable: true,
             truth: "a/b".to_owned(),
             said: Some("a/b".to_owned()),

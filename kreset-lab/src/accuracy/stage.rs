@@ -14,8 +14,11 @@ use std::{
 };
 
 use super::{
+    case::Room,
     device::{self, Device},
+    draw::Draw,
     traffic::Shape,
+    world::World,
 };
 use crate::{
     Connection, Conversation, Family, Lab, Listener, Side, Stop,
@@ -36,7 +39,8 @@ pub(crate) struct Stage {
     next_broker: Mutex<BTreeMap<Device, u16>>,
     held: Mutex<Vec<(Instant, Held)>>,
     gate: Gate,
-    late: bool,
+    pub(super) room: Room,
+    pub(super) world: World,
 }
 
 /// What has to stay open until the tracers have ended.
@@ -50,10 +54,12 @@ pub(super) enum Held {
 
 impl Stage {
     /// A network; `waiting` cases have to be ready before its tracers begin.
-    pub(crate) fn new(stop: &Stop, waiting: usize) -> Result<Self> {
+    pub(crate) fn new(stop: &Stop, room: Room, seed: u64, waiting: usize) -> Result<Self> {
         let lab = Lab::new(stop)?;
+        let world = World::draw(seed, room);
+        world.apply(lab.network())?;
         device::give_addresses(lab.network())?;
-        device::install(lab.network())?;
+        device::install(lab.network(), &world)?;
         Ok(Self {
             lab,
             stop: stop.clone(),
@@ -61,7 +67,8 @@ impl Stage {
             next_broker: Mutex::default(),
             held: Mutex::default(),
             gate: Gate::new(waiting),
-            late: waiting > 0,
+            room,
+            world,
         })
     }
 
@@ -149,6 +156,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Scene<'a> {
     pub(super) stage: &'a Stage,
     pub(super) family: Family,
+    pub(super) draw: Draw,
+    /// Its packets have more before their TCP headers than most have.
+    padded: bool,
     ready: AtomicBool,
     ports: Mutex<Vec<u16>>,
 }
@@ -168,10 +178,13 @@ pub(super) struct Site {
 }
 
 impl<'a> Scene<'a> {
-    pub(super) const fn new(stage: &'a Stage, family: Family) -> Self {
+    pub(super) fn new(stage: &'a Stage, family: Family, draw: Draw) -> Self {
+        let padded = draw.chance(0.2);
         Self {
             stage,
             family,
+            draw,
+            padded,
             ready: AtomicBool::new(false),
             ports: Mutex::new(Vec::new()),
         }
@@ -194,8 +207,34 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether the tracers begin after the connections.
-    pub(super) const fn came_late(&self) -> bool {
-        self.stage.late
+    pub(super) fn came_late(&self) -> bool {
+        self.stage.room == Room::Late
+    }
+
+    /// Whether the tracers see packets.
+    pub(super) fn is_blind(&self) -> bool {
+        self.stage.room == Room::Blind
+    }
+
+    /// Whether the tracers can know how far the other host is.
+    pub(super) fn knows_distance(&self) -> bool {
+        !self.came_late() && !self.is_blind()
+    }
+
+    /// A silence that outlasts a device's timer.
+    pub(super) fn outlasting(&self, timer: usize) -> Duration {
+        self.timer(timer) + self.draw.time(300, 2500)
+    }
+
+    /// A device's timer.
+    pub(super) fn timer(&self, timer: usize) -> Duration {
+        let seconds = self.stage.world.timers.get(timer).copied();
+        Duration::from_secs(seconds.unwrap_or_default().into())
+    }
+
+    /// Loses what the broker sends to a client's port from here on, or no longer.
+    pub(super) fn cut(&self, port: u16, lost: bool) -> Result<()> {
+        device::cut(self.stage.lab.network(), port, lost)
     }
 
     pub(super) fn silence(&self, time: Duration) -> Result<()> {
@@ -253,7 +292,8 @@ impl<'a> Scene<'a> {
 
     pub(super) fn listen(&self, address: IpAddr) -> Result<Listener> {
         let host = self.stage.lab.network().host(Side::Broker);
-        host.enter(|| Listener::open_at(self.family, address, &self.stage.stop))
+        let (family, stop) = (self.family, &self.stage.stop);
+        host.enter(|| Listener::open_at(family, address, stop))
     }
 
     /// Connects to a broker at an address.
@@ -299,7 +339,11 @@ impl<'a> Scene<'a> {
     /// A connection in use to a broker of its own, seen by tracers from here on.
     pub(super) fn converse(&self, device: Device, shape: Shape) -> Result<Talk> {
         let mut talk = self.greet(device)?;
-        shape.use_it(&mut talk.ends)?;
+        shape.use_it(&mut talk.ends, &self.draw)?;
+        if self.padded {
+            talk.ends.client.pad_headers(self.family)?;
+            talk.ends.broker.pad_headers(self.family)?;
+        }
         self.attached()?;
         Ok(talk)
     }
@@ -331,9 +375,10 @@ impl<'a> Scene<'a> {
     pub(super) fn reset_both(&self, talk: &Talk, ttl: Ttl) -> Result<()> {
         const PATIENCE: Duration = Duration::from_millis(500);
         const ATTEMPTS: usize = 10;
+        let ttls = Side::BOTH.map(|victim| self.stage.world.ttl(ttl, victim));
         let mut left = vec![&talk.ends.client, &talk.ends.broker];
         for _ in 0..ATTEMPTS {
-            self.stage.lab.middlebox().reset_now(talk.port, ttl)?;
+            self.stage.lab.middlebox().reset_from(talk.port, ttls)?;
             let mut missed = Vec::new();
             for end in left {
                 match end.wait_for_failure(PATIENCE) {

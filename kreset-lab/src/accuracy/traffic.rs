@@ -1,5 +1,8 @@
 //! What a connection carries before somebody ends it: the shapes of traffic, as real bytes.
 
+use std::thread;
+
+use super::draw::Draw;
 use crate::{Connection, Conversation, error::Result, kafka::Request};
 
 /// A TLS 1.3 client's hello, as its record begins; the rest means nothing to anybody here.
@@ -43,6 +46,13 @@ pub(super) fn server_hello_12() -> Vec<u8> {
 pub(super) fn client_key_exchange() -> Vec<u8> {
     let mut flight = record(0x16, 0x03, &handshake_message(0x10, 66));
     flight.extend(record(0x14, 0x03, &[1]));
+    flight.extend(record(0x16, 0x03, &[0x5a; 40]));
+    flight
+}
+
+/// A TLS 1.2 server's end of the handshake.
+pub(super) fn server_finished_12() -> Vec<u8> {
+    let mut flight = record(0x14, 0x03, &[1]);
     flight.extend(record(0x16, 0x03, &[0x5a; 40]));
     flight
 }
@@ -131,7 +141,7 @@ pub(super) fn sasl_failed(correlation: u32) -> Vec<u8> {
 /// An HTTP request.
 pub(super) const HTTP: &[u8] = b"GET / HTTP/1.1\r\nHost: broker:9092\r\nAccept: */*\r\n\r\n";
 
-/// The shape of a connection's traffic before it falls silent.
+/// The shape of a connection's traffic before it falls silent. How much of it there is is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// Requests, each answered before the next.
@@ -140,6 +150,8 @@ pub(super) enum Shape {
     Pipelined,
     /// Large batches.
     Batches,
+    /// A consumer: fetches and heartbeats, a moment apart.
+    Polls,
     /// A TLS session in use.
     Tls,
     /// In use after SASL.
@@ -147,10 +159,11 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Plain,
         Self::Pipelined,
         Self::Batches,
+        Self::Polls,
         Self::Tls,
         Self::Sasl,
     ];
@@ -160,69 +173,91 @@ impl Shape {
             Self::Plain => "plain",
             Self::Pipelined => "pipelined",
             Self::Batches => "batches",
+            Self::Polls => "polls",
             Self::Tls => "tls",
             Self::Sasl => "sasl",
         }
     }
 
     /// Brings a fresh connection into use.
-    pub(super) fn use_it(self, talk: &mut Conversation) -> Result<()> {
+    pub(super) fn use_it(self, talk: &mut Conversation, draw: &Draw) -> Result<()> {
         match self {
             Self::Plain => {
                 talk.introduce()?;
-                talk.exchange(Request::Metadata)
+                for _ in 0..draw.number(1, 6) {
+                    talk.exchange(request(draw))?;
+                }
             }
             Self::Pipelined => {
                 talk.introduce()?;
-                for _ in 0..6 {
-                    talk.client.request(Request::Produce(200))?;
+                let count = draw.number(2, 12);
+                for _ in 0..count {
+                    talk.client
+                        .request(Request::Produce(draw.number(20, 1500)))?;
                 }
-                for _ in 0..6 {
+                for _ in 0..count {
                     talk.broker.answer()?;
                 }
-                for _ in 0..6 {
+                for _ in 0..count {
                     talk.client.receive()?;
                 }
-                Ok(())
             }
             Self::Batches => {
                 talk.introduce()?;
-                for _ in 0..3 {
-                    talk.exchange(Request::Produce(60_000))?;
+                for _ in 0..draw.number(1, 4) {
+                    talk.exchange(Request::Produce(draw.number(15_000, 64_000)))?;
                 }
-                Ok(())
+            }
+            Self::Polls => {
+                talk.introduce()?;
+                for _ in 0..draw.number(2, 6) {
+                    thread::sleep(draw.time(20, 200));
+                    talk.exchange(draw.one_of([Request::Fetch, Request::Heartbeat]))?;
+                }
             }
             Self::Tls => {
                 one_way(talk, Way::Up, &client_hello())?;
-                one_way(talk, Way::Down, &server_hello())?;
-                one_way(talk, Way::Up, &client_finished())?;
-                // A session ticket, then requests and answers.
-                one_way(talk, Way::Down, &application_data(250))?;
-                for _ in 0..4 {
-                    one_way(talk, Way::Up, &application_data(90))?;
-                    one_way(talk, Way::Down, &application_data(400))?;
+                if draw.chance(0.5) {
+                    one_way(talk, Way::Down, &server_hello())?;
+                    one_way(talk, Way::Up, &client_finished())?;
+                    // One session ticket, or two.
+                    for _ in 0..draw.number(1, 2) {
+                        one_way(talk, Way::Down, &application_data(250))?;
+                    }
+                } else {
+                    one_way(talk, Way::Down, &server_hello_12())?;
+                    one_way(talk, Way::Up, &client_key_exchange())?;
+                    one_way(talk, Way::Down, &server_finished_12())?;
                 }
-                Ok(())
+                for _ in 0..draw.number(2, 8) {
+                    one_way(talk, Way::Up, &sealed(draw, 40, 600))?;
+                    one_way(talk, Way::Down, &sealed(draw, 40, 4000))?;
+                }
             }
             Self::Sasl => {
                 talk.exchange(Request::ApiVersions)?;
                 one_way(talk, Way::Up, &sasl_handshake(2))?;
                 one_way(talk, Way::Down, &sasl_mechanisms(2, 0))?;
-                one_way(talk, Way::Up, &sasl_authenticate(3))?;
-                one_way(talk, Way::Down, &kafka_answer(3, &[0; 18]))?;
-                talk.exchange(Request::Metadata)?;
-                talk.exchange(Request::Metadata)
+                // PLAIN has one round, SCRAM has two.
+                for round in 3..=u32::from(draw.number(3, 4)) {
+                    one_way(talk, Way::Up, &sasl_authenticate(round))?;
+                    one_way(talk, Way::Down, &kafka_answer(round, &[0; 18]))?;
+                }
+                for _ in 0..draw.number(2, 5) {
+                    talk.exchange(request(draw))?;
+                }
             }
         }
+        Ok(())
     }
 
     /// One more exchange.
-    pub(super) fn exchange(self, talk: &mut Conversation) -> Result<()> {
+    pub(super) fn exchange(self, talk: &mut Conversation, draw: &Draw) -> Result<()> {
         if self == Self::Tls {
-            one_way(talk, Way::Up, &application_data(90))?;
-            one_way(talk, Way::Down, &application_data(400))
+            one_way(talk, Way::Up, &sealed(draw, 40, 600))?;
+            one_way(talk, Way::Down, &sealed(draw, 40, 1200))
         } else {
-            talk.exchange(Request::Metadata)
+            talk.exchange(request(draw))
         }
     }
 
@@ -244,6 +279,21 @@ impl Shape {
             talk.broker.answer()
         }
     }
+}
+
+/// What clients ask all the time.
+fn request(draw: &Draw) -> Request {
+    draw.one_of([
+        Request::Metadata,
+        Request::Heartbeat,
+        Request::Fetch,
+        Request::Produce(draw.number(20, 3000)),
+    ])
+}
+
+/// A record of application data.
+fn sealed(draw: &Draw, from: u16, to: u16) -> Vec<u8> {
+    application_data(draw.number(from, to).into())
 }
 
 /// Which way bytes go.

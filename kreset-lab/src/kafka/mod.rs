@@ -18,6 +18,10 @@ pub enum Request {
     ApiVersions,
     /// Metadata v1 for all topics.
     Metadata,
+    /// Heartbeat v3 of a group's member.
+    Heartbeat,
+    /// Fetch v4 of nothing.
+    Fetch,
     /// Produce v7 with this many bytes in place of a record batch.
     Produce(u16),
 }
@@ -27,6 +31,8 @@ impl Request {
         match self {
             Self::ApiVersions => (18, 3),
             Self::Metadata => (3, 1),
+            Self::Heartbeat => (12, 3),
+            Self::Fetch => (1, 4),
             Self::Produce(_) => (0, 7),
         }
     }
@@ -53,6 +59,21 @@ pub fn request(request: Request, correlation_id: u32) -> Vec<u8> {
         }
         // A null array: all topics.
         Request::Metadata => message.extend((-1_i32).to_be_bytes()),
+        Request::Heartbeat => {
+            push_string(&mut message, "lab");
+            message.extend(1_i32.to_be_bytes());
+            push_string(&mut message, "member");
+            message.extend((-1_i16).to_be_bytes());
+        }
+        // A consumer, half a second, one byte at least, all committed, no topics.
+        Request::Fetch => {
+            message.extend((-1_i32).to_be_bytes());
+            message.extend(500_i32.to_be_bytes());
+            message.extend(1_i32.to_be_bytes());
+            message.extend(i32::MAX.to_be_bytes());
+            message.push(1);
+            message.extend(0_i32.to_be_bytes());
+        }
         Request::Produce(bytes) => {
             // No transaction, acks=all, 30 s, one topic, one partition.
             message.extend((-1_i16).to_be_bytes());
@@ -88,7 +109,8 @@ pub fn answer(request: &[u8]) -> Option<Vec<u8>> {
         message.extend(0_i32.to_be_bytes());
         message.push(0);
     } else {
-        // Metadata: no brokers, controller 0, no topics. Produce: no topics, no throttling.
+        // Metadata: no brokers, controller 0, no topics. The others: no throttling, and no error or
+        // no topics.
         let nothing: &[u8] = if api_key == Request::Metadata.key_and_version().0 {
             &[0; 12]
         } else {

@@ -120,7 +120,7 @@ pub(crate) fn act(
             return;
         };
         let from = Moment::now();
-        let acted = accuracy::act_out(stage, case);
+        let acted = accuracy::act_out(stage, case, rng.u64(..));
         journal
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

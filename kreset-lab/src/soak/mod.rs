@@ -85,7 +85,7 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
     allow_open_files(20_000)?;
     // Everything that acts ends before the tracers do.
     let acting = Stop::default();
-    let stage = Stage::new(&acting, 0)?;
+    let stage = Stage::new(&acting, Room::Patient, settings.seed, 0)?;
     stage.gate().open();
     for room in [Room::GivesUp, Room::Patient] {
         accuracy::prepare(room, stage.lab.network())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FIN_TIMEOUT, LONGER_MAX_IDLE, MAX_IDLE, SILENCES, idle, ms, word};
+use super::{FIN_TIMEOUT, LONGER_MAX_IDLE, MAX_IDLE, Silence, ms, unknowable::LOOKS_LIKE_LOST};
 use crate::{
     Side,
     accuracy::{
@@ -22,51 +22,67 @@ const ENDED_IT: Answer = Answer::one("broker_originated", &["aborted", "shutdown
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for (number, silence) in SILENCES.into_iter().enumerate() {
-        let name = word(silence);
-        let shape = Shape::ALL[number.min(Shape::ALL.len() - 1)];
-        for (listening, how) in [(true, "listener"), (false, "no_listener")] {
+    for (silence, shape) in Silence::ALL.into_iter().zip(Shape::ALL) {
+        let name = silence.name();
+        for listening in [true, false] {
+            let how = if listening { "listener" } else { "no_listener" };
             all.extend(Case::each_family(
                 Room::Usual,
-                &format!("lost.{how}.{name}"),
+                &format!("lost.refused_afterwards.{how}.{name}"),
                 move |scene| lost(scene, silence, shape, listening),
             ));
         }
-        all.extend(Case::each_family(
-            Room::Late,
-            &format!("lost.late.{name}"),
-            move |scene| lost(scene, silence, Shape::Plain, true),
-        ));
-        for room in [Room::Patient, Room::Late] {
-            let late = if room == Room::Late { "late." } else { "" };
+        for room in [Room::Patient, Room::Late, Room::Blind, Room::Bare] {
             all.extend(Case::each_family(
                 room,
-                &format!("broker_aborts.linger.{late}{name}"),
+                &format!("broker_aborts.linger.{}.{name}", room.name()),
                 move |scene| linger(scene, silence, shape),
+            ));
+        }
+        for room in [Room::Patient, Room::Blind] {
+            all.extend(Case::each_family(
+                room,
+                &format!("broker_aborts.unread.{}.{name}", room.name()),
+                move |scene| unread(scene, silence, shape),
+            ));
+        }
+    }
+    for (name, from, to) in [("at_once", 0, 20), ("soon", 40, 600), ("later", 1000, 4000)] {
+        let late = move |scene: &Scene<'_>| scene.draw.time(from, to);
+        for shape in [Shape::Plain, Shape::Polls] {
+            all.extend(Case::each_family(
+                Room::Usual,
+                &format!("idle_close.shorter.{}.written_{name}", shape.name()),
+                move |scene| idle_close(scene, MAX_IDLE, late(scene), shape),
             ));
         }
         all.extend(Case::each_family(
             Room::Patient,
-            &format!("broker_aborts.unread.{name}"),
-            move |scene| unread(scene, silence, shape),
-        ));
-    }
-    for late in [ms(0), ms(50), ms(300), ms(1200), ms(3500)] {
-        let name = word(late);
-        all.extend(Case::each_family(
-            Room::Usual,
-            &format!("idle_close.max_idle_3s.written_after_{name}"),
-            move |scene| idle_close(scene, MAX_IDLE, late, Shape::Plain),
+            &format!("idle_close.longer.written_{name}"),
+            move |scene| idle_close(scene, LONGER_MAX_IDLE, late(scene), Shape::Tls),
         ));
         all.extend(Case::each_family(
-            Room::Patient,
-            &format!("idle_close.max_idle_8s.written_after_{name}"),
-            move |scene| idle_close(scene, LONGER_MAX_IDLE, late, Shape::Tls),
+            Room::Blind,
+            &format!("idle_close.blind.written_{name}"),
+            move |scene| idle_close(scene, MAX_IDLE, late(scene), Shape::Plain),
         ));
     }
     all.extend(Case::each_family(Room::Late, "idle_close.late", |scene| {
         idle_close(scene, MAX_IDLE, ms(500), Shape::Plain)
     }));
+    for speaks in [false, true] {
+        let how = if speaks { "writes_late" } else { "closes" };
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("idle_close.never_spoke.{how}"),
+            move |scene| never_spoke(scene, speaks),
+        ));
+    }
+    all.extend(Case::each_family(
+        Room::Usual,
+        "idle_close.throttled",
+        throttled,
+    ));
     for idle in [1, 2, 5] {
         all.extend(Case::each_family(
             Room::Usual,
@@ -84,45 +100,45 @@ pub(super) fn cases() -> Vec<Case> {
         "broker_aborts.oversized_request",
         oversized,
     ));
-    all.extend(Case::each_family(
-        Room::Usual,
-        "broker_ends.authentication_ran_out",
-        ran_out,
-    ));
+    for quick in [false, true] {
+        let how = if quick { "quick" } else { "late" };
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("broker_ends.authentication_ran_out.{how}"),
+            move |scene| ran_out(scene, quick),
+        ));
+    }
     all
 }
 
-/// The broker's host forgot the connection, as after a restart; what the client sends finds no
-/// socket.
-fn lost(scene: &Scene<'_>, silence: Duration, shape: Shape, listening: bool) -> Result<Vec<Label>> {
+/// The broker's host forgot the connection, as after a crash; what the client sends finds no
+/// socket, and when it connects again nobody listens: the broker is down, and no device is.
+fn lost(scene: &Scene<'_>, silence: Silence, shape: Shape, listening: bool) -> Result<Vec<Label>> {
     let site = scene.site(Device::None)?;
+    let address = site.address;
     let Talk { mut ends, port } = scene.greet_at(&site)?;
-    shape.use_it(&mut ends)?;
+    shape.use_it(&mut ends, &scene.draw)?;
     scene.attached()?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     let crate::Conversation { mut client, broker } = ends;
     broker.forget()?;
-    if listening {
-        scene.keep_site(site);
-    } else {
-        drop(site);
-    }
+    let site = listening.then_some(site);
     shape.ask(&mut client)?;
     client.wait_for_reset()?;
+    drop(site);
+    let again = scene.port();
+    scene.be_refused(address, again)?;
     scene.keep_end(client);
-    let label = Label::new(port)
-        .told(Side::Broker, &[Answer::CONNECTION_LOST])
-        .genuine(Side::Client);
-    // Without the TTL of the broker's other packets it may as well be a device's.
-    Ok(vec![if scene.came_late() {
-        label.undecidable(
-            Side::Client,
-            &[Answer::CONNECTION_LOST],
-            idle::LOOKS_LIKE_LOST,
-        )
-    } else {
-        label.told(Side::Client, &[Answer::CONNECTION_LOST])
-    }])
+    Ok(vec![
+        Label::new(port)
+            .told(Side::Client, &[Answer::CONNECTION_LOST])
+            .told(Side::Broker, &[Answer::CONNECTION_LOST])
+            .genuine(Side::Client),
+        Label::new(again)
+            .told(Side::Client, &[Answer::REFUSED])
+            .told(Side::Broker, &[Answer::REFUSED])
+            .genuine(Side::Client),
+    ])
 }
 
 /// The client's keepalive probe finds that the broker's host forgot the connection.
@@ -135,7 +151,8 @@ fn found_by_keepalive(scene: &Scene<'_>, idle: Duration) -> Result<Vec<Label>> {
     scene.keep_end(ends.client);
     Ok(vec![
         Label::new(port)
-            .told(Side::Client, &[Answer::CONNECTION_LOST])
+            // A device that copies the TTL answers a probe alike.
+            .undecidable(Side::Client, &[Answer::CONNECTION_LOST], LOOKS_LIKE_LOST)
             .told(Side::Broker, &[Answer::CONNECTION_LOST])
             .genuine(Side::Client),
     ])
@@ -154,24 +171,32 @@ fn aborted(port: u16) -> Label {
         .genuine(Side::Client)
 }
 
-fn linger(scene: &Scene<'_>, silence: Duration, shape: Shape) -> Result<Vec<Label>> {
+fn aborted_after(scene: &Scene<'_>, port: u16, silence: Silence) -> Label {
+    if silence.may_be_handshake(scene) {
+        aborted(port).unseen_handshake(true)
+    } else {
+        aborted(port)
+    }
+}
+
+fn linger(scene: &Scene<'_>, silence: Silence, shape: Shape) -> Result<Vec<Label>> {
     let Talk { ends, port } = scene.converse(Device::None, shape)?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     ends.broker.abort()?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![aborted(port)])
+    Ok(vec![aborted_after(scene, port, silence)])
 }
 
-fn unread(scene: &Scene<'_>, silence: Duration, shape: Shape) -> Result<Vec<Label>> {
+fn unread(scene: &Scene<'_>, silence: Silence, shape: Shape) -> Result<Vec<Label>> {
     let Talk { mut ends, port } = scene.converse(Device::None, shape)?;
     shape.ask(&mut ends.client)?;
     ends.broker.wait_for_data()?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     drop(ends.broker);
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![aborted(port)])
+    Ok(vec![aborted_after(scene, port, silence)])
 }
 
 /// A request that the broker refuses to read: FIN, then RST,ACK from the live socket.
@@ -187,22 +212,81 @@ fn oversized(scene: &Scene<'_>) -> Result<Vec<Label>> {
     Ok(vec![aborted(port)])
 }
 
-/// The first request after the session's end is answered with a FIN, the next finds no socket.
-fn ran_out(scene: &Scene<'_>) -> Result<Vec<Label>> {
+/// The first request after the session's end is answered with a FIN. The next one finds no socket,
+/// or, if it was under way already, makes the close an abort.
+fn ran_out(scene: &Scene<'_>, quick: bool) -> Result<Vec<Label>> {
     let Talk { mut ends, port } = scene.converse(Device::None, Shape::Sasl)?;
-    scene.silence(ms(1200))?;
+    scene.silence(scene.draw.time(1100, 2200))?;
     ends.client.request(Request::Metadata)?;
     ends.broker.receive()?;
+    if quick {
+        ends.client.request(Request::Metadata)?;
+        ends.broker.wait_for_data()?;
+        ends.broker.end()?;
+        ends.client.wait_for_end()?;
+        drop(ends.broker);
+    } else {
+        drop(ends.broker);
+        ends.client.wait_for_end()?;
+        scene.silence(scene.draw.time(100, 600))?;
+        ends.client.request(Request::Metadata)?;
+    }
+    ends.client.wait_for_reset()?;
+    scene.keep_end(ends.client);
+    let right = if quick {
+        Answer::BROKER_ABORTED
+    } else {
+        ENDED_IT
+    };
+    Ok(vec![
+        Label::new(port)
+            .told(Side::Client, &[right])
+            .told(Side::Broker, &[right])
+            .genuine(Side::Client),
+    ])
+}
+
+/// The broker reaps a connection that never said a word: no failed handshake, and nobody is hurt
+/// unless the client writes after all.
+fn never_spoke(scene: &Scene<'_>, speaks: bool) -> Result<Vec<Label>> {
+    scene.attached()?;
+    let Talk { mut ends, port } = scene.greet(Device::None)?;
+    scene.silence(MAX_IDLE + scene.draw.time(5, 300))?;
     drop(ends.broker);
     ends.client.wait_for_end()?;
-    scene.silence(ms(300))?;
-    ends.client.request(Request::Metadata)?;
+    if !speaks {
+        drop(ends.client);
+        return Ok(vec![Label::new(port).without_reset()]);
+    }
+    scene.silence(scene.draw.time(20, 500))?;
+    ends.client.request(Request::ApiVersions)?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
     Ok(vec![
         Label::new(port)
-            .told(Side::Client, &[ENDED_IT])
-            .told(Side::Broker, &[ENDED_IT])
+            .told(Side::Client, &[Answer::IDLE_CLOSE])
+            .told(Side::Broker, &[Answer::IDLE_CLOSE])
+            .genuine(Side::Client),
+    ])
+}
+
+/// A throttled client is not read from for so long that the broker takes it for idle: its timer
+/// closed the connection, and the unread request made that an abort.
+fn throttled(scene: &Scene<'_>) -> Result<Vec<Label>> {
+    const REAPED: Answer = Answer::one("broker_originated", &["idle_close", "aborted"]);
+    let Talk { mut ends, port } = scene.converse(Device::None, Shape::Batches)?;
+    ends.client.request(Request::Produce(30_000))?;
+    ends.broker.wait_for_data()?;
+    scene.silence(MAX_IDLE + scene.draw.time(5, 300))?;
+    ends.broker.end()?;
+    ends.client.wait_for_end()?;
+    drop(ends.broker);
+    ends.client.wait_for_reset()?;
+    scene.keep_end(ends.client);
+    Ok(vec![
+        Label::new(port)
+            .told(Side::Client, &[REAPED])
+            .told(Side::Broker, &[REAPED])
             .genuine(Side::Client),
     ])
 }
@@ -217,10 +301,10 @@ fn idle_close(
     let Talk { mut ends, port } = scene.converse(Device::None, shape)?;
     if scene.came_late() {
         // The silence has to begin under the tracers' eyes, for they are told its length.
-        shape.exchange(&mut ends)?;
+        shape.exchange(&mut ends, &scene.draw)?;
     }
     // Brokers look now and then, and so are a little late.
-    scene.silence(max_idle + ms(20))?;
+    scene.silence(max_idle + scene.draw.time(5, 300))?;
     drop(ends.broker);
     ends.client.wait_for_end()?;
     scene.silence(late)?;

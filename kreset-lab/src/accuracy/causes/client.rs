@@ -1,8 +1,6 @@
 //! Clients, and their hosts, that end a connection.
 
-use std::time::Duration;
-
-use super::{SILENCES, ms, word};
+use super::Silence;
 use crate::{
     Conversation, Side,
     accuracy::{
@@ -15,21 +13,14 @@ use crate::{
     judge::Answer,
 };
 
-const CLIENT_LOST: Answer = Answer::one("client_originated", &["connection_lost"]);
-
-/// The client's host knows of no such connection, and neither how it came to be closed.
-const NO_SUCH: Answer = Answer::one("client_originated", &["connection_lost", "late_data"]);
-
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for (number, silence) in SILENCES.into_iter().enumerate() {
-        let name = word(silence);
-        let shape = Shape::ALL[number.min(Shape::ALL.len() - 1)];
-        for room in [Room::Usual, Room::Late] {
-            let late = if room == Room::Late { "late." } else { "" };
+    for (silence, shape) in Silence::ALL.into_iter().zip(Shape::ALL) {
+        let name = silence.name();
+        for room in [Room::Usual, Room::Late, Room::Blind, Room::Bare] {
             all.extend(Case::each_family(
                 room,
-                &format!("client_aborts.linger.{late}{name}"),
+                &format!("client_aborts.linger.{}.{name}", room.name()),
                 move |scene| linger(scene, silence, shape),
             ));
         }
@@ -38,14 +29,9 @@ pub(super) fn cases() -> Vec<Case> {
             &format!("client_aborts.unread.{name}"),
             move |scene| unread(scene, silence, shape),
         ));
-        all.extend(Case::each_family(
-            Room::Patient,
-            &format!("client_lost.{name}"),
-            move |scene| lost(scene, silence),
-        ));
     }
-    for silence in [ms(0), ms(300), ms(1200)] {
-        let name = word(silence);
+    for silence in Silence::SHORT {
+        let name = silence.name();
         all.extend(Case::each_family(
             Room::ShowAll,
             &format!("probe.shown.{name}"),
@@ -56,7 +42,7 @@ pub(super) fn cases() -> Vec<Case> {
             &format!("probe.noise.{name}"),
             move |scene| probe(scene, silence, false),
         ));
-        for shape in [Shape::Plain, Shape::Tls] {
+        for shape in [Shape::Plain, Shape::Polls, Shape::Tls] {
             let name = format!("{}.{name}", shape.name());
             all.extend(Case::each_family(
                 Room::ShowAll,
@@ -69,6 +55,11 @@ pub(super) fn cases() -> Vec<Case> {
                 move |scene| late_data(scene, silence, shape, false),
             ));
         }
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("client_aborts.after_its_fin.{name}"),
+            move |scene| after_its_fin(scene, silence),
+        ));
     }
     all
 }
@@ -80,52 +71,58 @@ fn both(port: u16, right: Answer) -> Label {
         .genuine(Side::Broker)
 }
 
-fn linger(scene: &Scene<'_>, silence: Duration, shape: Shape) -> Result<Vec<Label>> {
+fn linger(scene: &Scene<'_>, silence: Silence, shape: Shape) -> Result<Vec<Label>> {
     let Talk { ends, port } = scene.converse(Device::None, shape)?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     ends.client.abort()?;
     ends.broker.wait_for_reset()?;
     scene.keep_end(ends.broker);
-    Ok(vec![both(port, Answer::CLIENT_ABORTED)])
+    let label = both(port, Answer::CLIENT_ABORTED);
+    Ok(vec![if silence.may_be_handshake(scene) {
+        label.unseen_handshake(true)
+    } else {
+        label
+    }])
 }
 
 /// The client closes with an answer unread.
-fn unread(scene: &Scene<'_>, silence: Duration, shape: Shape) -> Result<Vec<Label>> {
+fn unread(scene: &Scene<'_>, silence: Silence, shape: Shape) -> Result<Vec<Label>> {
     let Talk { mut ends, port } = scene.converse(Device::None, shape)?;
     shape.ask(&mut ends.client)?;
     shape.answer(&mut ends)?;
     ends.client.wait_for_data()?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     drop(ends.client);
     ends.broker.wait_for_reset()?;
     scene.keep_end(ends.broker);
     Ok(vec![both(port, Answer::CLIENT_ABORTED)])
 }
 
-/// The client's host forgot the connection; the answer of a long poll finds no socket.
-fn lost(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
-    let Talk { mut ends, port } = scene.converse(Device::None, Shape::Plain)?;
-    Shape::Plain.ask(&mut ends.client)?;
-    ends.broker.wait_for_data()?;
-    scene.silence(silence)?;
-    let Conversation { client, mut broker } = ends;
-    client.forget()?;
-    broker.answer()?;
-    broker.wait_for_reset()?;
-    scene.keep_end(broker);
+/// What HAProxy does to a broker when its server timer runs out: FIN, and at once a reset. The
+/// broker has lost nothing that it was not told of; the proxy's own host may tell.
+fn after_its_fin(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
+    let Talk { ends, port } = scene.converse(Device::None, Shape::Plain)?;
+    scene.silence(silence.draw(&scene.draw))?;
+    ends.client.end()?;
+    ends.broker.wait_for_end()?;
+    ends.client.abort()?;
+    ends.broker.wait_for_reset()?;
+    scene.keep_end(ends.broker);
     Ok(vec![
         Label::new(port)
-            .told(Side::Broker, &[CLIENT_LOST])
-            .if_told(Side::Client, &[NO_SUCH])
+            .if_told(
+                Side::Client,
+                &[Answer::one("client_originated", &["aborted", "late_data"])],
+            )
             .genuine(Side::Broker),
     ])
 }
 
 /// Opened and reset before a byte went either way.
-fn probe(scene: &Scene<'_>, silence: Duration, shown: bool) -> Result<Vec<Label>> {
+fn probe(scene: &Scene<'_>, silence: Silence, shown: bool) -> Result<Vec<Label>> {
     scene.attached()?;
     let Talk { ends, port } = scene.greet(Device::None)?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     ends.client.abort()?;
     ends.broker.wait_for_reset()?;
     scene.keep_end(ends.broker);
@@ -138,16 +135,11 @@ fn probe(scene: &Scene<'_>, silence: Duration, shown: bool) -> Result<Vec<Label>
 
 /// The client closes in order while an answer is under way: what a healthy TLS client does that
 /// does not wait for the broker's goodbye.
-fn late_data(
-    scene: &Scene<'_>,
-    silence: Duration,
-    shape: Shape,
-    shown: bool,
-) -> Result<Vec<Label>> {
+fn late_data(scene: &Scene<'_>, silence: Silence, shape: Shape, shown: bool) -> Result<Vec<Label>> {
     let Talk { mut ends, port } = scene.converse(Device::None, shape)?;
     shape.ask(&mut ends.client)?;
     ends.broker.wait_for_data()?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     let Conversation { client, mut broker } = ends;
     drop(client);
     broker.wait_for_end()?;

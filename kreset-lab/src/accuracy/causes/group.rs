@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{idle, ms, outlasting, word};
+use super::{TIMER_NAMES, ms, unknowable};
 use crate::{
     Conversation, Side,
     accuracy::{
         case::{Case, Label, Room},
-        device::{Device, TIMERS},
+        device::Device,
         stage::{Scene, Talk},
         traffic::Shape,
     },
@@ -16,7 +16,7 @@ use crate::{
     middlebox::Ttl,
 };
 
-/// Connections in a group.
+/// Connections of one path, one after the other.
 const COUNT: usize = 4;
 
 /// Between two things that must not look like one.
@@ -26,16 +26,13 @@ pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for copied in [false, true] {
         let ttl = if copied { "copied" } else { "own" };
-        for share in [0.3, 0.6] {
-            all.extend(Case::each_family(
-                Room::Patient,
-                &format!("group.learned.{ttl}_ttl.survived_{share}"),
-                move |scene| learned(scene, share, copied),
-            ));
-        }
+        all.extend(Case::each_family(
+            Room::Patient,
+            &format!("group.learned.{ttl}_ttl"),
+            move |scene| learned(scene, copied),
+        ));
     }
-    for timer in 0..TIMERS.len() - 1 {
-        let name = word(outlasting(timer));
+    for (timer, name) in TIMER_NAMES.into_iter().enumerate() {
         all.extend(Case::each_family(
             Room::Usual,
             &format!("group.idle_alike.{name}"),
@@ -44,20 +41,19 @@ pub(super) fn cases() -> Vec<Case> {
         all.extend(Case::each_family(
             Room::Patient,
             &format!("group.timer_alike.{name}"),
-            move |scene| timer_alike(scene, outlasting(timer)),
+            move |scene| timer_alike(scene, scene.outlasting(timer)),
         ));
     }
-    for silence in [ms(0), ms(200)] {
-        let name = word(silence);
+    for (name, from, to) in [("at_once", 0, 50), ("soon", 100, 500)] {
         all.extend(Case::each_family(
             Room::Usual,
             &format!("group.failover.{name}"),
-            move |scene| failover(scene, silence),
+            move |scene| failover(scene, scene.draw.time(from, to)),
         ));
         all.extend(Case::each_family(
             Room::Patient,
-            &format!("group.host_lost.{name}"),
-            move |scene| host_lost(scene, silence),
+            &format!("group.all_at_once.same_ttl.{name}"),
+            move |scene| all_at_once(scene, scene.draw.time(from, to)),
         ));
     }
     all
@@ -67,39 +63,41 @@ pub(super) fn cases() -> Vec<Case> {
 fn several(scene: &Scene<'_>, device: Device) -> Result<Vec<Talk>> {
     let site = scene.site(device)?;
     let mut talks = Vec::new();
-    for _ in 0..COUNT {
+    for _ in 0..scene.draw.number(3, 6) {
         let mut talk = scene.greet_at(&site)?;
-        Shape::Plain.use_it(&mut talk.ends)?;
+        Shape::Plain.use_it(&mut talk.ends, &scene.draw)?;
         talks.push(talk);
     }
+    scene.draw.shuffle(&mut talks);
     scene.keep_site(site);
     scene.attached()?;
     Ok(talks)
 }
 
 /// One after the other comes through silences of a share of the fatal one, and dies of that.
-fn learned(scene: &Scene<'_>, share: f64, copied: bool) -> Result<Vec<Label>> {
-    // Three seconds: none of the shorter silences comes near it on a busy machine.
+fn learned(scene: &Scene<'_>, copied: bool) -> Result<Vec<Label>> {
+    // Three seconds at least: none of the shorter silences comes near it on a busy machine.
     let timer = 1;
     let device = Device::Resets { timer, copied };
     let site = scene.site(device)?;
-    let survived = outlasting(timer).mul_f64(share);
+    let share = f64::from(scene.draw.number(30, 70)) / 100.0;
+    let survived = scene.timer(timer).mul_f64(share);
     let mut labels = Vec::new();
     for _ in 0..COUNT {
         let mut talk = scene.greet_at(&site)?;
-        Shape::Plain.use_it(&mut talk.ends)?;
+        Shape::Plain.use_it(&mut talk.ends, &scene.draw)?;
         scene.attached()?;
         for _ in 0..2 {
             scene.silence(survived)?;
-            Shape::Plain.exchange(&mut talk.ends)?;
+            Shape::Plain.exchange(&mut talk.ends, &scene.draw)?;
         }
-        scene.silence(outlasting(timer))?;
+        scene.silence(scene.outlasting(timer))?;
         Shape::Plain.ask(&mut talk.ends.client)?;
         talk.ends.client.wait_for_reset()?;
         let label = Label::new(talk.port).forged(Side::Client, device.ttl());
         labels.push(if copied {
             let right = &[Answer::IDLE_ON_SEND];
-            label.learnable(Side::Client, right, idle::LOOKS_LIKE_LOST)
+            label.learnable(Side::Client, right, unknowable::LOOKS_LIKE_LOST)
         } else {
             label.told(Side::Client, &[Answer::IDLE_ON_SEND])
         });
@@ -117,7 +115,7 @@ fn idle_alike(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
         copied: false,
     };
     let mut talks = several(scene, device)?;
-    scene.silence(outlasting(timer))?;
+    scene.silence(scene.outlasting(timer))?;
     let mut labels = Vec::new();
     for talk in &mut talks {
         Shape::Plain.ask(&mut talk.ends.client)?;
@@ -156,7 +154,7 @@ fn timer_alike(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
 /// Lets the silences of connections differ, the last one being `silence`.
 fn fall_silent(scene: &Scene<'_>, talks: &mut [Talk], silence: Duration) -> Result<()> {
     for talk in talks {
-        super::busy(scene, talk, Shape::Plain, ms(20))?;
+        super::busy(scene, talk, Shape::Plain)?;
     }
     scene.silence(silence)
 }
@@ -185,14 +183,26 @@ fn failover(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
     Ok(labels)
 }
 
-/// The broker's host loses all connections, all of them in use a moment ago.
-fn host_lost(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
-    let mut talks = several(scene, Device::None)?;
+/// The broker's host loses all connections, all of them in use a moment ago, or a device that
+/// copies its TTL does.
+fn all_at_once(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
+    let lost = unknowable::is_lost_in_use(&scene.draw);
+    let device = if lost {
+        Device::None
+    } else {
+        Device::Fails { copied: true }
+    };
+    let mut talks = several(scene, device)?;
     fall_silent(scene, &mut talks, silence)?;
     let mut clients = Vec::new();
     for Talk { ends, port } in talks {
         let Conversation { client, broker } = ends;
-        broker.forget()?;
+        if lost {
+            broker.forget()?;
+        } else {
+            scene.forget(port)?;
+            scene.keep_end(broker);
+        }
         clients.push((client, port));
     }
     let mut labels = Vec::new();
@@ -200,12 +210,17 @@ fn host_lost(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
         Shape::Plain.ask(&mut client)?;
         client.wait_for_reset()?;
         scene.keep_end(client);
-        labels.push(
-            Label::new(port)
-                .told(Side::Client, &[Answer::CONNECTION_LOST])
+        let (label, alike) = (Label::new(port), unknowable::LOOKS_LIKE_LOST);
+        labels.push(if lost {
+            label
+                .undecidable(Side::Client, &[Answer::CONNECTION_LOST], alike)
                 .told(Side::Broker, &[Answer::CONNECTION_LOST])
-                .genuine(Side::Client),
-        );
+                .genuine(Side::Client)
+        } else {
+            label
+                .undecidable(Side::Client, &[Answer::NOT_IDLE], alike)
+                .forged(Side::Client, device.ttl())
+        });
     }
     Ok(labels)
 }

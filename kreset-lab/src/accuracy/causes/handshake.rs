@@ -1,7 +1,7 @@
 //! Connections that end before their first exchange ended well, in the shapes that real brokers
 //! give them: what was read and what was not, and who ends first, decides what is on the wire.
 
-use super::{ms, word};
+use super::{Silence, ending::Ending, ms};
 use crate::{
     Connection, Conversation, Side,
     accuracy::{
@@ -13,15 +13,15 @@ use crate::{
     error::Result,
     judge::Answer,
 };
-use std::time::Duration;
 
 const PLAINTEXT_TO_TLS: Answer = Answer::one("handshake_phase", &["plaintext_to_tls"]);
-const TLS_TO_PLAINTEXT: Answer = Answer::one("handshake_phase", &["tls_to_plaintext"]);
-const NOT_KAFKA: Answer = Answer::one("handshake_phase", &["not_kafka"]);
+pub(super) const TLS_TO_PLAINTEXT: Answer = Answer::one("handshake_phase", &["tls_to_plaintext"]);
+pub(super) const NOT_KAFKA: Answer = Answer::one("handshake_phase", &["not_kafka"]);
 /// HTTP to a TLS listener is both.
-const HTTP_TO_TLS: Answer = Answer::one("handshake_phase", &["not_kafka", "plaintext_to_tls"]);
-const TLS_ALERT: Answer = Answer::one("handshake_phase", &["tls_alert"]);
-const AUTHENTICATION: Answer = Answer::one("handshake_phase", &["authentication"]);
+pub(super) const HTTP_TO_TLS: Answer =
+    Answer::one("handshake_phase", &["not_kafka", "plaintext_to_tls"]);
+pub(super) const TLS_ALERT: Answer = Answer::one("handshake_phase", &["tls_alert"]);
+pub(super) const AUTHENTICATION: Answer = Answer::one("handshake_phase", &["authentication"]);
 /// A broker that wants SASL and is not offered it ends the connection without a word.
 const NO_SASL: Answer = Answer::one("handshake_phase", &["authentication", "closed_by_broker"]);
 
@@ -156,22 +156,22 @@ pub(super) fn cases() -> Vec<Case> {
         "tls_alert.broker_aborts",
         tls_aborted,
     ));
-    for silence in [ms(0), ms(300)] {
+    for silence in Silence::BUSY {
         all.extend(Case::each_family(
             Room::Usual,
-            &format!("closed_by_broker.silent.{}", word(silence)),
+            &format!("closed_by_broker.silent.{}", silence.name()),
             move |scene| dropped_silent(scene, silence),
         ));
         all.extend(Case::each_family(
             Room::Usual,
-            &format!("closed_by_broker.unread.{}", word(silence)),
+            &format!("closed_by_broker.unread.{}", silence.name()),
             move |scene| dropped_unread(scene, silence),
         ));
     }
     all
 }
 
-fn refused(scene: &Scene<'_>) -> Result<Vec<Label>> {
+pub(super) fn refused(scene: &Scene<'_>) -> Result<Vec<Label>> {
     scene.attached()?;
     let (port, address) = (scene.port(), scene.address(Device::None));
     scene.be_refused(address, port)?;
@@ -194,100 +194,6 @@ fn refused_by_device(scene: &Scene<'_>, copied: bool) -> Result<Vec<Label>> {
             .told(Side::Client, &[Answer::REFUSED])
             .forged(Side::Client, device.ttl()),
     ])
-}
-
-/// How a broker ends a connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// FIN, and the client answers in kind: no reset at all.
-    Fin,
-    /// FIN, and the client does nothing.
-    FinAlone,
-    /// FIN, and a while later the client writes.
-    LateWrite,
-    /// FIN, and after this time a close with data unread: RST,ACK.
-    FinThenReset(Duration),
-}
-
-impl Ending {
-    /// The last as after the delay of failed authentications.
-    const ALL: [Self; 5] = [
-        Self::Fin,
-        Self::FinAlone,
-        Self::LateWrite,
-        Self::FinThenReset(ms(0)),
-        Self::FinThenReset(ms(105)),
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Fin => "fin",
-            Self::FinAlone => "fin_alone",
-            Self::LateWrite => "late_write",
-            Self::FinThenReset(delay) if delay.is_zero() => "fin_rst",
-            Self::FinThenReset(_) => "delayed_fin_rst",
-        }
-    }
-
-    /// Ends a connection whose broker has not read the last `unread` bytes. Where the client says
-    /// more, it goes on in the protocol that it speaks.
-    fn end(self, scene: &Scene<'_>, talk: Talk, unread: usize, right: Answer) -> Result<Label> {
-        let more = &more(right);
-        let Talk { ends, port } = talk;
-        let Conversation {
-            mut client,
-            mut broker,
-        } = ends;
-        let label = Label::new(port).told(Side::Client, &[right]);
-        match self {
-            Self::Fin | Self::FinAlone => {
-                broker.receive_bytes(unread)?;
-                drop(broker);
-                client.wait_for_end()?;
-                if self == Self::Fin {
-                    drop(client);
-                } else {
-                    scene.keep_end(client);
-                }
-                // The broker's own host did it, in order: telling is welcome, silence is fine.
-                Ok(label.if_told(Side::Broker, &[right]).without_reset())
-            }
-            Self::LateWrite => {
-                broker.receive_bytes(unread)?;
-                drop(broker);
-                client.wait_for_end()?;
-                scene.silence(ms(250))?;
-                client.send(more)?;
-                client.wait_for_reset()?;
-                scene.keep_end(client);
-                Ok(label.told(Side::Broker, &[right]).genuine(Side::Client))
-            }
-            Self::FinThenReset(delay) => {
-                scene.silence(delay)?;
-                if unread == 0 {
-                    client.send(more)?;
-                    broker.wait_for_data()?;
-                }
-                broker.end()?;
-                client.wait_for_end()?;
-                drop(broker);
-                client.wait_for_reset()?;
-                scene.keep_end(client);
-                Ok(label.told(Side::Broker, &[right]).genuine(Side::Client))
-            }
-        }
-    }
-}
-
-/// What a client of this kind says next.
-fn more(right: Answer) -> Vec<u8> {
-    if [TLS_ALERT, TLS_TO_PLAINTEXT].contains(&right) {
-        traffic::application_data(90)
-    } else if [NOT_KAFKA, HTTP_TO_TLS].contains(&right) {
-        b"anything else?\r\n".to_vec()
-    } else {
-        traffic::kafka(18, 3, 9, b"\x00\x08rdkafka\x062.3.0\x00")
-    }
 }
 
 /// One opening, at most one answer.
@@ -412,11 +318,11 @@ fn broker_reset(port: u16, right: Answer) -> Label {
         .genuine(Side::Client)
 }
 
-fn api_versions(talk: &mut Talk) -> Result<()> {
+pub(super) fn api_versions(talk: &mut Talk) -> Result<()> {
     talk.ends.exchange(crate::kafka::Request::ApiVersions)
 }
 
-fn wrong_password(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
+pub(super) fn wrong_password(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
     scene.attached()?;
     let mut talk = scene.greet(Device::None)?;
     api_versions(&mut talk)?;
@@ -459,10 +365,10 @@ fn no_sasl(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
 }
 
 /// Accepted and reset before the client has said anything.
-fn dropped_silent(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
+fn dropped_silent(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
     scene.attached()?;
     let Talk { ends, port } = scene.greet(Device::None)?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     ends.broker.abort()?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
@@ -470,13 +376,13 @@ fn dropped_silent(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
 }
 
 /// Accepted and closed with the first request unread, as above a limit of connections.
-fn dropped_unread(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
+fn dropped_unread(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
     scene.attached()?;
     let Talk { ends, port } = scene.greet(Device::None)?;
     let Conversation { mut client, broker } = ends;
     first_request(&mut client)?;
     broker.wait_for_data()?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     drop(broker);
     client.wait_for_reset()?;
     scene.keep_end(client);

@@ -1,8 +1,6 @@
 //! Hops that reset what was in use.
 
-use std::time::Duration;
-
-use super::{busy, idle, ms, word};
+use super::{Silence, busy};
 use crate::{
     Side,
     accuracy::{
@@ -18,13 +16,13 @@ use crate::{
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for shape in Shape::ALL {
-        for silence in [ms(0), ms(300)] {
-            let name = format!("{}.{}", shape.name(), word(silence));
+    for silence in Silence::BUSY {
+        for shape in Shape::ALL {
+            let name = format!("{}.{}", shape.name(), silence.name());
             all.extend(Case::each_family(
                 Room::Usual,
                 &format!("hop.lost_state.{name}"),
-                move |scene| lost_state(scene, shape, silence, false),
+                move |scene| lost_state(scene, shape, silence),
             ));
             all.extend(Case::each_family(
                 Room::Patient,
@@ -32,76 +30,93 @@ pub(super) fn cases() -> Vec<Case> {
                 move |scene| both_ends(scene, shape, silence, Ttl::Own),
             ));
         }
-    }
-    for silence in [ms(0), ms(300)] {
-        let name = word(silence);
+        let name = silence.name();
         all.extend(Case::each_family(
             Room::Patient,
             &format!("hop.both_ends.copied_ttl.{name}"),
             move |scene| both_ends(scene, Shape::Plain, silence, Ttl::Copied),
         ));
         all.extend(Case::each_family(
-            Room::Usual,
-            &format!("hop.lost_state.copied_ttl.{name}"),
-            move |scene| lost_state(scene, Shape::Plain, silence, true),
+            Room::Blind,
+            &format!("hop.both_ends.blind.{name}"),
+            move |scene| both_ends(scene, Shape::Plain, silence, Ttl::Own),
+        ));
+        for ttl in [Ttl::Own, Ttl::Copied] {
+            let seen = if ttl == Ttl::Own { "own" } else { "copied" };
+            all.extend(Case::each_family(
+                Room::Bare,
+                &format!("hop.both_ends.no_timestamps.{seen}_ttl.{name}"),
+                move |scene| both_ends(scene, Shape::Tls, silence, ttl),
+            ));
+        }
+        all.extend(Case::each_family(
+            Room::Bare,
+            &format!("hop.lost_state.no_timestamps.{name}"),
+            move |scene| lost_state(scene, Shape::Plain, silence),
         ));
     }
-    for silence in [ms(1200), ms(2200)] {
+    for shape in [Shape::Plain, Shape::Polls] {
         all.extend(Case::each_family(
             Room::Usual,
-            &format!("hop.lost_state.outlived.{}", word(silence)),
-            move |scene| outlived(scene, silence),
+            &format!("hop.lost_state.outlived.{}", shape.name()),
+            move |scene| outlived(scene, shape),
         ));
     }
     all
 }
 
 /// A failover to a device that knows nothing of a busy connection.
-fn lost_state(
-    scene: &Scene<'_>,
-    shape: Shape,
-    silence: Duration,
-    copied: bool,
-) -> Result<Vec<Label>> {
-    let device = Device::Fails { copied };
+fn lost_state(scene: &Scene<'_>, shape: Shape, silence: Silence) -> Result<Vec<Label>> {
+    let device = Device::Fails { copied: false };
     let mut talk = scene.converse(device, shape)?;
-    busy(scene, &mut talk, shape, ms(20))?;
+    busy(scene, &mut talk, shape)?;
     scene.forget(talk.port)?;
-    scene.silence(silence)?;
+    scene.silence(silence.draw(&scene.draw))?;
     shape.ask(&mut talk.ends.client)?;
     talk.ends.client.wait_for_reset()?;
-    let label = Label::new(talk.port).forged(Side::Client, device.ttl());
-    scene.keep(talk);
-    Ok(vec![if copied {
-        label.undecidable(Side::Client, &[Answer::NOT_IDLE], idle::LOOKS_LIKE_LOST)
-    } else {
-        label.told(Side::Client, &[Answer::NOT_IDLE])
-    }])
-}
-
-/// A policy, or an operator, resets both ends of a busy connection.
-fn both_ends(scene: &Scene<'_>, shape: Shape, silence: Duration, ttl: Ttl) -> Result<Vec<Label>> {
-    let mut talk = scene.converse(Device::None, shape)?;
-    busy(scene, &mut talk, shape, ms(20))?;
-    scene.silence(silence)?;
-    scene.reset_both(&talk, ttl)?;
     let label = Label::new(talk.port)
         .told(Side::Client, &[Answer::NOT_IDLE])
-        .told(Side::Broker, &[Answer::NOT_IDLE])
-        .forged(Side::Client, ttl)
-        .forged(Side::Broker, ttl);
+        .forged(Side::Client, device.ttl());
+    scene.keep(talk);
+    Ok(vec![label])
+}
+
+/// Without timestamps, and from as far away as the other host, a RST that nothing drew may be the
+/// abort of a stack that is not Linux.
+const MAY_BE_ABORT: [&[Answer]; 2] = [
+    &[Answer::NOT_IDLE, Answer::BROKER_ABORTED],
+    &[Answer::NOT_IDLE, Answer::CLIENT_ABORTED],
+];
+
+/// A policy, or an operator, resets both ends of a busy connection.
+fn both_ends(scene: &Scene<'_>, shape: Shape, silence: Silence, ttl: Ttl) -> Result<Vec<Label>> {
+    let mut talk = scene.converse(Device::None, shape)?;
+    busy(scene, &mut talk, shape)?;
+    scene.silence(silence.draw(&scene.draw))?;
+    scene.reset_both(&talk, ttl)?;
+    let hidden = scene.stage.room == Room::Bare && ttl == Ttl::Copied;
+    let mut label = Label::new(talk.port);
+    for (side, alike) in Side::BOTH.into_iter().zip(MAY_BE_ABORT) {
+        let right = &[Answer::NOT_IDLE];
+        label = if hidden {
+            label.undecidable(side, right, alike)
+        } else {
+            label.told(side, right)
+        };
+        label = label.forged(side, ttl);
+    }
     scene.keep(talk);
     Ok(vec![label])
 }
 
 /// A failover after a silence far shorter than one that the same path came through: not idle.
-fn outlived(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
+fn outlived(scene: &Scene<'_>, shape: Shape) -> Result<Vec<Label>> {
     let device = Device::Fails { copied: false };
-    let shape = Shape::Plain;
+    let silence = scene.draw.time(1100, 4000);
     let mut talk = scene.converse(device, shape)?;
-    for _ in 0..2 {
-        scene.silence(3 * silence)?;
-        shape.exchange(&mut talk.ends)?;
+    for _ in 0..scene.draw.number(1, 2) {
+        scene.silence(silence.mul_f64(f64::from(scene.draw.number(12, 25)) / 10.0))?;
+        shape.exchange(&mut talk.ends, &scene.draw)?;
     }
     scene.silence(silence)?;
     scene.forget(talk.port)?;

@@ -1,11 +1,11 @@
 //! Devices that reset what was silent for too long.
 
-use super::{outlasting, word};
+use super::TIMER_NAMES;
 use crate::{
-    Side,
+    Conversation, Side,
     accuracy::{
         case::{Case, Label, Room},
-        device::{Device, TIMERS},
+        device::Device,
         stage::Scene,
         traffic::Shape,
     },
@@ -15,104 +15,81 @@ use crate::{
 };
 use std::time::Duration;
 
-/// A device that copies the TTL, a host that lost the connection, and a hop that lost its state
-/// answer with the same packet.
-pub(super) const LOOKS_LIKE_LOST: &[Answer] = &[
-    Answer::IDLE_ON_SEND,
-    Answer::CONNECTION_LOST,
-    Answer::NOT_IDLE,
-];
-
-/// The same packet towards a broker's host.
-pub(super) const LOOKS_LIKE_CLIENT_LOST: &[Answer] = &[
-    Answer::IDLE_ON_SEND,
-    Answer::one("client_originated", &["connection_lost", "late_data"]),
-    Answer::NOT_IDLE,
-];
-
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for timer in 0..TIMERS.len() {
-        let silence = outlasting(timer);
-        let name = word(silence);
+    for (timer, name) in TIMER_NAMES.into_iter().enumerate() {
         for shape in Shape::ALL {
             all.extend(Case::each_family(
                 Room::Usual,
                 &format!("idle_on_send.{}.{name}", shape.name()),
-                move |scene| on_send(scene, timer, false, shape),
+                move |scene| on_send(scene, timer, shape),
             ));
         }
-        for shape in [Shape::Plain, Shape::Tls] {
-            all.extend(Case::each_family(
-                Room::Patient,
-                &format!("idle_on_send.copied_ttl.{}.{name}", shape.name()),
-                move |scene| on_send(scene, timer, true, shape),
-            ));
-            all.extend(Case::each_family(
-                Room::Late,
-                &format!("idle_on_send.unknown_ttl.{}.{name}", shape.name()),
-                move |scene| on_send(scene, timer, false, shape),
-            ));
-        }
+        all.extend(Case::each_family(
+            Room::Bare,
+            &format!("idle_on_send.no_timestamps.{name}"),
+            move |scene| on_send(scene, timer, Shape::Plain),
+        ));
         for shape in [Shape::Plain, Shape::Batches] {
             for ttl in [Ttl::Own, Ttl::Copied] {
                 let seen = if ttl == Ttl::Own { "own" } else { "copied" };
                 all.extend(Case::each_family(
                     Room::Patient,
                     &format!("idle_on_timer.{seen}_ttl.{}.{name}", shape.name()),
-                    move |scene| on_timer(scene, silence, ttl, shape),
+                    move |scene| on_timer(scene, timer, ttl, shape),
                 ));
             }
         }
-        all.extend(Case::each_family(
-            Room::Late,
-            &format!("idle_on_timer.unknown_ttl.{name}"),
-            move |scene| on_timer(scene, silence, Ttl::Own, Shape::Plain),
-        ));
+        for room in [Room::Late, Room::Blind, Room::Bare] {
+            all.extend(Case::each_family(
+                room,
+                &format!("idle_on_timer.{}.{name}", room.name()),
+                move |scene| on_timer(scene, timer, Ttl::Own, Shape::Tls),
+            ));
+        }
         all.extend(Case::each_family(
             Room::Usual,
             &format!("idle_on_send.long_poll.{name}"),
-            move |scene| long_poll(scene, timer, false),
-        ));
-        all.extend(Case::each_family(
-            Room::Patient,
-            &format!("idle_on_send.copied_ttl.long_poll.{name}"),
-            move |scene| long_poll(scene, timer, true),
+            move |scene| long_poll(scene, timer),
         ));
         all.extend(Case::each_family(
             Room::Late,
             &format!("idle_on_send.used_since.{name}"),
-            move |scene| used_since(scene, silence),
+            move |scene| used_since(scene, timer),
         ));
         all.extend(Case::each_family(
             Room::Usual,
             &format!("idle_on_send.keepalive.{name}"),
             move |scene| on_keepalive(scene, timer),
         ));
+        all.extend(Case::each_family(
+            Room::Usual,
+            &format!("idle_on_send.after_brokers_fin.{name}"),
+            move |scene| after_brokers_fin(scene, timer),
+        ));
     }
     all
 }
 
-fn on_send(scene: &Scene<'_>, timer: usize, copied: bool, shape: Shape) -> Result<Vec<Label>> {
-    let device = Device::Resets { timer, copied };
+fn on_send(scene: &Scene<'_>, timer: usize, shape: Shape) -> Result<Vec<Label>> {
+    let device = Device::Resets {
+        timer,
+        copied: false,
+    };
     let mut talk = scene.converse(device, shape)?;
-    scene.silence(outlasting(timer))?;
+    scene.silence(scene.outlasting(timer))?;
     shape.ask(&mut talk.ends.client)?;
     talk.ends.client.wait_for_reset()?;
-    let label = Label::new(talk.port).forged(Side::Client, device.ttl());
+    let label = Label::new(talk.port)
+        .told(Side::Client, &[Answer::IDLE_ON_SEND])
+        .forged(Side::Client, device.ttl());
     scene.keep(talk);
-    // A tracer that came late has no TTL of the broker's to compare with.
-    let hidden = copied || scene.came_late();
-    Ok(vec![if hidden {
-        label.undecidable(Side::Client, &[Answer::IDLE_ON_SEND], LOOKS_LIKE_LOST)
-    } else {
-        label.told(Side::Client, &[Answer::IDLE_ON_SEND])
-    }])
+    Ok(vec![label])
 }
 
-fn on_timer(scene: &Scene<'_>, silence: Duration, ttl: Ttl, shape: Shape) -> Result<Vec<Label>> {
+fn on_timer(scene: &Scene<'_>, timer: usize, ttl: Ttl, shape: Shape) -> Result<Vec<Label>> {
     let talk = scene.converse(Device::None, shape)?;
-    scene.silence(silence)?;
+    scene.silence(scene.outlasting(timer))?;
     scene.reset_both(&talk, ttl)?;
     // A bare RST that nothing drew is no stack's: the TTL need not tell.
     let label = Label::new(talk.port)
@@ -125,33 +102,30 @@ fn on_timer(scene: &Scene<'_>, silence: Duration, ttl: Ttl, shape: Shape) -> Res
 }
 
 /// The silence lies between a request and its answer, and the answer draws the reset.
-fn long_poll(scene: &Scene<'_>, timer: usize, copied: bool) -> Result<Vec<Label>> {
-    let device = Device::Resets { timer, copied };
-    let mut talk = scene.converse(device, Shape::Plain)?;
+fn long_poll(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
+    let device = Device::Resets {
+        timer,
+        copied: false,
+    };
+    let mut talk = scene.converse(device, Shape::Polls)?;
     Shape::Plain.ask(&mut talk.ends.client)?;
-    scene.silence(outlasting(timer))?;
+    scene.silence(scene.outlasting(timer))?;
     Shape::Plain.answer(&mut talk.ends)?;
     talk.ends.broker.wait_for_reset()?;
-    let label = Label::new(talk.port).forged(Side::Broker, device.ttl());
+    let label = Label::new(talk.port)
+        .told(Side::Broker, &[Answer::IDLE_ON_SEND])
+        .forged(Side::Broker, device.ttl());
     scene.keep(talk);
-    Ok(vec![if copied {
-        label.undecidable(
-            Side::Broker,
-            &[Answer::IDLE_ON_SEND],
-            LOOKS_LIKE_CLIENT_LOST,
-        )
-    } else {
-        label.told(Side::Broker, &[Answer::IDLE_ON_SEND])
-    }])
+    Ok(vec![label])
 }
 
 /// The connection is older than the tracers, but they saw a packet of the broker's. The device
 /// forgets when a timer would have run out that does not see how long the tracers took to attach.
-fn used_since(scene: &Scene<'_>, silence: Duration) -> Result<Vec<Label>> {
+fn used_since(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
     let device = Device::Fails { copied: false };
     let mut talk = scene.converse(device, Shape::Plain)?;
-    Shape::Plain.exchange(&mut talk.ends)?;
-    scene.silence(silence)?;
+    Shape::Plain.exchange(&mut talk.ends, &scene.draw)?;
+    scene.silence(scene.outlasting(timer))?;
     scene.forget(talk.port)?;
     Shape::Plain.ask(&mut talk.ends.client)?;
     talk.ends.client.wait_for_reset()?;
@@ -169,8 +143,7 @@ fn on_keepalive(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
         copied: false,
     };
     let talk = scene.converse(device, Shape::Plain)?;
-    let idle = Duration::from_secs(TIMERS.get(timer).copied().unwrap_or_default().into())
-        + Duration::from_secs(1);
+    let idle = scene.timer(timer) + Duration::from_secs(1);
     talk.ends.client.keep_alive(idle)?;
     scene.silence(idle)?;
     talk.ends.client.wait_for_reset()?;
@@ -179,4 +152,32 @@ fn on_keepalive(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
         .forged(Side::Client, device.ttl());
     scene.keep(talk);
     Ok(vec![label])
+}
+
+/// The broker's own timer runs out after the device's: its FIN draws a reset, which hurts nobody,
+/// and never arrives. The client writes later.
+fn after_brokers_fin(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
+    let device = Device::Resets {
+        timer,
+        copied: false,
+    };
+    let Conversation { mut client, broker } = {
+        let talk = scene.converse(device, Shape::Plain)?;
+        scene.silence(scene.outlasting(timer))?;
+        talk.ends
+    };
+    let port = client.port()?;
+    broker.end()?;
+    broker.wait_for_reset()?;
+    scene.keep_end(broker);
+    scene.silence(scene.draw.time(100, 900))?;
+    Shape::Plain.ask(&mut client)?;
+    client.wait_for_reset()?;
+    scene.keep_end(client);
+    Ok(vec![
+        Label::new(port)
+            .told(Side::Client, &[Answer::IDLE_ON_SEND])
+            .forged(Side::Broker, device.ttl())
+            .forged(Side::Client, device.ttl()),
+    ])
 }

@@ -4,18 +4,22 @@
 mod broker;
 mod client;
 mod drop;
+mod early;
+mod ending;
 mod group;
 mod handshake;
 mod hop;
 mod idle;
 mod noise;
+mod orphan;
 mod shutdown;
+mod unknowable;
 
 use std::time::Duration;
 
 use super::{
     case::Case,
-    device::TIMERS,
+    draw::Draw,
     stage::{Scene, Talk},
     traffic::Shape,
 };
@@ -35,43 +39,89 @@ pub(super) const FIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// All cases.
 pub(super) fn all() -> Vec<Case> {
     let mut all = idle::cases();
+    all.extend(unknowable::cases());
     all.extend(drop::cases());
     all.extend(hop::cases());
     all.extend(broker::cases());
+    all.extend(orphan::cases());
     all.extend(shutdown::cases());
     all.extend(group::cases());
     all.extend(handshake::cases());
+    all.extend(early::cases());
     all.extend(client::cases());
     all.extend(noise::cases());
     all
 }
 
-/// By which a silence outlasts a device's timer.
-const MARGIN: Duration = Duration::from_millis(400);
-
-/// Silences that outlast each device's timer.
-fn outlasting(timer: usize) -> Duration {
-    let seconds = TIMERS.get(timer).copied().unwrap_or_default();
-    Duration::from_secs(seconds.into()) + MARGIN
+/// How long nothing is said before something happens that no timer stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// Next to none.
+    None,
+    /// Less than a second.
+    Brief,
+    /// Longer than a second.
+    Second,
+    /// Some seconds.
+    Seconds,
+    /// Longer than ten seconds.
+    Long,
 }
 
-/// A silence's part of a name.
-fn word(silence: Duration) -> String {
-    format!("{}ms", silence.as_millis())
+impl Silence {
+    const ALL: [Self; 5] = [
+        Self::None,
+        Self::Brief,
+        Self::Second,
+        Self::Seconds,
+        Self::Long,
+    ];
+
+    /// Those of a connection in use.
+    const BUSY: [Self; 2] = [Self::None, Self::Brief];
+
+    /// Those that are over soon.
+    const SHORT: [Self; 3] = [Self::None, Self::Brief, Self::Second];
+
+    /// So short that without packets it may have been in its handshake.
+    fn may_be_handshake(self, scene: &Scene<'_>) -> bool {
+        scene.is_blind() && Self::BUSY.contains(&self)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "0s",
+            Self::Brief => "below_1s",
+            Self::Second => "above_1s",
+            Self::Seconds => "some_s",
+            Self::Long => "above_10s",
+        }
+    }
+
+    fn draw(self, draw: &Draw) -> Duration {
+        let (from, to) = match self {
+            Self::None => (0, 60),
+            Self::Brief => (200, 850),
+            Self::Second => (1100, 2000),
+            Self::Seconds => (2100, 9000),
+            Self::Long => (11_000, 22_000),
+        };
+        draw.time(from, to)
+    }
 }
+
+/// What a timer is called in the name of a case.
+const TIMER_NAMES: [&str; super::device::TIMERS] = ["shortest", "shorter", "longer", "longest"];
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Silences that no device stands behind.
-const SILENCES: [Duration; 6] = [ms(0), ms(300), ms(1200), ms(2200), ms(8000), ms(20_000)];
-
 /// Traffic in quick succession, so that the connection is busy when it ends.
-fn busy(scene: &Scene<'_>, talk: &mut Talk, shape: Shape, pause: Duration) -> Result<()> {
-    for _ in 0..8 {
-        shape.exchange(&mut talk.ends)?;
-        scene.silence(pause)?;
+fn busy(scene: &Scene<'_>, talk: &mut Talk, shape: Shape) -> Result<()> {
+    for _ in 0..scene.draw.number(4, 12) {
+        shape.exchange(&mut talk.ends, &scene.draw)?;
+        scene.silence(scene.draw.time(2, 60))?;
     }
     Ok(())
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{MAX_IDLE, ms, outlasting, word};
+use super::{MAX_IDLE, Silence, TIMER_NAMES};
 use crate::{
     Conversation, Side,
     accuracy::{
         case::{Case, Label, Room},
-        device::{Device, TIMERS},
+        device::Device,
         stage::{Scene, Talk},
         traffic::Shape,
     },
@@ -17,31 +17,43 @@ use crate::{
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for shape in Shape::ALL {
-        for silence in [ms(0), ms(300), ms(1200)] {
-            let name = format!("{}.{}", shape.name(), word(silence));
+        for silence in Silence::SHORT {
+            let name = format!("{}.{}", shape.name(), silence.name());
             all.extend(Case::each_family(
                 Room::Usual,
                 &format!("noise.client_closes.{name}"),
-                move |scene| orderly(scene, shape, silence, Side::Client),
+                move |scene| orderly(scene, shape, silence.draw(&scene.draw), Side::Client),
             ));
             all.extend(Case::each_family(
                 Room::Usual,
                 &format!("noise.broker_closes.{name}"),
-                move |scene| orderly(scene, shape, silence, Side::Broker),
+                move |scene| orderly(scene, shape, silence.draw(&scene.draw), Side::Broker),
             ));
         }
     }
-    for timer in 0..TIMERS.len() - 1 {
+    for first in Side::BOTH {
         all.extend(Case::each_family(
-            Room::Usual,
-            &format!("noise.own_fin.{}", word(outlasting(timer))),
-            move |scene| own_fin(scene, timer),
+            Room::Blind,
+            &format!("noise.blind.{first}_closes"),
+            move |scene| orderly(scene, Shape::Polls, scene.draw.time(0, 2000), first),
         ));
+    }
+    for (timer, name) in TIMER_NAMES.into_iter().enumerate() {
+        for room in [Room::Usual, Room::Blind] {
+            all.extend(Case::each_family(
+                room,
+                &format!("noise.own_fin.{}.{name}", room.name()),
+                move |scene| own_fin(scene, timer),
+            ));
+        }
     }
     all.extend(Case::each_family(
         Room::Usual,
         "noise.broker_idle_timer",
-        |scene| orderly(scene, Shape::Plain, MAX_IDLE + ms(20), Side::Broker),
+        |scene| {
+            let silence = MAX_IDLE + scene.draw.time(5, 300);
+            orderly(scene, Shape::Plain, silence, Side::Broker)
+        },
     ));
     all.extend(Case::each_family(
         Room::Usual,
@@ -81,7 +93,7 @@ fn own_fin(scene: &Scene<'_>, timer: usize) -> Result<Vec<Label>> {
         copied: false,
     };
     let talk = scene.converse(device, Shape::Plain)?;
-    scene.silence(outlasting(timer))?;
+    scene.silence(scene.outlasting(timer))?;
     talk.ends.client.end()?;
     talk.ends.client.wait_for_reset()?;
     let label = Label::new(talk.port).forged(Side::Client, device.ttl());
@@ -97,8 +109,8 @@ fn kept_alive(scene: &Scene<'_>) -> Result<Vec<Label>> {
     };
     let mut talk = scene.converse(device, Shape::Plain)?;
     talk.ends.client.keep_alive(Duration::from_secs(1))?;
-    scene.silence(2 * outlasting(1))?;
-    Shape::Plain.exchange(&mut talk.ends)?;
+    scene.silence(2 * scene.outlasting(1))?;
+    Shape::Plain.exchange(&mut talk.ends, &scene.draw)?;
     let port = talk.port;
     close(talk.ends, Side::Client)?;
     Ok(vec![Label::new(port).without_reset()])

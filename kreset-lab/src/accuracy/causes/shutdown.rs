@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{ms, word};
+use super::ms;
 use crate::{
     Connection, Side,
     accuracy::{
@@ -23,22 +23,30 @@ const APART: Duration = ms(400);
 
 pub(super) fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for late in [ms(50), ms(300), ms(1200)] {
-        let name = word(late);
-        for room in [Room::Usual, Room::Patient] {
-            let room_name = if room == Room::Usual { "few" } else { "more" };
-            let count = if room == Room::Usual { 3 } else { 5 };
+    for (name, from, to) in [("at_once", 0, 60), ("soon", 100, 600), ("later", 800, 2000)] {
+        for room in [Room::Usual, Room::Patient, Room::Blind] {
             all.extend(Case::each_family(
                 room,
-                &format!("shutdown.idle.{room_name}.written_after_{name}"),
-                move |scene| killed(scene, count, 0, late, Afterwards::Nothing),
+                &format!("shutdown.idle.{}.written_{name}", room.name()),
+                move |scene| {
+                    let count = scene.draw.number(3, 5).into();
+                    let late = scene.draw.time(from, to);
+                    killed(scene, count, 0, late, Afterwards::Nothing)
+                },
             ));
         }
-        all.extend(Case::each_family(
-            Room::Usual,
-            &format!("shutdown.busy.written_after_{name}"),
-            move |scene| killed(scene, 4, 2, late, Afterwards::Nothing),
-        ));
+        for room in [Room::Usual, Room::Blind] {
+            all.extend(Case::each_family(
+                room,
+                &format!("shutdown.busy.{}.written_{name}", room.name()),
+                move |scene| {
+                    let count = scene.draw.number(4, 6).into();
+                    let unread = scene.draw.number(2, 3).into();
+                    let late = scene.draw.time(from, to);
+                    killed(scene, count, unread, late, Afterwards::Nothing)
+                },
+            ));
+        }
     }
     for (afterwards, name) in [
         (Afterwards::Refused, "refused"),
@@ -47,12 +55,15 @@ pub(super) fn cases() -> Vec<Case> {
         all.extend(Case::each_family(
             Room::Usual,
             &format!("shutdown.{name}.several"),
-            move |scene| killed(scene, 3, 1, ms(600), afterwards),
+            move |scene| {
+                let count = scene.draw.number(3, 5).into();
+                killed(scene, count, 1, scene.draw.time(300, 900), afterwards)
+            },
         ));
         all.extend(Case::each_family(
             Room::Usual,
             &format!("shutdown.{name}.single"),
-            move |scene| killed(scene, 1, 0, ms(600), afterwards),
+            move |scene| killed(scene, 1, 0, scene.draw.time(300, 900), afterwards),
         ));
     }
     all
@@ -87,7 +98,7 @@ fn killed(
     }
     scene.attached()?;
     for (client, _) in clients.iter_mut().take(unread) {
-        client.request(Request::Produce(10_000))?;
+        client.request(Request::Produce(scene.draw.number(500, 20_000)))?;
     }
     scene.silence(APART)?;
     broker.kill()?;
