@@ -52,9 +52,6 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// Of the figures in `docs/accuracy.md`.
-const REMARK: &str = "";
-
 /// A seed that nobody has run.
 fn fresh() -> anyhow::Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -111,7 +108,6 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         took,
         used_seed,
         held_out_seed,
-        remark: REMARK,
     };
     let page = Page {
         head: &head,

@@ -29,8 +29,6 @@ pub struct Head {
     pub used_seed: Option<u64>,
     /// The seed of those held out.
     pub held_out_seed: Option<u64>,
-    /// What is to be said of this run beside its figures.
-    pub remark: &'static str,
 }
 
 /// A whole run.
@@ -94,7 +92,6 @@ impl fmt::Display for Page<'_> {
             took,
             used_seed,
             held_out_seed,
-            remark,
         } = self.head;
         let observations = &self.findings.observations;
         let labelled = observations.iter().filter(|one| one.truth != "nothing");
@@ -121,7 +118,7 @@ impl fmt::Display for Page<'_> {
              traffic are drawn from a seed. Weights may be set by the seeds {} only; held out \
              is a seed that was never run before, and every fourth combination of cause and variant \
              (`unseen`) is run under such seeds alone. Used here: {}; held out: **{}**. \
-             `{command} -- --seed N` draws another one. {remark}\n",
+             `{command} -- --seed N` draws another one.\n",
             USED.map(|seed| seed.to_string()).join(", "),
             seed(used_seed),
             seed(held_out_seed),
