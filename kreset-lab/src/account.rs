@@ -281,7 +281,12 @@ impl Ending {
         (!truths.is_empty()).then_some(Claim {
             truths,
             required,
-            most: if phase { 1 } else { self.resets().max(1) },
+            // A port that was refused is free again at once: the next attempt may have it too.
+            most: if phase && !self.is_refusal() {
+                1
+            } else {
+                self.resets().max(1)
+            },
         })
     }
 }
@@ -374,6 +379,19 @@ mod tests {
             packet(0, Side::Broker, &[Flags::RST, Flags::ACK], 0, 63),
         ];
         assert!(ending(packets).is_some_and(|ending| ending.is_refusal()));
+    }
+
+    #[test]
+    fn a_port_that_is_refused_twice_is_two_events() {
+        let attempt = |ms| {
+            [
+                packet(ms, Side::Client, &[Flags::SYN], 0, 64),
+                packet(ms, Side::Broker, &[Flags::RST, Flags::ACK], 0, 63),
+            ]
+        };
+        let ending = ending([attempt(0), attempt(900)].concat()).expect("it ended");
+        let claim = ending.claim(&Ruling::Must(vec![Answer::REFUSED]));
+        assert!(claim.is_some_and(|claim| claim.most == 2));
     }
 
     #[test]
