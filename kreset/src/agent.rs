@@ -198,13 +198,14 @@ pub async fn drain(
     by_signal: bool,
     hurry: impl Future<Output = ()>,
 ) -> Result<(), SinkError> {
-    delivery.close();
     let began = Instant::now();
     delivery.stop_remote_at(began + options.drain);
     let mut until = by_signal.then(|| began + options.drain);
     let mut hurry = std::pin::pin!(hurry);
     let mut hurried = by_signal;
-    while !delivery.has_ended() && until.is_none_or(|until| Instant::now() < until) {
+    while !(delivery.close() && delivery.has_ended())
+        && until.is_none_or(|until| Instant::now() < until)
+    {
         tokio::select! {
             () = &mut hurry, if !hurried => {
                 hurried = true;

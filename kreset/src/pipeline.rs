@@ -216,6 +216,18 @@ impl Pipeline {
         }
     }
 
+    /// As [`Pipeline::flush`], and waits for room for as much again, for at
+    /// most `longest`. For when the kernel hands over nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pipeline::flush`].
+    pub fn flush_and_settle(&mut self, longest: Duration) -> Result<(), SinkError> {
+        self.flush()?;
+        self.delivery.settle(longest);
+        Ok(())
+    }
+
     /// Hands the events of this turn to the sinks, and sees to it that the
     /// file of `--record` has all records.
     ///

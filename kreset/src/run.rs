@@ -336,7 +336,7 @@ async fn stream(
     }
     drop(ring);
     service.stopping("delivering what is left");
-    end(attached, &mut pipeline, attached_at)?;
+    end(attached, &mut pipeline, attached_at, options.drain)?;
     let drained = agent::drain(options, pipeline.delivery_mut(), by_signal, async {
         while signals.next().await != Asked::End {}
     });
@@ -363,20 +363,25 @@ async fn keep_alive(service: &mut ServiceManager) -> Infallible {
     std::future::pending().await
 }
 
-/// Ends in order: stop producing, drain, tell what was lost, count.
+/// Ends in order: stop producing, drain, tell what was lost, count. Sinks are
+/// waited for, but for no longer than `drain`.
 fn end(
     mut attached: Attached,
     pipeline: &mut Pipeline,
     attached_at: Instant,
+    drain: Duration,
 ) -> Result<(), RunError> {
     attached.detach();
     let ran = attached_at.elapsed();
     let now = clocks();
+    let until = Instant::now() + drain;
+    let left = || until.saturating_duration_since(Instant::now());
     while take_batch(&mut attached, pipeline, now)? == BATCH {
-        pipeline.flush()?;
+        pipeline.flush_and_settle(left())?;
     }
     attached.log();
     pipeline.release(u64::MAX, now);
+    pipeline.flush_and_settle(left())?;
     read_losses(&mut attached, pipeline, now)?;
     pipeline.summarize(ran, true, now);
     pipeline.flush()?;

@@ -1,7 +1,8 @@
 //! From the pipeline to the sinks, without ever holding the pipeline up.
 //!
 //! Each sink has a bounded queue and threads of its own. An event that finds
-//! a queue full is counted, and a `loss` event names the sink.
+//! a queue full is counted, and a `loss` event names the sink. That event is
+//! not lost in turn: it waits for room (`owed.rs`).
 //!
 //! | sink | queue in memory | behind it |
 //! |---|---|---|
@@ -11,6 +12,7 @@
 mod backoff;
 mod gate;
 mod local;
+mod owed;
 mod remote;
 pub mod spool;
 mod status;
@@ -36,6 +38,7 @@ use tokio::sync::Notify;
 use self::{
     gate::Gate,
     local::Local,
+    owed::Owed,
     remote::{Keeper, Sender},
     spool::Spool,
 };
@@ -75,11 +78,54 @@ struct Running {
     filter: SinkFilter,
     /// `None` once nothing more is to come.
     queue: Option<SyncSender<Arc<Message>>>,
+    owed: Owed,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
     /// Tells the threads when to leave things as they are.
     stop_at: StopAt,
     is_local: bool,
+}
+
+impl Running {
+    fn offer(&mut self, message: &Arc<Message>) {
+        if self.hand_owed() && self.hand(message) {
+            return;
+        }
+        if !self.owed.take(message) {
+            self.status.lose(1);
+        }
+    }
+
+    /// Hands on what is owed; whether that is all of it.
+    fn hand_owed(&mut self) -> bool {
+        while let Some(message) = self.owed.first() {
+            if !self.hand(&Arc::clone(message)) {
+                return false;
+            }
+            self.owed.settle_first();
+        }
+        true
+    }
+
+    /// Puts `message` into the queue; whether it need not be tried again.
+    fn hand(&self, message: &Arc<Message>) -> bool {
+        let Some(queue) = &self.queue else {
+            return true;
+        };
+        self.status.enqueued();
+        match queue.try_send(Arc::clone(message)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.status.dequeued(1);
+                false
+            }
+            // It ended, and told why.
+            Err(TrySendError::Disconnected(_)) => {
+                self.status.dequeued(1);
+                true
+            }
+        }
+    }
 }
 
 /// All running sinks.
@@ -149,6 +195,7 @@ impl Delivery {
             name: name.to_owned(),
             filter,
             queue: Some(queue),
+            owed: Owed::default(),
             status,
             threads,
             stop_at,
@@ -179,27 +226,13 @@ impl Delivery {
     }
 
     /// Gives `message` to every sink that wants it. Never waits.
-    pub fn offer(&self, message: &Arc<Message>) {
+    pub fn offer(&mut self, message: &Arc<Message>) {
         for observer in &self.observers {
             observer(&message.event);
         }
-        for it in &self.running {
-            let Some(queue) = it
-                .queue
-                .as_ref()
-                .filter(|_| it.filter.wants(&message.event))
-            else {
-                continue;
-            };
-            it.status.enqueued();
-            match queue.try_send(Arc::clone(message)) {
-                Ok(()) => {}
-                Err(TrySendError::Full(_)) => {
-                    it.status.dequeued(1);
-                    it.status.lose(1);
-                }
-                // It ended, and told why.
-                Err(TrySendError::Disconnected(_)) => it.status.dequeued(1),
+        for it in &mut self.running {
+            if it.filter.wants(&message.event) {
+                it.offer(message);
             }
         }
     }
@@ -255,11 +288,15 @@ impl Delivery {
         true
     }
 
-    /// Nothing more comes: sinks end once all is delivered.
-    pub fn close(&mut self) {
+    /// Nothing more comes: sinks end once all is delivered. Those that are
+    /// owed something stay open; whether there is none.
+    pub fn close(&mut self) -> bool {
         for it in &mut self.running {
-            it.queue = None;
+            if it.hand_owed() {
+                it.queue = None;
+            }
         }
+        self.running.iter().all(|it| it.queue.is_none())
     }
 
     /// Nothing is tried any more from `at` on: what is spooled stays so.

@@ -9,29 +9,53 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     delivery::spool::{Entry, LEAST_BYTES},
-    event::{Host, Loss},
+    event::{Host, Loss, Start},
     sink::Json,
+    summary::Counter,
 };
 
-/// An event that is told from others by its `total`.
+const TIME: &str = "2026-11-23T14:22:07.123456789Z";
+
+fn host() -> Host {
+    Host {
+        name: "h".to_owned(),
+    }
+}
+
+fn message(number: u64, event: Event) -> Arc<Message> {
+    let id = format!("b-r-{number:x}");
+    Arc::new(Message { id, event })
+}
+
+/// An event that is told from others by its `seeded`.
 fn numbered(number: u64) -> Arc<Message> {
-    let event = Event::Loss(Loss {
-        time: "2026-11-23T14:22:07.123456789Z".to_owned(),
-        host: Host {
-            name: "h".to_owned(),
-        },
-        source: "kernel".to_owned(),
-        lost: 1,
+    let start = Start {
+        time: TIME.to_owned(),
+        host: host(),
+        version: "1",
+        kernel: String::new(),
+        ports: String::new(),
+        packet_evidence: "off",
+        seeded: number,
+        attach_ms: 0.0,
+        degraded: Vec::new(),
+    };
+    message(number, Event::Start(Box::new(start)))
+}
+
+fn loss(number: u64, source: &str, lost: u64) -> Arc<Message> {
+    let loss = Loss {
+        time: TIME.to_owned(),
+        host: host(),
+        source: source.to_owned(),
+        lost,
         total: number,
-    });
-    Arc::new(Message {
-        id: format!("b-r-{number:x}"),
-        event,
-    })
+    };
+    message(number, Event::Loss(loss))
 }
 
 fn number(payload: &[u8]) -> u64 {
-    serde_json::from_slice::<serde_json::Value>(payload).unwrap()["total"]
+    serde_json::from_slice::<serde_json::Value>(payload).unwrap()["seeded"]
         .as_u64()
         .unwrap()
 }
@@ -104,7 +128,7 @@ fn snapshot(delivery: &Delivery) -> Snapshot {
 }
 
 /// Waits for something that is to happen soon.
-fn soon(what: &str, happened: impl Fn() -> bool) {
+fn soon(what: &str, mut happened: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
     while !happened() {
         assert!(Instant::now() < until, "{what}");
@@ -130,7 +154,7 @@ fn a_stalled_receiver_holds_nobody_up_and_loses_nothing() {
         }
         Ok(Handed::Confirmed)
     });
-    let delivery = start(directory.path(), u64::MAX, &seen, answer);
+    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
     for burst in 0..10 {
         let began = Instant::now();
         for number in 0..1_000 {
@@ -156,7 +180,7 @@ fn a_stalled_receiver_holds_nobody_up_and_loses_nothing() {
 fn a_lone_event_goes_out_without_another_behind_it() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
-    let delivery = start(
+    let mut delivery = start(
         directory.path(),
         u64::MAX,
         &seen,
@@ -182,7 +206,7 @@ fn a_receiver_that_fails_now_and_then_gets_every_event_in_order() {
             Ok(Handed::Confirmed)
         }
     });
-    let delivery = start(directory.path(), u64::MAX, &seen, answer);
+    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
     for number in 0..3_000 {
         delivery.offer(&numbered(number));
         if number % 500 == 0 {
@@ -198,7 +222,7 @@ fn a_receiver_that_fails_now_and_then_gets_every_event_in_order() {
 fn what_was_not_delivered_is_delivered_by_the_next_run() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
-    let down = start(directory.path(), u64::MAX, &seen, Box::new(|_| Err(gone())));
+    let mut down = start(directory.path(), u64::MAX, &seen, Box::new(|_| Err(gone())));
     (0..500).for_each(|number| down.offer(&numbered(number)));
     assert!(down.settle(Duration::from_secs(30)));
     let began = Instant::now();
@@ -208,7 +232,7 @@ fn what_was_not_delivered_is_delivered_by_the_next_run() {
         "{:?}",
         began.elapsed()
     );
-    let up = start(
+    let mut up = start(
         directory.path(),
         u64::MAX,
         &seen,
@@ -231,7 +255,7 @@ fn a_refused_event_is_found_left_out_and_counted() {
             Ok(Handed::Confirmed)
         }
     };
-    let delivery = start(directory.path(), u64::MAX, &seen, Box::new(refuses));
+    let mut delivery = start(directory.path(), u64::MAX, &seen, Box::new(refuses));
     (0..400).for_each(|number| delivery.offer(&numbered(number)));
     soon("the rest arrives", || snapshot(&delivery).waiting == 0);
     let expected: Vec<_> = (0..400).filter(|it| ![13, 14, 300].contains(it)).collect();
@@ -246,7 +270,7 @@ fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
     let settle = Duration::from_millis(300);
-    let delivery = start(
+    let mut delivery = start(
         directory.path(),
         u64::MAX,
         &seen,
@@ -267,7 +291,7 @@ fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
 fn a_full_spool_gives_up_the_oldest_and_names_its_sink() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
-    let delivery = start(
+    let mut delivery = start(
         directory.path(),
         LEAST_BYTES,
         &seen,
@@ -310,7 +334,7 @@ fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
             Err(gone())
         }
     });
-    let delivery = start(directory.path(), LEAST_BYTES, &seen, answer);
+    let mut delivery = start(directory.path(), LEAST_BYTES, &seen, answer);
     for number in 0..12_000 {
         delivery.offer(&numbered(number));
         if number % 1_000 == 0 {
@@ -328,17 +352,14 @@ fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
 
 /// A place that fails as a test says.
 struct Place {
-    taken: Arc<Mutex<Vec<u64>>>,
+    taken: Arc<Mutex<Vec<Event>>>,
     fail: Box<dyn FnMut() -> Result<(), SinkError> + Send>,
 }
 
 impl Sink for Place {
     fn write(&mut self, message: &Message) -> Result<(), SinkError> {
         (self.fail)()?;
-        let Event::Loss(loss) = &message.event else {
-            panic!()
-        };
-        self.taken.lock().unwrap().push(loss.total);
+        self.taken.lock().unwrap().push(message.event.clone());
         Ok(())
     }
 
@@ -365,7 +386,7 @@ fn full() -> SinkError {
 fn local(
     on_failure: OnFailure,
     fail: impl FnMut() -> Result<(), SinkError> + Send + 'static,
-) -> (Delivery, Arc<Mutex<Vec<u64>>>) {
+) -> (Delivery, Arc<Mutex<Vec<Event>>>) {
     let taken = Arc::default();
     let place = Place {
         taken: Arc::clone(&taken),
@@ -379,9 +400,18 @@ fn local(
     (delivery, taken)
 }
 
+/// The numbers of events that are all [`numbered`].
+fn seeded(taken: &Mutex<Vec<Event>>) -> Vec<u64> {
+    let number = |event: &Event| match event {
+        Event::Start(start) => start.seeded,
+        other => panic!("{other:?}"),
+    };
+    taken.lock().unwrap().iter().map(number).collect()
+}
+
 #[test]
 fn a_full_disk_ends_a_command_and_an_agent_waits_for_room() {
-    let (delivery, _) = local(OnFailure::EndRun, || Err(full()));
+    let (mut delivery, _) = local(OnFailure::EndRun, || Err(full()));
     delivery.offer(&numbered(0));
     soon("it ends", || delivery.has_ended());
     assert!(matches!(
@@ -390,20 +420,20 @@ fn a_full_disk_ends_a_command_and_an_agent_waits_for_room() {
     ));
 
     let mut tries = 0;
-    let (delivery, taken) = local(OnFailure::Retry, move || {
+    let (mut delivery, taken) = local(OnFailure::Retry, move || {
         tries += 1;
         if tries < 4 { Err(full()) } else { Ok(()) }
     });
     (0..10).for_each(|number| delivery.offer(&numbered(number)));
     soon("all are written", || taken.lock().unwrap().len() == 10);
-    assert_eq!(*taken.lock().unwrap(), (0..10).collect::<Vec<_>>());
+    assert_eq!(seeded(&taken), (0..10).collect::<Vec<_>>());
     assert!(delivery.take_failure().is_none());
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn a_reader_that_left_ends_an_agent_too() {
-    let (delivery, _) = local(OnFailure::Retry, || Err(SinkError::Closed));
+    let (mut delivery, _) = local(OnFailure::Retry, || Err(SinkError::Closed));
     delivery.offer(&numbered(0));
     soon("it ends", || delivery.has_ended());
     assert!(
@@ -417,7 +447,7 @@ fn a_reader_that_left_ends_an_agent_too() {
 fn a_place_that_takes_nothing_loses_what_its_queue_cannot_hold() {
     let (release, stalled) = mpsc::channel::<()>();
     let mut held = Some(stalled);
-    let (delivery, taken) = local(OnFailure::Retry, move || {
+    let (mut delivery, taken) = local(OnFailure::Retry, move || {
         if let Some(stalled) = held.take() {
             let _released = stalled.recv();
         }
@@ -453,6 +483,61 @@ fn a_filter_holds_back_what_it_does_not_name() {
     assert!(delivery.set_filter("file", SinkFilter::default()));
     delivery.offer(&numbered(2));
     soon("two are written", || taken.lock().unwrap().len() == 2);
-    assert_eq!(*taken.lock().unwrap(), [0, 2]);
+    assert_eq!(seeded(&taken), [0, 2]);
     end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn counts_that_find_a_queue_full_come_later_and_whole() {
+    let (release, stalled) = mpsc::channel::<()>();
+    let mut held = Some(stalled);
+    let (mut delivery, taken) = local(OnFailure::Retry, move || {
+        if let Some(stalled) = held.take() {
+            let _released = stalled.recv();
+        }
+        Ok(())
+    });
+    let all = 2 * QUEUE as u64;
+    let mut counter = Counter::default();
+    let mut lose = |delivery: &mut Delivery, source: &str, lost| {
+        let message = loss(0, source, lost);
+        counter.count(&message.event);
+        delivery.offer(&message);
+    };
+    for number in 0..all {
+        delivery.offer(&numbered(number));
+        if number % 1_000 == 0 {
+            lose(&mut delivery, "kernel", 7);
+            for (name, count) in delivery.take_losses() {
+                lose(&mut delivery, &format!("sink {name}"), count);
+            }
+        }
+    }
+    for (name, count) in delivery.take_losses() {
+        lose(&mut delivery, &format!("sink {name}"), count);
+    }
+    for end in [false, true] {
+        let summary = counter.summary(TIME.to_owned(), host(), Duration::ZERO, end);
+        delivery.offer(&message(0, Event::Summary(Box::new(summary))));
+    }
+    assert!(!delivery.close(), "something is owed");
+    drop(release);
+    soon("there is room for it", || delivery.close());
+    soon("all is written", || delivery.has_ended());
+    let taken = taken.lock().unwrap().clone();
+    let told = |of: &str| -> u64 {
+        let losses = taken.iter().filter_map(|event| match event {
+            Event::Loss(loss) if loss.source.starts_with(of) => Some(loss.lost),
+            _ => None,
+        });
+        losses.sum()
+    };
+    let seen = taken.iter().filter(|it| matches!(it, Event::Start(_)));
+    assert_eq!(seen.count() as u64 + told("sink"), all);
+    assert_eq!(told("kernel"), all.div_ceil(1_000) * 7);
+    let Some(Event::Summary(summary)) = taken.last() else {
+        panic!("{:?}", taken.last());
+    };
+    assert!(summary.end);
+    assert_eq!(summary.lost, told(""));
 }

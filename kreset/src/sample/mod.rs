@@ -60,7 +60,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
         if let Some(error) = delivery.take_failure() {
             return Err(error.into());
         }
-        tell_losses(&delivery, &host, &mut ids, &mut lost);
+        tell_losses(&mut delivery, &host, &mut ids, &mut lost);
         if kept && sample.progress {
             // Whoever counted has gone.
             let _told = writeln!(io::stdout(), "kept {}", number + 1);
@@ -87,7 +87,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
 }
 
 /// Tells what the sinks had no room for, as a run does: that is not made up.
-fn tell_losses(delivery: &Delivery, host: &Host, ids: &mut Ids, total: &mut u64) {
+fn tell_losses(delivery: &mut Delivery, host: &Host, ids: &mut Ids, total: &mut u64) {
     for (name, count) in delivery.take_losses() {
         *total += count;
         delivery.offer(&Arc::new(Message {
