@@ -133,6 +133,14 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    /// No longer listens, even where a process that is just being started still has a copy of the
+    /// socket: it is shut down as well (`inet_shutdown`, `tcp_disconnect`, 6.18).
+    fn drop(&mut self) {
+        let _closed_anyway = self.socket.shutdown(Shutdown::Read);
+    }
+}
+
 /// One end of a connection.
 ///
 /// Dropping it closes the socket as a program's end would: with FIN, or with RST if unread data

@@ -149,11 +149,11 @@ fn the_worked_cases_are_judged_as_they_are_told() {
     }
 }
 
-/// Every configuration that the page about fleets shows is understood, and
-/// each sink has one.
+/// Every configuration that the pages about fleets and sinks show is
+/// understood, and each sink has one.
 #[test]
 fn the_examples_of_sinks_are_understood() {
-    let text = document("fleet.md");
+    let text = document("fleet.md") + &document("sinks.md");
     let examples = between(&text, "```toml\n", "```");
     for kind in ["stdout", "file", "syslog", "otlp", "kafka", "prometheus"] {
         let example = format!("type = \"{kind}\"");
