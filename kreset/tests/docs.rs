@@ -153,7 +153,7 @@ fn the_worked_cases_are_judged_as_they_are_told() {
 /// understood, and each sink has one.
 #[test]
 fn the_examples_of_sinks_are_understood() {
-    let text = document("fleet.md") + &document("sinks.md");
+    let text = ["fleet.md", "sinks.md"].map(document).concat();
     let examples = between(&text, "```toml\n", "```");
     for kind in ["stdout", "file", "syslog", "otlp", "kafka", "prometheus"] {
         let example = format!("type = \"{kind}\"");

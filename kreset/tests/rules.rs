@@ -14,12 +14,13 @@ use kreset::{
     event::{Cause, ProvokedBy, Verdict},
     facts::{Kind, State, TlsAlert},
 };
-use replay::judging::{API_VERSIONS, alone, cause, handshake, judged, reset, said, share, told};
+use replay::judging::{
+    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
+    with_four_others,
+};
 
 const IDLE_ON_SEND: (Verdict, Option<Cause>) =
     (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend));
-const LOST: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::ConnectionLost));
-const ABORTED: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Aborted));
 const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
 
 #[test]
@@ -241,14 +242,7 @@ fn a_documented_timer_is_named() {
 #[test]
 fn many_endings_at_once_are_the_brokers() {
     let facts = reset("connection_lost.client");
-    let context = Context {
-        company: Company {
-            together: 4,
-            unlike: true,
-            ..Company::default()
-        },
-        ..Context::default()
-    };
+    let context = with_four_others(true);
     let judgement = judged(&facts, &context);
     assert_eq!(
         told(&judgement, "together"),
@@ -260,14 +254,7 @@ fn many_endings_at_once_are_the_brokers() {
 #[test]
 fn idle_connections_that_are_used_together_are_no_burst() {
     let facts = reset("idle_reset_on_send.ipv4.client");
-    let context = Context {
-        company: Company {
-            together: 4,
-            unlike: false,
-            ..Company::default()
-        },
-        ..Context::default()
-    };
+    let context = with_four_others(false);
     assert!(told(&judged(&facts, &context), "together").is_none());
 }
 

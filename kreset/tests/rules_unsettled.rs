@@ -4,14 +4,14 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Company, Context},
+    classify::context::Context,
     event::{Cause, Verdict},
     facts::{Fin, Kind, Owner, State},
 };
-use replay::judging::{API_VERSIONS, alone, cause, handshake, judged, reset, said, share, told};
-
-const LOST: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::ConnectionLost));
-const ABORTED: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Aborted));
+use replay::judging::{
+    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
+    with_four_others,
+};
 
 #[test]
 fn the_ttl_tells_who_refused_where_the_path_is_known() {
@@ -49,14 +49,7 @@ fn the_ttl_tells_who_refused_where_the_path_is_known() {
 #[test]
 fn a_burst_under_a_copied_ttl_may_be_a_failover() {
     let facts = reset("connection_lost.client");
-    let context = Context {
-        company: Company {
-            together: 4,
-            unlike: true,
-            ..Company::default()
-        },
-        ..Context::default()
-    };
+    let context = with_four_others(true);
     let judgement = judged(&facts, &context);
     assert_eq!(said(&judgement), LOST);
     assert!(judgement.confidence < 0.9, "{judgement:?}");

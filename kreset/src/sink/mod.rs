@@ -278,4 +278,6 @@ impl SinkError {
 }
 
 #[cfg(test)]
+mod template_tests;
+#[cfg(test)]
 mod tests;

@@ -92,6 +92,7 @@ impl Events {
                 ..clocks
             });
             pipeline.summarize(Duration::from_nanos(now), false, clocks);
+            pipeline.flush().unwrap();
             pipeline.delivery_mut().close();
             let until = Instant::now() + Duration::from_mins(1);
             while !pipeline.delivery().has_ended() {

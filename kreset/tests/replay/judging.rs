@@ -1,10 +1,32 @@
 //! Recorded facts, altered and judged.
 
 use kreset::{
-    classify::{Case, Config, Judgement, context::Context, judge},
+    classify::{
+        Case, Config, Judgement,
+        context::{Company, Context},
+        judge,
+    },
     event::{Cause, Verdict},
     facts::{Facts, Kind},
 };
+
+pub(crate) const LOST: (Verdict, Option<Cause>) =
+    (Verdict::BrokerOriginated, Some(Cause::ConnectionLost));
+pub(crate) const ABORTED: (Verdict, Option<Cause>) =
+    (Verdict::BrokerOriginated, Some(Cause::Aborted));
+
+/// Four others of the same broker ended within a second, after silences `unlike` each other or
+/// alike.
+pub(crate) fn with_four_others(unlike: bool) -> Context {
+    Context {
+        company: Company {
+            together: 4,
+            unlike,
+            ..Company::default()
+        },
+        ..Context::default()
+    }
+}
 
 /// The RST of a recording.
 pub(crate) fn reset(name: &str) -> Facts {
