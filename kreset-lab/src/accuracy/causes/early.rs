@@ -4,11 +4,12 @@ use super::{
     Silence,
     ending::Ending,
     handshake::{
-        AUTHENTICATION, TLS_ALERT, TLS_TO_PLAINTEXT, api_versions, refused, wrong_password,
+        AUTHENTICATION, TLS_ALERT, TLS_TO_PLAINTEXT, api_versions, goodbye_to_nobody, refused,
+        wrong_password,
     },
 };
 use crate::{
-    Conversation, Side,
+    Side,
     accuracy::{
         case::{Case, Label, Room},
         device::Device,
@@ -85,19 +86,7 @@ fn untrusted_13(scene: &Scene<'_>) -> Result<Vec<Label>> {
     one_way(&mut talk.ends, Way::Down, &traffic::server_hello())?;
     let alert = traffic::application_data(ALERT_RECORD);
     one_way(&mut talk.ends, Way::Up, &alert)?;
-    let Talk { ends, port } = talk;
-    let Conversation { client, mut broker } = ends;
-    drop(client);
-    broker.wait_for_end()?;
-    broker.send(&alert)?;
-    broker.wait_for_reset()?;
-    scene.keep_end(broker);
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Broker, &[TLS_ALERT])
-            .if_told(Side::Client, &[TLS_ALERT])
-            .genuine(Side::Broker),
-    ])
+    Ok(vec![goodbye_to_nobody(scene, talk, &alert)?])
 }
 
 /// TLS 1.2: the certificate has expired, and both ends close in order.
@@ -111,15 +100,10 @@ fn expired(scene: &Scene<'_>) -> Result<Vec<Label>> {
         Way::Up,
         &traffic::alert(CERTIFICATE_EXPIRED),
     )?;
-    let Talk { ends, port } = talk;
-    drop(ends.client);
-    ends.broker.wait_for_end()?;
-    drop(ends.broker);
     Ok(vec![
-        Label::new(port)
+        left_in_order(talk)?
             .told(Side::Broker, &[TLS_ALERT])
-            .if_told(Side::Client, &[TLS_ALERT])
-            .without_reset(),
+            .if_told(Side::Client, &[TLS_ALERT]),
     ])
 }
 
@@ -137,16 +121,19 @@ fn sasl_not_wanted(scene: &Scene<'_>) -> Result<Vec<Label>> {
         Way::Down,
         &traffic::sasl_mechanisms(2, ILLEGAL_STATE),
     )?;
-    let Talk { ends, port } = talk;
+    Ok(vec![
+        left_in_order(talk)?
+            .if_told(Side::Broker, &[AUTHENTICATION])
+            .if_told(Side::Client, &[AUTHENTICATION]),
+    ])
+}
+
+/// The client ends the connection in order, and so does the broker.
+fn left_in_order(Talk { ends, port }: Talk) -> Result<Label> {
     drop(ends.client);
     ends.broker.wait_for_end()?;
     drop(ends.broker);
-    Ok(vec![
-        Label::new(port)
-            .if_told(Side::Broker, &[AUTHENTICATION])
-            .if_told(Side::Client, &[AUTHENTICATION])
-            .without_reset(),
-    ])
+    Ok(Label::new(port).without_reset())
 }
 
 /// Accepted and reset before the client has said anything: no packets are needed to see that.

@@ -271,31 +271,42 @@ fn untrusted(scene: &Scene<'_>, client_resets: bool) -> Result<Vec<Label>> {
     one_way(&mut talk.ends, Way::Up, &traffic::client_hello())?;
     one_way(&mut talk.ends, Way::Down, &traffic::server_hello_12())?;
     one_way(&mut talk.ends, Way::Up, &traffic::alert(UNKNOWN_CA))?;
-    let Talk { ends, port } = talk;
-    let Conversation { client, mut broker } = ends;
-    if client_resets {
-        client.abort()?;
-        broker.wait_for_reset()?;
-        scene.keep_end(broker);
-        return Ok(vec![
-            Label::new(port)
-                .told(Side::Client, &[TLS_ALERT])
-                .told(Side::Broker, &[TLS_ALERT])
-                .genuine(Side::Broker),
-        ]);
+    if !client_resets {
+        return Ok(vec![goodbye_to_nobody(
+            scene,
+            talk,
+            &traffic::CLOSE_NOTIFY,
+        )?]);
     }
-    // The client is gone when the broker says goodbye: its kernel answers with a reset.
-    drop(client);
-    broker.wait_for_end()?;
-    broker.send(&traffic::CLOSE_NOTIFY)?;
-    broker.wait_for_reset()?;
-    scene.keep_end(broker);
+    let Talk { ends, port } = talk;
+    ends.client.abort()?;
+    ends.broker.wait_for_reset()?;
+    scene.keep_end(ends.broker);
     Ok(vec![
         Label::new(port)
+            .told(Side::Client, &[TLS_ALERT])
             .told(Side::Broker, &[TLS_ALERT])
-            .if_told(Side::Client, &[TLS_ALERT])
             .genuine(Side::Broker),
     ])
+}
+
+/// After its alert the client is gone when the broker says `goodbye`: its kernel answers with a
+/// reset.
+pub(super) fn goodbye_to_nobody(
+    scene: &Scene<'_>,
+    Talk { ends, port }: Talk,
+    goodbye: &[u8],
+) -> Result<Label> {
+    let Conversation { client, mut broker } = ends;
+    drop(client);
+    broker.wait_for_end()?;
+    broker.send(goodbye)?;
+    broker.wait_for_reset()?;
+    scene.keep_end(broker);
+    Ok(Label::new(port)
+        .told(Side::Broker, &[TLS_ALERT])
+        .if_told(Side::Client, &[TLS_ALERT])
+        .genuine(Side::Broker))
 }
 
 /// The broker gives up in the middle of the TLS handshake.
