@@ -20,8 +20,8 @@ use kreset_bench::{
     arena, document,
     part::{Found, PARTS, Part, Setting},
     subject::Stage,
-    workload::hold,
 };
+use kreset_lab::holder;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
@@ -46,8 +46,8 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Hold connections open; not for people
-    #[command(name = hold::SUBCOMMAND, hide = true)]
-    Hold { port: u16, count: u32, number: u8 },
+    #[command(name = holder::SUBCOMMAND, hide = true)]
+    Hold(holder::Task),
 }
 
 #[derive(clap::Args)]
@@ -72,11 +72,7 @@ struct Bench {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Some(Command::Hold {
-            port,
-            count,
-            number,
-        }) => hold::serve(port, count, number),
+        Some(Command::Hold(task)) => holder::serve(&task).map_err(Into::into),
         None => run(&arguments.bench),
     };
     match outcome {

@@ -1,44 +1,33 @@
 //! Very many connections at once: what a tracer needs for them, and whether it still tells right
 //! of those that are reset.
 
-use std::{
-    fs,
-    io::{self, Read as _, Write as _},
-    iter,
-    net::{SocketAddr, TcpListener, TcpStream},
-    path::Path,
-    time::Duration,
-};
-
-use socket2::SockRef;
+use std::{fs, net::SocketAddr, ops::Range, path::Path, time::Duration};
 
 use crate::{
-    Lab, Side, Stop,
+    Side, Stop,
     error::{Doing as _, Error, Result},
     event::Endpoint,
-    kafka::{self, Request},
-    limits, net,
+    holder::{EACH, Holder, Task},
+    net::{self, Network},
     tracer::{self, Tracer},
 };
 
-/// Ports of the brokers: one address and port has fewer than 65,536 clients of one address.
-const PORTS: std::ops::Range<u16> = 9092..9096;
-/// Connections that wait to be accepted at once; the standard library listens with room for 128.
-const BATCH: usize = 100;
-/// How long an end waits for the other, and for an event.
+/// Ports of the brokers: each process that holds connections has one.
+const PORTS: Range<u16> = 9092..9124;
+/// How long an event may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was measured.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// Connections that were there before the tracer, and that it found.
-    pub older: usize,
+    pub older: u32,
     /// How many it says that it found.
     pub seeded: u64,
     /// How long it took to start, these included, ms.
     pub attach_ms: f64,
     /// Connections that began under its eyes.
-    pub younger: usize,
+    pub younger: u32,
     /// Its resident memory with the older ones, KiB.
     pub resident_before: u64,
     /// Its resident memory with all, KiB.
@@ -46,7 +35,7 @@ pub struct Figures {
     /// The most that it ever was, KiB.
     pub resident_peak: u64,
     /// Connections that were reset.
-    pub resets: usize,
+    pub resets: u32,
     /// What was said of them that is not right.
     pub wrong: Vec<String>,
     /// Records lost, by what the tracer says.
@@ -61,67 +50,55 @@ impl Figures {
     }
 }
 
-/// Both ends of one connection.
-struct Pair {
-    client: TcpStream,
-    broker: TcpStream,
-}
-
 /// Opens `connections`, half of them before the tracer at `program` starts, and resets `resets` of
-/// them.
+/// them. `own` is the binary `kreset-lab`, processes of which hold them.
 ///
 /// # Errors
 /// What the system refuses, and [`Error::Tracer`].
-pub fn run(program: &Path, connections: usize, resets: usize, stop: &Stop) -> Result<Figures> {
-    limits::allow_open_files(2 * connections as u64 + 1_024)?;
-    let lab = Lab::new(stop)?;
-    lab.network()
+pub fn run(
+    program: &Path,
+    own: &Path,
+    connections: u32,
+    resets: u32,
+    stop: &Stop,
+) -> Result<Figures> {
+    // Without a tap in the router: who looks at the packets of so many remembers too much.
+    let network = Network::new()?;
+    network
         .host(Side::Client)
         .sysctl(&[("ipv4/ip_local_port_range", "1024 65535")])?;
-    let listeners = lab.network().host(Side::Broker).enter(|| {
-        PORTS
-            .map(|port| {
-                TcpListener::bind((net::address(Side::Broker, false), port))
-                    .doing(|| format!("listen on port {port}"))
-            })
-            .collect::<Result<Vec<_>>>()
-    })?;
     let mut figures = Figures {
         older: connections / 2,
         younger: connections - connections / 2,
         ..Figures::default()
     };
-    let mut pairs = open(&lab, &listeners, figures.older, stop)?;
+    let mut ports = PORTS;
+    let mut holders = open(&network, own, figures.older, &mut ports, stop)?;
     let options = tracer::Options::default()
         .ports(PORTS)
         .longer_by(Duration::from_mins(20));
-    let tracer = lab.trace(Side::Client, program, &options)?;
+    let host = network.host(Side::Client);
+    let tracer = Tracer::start(Side::Client, host, program, &options, stop)?;
     let start = tracer.wait_for("its start", PATIENCE, |event| event.kind == "start")?;
     figures.attach_ms = start.attach_ms.unwrap_or(0.0);
     figures.seeded = start.seeded.unwrap_or(0);
     figures.resident_before = memory(&tracer, "VmRSS")?;
-    pairs.extend(open(&lab, &listeners, figures.younger, stop)?);
+    holders.extend(open(&network, own, figures.younger, &mut ports, stop)?);
     figures.resident_with_all = memory(&tracer, "VmRSS")?;
 
     // Spread over all of them, the older and the younger ones.
-    let every = (pairs.len() / resets.max(1)).max(1);
-    let chosen: Vec<Pair> = pairs
-        .extract_if(.., {
-            let mut at = 0;
-            move |_| {
-                at += 1;
-                at % every == 0
+    let every = connections / resets.clamp(1, connections);
+    let mut before = 0;
+    for (holder, broker) in &mut holders {
+        for number in (0..holder.count()).filter(|number| (before + number) % every == 0) {
+            stop.check()?;
+            if figures.resets < resets {
+                let client = holder.abort(number)?;
+                figures.wrong.extend(judge(&tracer, client, *broker)?);
+                figures.resets += 1;
             }
-        })
-        .take(resets)
-        .collect();
-    figures.resets = chosen.len();
-    for mut pair in chosen {
-        stop.check()?;
-        let ports = abort(&mut pair).doing(|| "use and abort a connection".to_owned())?;
-        if let Some(wrong) = judge(&tracer, ports)? {
-            figures.wrong.push(wrong);
         }
+        before += holder.count();
     }
     figures.resident_peak = memory(&tracer, "VmHWM")?;
     let said = tracer.finish()?;
@@ -131,107 +108,48 @@ pub fn run(program: &Path, connections: usize, resets: usize, stop: &Stop) -> Re
         .find(|event| event.kind == "summary")
         .and_then(|summary| summary.lost)
         .unwrap_or(0);
-    // Closing them is no reset: nobody is told.
-    drop(pairs);
     Ok(figures)
 }
 
-fn open(lab: &Lab, listeners: &[TcpListener], count: usize, stop: &Stop) -> Result<Vec<Pair>> {
-    let mut pairs = Vec::with_capacity(count);
-    let mut turn = listeners.iter().cycle();
-    while pairs.len() < count {
+/// Processes that hold `count` connections, each with its broker.
+fn open(
+    network: &Network,
+    own: &Path,
+    count: u32,
+    ports: &mut Range<u16>,
+    stop: &Stop,
+) -> Result<Vec<(Holder, SocketAddr)>> {
+    let (mut holders, mut left) = (Vec::new(), count);
+    while left > 0 {
         stop.check()?;
-        let Some(listener) = turn.next() else {
-            break;
+        let port = ports.next();
+        let port = port.ok_or_else(|| Error::Staging("too many connections".to_owned()))?;
+        let task = Task {
+            broker: SocketAddr::new(net::address(Side::Broker, false), port),
+            count: left.min(EACH),
+            clients: Some(network.host(Side::Client).path()),
         };
-        let broker = listener
-            .local_addr()
-            .doing(|| "read a socket's address".to_owned())?;
-        let batch = BATCH.min(count - pairs.len());
-        let clients = lab.network().host(Side::Client).enter(|| {
-            iter::repeat_with(|| TcpStream::connect(broker))
-                .take(batch)
-                .collect::<io::Result<Vec<_>>>()
-                .doing(|| format!("connect to {broker}"))
-        })?;
-        for client in clients {
-            let (accepted, _) = listener
-                .accept()
-                .doing(|| "accept a connection".to_owned())?;
-            pairs.push(Pair {
-                client,
-                broker: accepted,
-            });
-        }
+        let host = network.host(Side::Broker);
+        holders.push((host.enter(|| Holder::start(own, &task))?, task.broker));
+        left -= task.count;
     }
-    matched(pairs)
-}
-
-/// Puts the ends of one connection together, whatever the order was in which they were accepted.
-fn matched(pairs: Vec<Pair>) -> Result<Vec<Pair>> {
-    let key = |near: io::Result<SocketAddr>, far: io::Result<SocketAddr>| {
-        near.and_then(|near| far.map(|far| (near.port(), far.port())))
-            .doing(|| "read a socket's address".to_owned())
-    };
-    let (mut clients, mut brokers) = (Vec::new(), Vec::new());
-    for Pair { client, broker } in pairs {
-        clients.push((key(client.local_addr(), client.peer_addr())?, client));
-        brokers.push((key(broker.peer_addr(), broker.local_addr())?, broker));
-    }
-    clients.sort_unstable_by_key(|(key, _)| *key);
-    brokers.sort_unstable_by_key(|(key, _)| *key);
-    Ok(clients
-        .into_iter()
-        .zip(brokers)
-        .map(|((_, client), (_, broker))| Pair { client, broker })
-        .collect())
-}
-
-/// Uses a connection, and aborts it at the broker; the client's and the broker's port.
-fn abort(pair: &mut Pair) -> io::Result<(u16, u16)> {
-    for stream in [&pair.client, &pair.broker] {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-    }
-    for (request, number) in [(Request::ApiVersions, 1), (Request::Metadata, 2)] {
-        pair.client.write_all(&kafka::request(request, number))?;
-        let message = receive(&mut pair.broker)?;
-        let answer = kafka::answer(&message).ok_or(io::ErrorKind::InvalidData)?;
-        pair.broker.write_all(&answer)?;
-        receive(&mut pair.client)?;
-    }
-    let ports = (
-        pair.client.local_addr()?.port(),
-        pair.client.peer_addr()?.port(),
-    );
-    SockRef::from(&pair.broker).set_linger(Some(Duration::ZERO))?;
-    // One that is not connected takes its place, so that it is closed.
-    pair.broker = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?.into();
-    Ok(ports)
-}
-
-fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let mut message = vec![0; u32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut message)?;
-    Ok(message)
+    Ok(holders)
 }
 
 /// What is wrong with what the tracer says of one reset.
-fn judge(tracer: &Tracer, (client, broker): (u16, u16)) -> Result<Option<String>> {
+fn judge(tracer: &Tracer, client: SocketAddr, broker: SocketAddr) -> Result<Option<String>> {
     // Many of one broker within a second: it ends as a whole.
     const RIGHT: [&str; 2] = ["broker_originated/aborted", "broker_originated/shutdown"];
     let event = tracer.wait_for("a reset", PATIENCE, |event| {
         let port = |end: &Option<Endpoint>| end.as_ref()?.port;
         event.is_about_a_connection()
-            && port(&event.client) == Some(client)
-            && port(&event.broker) == Some(broker)
+            && port(&event.client) == Some(client.port())
+            && port(&event.broker) == Some(broker.port())
     });
     Ok(match event {
         Ok(event) if RIGHT.contains(&event.answer().as_str()) => None,
         Ok(event) => Some(event.line),
-        Err(Error::Deadline { .. }) => Some(format!("nothing of client port {client}")),
+        Err(Error::Deadline { .. }) => Some(format!("nothing of the client at {client}")),
         Err(error) => return Err(error),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Parser;
 use kreset_lab::{Stop, crowd};
 
@@ -22,7 +23,7 @@ pub(crate) struct Options {
     connections: u32,
     /// How many of them are reset
     #[arg(long, value_name = "N", default_value = "200")]
-    resets: usize,
+    resets: u32,
 }
 
 /// Whether every connection was found and every reset named.
@@ -31,8 +32,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let program = tracer(options.tracer.as_deref())?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
-    let connections = options.connections as usize;
-    let figures = crowd::run(&program, connections, options.resets, &stop)?;
+    let own = std::env::current_exe().context("cannot find this program's own file")?;
+    let figures = crowd::run(&program, &own, options.connections, options.resets, &stop)?;
     say(format_args!(
         "{} connections older than the tracer, {} of them found; attached in {:.0} ms",
         figures.older, figures.seeded, figures.attach_ms
@@ -43,7 +44,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     ));
     say(format_args!(
         "{} of {} resets right, {} records lost",
-        figures.resets - figures.wrong.len(),
+        figures.resets as usize - figures.wrong.len(),
         figures.resets,
         figures.lost
     ));

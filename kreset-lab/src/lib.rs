@@ -34,6 +34,7 @@ pub mod crowd;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod holder;
 pub mod journal;
 pub mod judge;
 pub mod kafka;

@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use kreset_lab::{
-    Error, Family, Stop, broker_process, report,
+    Error, Family, Stop, broker_process, holder, report,
     runner::{self, Progress},
     scenario::{self, Scenario, Settings, Stage},
 };
@@ -74,6 +74,9 @@ enum Command {
         answers: u32,
         address: Option<IpAddr>,
     },
+    /// Hold connections open; not for people
+    #[command(name = holder::SUBCOMMAND, hide = true)]
+    HoldConnections(holder::Task),
     /// Judge the tracer on a labelled matrix of resets, and say how far its confidence is right
     Accuracy(accuracy_command::Options),
     /// Hold very many connections at once, reset some, and measure the tracer
@@ -138,6 +141,9 @@ fn main() -> ExitCode {
         Some(Command::Accuracy(options)) => exit_code(accuracy_command::run(&options)),
         Some(Command::Crowd(options)) => exit_code(crowd_command::run(&options)),
         Some(Command::Soak(options)) => exit_code(soak_command::run(&options)),
+        Some(Command::HoldConnections(task)) => {
+            exit_code(holder::serve(&task).map(|()| true).map_err(Into::into))
+        }
         Some(Command::BrokerProcess {
             family,
             answers,

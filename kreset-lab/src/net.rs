@@ -105,17 +105,7 @@ impl Namespace {
     /// # Errors
     /// Whatever `work` returns, or the system's refusal to enter.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                setns(&self.file, CloneFlags::CLONE_NEWNET)
-                    .doing(|| format!("enter network namespace {}", self.name))?;
-                work()
-            });
-            match inside.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        inside(&self.file, &self.name, work)
     }
 
     /// Runs a program inside this namespace and returns what it printed.
@@ -344,6 +334,25 @@ impl Network {
         }
         Ok(())
     }
+}
+
+/// Does what [`Namespace::enter`] does, in any network namespace that is open as a file.
+pub(crate) fn inside<T: Send>(
+    namespace: &File,
+    name: &str,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            setns(namespace, CloneFlags::CLONE_NEWNET)
+                .doing(|| format!("enter network namespace {name}"))?;
+            work()
+        });
+        match inside.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// The address of one end, in one family.

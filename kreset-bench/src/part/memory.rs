@@ -13,7 +13,7 @@ use crate::{
     process::Memory,
     stats::quantile,
     subject::{Running, Subject},
-    workload::{flood::Flood, hold::Held},
+    workload::{flood::Flood, hold},
 };
 
 const CONNECTIONS: [u32; 5] = [0, 1_000, 10_000, 30_000, 100_000];
@@ -60,7 +60,7 @@ fn live(setting: &Setting) -> Result<(String, Plot)> {
     for count in CONNECTIONS {
         let count = setting.count(count);
         let running = Running::start(Subject::Kreset, &setting.stage, TRACED)?;
-        let held = Held::open(TRACED, count)?;
+        let held = hold::open(TRACED, count)?;
         let memory = memory_of(&running)?;
         running.finish()?;
         let running = Running::start(Subject::Kreset, &setting.stage, TRACED)?;

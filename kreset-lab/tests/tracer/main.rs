@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     io::Read as _,
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -83,7 +84,10 @@ fn what_does_not_fit_the_ring_is_accounted_for() {
 /// Fewer than `kreset-lab crowd` takes, for the time that it takes.
 #[test]
 fn a_crowd_of_connections_is_found_and_judged() {
-    let figures = kreset_lab::crowd::run(&tracer(), 3_000, 40, &Stop::default()).expect("a lab");
+    let figures = {
+        let own = Path::new(env!("CARGO_BIN_EXE_kreset-lab"));
+        kreset_lab::crowd::run(&tracer(), own, 3_000, 40, &Stop::default()).expect("a lab")
+    };
     assert!(figures.is_right(), "{figures:?}");
     // Nothing in the tracer's own memory is one connection's.
     assert!(

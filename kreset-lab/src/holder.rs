@@ -1,0 +1,253 @@
+//! Connections that are open and do nothing, in processes of their own: one process may have only
+//! so many files.
+//!
+//! Such a process is a binary of this repository, started with a subcommand that is not for
+//! people. It has both ends of its connections, and ends with its standard input, so that none is
+//! left behind however its starter died.
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    iter,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use socket2::SockRef;
+
+use crate::{
+    error::{Doing as _, Error, Result},
+    kafka::{self, Request},
+    limits, net,
+};
+
+/// The subcommand that makes a binary hold connections.
+pub const SUBCOMMAND: &str = "hold-connections";
+/// The most connections of one process: two files each, where 20,000 is a usual limit.
+pub const EACH: u32 = 9_000;
+/// How long one end waits for the other.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What the process says once all connections are open.
+const OPEN: &str = "open";
+
+/// What a process is to hold.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Task {
+    /// Where the brokers' ends listen; each process needs an address or a port of its own
+    pub broker: SocketAddr,
+    /// How many connections, each of which has answered one request
+    pub count: u32,
+    /// The network namespace of the clients' ends [default: where the process is]
+    #[arg(long)]
+    pub clients: Option<PathBuf>,
+}
+
+impl Task {
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            SUBCOMMAND.to_owned(),
+            self.broker.to_string(),
+            self.count.to_string(),
+        ];
+        if let Some(clients) = &self.clients {
+            arguments.extend(["--clients".to_owned(), clients.display().to_string()]);
+        }
+        arguments
+    }
+}
+
+/// A process that holds connections; they are closed when it is dropped.
+#[derive(Debug)]
+pub struct Holder {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    count: u32,
+}
+
+impl Holder {
+    /// Starts `program`, which calls [`serve`], and waits until all connections are open.
+    ///
+    /// # Errors
+    /// What the system refuses, here or there.
+    pub fn start(program: &Path, task: &Task) -> Result<Self> {
+        let mut child = Command::new(program)
+            .args(task.arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C is for its starter, which ends it in order.
+            .process_group(0)
+            .spawn()
+            .doing(|| format!("start {} to hold connections", program.display()))?;
+        let input = child.stdin.take();
+        let Some(output) = child.stdout.take() else {
+            return Err(Error::Staging("a process has no output".to_owned()));
+        };
+        let mut holder = Self {
+            child,
+            input,
+            output: BufReader::new(output),
+            count: task.count,
+        };
+        match holder.hear()?.as_str() {
+            OPEN => Ok(holder),
+            other => Err(Error::Staging(format!(
+                "a process that was to hold connections said {other:?}"
+            ))),
+        }
+    }
+
+    /// How many connections it was started with.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Uses a connection once more, and aborts it at the broker; the client's address. Each of
+    /// [`Self::count`] can be aborted once.
+    ///
+    /// # Errors
+    /// When the process cannot.
+    pub fn abort(&mut self, number: u32) -> Result<SocketAddr> {
+        if let Some(input) = &mut self.input {
+            writeln!(input, "{number}").doing(|| "have a connection aborted".to_owned())?;
+        }
+        let said = self.hear()?;
+        said.parse().map_err(|error| {
+            Error::Staging(format!(
+                "a process that holds connections could not abort number {number}: {said:?} ({error})"
+            ))
+        })
+    }
+
+    fn hear(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.output
+            .read_line(&mut line)
+            .doing(|| "hear from a process that holds connections".to_owned())?;
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ended = self.child.wait();
+    }
+}
+
+/// Both ends of one connection.
+struct Pair {
+    client: TcpStream,
+    broker: TcpStream,
+}
+
+/// What the subcommand does: opens connections, says so, and aborts those whose numbers it reads,
+/// until the end of standard input.
+///
+/// # Errors
+/// What the system refuses.
+pub fn serve(task: &Task) -> Result<()> {
+    limits::allow_open_files(2 * u64::from(task.count) + 64)?;
+    let listener = TcpListener::bind(task.broker).doing(|| format!("listen at {}", task.broker))?;
+    let open = || {
+        let opened: io::Result<Vec<_>> =
+            iter::repeat_with(|| open(&listener, task.broker).map(Some))
+                .take(task.count as usize)
+                .collect();
+        opened.doing(|| format!("open connections to {}", task.broker))
+    };
+    let mut pairs = match &task.clients {
+        None => open()?,
+        Some(path) => {
+            let name = path.display().to_string();
+            let file = File::open(path).doing(|| format!("open {name}"))?;
+            net::inside(&file, &name, open)?
+        }
+    };
+    say(OPEN)?;
+    for line in io::stdin().lines() {
+        let line = line.doing(|| "read what to abort".to_owned())?;
+        let pair = line.parse().ok().and_then(|at: usize| pairs.get_mut(at));
+        let Some(pair) = pair.and_then(Option::take) else {
+            return Err(Error::Staging(format!("there is no connection {line}")));
+        };
+        let client = abort(pair).doing(|| "use and abort a connection".to_owned())?;
+        say(&client.to_string())?;
+    }
+    Ok(())
+}
+
+fn say(word: &str) -> Result<()> {
+    writeln!(io::stdout(), "{word}").doing(|| "say how far it is".to_owned())
+}
+
+fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {
+    let client = TcpStream::connect(address)?;
+    // Connections are opened one by one: there is no other to be accepted.
+    let (broker, _) = listener.accept()?;
+    let mut pair = Pair { client, broker };
+    for stream in [&pair.client, &pair.broker] {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+    }
+    exchange(&mut pair, Request::ApiVersions, 1)?;
+    Ok(pair)
+}
+
+fn exchange(pair: &mut Pair, request: Request, number: u32) -> io::Result<()> {
+    pair.client.write_all(&kafka::request(request, number))?;
+    let message = receive(&mut pair.broker)?;
+    let answer = kafka::answer(&message).ok_or(io::ErrorKind::InvalidData)?;
+    pair.broker.write_all(&answer)?;
+    receive(&mut pair.client).map(drop)
+}
+
+fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let mut message = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut message)?;
+    Ok(message)
+}
+
+/// The client's address.
+fn abort(mut pair: Pair) -> io::Result<SocketAddr> {
+    exchange(&mut pair, Request::ApiVersions, 2)?;
+    exchange(&mut pair, Request::Metadata, 3)?;
+    let Pair { client, broker } = pair;
+    let address = client.local_addr()?;
+    SockRef::from(&broker).set_linger(Some(Duration::ZERO))?;
+    // It is closed first: the client's end is still there to be reset.
+    drop(broker);
+    match (&client).read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(address),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::other("the connection was aborted, and goes on")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn a_task_survives_its_way_through_a_command_line() {
+        for clients in [None, Some(PathBuf::from("/run/netns/somewhere"))] {
+            let task = Task {
+                broker: SocketAddr::from(([10, 77, 2, 2], 9092)),
+                count: EACH,
+                clients,
+            };
+            let matches = Task::augment_args(clap::Command::new(SUBCOMMAND))
+                .try_get_matches_from(task.arguments())
+                .expect("arguments");
+            assert_eq!(Task::from_arg_matches(&matches).expect("a task"), task);
+        }
+    }
+}
