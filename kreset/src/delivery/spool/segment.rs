@@ -166,9 +166,15 @@ impl<'a> Walk<'a> {
 
     /// Reads on until the buffer holds `needed` bytes; whether it does.
     fn fill(&mut self, needed: usize) -> io::Result<bool> {
+        // A buffer for what is there: most of what is read is far shorter than a chunk.
+        let there = self.file.metadata()?.len().saturating_sub(self.offset);
+        let there = usize::try_from(there).unwrap_or(usize::MAX);
+        if there < needed {
+            return Ok(false);
+        }
         while self.buffer.len() < needed {
             let had = self.buffer.len();
-            self.buffer.resize(had.max(needed).max(CHUNK), 0);
+            self.buffer.resize(needed.max(CHUNK).min(there), 0);
             let read = self
                 .file
                 .read_at(&mut self.buffer[had..], self.offset + had as u64);
