@@ -44,7 +44,6 @@ impl Addresses {
     pub fn now(&self) -> Option<Vec<IpAddr>> {
         let mut seen = HashSet::new();
         let mut found = BTreeSet::new();
-        let mut read = false;
         for entry in fs::read_dir(&self.proc).ok()?.flatten() {
             let process = entry.path();
             // A process may end while it is looked at.
@@ -52,20 +51,21 @@ impl Addresses {
                 continue;
             };
             let is_other = self.netns.is_some_and(|inode| inode != namespace.ino());
-            if is_other || !seen.insert(namespace.ino()) {
+            if is_other || seen.contains(&namespace.ino()) {
                 continue;
             }
             let net = process.join("net");
+            // One that ended only now leaves its namespace to the next process.
             if let (Ok(four), Ok(six)) = (ipv4(&net), ipv6(&net)) {
                 found.extend(four.into_iter().map(IpAddr::V4));
                 found.extend(six.into_iter().map(IpAddr::V6));
-                read = true;
+                seen.insert(namespace.ino());
             }
             if seen.len() > NAMESPACES || found.len() > ADDRESSES {
                 return None;
             }
         }
-        read.then(|| found.into_iter().collect())
+        (!seen.is_empty()).then(|| found.into_iter().collect())
     }
 }
 
@@ -168,6 +168,23 @@ mod tests {
             ..all
         };
         assert_eq!(texts(&one), ["172.17.0.2"]);
+    }
+
+    #[test]
+    fn a_process_that_ends_while_it_is_read_hides_no_namespace() {
+        let proc = proc();
+        let addresses = Addresses {
+            proc: proc.path().to_owned(),
+            netns: None,
+        };
+        let all = addresses.now();
+        // Whichever of the two comes first.
+        for (vanishes, stays) in [("1", "2"), ("2", "1")] {
+            let (list, aside) = ("net/fib_trie", proc.path().join("aside"));
+            fs::rename(proc.path().join(vanishes).join(list), &aside).unwrap();
+            assert_eq!(addresses.now(), all, "{stays} is still there");
+            fs::rename(&aside, proc.path().join(vanishes).join(list)).unwrap();
+        }
     }
 
     #[test]
