@@ -152,13 +152,17 @@ pub(crate) fn make_by_address(key: Key) -> Option<&'static mut Entry> {
     unsafe { by_address_or_make(key.address()).as_mut() }
 }
 
-/// Forgets a socket that ends. Socket storage ends with its socket.
+/// Forgets a socket that ends, and returns its entry where that is still there:
+/// socket storage ends with its socket.
 #[inline(always)]
-pub(crate) fn forget(key: Key) {
-    if constant!(SETTINGS.hash_storage) != 0 && CONNECTIONS_BY_ADDRESS.remove(key.address()).is_ok()
-    {
+pub(crate) fn forget(key: Key, entry: &'static mut Entry) -> Option<&'static mut Entry> {
+    if constant!(SETTINGS.hash_storage) == 0 {
+        return Some(entry);
+    }
+    if CONNECTIONS_BY_ADDRESS.remove(key.address()).is_ok() {
         ring::count(counter::TABLE_FREED);
     }
+    None
 }
 
 #[inline(always)]

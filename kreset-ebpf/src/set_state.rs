@@ -65,109 +65,129 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
 /// state that it last went to.
 #[inline(always)]
 fn once(sock: Sock, old: u8, new: u8) {
-    let key = Key::from(sock);
-    if let Some(entry) = connection::get(key) {
-        if entry.handled_state == u32::from(new) {
-            return;
+    let known = connection::get(Key::from(sock));
+    match &known {
+        Some(entry) => {
+            if entry.handled_state == u32::from(new) {
+                return;
+            }
+            // 0: nobody saw it go anywhere yet.
+            if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
+                ring::count(counter::SKIPPED);
+            }
         }
-        // 0: nobody saw it go anywhere yet.
-        if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
-            ring::count(counter::SKIPPED);
-        }
+        // Most sockets of a host leave here.
+        None if !may_begin(sock, new) => return,
+        None => {}
     }
-    let _untraced = on_set_state(sock, old, new);
-    if let Some(entry) = connection::get(key) {
+    if let Some(entry) = on_set_state(sock, known, old, new) {
         entry.handled_state = u32::from(new);
     }
 }
 
+/// A socket that nothing is remembered of may be one to remember from here on.
+/// Its ports tell: the local one is there in all of these states but SYN_SENT,
+/// where the remote one counts (kernel: `tcp_set_state` releases it on the way
+/// to CLOSE, 5.10 to 7.3).
 #[inline(always)]
-fn on_set_state(sock: Sock, old: u8, new: u8) -> Option<()> {
+fn may_begin(sock: Sock, new: u8) -> bool {
+    let begins = matches!(
+        new,
+        state::SYN_SENT | state::LISTEN | state::SYN_RECV | state::ESTABLISHED
+    );
+    begins && filter::role(sock.num(), remote_port(sock)) != role::UNKNOWN
+}
+
+/// The entry of the socket, if it has one now.
+type Handled = Option<&'static mut Entry>;
+
+#[inline(always)]
+fn on_set_state(sock: Sock, known: Handled, old: u8, new: u8) -> Handled {
     match new {
-        state::SYN_SENT => connecting(sock),
-        state::LISTEN => listening(sock),
-        state::SYN_RECV => accepting(sock, old),
-        state::ESTABLISHED => established(sock, old),
-        state::FIN_WAIT1 | state::LAST_ACK => closing(sock, old, flag::FIN_SENT),
-        state::CLOSE_WAIT | state::CLOSING => closing(sock, old, flag::FIN_RECEIVED),
-        state::CLOSE => closed(sock, old),
-        _ => None,
+        state::SYN_SENT => connecting(sock, known),
+        state::LISTEN => listening(sock, known),
+        state::SYN_RECV => accepting(sock, known, old),
+        state::ESTABLISHED => established(sock, known, old),
+        state::FIN_WAIT1 | state::LAST_ACK => closing(sock, known?, old, flag::FIN_SENT),
+        state::CLOSE_WAIT | state::CLOSING => closing(sock, known?, old, flag::FIN_RECEIVED),
+        state::CLOSE => closed(sock, known?, old),
+        _ => known,
     }
 }
 
 /// connect(): the remote address is set, the local port not yet
 /// (kernel: tcp_v4_connect).
 #[inline(always)]
-fn connecting(sock: Sock) -> Option<()> {
+fn connecting(sock: Sock, known: Handled) -> Handled {
     if !filter::traced(remote_port(sock)) || !filter::netns(sock.netns()) {
-        return None;
+        return known;
     }
-    sock.tcp()?;
-    let entry = connection::get_or_make(Key::from(sock))?;
+    let entry = known_or_made(sock, known)?;
     entry.begin(sock, role::CLIENT, flag::ACTIVE);
     entry.own_by_current();
-    Some(())
+    Some(entry)
 }
 
 /// listen(): children will inherit this entry.
 #[inline(always)]
-fn listening(sock: Sock) -> Option<()> {
+fn listening(sock: Sock, known: Handled) -> Handled {
     if !filter::traced(sock.num()) || !filter::netns(sock.netns()) {
-        return None;
+        return known;
     }
-    sock.tcp()?;
-    let entry = connection::get_or_make(Key::from(sock))?;
+    let entry = known_or_made(sock, known)?;
     entry.begin(sock, role::BROKER, flag::LISTENER);
     entry.own_by_current();
     listener::remember(entry, sock.num());
-    Some(())
+    Some(entry)
 }
 
 /// A child of a listener (kernel: inet_csk_clone_lock), or a simultaneous open.
 #[inline(always)]
-fn accepting(sock: Sock, old: u8) -> Option<()> {
+fn accepting(sock: Sock, known: Handled, old: u8) -> Handled {
     if old != state::LISTEN {
+        return known;
+    }
+    if known.is_none() && !(filter::traced(sock.num()) && filter::netns(sock.netns())) {
         return None;
     }
-    let key = Key::from(sock);
-    let entry = match connection::get(key) {
-        Some(inherited) => inherited,
-        None if filter::traced(sock.num()) && filter::netns(sock.netns()) => {
-            sock.tcp()?;
-            connection::get_or_make(key)?
-        }
-        None => return None,
-    };
+    let entry = known_or_made(sock, known)?;
     entry.begin(sock, role::BROKER, 0);
     listener::inherit(entry, sock.num());
-    Some(())
+    Some(entry)
 }
 
 #[inline(always)]
-fn established(sock: Sock, old: u8) -> Option<()> {
-    let entry = match connection::get(Key::from(sock)) {
+fn known_or_made(sock: Sock, known: Handled) -> Handled {
+    if known.is_some() {
+        return known;
+    }
+    sock.tcp()?;
+    connection::get_or_make(Key::from(sock))
+}
+
+#[inline(always)]
+fn established(sock: Sock, known: Handled, old: u8) -> Handled {
+    let entry = match known {
         Some(entry) if !entry.is_listener() => entry,
         _missed => begun_unseen(sock, old)?,
     };
     entry.connection.established_ns = now_ns();
     entry.set(flag::ESTABLISHED);
-    if entry.connection.role == role::CLIENT && trouble::is_recent(sock) {
-        let tcp = sock.tcp()?;
-        ring::emit(|record: *mut Record| {
-            // SAFETY: room for a record, just reserved.
-            unsafe {
-                snapshot::full(
-                    record,
-                    kind::ESTABLISHED,
-                    state::ESTABLISHED,
-                    sock,
-                    tcp,
-                    entry,
-                );
-            }
-        });
+    if entry.connection.role == role::CLIENT
+        && trouble::is_recent(sock)
+        && let Some(tcp) = sock.tcp()
+    {
+        tell(sock, tcp, kind::ESTABLISHED, state::ESTABLISHED, entry);
     }
-    Some(())
+    Some(entry)
+}
+
+#[inline(always)]
+fn tell(sock: Sock, tcp: TcpSock, kind: u8, state: u8, entry: &Entry) {
+    ring::emit(|record: *mut Record| {
+        // SAFETY: room for a record, just reserved.
+        unsafe { snapshot::full(record, kind, state, sock, tcp, entry) }
+    });
 }
 
 /// A connection for whose first state both programs were skipped.
@@ -191,19 +211,22 @@ fn begun_unseen(sock: Sock, old: u8) -> Option<&'static mut Entry> {
 /// The FIN of one side. The first one of a broker is reported: it tells an idle
 /// or a dying broker from everything that comes after it.
 #[inline(always)]
-fn closing(sock: Sock, old: u8, side: u32) -> Option<()> {
-    let entry = connection::get(Key::from(sock))?;
+fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> Handled {
     if entry.is_listener() {
-        return None;
+        return Some(entry);
     }
-    let tcp = sock.tcp()?;
     entry.note_fins_of(old);
     let first = !entry.has(flag::FIN_SENT) && !entry.has(flag::FIN_RECEIVED);
     entry.set(side);
-    if !first {
-        return None;
+    if first {
+        first_fin(sock, entry, old, side == flag::FIN_RECEIVED);
     }
-    let by_peer = side == flag::FIN_RECEIVED;
+    Some(entry)
+}
+
+#[inline(always)]
+fn first_fin(sock: Sock, entry: &mut Entry, old: u8, by_peer: bool) -> Option<()> {
+    let tcp = sock.tcp()?;
     if by_peer {
         entry.set(flag::PEER_CLOSED_FIRST);
     } else {
@@ -213,10 +236,7 @@ fn closing(sock: Sock, old: u8, side: u32) -> Option<()> {
     entry.connection.fin_silence = silence_before_fin(tcp, by_peer);
     let by_broker = by_peer == (entry.connection.role == role::CLIENT);
     if by_broker && !entry.has(flag::RESET) {
-        ring::emit(|record: *mut Record| {
-            // SAFETY: room for a record, just reserved.
-            unsafe { snapshot::full(record, kind::FIN, old, sock, tcp, entry) }
-        });
+        tell(sock, tcp, kind::FIN, old, entry);
     }
     Some(())
 }
@@ -250,15 +270,12 @@ fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
 
 /// The socket ends: silently, by a timeout, or after FINs in its first exchange.
 #[inline(always)]
-fn closed(sock: Sock, old: u8) -> Option<()> {
-    let key = Key::from(sock);
-    let entry = connection::get(key)?;
+fn closed(sock: Sock, entry: &'static mut Entry, old: u8) -> Handled {
     if !entry.is_listener() && !entry.has(flag::RESET) {
         entry.note_fins_of(old);
         report_end(sock, old, entry);
     }
-    connection::forget(key);
-    Some(())
+    connection::forget(Key::from(sock), entry)
 }
 
 #[inline(always)]
@@ -281,10 +298,7 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
         0 => return None,
         _timeout => kind::TIMEOUT,
     };
-    ring::emit(|record: *mut Record| {
-        // SAFETY: room for a record, just reserved.
-        unsafe { snapshot::full(record, kind, old, sock, tcp, entry) }
-    });
+    tell(sock, tcp, kind, old, entry);
     Some(())
 }
 
