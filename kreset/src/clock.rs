@@ -4,8 +4,12 @@
 //! The distance to `CLOCK_REALTIME` changes whenever the wall clock is
 //! stepped, so sample it for each batch of records rather than once.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+
+use crate::event::Time;
 
 /// The distance from `CLOCK_MONOTONIC` to `CLOCK_REALTIME` at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +44,22 @@ impl WallClock {
         Timestamp::from_nanosecond(nanoseconds).unwrap_or(Timestamp::MAX)
     }
 
-    /// The wall time of a kernel time as events carry it: RFC 3339, UTC,
-    /// always nine decimals, so that text order is time order.
+    /// The wall time of a kernel time as events carry it.
     #[must_use]
-    pub fn rfc3339(self, ktime_ns: u64) -> String {
-        format!("{:.9}", self.timestamp(ktime_ns))
+    pub fn rfc3339(self, ktime_ns: u64) -> Time {
+        rfc3339(self.timestamp(ktime_ns))
     }
+}
+
+/// A time as events carry it: RFC 3339, UTC, always nine decimals, so that text
+/// order is time order.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> Time {
+    let mut text = Time::new();
+    // There is room for years of four digits, and what the kernel tells is after
+    // the year 0.
+    let _whole = write!(text, "{time:.9}");
+    text
 }
 
 /// A time in nanoseconds: 64 bits of them last until the year 2262.
@@ -67,15 +81,15 @@ mod tests {
     fn every_time_has_nine_decimals() {
         let clock = WallClock::new(1_795_443_727 * SECOND, 7 * SECOND);
         assert_eq!(
-            clock.rfc3339(7_000_000_000),
+            &*clock.rfc3339(7_000_000_000),
             "2026-11-23T14:22:07.000000000Z"
         );
         assert_eq!(
-            clock.rfc3339(7_123_456_789),
+            &*clock.rfc3339(7_123_456_789),
             "2026-11-23T14:22:07.123456789Z"
         );
         assert_eq!(
-            clock.rfc3339(6_999_999_999),
+            &*clock.rfc3339(6_999_999_999),
             "2026-11-23T14:22:06.999999999Z"
         );
     }

@@ -3,10 +3,15 @@
 //!
 //! <https://github.com/corelight/community-id-spec>
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use sha1::{Digest as _, Sha1};
+
+use crate::event::CommunityId;
 
 /// The specification's seed. One that differs between hosts would break the
 /// join that the id is for, so it is no setting.
@@ -20,7 +25,7 @@ const TCP: u8 = 6;
 /// IPv4-mapped IPv6 addresses count as IPv4: one end may see the mapped form
 /// and the other not.
 #[must_use]
-pub fn of_tcp(a: SocketAddr, b: SocketAddr) -> String {
+pub fn of_tcp(a: SocketAddr, b: SocketAddr) -> CommunityId {
     let a = (a.ip().to_canonical(), a.port());
     let b = (b.ip().to_canonical(), b.port());
     // The smaller end goes first: by address, then by port. `IpAddr` and
@@ -37,9 +42,9 @@ pub fn of_tcp(a: SocketAddr, b: SocketAddr) -> String {
     let digest = hash.finalize();
 
     // "1:" and 20 bytes in base64.
-    let mut id = String::with_capacity(30);
-    id.push_str("1:");
-    STANDARD.encode_string(digest, &mut id);
+    let mut id = CommunityId::new();
+    // There is room for both.
+    let _whole = write!(id, "1:{}", Base64Display::new(&digest, &STANDARD));
     id
 }
 
@@ -57,7 +62,7 @@ mod tests {
     use super::*;
 
     fn id(a: &str, b: &str) -> String {
-        of_tcp(a.parse().unwrap(), b.parse().unwrap())
+        of_tcp(a.parse().unwrap(), b.parse().unwrap()).to_string()
     }
 
     #[test]

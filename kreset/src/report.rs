@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use smol_str::SmolStr;
+
 use crate::{
     classify::{
         Judgement,
@@ -120,7 +122,7 @@ fn reset(facts: &Facts) -> Reset {
 }
 
 /// As tcpdump orders them, without its dot for ACK.
-fn flags(packet: ResetPacket) -> String {
+fn flags(packet: ResetPacket) -> SmolStr {
     const NAMES: [(u8, char); 8] = [
         (0x01, 'F'),
         (0x02, 'S'),

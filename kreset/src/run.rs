@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     } = prepare::attach(options)?;
     heap::trim();
     let host = Host {
-        name: uname().nodename().to_string_lossy().into_owned(),
+        name: uname().nodename().to_string_lossy().into(),
     };
     let start = start_event(options, &plan, seeded, &host, began);
     let netns = u64::from(plan.settings.netns);

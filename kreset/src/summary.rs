@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::event::{Cause, Coverage, Event, Host, Noise, Summary, Verdict};
+use crate::event::{Cause, Coverage, Event, Host, Noise, Summary, Time, Verdict};
 
 /// Counts what a run has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Counter {
 
     /// The counts so far, as an event of `time`.
     #[must_use]
-    pub fn summary(&self, time: String, host: Host, attached: Duration, end: bool) -> Summary {
+    pub fn summary(&self, time: Time, host: Host, attached: Duration, end: bool) -> Summary {
         let name = |(verdict, cause): &(Verdict, Option<Cause>)| match cause {
             Some(cause) => format!("{verdict}/{cause}"),
             None => verdict.to_string(),
@@ -78,10 +78,8 @@ mod tests {
             counter.count(&event);
         }
         counter.count_noise(Noise::Probe, 40);
-        let host = Host {
-            name: "h".to_owned(),
-        };
-        let summary = counter.summary("t".to_owned(), host, Duration::from_millis(1500), true);
+        let host = Host { name: "h".into() };
+        let summary = counter.summary(Time::new(), host, Duration::from_millis(1500), true);
         let pairs = |map: &BTreeMap<String, u64>| {
             map.iter()
                 .map(|(key, count)| format!("{key} {count}"))

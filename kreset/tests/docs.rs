@@ -199,7 +199,7 @@ fn told(judgement: &Judgement) -> Vec<String> {
     told.push(shares.join(", "));
     for seen in &judgement.evidence {
         let evidence = seen.clone().tell();
-        let mut weights: Vec<_> = evidence.weights.into_iter().collect();
+        let mut weights: Vec<_> = evidence.weights.iter().collect();
         // As text output has them: the heaviest first.
         weights.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
         let weights: Vec<String> = weights

@@ -361,13 +361,13 @@ fn before_6_10_state_and_trigger_tell_the_reason() {
 #[test]
 fn unanswered_keepalives_are_a_silent_drop_to_a_client() {
     let mut facts = reset("client_abort.client");
-    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".to_owned());
+    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".into());
     assert_eq!(
         said(&alone(&facts)),
         (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed))
     );
     let mut facts = reset("broker_abort_linger.broker");
-    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".to_owned());
+    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".into());
     assert_eq!(said(&alone(&facts)), ABORTED);
 }
 

@@ -64,7 +64,7 @@ fn the_listener_that_answered_is_told_with_its_process() {
     assert_eq!(told(&alone(&facts), "listener"), Some("there"));
     facts.owner = Owner {
         pid: Some(4242),
-        name: Some("java".to_owned()),
+        name: Some("java".into()),
         start_boottime_ns: Some(facts.at_ns - 12_500_000_000),
         cgroup_id: None,
     };

@@ -1,8 +1,12 @@
 //! One concrete sentence: what to change, on which client, to which value.
 
+use std::net::SocketAddr;
+
+use smol_str::{SmolStr, format_smolstr};
+
 use super::{case::Case, class::Class, context::PathView, evidence::refusal};
 use crate::{
-    event::{Direction, Role},
+    event::{Direction, Endpoint, Role},
     facts::Facts,
 };
 
@@ -47,7 +51,11 @@ impl Client {
         if packets.is_some_and(|it| super::software::is_kafkajs(it, process.as_deref())) {
             return Self::Kafkajs;
         }
-        let name = software.or(process).unwrap_or_default().to_lowercase();
+        let name = software
+            .map(SmolStr::from)
+            .or(process)
+            .unwrap_or_default()
+            .to_lowercase();
         let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if name == "java" || any(&JAVA) {
             Self::Java
@@ -60,26 +68,23 @@ impl Client {
 }
 
 /// What to do about an event.
-pub(super) fn advise(case: &Case<'_>, class: Option<Class>) -> String {
-    let broker = case.facts.broker();
-    let at = format!("{}:{}", bracketed(broker.address), broker.port);
+pub(super) fn advise(case: &Case<'_>, class: Option<Class>) -> SmolStr {
     match class {
         Some(class @ (Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed)) => {
-            idle(case, class, &at)
+            idle(case, class)
         }
-        Some(class) => fixed(case, class, &at),
-        None => format!(
+        Some(class) => fixed(case, class),
+        None => format_smolstr!(
             "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",
             long_poll_symptom(case)
         ),
     }
 }
 
-fn bracketed(address: std::net::IpAddr) -> String {
-    match address {
-        std::net::IpAddr::V4(address) => address.to_string(),
-        std::net::IpAddr::V6(address) => format!("[{address}]"),
-    }
+/// Where clients reach the broker.
+const fn at(case: &Case<'_>) -> SocketAddr {
+    let Endpoint { address, port } = case.facts.broker();
+    SocketAddr::new(address, port)
 }
 
 /// A value below the timer, milliseconds: below what is known to survive where
@@ -127,7 +132,8 @@ fn keepalives(every_s: u64) -> String {
     }
 }
 
-fn idle(case: &Case<'_>, class: Class, at: &str) -> String {
+fn idle(case: &Case<'_>, class: Class) -> SmolStr {
+    let at = at(case);
     let path = &case.context.path;
     let idle_ms = case.facts.idle.map_or(0.0, |idle| idle.wire_ms);
     let fatal_ms = path.fatal_ms.map_or(idle_ms, |fatal| fatal.min(idle_ms));
@@ -169,7 +175,9 @@ fn idle(case: &Case<'_>, class: Class, at: &str) -> String {
         ),
     };
     let symptom = long_poll_symptom(case);
-    format!("A device on the way to {at} {what} flows silent for {interval}: {setting}{symptom}.")
+    format_smolstr!(
+        "A device on the way to {at} {what} flows silent for {interval}: {setting}{symptom}."
+    )
 }
 
 /// The answer of a long poll met the reset: the client sees none.
@@ -187,8 +195,8 @@ fn long_poll_symptom(case: &Case<'_>) -> &'static str {
     }
 }
 
-fn fixed(case: &Case<'_>, class: Class, at: &str) -> String {
-    match class {
+fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
+    SmolStr::new_static(match class {
         Class::NotIdle => {
             "The flow was in use: look for a policy, a failover or out-of-window packets \
              (conntrack INVALID) on the devices between the ends."
@@ -211,7 +219,7 @@ fn fixed(case: &Case<'_>, class: Class, at: &str) -> String {
              this client at this time (a request too large, a quota, a protocol error)."
         }
         Class::Refused => {
-            return refused(case, at);
+            return refused(case);
         }
         Class::ClosedByBroker => {
             "The broker accepted the connection and dropped it before any answer: check \
@@ -242,31 +250,31 @@ fn fixed(case: &Case<'_>, class: Class, at: &str) -> String {
              an address that moved."
         }
         Class::Probe | Class::LateData => "Everyday teardown: nothing to do.",
-        Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => return idle(case, class, at),
-    }
-    .to_owned()
+        Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => return idle(case, class),
+    })
 }
 
-fn refused(case: &Case<'_>, at: &str) -> String {
+fn refused(case: &Case<'_>) -> SmolStr {
     const NOT_RESET: &str = "this is a refused connection, not a reset one";
+    let at = at(case);
     match refusal::distances(case) {
-        Some((reset, known)) if reset != known => format!(
+        Some((reset, known)) if reset != known => format_smolstr!(
             "Something before {at} refuses connections (its RST came with TTL {reset}, the \
              broker's packets with {known}; {NOT_RESET}): look at firewalls, security groups and \
              load balancers on the way."
         ),
-        None if case.received() => format!(
+        None if case.received() => format_smolstr!(
             "Nothing listens at {at}, or a firewall on the way refuses: {NOT_RESET}; check that \
              the broker runs and what it advertises."
         ),
-        _ => format!(
+        _ => format_smolstr!(
             "Nothing listens at {at}: {NOT_RESET}; check that the broker runs and what it \
              advertises."
         ),
     }
 }
 
-fn tls(case: &Case<'_>) -> String {
+fn tls(case: &Case<'_>) -> SmolStr {
     let packets = case.facts.packets.as_ref();
     let alert = packets.and_then(|packets| packets.broker_alert.or(packets.client_alert));
     let what = match alert
@@ -280,5 +288,5 @@ fn tls(case: &Case<'_>) -> String {
         Some(112) => "check the host name that the client connects to (SNI)",
         _ => "check certificates, trust and protocol versions of both ends",
     };
-    format!("The TLS handshake failed: {what}.")
+    format_smolstr!("The TLS handshake failed: {what}.")
 }

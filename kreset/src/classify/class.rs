@@ -1,8 +1,8 @@
 //! The classes that evidence speaks for: each verdict with each of its causes.
 
-use std::collections::BTreeMap;
+use std::array;
 
-use crate::event::{Candidate, Cause, Verdict};
+use crate::event::{Candidate, Candidates, Cause, Verdict};
 
 macro_rules! classes {
     ($($class:ident = $verdict:ident / $cause:ident, $name:literal;)+) => {
@@ -58,13 +58,15 @@ classes! {
     LateData = ClientOriginated / LateData, "client_originated/late_data";
 }
 
+const CLASSES: usize = Class::ALL.len();
+
 /// Log-odds of every class, as evidence adds up.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Belief([f64; Class::ALL.len()]);
+pub struct Belief([f64; CLASSES]);
 
 impl Default for Belief {
     fn default() -> Self {
-        Self([0.0; Class::ALL.len()])
+        Self([0.0; CLASSES])
     }
 }
 
@@ -78,15 +80,11 @@ impl Belief {
 
     /// Shares of belief of every class: softmax of the log-odds.
     #[must_use]
-    pub fn shares(&self) -> Vec<(Class, f64)> {
+    pub fn shares(&self) -> [(Class, f64); CLASSES] {
         let most = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let odds: Vec<f64> = self.0.iter().map(|log| (log - most).exp()).collect();
+        let odds = self.0.map(|log| (log - most).exp());
         let total: f64 = odds.iter().sum();
-        Class::ALL
-            .iter()
-            .copied()
-            .zip(odds.iter().map(|odds| odds / total))
-            .collect()
+        array::from_fn(|at| (Class::ALL[at], odds[at] / total))
     }
 
     /// The verdict with the largest share, the largest of its classes, and
@@ -94,18 +92,19 @@ impl Belief {
     #[must_use]
     pub fn conclude(&self) -> Conclusion {
         let shares = self.shares();
-        let mut verdicts: BTreeMap<Verdict, f64> = BTreeMap::new();
-        for (class, share) in &shares {
-            *verdicts.entry(class.verdict()).or_default() += share;
+        let mut candidates = Candidates::new();
+        for verdict in Verdict::ALL.iter().copied() {
+            let own = shares
+                .iter()
+                .filter(|(class, _)| class.verdict() == verdict);
+            let share: f64 = own.map(|(_, share)| share).sum();
+            if share >= WORTH_TELLING {
+                candidates.push(Candidate {
+                    verdict,
+                    share: round(share),
+                });
+            }
         }
-        let mut candidates: Vec<Candidate> = verdicts
-            .into_iter()
-            .filter(|(_, share)| *share >= WORTH_TELLING)
-            .map(|(verdict, share)| Candidate {
-                verdict,
-                share: round(share),
-            })
-            .collect();
         candidates.sort_by(|a, b| b.share.total_cmp(&a.share));
         let leading = candidates
             .first()
@@ -125,7 +124,7 @@ pub struct Conclusion {
     /// right.
     pub best: Option<(Class, f64)>,
     /// Verdicts with their shares.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Candidates,
 }
 
 /// Shares below this are left out of `candidates`.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::{class::Class, context::PathView};
 
@@ -23,7 +24,7 @@ pub enum Expiry {
 #[serde(deny_unknown_fields)]
 pub struct Device {
     /// As people know it.
-    pub name: String,
+    pub name: SmolStr,
     /// Its default idle timer, seconds.
     pub idle_s: u32,
     /// What the timer can be set to, seconds.

@@ -20,9 +20,10 @@ use context::{Context, Memory, PathView};
 use evidence::{Observation, RULES};
 use lru::LruCache;
 use pattern::{Pattern, Patterns, Sighting, Turn};
+use smol_str::SmolStr;
 
 use crate::{
-    event::{Candidate, Cause, ProvokedBy, Verdict},
+    event::{Candidates, Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind, State, Trigger, Tuple},
 };
 
@@ -38,9 +39,9 @@ pub struct Judgement {
     /// What was observed.
     pub evidence: Vec<Observation>,
     /// Verdicts with their shares.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Candidates,
     /// One sentence.
-    pub advice: String,
+    pub advice: SmolStr,
     /// How events of this path and cause come; `None` where nothing was decided.
     pub pattern: Option<Pattern>,
 }
@@ -97,7 +98,7 @@ impl Classifier {
         if self.is_told(facts) || !may_be_event(facts) {
             return None;
         }
-        let context = self.memory.context(facts);
+        let mut context = self.memory.context(facts);
         let mut judgement = judge(&Case::new(facts, &context, &self.config));
         if matches!(facts.kind, Kind::Fin | Kind::Closed) {
             if judgement.verdict != Verdict::HandshakePhase {
@@ -110,8 +111,8 @@ impl Classifier {
         }
         if let Some(on_timer) = fatal_silence(&judgement) {
             self.memory.died(facts, on_timer);
+            context.path = self.memory.path(&facts.path());
         }
-        let context = self.memory.context(facts);
         self.see_pattern(facts, &mut judgement);
         Some((judgement, context))
     }
@@ -136,7 +137,7 @@ impl Classifier {
                 .idle
                 .filter(|_| fatal_silence(judgement).is_some())
                 .map(|idle| idle.wire_ms),
-            advice: judgement.advice.clone(),
+            advice: &judgement.advice,
         });
         judgement.pattern = Some(pattern);
         self.turns.extend(turn);

@@ -5,6 +5,7 @@
 use std::{collections::VecDeque, num::NonZeroUsize};
 
 use lru::LruCache;
+use smol_str::SmolStr;
 
 use super::class::Class;
 use crate::{event::Endpoint, facts::PathKey};
@@ -82,7 +83,7 @@ pub struct Turn {
     /// The path.
     pub path: PathKey,
     /// The advice of the latest event.
-    pub advice: String,
+    pub advice: SmolStr,
 }
 
 #[derive(Debug)]
@@ -92,7 +93,7 @@ struct Track {
     silences_ms: VecDeque<f64>,
     count: u64,
     lasting: Option<Pattern>,
-    advice: String,
+    advice: SmolStr,
 }
 
 /// The patterns of all paths.
@@ -114,7 +115,7 @@ impl Default for Patterns {
 
 /// One judged event, as patterns see it.
 #[derive(Clone, Debug)]
-pub struct Sighting {
+pub struct Sighting<'a> {
     /// When; monotonic ns.
     pub at_ns: u64,
     /// The path.
@@ -126,14 +127,14 @@ pub struct Sighting {
     /// The silence that was fatal, if one was; ms.
     pub fatal_ms: Option<f64>,
     /// The advice that was given.
-    pub advice: String,
+    pub advice: &'a SmolStr,
 }
 
 impl Patterns {
     /// Takes an event in: how they come by now, and whether that is new.
-    pub fn observe(&mut self, sighting: &Sighting) -> (Pattern, Option<Turn>) {
+    pub fn observe(&mut self, sighting: &Sighting<'_>) -> (Pattern, Option<Turn>) {
         let key = (sighting.path, sighting.class);
-        if !self.tracks.contains(&key) && self.tracks.len() == TRACKS.get() {
+        if self.tracks.len() == TRACKS.get() && !self.tracks.contains(&key) {
             self.evicted += 1;
         }
         let track = self.tracks.get_or_insert_mut(key, || Track {
@@ -142,7 +143,7 @@ impl Patterns {
             silences_ms: VecDeque::new(),
             count: 0,
             lasting: None,
-            advice: String::new(),
+            advice: SmolStr::default(),
         });
         track.add(sighting);
         let pattern = track.pattern();
@@ -178,7 +179,7 @@ impl Patterns {
 }
 
 impl Track {
-    fn add(&mut self, sighting: &Sighting) {
+    fn add(&mut self, sighting: &Sighting<'_>) {
         let Sighting {
             at_ns,
             fatal_ms,
@@ -295,7 +296,7 @@ mod tests {
     use super::*;
     use crate::facts::PathFar;
 
-    fn sighting(at_s: f64, fatal_ms: Option<f64>) -> Sighting {
+    fn sighting(at_s: f64, fatal_ms: Option<f64>) -> Sighting<'static> {
         let broker = Endpoint {
             address: [10, 0, 0, 2].into(),
             port: 9092,
@@ -315,7 +316,7 @@ mod tests {
             broker,
             class: Class::IdleOnSend,
             fatal_ms,
-            advice: "advice".to_owned(),
+            advice: const { &SmolStr::new_static("advice") },
         }
     }
 

@@ -26,7 +26,7 @@ impl Owed {
         let kept = self.0.iter().position(same);
         match (kept.and_then(|at| self.0.remove(at)), &message.event) {
             (Some(kept), Event::Loss(new)) => self.0.push_back(Arc::new(Message {
-                id: message.id.clone(),
+                id: message.id,
                 event: Event::Loss(together(&kept.event, new)),
             })),
             // A later summary has all that an earlier one had.

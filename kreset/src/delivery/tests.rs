@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     delivery::spool::{Entry, LEAST_BYTES},
-    event::{Host, Loss, Start},
+    event::{Host, Id, Loss, Start, samples},
     sink::Json,
     summary::Counter,
 };
@@ -17,20 +17,18 @@ use crate::{
 const TIME: &str = "2026-11-23T14:22:07.123456789Z";
 
 fn host() -> Host {
-    Host {
-        name: "h".to_owned(),
-    }
+    Host { name: "h".into() }
 }
 
 fn message(number: u64, event: Event) -> Arc<Message> {
-    let id = format!("b-r-{number:x}");
+    let id = Id::from(&format!("b-r-{number:x}")).unwrap();
     Arc::new(Message { id, event })
 }
 
 /// An event that is told from others by its `seeded`.
 fn numbered(number: u64) -> Arc<Message> {
     let start = Start {
-        time: TIME.to_owned(),
+        time: samples::time(TIME),
         host: host(),
         version: "1",
         kernel: String::new(),
@@ -45,7 +43,7 @@ fn numbered(number: u64) -> Arc<Message> {
 
 fn loss(number: u64, source: &str, lost: u64) -> Arc<Message> {
     let loss = Loss {
-        time: TIME.to_owned(),
+        time: samples::time(TIME),
         host: host(),
         source: source.to_owned(),
         lost,
@@ -517,7 +515,7 @@ fn counts_that_find_a_queue_full_come_later_and_whole() {
         lose(&mut delivery, &format!("sink {name}"), count);
     }
     for end in [false, true] {
-        let summary = counter.summary(TIME.to_owned(), host(), Duration::ZERO, end);
+        let summary = counter.summary(samples::time(TIME), host(), Duration::ZERO, end);
         delivery.offer(&message(0, Event::Summary(Box::new(summary))));
     }
     assert!(!delivery.close(), "something is owed");

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smol_str::{SmolStr, format_smolstr};
+
 /// The tree is walked at most this often for ids that are not known.
 const WALK_EVERY: Duration = Duration::from_secs(1);
 /// Cgroups that are looked at in one walk.
@@ -20,7 +22,7 @@ const CONTAINER_ID: usize = 64;
 #[derive(Debug)]
 pub struct Cgroups {
     mount: PathBuf,
-    paths: HashMap<u64, String>,
+    paths: HashMap<u64, SmolStr>,
     walked: Option<Instant>,
 }
 
@@ -36,7 +38,7 @@ impl Cgroups {
     }
 
     /// The path of a cgroup below the mount point, such as `/system.slice`.
-    pub fn path(&mut self, id: u64) -> Option<String> {
+    pub fn path(&mut self, id: u64) -> Option<SmolStr> {
         if !self.paths.contains_key(&id) && self.may_walk() {
             self.walk();
         }
@@ -57,7 +59,7 @@ impl Cgroups {
         self.paths.clear();
         if let Ok(root) = fs::metadata(&self.mount) {
             use std::os::unix::fs::MetadataExt as _;
-            self.paths.insert(root.ino(), "/".to_owned());
+            self.paths.insert(root.ino(), "/".into());
         }
         let mut pending = vec![self.mount.clone()];
         while let Some(directory) = pending.pop() {
@@ -80,9 +82,9 @@ impl Cgroups {
     }
 }
 
-fn below(mount: &Path, path: &Path) -> String {
+fn below(mount: &Path, path: &Path) -> SmolStr {
     let relative = path.strip_prefix(mount).unwrap_or(path);
-    format!("/{}", relative.to_string_lossy())
+    format_smolstr!("/{}", relative.to_string_lossy())
 }
 
 /// The container id in a cgroup path: the last component with 64 hexadecimal
@@ -121,15 +123,13 @@ pub fn pod_uid(path: &str) -> Option<String> {
 /// The innermost systemd service or scope in a cgroup path, as `systemctl`
 /// names it. That of a container only names the container once more.
 #[must_use]
-pub fn systemd_unit(path: &str) -> Option<String> {
-    path.rsplit('/')
-        .find(|component| {
-            [".service", ".scope"]
-                .iter()
-                .any(|suffix| component.ends_with(suffix))
-                && container_id(component).is_none()
-        })
-        .map(str::to_owned)
+pub fn systemd_unit(path: &str) -> Option<&str> {
+    path.rsplit('/').find(|component| {
+        [".service", ".scope"]
+            .iter()
+            .any(|suffix| component.ends_with(suffix))
+            && container_id(component).is_none()
+    })
 }
 
 #[cfg(test)]
@@ -211,7 +211,7 @@ mod tests {
             ("/".to_owned(), None, None),
         ] {
             assert_eq!(pod_uid(&path).as_deref(), pod, "{path}");
-            assert_eq!(systemd_unit(&path).as_deref(), unit, "{path}");
+            assert_eq!(systemd_unit(&path), unit, "{path}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
 pub use process::start_time;
+use smol_str::SmolStr;
 
 use crate::{clock::WallClock, event::Process, facts::Facts};
 
@@ -38,9 +39,9 @@ impl Enricher {
             pid: owner.pid,
             name: owner.name.clone(),
             start_time: start_time(owner, boot),
-            pod_uid: cgroup.as_deref().and_then(pod_uid),
-            systemd_unit: cgroup.as_deref().and_then(systemd_unit),
-            container_id: cgroup.as_deref().and_then(container_id).map(str::to_owned),
+            pod_uid: cgroup.as_deref().and_then(pod_uid).map(SmolStr::from),
+            systemd_unit: cgroup.as_deref().and_then(systemd_unit).map(SmolStr::from),
+            container_id: cgroup.as_deref().and_then(container_id).map(SmolStr::from),
             cgroup,
             netns: facts.netns,
         }

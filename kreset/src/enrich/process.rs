@@ -1,11 +1,11 @@
 //! When a process started.
 
-use crate::{clock::WallClock, facts::Owner};
+use crate::{clock::WallClock, event::Time, facts::Owner};
 
 /// RFC 3339; from the kernel's record, as the process may be gone by now.
 /// `boot` counts from boot, suspended time included (`CLOCK_BOOTTIME`).
 #[must_use]
-pub fn start_time(owner: &Owner, boot: WallClock) -> Option<String> {
+pub fn start_time(owner: &Owner, boot: WallClock) -> Option<Time> {
     owner
         .start_boottime_ns
         .map(|since_boot| boot.rfc3339(since_boot))

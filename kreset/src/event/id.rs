@@ -3,12 +3,19 @@
 //! Delivery is at least once: after a failure an event may arrive again. It
 //! then carries the same id.
 
-use std::fs;
+use std::{
+    fmt::{self, Write as _},
+    fs,
+};
 
+use arrayvec::ArrayString;
 use rustix::{
     rand::{GetRandomFlags, getrandom},
     time::{ClockId, clock_gettime},
 };
+
+/// The id of an event: three numbers of at most 16 digits.
+pub type Id = ArrayString<50>;
 
 /// Where the kernel tells which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -20,7 +27,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// number orders the events of a run.
 #[derive(Clone, Debug)]
 pub struct Ids {
-    run: String,
+    run: Id,
     next: u64,
 }
 
@@ -34,17 +41,24 @@ impl Ids {
             .saturating_mul(1_000_000_000)
             .saturating_add(since_boot.tv_nsec);
         Self {
-            run: format!("{:016x}-{nanoseconds:x}", boot()),
+            run: id(format_args!("{:016x}-{nanoseconds:x}", boot())),
             next: 0,
         }
     }
 
     /// The id of the next event.
-    pub fn next_id(&mut self) -> String {
-        let id = format!("{}-{:x}", self.run, self.next);
+    pub fn next_id(&mut self) -> Id {
+        let id = id(format_args!("{}-{:x}", self.run, self.next));
         self.next += 1;
         id
     }
+}
+
+fn id(text: fmt::Arguments<'_>) -> Id {
+    let mut id = Id::new();
+    // There is room for every number.
+    let _whole = id.write_fmt(text);
+    id
 }
 
 /// 64 bits that are this boot's alone.

@@ -10,17 +10,26 @@ pub(crate) mod samples;
 #[cfg(test)]
 mod schema;
 mod verdict;
+mod weights;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-pub use id::Ids;
+use arrayvec::{ArrayString, ArrayVec};
+pub use id::{Id, Ids};
 use serde::Serialize;
+use smol_str::SmolStr;
 pub use verdict::{AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, Verdict};
+pub use weights::Weights;
 
 use crate::delivery::Snapshot;
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
+
+/// A time as events carry it: RFC 3339, UTC, nanoseconds.
+pub type Time = ArrayString<32>;
+/// A Community ID: `1:` and 20 bytes in base64.
+pub type CommunityId = ArrayString<32>;
 
 /// Everything that kreset says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,14 +105,14 @@ impl Event {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
     /// Unique among all events of all hosts; see [`Ids`].
-    pub id: String,
+    pub id: Id,
     /// What happened.
     pub event: Event,
 }
 
 /// A message with its `schema`, as it is written.
-#[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg(test)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Line<'a> {
     schema: &'static str,
     /// Unique among all events of all hosts. Delivery is at least once: a
@@ -113,6 +122,7 @@ pub struct Line<'a> {
     event: &'a Event,
 }
 
+#[cfg(test)]
 impl<'a> Line<'a> {
     /// Wraps `message` for writing.
     #[must_use]
@@ -130,7 +140,7 @@ impl<'a> Line<'a> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Host {
     /// Host name; kernel: `uname`'s nodename.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 /// Address and port of one end.
@@ -148,11 +158,11 @@ pub struct Endpoint {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// RFC 3339, UTC, nanoseconds.
-    pub time: String,
+    pub time: Time,
     /// Where it was seen.
     pub host: Host,
     /// Community ID v1 of the connection: the same from both ends.
-    pub community_id: String,
+    pub community_id: CommunityId,
     /// Which way the RST (or the first FIN) went.
     pub direction: Direction,
     /// Which end this host is.
@@ -178,9 +188,10 @@ pub struct Finding {
     /// Each observed fact and what it weighed.
     pub evidence: Vec<Evidence>,
     /// Every verdict that has a share worth telling, largest first.
-    pub candidates: Vec<Candidate>,
+    #[cfg_attr(test, schemars(with = "Vec<Candidate>"))]
+    pub candidates: Candidates,
     /// One sentence: what to change.
-    pub advice: String,
+    pub advice: SmolStr,
 }
 
 impl Finding {
@@ -231,7 +242,7 @@ pub struct Connection {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reset {
     /// Its TCP flags, such as `R` or `RA`.
-    pub flags: Option<String>,
+    pub flags: Option<SmolStr>,
     /// Whether it carried TCP timestamps.
     pub timestamps: Option<bool>,
     /// Its TTL or hop limit.
@@ -244,7 +255,7 @@ pub struct Reset {
     pub window: Option<u16>,
     /// The local kernel's reason for a RST that it sent, without the prefix
     /// `SK_RST_REASON_`; kernel: `enum sk_rst_reason`, since 6.10.
-    pub kernel_reason: Option<String>,
+    pub kernel_reason: Option<SmolStr>,
 }
 
 /// The owner of this host's socket.
@@ -254,17 +265,17 @@ pub struct Process {
     /// Thread group id, in the initial pid namespace.
     pub pid: Option<u32>,
     /// Command name.
-    pub name: Option<String>,
+    pub name: Option<SmolStr>,
     /// When it started, RFC 3339.
-    pub start_time: Option<String>,
+    pub start_time: Option<Time>,
     /// Cgroup v2 path.
-    pub cgroup: Option<String>,
+    pub cgroup: Option<SmolStr>,
     /// Container id from the cgroup path.
-    pub container_id: Option<String>,
+    pub container_id: Option<SmolStr>,
     /// Kubernetes pod uid from the cgroup path.
-    pub pod_uid: Option<String>,
+    pub pod_uid: Option<SmolStr>,
     /// systemd unit (service or scope) from the cgroup path.
-    pub systemd_unit: Option<String>,
+    pub systemd_unit: Option<SmolStr>,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
 }
@@ -282,7 +293,7 @@ pub struct Path {
     /// `occasional`, `burst`, `sustained` or `periodic`.
     pub pattern: Option<&'static str>,
     /// Devices whose timer and behaviour fit.
-    pub devices: Vec<String>,
+    pub devices: Vec<SmolStr>,
 }
 
 /// One observed fact and the weight that it added.
@@ -292,10 +303,13 @@ pub struct Evidence {
     /// Name, stable.
     pub name: &'static str,
     /// Value: always a string, so that one field has one type in an index.
-    pub value: String,
+    pub value: SmolStr,
     /// Log-odds added to each class.
-    pub weights: BTreeMap<&'static str, f64>,
+    pub weights: Weights,
 }
+
+/// Verdicts that were considered, likeliest first.
+pub type Candidates = ArrayVec<Candidate, { Verdict::ALL.len() }>;
 
 /// A verdict that was considered.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -312,7 +326,7 @@ pub struct Candidate {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
     /// RFC 3339, UTC, nanoseconds.
-    pub time: String,
+    pub time: Time,
     /// Where.
     pub host: Host,
     /// Version of kreset.
@@ -349,7 +363,7 @@ pub struct Degraded {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// RFC 3339, UTC, nanoseconds.
-    pub time: String,
+    pub time: Time,
     /// Where it was seen.
     pub host: Host,
     /// `begin` or `end`.
@@ -367,7 +381,7 @@ pub struct Alert {
     /// What is known of the path.
     pub path: Path,
     /// One sentence: what to change.
-    pub advice: String,
+    pub advice: SmolStr,
 }
 
 /// Records were lost since the last `loss`.
@@ -375,7 +389,7 @@ pub struct Alert {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Loss {
     /// RFC 3339, UTC, nanoseconds.
-    pub time: String,
+    pub time: Time,
     /// Where.
     pub host: Host,
     /// Where they were lost: `kernel` (the ring buffer was full),
@@ -395,7 +409,7 @@ pub struct Loss {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// RFC 3339, UTC, nanoseconds.
-    pub time: String,
+    pub time: Time,
     /// Where.
     pub host: Host,
     /// Milliseconds that the tracer has been attached.

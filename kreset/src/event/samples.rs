@@ -4,9 +4,14 @@ use super::*;
 
 const TIME: &str = "2026-11-23T14:22:07.123456789Z";
 
+/// A time of an event.
+pub(crate) fn time(text: &str) -> Time {
+    Time::from(text).unwrap()
+}
+
 fn host() -> Host {
     Host {
-        name: "client-1".to_owned(),
+        name: "client-1".into(),
     }
 }
 
@@ -23,16 +28,16 @@ fn path() -> Path {
         fatal_idle_ms: Some(350_214.5),
         samples: 12,
         pattern: Some("periodic"),
-        devices: vec!["AWS NLB".to_owned(), "AWS NAT gateway".to_owned()],
+        devices: vec!["AWS NLB".into(), "AWS NAT gateway".into()],
     }
 }
 
 /// A reset of the main verdict, with everything known.
 pub(crate) fn finding() -> Finding {
     Finding {
-        time: TIME.to_owned(),
+        time: time(TIME),
         host: host(),
-        community_id: "1:LQU9qZlK+B5F3KDmev6m5PMibrg=".to_owned(),
+        community_id: CommunityId::from("1:LQU9qZlK+B5F3KDmev6m5PMibrg=").unwrap(),
         direction: Direction::Received,
         role: Role::Client,
         verdict: Verdict::MiddleboxIdleReset,
@@ -55,7 +60,7 @@ pub(crate) fn finding() -> Finding {
             min_rtt_us: Some(900),
         },
         reset: Reset {
-            flags: Some("R".to_owned()),
+            flags: Some("R".into()),
             timestamps: Some(false),
             ttl: Some(63),
             handshake_ttl: Some(62),
@@ -65,39 +70,39 @@ pub(crate) fn finding() -> Finding {
         },
         process: Process {
             pid: Some(4242),
-            name: Some("java".to_owned()),
-            start_time: Some("2026-11-23T08:00:00Z".to_owned()),
-            cgroup: Some("/system.slice/kafka-client.service".to_owned()),
+            name: Some("java".into()),
+            start_time: Some(time("2026-11-23T08:00:00Z")),
+            cgroup: Some("/system.slice/kafka-client.service".into()),
             container_id: None,
             pod_uid: None,
-            systemd_unit: Some("kafka-client.service".to_owned()),
+            systemd_unit: Some("kafka-client.service".into()),
             netns: Some(4_026_531_840),
         },
         path: path(),
         evidence: vec![
             Evidence {
                 name: "state",
-                value: "ESTABLISHED".to_owned(),
-                weights: BTreeMap::from([
+                value: "ESTABLISHED".into(),
+                weights: Weights::from_iter([
                     ("middlebox_idle_reset", 1.5),
                     ("broker_originated", 0.5),
                 ]),
             },
             Evidence {
                 name: "ttl",
-                value: "63, handshake 62".to_owned(),
-                weights: BTreeMap::from([
+                value: "63, handshake 62".into(),
+                weights: Weights::from_iter([
                     ("middlebox_idle_reset", 3.0),
                     ("broker_originated", -4.25),
                 ]),
             },
             Evidence {
                 name: "ip_id",
-                value: "0".to_owned(),
-                weights: BTreeMap::new(),
+                value: "0".into(),
+                weights: Weights::default(),
             },
         ],
-        candidates: vec![
+        candidates: Candidates::from_iter([
             Candidate {
                 verdict: Verdict::MiddleboxIdleReset,
                 share: 0.973,
@@ -106,8 +111,8 @@ pub(crate) fn finding() -> Finding {
                 verdict: Verdict::BrokerOriginated,
                 share: 0.027,
             },
-        ],
-        advice: "Set connections.max.idle.ms=270000 on the client (Java).".to_owned(),
+        ]),
+        advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
     }
 }
 
@@ -126,7 +131,7 @@ pub(crate) fn unknown() -> Finding {
         process: Process::default(),
         path: Path::default(),
         evidence: Vec::new(),
-        candidates: vec![
+        candidates: Candidates::from_iter([
             Candidate {
                 verdict: Verdict::MiddleboxReset,
                 share: 0.48,
@@ -135,8 +140,8 @@ pub(crate) fn unknown() -> Finding {
                 verdict: Verdict::BrokerOriginated,
                 share: 0.41,
             },
-        ],
-        advice: "Run kreset-trace on the other host too.".to_owned(),
+        ]),
+        advice: "Run kreset-trace on the other host too.".into(),
         ..finding()
     }
 }
@@ -145,7 +150,7 @@ pub(crate) fn unknown() -> Finding {
 pub(crate) fn all() -> Vec<Event> {
     vec![
         Event::Start(Box::new(Start {
-            time: "2026-11-23T14:20:00.000000001Z".to_owned(),
+            time: time("2026-11-23T14:20:00.000000001Z"),
             host: host(),
             version: "0.1.0",
             kernel: "6.18.5".to_owned(),
@@ -188,7 +193,7 @@ pub(crate) fn all() -> Vec<Event> {
             ..finding()
         })),
         Event::Alert(Box::new(Alert {
-            time: TIME.to_owned(),
+            time: time(TIME),
             host: host(),
             phase: "begin",
             broker: endpoint("10.0.2.7", 9092),
@@ -197,17 +202,17 @@ pub(crate) fn all() -> Vec<Event> {
             pattern: "periodic",
             count: 42,
             path: path(),
-            advice: "Set connections.max.idle.ms=270000 on the client (Java).".to_owned(),
+            advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
         })),
         Event::Loss(Loss {
-            time: TIME.to_owned(),
+            time: time(TIME),
             host: host(),
             source: "kernel".to_owned(),
             lost: 3,
             total: 10,
         }),
         Event::Summary(Box::new(Summary {
-            time: "2026-11-24T00:00:00.5Z".to_owned(),
+            time: time("2026-11-24T00:00:00.5Z"),
             host: host(),
             duration_ms: 34_800_500,
             end: true,
@@ -252,7 +257,7 @@ pub(crate) fn messages() -> Vec<Message> {
 /// One event with an id.
 pub(crate) fn message(event: Event, number: u64) -> Message {
     Message {
-        id: format!("6f9619ff8b86d011-1a2b3c4d-{number:x}"),
+        id: Id::from(&format!("6f9619ff8b86d011-1a2b3c4d-{number:x}")).unwrap(),
         event,
     }
 }

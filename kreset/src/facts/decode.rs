@@ -9,6 +9,7 @@ use kreset_common::record::{
     Connection, Event, Listened, Record, connection_flag as flag, event_flag, kind, role,
     tcp_present as present,
 };
+use smol_str::{SmolStr, ToSmolStr as _};
 use thiserror::Error;
 use zerocopy::FromBytes as _;
 
@@ -127,11 +128,10 @@ impl Decoder {
     }
 
     /// The name of a reason; its number where the kernel's BTF has no name.
-    fn reason(&self, number: u32) -> String {
+    fn reason(&self, number: u32) -> SmolStr {
         self.reasons
             .get(&number)
-            .cloned()
-            .unwrap_or_else(|| number.to_string())
+            .map_or_else(|| number.to_smolstr(), SmolStr::new)
     }
 
     fn fin(&self, event: &Event, connection: &Connection) -> Option<Fin> {
@@ -276,10 +276,12 @@ fn owner(event: &Event, connection: Option<&Connection>) -> Owner {
 }
 
 /// NUL-padded text of the kernel.
-fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> SmolStr {
     let end = bytes
         .iter()
         .position(|byte| *byte == 0)
         .unwrap_or(bytes.len());
-    String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
+    SmolStr::new(String::from_utf8_lossy(
+        bytes.get(..end).unwrap_or_default(),
+    ))
 }

@@ -14,6 +14,8 @@ use std::net::IpAddr;
 pub use decode::{DecodeError, Decoder};
 pub use packets::{FirstBytes, PacketFacts, ResetPacket, TlsAlert};
 
+use smol_str::SmolStr;
+
 use crate::event::{AgeKind, Endpoint, ProvokedBy, Role};
 
 /// What happened.
@@ -182,7 +184,7 @@ pub struct Owner {
     /// Thread group id.
     pub pid: Option<u32>,
     /// Command name, as the kernel had it; untrusted text.
-    pub name: Option<String>,
+    pub name: Option<SmolStr>,
     /// When it started, nanoseconds since boot.
     pub start_boottime_ns: Option<u64>,
     /// Cgroup v2 id.
@@ -229,7 +231,7 @@ pub struct Facts {
     /// State of the socket; `None` without one.
     pub state: Option<State>,
     /// The local kernel's reason for a sent RST, without its prefix.
-    pub kernel_reason: Option<String>,
+    pub kernel_reason: Option<SmolStr>,
     /// The packet that drew a sent RST.
     pub trigger: Option<Trigger>,
     /// The RST or FIN was sent by the teardown of a process of this host.

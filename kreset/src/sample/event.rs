@@ -10,12 +10,14 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use smol_str::format_smolstr;
+
 use crate::{
     community_id,
     event::{
-        AgeKind, Alert, Candidate, Cause, Connection, Coverage, Degraded, Direction, Endpoint,
-        Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role, Start,
-        Summary, Verdict,
+        AgeKind, Alert, Candidate, Candidates, Cause, Connection, Coverage, Degraded, Direction,
+        Endpoint, Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role,
+        Start, Summary, Time, Verdict, Weights,
     },
 };
 
@@ -56,7 +58,7 @@ const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
 
 /// The event of a number.
 #[must_use]
-pub fn event(number: u64, host: &Host, time: &str) -> Event {
+pub fn event(number: u64, host: &Host, time: Time) -> Event {
     match number % 50 {
         46 => return Event::Start(Box::new(start(number, host, time))),
         47 => return Event::Loss(loss(number, host, time)),
@@ -124,11 +126,11 @@ fn path(number: u64) -> Path {
         fatal_idle_ms: Some(350_000.0),
         samples: number % 40,
         pattern: Some("periodic"),
-        devices: vec!["made up".to_owned()],
+        devices: vec!["made up".into()],
     }
 }
 
-fn finding(number: u64, host: &Host, time: &str) -> Finding {
+fn finding(number: u64, host: &Host, time: Time) -> Finding {
     let (client, broker) = (client(number), broker(number));
     let at = usize::try_from(number % CASES.len() as u64).unwrap_or(0);
     let (verdict, cause, provoked_by) = CASES[at];
@@ -140,7 +142,7 @@ fn finding(number: u64, host: &Host, time: &str) -> Finding {
     };
     let socket = |end: Endpoint| SocketAddr::new(end.address, end.port);
     Finding {
-        time: time.to_owned(),
+        time,
         host: host.clone(),
         community_id: community_id::of_tcp(socket(client), socket(broker)),
         direction: if number.is_multiple_of(4) {
@@ -169,7 +171,7 @@ fn finding(number: u64, host: &Host, time: &str) -> Finding {
             min_rtt_us: None,
         },
         reset: Reset {
-            flags: Some("R".to_owned()),
+            flags: Some("R".into()),
             timestamps: Some(false),
             ttl: Some(63),
             handshake_ttl: Some(62),
@@ -179,31 +181,31 @@ fn finding(number: u64, host: &Host, time: &str) -> Finding {
         },
         process: Process {
             pid: Some(4_242),
-            name: Some("kreset-sample".to_owned()),
-            start_time: Some(time.to_owned()),
-            cgroup: Some("/system.slice/kreset-sample.service".to_owned()),
+            name: Some("kreset-sample".into()),
+            start_time: Some(time),
+            cgroup: Some("/system.slice/kreset-sample.service".into()),
             container_id: None,
             pod_uid: None,
-            systemd_unit: Some("kreset-sample.service".to_owned()),
+            systemd_unit: Some("kreset-sample.service".into()),
             netns: Some(4_026_531_840),
         },
         path: path(number),
         evidence: vec![Evidence {
             name: "idle",
-            value: format!("{idle} ms \"made up\" \\ ]"),
-            weights: BTreeMap::from([("middlebox_idle_reset", 2.5)]),
+            value: format_smolstr!("{idle} ms \"made up\" \\ ]"),
+            weights: Weights::from_iter([("middlebox_idle_reset", 2.5)]),
         }],
-        candidates: vec![Candidate {
+        candidates: Candidates::from_iter([Candidate {
             verdict,
             share: 0.97,
-        }],
-        advice: "None: this event was made up.".to_owned(),
+        }]),
+        advice: "None: this event was made up.".into(),
     }
 }
 
-fn alert(number: u64, host: &Host, time: &str) -> Alert {
+fn alert(number: u64, host: &Host, time: Time) -> Alert {
     Alert {
-        time: time.to_owned(),
+        time,
         host: host.clone(),
         phase: if number % 100 == 49 { "begin" } else { "end" },
         broker: broker(number),
@@ -212,13 +214,13 @@ fn alert(number: u64, host: &Host, time: &str) -> Alert {
         pattern: "periodic",
         count: number,
         path: path(number),
-        advice: "None: this alert was made up.".to_owned(),
+        advice: "None: this alert was made up.".into(),
     }
 }
 
-fn start(number: u64, host: &Host, time: &str) -> Start {
+fn start(number: u64, host: &Host, time: Time) -> Start {
     Start {
-        time: time.to_owned(),
+        time,
         host: host.clone(),
         version: env!("CARGO_PKG_VERSION"),
         kernel: "made up".to_owned(),
@@ -234,9 +236,9 @@ fn start(number: u64, host: &Host, time: &str) -> Start {
     }
 }
 
-fn loss(number: u64, host: &Host, time: &str) -> Loss {
+fn loss(number: u64, host: &Host, time: Time) -> Loss {
     Loss {
-        time: time.to_owned(),
+        time,
         host: host.clone(),
         source: "sample".to_owned(),
         lost: 1,
@@ -250,9 +252,9 @@ const fn unused_address(number: u16) -> IpAddr {
 }
 
 /// Covers addresses that nobody has, so that it proves nothing.
-fn summary(number: u64, host: &Host, time: &str) -> Summary {
+fn summary(number: u64, host: &Host, time: Time) -> Summary {
     Summary {
-        time: time.to_owned(),
+        time,
         host: host.clone(),
         duration_ms: number,
         end: false,
@@ -275,16 +277,19 @@ fn summary(number: u64, host: &Host, time: &str) -> Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::samples;
 
     #[test]
     fn every_number_is_told_from_every_other() {
-        let host = Host {
-            name: "h".to_owned(),
-        };
+        let host = Host { name: "h".into() };
         for number in
             (0..2_000).chain([49_999, 50_000, 12_800_000, 20_000_000, u64::from(u32::MAX)])
         {
-            let event = event(number, &host, "2026-11-23T14:22:07.123456789Z");
+            let event = event(
+                number,
+                &host,
+                samples::time("2026-11-23T14:22:07.123456789Z"),
+            );
             let told = match &event {
                 Event::Start(start) => start.seeded,
                 Event::Loss(loss) => loss.total,

@@ -17,6 +17,7 @@ use rustix::system::uname;
 use crate::{
     agent::{self, Agent},
     cli::Sample,
+    clock::rfc3339,
     delivery::Delivery,
     event::{Event, Host, Ids, Loss, Message},
     run::RunError,
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub fn run(sample: &Sample) -> Result<(), RunError> {
     let Agent { mut delivery, .. } = agent::open(&sample.options)?.start(&sample.options)?;
     let host = Host {
-        name: uname().nodename().to_string_lossy().into_owned(),
+        name: uname().nodename().to_string_lossy().into(),
     };
     let mut ids = Ids::of_this_run();
     let count = sample
@@ -47,7 +48,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
     let began = Instant::now();
     let mut lost = 0;
     for number in sample.first..sample.first.saturating_add(count) {
-        let event = event(number, &host, &Timestamp::now().to_string());
+        let event = event(number, &host, rfc3339(Timestamp::now()));
         delivery.offer(&Arc::new(Message {
             id: ids.next_id(),
             event,
@@ -93,7 +94,7 @@ fn tell_losses(delivery: &mut Delivery, host: &Host, ids: &mut Ids, total: &mut 
         delivery.offer(&Arc::new(Message {
             id: ids.next_id(),
             event: Event::Loss(Loss {
-                time: Timestamp::now().to_string(),
+                time: rfc3339(Timestamp::now()),
                 host: host.clone(),
                 source: format!("sink {name}"),
                 lost: count,

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use serde::Serialize as _;
+use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::{Encoder, SinkError, escape::is_plain};
-use crate::event::{Line, Message};
+use crate::event::{Message, SCHEMA};
 
 /// Encodes each event as one line of JSON.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,10 +14,31 @@ pub struct Json;
 
 impl Encoder for Json {
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
-        Line::new(message).serialize(&mut Serializer::with_formatter(&mut *out, OneLine))?;
+        let Message { id, event } = message;
+        add(&Head { schema: SCHEMA, id }, out)?;
+        // One object of both: the brace that ends the head goes, and a comma
+        // stands for the one that begins the event. To flatten the event into
+        // one object, serde goes through every field of it once more.
+        out.pop();
+        let joint = out.len();
+        add(event, out)?;
+        if let Some(brace) = out.get_mut(joint) {
+            *brace = b',';
+        }
         out.push(b'\n');
         Ok(())
     }
+}
+
+/// What every line begins with.
+#[derive(Serialize)]
+struct Head<'a> {
+    schema: &'static str,
+    id: &'a str,
+}
+
+fn add(part: &impl Serialize, out: &mut Vec<u8>) -> Result<(), SinkError> {
+    Ok(part.serialize(&mut Serializer::with_formatter(out, OneLine))?)
 }
 
 /// Compact JSON that is one line to every reader and harmless on a terminal.
@@ -59,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        event::{Event, samples},
+        event::{Event, Line, samples},
         test_support::golden,
     };
 
@@ -78,6 +99,16 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_the_object_that_the_schema_describes() {
+        for message in samples::messages() {
+            let mut whole = Vec::new();
+            add(&Line::new(&message), &mut whole).unwrap();
+            whole.push(b'\n');
+            assert_eq!(encode(&message), String::from_utf8(whole).unwrap());
+        }
+    }
+
+    #[test]
     fn every_line_names_its_schema_first() {
         for message in samples::messages() {
             assert!(encode(&message).starts_with(r#"{"schema":"kreset/1","id":""#));
@@ -88,7 +119,7 @@ mod tests {
     fn what_ends_a_line_elsewhere_or_acts_on_a_terminal_is_escaped() {
         let mut finding = samples::finding();
         let name = "a\u{85}\u{2028}\u{9b}2J\u{202e}\u{7f}\u{e0041}\n\"\\é";
-        finding.process.name = Some(name.to_owned());
+        finding.process.name = Some(name.into());
         let line = encode(&samples::message(Event::Reset(Box::new(finding)), 1));
         let escaped = r#""name":"a\u0085\u2028\u009b2J\u202e\u007f\udb40\udc41\n\"\\é""#;
         assert!(line.contains(escaped), "{line}");
@@ -99,7 +130,7 @@ mod tests {
         fn a_parser_reads_what_was_meant(name: String, confidence: f64) {
             let mut finding = samples::finding();
             finding.confidence = confidence;
-            finding.process.name = Some(name.clone());
+            finding.process.name = Some(name.as_str().into());
             let line = encode(&samples::message(Event::Reset(Box::new(finding)), 1));
             prop_assert!(line.strip_suffix('\n').unwrap().chars().all(is_plain));
             let value: Value = serde_json::from_str(&line).unwrap();

@@ -48,7 +48,7 @@ impl Encoder for KafkaEncoder {
         let event = &message.event;
         let key = event
             .finding()
-            .map_or_else(|| &event.host().name, |finding| &finding.community_id);
+            .map_or_else(|| event.host().name.as_str(), |it| it.community_id.as_str());
         let length = u16::try_from(key.len()).unwrap_or(0);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&key.as_bytes()[..length.into()]);

@@ -20,10 +20,8 @@ use crate::event::{Event, Host, Loss, samples};
 /// A loss whose `total` is `number`: an event that is told from others.
 fn numbered(number: u64) -> Message {
     let event = Event::Loss(Loss {
-        time: "2026-11-23T14:22:07.123456789Z".to_owned(),
-        host: Host {
-            name: "h".to_owned(),
-        },
+        time: samples::time("2026-11-23T14:22:07.123456789Z"),
+        host: Host { name: "h".into() },
         source: "kernel".to_owned(),
         lost: 1,
         total: number,

@@ -57,14 +57,14 @@ impl Events {
         let files = ["native", "ecs"].map(|name| directory.join(name));
         let records = recordings();
         let host = Host {
-            name: "client-1".to_owned(),
+            name: "client-1".into(),
         };
         for round in 0..count as u64 {
             // A run of its own: what one round taught must not judge the next.
             let mut pipeline = pipeline(directory, &files);
             let begin = BEGIN_NS + round * ROUND_NS;
             let clocks = clocks(begin);
-            let start = sample::event(46, &host, &clocks.monotonic.rfc3339(begin));
+            let start = sample::event(46, &host, clocks.monotonic.rfc3339(begin));
             pipeline.write(start);
             let mut now = begin;
             for recording in &records {
@@ -167,7 +167,7 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
         },
         count: None,
         host: Host {
-            name: "client-1".to_owned(),
+            name: "client-1".into(),
         },
         ports: options.ports.to_string(),
         addresses: Addresses::of(None),

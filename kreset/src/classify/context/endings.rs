@@ -174,7 +174,7 @@ impl Endings {
 
     fn broker(&mut self, facts: &Facts) -> &mut Broker {
         let key = key(facts);
-        if !self.brokers.contains(&key) && self.brokers.len() == BROKERS.get() {
+        if self.brokers.len() == BROKERS.get() && !self.brokers.contains(&key) {
             self.evicted += 1;
         }
         self.brokers.get_or_insert_mut(key, Broker::default)

@@ -123,7 +123,7 @@ impl Paths {
     }
 
     fn path(&mut self, key: PathKey) -> &mut Path {
-        if !self.paths.contains(&key) && self.paths.len() == PATHS.get() {
+        if self.paths.len() == PATHS.get() && !self.paths.contains(&key) {
             self.evicted += 1;
         }
         self.paths.get_or_insert_mut(key, Path::default)

@@ -1,6 +1,8 @@
 //! RSTs that this host sent: the local kernel knows why, and from 6.10 on it
 //! says so (`enum sk_rst_reason`). Before, state and trigger tell as much.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::Observation;
 use crate::{
     classify::{
@@ -104,21 +106,18 @@ const fn by_state(case: &Case<'_>) -> Why {
     }
 }
 
-fn told(case: &Case<'_>, why: Why) -> String {
-    let mut value = match (&case.facts.kernel_reason, why) {
+fn told(case: &Case<'_>, why: Why) -> SmolStr {
+    let what = match (&case.facts.kernel_reason, why) {
         (Some(reason), _) => reason.clone(),
-        (None, Why::Aborted) => "aborted by this host's socket".to_owned(),
-        (None, Why::AfterClose) => "data after this host's close".to_owned(),
-        (None, Why::NoSocket) => "no socket on this host".to_owned(),
+        (None, Why::Aborted) => SmolStr::new_static("aborted by this host's socket"),
+        (None, Why::AfterClose) => SmolStr::new_static("data after this host's close"),
+        (None, Why::NoSocket) => SmolStr::new_static("no socket on this host"),
     };
-    if case.facts.by_exit {
-        match case.facts.exit_signal {
-            Some(signal) if signal != 0 => {
-                value.push_str(", by the end of its process on signal ");
-                value.push_str(&signal.to_string());
-            }
-            _ => value.push_str(", by the end of its process"),
+    match case.facts.exit_signal {
+        _ if !case.facts.by_exit => what,
+        Some(signal) if signal != 0 => {
+            format_smolstr!("{what}, by the end of its process on signal {signal}")
         }
+        _ => format_smolstr!("{what}, by the end of its process"),
     }
-    value
 }

@@ -1,6 +1,8 @@
 //! What stood at the broker's port when this host answered for a connection
 //! that it did not know: the listener and its process, or nothing.
 
+use smol_str::{SmolStr, format_smolstr};
+
 use super::Observation;
 use crate::{
     classify::case::Case,
@@ -15,26 +17,25 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         Some(State::Listen) => listening(case.facts),
         // The kernel looks for a listener before it gives up (kernel:
         // __inet_lookup, since the beginning). Before 6.10 it does not tell.
-        None => "none".to_owned(),
+        None => SmolStr::new_static("none"),
         _ => return None,
     };
     Some(Observation::new("listener", value))
 }
 
-fn listening(facts: &Facts) -> String {
+fn listening(facts: &Facts) -> SmolStr {
     let owner = &facts.owner;
     let (Some(pid), Some(name)) = (owner.pid, &owner.name) else {
-        return "there".to_owned();
+        return SmolStr::new_static("there");
     };
     // Both clocks stand still together but while the host is suspended.
-    match owner
+    let since_ns = owner
         .start_boottime_ns
-        .and_then(|start| facts.at_ns.checked_sub(start))
-    {
-        Some(since_ns) => format!(
-            "{name} ({pid}), started {} s before",
-            since_ns / 1_000_000_000
-        ),
-        None => format!("{name} ({pid})"),
+        .and_then(|start| facts.at_ns.checked_sub(start));
+    if let Some(since_ns) = since_ns {
+        let seconds = since_ns / 1_000_000_000;
+        format_smolstr!("{name} ({pid}), started {seconds} s before")
+    } else {
+        format_smolstr!("{name} ({pid})")
     }
 }

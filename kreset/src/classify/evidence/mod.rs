@@ -21,7 +21,8 @@ mod tls_alert;
 mod trigger;
 mod ttl;
 
-use std::collections::BTreeMap;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::{case::Case, class::Class};
 use crate::event::Evidence;
@@ -62,19 +63,19 @@ pub struct Observation {
     /// Name, stable.
     pub name: &'static str,
     /// Value, for people and machines.
-    pub value: String,
+    pub value: SmolStr,
     /// What it weighs.
-    pub weights: Vec<(Class, f64)>,
+    pub weights: SmallVec<[(Class, f64); 8]>,
 }
 
 impl Observation {
     /// A fact that weighs nothing yet.
     #[must_use]
-    pub fn new(name: &'static str, value: impl Into<String>) -> Self {
+    pub fn new(name: &'static str, value: impl Into<SmolStr>) -> Self {
         Self {
             name,
             value: value.into(),
-            weights: Vec::new(),
+            weights: SmallVec::new(),
         }
     }
 
@@ -89,14 +90,11 @@ impl Observation {
     /// As it is told.
     #[must_use]
     pub fn tell(self) -> Evidence {
-        let mut weights: BTreeMap<&'static str, f64> = BTreeMap::new();
-        for (class, weight) in &self.weights {
-            *weights.entry(class.as_str()).or_default() += weight;
-        }
+        let by_name = |(class, weight): (Class, f64)| (class.as_str(), weight);
         Evidence {
             name: self.name,
             value: self.value,
-            weights,
+            weights: self.weights.into_iter().map(by_name).collect(),
         }
     }
 }

@@ -133,13 +133,13 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
         attributes.push(pair("process.pid", Any::IntValue(pid.into())));
     }
     for (name, value) in [
-        ("process.executable.name", &process.name),
-        ("process.creation.time", &process.start_time),
-        ("process.linux.cgroup", &process.cgroup),
-        ("container.id", &process.container_id),
-        ("k8s.pod.uid", &process.pod_uid),
+        ("process.executable.name", process.name.as_deref()),
+        ("process.creation.time", process.start_time.as_deref()),
+        ("process.linux.cgroup", process.cgroup.as_deref()),
+        ("container.id", process.container_id.as_deref()),
+        ("k8s.pod.uid", process.pod_uid.as_deref()),
     ] {
-        attributes.extend(value.as_deref().map(|value| text(name, value)));
+        attributes.extend(value.map(|value| text(name, value)));
     }
 }
 

@@ -30,11 +30,7 @@ pub(super) fn write(out: &mut String, finding: &Finding) -> fmt::Result {
     line(out, "reset", &reset(&finding.reset))?;
     line(out, "process", &process(&finding.process))?;
     line(out, "path", &path(&finding.path))?;
-    line(
-        out,
-        "community_id",
-        std::slice::from_ref(&finding.community_id),
-    )
+    line(out, "community_id", &[finding.community_id.to_string()])
 }
 
 /// One line, unless nothing is known.
@@ -102,7 +98,7 @@ fn reset(it: &Reset) -> Vec<String> {
 
 fn process(it: &Process) -> Vec<String> {
     [
-        it.name.clone(),
+        it.name.as_ref().map(ToString::to_string),
         fact("pid", it.pid),
         fact("started", it.start_time.as_ref()),
         fact("cgroup", it.cgroup.as_ref()),

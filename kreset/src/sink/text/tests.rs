@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use smol_str::SmolStr;
 
 use super::*;
 use crate::{
@@ -53,11 +54,9 @@ fn times_are_local_and_a_new_day_is_named() {
     let zone = TimeZone::fixed(jiff::tz::offset(10));
     let mut text = Text::in_zone(false, false, zone);
     let loss = |time: &str| {
-        let host = crate::event::Host {
-            name: "h".to_owned(),
-        };
+        let host = crate::event::Host { name: "h".into() };
         Event::Loss(Loss {
-            time: time.to_owned(),
+            time: samples::time(time),
             host,
             source: "kernel".to_owned(),
             lost: 1,
@@ -112,7 +111,7 @@ fn the_arrow_starts_at_the_sender() {
 fn advice_is_repeated_only_after_other_advice() {
     let event = |advice: &str| {
         Event::Reset(Box::new(Finding {
-            advice: advice.to_owned(),
+            advice: advice.into(),
             ..samples::finding()
         }))
     };
@@ -208,15 +207,16 @@ fn finding() -> impl Strategy<Value = Finding> {
                 (finding.client, finding.broker, finding.confidence) = (client, broker, confidence);
                 finding.connection.idle_ms = idle;
                 finding.connection.age_ms = age;
-                finding.process.name = Some(name);
-                finding.process.cgroup = Some(cgroup);
+                finding.process.name = Some(name.into());
+                finding.process.cgroup = Some(cgroup.into());
+                let value = SmolStr::from(value);
                 finding.reset.kernel_reason = Some(value.clone());
                 finding.evidence.extend(samples::finding().evidence.pop());
                 finding
                     .evidence
                     .iter_mut()
                     .for_each(|it| it.value.clone_from(&value));
-                finding.advice = advice;
+                finding.advice = advice.into();
                 finding
             },
         )
@@ -257,16 +257,16 @@ proptest! {
             match event {
                 Event::Start(start) => {
                     start.kernel.clone_from(&other);
-                    start.host.name.clone_from(&other);
+                    start.host.name = other.as_str().into();
                     start.degraded.push(Degraded { feature: "f", reason: other.clone(), remedy: other.clone() });
                 }
                 Event::Loss(loss) => loss.source.clone_from(&other),
                 Event::Alert(alert) => {
-                    alert.advice.clone_from(&other);
-                    alert.path.devices.push(other.clone());
+                    alert.advice = other.as_str().into();
+                    alert.path.devices.push(other.as_str().into());
                 }
                 Event::Summary(summary) => {
-                    summary.time.clone_from(&other);
+                    summary.host.name = other.as_str().into();
                     summary.events.insert(other.clone(), 1);
                     summary.noise.insert(other.clone(), 1);
                 }
