@@ -30,7 +30,7 @@ use crate::{
 const OWN_ENDS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// While events keep coming, they are taken, judged and written in turns this
 /// long. Waking up costs many times what an event does.
-pub const TURN: Duration = Duration::from_millis(10);
+pub const TURN: Duration = Duration::from_millis(20);
 
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
