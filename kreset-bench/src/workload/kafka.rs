@@ -94,18 +94,25 @@ impl Told {
         Ok(())
     }
 
-    /// The mean of what `read` finds in lines that tell of an interval after `from`.
-    fn mean(&self, from: Instant, read: impl Fn(&str) -> Option<f64>) -> f64 {
-        // The interval that was under way does not count.
-        let values: Vec<f64> = self
-            .lock()
-            .lines
-            .iter()
-            .filter(|(at, _)| *at > from)
-            .skip(1)
-            .filter_map(|(_, line)| read(line))
-            .collect();
-        values.iter().sum::<f64>() / values.len().max(1) as f64
+    /// The mean of what `read` finds in lines that tell of an interval after `from`. On a busy
+    /// machine none may have ended yet: then of the first one that does.
+    fn mean(&self, from: Instant, read: impl Fn(&str) -> Option<f64>) -> Result<f64> {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lock();
+        loop {
+            let told = lines.lines.iter().filter(|(at, _)| *at > from);
+            let intervals: Vec<f64> = told.filter_map(|(_, line)| read(line)).collect();
+            // The interval that was under way does not count.
+            if let Some(values @ [_, ..]) = intervals.get(1..) {
+                return Ok(values.iter().sum::<f64>() / values.len() as f64);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || lines.ended {
+                bail!("a part of the Kafka load tells nothing any more");
+            }
+            let waited = self.0.1.wait_timeout(lines, left);
+            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }
 
@@ -175,7 +182,7 @@ impl Kafka {
     /// How it goes for `time` from now on.
     ///
     /// # Errors
-    /// When a generator has ended.
+    /// When a generator has ended, or tells nothing for a minute.
     pub fn watch(&mut self, time: Duration) -> Result<Flow> {
         let from = Instant::now();
         thread::sleep(time);
@@ -185,11 +192,13 @@ impl Kafka {
             }
         }
         Ok(Flow {
-            produced: self.produced.mean(from, |line| before(line, "records/sec")),
+            produced: self
+                .produced
+                .mean(from, |line| before(line, "records/sec"))?,
             latency_ms: self
                 .produced
-                .mean(from, |line| before(line, "ms avg latency")),
-            consumed: self.consumed.mean(from, consumed),
+                .mean(from, |line| before(line, "ms avg latency"))?,
+            consumed: self.consumed.mean(from, consumed)?,
         })
     }
 }
@@ -218,6 +227,30 @@ fn consumed(line: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_in_which_nothing_was_told_is_no_zero() {
+        let told = Told::default();
+        let from = Instant::now();
+        let tell = |line: &str| {
+            let mut lines = told.lock();
+            lines.lines.push((Instant::now(), line.to_owned()));
+            drop(lines);
+            told.0.1.notify_all();
+        };
+        // Under way when the window began.
+        tell("9");
+        let mean = thread::scope(|scope| {
+            let mean = scope.spawn(|| told.mean(from, |line| line.parse().ok()));
+            tell("a warning");
+            tell("4");
+            mean.join()
+        });
+        assert!((mean.unwrap().unwrap() - 4.0).abs() < 1e-9);
+        told.lock().ended = true;
+        let silent = told.mean(Instant::now(), |_| Some(1.0)).unwrap_err();
+        assert!(silent.to_string().contains("tells nothing"), "{silent}");
+    }
 
     #[test]
     fn what_the_generators_print_is_read() {
