@@ -235,9 +235,7 @@ impl Pipeline {
     ///
     /// If that file cannot be written.
     pub fn flush(&mut self) -> Result<(), SinkError> {
-        for message in &self.told {
-            self.delivery.offer(message);
-        }
+        self.delivery.offer_all(&self.told);
         std::mem::swap(&mut self.told, &mut self.done);
         self.told.clear();
         match &mut self.recorder {

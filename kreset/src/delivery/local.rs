@@ -4,9 +4,10 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{Backoff, gate::Gate, status::Status};
@@ -61,7 +62,7 @@ impl Local {
                 self.name
             ));
         }
-        let first = match self.queue.recv_timeout(CHECK_EVERY) {
+        let first = match self.next() {
             Ok(message) => message,
             Err(RecvTimeoutError::Timeout) => {
                 let checked = self.sink.check();
@@ -82,6 +83,27 @@ impl Local {
         self.status.dequeued(count);
         self.status.deliver(count);
         Ok(true)
+    }
+
+    /// The next event, for which it waits until it is time to ask the place.
+    ///
+    /// It sleeps until it is told to look, not until something comes: a channel
+    /// wakes who waits for it at the first event of a turn, and again at the next
+    /// one, as that one has long been written.
+    fn next(&self) -> Result<Arc<Message>, RecvTimeoutError> {
+        let until = Instant::now() + CHECK_EVERY;
+        loop {
+            match self.queue.try_recv() {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            thread::park_timeout(left);
+        }
     }
 
     /// Does something until it works, or nothing will.

@@ -96,6 +96,13 @@ impl Running {
         }
     }
 
+    /// Has a local sink look into its queue.
+    fn wake(&self) {
+        if self.is_local {
+            self.threads.iter().for_each(|it| it.thread().unpark());
+        }
+    }
+
     /// Hands on what is owed; whether that is all of it.
     fn hand_owed(&mut self) -> bool {
         while let Some(message) = self.owed.first() {
@@ -227,14 +234,25 @@ impl Delivery {
 
     /// Gives `message` to every sink that wants it. Never waits.
     pub fn offer(&mut self, message: &Arc<Message>) {
-        for observer in &self.observers {
-            observer(&message.event);
+        self.offer_all(std::slice::from_ref(message));
+    }
+
+    /// The same for several, for which a local sink wakes up once.
+    pub fn offer_all(&mut self, messages: &[Arc<Message>]) {
+        if messages.is_empty() {
+            return;
         }
-        for it in &mut self.running {
-            if it.filter.wants(&message.event) {
-                it.offer(message);
+        for message in messages {
+            for observer in &self.observers {
+                observer(&message.event);
+            }
+            for it in &mut self.running {
+                if it.filter.wants(&message.event) {
+                    it.offer(message);
+                }
             }
         }
+        self.running.iter().for_each(Running::wake);
     }
 
     /// Losses that no `loss` event has told of: sink and count.
@@ -295,6 +313,7 @@ impl Delivery {
             if it.hand_owed() {
                 it.queue = None;
             }
+            it.wake();
         }
         self.running.iter().all(|it| it.queue.is_none())
     }
