@@ -38,6 +38,8 @@ pub const SURE: f64 = 0.9;
 pub struct Observation {
     /// The name of the case.
     pub case: String,
+    /// The client's port.
+    pub port: u16,
     /// The host.
     pub host: &'static str,
     /// Whether the seed of its run is held out.
@@ -80,6 +82,7 @@ pub(super) fn observe(
         let first = told.next();
         all.push(Observation::new(
             case,
+            label.port,
             side,
             held_out,
             label.on(side),
@@ -87,7 +90,14 @@ pub(super) fn observe(
         ));
         for again in told {
             let nothing = &Wanted::Nothing;
-            all.push(Observation::new(case, side, held_out, nothing, Some(again)));
+            all.push(Observation::new(
+                case,
+                label.port,
+                side,
+                held_out,
+                nothing,
+                Some(again),
+            ));
         }
     }
     all
@@ -96,6 +106,7 @@ pub(super) fn observe(
 impl Observation {
     fn new(
         case: &Case,
+        port: u16,
         side: Side,
         held_out: bool,
         wanted: &Wanted,
@@ -123,6 +134,7 @@ impl Observation {
         );
         Self {
             case: case.id.clone(),
+            port,
             host: side.name(),
             held_out,
             unseen: case.is_unseen(),
