@@ -5,8 +5,8 @@ mod replay;
 
 use kreset::{
     classify::context::Context,
-    event::{Cause, Verdict},
-    facts::{Fin, Kind, Owner, State},
+    event::{Cause, ProvokedBy, Verdict},
+    facts::{Facts, Fin, Kind, Owner, State},
 };
 use replay::judging::{
     ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
@@ -128,4 +128,46 @@ fn without_the_first_bytes_no_cause_of_a_handshake_is_likelier() {
     let judgement = alone(&facts);
     assert_eq!(judgement.verdict, Verdict::HandshakePhase);
     assert!(judgement.confidence < 0.2, "{judgement:?}");
+}
+
+/// Seen on 7.3, where a broker's close can be interrupted after the socket is gone
+/// and before its RST is out: the client's late acknowledgement draws another.
+#[test]
+fn a_late_acknowledgement_may_draw_a_bare_rst_unseen() {
+    let mut facts = reset("hop_reset_busy.client");
+    facts.packets = None;
+    let idle = facts.idle.as_mut().unwrap();
+    idle.from_packets = false;
+    idle.provoked_by = ProvokedBy::Nothing;
+    let after = |facts: &mut Facts, ms: f64| {
+        let idle = facts.idle.as_mut().unwrap();
+        (idle.data_ms, idle.wire_ms) = (ms, ms);
+        alone(facts)
+    };
+    let (busy, not_idle) = (
+        after(&mut facts, 4.0),
+        (Verdict::MiddleboxReset, Some(Cause::NotIdle)),
+    );
+    assert_eq!(said(&busy), not_idle);
+    assert_eq!(said(&after(&mut facts, 44.0)).0, Verdict::Indeterminate);
+    assert_eq!(said(&after(&mut facts, 260.0)), not_idle);
+
+    // Packets tell whether anything passed since the data.
+    let allowed = |facts: &Facts| {
+        let judgement = alone(facts);
+        let drawn = judgement
+            .evidence
+            .iter()
+            .find(|it| it.name == "provoked_by")
+            .unwrap();
+        drawn
+            .weights
+            .iter()
+            .all(|(class, _)| class.as_str() != "broker_originated/connection_lost")
+    };
+    let idle = facts.idle.as_mut().unwrap();
+    (idle.from_packets, idle.data_ms, idle.wire_ms) = (true, 56.0, 12.0);
+    assert!(allowed(&facts));
+    facts.idle.as_mut().unwrap().wire_ms = 56.0;
+    assert!(!allowed(&facts));
 }

@@ -20,9 +20,28 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         ProvokedBy::Data | ProvokedBy::Keepalive | ProvokedBy::Close => {
             told.weigh(TIMER_WHILE_PENDING, &[Class::IdleOnTimer])
         }
-        ProvokedBy::Nothing => told
-            .weigh(NEEDS_TRIGGER, LOST)
-            .weigh(EXCLUDED, &[Class::IdleOnSend])
-            .weigh(SPONTANEOUS, &[Class::IdleOnTimer]),
+        ProvokedBy::Nothing => {
+            let told = told
+                .weigh(EXCLUDED, &[Class::IdleOnSend])
+                .weigh(SPONTANEOUS, &[Class::IdleOnTimer]);
+            if may_have_acknowledged(case) {
+                told
+            } else {
+                told.weigh(NEEDS_TRIGGER, LOST)
+            }
+        }
+    })
+}
+
+/// A delayed acknowledgement is sent 40 to 200 ms after the data that it is for
+/// (kernel: `TCP_ATO_MIN`, `TCP_DELACK_MAX`; 5.10 to 7.3), and a stack without a
+/// socket answers it as it answers data. Only packets show whether any passed
+/// since. Ticks are up to 10 ms, and a timer may be one late.
+const DELAYED_MS: std::ops::RangeInclusive<f64> = 40.0..=220.0;
+
+fn may_have_acknowledged(case: &Case<'_>) -> bool {
+    case.facts.idle.is_some_and(|idle| {
+        let passed_by = !idle.from_packets || idle.wire_ms < idle.data_ms;
+        passed_by && DELAYED_MS.contains(&idle.data_ms)
     })
 }
