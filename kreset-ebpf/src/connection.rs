@@ -19,7 +19,7 @@ use aya_ebpf::{
 };
 use kreset_common::{
     counter,
-    record::{Connection, Packets, connection_flag as flag, packets_flag},
+    record::{Connection, Packets, connection_flag as flag, packets_flag, role},
 };
 
 use crate::{
@@ -235,6 +235,25 @@ impl Entry {
         self.connection.flags = flag::SEEDED;
         self.connection.role = role;
         self.connection.netns = sock.netns();
+    }
+
+    /// Begins a connection whose first packet is seen, and whose beginning the
+    /// kernel skipped the programs for. The namespace stays what it was.
+    #[inline(always)]
+    pub(crate) fn begin_unseen(&mut self, role: u8, from_start: bool) {
+        self.handled_state = 0;
+        self.connection.first_seen_ns = now_ns();
+        self.connection.role = role;
+        self.connection.flags = if from_start {
+            self.packets.flags = packets_flag::FROM_START;
+            if role == role::CLIENT {
+                flag::ACTIVE
+            } else {
+                0
+            }
+        } else {
+            flag::SEEDED
+        };
     }
 
     /// Notes the FINs that `state` is proof of (RFC 9293, 3.3.2), for those that

@@ -12,11 +12,15 @@ use aya_ebpf::{
     macros::cgroup_skb,
     programs::SkBuffContext,
 };
-use kreset_common::record::{Event, Packets, Record, event_flag, kind, packets_flag as seen, role};
+use kreset_common::{
+    counter,
+    record::{Event, Packets, Record, event_flag, kind, packets_flag as seen, role},
+};
 
 use crate::{
     connection::{self, Entry, Key},
-    kernel::AF_INET6,
+    filter,
+    kernel::{AF_INET6, state},
     payload::{Way, payload},
     ring,
     segment::{Packet, Segment, tcp_flag},
@@ -64,15 +68,24 @@ fn observe(ctx: &SkBuffContext, way: Way) -> Option<()> {
     if socket.is_null() {
         return None;
     }
+    // SAFETY: checked for NULL; each field is its own load.
+    let (local, remote) = unsafe {
+        (
+            ptr::read_volatile(&raw const (*socket).src_port) as u16,
+            u16::from_be(ptr::read_volatile(&raw const (*socket).dst_port)),
+        )
+    };
+    // Most packets of a host leave here.
+    let role = filter::role(local, remote);
+    if role == role::UNKNOWN {
+        return None;
+    }
     // SAFETY: checked for NULL; a mini-socket yields NULL.
     let socket = unsafe { bpf_sk_fullsock(socket) };
     if socket.is_null() {
         return None;
     }
-    let entry = connection::get(Key::of_packet(socket.cast()))?;
-    if entry.is_listener() {
-        return None;
-    }
+    let entry = known_or_missed(socket, role)?;
     let segment = Segment::parse(&SkbPacket(skb), ctx.skb.len())?;
     match way {
         Way::In if segment.has(tcp_flag::RST) => {
@@ -95,6 +108,48 @@ fn observe(ctx: &SkBuffContext, way: Way) -> Option<()> {
         );
     }
     Some(())
+}
+
+/// The entry of a connection. One whose beginning the kernel skipped all programs
+/// on tracepoints for gets it here: packet programs it never skips (kernel:
+/// `bpf_prog_run_array_cg` looks at no `prog->active`, 5.10 to 7.3).
+#[inline(always)]
+fn known_or_missed(socket: *mut bpf_sock, role: u8) -> Option<&'static mut Entry> {
+    match connection::get(Key::of_packet(socket.cast())) {
+        Some(entry) if !entry.is_listener() => Some(entry),
+        inherited => missed(socket, role, inherited),
+    }
+}
+
+#[inline(always)]
+fn missed(
+    socket: *mut bpf_sock,
+    role: u8,
+    inherited: Option<&'static mut Entry>,
+) -> Option<&'static mut Entry> {
+    // Where a table holds entries in place of sockets, nothing is skipped, and what
+    // is not there was given up. Packets tell no namespace.
+    if constant!(SETTINGS.hash_storage) != 0
+        || (inherited.is_none() && constant!(SETTINGS.netns) != 0)
+    {
+        return None;
+    }
+    // SAFETY: a full socket of this program.
+    let state = unsafe { ptr::read_volatile(&raw const (*socket).state) } as u8;
+    let opens = state == state::SYN_SENT;
+    // A listener has no packets of its own, and in CLOSE nothing begins.
+    if !opens && state != state::ESTABLISHED {
+        return None;
+    }
+    // A child of a listener, or the SYN itself: no packet went before.
+    let from_start = inherited.is_some() || opens;
+    let entry = match inherited {
+        Some(entry) => entry,
+        None => connection::get_or_make(Key::of_packet(socket.cast()))?,
+    };
+    entry.begin_unseen(if opens { role::CLIENT } else { role }, from_start);
+    ring::count(counter::SKIPPED);
+    Some(entry)
 }
 
 /// A RST: kept beside the peer's other packets, to be compared with them.

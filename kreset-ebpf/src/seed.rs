@@ -58,6 +58,9 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
         if entry.connection.tgid == 0 {
             // It was met while programs were being attached.
             entry.own_by(task);
+            if entry.has(flag::SEEDED) {
+                ring::count(counter::SEEDED);
+            }
         }
         return None;
     }

@@ -8,9 +8,9 @@
 //! nothing. Up to 6.18 no more can meet on one processor than a task and the
 //! packets that interrupt it, for tracepoints cannot be preempted. Since 7.0
 //! they can (`rcu_read_lock_dont_migrate` in `__bpf_trace_run`), and two tasks
-//! may hold one program each. So no change of state is relied on: what a later
-//! one finds missing it makes up for, and a RST that nobody saw is told when the
-//! socket closes.
+//! may hold one program each, for as long as they wait for the processor. So no
+//! change of state is relied on: what a later one, or a packet, finds missing it
+//! makes up for, and a RST that nobody saw is told when the socket closes.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use kreset_common::{
@@ -27,7 +27,7 @@ use crate::{
     receive_reset::{is_real, known_or_late, watches_packets},
     ring,
     settings::constant,
-    snapshot::{self, jiffies, remote_port},
+    snapshot::{self, jiffies, local_port, remote_port},
     trouble,
 };
 
@@ -66,20 +66,28 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn once(sock: Sock, old: u8, new: u8) {
     let known = connection::get(Key::from(sock));
-    match &known {
-        Some(entry) => {
-            if entry.handled_state == u32::from(new) {
-                return;
-            }
-            // 0: nobody saw it go anywhere yet.
-            if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
-                ring::count(counter::SKIPPED);
-            }
+    if let Some(entry) = &known {
+        if entry.handled_state == u32::from(new) {
+            return;
         }
-        // Most sockets of a host leave here.
-        None if !may_begin(sock, new) => return,
-        None => {}
+        // 0: nobody saw it go anywhere yet.
+        if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
+            ring::count(counter::SKIPPED);
+        }
     }
+    let known = if begins(new) {
+        // Most sockets of a host leave here.
+        if known.is_none() && filter::role(sock.num(), remote_port(sock)) == role::UNKNOWN {
+            return;
+        }
+        known
+    } else {
+        let begun = begun(sock, known, old);
+        if begun.is_none() {
+            return;
+        }
+        begun
+    };
     if let Some(entry) = on_set_state(sock, known, old, new) {
         entry.handled_state = u32::from(new);
     }
@@ -90,12 +98,46 @@ fn once(sock: Sock, old: u8, new: u8) {
 /// where the remote one counts (kernel: `tcp_set_state` releases it on the way
 /// to CLOSE, 5.10 to 7.3).
 #[inline(always)]
-fn may_begin(sock: Sock, new: u8) -> bool {
-    let begins = matches!(
+fn begins(new: u8) -> bool {
+    matches!(
         new,
         state::SYN_SENT | state::LISTEN | state::SYN_RECV | state::ESTABLISHED
-    );
-    begins && filter::role(sock.num(), remote_port(sock)) != role::UNKNOWN
+    )
+}
+
+/// What a later change goes on from. Of a connection that nobody saw begin, what
+/// it inherited, or nothing.
+#[inline(always)]
+fn begun(sock: Sock, known: Handled, old: u8) -> Handled {
+    match known {
+        Some(entry) => {
+            if entry.is_listener() && old != state::LISTEN {
+                entry.begin_late(sock, role::BROKER);
+            }
+            Some(entry)
+        }
+        None => missed(sock, old),
+    }
+}
+
+/// A connection for which both programs were skipped at each change before. One
+/// without a file may be older than the tracer: no process shows it to the seeding.
+/// Where a table holds entries in place of sockets, nothing is skipped, and what
+/// is not there was given up.
+#[inline(always)]
+fn missed(sock: Sock, old: u8) -> Handled {
+    if constant!(SETTINGS.hash_storage) != 0 || matches!(old, state::CLOSE | state::LISTEN) {
+        return None;
+    }
+    let tcp = sock.tcp()?;
+    if filter::role(local_port(sock, Some(tcp)), remote_port(sock)) == role::UNKNOWN
+        || tcp.without_file()
+    {
+        return None;
+    }
+    let entry = known_or_late(sock, tcp)?;
+    ring::count(counter::SKIPPED);
+    Some(entry)
 }
 
 /// The entry of the socket, if it has one now.
@@ -171,6 +213,8 @@ fn established(sock: Sock, known: Handled, old: u8) -> Handled {
         Some(entry) if !entry.is_listener() => entry,
         _missed => begun_unseen(sock, old)?,
     };
+    // Packets, which may have met it first, do not tell.
+    entry.connection.netns = sock.netns();
     entry.connection.established_ns = now_ns();
     entry.set(flag::ESTABLISHED);
     if entry.connection.role == role::CLIENT

@@ -3,6 +3,7 @@
 mod forge;
 mod full;
 mod hostile;
+mod missed;
 mod privileges;
 mod traced;
 

@@ -1,0 +1,141 @@
+//! Connections for whose changes the kernel ran no program, as it does where tasks preempt one
+//! another in tracepoints (7.0 and newer). Here the tracer's memory of them is taken away, which
+//! leaves it where it would be.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use aya::maps::{Map, MapData, SkStorage};
+use kreset_common::record::{Connection, Packets};
+use kreset_lab::{
+    Lab, Side, Stop,
+    kafka::{self, Request},
+    net,
+};
+use nix::sys::signal::Signal;
+use socket2::SockRef;
+
+use crate::{
+    PORT,
+    traced::{Traced, in_namespace},
+};
+
+/// What the kernel side keeps of a connection: both, and what it has handled of them.
+const ENTRY: usize = size_of::<Connection>() + size_of::<Packets>() + 8;
+
+/// Takes what a tracer remembers of a connection away.
+fn forget(tracer: u32, stream: &TcpStream) {
+    let ids: BTreeSet<u32> = fs::read_dir(format!("/proc/{tracer}/fdinfo"))
+        .expect("it runs")
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
+        .filter_map(|info| {
+            let id = info.lines().find_map(|line| line.strip_prefix("map_id:"))?;
+            id.trim().parse().ok()
+        })
+        .collect();
+    let mut forgotten = 0;
+    for id in ids {
+        let map = Map::from_map_data(MapData::from_id(id).expect("a map")).expect("a known type");
+        if let Map::SkStorage(_) = map {
+            let mut entries: SkStorage<MapData, [u8; ENTRY]> =
+                map.try_into().expect("entries of this size");
+            entries.remove(stream).expect("it was remembered");
+            forgotten += 1;
+        }
+    }
+    assert_eq!(forgotten, 1, "one map remembers connections");
+}
+
+/// One connection of a client to a broker.
+fn connect(listener: &TcpListener, address: SocketAddr) -> (TcpStream, TcpStream) {
+    let client = TcpStream::connect(address).expect("a connection");
+    let (broker, _) = listener.accept().expect("the same");
+    for stream in [&client, &broker] {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+    }
+    (client, broker)
+}
+
+fn exchange(client: &mut TcpStream, broker: &mut TcpStream) {
+    let mut bytes = [0; 1024];
+    for number in 1..5 {
+        let request = kafka::request(Request::Metadata, number);
+        client.write_all(&request).expect("a request");
+        broker
+            .read_exact(&mut bytes[..request.len()])
+            .expect("the request");
+        let answer = kafka::answer(&request[4..]).expect("an answer");
+        broker.write_all(&answer).expect("an answer");
+        client
+            .read_exact(&mut bytes[..answer.len()])
+            .expect("the answer");
+    }
+}
+
+/// How many changes the tracer says that the kernel skipped, once it has ended.
+fn told_as_skipped(mut traced: Traced) -> u64 {
+    traced.signal(Signal::SIGINT);
+    let summary = traced.next(|event| event["type"] == "summary");
+    summary["coverage"]["kernel_skipped"]
+        .as_u64()
+        .expect("a count")
+}
+
+#[test]
+fn packets_bring_back_a_connection_that_nobody_saw_begin() {
+    // Odd, and of this test alone: where packets are to tell, no namespace can be asked for.
+    const OWN: u16 = 29_917;
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let mut traced = Traced::start(&["--port", &OWN.to_string()]);
+    assert_eq!(
+        traced.start["packet_evidence"], "cgroup_skb",
+        "{}",
+        traced.start
+    );
+    let tracer = traced.child.id();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, OWN));
+    let port = in_namespace(lab.network().host(Side::Client), || {
+        let listener = TcpListener::bind(address).expect("a listener");
+        let (mut client, mut broker) = connect(&listener, address);
+        forget(tracer, &client);
+        exchange(&mut client, &mut broker);
+        SockRef::from(&broker)
+            .set_linger(Some(Duration::ZERO))
+            .expect("an abort");
+        drop(broker);
+        client.read(&mut [0]).expect_err("a reset");
+        client.local_addr().expect("an address").port()
+    });
+    let event = traced.next(|event| {
+        event["type"] == "reset" && event["role"] == "client" && event["client"]["port"] == port
+    });
+    assert_eq!(event["cause"], "aborted", "{event}");
+    assert!(event["reset"]["ttl"].is_u64(), "its packets count: {event}");
+    assert_eq!(told_as_skipped(traced), 1);
+}
+
+#[test]
+fn the_end_of_a_connection_that_nobody_saw_is_told() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let host = lab.network().host(Side::Client);
+    let traced = Traced::start(&["--netns", host.name(), "--packet-evidence", "off"]);
+    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
+    let listener = in_namespace(lab.network().host(Side::Broker), || {
+        TcpListener::bind(address).expect("a listener")
+    });
+    let (mut client, broker) = in_namespace(host, || connect(&listener, address));
+    forget(traced.child.id(), &client);
+    // The broker closes in order, then the client does.
+    drop(broker);
+    assert_eq!(client.read(&mut [0]).expect("an end"), 0);
+    drop(client);
+    assert_eq!(told_as_skipped(traced), 1);
+}
