@@ -116,8 +116,7 @@ impl Ends {
     /// Closes the broker's socket without a packet: from then on its packets
     /// meet no socket, as where a device has lost the connection.
     pub(crate) fn lose(self) -> Result<Lost> {
-        // Acknowledgements may be delayed; a late one would meet no socket.
-        thread::sleep(Duration::from_millis(300));
+        settle();
         let descriptor = self.broker.as_raw_fd();
         repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
         repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
@@ -156,12 +155,21 @@ impl Ends {
 
     /// Aborts the broker's end.
     pub(crate) fn abort(&mut self) -> Result<()> {
+        settle();
         SockRef::from(&self.broker).set_linger(Some(Duration::ZERO))?;
         // Closes it: nothing is connected any more at this place.
         let [nothing, _other] = pair()?;
         self.broker = nothing;
         Ok(())
     }
+}
+
+/// Acknowledgements may be delayed (kernel: up to `TCP_DELACK_MAX`, 200 ms). One that
+/// meets no socket draws another RST than the one that is staged: even where a broker
+/// aborts, whose socket is gone a moment before its RST is out (`tcp_disconnect`), and
+/// since 7.0 that moment can be long.
+fn settle() {
+    thread::sleep(Duration::from_millis(300));
 }
 
 /// A client whose broker knows nothing of it any more.

@@ -76,10 +76,10 @@ fn loopback_up() -> io::Result<()> {
         *place = libc::c_char::from_ne_bytes([*letter]);
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
-    #[expect(
-        clippy::as_underscore,
-        trivial_numeric_casts,
-        reason = "of another type in each C library"
+    #[expect(clippy::as_underscore, reason = "of another type in each C library")]
+    #[cfg_attr(
+        target_env = "gnu",
+        expect(trivial_numeric_casts, reason = "not in others")
     )]
     let command = libc::SIOCSIFFLAGS as _;
     // SAFETY: the request is whole and outlives the call.

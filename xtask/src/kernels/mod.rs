@@ -4,6 +4,7 @@ mod cost;
 mod debian;
 mod guest;
 mod initramfs;
+mod page;
 mod report;
 
 use anyhow::{Result, bail};
@@ -15,13 +16,15 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask kernels                       5.10, 6.1, 6.12, 6.18 and 7.3
   cargo xtask kernels 6.1 --packets fentry  one kernel, one source of packet evidence
-  cargo xtask kernels --bless               keep the verifier's costs as measured
+  cargo xtask kernels --bless               keep what was measured
 
 Needs qemu-system-x86_64. Installs nothing: kernels come from Debian's mirrors,
 through an apt with its own lists and cache, into the target directory.";
 
 /// The kernels of a run that names none.
 const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+/// The sources of packet evidence of a run that names none.
+const PACKETS: [&str; 4] = ["auto", "cgroup_skb", "fentry", "off"];
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -29,11 +32,7 @@ pub(crate) struct Arguments {
     /// Versions as `uname -r` begins with them
     versions: Vec<String>,
     /// Sources of packet evidence, as kreset-trace takes them
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "auto,cgroup_skb,fentry,off"
-    )]
+    #[arg(long, value_delimiter = ',', default_values = PACKETS)]
     packets: Vec<String>,
     /// Leave out what happens where rights, types or the control groups are missing
     #[arg(long)]
@@ -41,9 +40,20 @@ pub(crate) struct Arguments {
     /// More for the kernel's command line, such as lockdown=confidentiality
     #[arg(long, value_name = "WORDS")]
     append: Option<String>,
-    /// Keep the verifier's costs as measured instead of comparing with what is kept
+    /// Keep the verifier's costs as measured instead of comparing with what is kept, and, where
+    /// all kernels were run, write docs/kernels.md
     #[arg(long)]
     bless: bool,
+}
+
+impl Arguments {
+    /// Whether everything is run that the page about kernels tells of, and nothing else.
+    fn is_whole(&self) -> bool {
+        self.versions.is_empty()
+            && self.packets == PACKETS
+            && !self.no_limits
+            && self.append.is_none()
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -92,6 +102,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let wrong: usize = reports.iter().map(Report::wrong).sum();
     if wrong > 0 {
         bail!("{wrong} of the guests' findings are not as they should be");
+    }
+    if arguments.bless && arguments.is_whole() {
+        page::write(&reports)?;
     }
     Ok(())
 }

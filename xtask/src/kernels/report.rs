@@ -27,6 +27,21 @@ impl Verdict {
     }
 }
 
+/// They agree, but for the TTL of the handshake, which function entries did not see.
+fn is_without_handshake(packets: &Verdict, entries: &Verdict) -> bool {
+    let parts = |verdict: &Verdict| {
+        let (rst, rest) = verdict.headers.split_once(" handshake ")?;
+        let (handshake, window) = rest.split_once(' ')?;
+        Some((format!("{rst} {window}"), handshake.to_owned()))
+    };
+    match (parts(packets), parts(entries)) {
+        (Some((packets, seen)), Some((entries, missed))) => {
+            packets == entries && seen != "-" && missed == "-"
+        }
+        _ => false,
+    }
+}
+
 /// Something taken away, and how the tracer took it.
 #[derive(Debug, Default)]
 pub(crate) struct Limit {
@@ -43,6 +58,8 @@ pub(crate) struct Report {
     pub(crate) limits: Vec<Limit>,
     /// Source asked for, to the one in use.
     pub(crate) sources: BTreeMap<String, String>,
+    /// Source asked for, to calls that the tracer told as skipped.
+    pub(crate) told: BTreeMap<String, usize>,
     /// Program, to instructions that the verifier processed and bytes that it made of them.
     pub(crate) costs: BTreeMap<String, (String, String)>,
     rest: Vec<String>,
@@ -93,11 +110,15 @@ impl Report {
                     field(2),
                     field(3)
                 )),
-                Some("told") => report.rest.push(format!(
-                    "packet evidence {}: {} told as skipped",
-                    field(1),
-                    field(2)
-                )),
+                Some("told") => {
+                    report.rest.push(format!(
+                        "packet evidence {}: {} told as skipped",
+                        field(1),
+                        field(2)
+                    ));
+                    let told = field(2).parse().unwrap_or(0);
+                    report.told.insert(field(1), told);
+                }
                 Some("degraded" | "detail") => report.rest.push(fields.join("  ")),
                 Some("failed") => {
                     report.failures += 1;
@@ -121,7 +142,7 @@ impl Report {
             .iter()
             .filter(|limit| limit.outcome != "ok")
             .count();
-        verdicts + limits + self.differences().len() + self.failures
+        verdicts + limits + self.differences().len() + self.untold() + self.failures
     }
 
     /// What packet programs and function entries read of the same RSTs: each pair of both.
@@ -138,10 +159,13 @@ impl Report {
         })
     }
 
-    /// Where these two read something else.
+    /// Where these two read something else. Of a handshake whose function entry the kernel
+    /// skipped, function entries read nothing.
     fn differences(&self) -> Vec<String> {
         self.read_twice()
-            .filter(|(packets, entries)| packets.headers != entries.headers)
+            .filter(|(packets, entries)| {
+                packets.headers != entries.headers && !is_without_handshake(packets, entries)
+            })
             .map(|(packets, entries)| {
                 format!(
                     "{}: packet programs read {}, function entries {}",
@@ -149,6 +173,23 @@ impl Report {
                 )
             })
             .collect()
+    }
+
+    /// How many RSTs both read, and of how many they read the same.
+    pub(crate) fn agreement(&self) -> String {
+        match self.read_twice().count() {
+            0 => "-".to_owned(),
+            twice => format!("{} of {twice}", twice - self.differences().len()),
+        }
+    }
+
+    /// Handshakes that function entries missed, beyond what the tracer told as skipped.
+    fn untold(&self) -> usize {
+        let missed = self
+            .read_twice()
+            .filter(|(packets, entries)| is_without_handshake(packets, entries))
+            .count();
+        missed.saturating_sub(self.told.get("fentry").copied().unwrap_or(0))
     }
 
     /// Shows it in full.
@@ -172,8 +213,10 @@ impl Report {
         }
         let (twice, differences) = (self.read_twice().count(), self.differences());
         println!(
-            "  {twice} RSTs read by packet programs and function entries, {} differently",
-            differences.len()
+            "  {twice} RSTs read by packet programs and function entries, {} differently; \
+             {} handshakes missed by function entries and not told as skipped",
+            differences.len(),
+            self.untold()
         );
         for difference in &differences {
             println!("  {difference}");
@@ -193,7 +236,13 @@ impl Report {
         }
     }
 
-    fn cell(&self, source: &str, scenario: &str) -> String {
+    /// The release, without what Debian adds.
+    pub(crate) fn release(&self) -> &str {
+        self.version.split(['-', '+']).next().unwrap_or_default()
+    }
+
+    /// The confidence of a right verdict, or what is wrong with it.
+    pub(crate) fn cell(&self, source: &str, scenario: &str) -> String {
         self.verdicts
             .iter()
             .find(|verdict| verdict.source == source && verdict.scenario == scenario)
@@ -222,10 +271,7 @@ pub(crate) fn print_table(reports: &[Report]) {
         println!("packet evidence {source}");
         print!("  {:<18}", "");
         for report in reports {
-            print!(
-                " {:<10}",
-                report.version.split(['-', '+']).next().unwrap_or_default()
-            );
+            print!(" {:<10}", report.release());
         }
         print!("\n  {:<18}", "in use");
         for report in reports {
@@ -269,6 +315,21 @@ mod tests {
         assert_eq!(report.read_twice().count(), 2);
         assert_eq!(report.wrong(), 1);
         assert!(report.differences()[0].starts_with("refused: "));
+    }
+
+    #[test]
+    fn a_handshake_that_the_kernel_skipped_is_told() {
+        let said = |told: &str| {
+            let lines = [
+                "verdict\tcgroup_skb\tabort\tok\tx\t1\t0\tflags RA ttl 61 handshake 61 window 512",
+                "verdict\tfentry\tabort\tless\tx\t1\t0\tflags RA ttl 61 handshake - window 512",
+                told,
+            ];
+            Report::parse("7.3", &lines.map(str::to_owned))
+        };
+        assert_eq!(said("told\tfentry\t1").wrong(), 0);
+        assert_eq!(said("told\tfentry\t0").wrong(), 1);
+        assert_eq!(said("told\tcgroup_skb\t1").wrong(), 1, "another run's");
     }
 
     #[test]

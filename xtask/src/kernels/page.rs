@@ -1,0 +1,170 @@
+//! What all kernels said, as the measured part of `docs/kernels.md`.
+
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::report::{Limit, Report};
+
+const BEGIN: &str = "<!-- begin measured -->\n";
+const END: &str = "<!-- end measured -->";
+
+/// Writes it into the page.
+pub(crate) fn write(reports: &[Report]) -> Result<()> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md");
+    let page = fs::read_to_string(&path).context("the page about kernels cannot be read")?;
+    let page = put(&page, &markdown(reports))?;
+    fs::write(&path, page).context("the page about kernels cannot be written")
+}
+
+fn put(page: &str, body: &str) -> Result<String> {
+    let parts = page.split_once(BEGIN).and_then(|(head, rest)| {
+        let (_, tail) = rest.split_once(END)?;
+        Some((head, tail))
+    });
+    let (head, tail) = parts.context("the page about kernels has no place for what is measured")?;
+    Ok(format!("{head}{BEGIN}{body}{END}{tail}"))
+}
+
+fn markdown(reports: &[Report]) -> String {
+    let mut out = String::new();
+    for (source, title) in [
+        ("auto", "`--packet-evidence auto`"),
+        ("fentry", "`--packet-evidence fentry`"),
+        ("off", "`--packet-evidence off`"),
+    ] {
+        if !reports.iter().any(|it| it.sources.contains_key(source)) {
+            continue;
+        }
+        let in_use = |report: &Report| {
+            let name = report.sources.get(source);
+            name.map_or_else(|| "refused".to_owned(), |name| format!("`{name}`"))
+        };
+        let rows = names(reports, |report| {
+            let verdicts = report.verdicts.iter();
+            let of_source = verdicts.filter(move |verdict| verdict.source == source);
+            of_source.map(|verdict| verdict.scenario.clone()).collect()
+        });
+        let mut table = Table::new(&mut out, title, reports);
+        table.row("in use", in_use);
+        if source == "fentry" {
+            table.row("RSTs read as `cgroup_skb` reads them", Report::agreement);
+        }
+        table.row("calls told as skipped", |report| {
+            let told = report.told.get(source);
+            told.map_or_else(|| "-".to_owned(), usize::to_string)
+        });
+        for scenario in rows {
+            table.row(&scenario, |report| report.cell(source, &scenario));
+        }
+    }
+    let limits = names(reports, |report| {
+        let limits = report.limits.iter().map(|it| it.name.clone());
+        // A source that is refused stands with the sources.
+        limits
+            .filter(|name| !name.starts_with("packet evidence"))
+            .collect()
+    });
+    let mut table = Table::new(&mut out, "what is missing, or happens", reports);
+    for name in limits {
+        table.row(&name, |report| {
+            let limit = report.limits.iter().find(|limit| limit.name == name);
+            limit.map_or_else(|| "-".to_owned(), brief)
+        });
+    }
+    let programs = names(reports, |report| report.costs.keys().cloned().collect());
+    let mut table = Table::new(&mut out, "instructions verified", reports);
+    for program in programs {
+        table.row(&program, |report| {
+            let cost = report.costs.get(&program);
+            cost.map_or_else(|| "-".to_owned(), |(instructions, _)| instructions.clone())
+        });
+    }
+    out
+}
+
+/// In the order of the alphabet: guests tell them as they come.
+fn names(reports: &[Report], of: impl Fn(&Report) -> Vec<String>) -> BTreeSet<String> {
+    reports.iter().flat_map(of).collect()
+}
+
+/// How the tracer took it: that it refused, or with which packet evidence it started.
+fn brief(limit: &Limit) -> String {
+    if limit.outcome != "ok" {
+        return format!("{} {}", limit.outcome, limit.details);
+    }
+    let started = limit.details.strip_prefix("packet evidence ");
+    match started.and_then(|rest| rest.split_once(',')) {
+        Some((source, _)) => format!("`{source}`"),
+        None if limit.details.starts_with("exit 3") => "exit 3".to_owned(),
+        None => "right".to_owned(),
+    }
+}
+
+/// A table with a column for each kernel.
+struct Table<'a> {
+    out: &'a mut String,
+    reports: &'a [Report],
+}
+
+impl<'a> Table<'a> {
+    fn new(out: &'a mut String, title: &str, reports: &'a [Report]) -> Self {
+        let mut table = Self { out, reports };
+        if !table.out.is_empty() {
+            table.out.push('\n');
+        }
+        table.row(title, |report| report.release().to_owned());
+        table.row("---", |_| "---".to_owned());
+        table
+    }
+
+    fn row(&mut self, name: &str, cell: impl Fn(&Report) -> String) {
+        let cells: Vec<String> = self.reports.iter().map(cell).collect();
+        // Writing to a string does not fail.
+        let _written = writeln!(self.out, "| {name} | {} |", cells.join(" | "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_replaces_what_was() {
+        let page = format!("# Kernels\n{BEGIN}old\n{END}\nmore\n");
+        let new = put(&page, "new\n").expect("a place");
+        assert_eq!(new, page.replace("old", "new"));
+        put("# Kernels\n", "new\n").expect_err("no place");
+    }
+
+    #[test]
+    fn each_kernel_has_a_column() {
+        let said = |source: &str, confidence: &str| {
+            let lines = [
+                format!("source\tauto\t{source}\t2\t12.5"),
+                format!("verdict\tauto\trefused\tok\thandshake_phase/refused\t{confidence}\t-\t"),
+                "limit\tno BTF\tok\texit 3: why".to_owned(),
+                "limit\tpacket evidence fentry\tok\twhy".to_owned(),
+                "told\tauto\t3".to_owned(),
+                "limit\tCAP_SYS_ADMIN\tok\tpacket evidence off, without rtt".to_owned(),
+            ];
+            lines.to_vec()
+        };
+        let reports = [
+            Report::parse("5.10.0-46-cloud", &said("cgroup_skb", "0.99")),
+            Report::parse("6.1.0-56-cloud", &said("fentry", "0.98")),
+        ];
+        let page = markdown(&reports);
+        for line in [
+            "| `--packet-evidence auto` | 5.10.0 | 6.1.0 |",
+            "| in use | `cgroup_skb` | `fentry` |",
+            "| calls told as skipped | 3 | 3 |",
+            "| refused | 0.99 | 0.98 |",
+            "| no BTF | exit 3 | exit 3 |",
+            "| CAP_SYS_ADMIN | `off` | `off` |",
+        ] {
+            assert!(page.lines().any(|it| it == line), "{line}: {page}");
+        }
+        assert!(!page.contains("| packet evidence fentry |"), "{page}");
+    }
+}
