@@ -213,6 +213,7 @@ mod tests {
     fn said(outcome: Outcome, confidence: f64) -> Observation {
         Observation {
             case: String::new(),
+            port: 40_000,
             host: "client",
             held_out: true,
             unseen: false,
