@@ -149,8 +149,14 @@ fn a_late_acknowledgement_may_draw_a_bare_rst_unseen() {
         (Verdict::MiddleboxReset, Some(Cause::NotIdle)),
     );
     assert_eq!(said(&busy), not_idle);
-    assert_eq!(said(&after(&mut facts, 44.0)).0, Verdict::Indeterminate);
-    assert_eq!(said(&after(&mut facts, 260.0)), not_idle);
+    assert!(busy.confidence > 0.9, "{busy:?}");
+    let unsure = after(&mut facts, 44.0);
+    assert!(unsure.confidence < 0.9, "{unsure:?}");
+    assert!(
+        share(&unsure, Verdict::BrokerOriginated) > 0.1,
+        "{unsure:?}"
+    );
+    assert!(share(&after(&mut facts, 260.0), Verdict::BrokerOriginated) < 0.01);
 
     // Packets tell whether anything passed since the data.
     let allowed = |facts: &Facts| {
@@ -160,10 +166,9 @@ fn a_late_acknowledgement_may_draw_a_bare_rst_unseen() {
             .iter()
             .find(|it| it.name == "provoked_by")
             .unwrap();
-        drawn
-            .weights
-            .iter()
-            .all(|(class, _)| class.as_str() != "broker_originated/connection_lost")
+        drawn.weights.iter().any(|(class, weight)| {
+            class.as_str() == "broker_originated/connection_lost" && *weight > -3.0
+        })
     };
     let idle = facts.idle.as_mut().unwrap();
     (idle.from_packets, idle.data_ms, idle.wire_ms) = (true, 56.0, 12.0);

@@ -49,6 +49,9 @@ pub const NEARER_THAN_PEER: f64 = 3.0;
 /// Nothing of ours drew the RST; a stack without a socket only answers.
 /// Physics.
 pub const NEEDS_TRIGGER: f64 = -8.0;
+/// A late acknowledgement of ours may have drawn it, of a stack that lost the
+/// connection just before. Rate.
+pub const UNSEEN_TRIGGER: f64 = -2.0;
 /// Nothing drew it, so no device that waits for the next packet did. Devices.
 pub const SPONTANEOUS: f64 = 3.0;
 /// Data or a probe drew it within a round trip or so: a timer that fires in

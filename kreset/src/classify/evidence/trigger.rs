@@ -5,7 +5,7 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        weights::{EXCLUDED, NEEDS_TRIGGER, SPONTANEOUS, TIMER_WHILE_PENDING},
+        weights::{EXCLUDED, NEEDS_TRIGGER, SPONTANEOUS, TIMER_WHILE_PENDING, UNSEEN_TRIGGER},
     },
     event::ProvokedBy,
 };
@@ -21,14 +21,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(TIMER_WHILE_PENDING, &[Class::IdleOnTimer])
         }
         ProvokedBy::Nothing => {
-            let told = told
-                .weigh(EXCLUDED, &[Class::IdleOnSend])
-                .weigh(SPONTANEOUS, &[Class::IdleOnTimer]);
-            if may_have_acknowledged(case) {
-                told
+            let lost = if may_have_acknowledged(case) {
+                UNSEEN_TRIGGER
             } else {
-                told.weigh(NEEDS_TRIGGER, LOST)
-            }
+                NEEDS_TRIGGER
+            };
+            told.weigh(lost, LOST)
+                .weigh(EXCLUDED, &[Class::IdleOnSend])
+                .weigh(SPONTANEOUS, &[Class::IdleOnTimer])
         }
     })
 }
