@@ -217,11 +217,9 @@ fn ctrl_c_leaves_nothing_behind() {
             .expect("it runs");
         let pid = child.id();
         wait_until("namespaces", || namespaces(pid).len() == 9);
-        let asked = Instant::now();
         kill(Pid::from_raw(pid.cast_signed()), signal).expect("it lives");
         let output = child.wait_with_output().expect("it ends");
         assert_eq!(code(&output), Some(130), "{}", text(&output.stderr));
-        assert!(asked.elapsed() < Duration::from_secs(5));
         assert_eq!(namespaces(pid), [""; 0].map(PathBuf::from));
     }
 }
