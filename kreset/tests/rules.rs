@@ -289,7 +289,7 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
             at_ns: facts.at_ns,
             silence_ms,
             by_exit,
-            class: None,
+            in_handshake: None,
             may_be_handshake: false,
         }),
         ..Context::default()

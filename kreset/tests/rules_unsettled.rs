@@ -4,7 +4,10 @@
 mod replay;
 
 use kreset::{
-    classify::context::Context,
+    classify::{
+        class::Class,
+        context::{Closing, Context},
+    },
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Fin, Kind, Owner, State},
 };
@@ -12,6 +15,9 @@ use replay::judging::{
     ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
     with_four_others,
 };
+
+const CLOSED_BY_BROKER: (Verdict, Option<Cause>) =
+    (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
 
 #[test]
 fn the_ttl_tells_who_refused_where_the_path_is_known() {
@@ -54,6 +60,33 @@ fn a_burst_under_a_copied_ttl_may_be_a_failover() {
     assert_eq!(said(&judgement), LOST);
     assert!(judgement.confidence < 0.9, "{judgement:?}");
     assert!(share(&judgement, Verdict::MiddleboxReset) > 0.05);
+}
+
+#[test]
+fn a_late_packet_makes_nobody_surer_of_why_a_handshake_failed() {
+    let facts = reset("connection_lost.broker");
+    let after = |share| {
+        let closing = Closing {
+            at_ns: facts.at_ns,
+            silence_ms: 0.0,
+            by_exit: false,
+            in_handshake: Some((Class::ClosedByBroker, share)),
+            may_be_handshake: false,
+        };
+        let context = Context {
+            closing: Some(closing),
+            ..Context::default()
+        };
+        judged(&facts, &context)
+    };
+    // Six causes that nothing tells apart.
+    let unknown = after(0.167);
+    assert_eq!(unknown.verdict, Verdict::HandshakePhase);
+    assert!((0.16..0.18).contains(&unknown.confidence), "{unknown:?}");
+    let sure = after(0.998);
+    assert_eq!(said(&sure), CLOSED_BY_BROKER);
+    assert!((0.99..0.999).contains(&sure.confidence), "{sure:?}");
+    assert!(after(1.0).confidence > 0.999);
 }
 
 #[test]

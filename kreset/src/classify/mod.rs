@@ -83,7 +83,8 @@ impl Classifier {
         let context = Context::default();
         let case = Case::new(facts, &context, &self.config);
         let closed_in_handshake = if facts.kind == Kind::Fin && case.phase.is_handshake() {
-            class_of(&judge(&case))
+            let judgement = judge(&case);
+            class_of(&judgement).map(|class| (class, judgement.confidence))
         } else {
             None
         };

@@ -23,8 +23,8 @@ pub struct Closing {
     pub silence_ms: f64,
     /// The teardown of the broker's process sent it.
     pub by_exit: bool,
-    /// Why it was closed, where that was in its handshake.
-    pub class: Option<Class>,
+    /// Why it was closed, where that was in its handshake, and how sure that is.
+    pub in_handshake: Option<(Class, f64)>,
     /// That may have been in its handshake, and nobody saw.
     pub may_be_handshake: bool,
 }
@@ -48,7 +48,12 @@ impl Default for Closings {
 
 impl Closings {
     /// Takes in the broker's FIN.
-    pub fn observe(&mut self, facts: &Facts, class: Option<Class>, may_be_handshake: bool) {
+    pub fn observe(
+        &mut self,
+        facts: &Facts,
+        in_handshake: Option<(Class, f64)>,
+        may_be_handshake: bool,
+    ) {
         let Some(fin) = facts.fin else {
             return;
         };
@@ -59,7 +64,7 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
-            class,
+            in_handshake,
             may_be_handshake,
         };
         let evicted = self.closings.push(facts.tuple(), closing);
@@ -79,7 +84,7 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
-            class: None,
+            in_handshake: None,
             may_be_handshake: false,
         })
         .or_else(|| self.closings.get(&facts.tuple()).copied())

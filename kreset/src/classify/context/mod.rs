@@ -34,11 +34,11 @@ pub struct Context {
 
 impl Memory {
     /// Takes an event in. To be called once for each, before it is judged; with
-    /// the cause of a FIN that ended a handshake, or that it may have.
+    /// the cause of a FIN that ended a handshake and how sure it is, or that it may have.
     pub fn observe(
         &mut self,
         facts: &Facts,
-        closed_in_handshake: Option<Class>,
+        closed_in_handshake: Option<(Class, f64)>,
         may_be_handshake: bool,
     ) {
         self.paths.distance(facts);

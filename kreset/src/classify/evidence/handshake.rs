@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// All causes of the handshake phase but `refused`.
-const HANDSHAKES: &[Class] = &[
+pub(super) const HANDSHAKES: &[Class] = &[
     Class::PlaintextToTls,
     Class::TlsToPlaintext,
     Class::NotKafka,

@@ -3,11 +3,11 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::Observation;
+use super::{Observation, handshake::HANDSHAKES};
 use crate::{
     classify::{
         case::Case,
-        class::Class,
+        class::{Class, round},
         weights::{HARD, PROCESS_ENDED, PROCESS_LIVES},
     },
     facts::State,
@@ -40,17 +40,16 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .facts
         .trigger
         .is_some_and(crate::facts::Trigger::is_syn);
+    let closed_in_handshake = case.context.closing.and_then(|it| it.in_handshake);
+    if why != Why::Aborted
+        && !is_syn
+        && !case.is_client()
+        && let Some((class, share)) = closed_in_handshake
+    {
+        return Some(as_sure_as_then(told, class, share));
+    }
     Some(match (why, case.is_client()) {
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
-        (Why::NoSocket | Why::AfterClose, false)
-            if case
-                .context
-                .closing
-                .is_some_and(|closing| closing.class.is_some()) =>
-        {
-            let class = case.context.closing.and_then(|closing| closing.class);
-            told.weigh(HARD, class.as_slice())
-        }
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
             told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
         }
@@ -72,6 +71,20 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             }
         }
     })
+}
+
+/// A late packet adds nothing to what the broker's FIN showed: all causes of the
+/// handshake phase stay as likely as they were.
+fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
+    const OTHERS: u8 = HANDSHAKES.len() as u8 - 1;
+    let told = told.weigh(round(HARD + share.ln()), &[class]);
+    let others = HANDSHAKES.iter().filter(|other| **other != class);
+    let each = (1.0 - share) / f64::from(OTHERS);
+    if each <= 0.0 {
+        return told;
+    }
+    let weight = round(HARD + each.ln());
+    others.fold(told, |told, other| told.weigh(weight, &[*other]))
 }
 
 /// The kernel gave up on a silent peer; kernel: `tcp_keepalive_timer`.
