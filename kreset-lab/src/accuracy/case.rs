@@ -163,6 +163,14 @@ impl Label {
         }
     }
 
+    /// A reset by the broker's host itself: both hosts should tell the same.
+    pub(super) fn broker_reset(port: u16, right: Answer) -> Self {
+        Self::new(port)
+            .told(Side::Client, &[right])
+            .told(Side::Broker, &[right])
+            .genuine(Side::Client)
+    }
+
     /// The host that should tell, and the right answers.
     pub(super) fn told(mut self, side: Side, right: &[Answer]) -> Self {
         *self.wanted(side) = Wanted::Told(told(right, &[]));

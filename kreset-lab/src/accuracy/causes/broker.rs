@@ -130,14 +130,8 @@ fn lost(scene: &Scene<'_>, silence: Silence, shape: Shape, listening: bool) -> R
     scene.be_refused(address, again)?;
     scene.keep_end(client);
     Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[Answer::CONNECTION_LOST])
-            .told(Side::Broker, &[Answer::CONNECTION_LOST])
-            .genuine(Side::Client),
-        Label::new(again)
-            .told(Side::Client, &[Answer::REFUSED])
-            .told(Side::Broker, &[Answer::REFUSED])
-            .genuine(Side::Client),
+        Label::broker_reset(port, Answer::CONNECTION_LOST),
+        Label::broker_reset(again, Answer::REFUSED),
     ])
 }
 
@@ -165,10 +159,7 @@ fn socket_gone(scene: &Scene<'_>) -> Result<Vec<Label>> {
 }
 
 fn aborted(port: u16) -> Label {
-    Label::new(port)
-        .told(Side::Client, &[Answer::BROKER_ABORTED])
-        .told(Side::Broker, &[Answer::BROKER_ABORTED])
-        .genuine(Side::Client)
+    Label::broker_reset(port, Answer::BROKER_ABORTED)
 }
 
 fn aborted_after(scene: &Scene<'_>, port: u16, silence: Silence) -> Label {
@@ -238,12 +229,7 @@ fn ran_out(scene: &Scene<'_>, quick: bool) -> Result<Vec<Label>> {
     } else {
         ENDED_IT
     };
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[right])
-            .told(Side::Broker, &[right])
-            .genuine(Side::Client),
-    ])
+    Ok(vec![Label::broker_reset(port, right)])
 }
 
 /// The broker reaps a connection that never said a word: no failed handshake, and nobody is hurt
@@ -262,12 +248,7 @@ fn never_spoke(scene: &Scene<'_>, speaks: bool) -> Result<Vec<Label>> {
     ends.client.request(Request::ApiVersions)?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[Answer::IDLE_CLOSE])
-            .told(Side::Broker, &[Answer::IDLE_CLOSE])
-            .genuine(Side::Client),
-    ])
+    Ok(vec![Label::broker_reset(port, Answer::IDLE_CLOSE)])
 }
 
 /// A throttled client is not read from for so long that the broker takes it for idle: its timer
@@ -283,12 +264,7 @@ fn throttled(scene: &Scene<'_>) -> Result<Vec<Label>> {
     drop(ends.broker);
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[REAPED])
-            .told(Side::Broker, &[REAPED])
-            .genuine(Side::Client),
-    ])
+    Ok(vec![Label::broker_reset(port, REAPED)])
 }
 
 /// The broker's own idle timer: FIN, and the client writes later.
@@ -311,10 +287,5 @@ fn idle_close(
     shape.ask(&mut ends.client)?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[Answer::IDLE_CLOSE])
-            .told(Side::Broker, &[Answer::IDLE_CLOSE])
-            .genuine(Side::Client),
-    ])
+    Ok(vec![Label::broker_reset(port, Answer::IDLE_CLOSE)])
 }

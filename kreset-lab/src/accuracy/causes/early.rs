@@ -144,12 +144,7 @@ fn dropped(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
     ends.broker.abort()?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[Answer::CLOSED_BY_BROKER])
-            .told(Side::Broker, &[Answer::CLOSED_BY_BROKER])
-            .genuine(Side::Client),
-    ])
+    Ok(vec![Label::broker_reset(port, Answer::CLOSED_BY_BROKER)])
 }
 
 fn unseen_hello(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {

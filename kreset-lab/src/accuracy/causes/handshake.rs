@@ -175,12 +175,7 @@ pub(super) fn refused(scene: &Scene<'_>) -> Result<Vec<Label>> {
     scene.attached()?;
     let (port, address) = (scene.port(), scene.address(Device::None));
     scene.be_refused(address, port)?;
-    Ok(vec![
-        Label::new(port)
-            .told(Side::Client, &[Answer::REFUSED])
-            .told(Side::Broker, &[Answer::REFUSED])
-            .genuine(Side::Client),
-    ])
+    Ok(vec![Label::broker_reset(port, Answer::REFUSED)])
 }
 
 fn refused_by_device(scene: &Scene<'_>, copied: bool) -> Result<Vec<Label>> {
@@ -319,14 +314,7 @@ fn tls_aborted(scene: &Scene<'_>) -> Result<Vec<Label>> {
     ends.broker.abort()?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![broker_reset(port, TLS_ALERT)])
-}
-
-fn broker_reset(port: u16, right: Answer) -> Label {
-    Label::new(port)
-        .told(Side::Client, &[right])
-        .told(Side::Broker, &[right])
-        .genuine(Side::Client)
+    Ok(vec![Label::broker_reset(port, TLS_ALERT)])
 }
 
 pub(super) fn api_versions(talk: &mut Talk) -> Result<()> {
@@ -383,7 +371,7 @@ fn dropped_silent(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
     ends.broker.abort()?;
     ends.client.wait_for_reset()?;
     scene.keep_end(ends.client);
-    Ok(vec![broker_reset(port, Answer::CLOSED_BY_BROKER)])
+    Ok(vec![Label::broker_reset(port, Answer::CLOSED_BY_BROKER)])
 }
 
 /// Accepted and closed with the first request unread, as above a limit of connections.
@@ -397,7 +385,7 @@ fn dropped_unread(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
     drop(broker);
     client.wait_for_reset()?;
     scene.keep_end(client);
-    Ok(vec![broker_reset(port, Answer::CLOSED_BY_BROKER)])
+    Ok(vec![Label::broker_reset(port, Answer::CLOSED_BY_BROKER)])
 }
 
 fn first_request(client: &mut Connection) -> Result<()> {

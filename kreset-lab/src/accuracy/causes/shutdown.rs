@@ -169,8 +169,5 @@ fn in_use(scene: &Scene<'_>, address: IpAddr) -> Result<(Connection, u16)> {
 fn refused(scene: &Scene<'_>, address: IpAddr) -> Result<Label> {
     let port = scene.port();
     scene.be_refused(address, port)?;
-    Ok(Label::new(port)
-        .told(Side::Client, &[Answer::REFUSED])
-        .told(Side::Broker, &[Answer::REFUSED])
-        .genuine(Side::Client))
+    Ok(Label::broker_reset(port, Answer::REFUSED))
 }
