@@ -3,7 +3,7 @@
 //! whatever speaks in its name carries another.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::fd::{AsRawFd as _, RawFd},
     thread,
@@ -84,10 +84,10 @@ impl Ends {
     /// One request and its answer.
     pub(crate) fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
         self.client.write_all(&kafka::request(request, number))?;
-        let message = receive(&mut self.broker).context("a request")?;
+        let message = kafka::receive(&mut self.broker).context("a request")?;
         let answer = kafka::answer(&message).context("not a request")?;
         self.broker.write_all(&answer)?;
-        receive(&mut self.client).context("an answer")?;
+        kafka::receive(&mut self.client).context("an answer")?;
         Ok(())
     }
 
@@ -251,14 +251,6 @@ pub(crate) fn refused(port: u16, v6: bool) -> Result<u16> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(own),
         other => bail!("not refused: {other:?}"),
     }
-}
-
-fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let mut message = vec![0; u32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut message)?;
-    Ok(message)
 }
 
 fn pair() -> io::Result<[TcpStream; 2]> {

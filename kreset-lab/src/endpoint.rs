@@ -234,14 +234,7 @@ impl Connection {
     /// # Errors
     /// What the system says of the connection; its end counts as an error.
     pub fn receive(&mut self) -> Result<Vec<u8>> {
-        let mut receive = || {
-            let mut size = [0; 4];
-            self.stream.read_exact(&mut size)?;
-            let mut message = vec![0; u32::from_be_bytes(size) as usize];
-            self.stream.read_exact(&mut message)?;
-            io::Result::Ok(message)
-        };
-        receive().doing(|| "receive a message".to_owned())
+        kafka::receive(&mut self.stream).doing(|| "receive a message".to_owned())
     }
 
     /// Receives this many bytes of whatever protocol.

@@ -200,18 +200,10 @@ fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {
 
 fn exchange(pair: &mut Pair, request: Request, number: u32) -> io::Result<()> {
     pair.client.write_all(&kafka::request(request, number))?;
-    let message = receive(&mut pair.broker)?;
+    let message = kafka::receive(&mut pair.broker)?;
     let answer = kafka::answer(&message).ok_or(io::ErrorKind::InvalidData)?;
     pair.broker.write_all(&answer)?;
-    receive(&mut pair.client).map(drop)
-}
-
-fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let mut message = vec![0; u32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut message)?;
-    Ok(message)
+    kafka::receive(&mut pair.client).map(drop)
 }
 
 /// The client's address.

@@ -120,7 +120,7 @@ fn serve(listener: &TcpListener, connections: usize, client_first: bool) -> io::
     for _ in 0..connections {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        let request = receive(&mut stream)?;
+        let request = kafka::receive(&mut stream)?;
         let answer = kafka::answer(&request)
             .ok_or_else(|| io::Error::other("a request is no Kafka request"))?;
         stream.write_all(&answer)?;
@@ -135,19 +135,11 @@ fn talk(address: SocketAddr, client_first: bool) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.write_all(&kafka::request(Request::Metadata, 1))?;
-    receive(&mut stream)?;
+    kafka::receive(&mut stream)?;
     if client_first {
         return Ok(());
     }
     wait_for_end(&mut stream)
-}
-
-fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut size = [0; 4];
-    stream.read_exact(&mut size)?;
-    let mut message = vec![0; u32::from_be_bytes(size) as usize];
-    stream.read_exact(&mut message)?;
-    Ok(message)
 }
 
 fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {

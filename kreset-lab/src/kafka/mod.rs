@@ -11,6 +11,8 @@ pub mod process;
 pub mod proxy;
 pub mod scratch;
 
+use std::io::{self, Read};
+
 /// A request, without what [`request`] adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -39,6 +41,18 @@ impl Request {
 }
 
 const CLIENT_ID: &str = "kreset-lab";
+
+/// Receives one message, a request or an answer, without its size.
+///
+/// # Errors
+/// What the system says of the connection; its end counts as an error.
+pub fn receive(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut size = [0; 4];
+    stream.read_exact(&mut size)?;
+    let mut message = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut message)?;
+    Ok(message)
+}
 
 /// A whole request: size, header and body.
 #[must_use]
