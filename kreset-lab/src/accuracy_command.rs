@@ -20,17 +20,12 @@ use kreset_lab::{
     },
 };
 
-use crate::{complain, say, stop_on_signals, tracer};
+use crate::{complain, say, stop_on_signals, tracer_option::TracerOption};
 
 #[derive(Parser)]
 pub(crate) struct Options {
-    #[arg(
-        long,
-        value_name = "PATH",
-        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
-                target/release/kreset-trace]"
-    )]
-    tracer: Option<PathBuf>,
+    #[command(flatten)]
+    tracer: TracerOption,
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
@@ -70,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         return Ok(true);
     }
     kreset_lab::check()?;
-    let program = tracer(options.tracer.as_deref())?;
+    let program = options.tracer.find()?;
     kreset_lab::sweep()?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;

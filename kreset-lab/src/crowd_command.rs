@@ -1,22 +1,15 @@
 //! `kreset-lab crowd`
 
-use std::path::PathBuf;
-
 use anyhow::Context as _;
 use clap::Parser;
 use kreset_lab::{Stop, crowd};
 
-use crate::{complain, say, stop_on_signals, tracer};
+use crate::{complain, say, stop_on_signals, tracer_option::TracerOption};
 
 #[derive(Parser)]
 pub(crate) struct Options {
-    #[arg(
-        long,
-        value_name = "PATH",
-        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
-                target/release/kreset-trace]"
-    )]
-    tracer: Option<PathBuf>,
+    #[command(flatten)]
+    tracer: TracerOption,
     /// Connections at once, half of them older than the tracer
     #[arg(long, value_name = "N", default_value = "100000",
           value_parser = clap::value_parser!(u32).range(2..=240_000))]
@@ -29,7 +22,7 @@ pub(crate) struct Options {
 /// Whether every connection was found and every reset named.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     kreset_lab::check()?;
-    let program = tracer(options.tracer.as_deref())?;
+    let program = options.tracer.find()?;
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let own = std::env::current_exe().context("cannot find this program's own file")?;

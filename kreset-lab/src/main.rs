@@ -3,6 +3,7 @@
 mod accuracy_command;
 mod crowd_command;
 mod soak_command;
+mod tracer_option;
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
     io::{self, Write as _},
     net::IpAddr,
     num::NonZeroUsize,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
     thread,
@@ -29,6 +30,8 @@ use signal_hook::{
     flag,
     iterator::Signals,
 };
+
+use crate::tracer_option::TracerOption;
 
 /// A tracer was wrong, or a scenario failed.
 const WRONG: u8 = 1;
@@ -90,16 +93,10 @@ struct Run {
     /// Scenarios to run, all of the tracer's main job if none is named
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    #[arg(
-        long,
-        value_name = "PATH",
-        conflicts_with = "no_tracer",
-        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
-                target/release/kreset-trace]"
-    )]
-    tracer: Option<PathBuf>,
+    #[command(flatten)]
+    tracer: TracerOption,
     /// Act the scenarios out and check the wire, but judge nobody
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tracer")]
     no_tracer: bool,
     /// After how long the devices forget a silent connection
     #[arg(long, value_name = "T", default_value = "3s", value_parser = whole_seconds)]
@@ -234,7 +231,7 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
         tracer: if options.no_tracer {
             None
         } else {
-            Some(tracer(options.tracer.as_deref())?)
+            Some(options.tracer.find()?)
         },
         idle_timeout: options.idle_timeout,
         keep: options.keep.clone(),
@@ -369,28 +366,6 @@ fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
         .into_iter()
         .filter(|scenario| wanted(scenario) && client(scenario))
         .collect())
-}
-
-/// Finds the tracer before anything is built.
-fn tracer(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let path = if let Some(path) = given {
-        path.to_owned()
-    } else if let Some(path) = std::env::var_os("KRESET_TRACE") {
-        path.into()
-    } else {
-        let own = std::env::current_exe().context("cannot find this program's own file")?;
-        let beside = own.with_file_name("kreset-trace");
-        if beside.exists() {
-            beside
-        } else {
-            PathBuf::from("target/release/kreset-trace")
-        }
-    };
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(Error::MissingTracer(path).into())
-    }
 }
 
 /// The first signal asks everything to end in order, a second one ends the process at once.

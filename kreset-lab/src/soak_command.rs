@@ -1,24 +1,16 @@
 //! `kreset-lab soak`
 
-use std::{
-    path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use kreset_lab::{Stop, soak};
 
-use crate::{complain, say, stop_on_signals, tracer};
+use crate::{complain, say, stop_on_signals, tracer_option::TracerOption};
 
 #[derive(Parser)]
 pub(crate) struct Options {
-    #[arg(
-        long,
-        value_name = "PATH",
-        help = "The tracer [default: $KRESET_TRACE, else kreset-trace beside this program, else \
-                target/release/kreset-trace]"
-    )]
-    tracer: Option<PathBuf>,
+    #[command(flatten)]
+    tracer: TracerOption,
     /// How long everything goes on
     #[arg(long, value_name = "N", default_value_t = 30)]
     minutes: u64,
@@ -33,7 +25,7 @@ pub(crate) struct Options {
 /// Whether everything is accounted for.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     kreset_lab::check()?;
-    let tracer = tracer(options.tracer.as_deref())?;
+    let tracer = options.tracer.find()?;
     kreset_lab::sweep()?;
     kreset_lab::kafka::scratch::sweep();
     let stop = Stop::default();
