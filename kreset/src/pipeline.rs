@@ -78,12 +78,6 @@ pub struct Pipeline {
     ports: String,
     addresses: Addresses,
     delivery: Delivery,
-    /// Events of this turn: handed on together, so that a sink wakes up once
-    /// for all of them rather than for each.
-    told: Vec<Arc<Message>>,
-    /// Those of the last turn, which the sinks are done with: memory is freed
-    /// cheapest by the thread that took it.
-    done: Vec<Arc<Message>>,
     own_pid: u32,
     ids: Ids,
     recorder: Option<Recorder>,
@@ -154,8 +148,6 @@ impl Pipeline {
             ports,
             addresses,
             delivery,
-            told: Vec::new(),
-            done: Vec::new(),
             own_pid: std::process::id(),
             ids: Ids::of_this_run(),
             recorder,
@@ -235,9 +227,7 @@ impl Pipeline {
     ///
     /// If that file cannot be written.
     pub fn flush(&mut self) -> Result<(), SinkError> {
-        self.delivery.offer_all(&self.told);
-        std::mem::swap(&mut self.told, &mut self.done);
-        self.told.clear();
+        self.delivery.flush();
         match &mut self.recorder {
             Some(recorder) => recorder.flush().map_err(unrecorded),
             None => Ok(()),
@@ -298,7 +288,7 @@ impl Pipeline {
 
     fn hand_on(&mut self, event: Event) {
         let id = self.ids.next_id();
-        self.told.push(Arc::new(Message { id, event }));
+        self.delivery.add(&Arc::new(Message { id, event }));
     }
 
     /// Where events go.

@@ -4,21 +4,18 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Backoff, gate::Gate, status::Status};
+use super::{Backoff, gate::Gate, queue::Chunk, status::Status};
 use crate::{
-    event::Message,
     notice::notice,
-    sink::{Sink, SinkError},
+    sink::{Place, SinkError},
 };
 
-/// Events that are written before the first of them is flushed.
-const BURST: usize = 1_024;
 /// How often a silent place is asked whether somebody still reads it.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
@@ -34,8 +31,10 @@ pub enum OnFailure {
 /// The thread of a local sink.
 pub(super) struct Local {
     pub(super) name: String,
-    pub(super) queue: Receiver<Arc<Message>>,
-    pub(super) sink: Box<dyn Sink>,
+    pub(super) queue: Receiver<Chunk>,
+    /// Takes buffers back.
+    pub(super) spare: Sender<Vec<u8>>,
+    pub(super) place: Box<dyn Place>,
     pub(super) on_failure: OnFailure,
     pub(super) gate: Arc<Gate<()>>,
     pub(super) status: Arc<Status>,
@@ -52,49 +51,44 @@ impl Local {
         {}
     }
 
-    /// Takes what is queued; whether there may be more.
+    /// Writes what is queued; whether there may be more.
     fn turn(&mut self) -> Result<bool, Ended> {
         if self.status.take_reopen()
-            && let Err(error) = self.sink.reopen()
+            && let Err(error) = self.place.reopen()
         {
             notice(format_args!(
                 "sink {}: {error}; writing goes on in the old file",
                 self.name
             ));
         }
-        let first = match self.next() {
-            Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => {
-                let checked = self.sink.check();
-                return checked.map(|()| true).or_else(|error| self.end(error));
+        match self.next() {
+            Ok(Chunk { mut lines, events }) => {
+                self.write(&lines)?;
+                self.status.dequeued(events);
+                self.status.deliver(events);
+                lines.clear();
+                // Nobody is left to use it at the end.
+                let _unused = self.spare.send(lines);
+                Ok(true)
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(false),
-        };
-        self.insist(|sink| sink.write(&first))?;
-        let mut count = 1;
-        for _ in 1..BURST {
-            let Ok(message) = self.queue.try_recv() else {
-                break;
-            };
-            self.insist(|sink| sink.write(&message))?;
-            count += 1;
+            Err(RecvTimeoutError::Timeout) => match self.place.check() {
+                Ok(()) => Ok(true),
+                Err(error) => self.end(error),
+            },
+            Err(RecvTimeoutError::Disconnected) => Ok(false),
         }
-        self.insist(|sink| sink.flush())?;
-        self.status.dequeued(count);
-        self.status.deliver(count);
-        Ok(true)
     }
 
-    /// The next event, for which it waits until it is time to ask the place.
+    /// What comes next, for which it waits until it is time to ask the place.
     ///
     /// It sleeps until it is told to look, not until something comes: a channel
-    /// wakes who waits for it at the first event of a turn, and again at the next
+    /// wakes who waits for it at the first chunk of a turn, and again at the next
     /// one, as that one has long been written.
-    fn next(&self) -> Result<Arc<Message>, RecvTimeoutError> {
+    fn next(&self) -> Result<Chunk, RecvTimeoutError> {
         let until = Instant::now() + CHECK_EVERY;
         loop {
             match self.queue.try_recv() {
-                Ok(message) => return Ok(message),
+                Ok(chunk) => return Ok(chunk),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
             }
@@ -106,41 +100,32 @@ impl Local {
         }
     }
 
-    /// Does something until it works, or nothing will.
-    fn insist(
-        &mut self,
-        mut action: impl FnMut(&mut dyn Sink) -> Result<(), SinkError>,
-    ) -> Result<(), Ended> {
+    /// Writes all `lines`, again and again until that works, or nothing will.
+    fn write(&mut self, lines: &[u8]) -> Result<(), Ended> {
         let mut backoff = Backoff::default();
+        let mut written = 0;
         loop {
-            match action(&mut *self.sink) {
-                Ok(()) => {
-                    if backoff.is_failing() {
-                        notice(format_args!("sink {}: works again", self.name));
-                    }
-                    return Ok(());
+            let Err(stopped) = self.place.write_lines(&lines[written..]) else {
+                if backoff.is_failing() {
+                    notice(format_args!("sink {}: works again", self.name));
                 }
-                Err(error @ SinkError::Encode(_)) => {
-                    self.status.lose(1);
-                    notice(format_args!("sink {}: {error}", self.name));
-                    return Ok(());
-                }
-                Err(error) if self.on_failure == OnFailure::EndRun || error.is_closed() => {
-                    return self.end(error);
-                }
-                Err(error) => {
-                    if !backoff.is_failing() {
-                        notice(format_args!("sink {}: {error}; tried again", self.name));
-                    }
-                    self.status.fail();
-                    self.gate.wait(backoff.failed(), |_| false);
-                    if self.gate.lock().is_over() {
-                        return Err(Ended);
-                    }
-                    // A file that was removed, or whose disk was replaced.
-                    let _reopened = self.sink.reopen();
-                }
+                return Ok(());
+            };
+            written += stopped.written;
+            let error = stopped.error;
+            if self.on_failure == OnFailure::EndRun || error.is_closed() {
+                return self.end(error);
             }
+            if !backoff.is_failing() {
+                notice(format_args!("sink {}: {error}; tried again", self.name));
+            }
+            self.status.fail();
+            self.gate.wait(backoff.failed(), |_| false);
+            if self.gate.lock().is_over() {
+                return Err(Ended);
+            }
+            // A file that was removed, or whose disk was replaced.
+            let _reopened = self.place.reopen();
         }
     }
 

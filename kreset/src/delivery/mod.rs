@@ -13,6 +13,7 @@ mod backoff;
 mod gate;
 mod local;
 mod owed;
+mod queue;
 mod remote;
 pub mod spool;
 mod status;
@@ -21,10 +22,7 @@ mod tests;
 
 use std::{
     fmt, io,
-    sync::{
-        Arc,
-        mpsc::{SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, mpsc::channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -39,13 +37,14 @@ use self::{
     gate::Gate,
     local::Local,
     owed::Owed,
+    queue::{Put, Queue},
     remote::{Keeper, Sender},
     spool::Spool,
 };
 use crate::{
     event::{Event, Message},
     filter::SinkFilter,
-    sink::{Encoder, Sink, SinkError},
+    sink::{Encoder, Place, SinkError},
 };
 
 /// Events that wait in memory for one sink.
@@ -60,7 +59,14 @@ type StopAt = Box<dyn Fn(Instant) + Send>;
 /// Where the events of one sink go.
 pub enum Outlet {
     /// To a place of this host.
-    Local(Box<dyn Sink>, OnFailure),
+    Local {
+        /// The form in which events are written.
+        encoder: Box<dyn Encoder>,
+        /// Where they are written.
+        place: Box<dyn Place>,
+        /// What it means when that fails.
+        on_failure: OnFailure,
+    },
     /// Through a spool to a receiver.
     Remote {
         /// The form in which events are spooled and sent.
@@ -77,7 +83,7 @@ struct Running {
     name: String,
     filter: SinkFilter,
     /// `None` once nothing more is to come.
-    queue: Option<SyncSender<Arc<Message>>>,
+    queue: Option<Queue>,
     owed: Owed,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
@@ -87,7 +93,7 @@ struct Running {
 }
 
 impl Running {
-    fn offer(&mut self, message: &Arc<Message>) {
+    fn add(&mut self, message: &Arc<Message>) {
         if self.hand_owed() && self.hand(message) {
             return;
         }
@@ -96,8 +102,11 @@ impl Running {
         }
     }
 
-    /// Has a local sink look into its queue.
-    fn wake(&self) {
+    /// Hands over what the turn has brought, and has a local sink look for it.
+    fn flush(&mut self) {
+        if let Some(queue) = &mut self.queue {
+            queue.flush();
+        }
         if self.is_local {
             self.threads.iter().for_each(|it| it.thread().unpark());
         }
@@ -115,23 +124,9 @@ impl Running {
     }
 
     /// Puts `message` into the queue; whether it need not be tried again.
-    fn hand(&self, message: &Arc<Message>) -> bool {
-        let Some(queue) = &self.queue else {
-            return true;
-        };
-        self.status.enqueued();
-        match queue.try_send(Arc::clone(message)) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                self.status.dequeued(1);
-                false
-            }
-            // It ended, and told why.
-            Err(TrySendError::Disconnected(_)) => {
-                self.status.dequeued(1);
-                true
-            }
-        }
+    fn hand(&mut self, message: &Arc<Message>) -> bool {
+        let queue = self.queue.as_mut();
+        queue.is_none_or(|queue| queue.put(message) != Put::Full)
     }
 }
 
@@ -140,6 +135,8 @@ impl Running {
 pub struct Delivery {
     running: Vec<Running>,
     observers: Vec<Observer>,
+    /// Something was added since the last flush.
+    is_held: bool,
     wake: Arc<Notify>,
 }
 
@@ -158,23 +155,30 @@ impl Delivery {
     ///
     /// When the system has no thread for it.
     pub fn start(&mut self, name: &str, filter: SinkFilter, outlet: Outlet) -> io::Result<()> {
-        let (queue, events) = sync_channel(QUEUE);
         let status = Arc::new(Status::default());
         let owned = name.to_owned();
-        let is_local = matches!(outlet, Outlet::Local(..));
-        let (threads, stop_at): (_, StopAt) = match outlet {
-            Outlet::Local(sink, on_failure) => {
+        let is_local = matches!(outlet, Outlet::Local { .. });
+        let (queue, threads, stop_at): (_, _, StopAt) = match outlet {
+            Outlet::Local {
+                encoder,
+                place,
+                on_failure,
+            } => {
+                let (to, chunks) = channel();
+                let (done_with, spare) = channel();
+                let queue = Queue::of_lines(owned.clone(), encoder, to, spare, Arc::clone(&status));
                 let gate = Arc::new(Gate::new(()));
                 let local = Local {
                     name: owned,
-                    queue: events,
-                    sink,
+                    queue: chunks,
+                    spare: done_with,
+                    place,
                     on_failure,
                     gate: Arc::clone(&gate),
                     status: Arc::clone(&status),
                 };
                 let thread = self.thread(name, move || local.run())?;
-                (vec![thread], Box::new(move |at| gate.stop_at(at)))
+                (queue, vec![thread], Box::new(move |at| gate.stop_at(at)))
             }
             Outlet::Remote {
                 encoder,
@@ -182,6 +186,8 @@ impl Delivery {
                 spool,
             } => {
                 status.spooled(spool.depth(), spool.bytes());
+                let (to, events) = channel();
+                let queue = Queue::of_events(to, Arc::clone(&status));
                 let gate = Arc::new(Gate::new(*spool));
                 let keeper = Keeper {
                     name: owned.clone(),
@@ -195,7 +201,7 @@ impl Delivery {
                     self.thread(name, move || keeper.run())?,
                     self.thread(name, move || sender.run())?,
                 ];
-                (threads, Box::new(move |at| gate.stop_at(at)))
+                (queue, threads, Box::new(move |at| gate.stop_at(at)))
             }
         };
         self.running.push(Running {
@@ -232,27 +238,32 @@ impl Delivery {
         self.observers.push(observer);
     }
 
-    /// Gives `message` to every sink that wants it. Never waits.
+    /// Gives `message` to every sink that wants it, and has them look for it.
+    /// Never waits.
     pub fn offer(&mut self, message: &Arc<Message>) {
-        self.offer_all(std::slice::from_ref(message));
+        self.add(message);
+        self.flush();
     }
 
-    /// The same for several, for which a local sink wakes up once.
-    pub fn offer_all(&mut self, messages: &[Arc<Message>]) {
-        if messages.is_empty() {
-            return;
+    /// Adds `message` to what [`Delivery::flush`] hands over to every sink that
+    /// wants it. Never waits.
+    pub fn add(&mut self, message: &Arc<Message>) {
+        for observer in &self.observers {
+            observer(&message.event);
         }
-        for message in messages {
-            for observer in &self.observers {
-                observer(&message.event);
-            }
-            for it in &mut self.running {
-                if it.filter.wants(&message.event) {
-                    it.offer(message);
-                }
+        for it in &mut self.running {
+            if it.filter.wants(&message.event) {
+                it.add(message);
             }
         }
-        self.running.iter().for_each(Running::wake);
+        self.is_held = true;
+    }
+
+    /// Hands over what was added: a sink wakes up once for all of it.
+    pub fn flush(&mut self) {
+        if std::mem::take(&mut self.is_held) {
+            self.running.iter_mut().for_each(Running::flush);
+        }
     }
 
     /// Losses that no `loss` event has told of: sink and count.
@@ -310,10 +321,13 @@ impl Delivery {
     /// owed something stay open; whether there is none.
     pub fn close(&mut self) -> bool {
         for it in &mut self.running {
-            if it.hand_owed() {
+            let is_all = it.hand_owed();
+            it.flush();
+            if is_all {
                 it.queue = None;
+                // Its thread sees that only when it looks.
+                it.flush();
             }
-            it.wake();
         }
         self.running.iter().all(|it| it.queue.is_none())
     }

@@ -1,9 +1,8 @@
 //! Where events go.
 //!
-//! A local sink is a form ([`Encoder`]) and a place ([`Place`]) held together
-//! by [`Stream`]. A remote one is a form and a receiver
-//! ([`Remote`]) with a spool between them. Adding a
-//! form, a place or a receiver is adding a file.
+//! A local sink is a form ([`Encoder`]) and a place ([`Place`]) with a queue of
+//! lines between them. A remote one is a form and a receiver ([`Remote`]) with a
+//! spool between them. Adding a form, a place or a receiver is adding a file.
 
 mod ecs;
 pub(crate) mod escape;
@@ -16,7 +15,6 @@ mod otlp;
 mod place;
 mod sentence;
 mod stdout;
-mod stream;
 mod syslog;
 mod tcp_end;
 mod text;
@@ -32,7 +30,6 @@ pub use kafka::{Kafka, KafkaEncoder};
 pub use otlp::{Otlp, OtlpEncoder};
 pub use place::{Place, Stopped};
 pub use stdout::Stdout;
-pub use stream::Stream;
 pub use syslog::{SETTLE, Syslog, SyslogEncoder};
 pub use text::Text;
 use thiserror::Error;
@@ -46,38 +43,6 @@ use crate::{
     },
     event::Message,
 };
-
-/// Takes events.
-///
-/// Write every event that is waiting, then flush: a lone event is out at
-/// once, and a burst costs one system call for many events.
-pub trait Sink: Send {
-    /// Takes `message`.
-    ///
-    /// # Errors
-    /// When events taken earlier could not be written to make room. `message`
-    /// is then not taken; the earlier ones are kept and tried again.
-    fn write(&mut self, message: &Message) -> Result<(), SinkError>;
-
-    /// Sees to it that every event taken has reached its place.
-    ///
-    /// # Errors
-    /// When one could not be written. It is kept and tried again.
-    fn flush(&mut self) -> Result<(), SinkError>;
-
-    /// Asks whether the place would still take events, without writing any.
-    /// The reader of a pipe may leave while nothing happens: ask now and then.
-    ///
-    /// # Errors
-    /// With [`SinkError::Closed`] when the reader has gone.
-    fn check(&self) -> Result<(), SinkError>;
-
-    /// Starts the place anew: a file that was renamed away is created again.
-    ///
-    /// # Errors
-    /// When it cannot be opened; the sink then goes on with the old one.
-    fn reopen(&mut self) -> Result<(), SinkError>;
-}
 
 /// Turns an event into bytes.
 pub trait Encoder: Send {
@@ -101,6 +66,13 @@ pub fn open(sink: &SinkConfig, options: &Options) -> Result<Option<Outlet>, Sink
     } else {
         OnFailure::Retry
     };
+    let local = |encoder: Box<dyn Encoder>, place: Box<dyn Place>| {
+        Ok(Some(Outlet::Local {
+            encoder,
+            place,
+            on_failure,
+        }))
+    };
     let remote = |encoder: Box<dyn Encoder>, remote: Box<dyn Remote>| {
         // Of its type too: a name may come to mean another sink.
         let directory = options
@@ -117,17 +89,16 @@ pub fn open(sink: &SinkConfig, options: &Options) -> Result<Option<Outlet>, Sink
         Target::Stdout { format, verbose } => {
             let stdout = Stdout::open()?;
             let color = stdout.takes_color();
-            let stream = with_encoder(*format, *verbose, color, stdout);
-            Ok(Some(Outlet::Local(stream, on_failure)))
+            local(encoder(*format, *verbose, color), Box::new(stdout))
         }
         Target::File {
             path,
             format,
             verbose,
-        } => {
-            let stream = with_encoder(*format, *verbose, false, LineFile::open(path)?);
-            Ok(Some(Outlet::Local(stream, on_failure)))
-        }
+        } => local(
+            encoder(*format, *verbose, false),
+            Box::new(LineFile::open(path)?),
+        ),
         Target::Syslog(config) => remote(
             Box::new(SyslogEncoder::new(config.facility, config.body)),
             Box::new(Syslog::new(config.address.clone())),
@@ -171,16 +142,11 @@ pub fn check(sink: &SinkConfig) -> Result<(), SinkError> {
     }
 }
 
-fn with_encoder(
-    format: Format,
-    verbose: bool,
-    color: bool,
-    place: impl Place + 'static,
-) -> Box<dyn Sink> {
+fn encoder(format: Format, verbose: bool, color: bool) -> Box<dyn Encoder> {
     match format {
-        Format::Json => Box::new(Stream::new(Json, place)),
-        Format::Ecs => Box::new(Stream::new(Ecs, place)),
-        Format::Text => Box::new(Stream::new(Text::new(verbose, color), place)),
+        Format::Json => Box::new(Json),
+        Format::Ecs => Box::new(Ecs),
+        Format::Text => Box::new(Text::new(verbose, color)),
     }
 }
 

@@ -13,10 +13,8 @@ use super::{Place, SinkError, Stopped, place::write_all};
 /// What errors call this place.
 const NAME: &str = "standard output";
 
-/// Standard output, without the standard library's own buffer: [`Stream`]
-/// has one, and knows better when to flush it.
-///
-/// [`Stream`]: super::Stream
+/// Standard output, without the standard library's own buffer: lines come in
+/// as large pieces as there is to write.
 #[derive(Debug)]
 pub struct Stdout {
     file: File,

@@ -1,0 +1,159 @@
+//! The pipeline's end of a sink's queue: what a turn brings goes in, and is
+//! handed over at its end.
+
+use std::sync::{
+    Arc,
+    mpsc::{Receiver, Sender},
+};
+
+use super::{QUEUE, status::Status};
+use crate::{event::Message, notice::notice, sink::Encoder};
+
+/// Lines of so many bytes do not wait for the end of a turn.
+const ENOUGH: usize = 64 * 1024;
+
+/// Whole lines of so many events.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    pub(super) lines: Vec<u8>,
+    pub(super) events: u64,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It is in the queue.
+    Taken,
+    /// There is no room for it now.
+    Full,
+    /// Nothing can represent it, as was told.
+    Unfit,
+}
+
+/// A sink's queue.
+pub(super) struct Queue {
+    held: Held,
+    status: Arc<Status>,
+}
+
+/// What a turn has brought so far.
+enum Held {
+    /// For a local sink: lines, made while the event is in the processor's
+    /// cache. On its way to another thread it would cost more than they do,
+    /// which are copied in one go.
+    Lines(Lines),
+    /// For a remote one, whose keeper makes of them what its spool holds.
+    Events {
+        events: Vec<Arc<Message>>,
+        to: Sender<Arc<Message>>,
+    },
+}
+
+struct Lines {
+    name: String,
+    encoder: Box<dyn Encoder>,
+    chunk: Chunk,
+    to: Sender<Chunk>,
+    /// Buffers that the sink's thread is done with.
+    spare: Receiver<Vec<u8>>,
+}
+
+impl Queue {
+    /// Lines in the form of `encoder`, for the sink `name`.
+    pub(super) fn of_lines(
+        name: String,
+        encoder: Box<dyn Encoder>,
+        to: Sender<Chunk>,
+        spare: Receiver<Vec<u8>>,
+        status: Arc<Status>,
+    ) -> Self {
+        let lines = Lines {
+            name,
+            encoder,
+            chunk: Chunk::default(),
+            to,
+            spare,
+        };
+        Self {
+            held: Held::Lines(lines),
+            status,
+        }
+    }
+
+    /// Events as they are.
+    pub(super) const fn of_events(to: Sender<Arc<Message>>, status: Arc<Status>) -> Self {
+        let held = Held::Events {
+            events: Vec::new(),
+            to,
+        };
+        Self { held, status }
+    }
+
+    /// Puts `message` in, if there is room.
+    pub(super) fn put(&mut self, message: &Arc<Message>) -> Put {
+        if self.status.queued() >= QUEUE as u64 {
+            return Put::Full;
+        }
+        match &mut self.held {
+            Held::Lines(lines) => {
+                if !lines.add(message) {
+                    self.status.lose(1);
+                    return Put::Unfit;
+                }
+                self.status.enqueued();
+                if lines.chunk.lines.len() >= ENOUGH {
+                    lines.flush(&self.status);
+                }
+            }
+            Held::Events { events, .. } => {
+                events.push(Arc::clone(message));
+                self.status.enqueued();
+            }
+        }
+        Put::Taken
+    }
+
+    /// Hands over what a turn has brought. A sink that ended told why: what was
+    /// meant for it is nobody's.
+    pub(super) fn flush(&mut self) {
+        match &mut self.held {
+            Held::Lines(lines) => lines.flush(&self.status),
+            Held::Events { events, to } => {
+                for event in events.drain(..) {
+                    if to.send(event).is_err() {
+                        self.status.dequeued(1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Lines {
+    /// Whether `message` could be represented.
+    fn add(&mut self, message: &Message) -> bool {
+        let lines = &mut self.chunk.lines;
+        let whole = lines.len();
+        if let Err(error) = self.encoder.encode(message, lines) {
+            lines.truncate(whole);
+            notice(format_args!("sink {}: {error}", self.name));
+            return false;
+        }
+        self.chunk.events += 1;
+        true
+    }
+
+    fn flush(&mut self, status: &Status) {
+        if self.chunk.events == 0 {
+            return;
+        }
+        let next = Chunk {
+            lines: self.spare.try_recv().unwrap_or_default(),
+            events: 0,
+        };
+        let full = std::mem::replace(&mut self.chunk, next);
+        if let Err(unsent) = self.to.send(full) {
+            status.dequeued(unsent.0.events);
+        }
+    }
+}
