@@ -3,9 +3,9 @@
 use std::io;
 
 use serde::Serialize;
-use serde_json::ser::{Formatter, Serializer};
+use serde_json::ser::Formatter;
 
-use super::{Encoder, SinkError, escape::is_plain};
+use super::{Encoder, SinkError, escape::is_plain, object::append};
 use crate::event::{Message, SCHEMA};
 
 /// Encodes each event as one line of JSON.
@@ -15,13 +15,13 @@ pub struct Json;
 impl Encoder for Json {
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
         let Message { id, event } = message;
-        add(&Head { schema: SCHEMA, id }, out)?;
+        append(&Head { schema: SCHEMA, id }, out)?;
         // One object of both: the brace that ends the head goes, and a comma
         // stands for the one that begins the event. To flatten the event into
         // one object, serde goes through every field of it once more.
         out.pop();
         let joint = out.len();
-        add(event, out)?;
+        append(event, out)?;
         if let Some(brace) = out.get_mut(joint) {
             *brace = b',';
         }
@@ -35,10 +35,6 @@ impl Encoder for Json {
 struct Head<'a> {
     schema: &'static str,
     id: &'a str,
-}
-
-fn add(part: &impl Serialize, out: &mut Vec<u8>) -> Result<(), SinkError> {
-    Ok(part.serialize(&mut Serializer::with_formatter(out, OneLine))?)
 }
 
 /// Compact JSON that is one line to every reader and harmless on a terminal.
@@ -76,7 +72,7 @@ impl Formatter for OneLine {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value;
+    use serde_json::{Value, ser::Serializer};
 
     use super::*;
     use crate::{
@@ -102,7 +98,8 @@ mod tests {
     fn a_line_is_the_object_that_the_schema_describes() {
         for message in samples::messages() {
             let mut whole = Vec::new();
-            add(&Line::new(&message), &mut whole).unwrap();
+            let mut serializer = Serializer::with_formatter(&mut whole, OneLine);
+            Line::new(&message).serialize(&mut serializer).unwrap();
             whole.push(b'\n');
             assert_eq!(encode(&message), String::from_utf8(whole).unwrap());
         }

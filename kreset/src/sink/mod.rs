@@ -10,6 +10,7 @@ mod file;
 mod json;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod object;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod place;
