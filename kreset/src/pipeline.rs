@@ -30,7 +30,23 @@ use crate::{
 const OWN_ENDS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// While events keep coming, they are taken, judged and written in turns this
 /// long. Waking up costs many times what an event does.
-pub const TURN: Duration = Duration::from_millis(20);
+const TURN: Duration = Duration::from_millis(20);
+/// Where a turn brings so many, the next one is longer: nobody waits for one line
+/// among hundreds a second, and yet each is out within 100 ms.
+const MANY: usize = 16;
+const TURN_OF_MANY: Duration = Duration::from_millis(80);
+/// Where it brings more than this, the ring would fill up meanwhile, and they are
+/// enough to be worth waking up for.
+const TOO_MANY: usize = 512;
+
+/// How long to let events gather after a turn that brought so many.
+#[must_use]
+pub const fn turn_after(taken: usize) -> Duration {
+    match taken {
+        MANY..=TOO_MANY => TURN_OF_MANY,
+        _ => TURN,
+    }
+}
 
 /// Kernel clocks against the wall's, sampled together.
 #[derive(Clone, Copy, Debug)]
@@ -184,7 +200,7 @@ impl Pipeline {
     }
 
     /// When the next waiting event is to be released; monotonic ns. Those that
-    /// are due within [`TURN`] of each other are released together.
+    /// are due within a turn of each other are released together.
     #[must_use]
     pub fn due_ns(&self) -> Option<u64> {
         let turn_ns = TURN.as_nanos() as u64;

@@ -35,7 +35,7 @@ use crate::{
         plan::{Degradation, Plan},
         prepare::{self, Ready},
     },
-    pipeline::{Clocks, KernelLosses, Parts, Pipeline, TURN},
+    pipeline::{Clocks, KernelLosses, Parts, Pipeline, turn_after},
     recording::Recorder,
     service::ServiceManager,
     sink::SinkError,
@@ -301,15 +301,13 @@ async fn stream(
             // wakes the reader of a ring only at the first record that it has
             // not been told of (bpf_ringbuf_commit, 6.18), so that meanwhile
             // neither side wakes the other.
-            _ => Some(Deadline::now() + TURN),
+            some => Some(Deadline::now() + turn_after(some)),
         };
-        let wake = turn.unwrap_or_else(|| {
-            let due = pipeline.due_ns().map(|due| deadline(due, now));
-            [due, next_summary, service.due().map(Deadline::from)]
-                .into_iter()
-                .flatten()
-                .fold(next_loss, Deadline::min)
-        });
+        let due = pipeline.due_ns().map(|due| deadline(due, now));
+        let wake = [turn, due, next_summary, service.due().map(Deadline::from)]
+            .into_iter()
+            .flatten()
+            .fold(next_loss, Deadline::min);
         tokio::select! {
             biased;
             asked = signals.next() => match asked {
