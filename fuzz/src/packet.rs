@@ -5,6 +5,8 @@ mod payload;
 #[path = "../../kreset-ebpf/src/segment.rs"]
 mod segment;
 
+use std::mem::MaybeUninit;
+
 use kreset_common::record::{Packets, REQUEST_HEAD, RESPONSE_HEAD};
 use zerocopy::FromZeros as _;
 
@@ -17,9 +19,17 @@ use self::{
 struct Slice<'a>(&'a [u8]);
 
 impl Packet for Slice<'_> {
-    fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]> {
         let offset = usize::try_from(offset).ok()?;
-        *into = *self.0.get(offset..)?.first_chunk()?;
+        Some(into.write(*self.0.get(offset..)?.first_chunk()?))
+    }
+
+    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
+        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
         Some(())
     }
 }

@@ -2,7 +2,7 @@
 //! peer's handshake, at no cost to any other packet. What only the packets in
 //! between could tell (first bytes, survived silences) stays unknown.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use kreset_common::record::{Packets, packets_flag as seen};
@@ -45,15 +45,13 @@ fn on_reset(sock: Sock, skb: Skb) -> Option<()> {
     let entry = known_or_late(sock, sock.tcp()?)?;
     let packets = &mut entry.packets;
     packets.flags &= !(seen::RESET | seen::RESET_IP_ID);
-    let mut transport = [0_u8; 20];
-    let mut network = [0_u8; 20];
-    if !skb.transport_header(&mut transport) || !skb.network_header(&mut network) {
-        return None;
-    }
+    let (mut transport, mut network) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    let transport: &[u8; 20] = skb.transport_header(&mut transport)?;
+    let network = skb.network_header(&mut network)?;
     if transport[13] & tcp_flag::RST == 0 {
         return None;
     }
-    reset_came(packets, &network, &transport);
+    reset_came(packets, network, transport);
     Some(())
 }
 
@@ -78,12 +76,13 @@ fn on_handshake(sock: Sock, skb: *const c_void) -> Option<()> {
     if entry.is_listener() {
         return None;
     }
-    let mut network = [0_u8; 20];
-    if skb.is_null() || !Skb(skb).network_header(&mut network) {
+    if skb.is_null() {
         return None;
     }
+    let mut network = MaybeUninit::uninit();
+    let network = Skb(skb).network_header(&mut network)?;
     entry.packets.flags |= seen::HANDSHAKE_TTL;
-    entry.packets.handshake_ttl = ttl(&network);
+    entry.packets.handshake_ttl = ttl(network);
     Some(())
 }
 

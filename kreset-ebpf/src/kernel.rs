@@ -9,7 +9,7 @@
 //! confidentiality mode forbids); a fault yields 0 (`ex_handler_bpf`, since
 //! 5.5). Only packet headers, behind `sk_buff.head`, need the helper.
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
@@ -211,6 +211,16 @@ impl TcpSock {
     }
 }
 
+/// What the headers of a packet are read as.
+///
+/// # Safety
+///
+/// Any bytes are a value, and it has no padding.
+pub(crate) unsafe trait Header: Copy {}
+
+// SAFETY: bytes.
+unsafe impl<const N: usize> Header for [u8; N] {}
+
 /// A `struct sk_buff`.
 #[derive(Clone, Copy)]
 pub(crate) struct Skb(pub(crate) *const c_void);
@@ -232,14 +242,14 @@ impl Skb {
 
     /// Copies the network header.
     #[inline(always)]
-    pub(crate) fn network_header<T>(self, into: &mut T) -> bool {
+    pub(crate) fn network_header<T: Header>(self, into: &mut MaybeUninit<T>) -> Option<&T> {
         let offset: u16 = load(self.0, constant!(OFFSETS.skb_network_header), 0);
         self.read_packet(offset, into)
     }
 
     /// Copies the transport header.
     #[inline(always)]
-    pub(crate) fn transport_header<T>(self, into: &mut T) -> bool {
+    pub(crate) fn transport_header<T: Header>(self, into: &mut MaybeUninit<T>) -> Option<&T> {
         let offset: u16 = load(self.0, constant!(OFFSETS.skb_transport_header), 0);
         self.read_packet(offset, into)
     }
@@ -253,25 +263,25 @@ impl Skb {
     }
 
     #[inline(always)]
-    fn read_packet<T>(self, offset: u16, into: &mut T) -> bool {
+    fn read_packet<T: Header>(self, offset: u16, into: &mut MaybeUninit<T>) -> Option<&T> {
         if constant!(SETTINGS.probe_read) == 0
             || !has!(skb_head)
             || !has!(skb_network_header)
             || !has!(skb_transport_header)
         {
-            return false;
+            return None;
         }
         let head: *const u8 = load(self.0, constant!(OFFSETS.skb_head), ptr::null());
-        // SAFETY: the helper checks the source address; the destination is a
-        // whole `T` of plain bytes.
-        let outcome = unsafe {
-            bpf_probe_read_kernel(
-                ptr::from_mut(into).cast(),
+        // SAFETY: the helper checks the source address; the destination has
+        // room for a `T`, and where the helper succeeded all of its bytes.
+        unsafe {
+            let outcome = bpf_probe_read_kernel(
+                into.as_mut_ptr().cast(),
                 size_of::<T>() as u32,
                 head.wrapping_add(offset as usize).cast(),
-            )
-        };
-        outcome == 0
+            );
+            (outcome == 0).then(|| into.assume_init_ref())
+        }
     }
 }
 

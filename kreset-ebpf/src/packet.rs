@@ -4,7 +4,7 @@
 //! The programs see every packet of every socket in the cgroup, so the first
 //! thing they do is to leave: a socket without an entry costs one look-up.
 
-use core::ptr;
+use core::{mem::MaybeUninit, ptr};
 
 use aya_ebpf::{
     bindings::{__sk_buff, bpf_sock},
@@ -48,15 +48,36 @@ fn packets_out(ctx: SkBuffContext) -> i32 {
 /// The kernel's packet, from the network header on.
 struct SkbPacket(*mut __sk_buff);
 
+impl SkbPacket {
+    /// # Safety
+    ///
+    /// `into` is valid for writes of `len` bytes.
+    #[inline(always)]
+    unsafe fn read(&self, offset: u32, into: *mut u8, len: u32) -> bool {
+        // SAFETY: by the caller's contract; the helper checks the packet's bounds.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset, into.cast(), len) == 0 }
+    }
+}
+
 impl Packet for SkbPacket {
     #[inline(always)]
-    fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
-        // SAFETY: the destination has room for N bytes; the helper checks the
-        // packet's bounds.
-        let outcome = unsafe {
-            bpf_skb_load_bytes(self.0.cast(), offset, into.as_mut_ptr().cast(), N as u32)
-        };
-        (outcome == 0).then_some(())
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]> {
+        // SAFETY: the destination has room for N bytes, and has all of them
+        // where the helper succeeded.
+        unsafe {
+            self.read(offset, into.as_mut_ptr().cast(), N as u32)
+                .then(|| into.assume_init_ref())
+        }
+    }
+
+    #[inline(always)]
+    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
+        // SAFETY: the destination has room for N bytes.
+        unsafe { self.read(offset, into.as_mut_ptr(), N as u32) }.then_some(())
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of BPF, so that the fuzzer runs the same code on a host.
 
+use core::mem::MaybeUninit;
+
 use kreset_common::record::{
     LATEST_HEAD, Packets, REQUEST_HEAD, RESPONSE_HEAD, packets_flag as seen,
 };
@@ -66,22 +68,20 @@ pub(crate) fn payload(
     if count > EARLY_SEGMENTS && (encrypted || !by_client) {
         return None;
     }
-    let mut head = [0_u8; LATEST_HEAD];
-    if segment.payload_len < LATEST_HEAD as u32 {
+    let head: [u8; LATEST_HEAD] = if segment.payload_len < LATEST_HEAD as u32 {
         // A TLS alert in clear is 7 bytes.
         if segment.payload_len != LATEST_HEAD as u32 - 1 {
             return None;
         }
-        let mut short = [0_u8; LATEST_HEAD - 1];
-        packet.load(segment.payload, &mut short)?;
-        let mut byte = 0;
-        while byte < LATEST_HEAD - 1 {
-            head[byte] = short[byte];
-            byte += 1;
-        }
+        let mut alert = MaybeUninit::uninit();
+        let alert: &[u8; LATEST_HEAD - 1] = packet.load(segment.payload, &mut alert)?;
+        [
+            alert[0], alert[1], alert[2], alert[3], alert[4], alert[5], alert[6], 0,
+        ]
     } else {
-        packet.load(segment.payload, &mut head)?;
-    }
+        let mut head = MaybeUninit::uninit();
+        *packet.load(segment.payload, &mut head)?
+    };
     if count <= EARLY_SEGMENTS {
         match way {
             Way::In => packets.latest_in = head,
@@ -136,9 +136,9 @@ fn sasl_answer(packets: &mut Packets, packet: &impl Packet, segment: &Segment, w
         Way::Out => packets.latest_in,
     };
     let is_flexible = u16::from_be_bytes([request[6], request[7]]) >= 2;
-    let mut error = [0_u8; 2];
+    let mut error = MaybeUninit::uninit();
     let at = segment.payload + 8 + u32::from(is_flexible);
-    if packet.load(at, &mut error).is_some() && error == [0, 0] {
+    if packet.load(at, &mut error) == Some(&[0, 0]) {
         packets.flags |= seen::SASL_ACCEPTED;
     } else {
         packets.flags &= !seen::SASL_ACCEPTED;
@@ -204,7 +204,7 @@ fn prefix<const N: usize, const ROOM: usize>(
     let Some(head) = into.first_chunk_mut::<N>() else {
         return 0;
     };
-    match packet.load(segment.payload, head) {
+    match packet.load_over(segment.payload, head) {
         Some(()) => N as u8,
         None => 0,
     }

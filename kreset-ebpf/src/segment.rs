@@ -2,10 +2,20 @@
 //!
 //! Knows nothing of BPF, so that the fuzzer runs the same code on a host.
 
-/// A packet from its network header on.
+use core::mem::MaybeUninit;
+
+/// A packet from its network header on. Where its bytes are read to is not
+/// zeroed before: `memset` is a call in BPF, and goes byte by byte.
 pub(crate) trait Packet {
     /// Reads bytes at `offset`, wherever they lie; `None` beyond the end.
-    fn load<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()>;
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]>;
+
+    /// Overwrites bytes that are there already; `None` beyond the end.
+    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()>;
 }
 
 /// `IPPROTO_TCP`.
@@ -45,8 +55,8 @@ impl Segment {
     /// Parses the headers; `None` for what is not a whole TCP segment.
     #[inline(always)]
     pub(crate) fn parse(packet: &impl Packet, packet_len: u32) -> Option<Self> {
-        let mut network = [0_u8; 20];
-        packet.load(0, &mut network)?;
+        let mut network = MaybeUninit::uninit();
+        let network: &[u8; 20] = packet.load(0, &mut network)?;
         let (ttl, ip_id, network_len, is_v4) = if network[0] >> 4 == 4 {
             if network[9] != TCP {
                 return None;
@@ -56,8 +66,8 @@ impl Segment {
         } else {
             (network[7], 0, ipv6_header_len(packet, network[6])?, false)
         };
-        let mut tcp = [0_u8; 20];
-        packet.load(network_len, &mut tcp)?;
+        let mut tcp = MaybeUninit::uninit();
+        let tcp: &[u8; 20] = packet.load(network_len, &mut tcp)?;
         let header_len = u32::from(tcp[12] >> 4) * 4;
         let payload = network_len + header_len;
         Some(Self {
@@ -106,8 +116,8 @@ fn ipv6_header_len(packet: &impl Packet, next_header: u8) -> Option<u32> {
         if !EXTENSIONS.contains(&next) {
             return None;
         }
-        let mut extension = [0_u8; 2];
-        packet.load(len, &mut extension)?;
+        let mut extension = MaybeUninit::uninit();
+        let extension: &[u8; 2] = packet.load(len, &mut extension)?;
         // A fragment header is 8 bytes long; the others count 8-byte units
         // after the first.
         len += if next == 44 {

@@ -3,7 +3,7 @@
 //! call has a socket to remember in that it was handled, so that the first one
 //! leaves a mark, which the second one takes away.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{
     bindings::BPF_ANY,
@@ -19,7 +19,7 @@ use kreset_common::record::{
 use crate::{
     connection::{self, Entry, Key},
     filter,
-    kernel::{AF_INET, AF_INET6, Skb, Sock, state},
+    kernel::{AF_INET, AF_INET6, Header, Skb, Sock, state},
     receive_reset::known_or_late,
     ring,
     settings::constant,
@@ -197,10 +197,8 @@ fn without_socket(
     state: u8,
     reason: Option<u32>,
 ) -> Option<u8> {
-    let mut transport = Transport::default();
-    if !skb.transport_header(&mut transport) {
-        return None;
-    }
+    let mut transport = MaybeUninit::<Transport>::uninit();
+    let transport = skb.transport_header(&mut transport)?;
     let role = filter::role(transport.destination(), transport.source());
     let netns = match sock {
         Some(sock) if state == state::LISTEN => sock.netns(),
@@ -257,7 +255,7 @@ unsafe fn set_reason(event: *mut Event, reason: Option<u32>) {
 
 /// The fixed part of a TCP header.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Transport {
     ports: [u16; 2],
     numbers: [u32; 2],
@@ -285,6 +283,11 @@ impl Transport {
 #[derive(Clone, Copy)]
 struct Network([u8; 40]);
 
+// SAFETY: numbers, without padding.
+unsafe impl Header for Transport {}
+// SAFETY: bytes.
+unsafe impl Header for Network {}
+
 /// Describes the packet that drew the RST; with `addresses`, takes them from
 /// it too: its destination is this host.
 ///
@@ -293,12 +296,13 @@ struct Network([u8; 40]);
 /// `event` is valid for writes and was begun.
 #[inline(always)]
 unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) {
-    let mut transport = Transport::default();
-    let mut network = Network([0; 40]);
-    if !skb.transport_header(&mut transport) || !skb.network_header(&mut network) {
+    let (mut transport, mut network) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    let Some(transport) = skb.transport_header::<Transport>(&mut transport) else {
         return;
-    }
-    let network = &network.0;
+    };
+    let Some(Network(network)) = skb.network_header(&mut network) else {
+        return;
+    };
     let network_len = u32::from(skb.network_header_len());
     let is_v4 = network[0] >> 4 == 4;
     let total = if is_v4 {
