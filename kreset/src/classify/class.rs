@@ -82,7 +82,15 @@ impl Belief {
     #[must_use]
     pub fn shares(&self) -> [(Class, f64); CLASSES] {
         let most = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let odds = self.0.map(|log| (log - most).exp());
+        // Most classes are not spoken of: theirs are all the same.
+        let silent = (-most).exp();
+        let odds = self.0.map(|log| {
+            if log == 0.0 {
+                silent
+            } else {
+                (log - most).exp()
+            }
+        });
         let total: f64 = odds.iter().sum();
         array::from_fn(|at| (Class::ALL[at], odds[at] / total))
     }
@@ -92,19 +100,21 @@ impl Belief {
     #[must_use]
     pub fn conclude(&self) -> Conclusion {
         let shares = self.shares();
-        let mut candidates = Candidates::new();
-        for verdict in Verdict::ALL.iter().copied() {
-            let own = shares
-                .iter()
-                .filter(|(class, _)| class.verdict() == verdict);
-            let share: f64 = own.map(|(_, share)| share).sum();
-            if share >= WORTH_TELLING {
-                candidates.push(Candidate {
-                    verdict,
-                    share: round(share),
-                });
+        let mut sums = [0.0; Verdict::ALL.len()];
+        for (class, share) in &shares {
+            if let Some(sum) = sums.get_mut(class.verdict() as usize) {
+                *sum += share;
             }
         }
+        let mut candidates: Candidates = Verdict::ALL
+            .iter()
+            .zip(sums)
+            .filter(|(_, share)| *share >= WORTH_TELLING)
+            .map(|(verdict, share)| Candidate {
+                verdict: *verdict,
+                share: round(share),
+            })
+            .collect();
         candidates.sort_by(|a, b| b.share.total_cmp(&a.share));
         let leading = candidates
             .first()
