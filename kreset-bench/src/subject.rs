@@ -35,6 +35,8 @@ pub enum Subject {
     Tcpdump,
     /// The same with a line out at once.
     TcpdumpLines,
+    /// The same on all interfaces, as kreset watches them.
+    TcpdumpAny,
     /// bpftrace on the same two tracepoints.
     Bpftrace,
     /// bcc's tcpstates, in its libbpf form.
@@ -55,6 +57,7 @@ impl Subject {
             Self::KresetElsewhere => "kreset, other port traced",
             Self::Tcpdump => "tcpdump",
             Self::TcpdumpLines => "tcpdump -l",
+            Self::TcpdumpAny => "tcpdump -l -i any",
             Self::Bpftrace => "bpftrace",
             Self::Tcpstates => "tcpstates",
             Self::Tcplife => "tcplife",
@@ -89,10 +92,15 @@ impl Subject {
                 }
                 command
             }
-            Self::Tcpdump | Self::TcpdumpLines => {
+            Self::Tcpdump | Self::TcpdumpLines | Self::TcpdumpAny => {
                 let mut command = Command::new("tcpdump");
-                command.args(["-n", "-i", "lo"]);
-                if self == Self::TcpdumpLines {
+                let interface = if self == Self::TcpdumpAny {
+                    "any"
+                } else {
+                    "lo"
+                };
+                command.args(["-n", "-i", interface]);
+                if self != Self::Tcpdump {
                     command.arg("-l");
                 }
                 command.arg(format!("tcp port {port} and tcp[tcpflags] & tcp-rst != 0"));
@@ -238,7 +246,9 @@ impl Running {
             Subject::Kreset | Subject::KresetWithoutPackets | Subject::KresetElsewhere => {
                 fs::metadata(&self.output).is_ok_and(|it| it.len() > 0)
             }
-            Subject::Tcpdump | Subject::TcpdumpLines => self.complained().contains("listening on"),
+            Subject::Tcpdump | Subject::TcpdumpLines | Subject::TcpdumpAny => {
+                self.complained().contains("listening on")
+            }
             Subject::Bpftrace | Subject::Tcpstates | Subject::Tcplife => {
                 let observed = self.observed().context("it runs")?;
                 observed.programs()?.len() >= self.subject.programs()

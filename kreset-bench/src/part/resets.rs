@@ -2,8 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
-use aya::sys::{Stats, enable_stats};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::{Found, Setting};
@@ -12,7 +11,7 @@ use crate::{
     compare::{Comparison, Metric, number},
     document::Table,
     plot::{Plot, Series},
-    process::{Observed, own_cpu, since},
+    process::{Observed, own_cpu},
     stats::Estimate,
     subject::{Running, Stage, Subject, count_lines},
     workload::{abort, flood::Flood},
@@ -23,17 +22,21 @@ const RATE: f64 = 3_000.0;
 /// The rate at which nothing may be lost.
 const FULL_RATE: f64 = 50_000.0;
 const ROUNDS: usize = 3;
-const SECONDS: f64 = 1.0;
+/// Long enough that what a process does once is no part of it.
+const SECONDS: f64 = 3.0;
+/// At each of the rates that rise.
+const STEP_SECONDS: f64 = 1.0;
 /// Sources of the flood: paths, to kreset.
 const SOURCES: u32 = 1_000;
 const RATES: [f64; 5] = [300.0, 3e3, 1e4, 5e4, 1e5];
 
-const WATCHERS: [Subject; 6] = [
+const WATCHERS: [Subject; 7] = [
     Subject::Off,
     Subject::Kreset,
     Subject::KresetWithoutPackets,
     Subject::Tcpdump,
     Subject::TcpdumpLines,
+    Subject::TcpdumpAny,
     Subject::Bpftrace,
 ];
 const CLIMBERS: [Subject; 3] = [Subject::Kreset, Subject::Tcpdump, Subject::Bpftrace];
@@ -49,8 +52,6 @@ struct Watched {
     /// CPU time of those who made the resets, whom the kernel's side of
     /// watching takes it from, s.
     makers: f64,
-    /// Time of its BPF programs, s.
-    programs: f64,
     /// Memory, bytes.
     resident: f64,
     /// Resets a second that were really made.
@@ -67,7 +68,6 @@ impl Watched {
         vec![
             self.process_us(),
             each(self.makers),
-            each(self.programs),
             self.lines / self.resets,
             self.lost / self.resets,
             self.resident / 1e6,
@@ -76,10 +76,9 @@ impl Watched {
 }
 
 /// In the order of [`Watched::values`].
-const METRICS: [Metric; 6] = [
+const METRICS: [Metric; 5] = [
     Metric::plain("process"),
     Metric::plain("makers"),
-    Metric::plain("BPF programs"),
     Metric::plain("lines a reset"),
     Metric::plain("lost a reset"),
     Metric::plain("resident (MB)"),
@@ -95,7 +94,6 @@ fn costs(comparison: &Comparison) -> String {
         "CPU time (us a reset)",
         "of that, process",
         "of that, kernel",
-        "of that, BPF programs by their own count",
         "lines a reset",
         "lost a reset",
         "resident (MB)",
@@ -127,7 +125,6 @@ fn costs(comparison: &Comparison) -> String {
                 plain(2),
                 plain(3),
                 plain(4),
-                plain(5),
             ]);
         }
     }
@@ -144,18 +141,13 @@ fn watch(
 ) -> Result<Watched> {
     let running = Running::start(subject, stage, TRACED)?;
     running.settle()?;
-    let look = || -> Result<_> {
-        Ok(match running.observed() {
-            Some(observed) => (observed.cpu()?, observed.programs()?),
-            None => Default::default(),
-        })
-    };
-    let (cpu, programs) = look()?;
+    let look = || running.observed().map_or(Ok(Duration::ZERO), Observed::cpu);
+    let cpu = look()?;
     let own = own_cpu()?;
     let took = make()?;
     let makers = own_cpu()?.saturating_sub(own).as_secs_f64();
     running.settle()?;
-    let (cpu_after, programs_after) = look()?;
+    let cpu_after = look()?;
     let memory = running.observed().map(Observed::memory).transpose()?;
     let output = running.finish()?;
     let told = told(subject, &output)?;
@@ -165,10 +157,6 @@ fn watch(
         lost: told.lost as f64,
         process: cpu_after.saturating_sub(cpu).as_secs_f64(),
         makers,
-        programs: since(&programs, &programs_after)
-            .iter()
-            .map(|runs| runs.time.as_secs_f64())
-            .sum(),
         resident: memory.unwrap_or_default().resident as f64,
         rate: f64::from(resets) / took.as_secs_f64(),
     })
@@ -219,7 +207,6 @@ const fn flood(count: u32, rate: f64) -> Flood {
 }
 
 pub(super) fn run(setting: &Setting) -> Result<Found> {
-    let _counting = enable_stats(Stats::RunTime).context("no statistics of BPF programs")?;
     let stage = &setting.stage;
     let rounds = setting.rounds(ROUNDS);
     let seconds = setting.time(Duration::from_secs_f64(SECONDS)).as_secs_f64();
@@ -231,7 +218,8 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
         let make = || abort::run(TRACED, count, RATE);
         watch(subject, stage, count, make).map(|it| it.values())
     })?;
-    let (climb, plot) = climb(stage, seconds)?;
+    let step = setting.time(Duration::from_secs_f64(STEP_SECONDS));
+    let (climb, plot) = climb(stage, step.as_secs_f64())?;
     let full = watch(Subject::Kreset, stage, setting.count(500_000), || {
         flood(setting.count(500_000), FULL_RATE).run()
     })?;
