@@ -150,6 +150,7 @@ const THREADS: &[c_long] = &[
 
 /// Kernel: `include/uapi/asm-generic/ioctls.h`. C libraries differ in their types.
 const TCGETS: u64 = 0x5401;
+const TIOCOUTQ: u64 = 0x5411;
 const TIOCGWINSZ: u64 = 0x5413;
 const FIONBIO: u64 = 0x5421;
 /// `BPF_MAP_LOOKUP_ELEM`; kernel: `enum bpf_cmd`.
@@ -187,8 +188,9 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
     // Whether it is a terminal, and how wide.
     let mut controls = vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?];
     if needs.network {
-        // How the standard library makes a socket not block.
-        controls.push(is(1, FIONBIO)?);
+        // How the standard library makes a socket not block; what a receiver
+        // has not acknowledged.
+        controls.extend([is(1, FIONBIO)?, is(1, TIOCOUTQ)?]);
     }
     rules.insert(libc::SYS_ioctl, controls);
     // The counters are read; nothing is loaded any more.

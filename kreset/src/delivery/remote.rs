@@ -41,8 +41,8 @@ const LONGEST_EVENT: usize = 1024 * 1024;
 pub enum Handed {
     /// The receiver said that it has it.
     Confirmed,
-    /// The receiver never says so. It counts as delivered once the
-    /// connection has stood this long after.
+    /// The receiver never says so. It counts as delivered once its kernel has it
+    /// ([`Remote::check`]) and the connection has stood this long after.
     Unconfirmed(Duration),
 }
 
@@ -72,13 +72,14 @@ pub trait Remote: Send {
     /// When the batch, or part of it, was not handed over.
     fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError>;
 
-    /// Looks whether the connection still stands.
+    /// Looks whether the connection still stands; how many of the batches that
+    /// were handed over last have not reached the receiver's host as a whole.
     ///
     /// # Errors
     ///
     /// When what is unconfirmed has to be sent again.
-    fn check(&mut self) -> Result<(), RemoteError> {
-        Ok(())
+    fn check(&mut self) -> Result<usize, RemoteError> {
+        Ok(0)
     }
 
     /// Ends the connection in order; whether the receiver has read all that
@@ -188,6 +189,18 @@ impl Keeper {
     }
 }
 
+/// A batch that the receiver does not confirm.
+#[derive(Clone, Copy)]
+struct Unconfirmed {
+    /// Where it ends in the spool.
+    end: Position,
+    events: u64,
+    /// How long the connection must stand once the receiver's host has it.
+    settle: Duration,
+    /// When it counts as delivered, once the receiver's host has it.
+    due: Option<Instant>,
+}
+
 /// Hands what the spool holds to the receiver.
 pub(super) struct Sender {
     pub(super) name: String,
@@ -195,8 +208,8 @@ pub(super) struct Sender {
     pub(super) gate: Arc<Gate<Spool>>,
     pub(super) status: Arc<Status>,
     backoff: Backoff,
-    /// What was handed over and counts as delivered from then on.
-    unconfirmed: VecDeque<(Instant, Position, u64)>,
+    /// What was handed over, in order, and does not count as delivered yet.
+    unconfirmed: VecDeque<Unconfirmed>,
     /// Events in the next batch, at most: fewer while one is looked for that
     /// the receiver refuses.
     count: usize,
@@ -250,12 +263,12 @@ impl Sender {
 
     /// What is still unconfirmed is so for good, or sent by the next run.
     fn finish(&mut self) {
-        let Some((_, end, _)) = self.unconfirmed.back().copied() else {
+        let Some(last) = self.unconfirmed.back().copied() else {
             return;
         };
         if self.remote.finish() {
-            let count = self.unconfirmed.iter().map(|(_, _, count)| count).sum();
-            self.delivered(end, count);
+            let events = self.unconfirmed.iter().map(|batch| batch.events).sum();
+            self.delivered(last.end, events);
         }
     }
 
@@ -289,8 +302,12 @@ impl Sender {
                 self.count = (self.count * 2).min(self.remote.batch().0);
             }
             Ok(Handed::Unconfirmed(settle)) => {
-                let entry = (Instant::now() + settle, last.end, batch.len() as u64);
-                self.unconfirmed.push_back(entry);
+                self.unconfirmed.push_back(Unconfirmed {
+                    end: last.end,
+                    events: batch.len() as u64,
+                    settle,
+                    due: None,
+                });
                 self.count = (self.count * 2).min(self.remote.batch().0);
             }
             Err(RemoteError::Refused(why)) => self.refused(batch, &why),
@@ -325,13 +342,17 @@ impl Sender {
         if self.unconfirmed.is_empty() {
             return Ok(());
         }
-        self.remote.check()?;
+        let outstanding = self.remote.check()?;
         let now = Instant::now();
-        while let Some((at, position, count)) = self.unconfirmed.front().copied()
-            && at <= now
+        let there = self.unconfirmed.len().saturating_sub(outstanding);
+        for batch in self.unconfirmed.iter_mut().take(there) {
+            batch.due.get_or_insert(now + batch.settle);
+        }
+        while let Some(batch) = self.unconfirmed.front().copied()
+            && batch.due.is_some_and(|due| due <= now)
         {
             self.unconfirmed.pop_front();
-            self.delivered(position, count);
+            self.delivered(batch.end, batch.events);
         }
         Ok(())
     }

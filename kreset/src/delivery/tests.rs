@@ -66,6 +66,7 @@ struct Scripted {
     taken: Arc<Mutex<Vec<u64>>>,
     answer: Answer,
     broken: Arc<Mutex<bool>>,
+    outstanding: Arc<Mutex<usize>>,
 }
 
 impl Remote for Scripted {
@@ -78,9 +79,10 @@ impl Remote for Scripted {
         answer
     }
 
-    fn check(&mut self) -> Result<(), RemoteError> {
+    fn check(&mut self) -> Result<usize, RemoteError> {
         let broken = std::mem::take(&mut *self.broken.lock().unwrap());
-        if broken { Err(gone()) } else { Ok(()) }
+        let outstanding = *self.outstanding.lock().unwrap();
+        if broken { Err(gone()) } else { Ok(outstanding) }
     }
 }
 
@@ -88,11 +90,13 @@ fn gone() -> RemoteError {
     RemoteError::Unavailable("gone".to_owned())
 }
 
-/// What a scripted receiver took, and whether its connection broke.
+/// What a scripted receiver took, whether its connection broke, and how many of
+/// the latest batches its host does not have.
 #[derive(Clone, Default)]
 struct Seen {
     taken: Arc<Mutex<Vec<u64>>>,
     broken: Arc<Mutex<bool>>,
+    outstanding: Arc<Mutex<usize>>,
 }
 
 impl Seen {
@@ -113,6 +117,7 @@ fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery 
             taken: Arc::clone(&seen.taken),
             answer,
             broken: Arc::clone(&seen.broken),
+            outstanding: Arc::clone(&seen.outstanding),
         }),
         spool: Box::new(Spool::open(directory, limit).unwrap()),
     };
@@ -272,6 +277,38 @@ fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
     soon("all count", || snapshot(&delivery).delivered == 50);
     assert_eq!(seen.distinct(), (0..50).collect());
     assert_eq!(snapshot(&delivery).waiting, 0);
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn what_the_receivers_host_does_not_have_does_not_count_however_long_ago_it_was_written() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    *seen.outstanding.lock().unwrap() = usize::MAX;
+    let mut delivery = start(
+        directory.path(),
+        u64::MAX,
+        &seen,
+        Box::new(|_| Ok(Handed::Unconfirmed(Duration::ZERO))),
+    );
+    delivery.offer(&numbered(0));
+    soon("it is handed over", || seen.numbers().len() == 1);
+    // That it settles at once shows as soon as the next one does.
+    *seen.outstanding.lock().unwrap() = 1;
+    delivery.offer(&numbered(1));
+    soon("the first one counts", || {
+        snapshot(&delivery).delivered == 1
+    });
+    assert_eq!(seen.numbers(), [0, 1]);
+    *seen.outstanding.lock().unwrap() = 2;
+    delivery.offer(&numbered(2));
+    soon("both are handed over", || seen.numbers().len() == 3);
+    *seen.broken.lock().unwrap() = true;
+    soon("what is in doubt comes again", || seen.numbers().len() == 5);
+    assert_eq!(seen.numbers(), [0, 1, 2, 1, 2]);
+    assert_eq!(snapshot(&delivery).delivered, 1);
+    *seen.outstanding.lock().unwrap() = 0;
+    soon("all count", || snapshot(&delivery).delivered == 3);
     end(delivery, Duration::from_secs(5));
 }
 

@@ -17,7 +17,7 @@ mod place;
 mod sentence;
 mod stdout;
 mod syslog;
-mod tcp_end;
+mod tcp_receipt;
 mod text;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};

@@ -1,9 +1,9 @@
 //! Syslog: messages of RFC 5424, counted in octets (RFC 6587) on TCP and on
 //! Unix stream sockets, one a datagram on Unix datagram sockets.
 //!
-//! A syslog receiver never says that it has a message. What was written
-//! counts as delivered once its connection has stood [`SETTLE`] longer; what
-//! an ended connection leaves in doubt is sent again.
+//! A syslog receiver never says that it has a message. What its kernel has
+//! acknowledged counts as delivered once the connection has stood [`SETTLE`]
+//! longer; what an ended connection leaves in doubt is sent again.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,17 +18,18 @@ use std::{
 
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 
-use super::{Ecs, Encoder, Json, SinkError, tcp_end::is_read};
+use super::{Ecs, Encoder, Json, SinkError, tcp_receipt};
 use crate::{
     config::{Body, Facility, SyslogAddress},
     delivery::{Handed, Remote, RemoteError, spool::Entry},
     event::{Event, Message},
 };
 
-/// How long a connection must stand after a message for it to count.
+/// How long a connection must stand after the receiver's kernel has a message
+/// for it to count: one that ends with the message unread resets it.
 pub const SETTLE: Duration = Duration::from_millis(4_500);
 /// A connection whose peer's kernel acknowledges nothing for so long is
-/// ended by this host's: before what was sent on it would count.
+/// ended by this host's.
 const ACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// What connecting and writing may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -122,6 +123,8 @@ enum Connection {
 pub struct Syslog {
     address: SyslogAddress,
     connection: Option<Connection>,
+    /// On that connection.
+    sent: tcp_receipt::Sent,
     buffer: Vec<u8>,
 }
 
@@ -132,6 +135,7 @@ impl Syslog {
         Self {
             address,
             connection: None,
+            sent: tcp_receipt::Sent::new(),
             buffer: Vec::new(),
         }
     }
@@ -144,15 +148,40 @@ impl Syslog {
     }
 
     fn try_send(&mut self, batch: &[Entry]) -> io::Result<()> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect()?,
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            self.sent = tcp_receipt::Sent::new();
+            self.connect()?
         };
         // Kept only if all of the batch went out: a frame that was cut must
         // be the last of its connection.
         write_batch(&connection, batch, &mut self.buffer)?;
+        self.sent.push(self.buffer.len() as u64);
         self.connection = Some(connection);
         Ok(())
+    }
+
+    /// How many of the latest batches the receiver's kernel does not have, while
+    /// the connection stands.
+    fn outstanding(&mut self) -> io::Result<usize> {
+        let unacknowledged = match &self.connection {
+            Some(Connection::Tcp(stream)) => {
+                // Asked first: what is acknowledged then is so on a connection
+                // that stands afterwards.
+                let bytes = tcp_receipt::unacknowledged(stream)?;
+                still_open(stream, |on| stream.set_nonblocking(on))?;
+                bytes
+            }
+            // What is written is in the receiver's own queue.
+            Some(Connection::Stream(stream)) => {
+                still_open(stream, |on| stream.set_nonblocking(on))?;
+                0
+            }
+            Some(Connection::Datagram(_)) => 0,
+            None => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        Ok(self.sent.outstanding(unacknowledged))
     }
 
     fn unavailable(&self, error: &io::Error) -> RemoteError {
@@ -178,14 +207,8 @@ impl Remote for Syslog {
         }
     }
 
-    fn check(&mut self) -> Result<(), RemoteError> {
-        let checked = match &self.connection {
-            Some(Connection::Tcp(stream)) => still_open(stream, |on| stream.set_nonblocking(on)),
-            Some(Connection::Stream(stream)) => still_open(stream, |on| stream.set_nonblocking(on)),
-            Some(Connection::Datagram(_)) => Ok(()),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        };
-        checked.map_err(|error| {
+    fn check(&mut self) -> Result<usize, RemoteError> {
+        self.outstanding().map_err(|error| {
             self.connection = None;
             self.unavailable(&error)
         })
@@ -193,7 +216,7 @@ impl Remote for Syslog {
 
     fn finish(&mut self) -> bool {
         match self.connection.take() {
-            Some(Connection::Tcp(stream)) => is_read(&stream, FINISH),
+            Some(Connection::Tcp(stream)) => tcp_receipt::is_read(&stream, FINISH),
             Some(Connection::Stream(stream)) => {
                 let timeout = |left| stream.set_read_timeout(Some(left));
                 let shut = stream.shutdown(Shutdown::Write);

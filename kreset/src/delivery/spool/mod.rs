@@ -221,8 +221,12 @@ impl Spool {
             let file = File::open(segment::path(&self.directory, first))?;
             let mut walk = Walk::new(&file, self.read.number, self.read.offset);
             while entries.len() < count && left > 0 && walk.number < end {
-                let Some(payload) = walk.next_record()? else {
-                    break;
+                let payload = match walk.next_record() {
+                    Ok(Some(payload)) => payload,
+                    Ok(None) => break,
+                    // What was read before is passed already.
+                    Err(_) if !entries.is_empty() => break,
+                    Err(error) => return Err(error),
                 };
                 left = left.saturating_sub(payload.len());
                 let end = Position {

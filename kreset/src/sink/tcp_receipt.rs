@@ -1,11 +1,56 @@
-//! Whether a receiver has read all that it was sent over TCP, at the end.
+//! What a receiver has of what it was sent over TCP.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read as _},
     net::{Shutdown, TcpStream},
     os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
+
+/// Batches of bytes in the order in which they were sent on one connection.
+#[derive(Debug)]
+pub(super) struct Sent(VecDeque<u64>);
+
+impl Sent {
+    /// Nothing yet.
+    pub(super) const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    /// One more batch.
+    pub(super) fn push(&mut self, bytes: u64) {
+        self.0.push_back(bytes);
+    }
+
+    /// How many of the latest batches the receiver's kernel does not have as a
+    /// whole, where it has acknowledged all but the last `unacknowledged` bytes.
+    pub(super) fn outstanding(&mut self, mut unacknowledged: u64) -> usize {
+        let mut count = 0;
+        for bytes in self.0.iter().rev() {
+            if unacknowledged == 0 {
+                break;
+            }
+            unacknowledged = unacknowledged.saturating_sub(*bytes);
+            count += 1;
+        }
+        self.0.drain(..self.0.len() - count);
+        count
+    }
+}
+
+/// Bytes that were written and that the receiver's kernel has not acknowledged,
+/// whether or not they were sent: tcp(7), `SIOCOUTQ`.
+pub(super) fn unacknowledged(stream: &TcpStream) -> io::Result<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one `int` (tcp_ioctl, 6.18).
+    let outcome = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if outcome == 0 {
+        Ok(u64::try_from(bytes).unwrap_or_default())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
 
 /// `TCP_CLOSE` (`include/net/tcp_states.h`).
 const CLOSE: u8 = 7;
@@ -77,6 +122,44 @@ mod tests {
         let sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (receiver, _) = listener.accept().unwrap();
         (sender, receiver)
+    }
+
+    #[test]
+    fn a_batch_is_outstanding_until_its_last_byte_is_acknowledged() {
+        let mut sent = Sent::new();
+        assert_eq!(sent.outstanding(0), 0);
+        for bytes in [10, 20, 30] {
+            sent.push(bytes);
+        }
+        assert_eq!(sent.outstanding(51), 3);
+        assert_eq!(sent.outstanding(50), 2);
+        assert_eq!(sent.outstanding(1), 1);
+        sent.push(5);
+        assert_eq!(sent.outstanding(5), 1);
+        assert_eq!(sent.outstanding(0), 0);
+        assert_eq!(sent.0.len(), 0, "what has arrived is not kept");
+    }
+
+    #[test]
+    fn what_finds_no_room_at_the_receiver_is_unacknowledged_until_it_reads() {
+        let (mut sender, mut receiver) = pair();
+        sender.set_nonblocking(true).unwrap();
+        let mut written = 0;
+        while let Ok(count) = sender.write(&[0; 16 << 10]) {
+            written += count;
+        }
+        // The kernel took all this: much of it only to hold it.
+        assert!(unacknowledged(&sender).unwrap() > 0);
+        let reader = thread::spawn(move || {
+            receiver.read_exact(&mut vec![0; written]).unwrap();
+            receiver
+        });
+        let _receiver = reader.join().unwrap();
+        let until = Instant::now() + PATIENCE;
+        while unacknowledged(&sender).unwrap() > 0 {
+            assert!(Instant::now() < until);
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]
