@@ -69,9 +69,22 @@ pub fn balance(
             lost -= 1;
             balance.lost += 1;
         } else {
+            let life = life.map_or_else(
+                || "outside of every life".to_owned(),
+                |life| {
+                    format!(
+                        "{:.1} s before its tracer was {}",
+                        life.until.since(event.at).as_secs_f64(),
+                        match life.how {
+                            End::Asked => "asked to end",
+                            End::Killed => "killed",
+                        }
+                    )
+                },
+            );
             balance
                 .missing
-                .push(format!("{} of {}", event.id, event.at));
+                .push(format!("{} of {}, {life}", event.id, event.at));
         }
     }
     balance
@@ -115,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_missing_unless_somebody_counted_it() {
-        assert_eq!(balance_of(50, false, &[], 0).missing.len(), 1);
+        let missing = balance_of(50, false, &[], 0).missing;
+        assert!(missing[0].ends_with("50.0 s before its tracer was killed"));
         assert_eq!(balance_of(199, false, &[], 0).missing.len(), 1);
         assert_eq!(balance_of(50, false, &[], 1).lost, 1);
     }

@@ -14,7 +14,7 @@ use super::{
     Settings,
     acts::Journal,
     delivery::{self, Balance},
-    level::{self, Trend},
+    level::{self, Trends},
     reckoning::{self, End, Reckoning},
     traffic,
     watch::{Heard, Watch},
@@ -65,7 +65,7 @@ impl Host {
         lives.filter(|life| life.how == End::Killed).count()
     }
 
-    fn trends(&self) -> impl Iterator<Item = [Trend; 2]> {
+    fn trends(&self) -> impl Iterator<Item = Trends> {
         self.watch.samples.iter().filter_map(|it| level::trends(it))
     }
 
@@ -321,10 +321,16 @@ impl fmt::Display for Host {
                 missing.len()
             )?;
         }
-        for [resident, descriptors] in self.trends() {
+        for Trends {
+            resident,
+            descriptors,
+            events,
+        } in self.trends()
+        {
             writeln!(
                 f,
-                "  resident {} to {} KiB, {:+.1} KiB a minute; descriptors {} to {}, {:+.2} a minute",
+                "  resident {} to {} KiB, {:+.1} KiB a minute, with {events:.0} events a minute; \
+                 descriptors {} to {}, {:+.2} a minute",
                 resident.low,
                 resident.high,
                 resident.slope,

@@ -174,7 +174,10 @@ impl Watch {
             return Ok(false);
         };
         let age = running.since.elapsed();
-        running.samples.extend(sample(running.child.id(), age));
+        let events = lock(&self.heard).sent.len();
+        running
+            .samples
+            .extend(sample(running.child.id(), age, events));
         // Held, so that nobody signals a pid that is free.
         let mut pid = lock(&self.pid);
         let ended = running.child.try_wait();
@@ -333,13 +336,14 @@ fn read(line: &str) -> Option<(Event, String, Moment)> {
     Some((event, id, at))
 }
 
-fn sample(pid: u32, age: Duration) -> Option<Sample> {
+fn sample(pid: u32, age: Duration, events: usize) -> Option<Sample> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let resident = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(Sample {
         age,
+        events: u32::try_from(events).ok()?,
         resident: resident.split_whitespace().next()?.parse().ok()?,
         descriptors: u32::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()).ok()?,
     })
