@@ -209,9 +209,14 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, net::UdpSocket, thread};
+    use std::{
+        fs,
+        net::{TcpListener, TcpStream, UdpSocket},
+        thread,
+    };
 
     use super::*;
+    use crate::sink::unacknowledged;
 
     /// Filters are a thread's own too.
     fn confined<T: Send + 'static>(needs: Needs, act: fn() -> T) -> T {
@@ -247,6 +252,12 @@ mod tests {
         assert_eq!(needs, network);
         let bound = confined(needs, || UdpSocket::bind("127.0.0.1:0").map(|_| ()));
         bound.unwrap();
+        let outstanding = confined(needs, || {
+            let listener = TcpListener::bind("127.0.0.1:0")?;
+            let sender = TcpStream::connect(listener.local_addr()?)?;
+            unacknowledged(&sender)
+        });
+        assert_eq!(outstanding.unwrap(), 0);
     }
 
     #[test]

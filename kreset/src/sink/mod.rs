@@ -32,6 +32,8 @@ pub use otlp::{Otlp, OtlpEncoder};
 pub use place::{Place, Stopped};
 pub use stdout::Stdout;
 pub use syslog::{SETTLE, Syslog, SyslogEncoder};
+#[cfg(test)]
+pub(crate) use tcp_receipt::unacknowledged;
 pub use text::Text;
 use thiserror::Error;
 

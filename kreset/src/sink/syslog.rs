@@ -322,3 +322,39 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use rustix::net::sockopt::set_socket_recv_buffer_size;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::delivery::spool::Spool;
+
+    /// One message of so many bytes, as a spool gives it out.
+    fn batch(length: usize) -> Vec<Entry> {
+        let directory = TempDir::new().unwrap();
+        let mut spool = Spool::open(directory.path(), u64::MAX).unwrap();
+        spool.append([vec![b'x'; length]]).unwrap();
+        spool.read(1, length).unwrap()
+    }
+
+    #[test]
+    fn what_a_stalled_receiver_has_no_room_for_never_counts_until_its_connection_ends() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        // As little as the kernel allows, for every connection to it.
+        set_socket_recv_buffer_size(&listener, 1).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut syslog = Syslog::new(SyslogAddress::Tcp(address));
+        syslog.send(&batch(64 * 1024)).unwrap();
+        let (_receiver, _) = listener.accept().unwrap();
+        // The kernel ends the connection about when SETTLE is over, now before
+        // it and now after: nothing may rest on which of them it is.
+        while let Ok(outstanding) = syslog.check() {
+            assert_eq!(outstanding, 1);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}

@@ -41,7 +41,7 @@ impl Sent {
 
 /// Bytes that were written and that the receiver's kernel has not acknowledged,
 /// whether or not they were sent: tcp(7), `SIOCOUTQ`.
-pub(super) fn unacknowledged(stream: &TcpStream) -> io::Result<u64> {
+pub(crate) fn unacknowledged(stream: &TcpStream) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the kernel writes one `int` (tcp_ioctl, 6.18).
     let outcome = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
