@@ -200,9 +200,10 @@ fn settle(
     reckoning: &mut Reckoning,
 ) {
     let place = account.place;
-    let closes = events.iter().filter(|it| it.kind == Kind::Close).count();
-    if closes > 1 {
-        let what = format!("{place}: its end {closes} times");
+    let closes = events.iter().filter(|it| it.kind == Kind::Close);
+    let closes: Vec<_> = closes.map(|it| it.at).collect();
+    if closes.len() > 1 {
+        let what = format!("{place}: its end {} times", closes.len());
         reckoning.repeated.push(what);
     }
     for direction in [Direction::Received, Direction::Sent] {
@@ -255,7 +256,11 @@ fn settle(
             ));
         }
         for reset in untold {
-            excuse(place, reset, closes > 0, lives, lost, reckoning);
+            // It stands for what its end draws, not for what went before.
+            let is_closed = closes
+                .iter()
+                .any(|closed| closed.since(reset.at) <= SAME_MOMENT);
+            excuse(place, reset, is_closed, lives, lost, reckoning);
         }
     }
 }
@@ -434,6 +439,8 @@ mod tests {
         let reckoning = settled(&resets, &[event("a", 1, 4_900, Kind::Close)], 0);
         assert!(reckoning.is_even(), "{reckoning:?}");
         assert_eq!(reckoning.told_by_close, 1);
+        let before = settled(&resets, &[event("a", 1, 6_100, Kind::Close)], 0);
+        assert_eq!(before.missing.len(), 1, "{before:?}");
     }
 
     #[test]

@@ -325,12 +325,13 @@ impl fmt::Display for Host {
             resident,
             descriptors,
             events,
+            accounted,
         } in self.trends()
         {
             writeln!(
                 f,
-                "  resident {} to {} KiB, {:+.1} KiB a minute, with {events:.0} events a minute; \
-                 descriptors {} to {}, {:+.2} a minute",
+                "  resident {} to {} KiB, {:+.1} KiB a minute of {accounted:.0} that \
+                 {events:.0} events a minute account for; descriptors {} to {}, {:+.2} a minute",
                 resident.low,
                 resident.high,
                 resident.slope,
