@@ -136,7 +136,14 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
         let kafka = settings.kafka.then(|| {
             let mut rng = Rng::with_seed(seeds.u64(..));
             let (lab, witness, traffic, acting) = (&stage.lab, &witness, &traffic, &acting);
-            scope.spawn(move || traffic::run(lab, &mut rng, witness, traffic, acting))
+            scope.spawn(move || {
+                let outcome = traffic::run(lab, &mut rng, witness, traffic, acting);
+                if outcome.is_err() {
+                    // Nobody waits half an hour to hear that.
+                    acting.request();
+                }
+                outcome
+            })
         });
 
         let others_go_on = || acting.check().is_ok();
