@@ -14,10 +14,10 @@ mod object;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod place;
+mod receipt;
 mod sentence;
 mod stdout;
 mod syslog;
-mod tcp_receipt;
 mod text;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
@@ -30,10 +30,10 @@ pub use kafka::{Kafka, KafkaEncoder};
 #[cfg(feature = "otlp")]
 pub use otlp::{Otlp, OtlpEncoder};
 pub use place::{Place, Stopped};
+#[cfg(test)]
+pub(crate) use receipt::unacknowledged;
 pub use stdout::Stdout;
 pub use syslog::{SETTLE, Syslog, SyslogEncoder};
-#[cfg(test)]
-pub(crate) use tcp_receipt::unacknowledged;
 pub use text::Text;
 use thiserror::Error;
 

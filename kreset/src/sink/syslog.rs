@@ -2,8 +2,8 @@
 //! Unix stream sockets, one a datagram on Unix datagram sockets.
 //!
 //! A syslog receiver never says that it has a message. What its kernel has
-//! acknowledged counts as delivered once the connection has stood [`SETTLE`]
-//! longer; what an ended connection leaves in doubt is sent again.
+//! acknowledged (over a Unix stream socket: what it has read) counts as delivered
+//! once the connection has stood [`SETTLE`] longer; what an ended connection leaves in doubt is sent again.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -18,7 +18,7 @@ use std::{
 
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 
-use super::{Ecs, Encoder, Json, SinkError, tcp_receipt};
+use super::{Ecs, Encoder, Json, SinkError, receipt};
 use crate::{
     config::{Body, Facility, SyslogAddress},
     delivery::{Handed, Remote, RemoteError, spool::Entry},
@@ -124,7 +124,7 @@ pub struct Syslog {
     address: SyslogAddress,
     connection: Option<Connection>,
     /// On that connection.
-    sent: tcp_receipt::Sent,
+    sent: receipt::Sent,
     buffer: Vec<u8>,
 }
 
@@ -135,7 +135,7 @@ impl Syslog {
         Self {
             address,
             connection: None,
-            sent: tcp_receipt::Sent::new(),
+            sent: receipt::Sent::new(),
             buffer: Vec::new(),
         }
     }
@@ -151,7 +151,7 @@ impl Syslog {
         let connection = if let Some(connection) = self.connection.take() {
             connection
         } else {
-            self.sent = tcp_receipt::Sent::new();
+            self.sent = receipt::Sent::new();
             self.connect()?
         };
         // Kept only if all of the batch went out: a frame that was cut must
@@ -169,15 +169,16 @@ impl Syslog {
             Some(Connection::Tcp(stream)) => {
                 // Asked first: what is acknowledged then is so on a connection
                 // that stands afterwards.
-                let bytes = tcp_receipt::unacknowledged(stream)?;
+                let bytes = receipt::unacknowledged(stream)?;
                 still_open(stream, |on| stream.set_nonblocking(on))?;
                 bytes
             }
-            // What is written is in the receiver's own queue.
             Some(Connection::Stream(stream)) => {
+                let bytes = receipt::unacknowledged(stream)?;
                 still_open(stream, |on| stream.set_nonblocking(on))?;
-                0
+                bytes
             }
+            // The receiver's queue has it.
             Some(Connection::Datagram(_)) => 0,
             None => return Err(io::ErrorKind::NotConnected.into()),
         };
@@ -216,7 +217,7 @@ impl Remote for Syslog {
 
     fn finish(&mut self) -> bool {
         match self.connection.take() {
-            Some(Connection::Tcp(stream)) => tcp_receipt::is_read(&stream, FINISH),
+            Some(Connection::Tcp(stream)) => receipt::is_read(&stream, FINISH),
             Some(Connection::Stream(stream)) => {
                 let timeout = |left| stream.set_read_timeout(Some(left));
                 let shut = stream.shutdown(Shutdown::Write);
@@ -325,7 +326,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, thread};
+    use std::{net::TcpListener, os::unix::net::UnixListener, thread};
 
     use rustix::net::sockopt::set_socket_recv_buffer_size;
     use tempfile::TempDir;
@@ -356,5 +357,19 @@ mod tests {
             assert_eq!(outstanding, 1);
             thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    #[test]
+    fn what_a_unix_socket_holds_counts_once_it_is_read() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("log");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut syslog = Syslog::new(SyslogAddress::Unix(path));
+        syslog.send(&batch(1_000)).unwrap();
+        assert_eq!(syslog.check().unwrap(), 1);
+        let (mut receiver, _) = listener.accept().unwrap();
+        // The length, a space, and the message.
+        receiver.read_exact(&mut [0; 1_005]).unwrap();
+        assert_eq!(syslog.check().unwrap(), 0);
     }
 }

@@ -1,10 +1,10 @@
-//! What a receiver has of what it was sent over TCP.
+//! What a receiver has of what it was sent over a stream.
 
 use std::{
     collections::VecDeque,
     io::{self, Read as _},
     net::{Shutdown, TcpStream},
-    os::fd::AsRawFd as _,
+    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 
@@ -39,11 +39,13 @@ impl Sent {
     }
 }
 
-/// Bytes that were written and that the receiver's kernel has not acknowledged,
-/// whether or not they were sent: tcp(7), `SIOCOUTQ`.
-pub(crate) fn unacknowledged(stream: &TcpStream) -> io::Result<u64> {
+/// Bytes that were written and that this host's kernel still holds, whether or
+/// not they were sent. Over TCP: what the receiver's kernel has not acknowledged
+/// (tcp(7), `SIOCOUTQ`). Over a Unix socket: what the receiver has not read, and
+/// what keeping that takes (`unix_outq_len`, 6.18).
+pub(crate) fn unacknowledged(stream: &impl AsRawFd) -> io::Result<u64> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the kernel writes one `int` (tcp_ioctl, 6.18).
+    // SAFETY: the kernel writes one `int` (tcp_ioctl and unix_ioctl, 6.18).
     let outcome = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if outcome == 0 {
         Ok(u64::try_from(bytes).unwrap_or_default())
