@@ -13,6 +13,9 @@ use crate::{Side, wire::Moment};
 /// that may be busy in between.
 const SAME_MOMENT: Duration = Duration::from_secs(1);
 
+/// How long the tracer remembers that it told how a connection ended.
+const TOLD: Duration = Duration::from_mins(2);
+
 /// What a tracer that is killed may hold in memory: it waits 60 ms for a reset's company, and on a
 /// busy machine for the processor.
 const IN_HAND: Duration = Duration::from_secs(2);
@@ -101,6 +104,9 @@ pub struct Reckoning {
     pub told: u64,
     /// Told by the event that told the end of their connection before.
     pub told_by_close: u64,
+    /// Answers to segments that were still under way when a reset that was told had ended their
+    /// connection.
+    pub told_by_reset: u64,
     /// Counted as lost by the tracer.
     pub lost: u64,
     /// Ignored by the kernel, or met no socket; and nobody told of them.
@@ -238,12 +244,16 @@ fn settle(
             ));
         }
         let mut untold = Vec::new();
+        let mut ended = None;
         for reset in resets {
             let of_it = told.iter().position(|event| is_of(event, reset));
             match of_it {
                 Some(position) => {
                     told.remove(position);
                     reckoning.told += 1;
+                    if direction == Direction::Sent {
+                        ended = ended.or(Some(reset.at));
+                    }
                 }
                 None => untold.push(reset),
             }
@@ -260,7 +270,14 @@ fn settle(
             let is_closed = closes
                 .iter()
                 .any(|closed| closed.since(reset.at) <= SAME_MOMENT);
-            excuse(place, reset, is_closed, lives, lost, reckoning);
+            let is_answer = reset.answers
+                && ended.is_some_and(|ended| reset.at >= ended && reset.at.since(ended) <= TOLD);
+            let stands = match (is_closed, is_answer) {
+                (true, _) => Some(Stands::Close),
+                (false, true) => Some(Stands::Reset),
+                (false, false) => None,
+            };
+            excuse(place, reset, stands, lives, lost, reckoning);
         }
     }
 }
@@ -269,11 +286,18 @@ fn is_of(event: &Told, reset: &Reset) -> bool {
     event.at.since(reset.at) <= SAME_MOMENT && reset.at.since(event.at) <= SAME_MOMENT
 }
 
+/// Which event stands for a reset that has none of its own.
+#[derive(Clone, Copy)]
+enum Stands {
+    Close,
+    Reset,
+}
+
 /// Finds the reason why nobody told of a reset.
 fn excuse(
     place: Place,
     reset: &Reset,
-    is_closed: bool,
+    stands: Option<Stands>,
     lives: &[Life],
     lost: &mut BTreeMap<Side, u64>,
     reckoning: &mut Reckoning,
@@ -286,13 +310,14 @@ fn excuse(
         Cover::Nobody => reckoning.unwatched += 1,
         Cover::Perhaps => reckoning.at_the_edge += 1,
         Cover::InHand => reckoning.in_hand += 1,
-        Cover::Watched if is_closed => reckoning.told_by_close += 1,
-        Cover::Watched => match lost.get_mut(&place.host) {
-            Some(left @ 1..) => {
+        Cover::Watched => match (stands, lost.get_mut(&place.host)) {
+            (Some(Stands::Close), _) => reckoning.told_by_close += 1,
+            (Some(Stands::Reset), _) => reckoning.told_by_reset += 1,
+            (None, Some(left @ 1..)) => {
                 *left -= 1;
                 reckoning.lost += 1;
             }
-            _ => reckoning.missing.push(format!(
+            (None, _) => reckoning.missing.push(format!(
                 "{place}: a reset {} at {}",
                 reset.direction.name(),
                 reset.at
@@ -329,6 +354,7 @@ mod tests {
                     at: at(*ms),
                     direction: *direction,
                     sure: *sure,
+                    answers: false,
                 })
                 .collect(),
         }
@@ -441,6 +467,27 @@ mod tests {
         assert_eq!(reckoning.told_by_close, 1);
         let before = settled(&resets, &[event("a", 1, 6_100, Kind::Close)], 0);
         assert_eq!(before.missing.len(), 1, "{before:?}");
+    }
+
+    #[test]
+    fn a_reset_that_was_told_stands_for_the_answers_after_it() {
+        let lives = [life(0, 1_000_000, End::Asked)];
+        let even = |second: u64, answers: bool| {
+            let resets = [
+                (5_000, Direction::Sent, true),
+                (second, Direction::Sent, true),
+            ];
+            let mut account = account(1, &resets);
+            account.resets[1].answers = answers;
+            let told = [event("a", 1, 5_000, SENT)];
+            reckon(&[account], &told, &lives, &BTreeMap::new())
+        };
+        let reckoning = even(5_001, true);
+        assert!(reckoning.is_even(), "{reckoning:?}");
+        assert_eq!((reckoning.told, reckoning.told_by_reset), (1, 1));
+        // One that a socket sent by itself has an event of its own, and so has a late one.
+        assert_eq!(even(5_001, false).missing.len(), 1);
+        assert_eq!(even(126_000, true).missing.len(), 1);
     }
 
     #[test]

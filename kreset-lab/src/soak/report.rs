@@ -254,6 +254,10 @@ impl fmt::Display for Report {
                 reckoning.told_by_close,
                 "told as the end of their connection",
             ),
+            (
+                reckoning.told_by_reset,
+                "answers to what was under way when one that was told had ended it",
+            ),
             (reckoning.lost, "counted as lost"),
             (
                 reckoning.without_effect,

@@ -38,6 +38,10 @@ pub struct Reset {
     /// The host's kernel must have made something of it. Not so for one that a kernel ignores by
     /// RFC 5961, or that met no socket.
     pub sure: bool,
+    /// A segment drew it: it acknowledges nothing, since that one said what to expect
+    /// (`tcp_v4_send_reset` and `tcp_v6_send_reset`, 6.18). One that a socket sends by itself does
+    /// (`tcp_send_active_reset`).
+    pub answers: bool,
 }
 
 /// Where a connection runs, and whose end of it is meant.
@@ -179,6 +183,7 @@ impl Connection {
                 at,
                 direction: Direction::Sent,
                 sure: true,
+                answers: !segment.flags.contain(Flags::ACK),
             });
             return;
         }
@@ -201,6 +206,7 @@ impl Connection {
                 at,
                 direction: Direction::Received,
                 sure,
+                answers: !segment.flags.contain(Flags::ACK),
             });
             return;
         }
@@ -344,6 +350,16 @@ mod tests {
             talk.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, ack, 0);
             assert_eq!(talk.resets(), [(Direction::Received, sure)]);
         }
+    }
+
+    #[test]
+    fn one_that_a_segment_drew_acknowledges_nothing() {
+        let mut talk = Talk::used();
+        talk.passes(Side::Client, &[Flags::RST, Flags::ACK], 151, 591, 0);
+        talk.passes(Side::Client, &[Flags::RST], 151, 0, 0);
+        let accounts = talk.witness.drain();
+        let answers = accounts[0].resets.iter().map(|reset| reset.answers);
+        assert_eq!(answers.collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
