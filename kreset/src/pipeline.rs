@@ -39,12 +39,30 @@ const TURN_OF_MANY: Duration = Duration::from_millis(80);
 /// enough to be worth waking up for.
 const TOO_MANY: usize = 512;
 
-/// How long to let events gather after a turn that brought so many.
-#[must_use]
-pub const fn turn_after(taken: usize) -> Duration {
-    match taken {
-        MANY..=TOO_MANY => TURN_OF_MANY,
-        _ => TURN,
+/// The turns in which the ring is read.
+#[derive(Debug, Default)]
+pub struct Turns {
+    /// Taken in this turn so far.
+    taken: usize,
+}
+
+impl Turns {
+    /// Records taken before others get their turn.
+    pub const BATCH: usize = 2_048;
+
+    /// How long to let events gather after a batch that brought `taken`. `None`:
+    /// nothing came, and the ring is to be waited for.
+    pub fn after(&mut self, taken: usize) -> Option<Duration> {
+        self.taken = self.taken.saturating_add(taken);
+        if taken == Self::BATCH {
+            // There may be more already: the rest of them is no turn of its own.
+            return Some(Duration::ZERO);
+        }
+        match std::mem::take(&mut self.taken) {
+            0 => None,
+            MANY..=TOO_MANY => Some(TURN_OF_MANY),
+            _ => Some(TURN),
+        }
     }
 }
 
@@ -376,7 +394,8 @@ fn unrecorded(source: std::io::Error) -> SinkError {
 
 #[cfg(test)]
 mod tests {
-    use super::KernelLosses;
+    use super::{KernelLosses, MANY, TOO_MANY, TURN, TURN_OF_MANY, Turns};
+    use std::time::Duration;
 
     #[test]
     fn each_loss_of_the_kernel_is_told_once_under_its_own_name() {
@@ -393,5 +412,26 @@ mod tests {
         let told: Vec<_> = now.since(before).collect();
         assert_eq!(told, [("kernel", 2), ("kernel_untracked", 3)]);
         assert_eq!(now.since(now).count(), 0);
+    }
+
+    #[test]
+    fn events_gather_for_longer_where_a_turn_brings_many_and_the_ring_has_room() {
+        let after = |taken| Turns::default().after(taken);
+        assert_eq!(after(0), None);
+        assert_eq!(after(1), Some(TURN));
+        assert_eq!(after(MANY), Some(TURN_OF_MANY));
+        assert_eq!(after(TOO_MANY), Some(TURN_OF_MANY));
+        assert_eq!(after(TOO_MANY + 1), Some(TURN));
+    }
+
+    #[test]
+    fn what_follows_a_full_batch_belongs_to_its_turn() {
+        let mut turns = Turns::default();
+        assert_eq!(turns.after(Turns::BATCH), Some(Duration::ZERO));
+        assert_eq!(turns.after(MANY), Some(TURN));
+        assert_eq!(turns.after(MANY), Some(TURN_OF_MANY));
+        assert_eq!(turns.after(Turns::BATCH), Some(Duration::ZERO));
+        assert_eq!(turns.after(0), Some(TURN));
+        assert_eq!(turns.after(0), None);
     }
 }

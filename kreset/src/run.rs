@@ -35,14 +35,12 @@ use crate::{
         plan::{Degradation, Plan},
         prepare::{self, Ready},
     },
-    pipeline::{Clocks, KernelLosses, Parts, Pipeline, turn_after},
+    pipeline::{Clocks, KernelLosses, Parts, Pipeline, Turns},
     recording::Recorder,
     service::ServiceManager,
     sink::SinkError,
 };
 
-/// Records taken before others get their turn.
-const BATCH: usize = 2_048;
 /// How often the kernel's count of lost records is read.
 const LOSS_EVERY: Duration = Duration::from_millis(500);
 
@@ -269,6 +267,7 @@ async fn stream(
     let mut next_loss = Deadline::now() + LOSS_EVERY;
     let sink_ended = pipeline.delivery().wake();
     let mut by_signal = false;
+    let mut turns = Turns::default();
     loop {
         let now = clocks();
         let taken = take_batch(&mut attached, &mut pipeline, now)?;
@@ -293,16 +292,11 @@ async fn stream(
             break;
         }
         service.alive(Instant::now());
-        let turn = match taken {
-            0 => None,
-            // There may be more already.
-            BATCH => Some(Deadline::now()),
-            // Where one comes, more may follow: let them gather. The kernel
-            // wakes the reader of a ring only at the first record that it has
-            // not been told of (bpf_ringbuf_commit, 6.18), so that meanwhile
-            // neither side wakes the other.
-            some => Some(Deadline::now() + turn_after(some)),
-        };
+        // Where one comes, more may follow: let them gather. The kernel wakes the
+        // reader of a ring only at the first record that it has not been told of
+        // (bpf_ringbuf_commit, 6.18), so that meanwhile neither side wakes the
+        // other.
+        let turn = turns.after(taken).map(|wait| Deadline::now() + wait);
         let due = pipeline.due_ns().map(|due| deadline(due, now));
         let wake = [turn, due, next_summary, service.due().map(Deadline::from)]
             .into_iter()
@@ -374,7 +368,7 @@ fn end(
     let now = clocks();
     let until = Instant::now() + drain;
     let left = || until.saturating_duration_since(Instant::now());
-    while take_batch(&mut attached, pipeline, now)? == BATCH {
+    while take_batch(&mut attached, pipeline, now)? == Turns::BATCH {
         pipeline.flush_and_settle(left())?;
     }
     attached.log();
@@ -392,13 +386,13 @@ fn take_batch(
     pipeline: &mut Pipeline,
     now: Clocks,
 ) -> Result<usize, RunError> {
-    for taken in 0..BATCH {
+    for taken in 0..Turns::BATCH {
         let Some(record) = attached.ring().next() else {
             return Ok(taken);
         };
         pipeline.take(&record, now)?;
     }
-    Ok(BATCH)
+    Ok(Turns::BATCH)
 }
 
 fn read_losses(
