@@ -16,6 +16,10 @@ use crate::{
 /// Segments this close to a reset are what drew it.
 const CLUSTER: Duration = Duration::from_millis(100);
 
+/// Of resets this close to each other the host may take any: a closing socket and what answers the
+/// peer's FIN send one each, on two processors, and the wire has them in an order of its own.
+const AT_ONCE: Duration = Duration::from_millis(5);
+
 /// The end of one connection, as one host had it on its wire.
 #[derive(Clone, Debug)]
 pub struct Ending {
@@ -201,21 +205,29 @@ impl Ending {
         })
     }
 
-    /// The headers of the reset that came in.
-    fn reset(&self) -> Option<event::Reset> {
-        let segment = &self.last().segment;
+    /// The headers of the reset that came in; of each one that may be it.
+    fn headers(&self) -> Vec<event::Reset> {
+        if self.what != What::Received {
+            return Vec::new();
+        }
+        let first = self.last().at;
         let greeting = self
             .packets
             .iter()
             .find(|seen| seen.leaving && seen.segment.flags.contain(Flags::SYN));
-        (self.what == What::Received).then(|| event::Reset {
-            flags: Some(segment.flags.to_string()),
-            timestamps: Some(segment.timestamps),
-            ttl: Some(segment.ttl),
-            handshake_ttl: greeting.map(|seen| seen.segment.ttl),
-            ip_id: segment.ip_id,
-            window: Some(segment.window),
-        })
+        self.packets[self.at..]
+            .iter()
+            .filter(|seen| seen.leaving && seen.segment.flags.contain(Flags::RST))
+            .filter(|seen| seen.at.since(first) <= AT_ONCE)
+            .map(|Sighting { segment, .. }| event::Reset {
+                flags: Some(segment.flags.to_string()),
+                timestamps: Some(segment.timestamps),
+                ttl: Some(segment.ttl),
+                handshake_ttl: greeting.map(|seen| seen.segment.ttl),
+                ip_id: segment.ip_id,
+                window: Some(segment.window),
+            })
+            .collect()
     }
 
     fn truth(&self, kind: &'static str, answers: &[Answer]) -> Truth {
@@ -238,7 +250,7 @@ impl Ending {
             provoked_by: None,
             idle: silence.map(|silence| Measured::Known(silence.data)),
             wire_idle: silence.map(|silence| Measured::Known(silence.wire)),
-            reset: self.reset().filter(|_| kind == "reset"),
+            reset: None,
             age: None,
             client: self.client,
             broker: self.broker,
@@ -269,9 +281,13 @@ impl Ending {
         if self.what == What::TimedOut {
             truths.push(self.truth("timeout", answers));
         }
-        if matches!(self.what, What::Received | What::Sent) {
+        if self.what == What::Sent {
             truths.push(self.truth("reset", answers));
         }
+        truths.extend(self.headers().into_iter().map(|reset| Truth {
+            reset: Some(reset),
+            ..self.truth("reset", answers)
+        }));
         // A connection that never got through may have been told of at its FIN, before the reset.
         let closed = matches!(self.what, What::Closed | What::Left);
         if phase && (closed || self.was_closed_by(self.host.other())) {
@@ -281,8 +297,10 @@ impl Ending {
         (!truths.is_empty()).then_some(Claim {
             truths,
             required,
-            // A port that was refused is free again at once: the next attempt may have it too.
-            most: if phase && !self.is_refusal() {
+            // A port that was refused is free again at once: the next attempt may have it too. And
+            // a closing socket sends its reset before the kernel tells of it (__tcp_close, 6.18):
+            // an answer to the peer's FIN, which meets no socket, may be told of before.
+            most: if phase && !self.is_refusal() && self.what != What::Sent {
                 1
             } else {
                 self.resets().max(1)
@@ -370,6 +388,30 @@ mod tests {
         assert_eq!(silence.data, Duration::from_millis(3_498));
         let claim = ending.claim(&Ruling::Must(vec![Answer::IDLE_ON_SEND]));
         assert!(claim.is_some_and(|claim| claim.required && claim.truths.len() == 1));
+    }
+
+    #[test]
+    fn of_two_resets_at_once_either_may_be_the_one() {
+        let mut packets = used();
+        packets.push(packet(10, Side::Broker, &[Flags::RST, Flags::ACK], 0, 63));
+        packets.push(packet(11, Side::Broker, &[Flags::RST], 0, 63));
+        packets.push(packet(40, Side::Broker, &[Flags::RST], 0, 63));
+        let ending = ending(packets).expect("it ended");
+        let flags = ending.headers().into_iter().map(|reset| reset.flags);
+        let expected = ["RA", "R"].map(|flags| Some(flags.to_owned()));
+        assert_eq!(flags.collect::<Vec<_>>(), expected);
+        let claim = ending.claim(&Ruling::Must(vec![Answer::TLS_TO_PLAINTEXT]));
+        assert!(claim.is_some_and(|claim| claim.truths.len() == 2 && claim.most == 1));
+    }
+
+    #[test]
+    fn two_resets_that_a_host_sent_may_be_two_events() {
+        let mut packets = used();
+        packets.push(packet(10, Side::Client, &[Flags::RST, Flags::ACK], 0, 64));
+        packets.push(packet(10, Side::Client, &[Flags::RST], 0, 64));
+        let ending = ending(packets).expect("it ended");
+        let claim = ending.claim(&Ruling::May(vec![Answer::TLS_TO_PLAINTEXT]));
+        assert!(claim.is_some_and(|claim| claim.truths.len() == 1 && claim.most == 2));
     }
 
     #[test]
