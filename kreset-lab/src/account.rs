@@ -182,6 +182,20 @@ impl Ending {
             .count()
     }
 
+    /// Whether the host's socket sent a reset, and something that met no socket drew another. Each
+    /// may be told of: a closing socket sends its own before the kernel tells of it (`__tcp_close`,
+    /// 6.18), and so may be told of last.
+    fn sent_both(&self) -> bool {
+        let sent = |answers| {
+            self.packets.iter().any(|seen| {
+                !seen.leaving
+                    && seen.segment.flags.contain(Flags::RST)
+                    && seen.segment.answers() == answers
+            })
+        };
+        self.what == What::Sent && sent(true) && sent(false)
+    }
+
     /// How long nothing was said before what drew the reset.
     fn silence(&self) -> Option<Silence> {
         let end = self.last().at;
@@ -297,11 +311,9 @@ impl Ending {
         (!truths.is_empty()).then_some(Claim {
             truths,
             required,
-            // A port that was refused is free again at once: the next attempt may have it too. And
-            // a closing socket sends its reset before the kernel tells of it (__tcp_close, 6.18):
-            // an answer to the peer's FIN, which meets no socket, may be told of before.
-            most: if phase && !self.is_refusal() && self.what != What::Sent {
-                1
+            // A port that was refused is free again at once: the next attempt may have it too.
+            most: if phase && !self.is_refusal() {
+                1 + usize::from(self.sent_both())
             } else {
                 self.resets().max(1)
             },
@@ -412,6 +424,23 @@ mod tests {
         let ending = ending(packets).expect("it ended");
         let claim = ending.claim(&Ruling::May(vec![Answer::TLS_TO_PLAINTEXT]));
         assert!(claim.is_some_and(|claim| claim.truths.len() == 1 && claim.most == 2));
+    }
+
+    #[test]
+    fn more_answers_are_no_more_events() {
+        for (kinds, most) in [("aa", 1), ("oaa", 2)] {
+            let mut packets = used();
+            for kind in kinds.chars() {
+                let flags: &[_] = match kind {
+                    'o' => &[Flags::RST, Flags::ACK],
+                    _ => &[Flags::RST],
+                };
+                packets.push(packet(10, Side::Client, flags, 0, 64));
+            }
+            let claim = ending(packets)
+                .and_then(|ending| ending.claim(&Ruling::May(vec![Answer::TLS_TO_PLAINTEXT])));
+            assert_eq!(claim.map(|claim| claim.most), Some(most), "{kinds}");
+        }
     }
 
     #[test]

@@ -81,6 +81,14 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Whether this reset answers a segment: it acknowledges nothing, since that one said what to
+    /// expect (`tcp_v4_send_reset` and `tcp_v6_send_reset`, 6.18). One that a socket sends by itself
+    /// does (`tcp_send_active_reset`).
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        !self.flags.contain(Flags::ACK)
+    }
+
     /// Reads an IPv4 or IPv6 packet from its IP header on. `None` if it is not TCP, is a
     /// fragment, or is cut off within the headers. The payload may be cut off.
     #[must_use]

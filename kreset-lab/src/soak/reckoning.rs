@@ -272,11 +272,9 @@ fn settle(
                 .any(|closed| closed.since(reset.at) <= SAME_MOMENT);
             let is_answer = reset.answers
                 && ended.is_some_and(|ended| reset.at >= ended && reset.at.since(ended) <= TOLD);
-            let stands = match (is_closed, is_answer) {
-                (true, _) => Some(Stands::Close),
-                (false, true) => Some(Stands::Reset),
-                (false, false) => None,
-            };
+            let stands = is_closed
+                .then_some(Stands::Close)
+                .or_else(|| is_answer.then_some(Stands::Reset));
             excuse(place, reset, stands, lives, lost, reckoning);
         }
     }

@@ -38,9 +38,7 @@ pub struct Reset {
     /// The host's kernel must have made something of it. Not so for one that a kernel ignores by
     /// RFC 5961, or that met no socket.
     pub sure: bool,
-    /// A segment drew it: it acknowledges nothing, since that one said what to expect
-    /// (`tcp_v4_send_reset` and `tcp_v6_send_reset`, 6.18). One that a socket sends by itself does
-    /// (`tcp_send_active_reset`).
+    /// A segment drew it: see [`Segment::answers`].
     pub answers: bool,
 }
 
@@ -183,7 +181,7 @@ impl Connection {
                 at,
                 direction: Direction::Sent,
                 sure: true,
-                answers: !segment.flags.contain(Flags::ACK),
+                answers: segment.answers(),
             });
             return;
         }
@@ -206,7 +204,7 @@ impl Connection {
                 at,
                 direction: Direction::Received,
                 sure,
-                answers: !segment.flags.contain(Flags::ACK),
+                answers: segment.answers(),
             });
             return;
         }
