@@ -218,12 +218,13 @@ impl Pipeline {
     }
 
     /// When the next waiting event is to be released; monotonic ns. Those that
-    /// are due within a turn of each other are released together.
+    /// are due within a turn of each other are released together, and those that
+    /// can wait `while_turning` at its end.
     #[must_use]
-    pub fn due_ns(&self) -> Option<u64> {
+    pub fn due_ns(&self, while_turning: bool) -> Option<u64> {
         let turn_ns = TURN.as_nanos() as u64;
         self.waiting
-            .due_ns()
+            .due_ns(while_turning)
             .map(|due| due.div_ceil(turn_ns).saturating_mul(turn_ns))
     }
 

@@ -297,7 +297,9 @@ async fn stream(
         // (bpf_ringbuf_commit, 6.18), so that meanwhile neither side wakes the
         // other.
         let turn = turns.after(taken).map(|wait| Deadline::now() + wait);
-        let due = pipeline.due_ns().map(|due| deadline(due, now));
+        let due = pipeline
+            .due_ns(turn.is_some())
+            .map(|due| deadline(due, now));
         let wake = [turn, due, next_summary, service.due().map(Deadline::from)]
             .into_iter()
             .flatten()

@@ -4,7 +4,7 @@
 //! clients reconnect as fast, and a FIN is often followed by the RST that is
 //! the event proper.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::{
     event::Role,
@@ -13,6 +13,12 @@ use crate::{
 
 /// How long a RST waits. Well under the 100 ms within which it must be out.
 const RESET_WAIT_NS: u64 = 60_000_000;
+/// How long an answer of no socket waits: to a packet that comes while the socket
+/// itself sends a RST, or while its process ends (kernel: `__tcp_close` takes the
+/// socket out of the table before `tcp_send_active_reset`; 6.18).
+const ANSWER_WAIT_NS: u64 = 10_000_000;
+/// Room for so many of them stays.
+const FEW_ANSWERS: usize = 256;
 /// How long the end of a socket waits for a RST that is decoded after it.
 const CLOSED_WAIT_NS: u64 = 60_000_000;
 /// How long a FIN in the handshake waits for a RST, or for the socket to end:
@@ -26,6 +32,8 @@ type Place = (u64, u64);
 #[derive(Debug, Default)]
 pub struct Waiting {
     events: BTreeMap<Place, Facts>,
+    /// Answers of no socket, as they came: there may be tens of thousands a second.
+    answers: VecDeque<Facts>,
     /// Where those are that the end of their connection supersedes: with
     /// thousands waiting, none is looked for one by one.
     superseded: HashMap<Tuple, Vec<Place>>,
@@ -50,6 +58,10 @@ impl Waiting {
             {
                 RESET_WAIT_NS
             }
+            Kind::ResetSent if facts.is_answer() => {
+                self.answers.push_back(facts);
+                return None;
+            }
             Kind::ResetSent | Kind::Timeout => 0,
             Kind::Fin => FIN_WAIT_NS,
             Kind::Closed => CLOSED_WAIT_NS,
@@ -71,14 +83,27 @@ impl Waiting {
         None
     }
 
-    /// When the first one is due; monotonic ns.
+    /// When the first one is due; monotonic ns. An answer of no socket is not
+    /// worth waking up for `while_turning`: it is due with the turn.
     #[must_use]
-    pub fn due_ns(&self) -> Option<u64> {
-        self.events.keys().next().map(|(due, _)| *due)
+    pub fn due_ns(&self, while_turning: bool) -> Option<u64> {
+        let answer = self.answer_due_ns().filter(|_| !while_turning);
+        let event = self.events.keys().next().map(|(due, _)| *due);
+        [event, answer].into_iter().flatten().min()
     }
 
     /// The first one that is due by `until_ns`.
     pub fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
+        let event = self.events.keys().next().map(|(due, _)| *due);
+        if let Some(due) = self.answer_due_ns()
+            && event.is_none_or(|event| due < event)
+        {
+            return if due <= until_ns {
+                self.next_answer()
+            } else {
+                None
+            };
+        }
         let first = self.events.first_entry()?;
         if first.key().0 > until_ns {
             return None;
@@ -88,6 +113,20 @@ impl Waiting {
             self.forget(facts.tuple(), place);
         }
         Some(facts)
+    }
+
+    fn next_answer(&mut self) -> Option<Facts> {
+        let answer = self.answers.pop_front();
+        if self.answers.is_empty() && self.answers.capacity() > FEW_ANSWERS {
+            // A flood is over.
+            self.answers = VecDeque::new();
+        }
+        answer
+    }
+
+    fn answer_due_ns(&self) -> Option<u64> {
+        let first = self.answers.front()?;
+        Some(first.at_ns.saturating_add(ANSWER_WAIT_NS))
     }
 
     /// A connection ends once: its RST, or else its end, stands for the FINs

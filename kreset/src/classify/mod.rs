@@ -24,7 +24,7 @@ use smol_str::SmolStr;
 
 use crate::{
     event::{Candidates, Cause, ProvokedBy, Verdict},
-    facts::{Facts, Kind, State, Trigger, Tuple},
+    facts::{Facts, Kind, State, Tuple},
 };
 
 /// What an event comes to.
@@ -80,6 +80,10 @@ impl Classifier {
     /// Takes an event in, whether or not it is to be judged. To be called in
     /// the order of the events.
     pub fn observe(&mut self, facts: &Facts) {
+        if facts.kind == Kind::ResetSent && facts.id.is_some() {
+            // It will be told, and stands for what was answered before as well.
+            self.tell(facts);
+        }
         let context = Context::default();
         let case = Case::new(facts, &context, &self.config);
         let closed_in_handshake = if facts.kind == Kind::Fin && case.phase.is_handshake() {
@@ -107,7 +111,7 @@ impl Classifier {
             }
             self.tell(facts);
         }
-        if facts.kind == Kind::ResetSent {
+        if facts.is_answer() {
             self.tell(facts);
         }
         if let Some(on_timer) = fatal_silence(&judgement) {
@@ -163,7 +167,7 @@ impl Classifier {
     fn is_told(&mut self, facts: &Facts) -> bool {
         let follows = match facts.kind {
             Kind::Closed => true,
-            Kind::ResetSent => facts.id.is_none() && !facts.trigger.is_some_and(Trigger::is_syn),
+            Kind::ResetSent => facts.is_answer(),
             _ => false,
         };
         let told = self.told.get(&facts.tuple());

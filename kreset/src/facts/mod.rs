@@ -288,6 +288,15 @@ impl Facts {
         })
     }
 
+    /// A RST of this host's that no socket sent, to a packet that belongs to a
+    /// connection. A SYN is an attempt of its own.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.kind == Kind::ResetSent
+            && self.id.is_none()
+            && !self.trigger.is_some_and(Trigger::is_syn)
+    }
+
     /// What names the connection on this host even without a socket.
     #[must_use]
     pub fn tuple(&self) -> Tuple {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, num::NonZeroUsize};
 use lru::LruCache;
 
 use crate::{
-    event::{Endpoint, ProvokedBy},
+    event::{Endpoint, ProvokedBy, Role},
     facts::{Facts, Kind},
 };
 
@@ -17,6 +17,10 @@ const ENDINGS: usize = 64;
 const TOGETHER_NS: u64 = 1_000_000_000;
 /// A refusal this close says that the broker is down.
 const REFUSAL_NS: u64 = 3_000_000_000;
+/// The end of a broker's process explains what its host answers so long after: to
+/// the last packet of a handshake, sent again after 1 and 2 s (kernel:
+/// `TCP_TIMEOUT_INIT`).
+const STOP_NS: u64 = 3_500_000_000;
 /// Silent for less than this, a connection was in use.
 const BUSY_MS: f64 = 1_000.0;
 /// Silences that differ by less than this share are alike.
@@ -43,6 +47,8 @@ pub struct Company {
     pub refused: bool,
     /// A new connection was established right after.
     pub accepted: bool,
+    /// The broker is on this host, and its process ended about then.
+    pub process_ended: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +90,7 @@ struct Broker {
     endings: VecDeque<Ending>,
     refused_ns: Option<u64>,
     accepted_ns: Option<u64>,
+    process_ended_ns: Option<u64>,
 }
 
 type BrokerKey = (u32, Endpoint);
@@ -110,6 +117,9 @@ impl Endings {
     pub fn ended(&mut self, facts: &Facts) {
         let ending = Ending::of(facts);
         let broker = self.broker(facts);
+        if by_exit_of_broker(facts) {
+            broker.process_ended_ns = Some(facts.at_ns);
+        }
         let again = broker
             .endings
             .iter_mut()
@@ -168,6 +178,9 @@ impl Endings {
             accepted: broker
                 .accepted_ns
                 .is_some_and(|at| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS),
+            process_ended: broker
+                .process_ended_ns
+                .is_some_and(|at| at.abs_diff(this.at_ns) <= STOP_NS),
             ..company
         }
     }
@@ -185,7 +198,7 @@ impl Ending {
     fn of(facts: &Facts) -> Self {
         let fin = facts
             .fin
-            .filter(|fin| fin.by_peer == (facts.role == crate::event::Role::Client));
+            .filter(|fin| fin.by_peer == (facts.role == Role::Client));
         let idle = facts.idle;
         Self {
             at_ns: fin.map_or(facts.at_ns, |fin| {
@@ -206,6 +219,12 @@ impl Ending {
     const fn fell(&self) -> bool {
         self.by_itself && !self.fin
     }
+}
+
+/// The broker's process, on this host, ended the connection by ending itself.
+fn by_exit_of_broker(facts: &Facts) -> bool {
+    let by_exit = facts.by_exit || facts.fin.is_some_and(|fin| fin.by_exit);
+    facts.role == Role::Broker && by_exit
 }
 
 #[expect(

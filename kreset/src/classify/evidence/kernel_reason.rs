@@ -3,7 +3,7 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{Observation, handshake::HANDSHAKES};
+use super::{Observation, handshake::HANDSHAKES, listener::broker_is_gone};
 use crate::{
     classify::{
         case::Case,
@@ -55,6 +55,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         }
         (Why::AfterClose, false) => {
             told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
+        }
+        (Why::NoSocket, false) if broker_is_gone(case) => {
+            told.weigh(HARD, &[Class::BrokerLost, Class::BrokerShutdown])
         }
         (Why::NoSocket, false) => told.weigh(HARD, &[Class::BrokerLost]),
         (Why::NoSocket | Why::AfterClose, true) => told.weigh(HARD, &[Class::LateData]),

@@ -5,13 +5,19 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::Observation;
 use crate::{
-    classify::case::Case,
+    classify::{case::Case, class::Class, weights::PROCESS_ENDED},
     facts::{Facts, State},
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.sent() || case.is_client() {
         return None;
+    }
+    if broker_is_gone(case) {
+        return Some(
+            Observation::new("listener", "none since its process ended")
+                .weigh(PROCESS_ENDED, &[Class::BrokerShutdown]),
+        );
     }
     let value = match case.facts.state {
         Some(State::Listen) => listening(case.facts),
@@ -21,6 +27,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ => return None,
     };
     Some(Observation::new("listener", value))
+}
+
+/// Nobody listens at a broker's port on this host since its process ended: that
+/// also took along connections of which this host has seen nothing else. One
+/// whose handshake was under way has no socket yet, and once the listener is gone
+/// its last packet draws a RST (kernel: `tcp_v4_rcv`, `TCP_NEW_SYN_RECV`; 6.18).
+pub(super) fn broker_is_gone(case: &Case<'_>) -> bool {
+    case.facts.is_answer() && case.facts.state.is_none() && case.context.company.process_ended
 }
 
 fn listening(facts: &Facts) -> SmolStr {
