@@ -22,7 +22,7 @@ use super::{
     spool::{Entry, Position, Spool},
     status::Status,
 };
-use crate::{event::Message, notice::notice, sink::Encoder};
+use crate::{event::Message, heap::Spender, notice::notice, sink::Encoder};
 
 /// Events and bytes that are appended at once.
 const APPEND: (usize, usize) = (256, 256 * 1024);
@@ -33,6 +33,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A thread that waits for events looks up so often, at the least.
 const IDLE: Duration = Duration::from_hours(1);
+/// So many events at once take memory that is worth giving back.
+const MANY: usize = 64;
 /// No event is longer: what a receiver would take is far less.
 const LONGEST_EVENT: usize = 1024 * 1024;
 
@@ -213,6 +215,7 @@ pub(super) struct Sender {
     /// Events in the next batch, at most: fewer while one is looked for that
     /// the receiver refuses.
     count: usize,
+    memory: Spender,
 }
 
 impl Sender {
@@ -231,6 +234,7 @@ impl Sender {
             backoff: Backoff::default(),
             unconfirmed: VecDeque::new(),
             count,
+            memory: Spender::default(),
         }
     }
 
@@ -257,6 +261,13 @@ impl Sender {
             };
             if let Err(error) = sent.and_then(|()| self.confirm()) {
                 self.failed(&error);
+            }
+            if batch.len() >= MANY {
+                self.memory.spend();
+            }
+            drop(batch);
+            if !self.gate.lock().value.is_readable() {
+                self.memory.settle();
             }
         }
     }
