@@ -18,8 +18,12 @@ pub struct Sample {
 /// Until a tracer has met every kind of thing that it does.
 const WARM_UP: Duration = Duration::from_mins(2);
 
-/// Fewer samples after that say nothing.
-const LEAST: usize = 30;
+/// A sink takes more while its receiver is away or catches up, and gives it back:
+/// what stays is the least that each minute has seen.
+const MINUTE: u64 = 60;
+
+/// Fewer minutes after the warm-up say nothing.
+const LEAST: usize = 3;
 
 /// Resident memory, KiB, that a tracer takes for each event of a connection that was never there
 /// before, by how many of them it has told: measured. It remembers 16,384 paths and as many
@@ -47,7 +51,7 @@ pub struct Trend {
     pub low: u32,
     /// The most.
     pub high: u32,
-    /// Change a minute, by least squares.
+    /// Change a minute of the least that each minute had.
     pub slope: f64,
 }
 
@@ -82,15 +86,20 @@ pub fn trends(samples: &[Sample]) -> Option<Trends> {
         .iter()
         .filter(|sample| sample.age >= WARM_UP)
         .collect();
-    if warm.len() < LEAST {
-        return None;
-    }
     let of = |figure: fn(&Sample) -> u32| {
-        let points: Vec<_> = warm
-            .iter()
+        let lows: Vec<_> = warm
+            .chunk_by(|a, b| a.age.as_secs() / MINUTE == b.age.as_secs() / MINUTE)
+            .filter(|minute| spans_most_of_it(minute))
+            .filter_map(|minute| minute.iter().min_by_key(|sample| figure(sample)))
             .map(|sample| (sample.age.as_secs_f64() / 60.0, figure(sample)))
             .collect();
-        trend(&points)
+        let slope = (lows.len() >= LEAST).then(|| slope(&lows))?;
+        let all = || warm.iter().map(|sample| figure(sample));
+        Some(Trend {
+            low: all().min()?,
+            high: all().max()?,
+            slope,
+        })
     };
     let (first, last) = (warm.first()?, warm.last()?);
     let minutes = last.age.saturating_sub(first.age).as_secs_f64() / 60.0;
@@ -107,8 +116,16 @@ pub fn trends(samples: &[Sample]) -> Option<Trends> {
     })
 }
 
-fn trend(points: &[(f64, u32)]) -> Option<Trend> {
-    let count = f64::from(u32::try_from(points.len()).ok()?);
+fn spans_most_of_it(minute: &[&Sample]) -> bool {
+    let spanned = minute.first().zip(minute.last());
+    spanned.is_some_and(|(first, last)| {
+        last.age.saturating_sub(first.age) >= Duration::from_secs(MINUTE * 3 / 4)
+    })
+}
+
+/// By least squares.
+fn slope(points: &[(f64, u32)]) -> f64 {
+    let count: f64 = points.iter().map(|_| 1.0).sum();
     let mean = |value: fn(&(f64, u32)) -> f64| points.iter().map(value).sum::<f64>() / count;
     let (mean_x, mean_y) = (mean(|(x, _)| *x), mean(|(_, y)| f64::from(*y)));
     let mut over = 0.0;
@@ -117,11 +134,7 @@ fn trend(points: &[(f64, u32)]) -> Option<Trend> {
         over += (x - mean_x) * (f64::from(*y) - mean_y);
         under += (x - mean_x) * (x - mean_x);
     }
-    Some(Trend {
-        low: points.iter().map(|(_, y)| *y).min()?,
-        high: points.iter().map(|(_, y)| *y).max()?,
-        slope: if under > 0.0 { over / under } else { 0.0 },
-    })
+    if under > 0.0 { over / under } else { 0.0 }
 }
 
 /// What is wrong with a tracer's life, if anything.
@@ -211,7 +224,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_given_back_has_not_grown() {
+        // A receiver is away in the latter half of each minute.
+        let away = |n: u32| if n % 30 < 15 { 0 } else { 3_000 };
+        let level = trends(&life(10, |n| 9_000 + away(n), |_| 20)).expect("long enough");
+        assert_eq!(complaint(level), None, "{level:?}");
+        let grows = |n: u32| 9_000 + away(n) + n * 25;
+        let grows = trends(&life(10, grows, |_| 20)).expect("long enough");
+        assert!(complaint(grows).is_some(), "{grows:?}");
+    }
+
+    #[test]
     fn a_short_life_says_nothing() {
-        assert_eq!(trends(&life(2, |n| n * 1_000, |n| n)), None);
+        assert_eq!(trends(&life(4, |n| n * 1_000, |n| n)), None);
     }
 }
