@@ -1,7 +1,7 @@
 //! From the kernel's event to the line on standard output.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{ErrorKind, Read},
     process::{Child, Command, Stdio},
     sync::mpsc::channel,
     thread,
@@ -15,7 +15,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{Found, Setting};
 use crate::{
@@ -80,8 +80,9 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     row("received, 100 a second".to_owned(), &aborts.received);
     Ok(Found {
         markdown: format!(
-            "A received reset waits for 60 ms to be judged by the company it keeps; a sent one \
-             does not.\n\n{}",
+            "A received reset waits for 60 ms to be judged by the company it keeps, one that no \
+             socket sent for 10 ms or until the end of the turn in which the ring is read. A line \
+             is there when the reader of the pipe has it.\n\n{}",
             table.markdown()
         ),
         plots: Vec::new(),
@@ -98,27 +99,25 @@ fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result
     let mut piped = Piped(child);
     let out = piped.0.stdout.take().context("its output is a pipe")?;
     let (attached, is_attached) = channel();
-    let reader = thread::spawn(move || -> Result<Delays> {
+    let reader = thread::spawn(move || {
         let mut delays = Delays {
             sent: Histogram::new(3)?,
             received: Histogram::new(3)?,
         };
-        for line in BufReader::with_capacity(1 << 20, out).lines() {
-            let line = line?;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-            if line.contains(r#""type":"start""#) {
+        arrivals(out, |line, now_ns| {
+            let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
+                return Ok(());
+            };
+            if line.kind == "start" {
                 let _told = attached.send(());
             }
-            if let Some((sent, at)) = reset(&line) {
-                let delay = (now.as_nanos() as i128 - at).max(0) as u64;
-                let histogram = if sent {
-                    &mut delays.sent
-                } else {
-                    &mut delays.received
-                };
-                histogram.record(delay)?;
+            match line.delay_ns(now_ns) {
+                Some((true, delay)) => delays.sent.record(delay)?,
+                Some((false, delay)) => delays.received.record(delay)?,
+                None => {}
             }
-        }
+            Ok(())
+        })?;
         Ok(delays)
     });
     is_attached
@@ -140,14 +139,48 @@ fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result
     }
 }
 
-/// Whether a reset was sent, and when it happened, ns since the epoch. `None` of other events.
-fn reset(line: &str) -> Option<(bool, i128)> {
-    if !line.contains(r#""type":"reset""#) {
-        return None;
+/// Calls `take` with each line and when it was there, ns since the epoch: when it was
+/// read, whatever takes its time with the lines before it.
+fn arrivals(mut from: impl Read, mut take: impl FnMut(&[u8], i128) -> Result<()>) -> Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut line = Vec::new();
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("its output cannot be read"),
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() as i128;
+        for part in buffer[..read].split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            if line.ends_with(b"\n") {
+                take(&line, now)?;
+                line.clear();
+            }
+        }
     }
-    let event: Value = serde_json::from_str(line).ok()?;
-    let at: Timestamp = event.get("time")?.as_str()?.parse().ok()?;
-    Some((event.get("direction")? == "sent", at.as_nanosecond()))
+}
+
+/// What is looked at of an event.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    time: &'a str,
+    direction: Option<&'a str>,
+}
+
+impl Line<'_> {
+    /// Of a reset: whether it was sent, and how long before `now_ns` (since the epoch).
+    fn delay_ns(&self, now_ns: i128) -> Option<(bool, u64)> {
+        if self.kind != "reset" {
+            return None;
+        }
+        let at: Timestamp = self.time.parse().ok()?;
+        let delay = (now_ns - at.as_nanosecond()).max(0);
+        Some((self.direction? == "sent", u64::try_from(delay).ok()?))
+    }
 }
 
 #[cfg(test)]
@@ -156,8 +189,27 @@ mod tests {
 
     #[test]
     fn the_time_of_a_reset_is_the_kernels() {
-        let line = r#"{"type":"reset","time":"1970-01-01T00:00:01.000000005Z","direction":"sent"}"#;
-        assert_eq!(reset(line), Some((true, 1_000_000_005)));
-        assert_eq!(reset(r#"{"type":"summary","time":"x"}"#), None);
+        let delay = |line| {
+            serde_json::from_str::<Line<'_>>(line)
+                .unwrap()
+                .delay_ns(1_000_000_015)
+        };
+        let reset =
+            r#"{"type":"reset","time":"1970-01-01T00:00:01.000000005Z","direction":"sent","id":1}"#;
+        assert_eq!(delay(reset), Some((true, 10)));
+        let summary = r#"{"type":"summary","time":"1970-01-01T00:00:01Z"}"#;
+        assert_eq!(delay(summary), None);
+    }
+
+    #[test]
+    fn lines_arrive_whole_however_they_are_cut() {
+        let mut lines = Vec::new();
+        let cut = (&b"one\ntw"[..]).chain(&b"o\nthree"[..]);
+        arrivals(cut, |line, _| {
+            lines.push(line.to_vec());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(lines, [b"one\n", b"two\n"]);
     }
 }
