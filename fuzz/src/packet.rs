@@ -2,6 +2,8 @@
 
 #[path = "../../kreset-ebpf/src/payload.rs"]
 mod payload;
+#[path = "../../kreset-ebpf/src/reset.rs"]
+mod reset;
 #[path = "../../kreset-ebpf/src/segment.rs"]
 mod segment;
 
@@ -12,7 +14,8 @@ use zerocopy::FromZeros as _;
 
 use self::{
     payload::{Way, payload},
-    segment::{Packet, Segment},
+    reset::reset_came,
+    segment::{Packet, Segment, tcp_flag},
 };
 
 /// A packet in memory, as `bpf_skb_load_bytes` reads one in the kernel.
@@ -63,6 +66,10 @@ fn one(packets: &mut Packets, way: u8, bytes: &[u8]) {
     assert!(segment.consumes() - sent <= 1);
     let way_in = way & 1 == 0;
     let way = if way_in { Way::In } else { Way::Out };
+    if way_in && segment.has(tcp_flag::RST) {
+        reset_came(packets, &segment);
+        assert_eq!(packets.reset_seq, segment.sequence);
+    }
     if sent > 0 {
         let before = [packets.data_in, packets.data_out];
         let _nothing_telling = payload(packets, &packet, &segment, way, way_in);

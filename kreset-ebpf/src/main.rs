@@ -14,6 +14,7 @@ mod listener;
 mod packet;
 mod payload;
 mod receive_reset;
+mod reset;
 mod ring;
 mod seed;
 mod seed_by_probe;

@@ -22,6 +22,7 @@ use crate::{
     filter,
     kernel::{AF_INET6, state},
     payload::{Way, payload},
+    reset::reset_came,
     ring,
     segment::{Packet, Segment, tcp_flag},
     settings::constant,
@@ -171,21 +172,6 @@ fn missed(
     entry.begin_unseen(if opens { role::CLIENT } else { role }, from_start);
     ring::count(counter::SKIPPED);
     Some(entry)
-}
-
-/// A RST: kept beside the peer's other packets, to be compared with them.
-#[inline(always)]
-fn reset_came(packets: &mut Packets, segment: &Segment) {
-    packets.flags |= seen::RESET;
-    if segment.is_v4 {
-        packets.flags |= seen::RESET_IP_ID;
-    }
-    packets.reset_seq = segment.sequence;
-    packets.reset_ip_id = segment.ip_id;
-    packets.reset_window = segment.window;
-    packets.reset_ttl = segment.ttl;
-    packets.reset_flags = segment.flags;
-    packets.reset_header = segment.header_len as u8;
 }
 
 #[inline(always)]
