@@ -94,16 +94,6 @@ impl RunError {
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
     let service = ServiceManager::from_env();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| RunError::System {
-            what: "cannot start the event loop",
-            source,
-        })?;
-    // A signal that comes while programs are attached is heard after that: a
-    // SIGHUP would end this process.
-    let signals = runtime.block_on(async { Signals::new() })?;
     // Opened before anything is attached: a bad path must not cost a trace.
     let sinks = agent::open(options)?;
     let Ready {
@@ -151,8 +141,15 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         delivery,
         recorder,
     });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
     is_attached.store(true, Relaxed);
-    let ended = runtime.block_on(stream(options, attached, pipeline, service, start, signals));
+    let ended = runtime.block_on(stream(options, attached, pipeline, service, start));
     is_attached.store(false, Relaxed);
     ended
 }
@@ -246,10 +243,10 @@ async fn stream(
     mut pipeline: Pipeline,
     mut service: ServiceManager,
     start: Start,
-    mut signals: Signals,
 ) -> Result<(), RunError> {
     let status = watching(&start);
     let attached_at = Instant::now();
+    let mut signals = Signals::new()?;
     let failed = |source| RunError::System {
         what: "cannot wait for the ring buffer",
         source,
