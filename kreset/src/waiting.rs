@@ -59,6 +59,7 @@ impl Waiting {
                 RESET_WAIT_NS
             }
             Kind::ResetSent if facts.is_answer() => {
+                self.supersede(&facts);
                 self.answers.push_back(facts);
                 return None;
             }

@@ -37,6 +37,17 @@ fn judged(mut all: Vec<Facts>) -> Vec<(Facts, Judgement)> {
     replay::judge(all, Config::default())
 }
 
+/// What is said of `answer` beside what was recorded.
+fn judged_beside(recorded: &[Facts], answer: &Facts) -> Judgement {
+    let mut all = recorded.to_vec();
+    all.push(answer.clone());
+    let events = judged(all);
+    let its = events
+        .into_iter()
+        .find(|(facts, _)| (facts.local, facts.remote) == (answer.local, answer.remote));
+    its.expect("it is told").1
+}
+
 /// The facts are those of a real broker that was killed while a client connected:
 /// its host answered 3 ms after the end of its process.
 #[test]
@@ -48,16 +59,10 @@ fn a_handshake_that_a_killed_broker_left_ended_with_it() {
         end.at_ns + 3_000 * MILLISECOND_NS,
     ] {
         let answer = answer(&end, 34_160, at_ns);
-        let mut all = recorded.clone();
-        all.push(answer.clone());
-        let events = judged(all);
-        let (_, judgement) = events
-            .iter()
-            .find(|(facts, _)| facts.remote == answer.remote)
-            .expect("it is told");
-        assert_eq!(said(judgement), SHUTDOWN, "{judgement:?}");
+        let judgement = judged_beside(&recorded, &answer);
+        assert_eq!(said(&judgement), SHUTDOWN, "{judgement:?}");
         assert_eq!(
-            told(judgement, "listener"),
+            told(&judgement, "listener"),
             Some("none since its process ended")
         );
         let alone = judged(vec![answer]);
@@ -65,14 +70,7 @@ fn a_handshake_that_a_killed_broker_left_ended_with_it() {
     }
     // By then no packet of such a handshake is under way.
     let later = answer(&end, 34_160, end.at_ns + 60_000 * MILLISECOND_NS);
-    let mut all = recorded;
-    all.push(later.clone());
-    let events = judged(all);
-    let (_, judgement) = events
-        .iter()
-        .find(|(facts, _)| facts.remote == later.remote)
-        .expect("it is told");
-    assert_eq!(said(judgement), LOST);
+    assert_eq!(said(&judged_beside(&recorded, &later)), LOST);
 }
 
 /// Another broker of the same host has nothing to do with it.
@@ -82,14 +80,7 @@ fn the_end_of_another_broker_explains_no_answer() {
     let mut elsewhere = end.clone();
     elsewhere.local.port += 1;
     let answer = answer(&elsewhere, 34_160, end.at_ns + 3 * MILLISECOND_NS);
-    let mut all = recorded;
-    all.push(answer.clone());
-    let events = judged(all);
-    let (_, judgement) = events
-        .iter()
-        .find(|(facts, _)| facts.local == answer.local)
-        .expect("it is told");
-    assert_eq!(said(judgement), LOST);
+    assert_eq!(said(&judged_beside(&recorded, &answer)), LOST);
 }
 
 /// A socket is out of the kernel's table before its RST is sent: what comes in
@@ -124,6 +115,23 @@ fn an_answer_beside_the_end_of_its_socket_is_told() {
         panic!("{events:?}");
     };
     assert_eq!((told.id, told.at_ns), (None, first.at_ns));
+}
+
+/// It stands for a FIN that still waits to be judged.
+#[test]
+fn an_answer_after_a_fin_is_one_end() {
+    let closed = reset("closed_by_broker.client");
+    let mut fin = closed.clone();
+    fin.kind = Kind::Fin;
+    let mut answer = closed;
+    (answer.kind, answer.id, answer.state) = (Kind::ResetSent, None, None);
+    answer.at_ns += MILLISECOND_NS;
+    assert!(answer.is_answer());
+    let kinds: Vec<_> = judged(vec![fin, answer])
+        .iter()
+        .map(|(facts, _)| facts.kind)
+        .collect();
+    assert_eq!(kinds, [Kind::ResetSent]);
 }
 
 /// Each attempt to connect is an event, also where both ends are on this host
