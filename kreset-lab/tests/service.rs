@@ -206,6 +206,25 @@ fn a_manager_is_told_with_sinks_on_the_network() {
         .lives_and_ends(client);
 }
 
+/// A manager, or logrotate, may ask for it as soon as there is a process.
+#[test]
+fn a_reload_asked_for_before_it_watches_comes_after() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let client = lab.network().host(Side::Client);
+    let mut service = Manager::new("notify-early").start(client.name(), FILE);
+    soon("it holds reloads back", || {
+        holds_hang_ups_back(&service.tracer)
+    });
+    service.signal(Signal::SIGHUP);
+    assert!(service.hear_state().starts_with("READY=1\nSTATUS="));
+    assert!(service.hear_state().starts_with("RELOADING=1\n"));
+    assert!(service.hear_state().starts_with("READY=1\n"));
+    service.signal(Signal::SIGTERM);
+    assert!(service.hear_state().starts_with("STOPPING=1\n"));
+    let status = service.tracer.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
 #[test]
 fn one_that_cannot_attach_is_never_ready() {
     let mut service = Manager::new("notify-never").start("no-such-namespace", FILE);
@@ -281,4 +300,13 @@ fn blocked_in_write(process: &Child) -> bool {
     // syscall: the number first. write(2).
     let number = SYS_write.to_string();
     call("syscall").split(' ').next() == Some(number.as_str())
+}
+
+/// Whether SIGHUP waits (proc(5): `SigBlk`, a mask from signal 1 on).
+fn holds_hang_ups_back(process: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap_or_default();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    blocked
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 != 0)
 }

@@ -2,12 +2,14 @@
 
 use std::{
     convert::Infallible,
+    io,
     os::fd::AsFd as _,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
 use kreset_common::counter;
+use nix::sys::signal::{SigSet, Signal::SIGHUP};
 use rustix::{
     system::uname,
     time::{ClockId, clock_gettime},
@@ -62,7 +64,7 @@ pub enum RunError {
         /// What was tried.
         what: &'static str,
         /// What the system said.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Reading a counter failed.
     #[error("cannot read the kernel side's counters: {0}")]
@@ -93,6 +95,7 @@ impl RunError {
 /// If it cannot start here, or fails while running.
 pub fn run(options: &Options) -> Result<(), RunError> {
     let began = Instant::now();
+    Signals::hold_reloads()?;
     let service = ServiceManager::from_env();
     // Opened before anything is attached: a bad path must not cost a trace.
     let sinks = agent::open(options)?;
@@ -216,16 +219,33 @@ enum Asked {
 }
 
 impl Signals {
+    /// Holds SIGHUP back until [`Self::new`]: it would end a process that still
+    /// attaches. It is blocked, not caught, as the verifier gives up where a signal
+    /// is pending (kernel: `do_check` returns EAGAIN, 5.10 to 7.3).
+    fn hold_reloads() -> Result<(), RunError> {
+        SigSet::from(SIGHUP)
+            .thread_block()
+            .map_err(|source| Self::failed(source.into()))
+    }
+
     fn new() -> Result<Self, RunError> {
-        let failed = |source| RunError::System {
+        let caught = |kind| signal(kind).map_err(Self::failed);
+        let signals = Self {
+            interrupt: caught(SignalKind::interrupt())?,
+            terminate: caught(SignalKind::terminate())?,
+            hang_up: caught(SignalKind::hangup())?,
+        };
+        SigSet::from(SIGHUP)
+            .thread_unblock()
+            .map_err(|source| Self::failed(source.into()))?;
+        Ok(signals)
+    }
+
+    const fn failed(source: io::Error) -> RunError {
+        RunError::System {
             what: "cannot catch signals",
             source,
-        };
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-            hang_up: signal(SignalKind::hangup()).map_err(failed)?,
-        })
+        }
     }
 
     async fn next(&mut self) -> Asked {
