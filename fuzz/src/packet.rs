@@ -19,16 +19,24 @@ use self::{
 };
 
 /// A packet in memory, as `bpf_skb_load_bytes` reads one in the kernel.
-struct Slice<'a>(&'a [u8]);
+struct Slice<'a> {
+    bytes: &'a [u8],
+    /// How many of them lie in one piece.
+    linear: usize,
+}
 
 impl Packet for Slice<'_> {
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.bytes.get(..self.linear)?.first_chunk()
+    }
+
     fn load<'a, const N: usize>(
         &self,
         offset: u32,
         into: &'a mut MaybeUninit<[u8; N]>,
     ) -> Option<&'a [u8; N]> {
         let offset = usize::try_from(offset).ok()?;
-        Some(into.write(*self.0.get(offset..)?.first_chunk()?))
+        Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
     }
 
     fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
@@ -54,8 +62,18 @@ pub(crate) fn packet(bytes: &[u8]) {
 
 fn one(packets: &mut Packets, way: u8, bytes: &[u8]) {
     let length = u32::try_from(bytes.len()).expect("no packet is longer");
-    let packet = Slice(bytes);
-    let Some(segment) = Segment::parse(&packet, length) else {
+    let packet = Slice {
+        bytes,
+        linear: bytes.len(),
+    };
+    let parsed = Segment::parse(&packet, length);
+    let pieces = Slice { bytes, linear: 0 };
+    assert_eq!(
+        Segment::parse(&pieces, length),
+        parsed,
+        "where bytes lie changes what they say"
+    );
+    let Some(segment) = parsed else {
         return;
     };
     let sent = segment.payload_len;

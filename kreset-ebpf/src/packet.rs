@@ -62,6 +62,21 @@ impl SkbPacket {
 
 impl Packet for SkbPacket {
     #[inline(always)]
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
+        // SAFETY: the kernel's context is valid; each field is its own load.
+        let (data, end) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*self.0).data) as usize,
+                ptr::read_volatile(&raw const (*self.0).data_end) as usize,
+            )
+        };
+        // SAFETY: N bytes from the network header on lie before the end of what
+        // lies in one piece (kernel: bpf_compute_data_pointers, for cgroup_skb
+        // since 4.20), and stay while the program runs. Bytes need no alignment.
+        (data + N <= end).then(|| unsafe { &*(data as *const [u8; N]) })
+    }
+
+    #[inline(always)]
     fn load<'a, const N: usize>(
         &self,
         offset: u32,

@@ -7,6 +7,9 @@ use core::mem::MaybeUninit;
 /// A packet from its network header on. Where its bytes are read to is not
 /// zeroed before: `memset` is a call in BPF, and goes byte by byte.
 pub(crate) trait Packet {
+    /// The first `N` bytes where they are, if they lie in one piece.
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]>;
+
     /// Reads bytes at `offset`, wherever they lie; `None` beyond the end.
     fn load<'a, const N: usize>(
         &self,
@@ -18,6 +21,12 @@ pub(crate) trait Packet {
     fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()>;
 }
 
+/// Lengths of the headers without options or extensions, bytes.
+const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
+const TCP_LEN: usize = 20;
+/// First byte of an IPv4 header without options: the version, and its length.
+const PLAIN_IPV4: u8 = 0x45;
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
 /// IPv6 extension headers that may stand before TCP (RFC 8200): hop-by-hop
@@ -35,6 +44,7 @@ pub(crate) mod tcp_flag {
 
 /// What one segment's headers say.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Debug, PartialEq, Eq))]
 pub(crate) struct Segment {
     pub(crate) ttl: u8,
     pub(crate) is_v4: bool,
@@ -55,19 +65,50 @@ impl Segment {
     /// Parses the headers; `None` for what is not a whole TCP segment.
     #[inline(always)]
     pub(crate) fn parse(packet: &impl Packet, packet_len: u32) -> Option<Self> {
+        // Nearly every packet. What is read in place costs no call of a helper.
+        if let Some(head) = packet.in_place::<{ IPV4_LEN + TCP_LEN }>()
+            && head[0] == PLAIN_IPV4
+        {
+            let (network, tcp) = (head.first_chunk()?, head.last_chunk()?);
+            return Self::of(network, IPV4_LEN as u32, tcp, packet_len);
+        }
+        if let Some(head) = packet.in_place::<{ IPV6_LEN + TCP_LEN }>()
+            && head[0] >> 4 == 6
+            && head[6] == TCP
+        {
+            let (network, tcp) = (head.first_chunk()?, head.last_chunk()?);
+            return Self::of(network, IPV6_LEN as u32, tcp, packet_len);
+        }
         let mut network = MaybeUninit::uninit();
-        let network: &[u8; 20] = packet.load(0, &mut network)?;
-        let (ttl, ip_id, network_len, is_v4) = if network[0] >> 4 == 4 {
-            if network[9] != TCP {
-                return None;
-            }
-            let ip_id = u16::from_be_bytes([network[4], network[5]]);
-            (network[8], ip_id, u32::from(network[0] & 0xf) * 4, true)
+        let network: &[u8; IPV4_LEN] = packet.load(0, &mut network)?;
+        let network_len = if network[0] >> 4 == 4 {
+            u32::from(network[0] & 0xf) * 4
         } else {
-            (network[7], 0, ipv6_header_len(packet, network[6])?, false)
+            ipv6_header_len(packet, network[6])?
         };
         let mut tcp = MaybeUninit::uninit();
-        let tcp: &[u8; 20] = packet.load(network_len, &mut tcp)?;
+        let tcp = packet.load(network_len, &mut tcp)?;
+        Self::of(network, network_len, tcp, packet_len)
+    }
+
+    /// Of headers: the first bytes of that of the network, which is known to be
+    /// followed by one of TCP where it is IPv6, and its length.
+    #[inline(always)]
+    fn of(
+        network: &[u8; IPV4_LEN],
+        network_len: u32,
+        tcp: &[u8; TCP_LEN],
+        packet_len: u32,
+    ) -> Option<Self> {
+        let is_v4 = network[0] >> 4 == 4;
+        if is_v4 && network[9] != TCP {
+            return None;
+        }
+        let (ttl, ip_id) = if is_v4 {
+            (network[8], u16::from_be_bytes([network[4], network[5]]))
+        } else {
+            (network[7], 0)
+        };
         let header_len = u32::from(tcp[12] >> 4) * 4;
         let payload = network_len + header_len;
         Some(Self {

@@ -1,0 +1,132 @@
+//! What the headers of a packet say, wherever its bytes lie: the kernel side's own parser,
+//! compiled for this host.
+
+#[expect(
+    dead_code,
+    reason = "the kernel side's parser, of which a part is enough"
+)]
+#[path = "../../kreset-ebpf/src/segment.rs"]
+mod segment;
+
+use std::mem::MaybeUninit;
+
+use proptest::{collection::vec, prelude::*};
+use segment::{Packet, Segment};
+
+/// A packet whose first `linear` bytes lie in one piece, as the kernel keeps them.
+struct Skb {
+    bytes: Vec<u8>,
+    linear: usize,
+}
+
+impl Packet for Skb {
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.bytes.get(..self.linear)?.first_chunk()
+    }
+
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]> {
+        let offset = usize::try_from(offset).ok()?;
+        Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
+    }
+
+    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
+        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
+        Some(())
+    }
+}
+
+fn parse(bytes: &[u8], linear: usize) -> Option<Segment> {
+    let skb = Skb {
+        bytes: bytes.to_vec(),
+        linear,
+    };
+    Segment::parse(&skb, u32::try_from(bytes.len()).unwrap())
+}
+
+/// A RST with sequence number 7 and window 9, with options of 12 bytes and 3 bytes of payload.
+fn tcp() -> Vec<u8> {
+    let mut tcp = vec![
+        0x23, 0x84, 0x23, 0x84, 0, 0, 0, 7, 0, 0, 0, 0, 0x80, 4, 0, 9,
+    ];
+    tcp.resize(32, 0);
+    tcp.extend(*b"abc");
+    tcp
+}
+
+fn ipv4(options: usize) -> Vec<u8> {
+    let words = u8::try_from(options / 4).unwrap();
+    let mut packet = vec![0x45 + words, 0, 0, 0, 1, 2, 0x40, 0, 64, 6];
+    packet.resize(20 + options, 1);
+    packet.extend(tcp());
+    packet
+}
+
+fn ipv6(extension: &[u8], next: u8) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
+    packet.resize(40, 1);
+    packet.extend(extension);
+    packet.extend(tcp());
+    packet
+}
+
+#[test]
+fn headers_say_the_same_with_and_without_options_and_extensions() {
+    let hop_by_hop = [6, 0, 1, 4, 0, 0, 0, 0];
+    for (bytes, network, is_v4) in [
+        (ipv4(0), 20, true),
+        (ipv4(8), 28, true),
+        (ipv6(&[], 6), 40, false),
+        (ipv6(&hop_by_hop, 0), 48, false),
+    ] {
+        let expected = Segment {
+            ttl: 64,
+            is_v4,
+            ip_id: if is_v4 { 0x0102 } else { 0 },
+            sequence: 7,
+            flags: segment::tcp_flag::RST,
+            window: 9,
+            header_len: 32,
+            payload: network + 32,
+            payload_len: 3,
+        };
+        for linear in [0, 39, 40, 59, 60, bytes.len()] {
+            assert_eq!(parse(&bytes, linear), Some(expected), "{network}, {linear}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_whole_segment_is_none() {
+    let mut udp = ipv4(0);
+    udp[9] = 17;
+    let in_udp = ipv6(&[], 17);
+    let short = &ipv4(0)[..39];
+    for bytes in [udp.as_slice(), &in_udp, short] {
+        for linear in [0, bytes.len()] {
+            assert_eq!(parse(bytes, linear), None);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn where_bytes_lie_does_not_change_what_they_say(
+        first in prop_oneof![Just(0x45_u8), Just(0x46), Just(0x60), any::<u8>()],
+        next in prop_oneof![Just(6_u8), Just(0), any::<u8>()],
+        rest in vec(any::<u8>(), 0..120),
+        linear in 0..120_usize,
+    ) {
+        let mut bytes = rest;
+        for (at, byte) in [(0, first), (6, next), (9, next)] {
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        let linear = linear.min(bytes.len());
+        prop_assert_eq!(parse(&bytes, linear), parse(&bytes, 0));
+    }
+}
