@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{
-    Found, Setting,
+    Found, Setting, busy,
     traffic::{OWN, PEERS},
 };
 use crate::{
@@ -18,18 +18,24 @@ use crate::{
 const ROUNDS: usize = 12;
 const ROUNDS_OF_ALL: usize = 3;
 const TIME: Duration = Duration::from_millis(600);
-const METRICS: [Metric; 1] = [Metric {
-    name: "connections/s",
-    scale: 1.0,
-}];
+const METRICS: [Metric; 2] = [
+    Metric {
+        name: "connections/s",
+        scale: 1.0,
+    },
+    Metric {
+        name: "CPU time (us a connection)",
+        scale: 1e-6,
+    },
+];
 
 pub(super) fn run(setting: &Setting) -> Result<Found> {
     let time = setting.time(TIME);
     let sample = |subject: Subject, talk: bool| {
         let running = Running::start(subject, &setting.stage, TRACED)?;
-        let rate = churn::run(TRACED, time, talk)?;
+        let (rate, busy) = busy(&running, || churn::run(TRACED, time, talk))?;
         running.finish()?;
-        Ok(vec![rate])
+        Ok(vec![rate, busy / rate])
     };
     let compare = |subjects: &[Subject], rounds, talk| {
         Comparison::run(&METRICS, subjects, setting.rounds(rounds), |subject| {

@@ -8,11 +8,18 @@ mod programs;
 mod resets;
 mod traffic;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
-use crate::{plot::Plot, subject::Stage};
+use crate::{
+    plot::Plot,
+    process::{Observed, own_cpu},
+    subject::{Running, Stage},
+};
 
 /// What a part works with.
 #[derive(Debug)]
@@ -53,6 +60,21 @@ pub struct Found {
     pub markdown: String,
     /// Plots, with the names of their files.
     pub plots: Vec<(&'static str, Plot)>,
+}
+
+/// Does `work`, and says how many processors it kept busy meanwhile: with those who do it, what the
+/// kernel does for them, and the one who watches. Unlike how much gets done in a second it hardly
+/// depends on what else the machine does.
+fn busy<T>(running: &Running, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let cpu = || -> Result<Duration> {
+        let watcher = running.observed().map_or(Ok(Duration::ZERO), Observed::cpu);
+        Ok(own_cpu()? + watcher?)
+    };
+    let (before, began) = (cpu()?, Instant::now());
+    let done = work()?;
+    let took = began.elapsed();
+    let used = cpu()?.saturating_sub(before);
+    Ok((done, used.as_secs_f64() / took.as_secs_f64()))
 }
 
 /// A part of the benchmark.

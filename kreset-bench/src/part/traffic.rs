@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Found, Setting};
+use super::{Found, Setting, busy};
 use crate::{
     arena::TRACED,
     compare::{Comparison, Metric},
@@ -18,10 +18,14 @@ const ROUNDS: usize = 12;
 const ROUNDS_OF_ALL: usize = 3;
 const TIME: Duration = Duration::from_millis(600);
 
-const EXCHANGE: [Metric; 3] = [
+const EXCHANGE: [Metric; 4] = [
     Metric {
         name: "answers/s",
         scale: 1.0,
+    },
+    Metric {
+        name: "CPU time (us an answer)",
+        scale: 1e-6,
     },
     Metric {
         name: "p50 (us)",
@@ -32,10 +36,16 @@ const EXCHANGE: [Metric; 3] = [
         scale: 1e3,
     },
 ];
-const BULK: [Metric; 1] = [Metric {
-    name: "MB/s",
-    scale: 1e6,
-}];
+const BULK: [Metric; 2] = [
+    Metric {
+        name: "MB/s",
+        scale: 1e6,
+    },
+    Metric {
+        name: "CPU time (us a MB)",
+        scale: 1e-12,
+    },
+];
 
 /// kreset in its ways, and twice nobody.
 pub(super) const OWN: [Subject; 5] = [
@@ -65,16 +75,21 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
             time,
             rate: None,
         };
-        let exchanged = exchange.run()?;
+        let (exchanged, busy) = busy(&running, || exchange.run())?;
         running.finish()?;
         let quantile = |share| exchanged.latency.value_at_quantile(share) as f64;
-        Ok(vec![exchanged.per_second, quantile(0.5), quantile(0.99)])
+        Ok(vec![
+            exchanged.per_second,
+            busy / exchanged.per_second,
+            quantile(0.5),
+            quantile(0.99),
+        ])
     };
     let bulk = |subject| {
         let running = Running::start(subject, &setting.stage, TRACED)?;
-        let rate = bulk::run(TRACED, time)?;
+        let (rate, busy) = busy(&running, || bulk::run(TRACED, time))?;
         running.finish()?;
-        Ok(vec![rate])
+        Ok(vec![rate, busy / rate])
     };
     let own = Comparison::run(&EXCHANGE, &OWN, setting.rounds(ROUNDS), exchange)?;
     let peers = Comparison::run(&EXCHANGE, &PEERS, setting.rounds(ROUNDS_OF_ALL), exchange)?;
