@@ -124,7 +124,7 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
         (
             &["--packet-evidence", "pcap"],
             "invalid value 'pcap' for '--packet-evidence <SOURCE>': \
-             packet evidence is auto, fentry, sockops, cgroup_skb, off, not \"pcap\"",
+             packet evidence is auto, fentry, cgroup_skb, off, not \"pcap\"",
         ),
         (
             &["--prot", "9092"],

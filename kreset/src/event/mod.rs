@@ -335,8 +335,8 @@ pub struct Start {
     pub kernel: String,
     /// Traced ports, as ranges.
     pub ports: String,
-    /// Source of the packet evidence in use: `fentry`, `sockops`,
-    /// `cgroup_skb` or `off`.
+    /// Source of the packet evidence in use: `fentry`, `cgroup_skb`
+    /// or `off`.
     pub packet_evidence: &'static str,
     /// Connections that were there already.
     pub seeded: u64,

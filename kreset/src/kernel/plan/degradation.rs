@@ -232,12 +232,3 @@ pub(super) fn of_fentry(why: &str) -> Vec<Degradation> {
         })
         .into()
 }
-
-/// A source that has a name but no program yet.
-pub(super) fn not_there_yet() -> Degradation {
-    Degradation::new(
-        Feature::PacketEvidence,
-        "this version of kreset-trace does not have it yet",
-        "use --packet-evidence auto",
-    )
-}

@@ -247,7 +247,6 @@ fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal>
         PacketEvidence::Off => Ok(Source::Off),
         PacketEvidence::CgroupSkb => cgroup().map(Source::CgroupSkb),
         PacketEvidence::Fentry => fentry("--packet-evidence fentry was asked for"),
-        PacketEvidence::Sockops => Err(degradation::not_there_yet()),
     };
     found.map_err(|blocked| Refusal::PacketEvidence {
         asked,
@@ -277,7 +276,7 @@ fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<
                 Program::AcceptEnds,
             ]);
         }
-        PacketEvidence::Sockops | PacketEvidence::Off => {}
+        PacketEvidence::Off => {}
     }
     programs.extend(degradation::seeder(facts, types).ok());
     programs

@@ -56,8 +56,6 @@ sources! {
     /// Function entries that see the RST and the handshake: no cost per
     /// packet, and no first bytes or survived silences.
     Fentry = "fentry",
-    /// Callbacks that a socket opts into. Not there yet.
-    Sockops = "sockops",
     /// Packet programs on a control group.
     CgroupSkb = "cgroup_skb",
     /// None: verdicts rest on the sockets alone.
@@ -124,7 +122,7 @@ mod tests {
         }
         assert_eq!(
             "tcpdump".parse::<PacketChoice>().unwrap_err().to_string(),
-            "packet evidence is auto, fentry, sockops, cgroup_skb, off, not \"tcpdump\""
+            "packet evidence is auto, fentry, cgroup_skb, off, not \"tcpdump\""
         );
     }
 }

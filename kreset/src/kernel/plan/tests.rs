@@ -293,17 +293,6 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
     }
 }
 
-#[test]
-fn sources_to_come_are_refused_by_name() {
-    let source = PacketEvidence::Sockops;
-    let request = Request {
-        packet_evidence: PacketChoice::Exactly(source),
-        ..Request::default()
-    };
-    let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
-    assert!(matches!(refusal, Refusal::PacketEvidence { asked, .. } if asked == source));
-}
-
 fn by_entries() -> Request {
     Request {
         packet_evidence: PacketChoice::Exactly(PacketEvidence::Fentry),
