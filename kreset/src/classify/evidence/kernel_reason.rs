@@ -23,6 +23,8 @@ enum Why {
     AfterClose,
     /// Nothing here knows the connection.
     NoSocket,
+    /// The listener turned the end of a handshake away: nobody accepts.
+    Overflow,
 }
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -36,10 +38,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // The phase tells whose doing it was, the first bytes why.
         return Some(told);
     }
-    let is_syn = case
-        .facts
-        .trigger
-        .is_some_and(crate::facts::Trigger::is_syn);
+    let is_syn = draws_syn(case);
     let closed_in_handshake = case.context.closing.and_then(|it| it.in_handshake);
     if why != Why::Aborted
         && !is_syn
@@ -49,6 +48,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return Some(as_sure_as_then(told, class, share));
     }
     Some(match (why, case.is_client()) {
+        (Why::Overflow, _) => told.weigh(HARD, &[Class::ClosedByBroker]),
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
             told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
@@ -90,6 +90,12 @@ fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
     others.fold(told, |told, other| told.weigh(weight, &[*other]))
 }
 
+/// A request for a new connection drew it.
+fn draws_syn(case: &Case<'_>) -> bool {
+    let trigger = case.facts.trigger;
+    trigger.is_some_and(crate::facts::Trigger::is_syn)
+}
+
 /// The kernel gave up on a silent peer; kernel: `tcp_keepalive_timer`.
 fn unanswered_keepalives(case: &Case<'_>) -> bool {
     case.facts.kernel_reason.as_deref() == Some("TCP_KEEPALIVE_TIMEOUT")
@@ -109,6 +115,8 @@ fn why(case: &Case<'_>) -> Why {
             | "TCP_STATE",
         ) => Why::Aborted,
         Some("NO_SOCKET") => Why::NoSocket,
+        // Of a SYN in the midst of a handshake as well, which is no handshake's end.
+        Some("INVALID_SYN") if !draws_syn(case) => Why::Overflow,
         _ => by_state(case),
     }
 }
@@ -127,7 +135,7 @@ fn told(case: &Case<'_>, why: Why) -> SmolStr {
         (Some(reason), _) => reason.clone(),
         (None, Why::Aborted) => SmolStr::new_static("aborted by this host's socket"),
         (None, Why::AfterClose) => SmolStr::new_static("data after this host's close"),
-        (None, Why::NoSocket) => SmolStr::new_static("no socket on this host"),
+        (None, Why::NoSocket | Why::Overflow) => SmolStr::new_static("no socket on this host"),
     };
     match case.facts.exit_signal {
         _ if !case.facts.by_exit => what,
