@@ -4,11 +4,13 @@
 mod replay;
 
 use kreset::{
+    classify::context::{Company, Context},
     event::{Cause, Verdict},
-    facts::Trigger,
+    facts::{Facts, FirstBytes, Trigger},
 };
-use replay::judging::{LOST, alone, reset, said};
+use replay::judging::{API_VERSIONS, LOST, alone, handshake, judged, reset, said};
 
+const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
 const DROPPED: (Verdict, Option<Cause>) = (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
 
 /// `tcp_abort_on_overflow`: the listener answers the end of a handshake.
@@ -25,4 +27,75 @@ fn a_full_queue_is_no_lost_connection() {
         payload: 0,
     });
     assert_ne!(said(&alone(&facts)), DROPPED);
+}
+
+#[test]
+fn the_end_of_its_process_is_no_brokers_way_to_turn_a_client_away() {
+    for name in ["closed_by_broker.broker", "closed_by_broker_silent.broker"] {
+        let mut facts = first_end(name);
+        assert_eq!(said(&alone(&facts)), DROPPED, "{name}");
+        facts.by_exit = true;
+        assert_eq!(said(&alone(&facts)), SHUTDOWN, "{name}");
+    }
+}
+
+/// The RST or the FIN with which the broker ended a connection.
+fn first_end(name: &str) -> Facts {
+    let ends = replay::replay(name);
+    ends.into_iter().next().expect("it ended").0
+}
+
+/// One request was answered, the second drew the broker's close.
+fn second_request() -> Facts {
+    let mut facts = handshake(API_VERSIONS, b"\0\0\0\x22\0\0\0\0\0\0");
+    let fin = reset("broker_killed_idle.client").fin;
+    facts.fin = fin.map(|fin| kreset::facts::Fin {
+        silence_ms: 200.0,
+        ..fin
+    });
+    let packets = facts.packets.as_mut().expect("they were watched");
+    assert_eq!(packets.client_speaks(), Some(FirstBytes::Kafka));
+    (packets.requests, packets.turns) = (2, 3);
+    packets.broker_spoke_last = false;
+    packets.api_key = Some(3);
+    facts
+}
+
+#[test]
+fn a_broker_that_ends_with_others_has_turned_nobody_away() {
+    let facts = second_request();
+    let with = |company| {
+        let context = Context {
+            company,
+            ..Context::default()
+        };
+        judged(&facts, &context)
+    };
+    let authentication = (Verdict::HandshakePhase, Some(Cause::Authentication));
+    assert_eq!(said(&with(Company::default())), authentication);
+    let refused_before = Company {
+        refused: true,
+        ..Company::default()
+    };
+    assert_eq!(
+        said(&with(refused_before)),
+        authentication,
+        "it had started"
+    );
+    let refused_since = Company {
+        refused_since: true,
+        ..refused_before
+    };
+    assert_eq!(said(&with(refused_since)), SHUTDOWN);
+    let company = |used| Company {
+        used,
+        together: 3,
+        ..Company::default()
+    };
+    assert_eq!(said(&with(company(3))), SHUTDOWN);
+    assert_eq!(
+        said(&with(company(0))),
+        authentication,
+        "others were turned away"
+    );
 }

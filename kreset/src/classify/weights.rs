@@ -118,6 +118,9 @@ pub const PROCESS_LIVES: f64 = 4.0;
 /// A broker that closes before any answer has no better reason than its limits
 /// and its load, until something tells. Rate.
 pub const HANDSHAKE: f64 = 3.0;
+/// Connections in use ended with one that was in its first exchange, or nobody
+/// listens since: a broker that turns a client away goes on. Rate.
+pub const STOPPED: f64 = 6.0;
 /// First bytes that only one cause explains. Physics of the protocols.
 pub const FIRST_BYTES: f64 = 9.0;
 /// A TLS hello that drew a RST without a FIN: a plaintext listener, or one over

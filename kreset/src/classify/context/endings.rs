@@ -5,6 +5,7 @@ use std::{collections::VecDeque, num::NonZeroUsize};
 use lru::LruCache;
 
 use crate::{
+    classify::phase::Phase,
     event::{Endpoint, ProvokedBy, Role},
     facts::{Facts, Kind},
 };
@@ -43,8 +44,12 @@ pub struct Company {
     /// At least two others that a RST ended by itself within a second, as it did
     /// this one, and their silences are too unlike for one timer.
     pub scattered: bool,
+    /// Other connections that ended within a second and had been in use.
+    pub used: usize,
     /// A new connection was refused about then.
     pub refused: bool,
+    /// One was refused that was attempted after this one had ended.
+    pub refused_since: bool,
     /// A new connection was established right after.
     pub accepted: bool,
     /// The broker is on this host, and its process ended about then.
@@ -58,6 +63,7 @@ struct Ending {
     silence_ms: f64,
     by_itself: bool,
     fin: bool,
+    in_use: bool,
 }
 
 /// Endings that nothing drew: a failover of a device, or one idle timer?
@@ -166,12 +172,14 @@ impl Endings {
             fell.add(other);
             let is_alike = alike(other.silence_ms, this.silence_ms);
             company.together += 1;
+            company.used += usize::from(other.in_use);
             company.unlike |=
                 other.silence_ms < BUSY_MS || (other.by_itself && this.by_itself && !is_alike);
             company.closed_unlike += usize::from(other.fin && !is_alike);
         }
         Company {
             scattered: this.fell() && fell.are_scattered(),
+            refused_since: broker.refused_ns.is_some_and(|at| at >= this.at_ns),
             refused: broker
                 .refused_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
@@ -212,6 +220,7 @@ impl Ending {
             by_itself: fin.is_some()
                 || idle.is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing),
             fin: fin.is_some() || facts.kind == Kind::Fin,
+            in_use: Phase::of(facts) == Phase::InUse,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         case::Case,
         class::Class,
         phase::Phase,
-        weights::{HANDSHAKE, HARD},
+        weights::{HANDSHAKE, HARD, PROCESS_ENDED, STOPPED},
     },
     event::Role,
     facts::{Kind, State},
@@ -30,6 +30,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
+    let told = if by_broker && ended_by_exit(case) {
+        told.weigh(HARD, &[Class::BrokerShutdown])
+            .weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+    } else if by_broker && stopped(case) {
+        told.weigh(HARD, &[Class::BrokerShutdown])
+            .weigh(STOPPED, &[Class::BrokerShutdown])
+    } else {
+        told
+    };
     Some(match case.phase {
         _ if by_broker && closing::reaped_unanswered(case) => {
             told.weigh(HARD, &[Class::BrokerIdleClose])
@@ -58,6 +67,22 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),
         _ => told.weigh(HARD, &[Class::ClientAborted]),
     })
+}
+
+/// The broker is on this host, and the end of its process ended the connection:
+/// whatever the client had said, it was not turned away for it.
+fn ended_by_exit(case: &Case<'_>) -> bool {
+    let facts = case.facts;
+    !case.is_client() && (facts.by_exit || facts.fin.is_some_and(|fin| fin.by_exit))
+}
+
+/// As a client sees it: connections in use ended with this one, or nobody listens
+/// since.
+fn stopped(case: &Case<'_>) -> bool {
+    /// Others that are no coincidence.
+    const SEVERAL: usize = 2;
+    let company = case.context.company;
+    case.is_client() && (company.refused_since || company.used >= SEVERAL)
 }
 
 /// The broker's side ended the connection: its FIN or its RST came first.
