@@ -12,7 +12,7 @@ use kreset::{
         judge,
     },
     event::{Cause, ProvokedBy, Verdict},
-    facts::{Kind, State, TlsAlert},
+    facts::{Facts, Kind, State, TlsAlert},
 };
 use replay::judging::{
     ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
@@ -358,29 +358,82 @@ fn before_6_10_state_and_trigger_tell_the_reason() {
     }
 }
 
+const BLACKHOLED: (Verdict, Option<Cause>) = (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed));
+
+/// The same RST, as the kernel sends it for a peer that answers no keepalive.
+fn without_an_answer(name: &str, idle_ms: f64) -> Facts {
+    let mut facts = reset(name);
+    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".into());
+    facts.state = Some(State::Established);
+    let idle = facts.idle.as_mut().expect("it has a socket");
+    (idle.data_ms, idle.wire_ms) = (idle_ms, idle_ms);
+    idle.provoked_by = ProvokedBy::Keepalive;
+    facts
+}
+
 #[test]
-fn unanswered_keepalives_are_a_silent_drop_to_a_client() {
-    let mut facts = reset("client_abort.client");
-    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".into());
-    assert_eq!(
-        said(&alone(&facts)),
-        (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed))
-    );
-    let mut facts = reset("broker_abort_linger.broker");
-    facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".into());
-    assert_eq!(said(&alone(&facts)), ABORTED);
+fn unanswered_keepalives_are_a_silent_drop_to_both_ends() {
+    for name in ["client_abort.client", "broker_abort_linger.broker"] {
+        let facts = without_an_answer(name, 60_000.0);
+        let judgement = alone(&facts);
+        assert_eq!(said(&judgement), BLACKHOLED, "{name}");
+        assert!(judgement.confidence < 0.99, "a dead host is as silent");
+        let older = Facts {
+            kernel_reason: None,
+            ..facts.clone()
+        };
+        assert_eq!(said(&alone(&older)), BLACKHOLED, "{name} before 6.10");
+
+        let busy = alone(&without_an_answer(name, 300.0));
+        assert_eq!(busy.verdict, Verdict::Indeterminate, "{name}: {busy:?}");
+        let mut context = Context::default();
+        context.path.survived_ms = Some(60_100.0);
+        let came_through = judged(&facts, &context);
+        assert_eq!(came_through.verdict, Verdict::Indeterminate, "{name}");
+    }
+}
+
+#[test]
+fn who_falls_silent_in_the_first_exchange_has_turned_nobody_away() {
+    for name in ["closed_by_broker_silent.broker", "closed_by_broker.broker"] {
+        let mut facts = without_an_answer(name, 7_000.0);
+        facts.fin = None;
+        assert_eq!(said(&alone(&facts)), BLACKHOLED, "{name}");
+    }
+    let mut facts = timeout();
+    let counters = facts.counters.as_mut().unwrap();
+    (counters.data_segs_in, counters.bytes_received) = (0, Some(0));
+    let packets = facts.packets.as_mut().unwrap();
+    (packets.responses, packets.turns) = (0, 1);
+    packets.response_head.clear();
+    let judgement = alone(&facts);
+    assert_eq!(said(&judgement), BLACKHOLED, "{judgement:?}");
+    assert!(told(&judgement, "phase").is_none());
+}
+
+#[test]
+fn who_says_that_a_host_is_unreachable_drops_nothing_in_silence() {
+    for error in [101, 113] {
+        let mut facts = timeout();
+        facts.error = Some(error);
+        let judgement = alone(&facts);
+        assert_eq!(judgement.verdict, Verdict::Indeterminate, "{judgement:?}");
+        assert!(share(&judgement, Verdict::MiddleboxIdleDrop) < 0.01);
+        assert!(share(&judgement, Verdict::BrokerOriginated) > 0.5);
+    }
+}
+
+fn timeout() -> Facts {
+    replay::facts("idle_drop.client")
+        .into_iter()
+        .find(|facts| facts.kind == Kind::Timeout)
+        .expect("it timed out")
 }
 
 #[test]
 fn silence_before_retransmissions_is_what_timed_out() {
-    let mut facts = replay::facts("idle_drop.client")
-        .into_iter()
-        .find(|facts| facts.kind == Kind::Timeout)
-        .unwrap();
-    assert_eq!(
-        said(&alone(&facts)),
-        (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed))
-    );
+    let mut facts = timeout();
+    assert_eq!(said(&alone(&facts)), BLACKHOLED);
     facts.idle.as_mut().unwrap().wire_ms = 100.0;
     assert_ne!(
         alone(&facts).verdict,

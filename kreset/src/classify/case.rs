@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{context::Context, phase::Phase};
 use crate::{
-    event::{AgeKind, Direction, Role},
+    event::{AgeKind, Direction, ProvokedBy, Role},
     facts::{Facts, Kind, State},
 };
 
@@ -71,6 +71,26 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn sent(&self) -> bool {
         self.facts.kind == Kind::ResetSent
+    }
+
+    /// This host gave the connection up, as its peer answered nothing any more:
+    /// retransmissions (a timeout), or keepalives (a RST of the kernel's own).
+    #[must_use]
+    pub fn gave_up(&self) -> bool {
+        self.facts.kind == Kind::Timeout || (self.sent() && self.ran_out_of_keepalives())
+    }
+
+    /// Kernel: `tcp_keepalive_timer`. Before 6.10 it gives no reason; but it alone
+    /// resets a connection that nobody has closed, beside an administrator.
+    fn ran_out_of_keepalives(&self) -> bool {
+        let facts = self.facts;
+        let Some(reason) = facts.kernel_reason.as_deref() else {
+            let probed = facts
+                .idle
+                .is_some_and(|idle| idle.provoked_by == ProvokedBy::Keepalive);
+            return probed && facts.trigger.is_none() && facts.state != Some(State::Close);
+        };
+        reason == "TCP_KEEPALIVE_TIMEOUT"
     }
 
     /// This host is the client.

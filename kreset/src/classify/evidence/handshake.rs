@@ -25,7 +25,7 @@ pub(super) const HANDSHAKES: &[Class] = &[
 ];
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    if !case.phase.is_handshake() || case.facts.state == Some(State::SynSent) {
+    if !case.phase.is_handshake() || case.facts.state == Some(State::SynSent) || case.gave_up() {
         return None;
     }
     let told = Observation::new("phase", case.phase.as_str());

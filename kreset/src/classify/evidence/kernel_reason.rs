@@ -34,6 +34,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let why = why(case);
     let value = told(case, why);
     let told = Observation::new("kernel_reason", value);
+    if case.gave_up() {
+        // What it means that the peer is silent is for `timeout` to say.
+        return Some(told);
+    }
     if case.phase.is_handshake() && (why == Why::Aborted || case.broker_closed_first()) {
         // The phase tells whose doing it was, the first bytes why.
         return Some(told);
@@ -61,9 +65,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         }
         (Why::NoSocket, false) => told.weigh(HARD, &[Class::BrokerLost]),
         (Why::NoSocket | Why::AfterClose, true) => told.weigh(HARD, &[Class::LateData]),
-        (Why::Aborted, true) if unanswered_keepalives(case) => {
-            told.weigh(HARD, &[Class::Blackholed])
-        }
         (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
         (Why::Aborted, false) => {
             let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
@@ -94,11 +95,6 @@ fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
 fn draws_syn(case: &Case<'_>) -> bool {
     let trigger = case.facts.trigger;
     trigger.is_some_and(crate::facts::Trigger::is_syn)
-}
-
-/// The kernel gave up on a silent peer; kernel: `tcp_keepalive_timer`.
-fn unanswered_keepalives(case: &Case<'_>) -> bool {
-    case.facts.kernel_reason.as_deref() == Some("TCP_KEEPALIVE_TIMEOUT")
 }
 
 /// By the kernel's reason where there is one. `TCP_FLAGS` and the rest stand

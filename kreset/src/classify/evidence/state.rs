@@ -3,7 +3,7 @@
 use super::{FORGED, Observation};
 use crate::{
     classify::{case::Case, class::Class, phase::Phase, weights::HARD},
-    facts::{Kind, State},
+    facts::State,
 };
 
 /// How much less likely a broker that ends is than one that aborts a single
@@ -54,9 +54,4 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
         _ => told,
     })
-}
-
-/// Whether the event is a timeout; for the rules that share it.
-pub(super) fn is_timeout(case: &Case<'_>) -> bool {
-    case.facts.kind == Kind::Timeout
 }

@@ -1,7 +1,7 @@
 //! No RST at all: what was sent after a silence went unanswered until the
 //! kernel, or the application, gave up.
 
-use super::{Observation, state::is_timeout};
+use super::{Observation, silence::OUTLIVED_BY};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -10,32 +10,52 @@ use crate::classify::{
 
 /// A peer whose host has died is as silent as a device that drops. Rate.
 const HOST_DIED: f64 = -1.2;
+/// `ENETUNREACH` and `EHOSTUNREACH`: ICMP of a router that cannot reach the host, or
+/// of a firewall that will not let through; or nobody on this link has the address
+/// (kernel: `icmp_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
+const UNREACHABLE: [u32; 2] = [101, 113];
+/// A firewall that refuses what is in use is rarer than a host that is gone. Rate.
+const REFUSED_IN_USE: f64 = -0.5;
 /// Silent for less than this, the connection was in use, ms.
 const BUSY_MS: f64 = 1_000.0;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    if !is_timeout(case) {
+    if !case.gave_up() {
         return None;
     }
     let idle_ms = case.facts.idle?.wire_ms;
     let retransmits = case.facts.counters?.retransmits;
-    let value = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
+    let told = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
     let lost = if case.is_client() {
         Class::BrokerLost
     } else {
         Class::ClientLost
     };
+    if case
+        .facts
+        .error
+        .is_some_and(|error| UNREACHABLE.contains(&error))
+    {
+        // Silence is what an idle flow meets that was dropped; somebody spoke here.
+        return Some(
+            Observation::new("timeout", format!("{told}, host or network unreachable"))
+                .weigh(HARD, &[lost, Class::NotIdle])
+                .weigh(REFUSED_IN_USE, &[Class::NotIdle]),
+        );
+    }
     // A path that died under a busy flow is no idle drop, and looks like a host
-    // that died: there is no telling.
-    let died = if idle_ms < BUSY_MS { BUSY } else { HOST_DIED };
+    // that died: there is no telling. Nor where it had come through as much.
+    let survived_ms = case.context.path.survived_ms.unwrap_or(0.0);
+    let no_timer = idle_ms < BUSY_MS || idle_ms < survived_ms * OUTLIVED_BY;
+    let died = if no_timer { BUSY } else { HOST_DIED };
     let weight = match idle_ms {
-        ms if ms < BUSY_MS => BUSY,
+        _ if no_timer => BUSY,
         ms if ms < 10_000.0 => SOME_IDLE,
         ms if ms < 60_000.0 => LONG_IDLE,
         _ => VERY_LONG_IDLE,
     };
     Some(
-        Observation::new("timeout", value)
+        Observation::new("timeout", told)
             .weigh(HARD, &[Class::Blackholed, lost])
             .weigh(weight, &[Class::Blackholed])
             .weigh(died, &[lost]),
