@@ -117,6 +117,24 @@ fn an_answer_beside_the_end_of_its_socket_is_told() {
     assert_eq!((told.id, told.at_ns), (None, first.at_ns));
 }
 
+/// A RST that came ended the connection, as did the kernel when it gave up: what
+/// the peer sends then meets no socket.
+#[test]
+fn an_answer_after_the_end_is_no_event() {
+    let came = reset("hop_reset_busy.broker");
+    assert_eq!(came.kind, Kind::ResetReceived);
+    let gave_up = Facts {
+        kind: Kind::Timeout,
+        ..came.clone()
+    };
+    for end in [came, gave_up] {
+        let answer = answer(&end, end.remote.port, end.at_ns + 30 * MILLISECOND_NS);
+        let events = judged(vec![end.clone(), answer]);
+        let kinds: Vec<_> = events.iter().map(|(facts, _)| facts.kind).collect();
+        assert_eq!(kinds, [end.kind]);
+    }
+}
+
 /// It stands for a FIN that still waits to be judged.
 #[test]
 fn an_answer_after_a_fin_is_one_end() {

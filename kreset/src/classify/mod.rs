@@ -80,7 +80,11 @@ impl Classifier {
     /// Takes an event in, whether or not it is to be judged. To be called in
     /// the order of the events.
     pub fn observe(&mut self, facts: &Facts) {
-        if facts.kind == Kind::ResetSent && facts.id.is_some() {
+        let ends = matches!(
+            facts.kind,
+            Kind::ResetSent | Kind::ResetReceived | Kind::Timeout
+        );
+        if ends && facts.id.is_some() && may_be_event(facts) {
             // It will be told, and stands for what was answered before as well.
             self.tell(facts);
         }
