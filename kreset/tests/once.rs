@@ -6,8 +6,10 @@ mod replay;
 
 use kreset::{
     classify::Config,
-    facts::{Facts, Kind},
+    event::AgeKind,
+    facts::{Age, Facts, Kind},
 };
+use replay::judging::{reset, told as told_by};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -31,6 +33,55 @@ fn answers_to_retransmissions_are_one_end() {
     assert_eq!(told("connection_lost.broker", &quick), 1);
     // By then the port may be another connection's.
     assert_eq!(told("connection_lost.broker", &[600 * SECOND_NS]), 2);
+}
+
+/// Where another connection with the same ports began `after_ns`.
+fn again(facts: &Facts, like: &Facts, after_ns: u64) -> Facts {
+    const YOUNG_MS: f64 = 200.0;
+    Facts {
+        at_ns: facts.at_ns + after_ns,
+        local: facts.local,
+        remote: facts.remote,
+        netns: facts.netns,
+        age: Some(Age {
+            ms: YOUNG_MS,
+            kind: AgeKind::Exact,
+        }),
+        ..like.clone()
+    }
+}
+
+#[test]
+fn the_next_connection_of_the_same_ports_ends_too() {
+    let first = reset("broker_abort_unread.client");
+    let closed = reset("closed_by_broker.client");
+    let closed = Facts {
+        kind: Kind::Closed,
+        ..closed
+    };
+    let told = |after_ns| {
+        let all = vec![first.clone(), again(&first, &closed, after_ns)];
+        replay::judge(all, Config::default()).len()
+    };
+    assert_eq!(told(SECOND_NS / 10), 1, "it is the same connection");
+    assert_eq!(told(SECOND_NS), 2);
+}
+
+#[test]
+fn a_fin_of_an_earlier_connection_with_these_ports_says_nothing() {
+    let fin = replay::facts("broker_killed_idle.client")
+        .into_iter()
+        .find(|facts| facts.kind == Kind::Fin)
+        .unwrap();
+    let aborted = reset("broker_abort_linger.client");
+    let events = replay::judge(
+        vec![fin.clone(), again(&fin, &aborted, SECOND_NS)],
+        Config::default(),
+    );
+    let [(_, judgement)] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert!(told_by(judgement, "broker_fin").is_none(), "{judgement:?}");
 }
 
 #[test]

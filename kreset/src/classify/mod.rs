@@ -174,8 +174,13 @@ impl Classifier {
             Kind::ResetSent => facts.is_answer(),
             _ => false,
         };
+        // A connection that began since has but the ports in common.
+        let began_ns = facts.began_ns().unwrap_or(0);
         let told = self.told.get(&facts.tuple());
-        follows && told.is_some_and(|at_ns| facts.at_ns.saturating_sub(*at_ns) < TOLD_NS)
+        follows
+            && told.is_some_and(|at_ns| {
+                began_ns <= *at_ns && facts.at_ns.saturating_sub(*at_ns) < TOLD_NS
+            })
     }
 
     fn tell(&mut self, facts: &Facts) {

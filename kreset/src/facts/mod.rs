@@ -297,6 +297,19 @@ impl Facts {
             && !self.trigger.is_some_and(Trigger::is_syn)
     }
 
+    /// When the connection began, monotonic ns; `None` where only a bound is known.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a span in the past"
+    )]
+    pub fn began_ns(&self) -> Option<u64> {
+        let age = self.age.filter(|age| age.kind == AgeKind::Exact)?;
+        let span_ns = (age.ms.max(0.0) * 1e6) as u64;
+        Some(self.at_ns.saturating_sub(span_ns))
+    }
+
     /// What names the connection on this host even without a socket.
     #[must_use]
     pub fn tuple(&self) -> Tuple {

@@ -87,6 +87,11 @@ impl Closings {
             in_handshake: None,
             may_be_handshake: false,
         })
-        .or_else(|| self.closings.get(&facts.tuple()).copied())
+        .or_else(|| {
+            // One from before it began was another connection's, of the same ports.
+            let began_ns = facts.began_ns().unwrap_or(0);
+            let seen = self.closings.get(&facts.tuple()).copied();
+            seen.filter(|closing| closing.at_ns >= began_ns)
+        })
     }
 }
