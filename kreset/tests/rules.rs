@@ -281,6 +281,32 @@ fn a_refused_reconnect_says_that_the_broker_is_down() {
     );
 }
 
+/// Connections that were closed one after the other, each after as long a pause,
+/// by a timer that is not the one that was told.
+#[test]
+fn fins_after_one_silence_again_and_again_are_a_timer() {
+    const APART_NS: u64 = 5_000_000_000;
+    let end = reset("broker_idle_close.client");
+    let after = |silences: [f64; 3]| {
+        let facts = (1..).zip(silences).map(|(number, silence_ms)| {
+            let mut facts = end.clone();
+            facts.at_ns += u64::from(number) * APART_NS;
+            facts.local.port += number;
+            facts.fin.as_mut().unwrap().silence_ms = silence_ms;
+            facts
+        });
+        let events = replay::judge(facts.collect(), Config::default());
+        events.iter().map(|(_, it)| it.cause).collect::<Vec<_>>()
+    };
+    let (idle, shutdown) = (Some(Cause::IdleClose), Some(Cause::Shutdown));
+    assert_eq!(
+        after([30_000.0, 30_100.0, 29_900.0]),
+        [shutdown, idle, idle]
+    );
+    assert_eq!(after([30_000.0, 10_000.0, 90_000.0]), [shutdown; 3]);
+    assert_eq!(after([100.0; 3]), [shutdown; 3], "not silent at all");
+}
+
 #[test]
 fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     let facts = reset("broker_idle_close.client");
@@ -307,7 +333,17 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     let mut context = closing(90_000.0, false);
     let alone = judged(&facts, &context);
     assert_eq!(said(&alone), SHUTDOWN);
-    assert!(alone.confidence < 0.9, "a proxy or an expired login");
+    assert!(
+        alone.confidence < 0.7,
+        "a proxy, or a timer that nobody told of"
+    );
+    let busy = judged(&facts, &closing(50.0, false));
+    assert_eq!(said(&busy), SHUTDOWN);
+    assert!(busy.confidence < 0.85, "an expired login");
+    context.company.closed_alike = 1;
+    let again = judged(&facts, &context);
+    assert_eq!(again.cause, Some(Cause::IdleClose));
+    context.company.closed_alike = 0;
     (context.company.together, context.company.closed_unlike) = (3, 3);
     assert!(judged(&facts, &context).confidence >= 0.9);
     assert_eq!(said(&judged(&facts, &closing(600_300.0, true))), SHUTDOWN);

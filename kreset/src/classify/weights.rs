@@ -101,9 +101,15 @@ pub const NOW_ACCEPTED: f64 = 0.8;
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;
+/// It is not, but a single connection was closed in a pause: as a proxy's timer
+/// does, or a broker's that is not as was told. Rate.
+pub const OTHER_TIMER: f64 = -1.5;
+/// The silence is that of connections that were closed at other times: a timer,
+/// whatever it is set to. Physics.
+pub const CLOSED_ALIKE: f64 = 3.0;
 /// No other connection of the broker ended about then: a broker that stops closes
 /// all, but a proxy, a quota or an expired login ends a single one. Rate.
-pub const CLOSED_ALONE: f64 = -0.5;
+pub const CLOSED_ALONE: f64 = -1.0;
 /// An abort right after the FIN: the broker closed with data unread, as it does
 /// for a request that is too large or a client that is throttled. Rate.
 pub const UNREAD_AT_CLOSE: f64 = 3.5;

@@ -46,6 +46,9 @@ pub struct Company {
     pub scattered: bool,
     /// Other connections that ended within a second and had been in use.
     pub used: usize,
+    /// Connections that the broker closed by FIN before, each at a silence like
+    /// this one's.
+    pub closed_alike: usize,
     /// A new connection was refused about then.
     pub refused: bool,
     /// One was refused that was attempted after this one had ended.
@@ -97,6 +100,19 @@ struct Broker {
     refused_ns: Option<u64>,
     accepted_ns: Option<u64>,
     process_ended_ns: Option<u64>,
+}
+
+impl Broker {
+    /// Connections that were closed by FIN sooner than `this`, and at another time,
+    /// at a silence like its own.
+    fn closed_alike(&self, this: &Ending) -> usize {
+        let earlier = |other: &&Ending| {
+            other.fin
+                && other.at_ns.saturating_add(TOGETHER_NS) < this.at_ns
+                && alike(other.silence_ms, this.silence_ms)
+        };
+        self.endings.iter().filter(earlier).count()
+    }
 }
 
 type BrokerKey = (u32, Endpoint);
@@ -179,6 +195,7 @@ impl Endings {
         }
         Company {
             scattered: this.fell() && fell.are_scattered(),
+            closed_alike: broker.closed_alike(&this),
             refused_since: broker.refused_ns.is_some_and(|at| at >= this.at_ns),
             refused: broker
                 .refused_ns

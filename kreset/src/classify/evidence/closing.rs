@@ -6,14 +6,16 @@ use crate::classify::{
     class::Class,
     phase::Phase,
     weights::{
-        CLOSED_ALONE, EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, PROCESS_ENDED,
-        UNREAD_AT_CLOSE,
+        CLOSED_ALIKE, CLOSED_ALONE, EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, OTHER_TIMER,
+        PROCESS_ENDED, UNREAD_AT_CLOSE,
     },
 };
 
 /// Kafka looks at its idle connections once per poll of the network thread,
 /// 300 ms at most (`SocketServer.poll`), and an answer may still be under way.
 const EARLY_MS: f64 = 50.0;
+/// A timer does not close what was silent for less, ms.
+const PAUSE_MS: f64 = 1_000.0;
 /// How late the broker may be, ms and share of the timer.
 const LATE_MS: f64 = 1_500.0;
 const LATE_SHARE: f64 = 0.02;
@@ -40,8 +42,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     } else {
         told
     };
+    let paused = silence_ms >= PAUSE_MS;
     Some(if fits {
         told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
+    } else if paused && company.closed_alike > 0 {
+        told.weigh(CLOSED_ALIKE, &[Class::BrokerIdleClose])
+    } else if paused && alone {
+        told.weigh(OTHER_TIMER, &[Class::BrokerIdleClose])
     } else {
         told.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
     })
