@@ -66,6 +66,20 @@ fn a_hop_that_resets_the_first_exchange_is_not_the_broker() {
 }
 
 #[test]
+fn a_hop_that_resets_unknown_bytes_says_nothing_of_the_client() {
+    let mut facts = received("closed_by_broker.client");
+    facts.packets.as_mut().unwrap().request_head = b"hello, broker".to_vec();
+    let unread = judged(&facts, &Context::default());
+    assert_eq!(
+        said(&unread),
+        (Verdict::HandshakePhase, Some(Cause::NotKafka))
+    );
+    let hop = judged(&bare(&facts, 64), &Context::default());
+    assert_eq!(said(&hop), NOT_IDLE);
+    assert!(hop.confidence < 0.9);
+}
+
+#[test]
 fn a_hop_that_resets_a_tls_hello_says_nothing_of_the_listener() {
     let mut facts = received("closed_by_broker.client");
     let hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1];

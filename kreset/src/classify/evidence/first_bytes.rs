@@ -39,7 +39,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
         }
         // Nor does a hop that resets what it will not let through.
-        (FirstBytes::Tls, None) if case.is_early_hop() => told,
+        (FirstBytes::Tls | FirstBytes::Other, None) if case.is_early_hop() => told,
         (FirstBytes::Tls, None) => told.weigh(FIRST_BYTES_NO_FIN, &[Class::TlsToPlaintext]),
         // Kafka and TLS brokers answer neither; others may.
         (FirstBytes::Tls, Some(FirstBytes::Kafka | FirstBytes::Http | FirstBytes::Other)) => {
