@@ -79,6 +79,25 @@ fn a_hop_that_resets_unknown_bytes_says_nothing_of_the_client() {
     assert!(hop.confidence < 0.9);
 }
 
+/// A firewall that lets nothing through any more, new connections included.
+#[test]
+fn a_hop_that_resets_those_in_use_as_well_is_not_the_brokers_end() {
+    let facts = received("closed_by_broker.client");
+    let context = Context {
+        company: Company {
+            together: 3,
+            used: 3,
+            refused: true,
+            refused_since: true,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    assert_eq!(said(&judged(&bare(&facts, 64), &context)), NOT_IDLE);
+    let broker = judged(&bare(&facts, 63), &context);
+    assert_eq!(broker.cause, Some(Cause::Shutdown));
+}
+
 #[test]
 fn a_hop_that_resets_a_tls_hello_says_nothing_of_the_listener() {
     let mut facts = received("closed_by_broker.client");

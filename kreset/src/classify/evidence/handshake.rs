@@ -77,12 +77,12 @@ fn ended_by_exit(case: &Case<'_>) -> bool {
 }
 
 /// As a client sees it: connections in use ended with this one, or nobody listens
-/// since.
+/// since. A hop that resets this one resets those as well.
 fn stopped(case: &Case<'_>) -> bool {
     /// Others that are no coincidence.
     const SEVERAL: usize = 2;
     let company = case.context.company;
-    case.is_client() && (company.refused_since || company.used >= SEVERAL)
+    case.is_client() && !case.is_early_hop() && (company.refused_since || company.used >= SEVERAL)
 }
 
 /// The broker's side ended the connection: its FIN or its RST came first.
