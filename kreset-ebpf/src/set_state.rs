@@ -327,6 +327,9 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
     let tcp = sock.tcp()?;
     let error = tcp.error();
     let kind = match error {
+        // Of ICMP, kept until the kernel gave up (tcp_v4_err, tcp_write_err, 5.10 to
+        // 7.3): a RST leaves it in SYN_SENT only.
+        ECONNREFUSED if old != state::SYN_SENT => kind::TIMEOUT,
         EPIPE | ECONNRESET | ECONNREFUSED => {
             if !missed_reset(entry, old, error) || !is_real(sock, tcp, entry, old) {
                 return None;

@@ -108,6 +108,14 @@ impl<'lab> Middlebox<'lab> {
         self.own_ttl(ttl)
     }
 
+    /// Refuses everything with an ICMP message (port unreachable), known connection or not.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn say_unreachable(&self) -> Result<()> {
+        self.rules("meta l4proto tcp reject")
+    }
+
     /// Drops every FIN on its way to `side`, and nothing else.
     ///
     /// # Errors

@@ -449,7 +449,7 @@ fn who_falls_silent_in_the_first_exchange_has_turned_nobody_away() {
 
 #[test]
 fn who_says_that_a_host_is_unreachable_drops_nothing_in_silence() {
-    for error in [101, 113] {
+    for error in [101, 111, 113] {
         let mut facts = timeout();
         facts.error = Some(error);
         let judgement = alone(&facts);

@@ -6,6 +6,7 @@ mod hostile;
 mod missed;
 mod privileges;
 mod traced;
+mod unreachable;
 
 use std::{
     collections::BTreeSet,

@@ -53,7 +53,7 @@ fn forget(tracer: u32, stream: &TcpStream) {
 }
 
 /// One connection of a client to a broker.
-fn connect(listener: &TcpListener, address: SocketAddr) -> (TcpStream, TcpStream) {
+pub(crate) fn connect(listener: &TcpListener, address: SocketAddr) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(address).expect("a connection");
     let (broker, _) = listener.accept().expect("the same");
     for stream in [&client, &broker] {
@@ -64,7 +64,7 @@ fn connect(listener: &TcpListener, address: SocketAddr) -> (TcpStream, TcpStream
     (client, broker)
 }
 
-fn exchange(client: &mut TcpStream, broker: &mut TcpStream) {
+pub(crate) fn exchange(client: &mut TcpStream, broker: &mut TcpStream) {
     let mut bytes = [0; 1024];
     for number in 1..5 {
         let request = kafka::request(Request::Metadata, number);

@@ -10,10 +10,10 @@ use crate::classify::{
 
 /// A peer whose host has died is as silent as a device that drops. Rate.
 const HOST_DIED: f64 = -1.2;
-/// `ENETUNREACH` and `EHOSTUNREACH`: ICMP of a router that cannot reach the host, or
-/// of a firewall that will not let through; or nobody on this link has the address
-/// (kernel: `icmp_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
-const UNREACHABLE: [u32; 2] = [101, 113];
+/// `ENETUNREACH`, `ECONNREFUSED` and `EHOSTUNREACH`: ICMP of a router that cannot
+/// reach the host, or of a firewall that will not let through; or nobody on this link
+/// has the address (kernel: `icmp_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
+const UNREACHABLE: [u32; 3] = [101, 111, 113];
 /// A firewall that refuses what is in use is rarer than a host that is gone. Rate.
 const REFUSED_IN_USE: f64 = -0.5;
 /// Silent for less than this, the connection was in use, ms.
@@ -38,9 +38,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     {
         // Silence is what an idle flow meets that was dropped; somebody spoke here.
         return Some(
-            Observation::new("timeout", format!("{told}, host or network unreachable"))
-                .weigh(HARD, &[lost, Class::NotIdle])
-                .weigh(REFUSED_IN_USE, &[Class::NotIdle]),
+            Observation::new(
+                "timeout",
+                format!("{told}, host, network or port unreachable"),
+            )
+            .weigh(HARD, &[lost, Class::NotIdle])
+            .weigh(REFUSED_IN_USE, &[Class::NotIdle]),
         );
     }
     // A path that died under a busy flow is no idle drop, and looks like a host

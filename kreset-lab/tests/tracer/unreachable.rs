@@ -1,0 +1,47 @@
+//! A connection in use that a device on its way begins to refuse with ICMP.
+
+use std::{
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use kreset_lab::{Lab, Side, Stop, net};
+use socket2::SockRef;
+
+use crate::{
+    PORT,
+    missed::{connect, exchange},
+    traced::{Traced, in_namespace},
+};
+
+/// The kernel takes the message for a passing trouble, retransmits, and gives up with the
+/// message's error, ECONNREFUSED, which a refused connect() has as well.
+#[test]
+fn one_that_a_device_refuses_in_use_is_told_when_it_is_given_up() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let host = lab.network().host(Side::Client);
+    let mut traced = Traced::start(&["--netns", host.name()]);
+    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
+    let listener = in_namespace(lab.network().host(Side::Broker), || {
+        TcpListener::bind(address).expect("a listener")
+    });
+    let (mut client, mut broker) = in_namespace(host, || connect(&listener, address));
+    exchange(&mut client, &mut broker);
+    SockRef::from(&client)
+        .set_tcp_user_timeout(Some(Duration::from_secs(1)))
+        .expect("a limit");
+    lab.middlebox().say_unreachable().expect("a rule");
+    client.write_all(b"more").expect("room for it");
+    let event = traced.next(|event| event["type"] == "timeout");
+    assert_eq!(event["connection"]["state"], "ESTABLISHED", "{event}");
+    let told = event["evidence"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|it| it["name"] == "timeout")
+        .expect("what speaks for it");
+    let value = told["value"].as_str().expect("a text");
+    assert!(value.ends_with("port unreachable"), "{event}");
+    assert_ne!(event["verdict"], "middlebox_idle_drop", "{event}");
+}
