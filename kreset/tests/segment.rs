@@ -44,7 +44,10 @@ fn parse(bytes: &[u8], linear: usize) -> Option<Segment> {
         bytes: bytes.to_vec(),
         linear,
     };
-    Segment::parse(&skb, u32::try_from(bytes.len()).unwrap())
+    Segment::parse(
+        &skb,
+        u32::try_from(bytes.len()).expect("no packet is longer"),
+    )
 }
 
 /// A RST with sequence number 7 and window 9, with options of 12 bytes and 3 bytes of payload.
@@ -58,7 +61,7 @@ fn tcp() -> Vec<u8> {
 }
 
 fn ipv4(options: usize) -> Vec<u8> {
-    let words = u8::try_from(options / 4).unwrap();
+    let words = u8::try_from(options / 4).expect("a few");
     let mut packet = vec![0x45 + words, 0, 0, 0, 1, 2, 0x40, 0, 64, 6];
     packet.resize(20 + options, 1);
     packet.extend(tcp());

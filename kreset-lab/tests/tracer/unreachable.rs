@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The kernel takes the message for a passing trouble, retransmits, and gives up with the
-/// message's error, ECONNREFUSED, which a refused connect() has as well.
+/// message's error, ECONNREFUSED, which a refused `connect` has as well.
 #[test]
 fn one_that_a_device_refuses_in_use_is_told_when_it_is_given_up() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
