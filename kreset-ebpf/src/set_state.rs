@@ -367,7 +367,8 @@ fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
 }
 
 /// The end may be a failed handshake: few segments, and the packets do not show
-/// that a plaintext exchange other than SASL was answered.
+/// that a plaintext exchange other than SASL was answered. Where no packets are
+/// watched, it may be one that was not answered.
 #[inline(always)]
 fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
     let received = tcp.data_segs_in();
@@ -379,6 +380,9 @@ fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
         return false;
     }
     let packets = &entry.packets;
+    if packets.data_in == 0 && packets.data_out == 0 {
+        return received == 0 || sent == 0;
+    }
     let answered_in_clear = packets.turns >= 4
         && packets.request_head[0] == 0
         && packets.flags & packets_flag::API_KEY != 0
