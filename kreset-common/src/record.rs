@@ -351,8 +351,11 @@ pub struct Packets {
     pub request_len: u8,
     /// Length of `response_head` that is set.
     pub response_len: u8,
+    /// Sequence number after the client's latest segment that was a request's length
+    /// and nothing else, in this host's byte order.
+    pub length_end: [u8; 4],
     /// Zero.
-    pub padding: [u8; 7],
+    pub padding: [u8; 3],
     /// First bytes of the client.
     pub request_head: [u8; REQUEST_HEAD],
     /// First bytes of the broker.

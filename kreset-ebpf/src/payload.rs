@@ -18,6 +18,8 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: u8 = 0x15;
 /// Largest Kafka request: `socket.request.max.bytes`, 100 MiB by default.
 const MAX_REQUEST: u32 = 0x0640_0000;
+/// Bytes of the length that stands before each request.
+const LENGTH: usize = 4;
 /// Above the highest API key and version in use.
 const MAX_API_KEY: u16 = 100;
 const MAX_API_VERSION: u16 = 32;
@@ -44,6 +46,7 @@ pub(crate) fn payload(
     if turned || (packets.data_in == 0 && packets.data_out == 0) {
         packets.turns = packets.turns.saturating_add(1);
     }
+    let after_length = by_client && follows_length(packets, segment, way);
     let count = match way {
         Way::In => {
             packets.flags |= seen::LAST_DATA_IN;
@@ -60,6 +63,8 @@ pub(crate) fn payload(
     };
     if count == 1 {
         first_bytes(packets, packet, segment, by_client);
+    } else if after_length && packets.request_len == LENGTH as u8 {
+        rest_of_first_request(packets, packet, segment);
     }
     if !by_client && packets.flags & seen::SASL != 0 && !is_sasl(packets.api_key) {
         packets.flags |= seen::SASL_DONE;
@@ -68,7 +73,19 @@ pub(crate) fn payload(
     if count > EARLY_SEGMENTS && (encrypted || !by_client) {
         return None;
     }
-    let head: [u8; LATEST_HEAD] = if segment.payload_len < LATEST_HEAD as u32 {
+    if by_client && segment.payload_len == LENGTH as u32 {
+        let mut length = MaybeUninit::uninit();
+        let &[a, b, c, d] = packet.load(segment.payload, &mut length)?;
+        packets.length_end = segment.sequence.wrapping_add(LENGTH as u32).to_ne_bytes();
+        *latest(packets, way) = [a, b, c, d, 0, 0, 0, 0];
+        return None;
+    }
+    let head: [u8; LATEST_HEAD] = if after_length {
+        let mut rest = MaybeUninit::uninit();
+        let &[e, f, g, h] = packet.load(segment.payload, &mut rest)?;
+        let [a, b, c, d, ..] = *latest(packets, way);
+        [a, b, c, d, e, f, g, h]
+    } else if segment.payload_len < LATEST_HEAD as u32 {
         // A TLS alert in clear is 7 bytes.
         if segment.payload_len != LATEST_HEAD as u32 - 1 {
             return None;
@@ -83,10 +100,7 @@ pub(crate) fn payload(
         *packet.load(segment.payload, &mut head)?
     };
     if count <= EARLY_SEGMENTS {
-        match way {
-            Way::In => packets.latest_in = head,
-            Way::Out => packets.latest_out = head,
-        }
+        *latest(packets, way) = head;
         if let Some(alert) = tls_alert(head) {
             match way {
                 Way::In => packets.alert_in = alert,
@@ -108,6 +122,27 @@ pub(crate) fn payload(
         }
     }
     Some(())
+}
+
+/// Whether the segment comes right after one that was a request's length and nothing
+/// else: some clients write the two one by one. A length that is sent again is not
+/// what it announced.
+#[inline(always)]
+fn follows_length(packets: &Packets, segment: &Segment, way: Way) -> bool {
+    let latest_len = match way {
+        Way::In => packets.latest_in_len,
+        Way::Out => packets.latest_out_len,
+    };
+    latest_len == LENGTH as u32 && packets.length_end == segment.sequence.to_ne_bytes()
+}
+
+/// First bytes of the latest early segment that went this way.
+#[inline(always)]
+fn latest(packets: &mut Packets, way: Way) -> &mut [u8; LATEST_HEAD] {
+    match way {
+        Way::In => &mut packets.latest_in,
+        Way::Out => &mut packets.latest_out,
+    }
 }
 
 /// A TLS alert in clear: level << 8 | description (RFC 8446, 6).
@@ -193,6 +228,40 @@ fn first_bytes(packets: &mut Packets, packet: &impl Packet, segment: &Segment, b
         };
     }
 }
+
+/// Keeps the head of the first request behind its length, which came alone.
+#[inline(always)]
+fn rest_of_first_request(packets: &mut Packets, packet: &impl Packet, segment: &Segment) {
+    let len = segment.payload_len;
+    let Some((_, rest)) = packets.request_head.split_first_chunk_mut::<LENGTH>() else {
+        return;
+    };
+    let Some(rest) = rest.first_chunk_mut::<REST>() else {
+        return;
+    };
+    let kept = if len >= REST as u32 {
+        prefix::<REST, REST>(packet, segment, rest)
+    } else if len >= 64 {
+        prefix::<64, REST>(packet, segment, rest)
+    } else if len >= 48 {
+        prefix::<48, REST>(packet, segment, rest)
+    } else if len >= 32 {
+        prefix::<32, REST>(packet, segment, rest)
+    } else if len >= 16 {
+        prefix::<16, REST>(packet, segment, rest)
+    } else if len >= 10 {
+        // The header of a request of a client without a name.
+        prefix::<10, REST>(packet, segment, rest)
+    } else if len >= 4 {
+        prefix::<4, REST>(packet, segment, rest)
+    } else {
+        0
+    };
+    packets.request_len += kept;
+}
+
+/// What of a request's head is not its length.
+const REST: usize = REQUEST_HEAD - LENGTH;
 
 /// Copies the first `N` payload bytes; says how many are set.
 #[inline(always)]

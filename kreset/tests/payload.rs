@@ -1,0 +1,152 @@
+//! What first bytes and requests are seen, however a client divides them: the kernel side's own
+//! code, compiled for this host.
+
+#[path = "../../kreset-ebpf/src/payload.rs"]
+mod payload;
+#[expect(
+    dead_code,
+    reason = "the kernel side's parser, of which a part is enough"
+)]
+#[path = "../../kreset-ebpf/src/segment.rs"]
+mod segment;
+
+use std::mem::MaybeUninit;
+
+use kreset_common::record::{Packets, packets_flag as seen};
+use payload::{Way, payload};
+use segment::{Packet, Segment};
+use zerocopy::FromZeros as _;
+
+/// Payload alone.
+struct Payload<'a>(&'a [u8]);
+
+impl Packet for Payload<'_> {
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
+        None
+    }
+
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]> {
+        let offset = usize::try_from(offset).ok()?;
+        Some(into.write(*self.0.get(offset..)?.first_chunk()?))
+    }
+
+    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
+        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
+        Some(())
+    }
+}
+
+/// A client and its broker, as the broker's host sees them.
+struct Talk {
+    packets: Packets,
+    next: u32,
+}
+
+impl Talk {
+    fn new() -> Self {
+        Self {
+            packets: Packets::new_zeroed(),
+            next: u32::MAX - 2,
+        }
+    }
+
+    fn segment(&mut self, bytes: &[u8], sequence: u32, by_client: bool) {
+        let segment = Segment {
+            ttl: 64,
+            is_v4: true,
+            ip_id: 0,
+            sequence,
+            flags: 0,
+            window: 0,
+            header_len: 20,
+            payload: 0,
+            payload_len: u32::try_from(bytes.len()).expect("a segment"),
+        };
+        let way = if by_client { Way::In } else { Way::Out };
+        let _what_it_shows = payload(&mut self.packets, &Payload(bytes), &segment, way, by_client);
+    }
+
+    /// The client says `bytes`, in segments of these lengths, and the rest.
+    fn client(mut self, bytes: &[u8], lengths: &[usize]) -> Self {
+        let mut rest = bytes;
+        for length in lengths.iter().copied().chain([usize::MAX]) {
+            let (segment, after) = rest.split_at(length.min(rest.len()));
+            self.segment(segment, self.next, true);
+            self.next = self
+                .next
+                .wrapping_add(u32::try_from(segment.len()).expect("a segment"));
+            rest = after;
+        }
+        self
+    }
+
+    fn broker(mut self, bytes: &[u8]) -> Self {
+        self.segment(bytes, 1, false);
+        self
+    }
+
+    fn head(&self) -> &[u8] {
+        &self.packets.request_head[..usize::from(self.packets.request_len)]
+    }
+}
+
+/// A request of 30 bytes behind its length: the key, version 1, correlation 7, and a name.
+fn request(api_key: u8) -> Vec<u8> {
+    let mut request = vec![0, 0, 0, 30, 0, api_key, 0, 1, 0, 0, 0, 7, 0, 20];
+    request.extend([b'n'; 20]);
+    request
+}
+
+const ANSWER: [u8; 12] = [0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0];
+const API_VERSIONS: u8 = 18;
+const SASL_HANDSHAKE: u8 = 17;
+const FETCH: u8 = 1;
+
+#[test]
+fn a_request_is_known_though_its_length_came_alone() {
+    let whole = Talk::new().client(&request(API_VERSIONS), &[]);
+    let split = Talk::new().client(&request(API_VERSIONS), &[4]);
+    for talk in [whole, split] {
+        assert!(talk.head().starts_with(&request(API_VERSIONS)[..20]));
+        assert_ne!(talk.packets.flags & seen::API_KEY, 0);
+        assert_eq!(talk.packets.api_key, u16::from(API_VERSIONS));
+    }
+}
+
+#[test]
+fn so_are_those_that_follow() {
+    let talk = Talk::new()
+        .client(&request(API_VERSIONS), &[4])
+        .broker(&ANSWER)
+        .client(&request(SASL_HANDSHAKE), &[4]);
+    assert_ne!(talk.packets.flags & seen::SASL, 0);
+    assert_eq!(talk.packets.api_key, u16::from(SASL_HANDSHAKE));
+    assert!(talk.head().starts_with(&request(API_VERSIONS)[..20]));
+}
+
+#[test]
+fn a_length_that_is_sent_again_is_not_what_it_announced() {
+    let mut talk = Talk::new();
+    let request = request(FETCH);
+    let (length, rest) = request.split_at(4);
+    talk.segment(length, 100, true);
+    talk.segment(length, 100, true);
+    assert_eq!(talk.head(), length);
+    assert_eq!(talk.packets.flags & seen::API_KEY, 0);
+    talk.segment(rest, 104, true);
+    assert!(talk.head().starts_with(&request[..20]));
+    assert_eq!(talk.packets.api_key, u16::from(FETCH));
+}
+
+#[test]
+fn bytes_that_lie_elsewhere_are_no_request() {
+    let mut talk = Talk::new();
+    talk.segment(&request(FETCH)[..4], 100, true);
+    // One segment on: what lies between them is not there yet.
+    talk.segment(&request(FETCH)[4..], 140, true);
+    assert_eq!(talk.head().len(), 4);
+}
