@@ -46,7 +46,8 @@ pub(crate) fn payload(
     if turned || (packets.data_in == 0 && packets.data_out == 0) {
         packets.turns = packets.turns.saturating_add(1);
     }
-    let after_length = by_client && follows_length(packets, segment, way);
+    // Some clients write a request's length and the request one by one.
+    let after_length = by_client && packets.length_end == segment.sequence.to_ne_bytes();
     let count = match way {
         Way::In => {
             packets.flags |= seen::LAST_DATA_IN;
@@ -63,7 +64,7 @@ pub(crate) fn payload(
     };
     if count == 1 {
         first_bytes(packets, packet, segment, by_client);
-    } else if after_length && packets.request_len == LENGTH as u8 {
+    } else if after_length && packets.turns == 1 && packets.request_len == LENGTH as u8 {
         rest_of_first_request(packets, packet, segment);
     }
     if !by_client && packets.flags & seen::SASL != 0 && !is_sasl(packets.api_key) {
@@ -99,13 +100,16 @@ pub(crate) fn payload(
         let mut head = MaybeUninit::uninit();
         *packet.load(segment.payload, &mut head)?
     };
-    if count <= EARLY_SEGMENTS {
+    if after_length || count <= EARLY_SEGMENTS {
+        // What was sent again finds its length there still.
         *latest(packets, way) = head;
-        if let Some(alert) = tls_alert(head) {
-            match way {
-                Way::In => packets.alert_in = alert,
-                Way::Out => packets.alert_out = alert,
-            }
+    }
+    if count <= EARLY_SEGMENTS
+        && let Some(alert) = tls_alert(head)
+    {
+        match way {
+            Way::In => packets.alert_in = alert,
+            Way::Out => packets.alert_out = alert,
         }
     }
     if !by_client && packets.flags & seen::SASL != 0 && packets.api_key == SASL_AUTHENTICATE {
@@ -122,18 +126,6 @@ pub(crate) fn payload(
         }
     }
     Some(())
-}
-
-/// Whether the segment comes right after one that was a request's length and nothing
-/// else: some clients write the two one by one. A length that is sent again is not
-/// what it announced.
-#[inline(always)]
-fn follows_length(packets: &Packets, segment: &Segment, way: Way) -> bool {
-    let latest_len = match way {
-        Way::In => packets.latest_in_len,
-        Way::Out => packets.latest_out_len,
-    };
-    latest_len == LENGTH as u32 && packets.length_end == segment.sequence.to_ne_bytes()
 }
 
 /// First bytes of the latest early segment that went this way.

@@ -142,6 +142,20 @@ fn a_length_that_is_sent_again_is_not_what_it_announced() {
     assert_eq!(talk.packets.api_key, u16::from(FETCH));
 }
 
+/// By itself the rest may look like a request to produce.
+#[test]
+fn what_follows_a_length_may_be_sent_again() {
+    let mut talk = Talk::new();
+    let request = request(FETCH);
+    let (length, rest) = request.split_at(4);
+    talk.segment(length, 100, true);
+    for _ in 0..3 {
+        talk.segment(rest, 104, true);
+        assert_eq!(talk.packets.api_key, u16::from(FETCH));
+    }
+    assert!(talk.head().starts_with(&request[..20]));
+}
+
 #[test]
 fn bytes_that_lie_elsewhere_are_no_request() {
     let mut talk = Talk::new();

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, num::NonZeroUsize};
 
 use lru::LruCache;
 
+use super::Closing;
 use crate::{
     classify::phase::Phase,
     event::{Endpoint, ProvokedBy, Role},
@@ -24,6 +25,8 @@ const REFUSAL_NS: u64 = 3_000_000_000;
 const STOP_NS: u64 = 3_500_000_000;
 /// Silent for less than this, a connection was in use.
 const BUSY_MS: f64 = 1_000.0;
+/// Connections closed at like silences that are no chance.
+const CLOSED_ALIKE: usize = 2;
 /// Silences that differ by less than this share are alike.
 const ALIKE: f64 = 0.05;
 /// Silences that differ by more than this share are not of one timer: devices
@@ -44,14 +47,14 @@ pub struct Company {
     /// At least two others that a RST ended by itself within a second, as it did
     /// this one, and their silences are too unlike for one timer.
     pub scattered: bool,
-    /// Other connections that ended within a second and had been in use.
+    /// Other connections in use that the other side ended within a second.
     pub used: usize,
-    /// Connections that the broker closed by FIN before, each at a silence like
-    /// this one's.
-    pub closed_alike: usize,
+    /// The broker closed connections in use by FIN in pauses before: two or more at
+    /// silences like this one's, and fewer at others. One alone may be chance.
+    pub closes_alike: bool,
     /// A new connection was refused about then.
     pub refused: bool,
-    /// One was refused that was attempted after this one had ended.
+    /// One was refused within seconds after this one had ended.
     pub refused_since: bool,
     /// A new connection was established right after.
     pub accepted: bool,
@@ -66,7 +69,8 @@ struct Ending {
     silence_ms: f64,
     by_itself: bool,
     fin: bool,
-    in_use: bool,
+    /// It was in use, and the other side ended it.
+    used: bool,
 }
 
 /// Endings that nothing drew: a failover of a device, or one idle timer?
@@ -103,15 +107,19 @@ struct Broker {
 }
 
 impl Broker {
-    /// Connections that were closed by FIN sooner than `this`, and at another time,
-    /// at a silence like its own.
-    fn closed_alike(&self, this: &Ending) -> usize {
+    /// Whether silences before FINs, at other times and before `this`, are mostly
+    /// like its own.
+    fn closes_alike(&self, this: &Ending) -> bool {
         let earlier = |other: &&Ending| {
             other.fin
+                && other.used
+                && other.silence_ms >= BUSY_MS
                 && other.at_ns.saturating_add(TOGETHER_NS) < this.at_ns
-                && alike(other.silence_ms, this.silence_ms)
         };
-        self.endings.iter().filter(earlier).count()
+        let is_alike = |other: &&Ending| alike(other.silence_ms, this.silence_ms);
+        let (like, unlike): (Vec<&Ending>, Vec<&Ending>) =
+            self.endings.iter().filter(earlier).partition(is_alike);
+        this.silence_ms.is_finite() && like.len() >= CLOSED_ALIKE && like.len() > unlike.len()
     }
 }
 
@@ -168,13 +176,20 @@ impl Endings {
         self.broker(facts).accepted_ns = Some(facts.at_ns);
     }
 
-    /// What happened at the broker of an event about the time of it.
+    /// What happened at the broker of an event about the time of it, or of the FIN
+    /// that went before and that a late packet's answer tells nothing of.
     #[must_use]
-    pub fn company(&mut self, facts: &Facts) -> Company {
+    pub fn company(&mut self, facts: &Facts, closing: Option<&Closing>) -> Company {
         let Some(broker) = self.brokers.get(&key(facts)) else {
             return Company::default();
         };
-        let this = Ending::of(facts);
+        let mut this = Ending::of(facts);
+        if let Some(closing) = closing.filter(|_| !this.fin) {
+            this.at_ns = closing.at_ns;
+            this.silence_ms = closing.silence_ms;
+            this.by_itself = true;
+            this.fin = true;
+        }
         let mut company = Company {
             unlike: this.silence_ms < BUSY_MS,
             ..Company::default()
@@ -188,15 +203,17 @@ impl Endings {
             fell.add(other);
             let is_alike = alike(other.silence_ms, this.silence_ms);
             company.together += 1;
-            company.used += usize::from(other.in_use);
+            company.used += usize::from(other.used);
             company.unlike |=
                 other.silence_ms < BUSY_MS || (other.by_itself && this.by_itself && !is_alike);
             company.closed_unlike += usize::from(other.fin && !is_alike);
         }
         Company {
             scattered: this.fell() && fell.are_scattered(),
-            closed_alike: broker.closed_alike(&this),
-            refused_since: broker.refused_ns.is_some_and(|at| at >= this.at_ns),
+            closes_alike: broker.closes_alike(&this),
+            refused_since: broker
+                .refused_ns
+                .is_some_and(|at| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS),
             refused: broker
                 .refused_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
@@ -237,7 +254,8 @@ impl Ending {
             by_itself: fin.is_some()
                 || idle.is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing),
             fin: fin.is_some() || facts.kind == Kind::Fin,
-            in_use: Phase::of(facts) == Phase::InUse,
+            used: Phase::of(facts) == Phase::InUse
+                && (fin.is_some() || matches!(facts.kind, Kind::Fin | Kind::ResetReceived)),
         }
     }
 

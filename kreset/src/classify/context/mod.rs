@@ -69,10 +69,11 @@ impl Memory {
     /// What is known that bears on an event.
     #[must_use]
     pub fn context(&mut self, facts: &Facts) -> Context {
+        let closing = self.closings.of(facts);
         Context {
             path: self.paths.view(&facts.path()),
-            company: self.endings.company(facts),
-            closing: self.closings.of(facts),
+            company: self.endings.company(facts, closing.as_ref()),
+            closing,
         }
     }
 

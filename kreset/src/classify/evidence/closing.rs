@@ -45,7 +45,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let paused = silence_ms >= PAUSE_MS;
     Some(if fits {
         told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
-    } else if paused && company.closed_alike > 0 {
+    } else if paused && company.closes_alike && company.closed_unlike == 0 && !company.refused {
         told.weigh(CLOSED_ALIKE, &[Class::BrokerIdleClose])
     } else if paused && alone {
         told.weigh(OTHER_TIMER, &[Class::BrokerIdleClose])

@@ -33,7 +33,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let told = if by_broker && ended_by_exit(case) {
         told.weigh(HARD, &[Class::BrokerShutdown])
             .weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
-    } else if by_broker && stopped(case) {
+    } else if by_broker && stopped(case) && !closing::reaped_unanswered(case) {
         told.weigh(HARD, &[Class::BrokerShutdown])
             .weigh(STOPPED, &[Class::BrokerShutdown])
     } else {

@@ -16,7 +16,7 @@ const LONG_MS: f64 = 55_000.0;
 
 /// How much longer than this silence a survived one must be to outlive it:
 /// a device's timer is a tick coarse.
-pub(super) const OUTLIVED_BY: f64 = 1.02;
+const OUTLIVED_BY: f64 = 1.02;
 /// How much longer than any survived one a silence must be to be untried.
 const UNTRIED_BY: f64 = 1.5;
 

@@ -1,7 +1,7 @@
 //! No RST at all: what was sent after a silence went unanswered until the
 //! kernel, or the application, gave up.
 
-use super::{Observation, silence::OUTLIVED_BY};
+use super::Observation;
 use crate::classify::{
     case::Case,
     class::Class,
@@ -16,6 +16,9 @@ const HOST_DIED: f64 = -1.2;
 const UNREACHABLE: [u32; 3] = [101, 111, 113];
 /// A firewall that refuses what is in use is rarer than a host that is gone. Rate.
 const REFUSED_IN_USE: f64 = -0.5;
+/// Silences that differ by no more than this share are the same: keepalives and
+/// heartbeats keep to one, and it is not what ended the last of many.
+const SAME: f64 = 1.02;
 /// Silent for less than this, the connection was in use, ms.
 const BUSY_MS: f64 = 1_000.0;
 
@@ -49,7 +52,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     // A path that died under a busy flow is no idle drop, and looks like a host
     // that died: there is no telling. Nor where it had come through as much.
     let survived_ms = case.context.path.survived_ms.unwrap_or(0.0);
-    let no_timer = idle_ms < BUSY_MS || idle_ms < survived_ms * OUTLIVED_BY;
+    let no_timer = idle_ms < BUSY_MS || idle_ms < survived_ms * SAME;
     let died = if no_timer { BUSY } else { HOST_DIED };
     let weight = match idle_ms {
         _ if no_timer => BUSY,
