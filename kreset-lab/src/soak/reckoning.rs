@@ -212,6 +212,8 @@ fn settle(
         let what = format!("{place}: its end {} times", closes.len());
         reckoning.repeated.push(what);
     }
+    // When a reset that was told ended it: what its host answers after that is no news.
+    let mut ended = None;
     for direction in [Direction::Received, Direction::Sent] {
         let mut resets: Vec<_> = account
             .resets
@@ -244,16 +246,13 @@ fn settle(
             ));
         }
         let mut untold = Vec::new();
-        let mut ended = None;
         for reset in resets {
             let of_it = told.iter().position(|event| is_of(event, reset));
             match of_it {
                 Some(position) => {
                     told.remove(position);
                     reckoning.told += 1;
-                    if direction == Direction::Sent {
-                        ended = ended.or(Some(reset.at));
-                    }
+                    ended = ended.or(Some(reset.at));
                 }
                 None => untold.push(reset),
             }
@@ -270,7 +269,8 @@ fn settle(
             let is_closed = closes
                 .iter()
                 .any(|closed| closed.since(reset.at) <= SAME_MOMENT);
-            let is_answer = reset.answers
+            let is_answer = direction == Direction::Sent
+                && reset.answers
                 && ended.is_some_and(|ended| reset.at >= ended && reset.at.since(ended) <= TOLD);
             let stands = is_closed
                 .then_some(Stands::Close)
@@ -470,19 +470,25 @@ mod tests {
     #[test]
     fn a_reset_that_was_told_stands_for_the_answers_after_it() {
         let lives = [life(0, 1_000_000, End::Asked)];
-        let even = |second: u64, answers: bool| {
-            let resets = [
-                (5_000, Direction::Sent, true),
-                (second, Direction::Sent, true),
-            ];
+        let after = |first, second: u64, answers: bool| {
+            let direction = if first == SENT {
+                Direction::Sent
+            } else {
+                Direction::Received
+            };
+            let resets = [(5_000, direction, true), (second, Direction::Sent, true)];
             let mut account = account(1, &resets);
             account.resets[1].answers = answers;
-            let told = [event("a", 1, 5_000, SENT)];
+            let told = [event("a", 1, 5_000, first)];
             reckon(&[account], &told, &lives, &BTreeMap::new())
         };
+        let even = |second, answers| after(SENT, second, answers);
         let reckoning = even(5_001, true);
         assert!(reckoning.is_even(), "{reckoning:?}");
         assert_eq!((reckoning.told, reckoning.told_by_reset), (1, 1));
+        let received = after(RECEIVED, 60_000, true);
+        assert!(received.is_even(), "{received:?}");
+        assert_eq!((received.told, received.told_by_reset), (1, 1));
         // One that a socket sent by itself has an event of its own, and so has a late one.
         assert_eq!(even(5_001, false).missing.len(), 1);
         assert_eq!(even(126_000, true).missing.len(), 1);
