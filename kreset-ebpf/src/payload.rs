@@ -76,16 +76,19 @@ pub(crate) fn payload(
     }
     if by_client && segment.payload_len == LENGTH as u32 {
         let mut length = MaybeUninit::uninit();
-        let &[a, b, c, d] = packet.load(segment.payload, &mut length)?;
+        let length = *packet.load(segment.payload, &mut length)?;
         packets.length_end = segment.sequence.wrapping_add(LENGTH as u32).to_ne_bytes();
-        *latest(packets, way) = [a, b, c, d, 0, 0, 0, 0];
+        let latest = latest(packets, way);
+        *latest = [0; LATEST_HEAD];
+        *latest.first_chunk_mut::<LENGTH>()? = length;
         return None;
     }
     let head: [u8; LATEST_HEAD] = if after_length {
         let mut rest = MaybeUninit::uninit();
-        let &[e, f, g, h] = packet.load(segment.payload, &mut rest)?;
-        let [a, b, c, d, ..] = *latest(packets, way);
-        [a, b, c, d, e, f, g, h]
+        let rest = *packet.load(segment.payload, &mut rest)?;
+        let mut head = *latest(packets, way);
+        *head.last_chunk_mut::<LENGTH>()? = rest;
+        head
     } else if segment.payload_len < LATEST_HEAD as u32 {
         // A TLS alert in clear is 7 bytes.
         if segment.payload_len != LATEST_HEAD as u32 - 1 {
@@ -130,7 +133,7 @@ pub(crate) fn payload(
 
 /// First bytes of the latest early segment that went this way.
 #[inline(always)]
-fn latest(packets: &mut Packets, way: Way) -> &mut [u8; LATEST_HEAD] {
+const fn latest(packets: &mut Packets, way: Way) -> &mut [u8; LATEST_HEAD] {
     match way {
         Way::In => &mut packets.latest_in,
         Way::Out => &mut packets.latest_out,
