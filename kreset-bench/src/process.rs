@@ -1,9 +1,9 @@
 //! What a running program costs, as the kernel accounts for it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
-use aya::programs::loaded_programs;
+use aya::programs::{ProgramError, loaded_programs};
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::{TimeVal, TimeValLike as _},
@@ -97,7 +97,15 @@ impl Observed {
         ids.dedup();
         let mut runs = Vec::new();
         for program in loaded_programs() {
-            let program = program.context("cannot list BPF programs")?;
+            let program = match program {
+                // Somebody let go of it since its number was listed.
+                Err(ProgramError::SyscallError(error))
+                    if error.io_error.kind() == ErrorKind::NotFound =>
+                {
+                    continue;
+                }
+                listed => listed.context("cannot list BPF programs")?,
+            };
             if ids.binary_search(&u64::from(program.id())).is_ok() {
                 runs.push(ProgramRuns {
                     name: program.name_as_str().unwrap_or("?").to_owned(),
