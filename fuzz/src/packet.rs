@@ -6,8 +6,8 @@ mod payload;
 mod reset;
 #[path = "../../kreset-ebpf/src/segment.rs"]
 mod segment;
-
-use std::mem::MaybeUninit;
+#[path = "slice.rs"]
+mod slice;
 
 use kreset_common::record::{Packets, REQUEST_HEAD, RESPONSE_HEAD};
 use zerocopy::FromZeros as _;
@@ -15,35 +15,9 @@ use zerocopy::FromZeros as _;
 use self::{
     payload::{Way, payload},
     reset::reset_came,
-    segment::{Packet, Segment, tcp_flag},
+    segment::{Segment, tcp_flag},
+    slice::Slice,
 };
-
-/// A packet in memory, as `bpf_skb_load_bytes` reads one in the kernel.
-struct Slice<'a> {
-    bytes: &'a [u8],
-    /// How many of them lie in one piece.
-    linear: usize,
-}
-
-impl Packet for Slice<'_> {
-    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
-        self.bytes.get(..self.linear)?.first_chunk()
-    }
-
-    fn load<'a, const N: usize>(
-        &self,
-        offset: u32,
-        into: &'a mut MaybeUninit<[u8; N]>,
-    ) -> Option<&'a [u8; N]> {
-        let offset = usize::try_from(offset).ok()?;
-        Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
-    }
-
-    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
-        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
-        Some(())
-    }
-}
 
 /// The packets of one connection, each a byte that says which way, two for its
 /// length, and its bytes from the network header on.

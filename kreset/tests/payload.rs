@@ -9,36 +9,14 @@ mod payload;
 )]
 #[path = "../../kreset-ebpf/src/segment.rs"]
 mod segment;
-
-use std::mem::MaybeUninit;
+#[path = "../../fuzz/src/slice.rs"]
+mod slice;
 
 use kreset_common::record::{Packets, packets_flag as seen};
 use payload::{Way, payload};
-use segment::{Packet, Segment};
+use segment::Segment;
+use slice::Slice;
 use zerocopy::FromZeros as _;
-
-/// Payload alone.
-struct Payload<'a>(&'a [u8]);
-
-impl Packet for Payload<'_> {
-    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
-        None
-    }
-
-    fn load<'a, const N: usize>(
-        &self,
-        offset: u32,
-        into: &'a mut MaybeUninit<[u8; N]>,
-    ) -> Option<&'a [u8; N]> {
-        let offset = usize::try_from(offset).ok()?;
-        Some(into.write(*self.0.get(offset..)?.first_chunk()?))
-    }
-
-    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
-        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
-        Some(())
-    }
-}
 
 /// A client and its broker, as the broker's host sees them.
 struct Talk {
@@ -67,7 +45,13 @@ impl Talk {
             payload_len: u32::try_from(bytes.len()).expect("a segment"),
         };
         let way = if by_client { Way::In } else { Way::Out };
-        let _what_it_shows = payload(&mut self.packets, &Payload(bytes), &segment, way, by_client);
+        let _what_it_shows = payload(
+            &mut self.packets,
+            &Slice { bytes, linear: 0 },
+            &segment,
+            way,
+            by_client,
+        );
     }
 
     /// The client says `bytes`, in segments of these lengths, and the rest.

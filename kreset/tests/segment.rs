@@ -7,47 +7,16 @@
 )]
 #[path = "../../kreset-ebpf/src/segment.rs"]
 mod segment;
-
-use std::mem::MaybeUninit;
+#[path = "../../fuzz/src/slice.rs"]
+mod slice;
 
 use proptest::{collection::vec, prelude::*};
-use segment::{Packet, Segment};
-
-/// A packet whose first `linear` bytes lie in one piece, as the kernel keeps them.
-struct Skb {
-    bytes: Vec<u8>,
-    linear: usize,
-}
-
-impl Packet for Skb {
-    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
-        self.bytes.get(..self.linear)?.first_chunk()
-    }
-
-    fn load<'a, const N: usize>(
-        &self,
-        offset: u32,
-        into: &'a mut MaybeUninit<[u8; N]>,
-    ) -> Option<&'a [u8; N]> {
-        let offset = usize::try_from(offset).ok()?;
-        Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
-    }
-
-    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
-        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
-        Some(())
-    }
-}
+use segment::Segment;
+use slice::Slice;
 
 fn parse(bytes: &[u8], linear: usize) -> Option<Segment> {
-    let skb = Skb {
-        bytes: bytes.to_vec(),
-        linear,
-    };
-    Segment::parse(
-        &skb,
-        u32::try_from(bytes.len()).expect("no packet is longer"),
-    )
+    let length = u32::try_from(bytes.len()).expect("no packet is longer");
+    Segment::parse(&Slice { bytes, linear }, length)
 }
 
 /// A RST with sequence number 7 and window 9, with options of 12 bytes and 3 bytes of payload.
