@@ -297,6 +297,13 @@ impl Facts {
             && !self.trigger.is_some_and(Trigger::is_syn)
     }
 
+    /// The broker's process, on this host, ended the connection by ending itself.
+    #[must_use]
+    pub fn broker_exited(&self) -> bool {
+        let by_exit = self.by_exit || self.fin.is_some_and(|fin| fin.by_exit);
+        self.role == Role::Broker && by_exit
+    }
+
     /// When the connection began, monotonic ns; `None` where only a bound is known.
     #[must_use]
     #[expect(

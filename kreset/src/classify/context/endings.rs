@@ -116,10 +116,19 @@ impl Broker {
                 && other.silence_ms >= BUSY_MS
                 && other.at_ns.saturating_add(TOGETHER_NS) < this.at_ns
         };
-        let is_alike = |other: &&Ending| alike(other.silence_ms, this.silence_ms);
-        let (like, unlike): (Vec<&Ending>, Vec<&Ending>) =
-            self.endings.iter().filter(earlier).partition(is_alike);
-        this.silence_ms.is_finite() && like.len() >= CLOSED_ALIKE && like.len() > unlike.len()
+        // Most events are of no FIN, and need no look at all endings.
+        if !this.fin || this.silence_ms.is_infinite() {
+            return false;
+        }
+        let (mut like, mut unlike) = (0, 0);
+        for other in self.endings.iter().filter(earlier) {
+            if alike(other.silence_ms, this.silence_ms) {
+                like += 1;
+            } else {
+                unlike += 1;
+            }
+        }
+        like >= CLOSED_ALIKE && like > unlike
     }
 }
 
@@ -147,7 +156,7 @@ impl Endings {
     pub fn ended(&mut self, facts: &Facts) {
         let ending = Ending::of(facts);
         let broker = self.broker(facts);
-        if by_exit_of_broker(facts) {
+        if facts.broker_exited() {
             broker.process_ended_ns = Some(facts.at_ns);
         }
         let again = broker
@@ -208,18 +217,15 @@ impl Endings {
                 other.silence_ms < BUSY_MS || (other.by_itself && this.by_itself && !is_alike);
             company.closed_unlike += usize::from(other.fin && !is_alike);
         }
+        let soon_after = |at: u64| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS;
         Company {
             scattered: this.fell() && fell.are_scattered(),
             closes_alike: broker.closes_alike(&this),
-            refused_since: broker
-                .refused_ns
-                .is_some_and(|at| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS),
+            refused_since: broker.refused_ns.is_some_and(soon_after),
             refused: broker
                 .refused_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
-            accepted: broker
-                .accepted_ns
-                .is_some_and(|at| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS),
+            accepted: broker.accepted_ns.is_some_and(soon_after),
             process_ended: broker
                 .process_ended_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= STOP_NS),
@@ -263,12 +269,6 @@ impl Ending {
     const fn fell(&self) -> bool {
         self.by_itself && !self.fin
     }
-}
-
-/// The broker's process, on this host, ended the connection by ending itself.
-fn by_exit_of_broker(facts: &Facts) -> bool {
-    let by_exit = facts.by_exit || facts.fin.is_some_and(|fin| fin.by_exit);
-    facts.role == Role::Broker && by_exit
 }
 
 #[expect(

@@ -30,19 +30,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
-    let told = if by_broker && ended_by_exit(case) {
-        told.weigh(HARD, &[Class::BrokerShutdown])
-            .weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
-    } else if by_broker && stopped(case) && !closing::reaped_unanswered(case) {
-        told.weigh(HARD, &[Class::BrokerShutdown])
-            .weigh(STOPPED, &[Class::BrokerShutdown])
+    let reaped = by_broker && closing::reaped_unanswered(case);
+    // Whatever the client had said, it was not turned away for it.
+    let ended = if by_broker && case.facts.broker_exited() {
+        Some(PROCESS_ENDED)
     } else {
-        told
+        (by_broker && !reaped && stopped(case)).then_some(STOPPED)
+    };
+    let told = match ended {
+        Some(weight) => told
+            .weigh(HARD, &[Class::BrokerShutdown])
+            .weigh(weight, &[Class::BrokerShutdown]),
+        None => told,
     };
     Some(match case.phase {
-        _ if by_broker && closing::reaped_unanswered(case) => {
-            told.weigh(HARD, &[Class::BrokerIdleClose])
-        }
+        _ if reaped => told.weigh(HARD, &[Class::BrokerIdleClose]),
         Phase::Connecting => told.weigh(
             HARD,
             &[if by_broker {
@@ -67,13 +69,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),
         _ => told.weigh(HARD, &[Class::ClientAborted]),
     })
-}
-
-/// The broker is on this host, and the end of its process ended the connection:
-/// whatever the client had said, it was not turned away for it.
-fn ended_by_exit(case: &Case<'_>) -> bool {
-    let facts = case.facts;
-    !case.is_client() && (facts.by_exit || facts.fin.is_some_and(|fin| fin.by_exit))
 }
 
 /// As a client sees it: connections in use ended with this one, or nobody listens

@@ -42,7 +42,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // The phase tells whose doing it was, the first bytes why.
         return Some(told);
     }
-    let is_syn = draws_syn(case);
+    let is_syn = drawn_by_syn(case);
     let closed_in_handshake = case.context.closing.and_then(|it| it.in_handshake);
     if why != Why::Aborted
         && !is_syn
@@ -92,7 +92,7 @@ fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
 }
 
 /// A request for a new connection drew it.
-fn draws_syn(case: &Case<'_>) -> bool {
+fn drawn_by_syn(case: &Case<'_>) -> bool {
     let trigger = case.facts.trigger;
     trigger.is_some_and(crate::facts::Trigger::is_syn)
 }
@@ -112,7 +112,7 @@ fn why(case: &Case<'_>) -> Why {
         ) => Why::Aborted,
         Some("NO_SOCKET") => Why::NoSocket,
         // Of a SYN in the midst of a handshake as well, which is no handshake's end.
-        Some("INVALID_SYN") if !draws_syn(case) => Why::Overflow,
+        Some("INVALID_SYN") if !drawn_by_syn(case) => Why::Overflow,
         _ => by_state(case),
     }
 }

@@ -1,4 +1,4 @@
-//! No RST at all: what was sent after a silence went unanswered until the
+//! No RST of the peer's: what was sent after a silence went unanswered until the
 //! kernel, or the application, gave up.
 
 use super::Observation;
