@@ -123,6 +123,10 @@ impl Running {
         true
     }
 
+    fn has_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
     /// Puts `message` into the queue; whether it need not be tried again.
     fn hand(&mut self, message: &Arc<Message>) -> bool {
         let queue = self.queue.as_mut();
@@ -304,12 +308,18 @@ impl Delivery {
     }
 
     /// Waits until every event offered is in its spool or place, for at most
-    /// `longest`; whether that is so. For sources that can wait; the kernel
-    /// cannot.
+    /// `longest`, and for no sink that has ended; whether that is so. For sources
+    /// that can wait; the kernel cannot.
     pub fn settle(&self, longest: Duration) -> bool {
         let until = Instant::now() + longest;
-        while self.running.iter().any(|it| it.status.queued() > 0) {
-            if Instant::now() >= until {
+        let is_behind = |it: &&Running| it.status.queued() > 0;
+        while self.running.iter().any(|it| is_behind(&it)) {
+            let hopeless = self
+                .running
+                .iter()
+                .filter(is_behind)
+                .all(Running::has_ended);
+            if hopeless || Instant::now() >= until {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));
@@ -349,9 +359,6 @@ impl Delivery {
     /// Whether every sink has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.running
-            .iter()
-            .flat_map(|it| &it.threads)
-            .all(JoinHandle::is_finished)
+        self.running.iter().all(Running::has_ended)
     }
 }

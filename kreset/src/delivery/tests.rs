@@ -460,6 +460,8 @@ fn a_reader_that_left_ends_an_agent_too() {
     let (mut delivery, _) = local(OnFailure::Retry, || Err(SinkError::Closed));
     delivery.offer(&numbered(0));
     soon("it ends", || delivery.has_ended());
+    // Nobody waits for a sink that is not there any more.
+    assert!(!delivery.settle(Duration::from_mins(10)));
     assert!(
         delivery
             .take_failure()
