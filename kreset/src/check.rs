@@ -11,7 +11,7 @@ use crate::{
     exit::Exit,
     kernel::{
         feature::Feature,
-        plan::Plan,
+        plan::{PacketEvidence, Plan},
         prepare::{self, CannotStart},
     },
     sink::{self, SinkError},
@@ -50,11 +50,11 @@ impl Report {
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.sinks.iter().any(|(_, checked)| checked.is_err()) {
-            Exit::Failed
-        } else if self.plan.is_err() {
-            Exit::CannotStart
-        } else {
-            Exit::Done
+            return Exit::Failed;
+        }
+        match &self.plan {
+            Ok(_) => Exit::Done,
+            Err(error) => error.exit(),
         }
     }
 }
@@ -88,6 +88,11 @@ impl fmt::Display for Report {
                 .peekable();
             write!(f, "  {feature:<18} ")?;
             match (feature, why.peek()) {
+                (feature, None)
+                    if feature.is_of_packets() && plan.packet_evidence == PacketEvidence::Off =>
+                {
+                    writeln!(f, "no: --packet-evidence off turns it off")?;
+                }
                 (Feature::PacketEvidence, None) => {
                     writeln!(f, "yes: {}", plan.packet_evidence)?;
                 }

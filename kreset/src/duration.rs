@@ -29,6 +29,9 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             return Err(DurationError::NotADuration);
         }
         if unit.is_empty() && after.is_empty() {
+            if number.bytes().all(|digit| digit == b'0') {
+                return Err(DurationError::Zero);
+            }
             return Err(DurationError::NoUnit {
                 number: number.to_owned(),
             });
@@ -158,6 +161,7 @@ mod tests {
             ("30m1h", DurationError::Order),
             ("1h1h", DurationError::Order),
             ("0s", DurationError::Zero),
+            ("0", DurationError::Zero),
             ("0d0ms", DurationError::Zero),
             ("99999999999999999999s", DurationError::TooLong),
             ("18446744073709551615d", DurationError::TooLong),

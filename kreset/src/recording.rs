@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufWriter, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -29,20 +30,36 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a file anew.
+    /// Begins a file anew. Its owner alone may read it: it holds the first bytes of
+    /// connections, which may be anything.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
-    pub fn create(path: &Path, decoder: &Decoder) -> io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
+    /// If it cannot be created.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Self {
+            file: BufWriter::new(file),
+        })
+    }
+
+    /// Writes what reading the records takes, before the first of them.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn begin(&mut self, decoder: &Decoder) -> io::Result<()> {
         let header = Header {
             hz: decoder.hz,
             reasons: decoder.reasons.clone(),
         };
-        serde_json::to_writer(&mut file, &header)?;
-        file.write_all(b"\n")?;
-        Ok(Self { file })
+        serde_json::to_writer(&mut self.file, &header)?;
+        self.file.write_all(b"\n")
     }
 
     /// Adds one record.
@@ -123,6 +140,8 @@ fn bytes(line: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -133,7 +152,10 @@ mod tests {
             hz: 250,
             reasons: BTreeMap::from([(1, "NO_SOCKET".to_owned())]),
         };
-        let mut recorder = Recorder::create(&path, &decoder).unwrap();
+        let mut recorder = Recorder::create(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        recorder.begin(&decoder).unwrap();
         recorder.add(&[0, 1, 0xfe, 0xff]).unwrap();
         recorder.add(&[]).unwrap();
         recorder.flush().unwrap();

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     io,
     os::fd::AsFd as _,
+    path::{Path, PathBuf},
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -58,6 +59,14 @@ pub enum RunError {
     /// The output failed.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The file of `--record` cannot be created.
+    #[error("cannot create {}: {source}; choose another file with --record", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel says.
+        source: io::Error,
+    },
     /// Something of the system failed while running.
     #[error("{what}: {source}")]
     System {
@@ -74,16 +83,16 @@ pub enum RunError {
 impl RunError {
     /// The exit code that tells a script.
     #[must_use]
-    pub const fn exit(&self) -> Exit {
+    pub fn exit(&self) -> Exit {
         match self {
-            // A name that names nothing is a slip on the command line.
-            Self::CannotStart(prepare::CannotStart::Netns(_)) => Exit::Usage,
-            Self::CannotStart(_) => Exit::CannotStart,
+            Self::CannotStart(error) => error.exit(),
             // The reader went away: that is how pipes end.
             Self::Sink(SinkError::Closed) => Exit::Done,
-            Self::Confine(_) | Self::Sink(_) | Self::System { .. } | Self::Counters(_) => {
-                Exit::Failed
-            }
+            Self::Confine(_)
+            | Self::Sink(_)
+            | Self::Record { .. }
+            | Self::System { .. }
+            | Self::Counters(_) => Exit::Failed,
         }
     }
 }
@@ -99,6 +108,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let service = ServiceManager::from_env();
     // Opened before anything is attached: a bad path must not cost a trace.
     let sinks = agent::open(options)?;
+    let mut recorder = options.record.as_deref().map(record).transpose()?;
     let Ready {
         attached,
         plan,
@@ -115,15 +125,14 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         hz: hz.get(),
         reasons: plan.reset_reasons,
     };
-    let recorder = options
-        .record
-        .as_deref()
-        .map(|path| Recorder::create(path, &decoder))
-        .transpose()
-        .map_err(|source| RunError::System {
-            what: "cannot write the file of --record",
-            source,
-        })?;
+    if let Some(recorder) = &mut recorder {
+        recorder
+            .begin(&decoder)
+            .map_err(|source| RunError::System {
+                what: "cannot write the file of --record",
+                source,
+            })?;
+    }
     // No thread but this one yet: what is given up here is given up for good.
     confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
     let Agent {
@@ -155,6 +164,13 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let ended = runtime.block_on(stream(options, attached, pipeline, service, start));
     is_attached.store(false, Relaxed);
     ended
+}
+
+fn record(path: &Path) -> Result<Recorder, RunError> {
+    Recorder::create(path).map_err(|source| RunError::Record {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Start {

@@ -94,6 +94,8 @@ pub enum Availability {
     Yes,
     /// It does not; a clause that can follow "since".
     No(String),
+    /// What was to work by all that is known failed; as above.
+    Failed(String),
 }
 
 impl Default for Availability {

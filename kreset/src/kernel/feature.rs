@@ -61,6 +61,17 @@ features! {
     Rtt = "rtt",
 }
 
+impl Feature {
+    /// It is there only while packets are watched.
+    #[must_use]
+    pub const fn is_of_packets(self) -> bool {
+        matches!(
+            self,
+            Self::PacketEvidence | Self::FirstBytes | Self::SurvivedSilences
+        )
+    }
+}
+
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

@@ -27,7 +27,7 @@ pub enum NetnsError {
         name: String,
     },
     /// The path cannot be opened.
-    #[error("cannot open network namespace {}", path.display())]
+    #[error("cannot open network namespace {}: {source}", path.display())]
     Open {
         /// The path.
         path: PathBuf,
@@ -40,6 +40,13 @@ pub enum NetnsError {
         /// The path.
         path: PathBuf,
     },
+}
+
+impl NetnsError {
+    /// It may be there, and is not for this process to see.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 /// Inode number (`net.ns.inum`) of the network namespace with this name or

@@ -13,7 +13,7 @@ use super::{
     plan::{Plan, Refusal, Request, plan as make_plan},
     privilege::{PrivilegeError, lift_locked_memory_limit},
 };
-use crate::cli::Options;
+use crate::{cli::Options, exit::Exit};
 
 /// Why kreset cannot start here.
 #[derive(Debug, Error)]
@@ -30,6 +30,18 @@ pub enum CannotStart {
     /// The kernel refused what the plan believed that it would take.
     #[error("cannot attach to the kernel: {0}")]
     Attach(#[from] ApplyError),
+}
+
+impl CannotStart {
+    /// The exit code that tells a script.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            // A name that names nothing is a slip on the command line.
+            Self::Netns(error) if !error.is_denied() => Exit::Usage,
+            _ => Exit::CannotStart,
+        }
+    }
 }
 
 /// A run that is attached.
@@ -69,11 +81,11 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
         let mut attached = match Attached::new(&plan, &ports, types) {
             Ok(attached) => attached,
             Err(ApplyError::Packets { reason }) if plan.cgroup.is_some() => {
-                facts.loads.packet_programs = Availability::No(reason);
+                facts.loads.packet_programs = Availability::Failed(reason);
                 continue;
             }
             Err(ApplyError::FunctionEntries { reason }) if plan.settings.fentry != 0 => {
-                facts.loads.function_entries = Availability::No(reason);
+                facts.loads.function_entries = Availability::Failed(reason);
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -81,7 +93,7 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
         if let Err(error) = attached.seed(&plan, types)
             && let Ok(types) = &mut facts.types
         {
-            types.sockets_of_files = Availability::No(error.to_string());
+            types.sockets_of_files = Availability::Failed(error.to_string());
             types.iterates_files = false;
             plan = make_plan(&facts, &request)?;
         }

@@ -38,7 +38,10 @@ pub(super) fn of_kernel(
     resolved: &Resolved,
 ) -> Vec<Degradation> {
     let mut found = sent_resets(types);
-    found.extend(probe_read(facts).err());
+    // What the tracepoint itself does not tell is lost once.
+    if !found.iter().any(|it| it.feature == Feature::Socketless) {
+        found.extend(probe_read(facts).err());
+    }
     found.extend(storage(types));
     found.extend(tasks(facts, types));
     found.extend(seeder(facts, types).err());
@@ -96,7 +99,7 @@ fn sent_resets(types: &Types) -> Vec<Degradation> {
 pub(super) fn probe_read(facts: &KernelFacts) -> Result<(), Degradation> {
     let reason = match (facts.lockdown, &facts.loads.probe_read) {
         (Lockdown::Confidentiality, _) => "lockdown forbids programs to read packets",
-        (_, Availability::No(reason)) => reason,
+        (_, Availability::No(reason) | Availability::Failed(reason)) => reason,
         (_, Availability::Yes) => return Ok(()),
     };
     Err(Degradation::new(
@@ -138,7 +141,7 @@ pub(super) fn seeder(facts: &KernelFacts, types: &Types) -> Result<Program, Degr
         Availability::No(_) if types.iterates_files && probe_read(facts).is_ok() => {
             return Ok(Program::SeedByProbe);
         }
-        Availability::No(reason) => reason,
+        Availability::No(reason) | Availability::Failed(reason) => reason,
     };
     Err(Degradation::new(
         Feature::Seeding,
@@ -173,8 +176,17 @@ fn fields(missing: &[Missing]) -> Vec<Degradation> {
 pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation> {
     let blocked =
         |reason: &str, remedy| Err(Degradation::new(Feature::PacketEvidence, reason, remedy));
-    if let Availability::No(reason) = &facts.loads.packet_programs {
-        return blocked(reason, "use a kernel built with CONFIG_CGROUP_BPF=y");
+    match &facts.loads.packet_programs {
+        Availability::Yes => {}
+        Availability::No(reason) => {
+            return blocked(reason, "use a kernel built with CONFIG_CGROUP_BPF=y");
+        }
+        Availability::Failed(reason) => {
+            return blocked(
+                reason,
+                "use --packet-evidence fentry or off, and report this with the kernel's version",
+            );
+        }
     }
     // Asked for at attach: bpf_prog_attach_check_attach_type, 5.10 to 7.3. On
     // some, such as 5.10 and 6.1, CAP_SYS_ADMIN does not stand in for it.
@@ -215,8 +227,21 @@ pub(super) fn function_entries(facts: &KernelFacts) -> Result<(), Degradation> {
     }
     match &facts.loads.function_entries {
         Availability::Yes => Ok(()),
-        Availability::No(reason) => blocked(reason, "use --packet-evidence cgroup_skb"),
+        Availability::No(reason) | Availability::Failed(reason) => {
+            blocked(reason, "use --packet-evidence cgroup_skb")
+        }
     }
+}
+
+/// What is not seen where no packets are watched.
+pub(super) fn of_no_packets(blocked: &Degradation) -> Vec<Degradation> {
+    let of_packets = Feature::ALL.iter().filter(|it| it.is_of_packets());
+    of_packets
+        .map(|feature| Degradation {
+            feature: *feature,
+            ..blocked.clone()
+        })
+        .collect()
 }
 
 /// What programs on function entries do not see; `why` says why they are used

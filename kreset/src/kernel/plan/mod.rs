@@ -127,8 +127,9 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
     let packets = packets(facts, request.packet_evidence)?;
     let mut degradations = degradation::of_kernel(facts, types, resolved);
     match &packets {
-        Source::Nothing(found) => degradations.push(found.clone()),
-        Source::Fentry(found) => degradations.extend(found.iter().cloned()),
+        Source::Nothing(found) | Source::Fentry(found) => {
+            degradations.extend(found.iter().cloned());
+        }
         Source::CgroupSkb(_) | Source::Off => {}
     }
     refusal::check_required(&request.require, &degradations, request.packet_evidence)?;
@@ -198,7 +199,7 @@ fn basis(facts: &KernelFacts) -> Result<Basis<'_>, Refusal> {
         .as_ref()
         .map_err(|error| Refusal::Offsets(error.clone()))?;
     for needed in [&facts.loads.ring_buffer, &facts.loads.jiffies] {
-        if let Availability::No(reason) = needed {
+        if let Availability::No(reason) | Availability::Failed(reason) = needed {
             return Err(Refusal::CannotLoad {
                 reason: reason.clone(),
             });
@@ -216,8 +217,8 @@ enum Source {
     CgroupSkb(PathBuf),
     /// With what it cannot see.
     Fentry(Vec<Degradation>),
-    /// Nowhere, although it was asked for.
-    Nothing(Degradation),
+    /// Nowhere, although it was asked for; with all that is not seen therefore.
+    Nothing(Vec<Degradation>),
     /// Not wanted.
     Off,
 }
@@ -237,7 +238,10 @@ fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal>
     let asked = match choice {
         PacketChoice::Auto => {
             return Ok(cgroup().map_or_else(
-                |blocked| fentry(&blocked.reason).unwrap_or(Source::Nothing(blocked)),
+                |blocked| {
+                    fentry(&blocked.reason)
+                        .unwrap_or_else(|_| Source::Nothing(degradation::of_no_packets(&blocked)))
+                },
                 Source::CgroupSkb,
             ));
         }

@@ -8,22 +8,25 @@ use crate::kernel::{facts::NoTypes, feature::Feature, offsets::OffsetError};
 pub enum Refusal {
     /// Capabilities of a user namespace are none to BPF.
     #[error(
-        "kreset-trace is inside a user namespace, where no capability counts for BPF: \
+        "inside a user namespace no capability counts for BPF: \
          run it as root of the host"
     )]
     UserNamespace,
     /// Not privileged.
-    #[error("kreset-trace needs CAP_BPF and CAP_PERFMON: run it with sudo")]
+    #[error(
+        "CAP_BPF and CAP_PERFMON are missing: \
+         run it as root, or give the program or its container these and CAP_NET_ADMIN"
+    )]
     Privileges,
     /// No BTF, or none that can be read.
     #[error(
-        "kreset-trace needs the kernel's description of its types, and {0}: \
+        "the kernel's description of its types is needed, and {0}: \
          use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
     )]
     NoTypes(NoTypes),
     /// The length of a jiffy is unknown, and with it all times of a socket.
     #[error(
-        "kreset-trace cannot tell how long a jiffy of this kernel is: \
+        "nothing tells how long a jiffy of this kernel is: \
          use one whose coarse clocks advance with the tick"
     )]
     NoJiffies,
@@ -50,7 +53,7 @@ pub enum Refusal {
     #[error("{0}, but all depends on it: use a kreset-trace that is made for this kernel")]
     Offsets(OffsetError),
     /// A map type or helper without which nothing works.
-    #[error("kreset-trace cannot work here, since {reason}: use Linux 5.10 or newer")]
+    #[error("nothing works without this, and {reason}: use Linux 5.10 or newer")]
     CannotLoad {
         /// A clause that can follow "since".
         reason: String,
@@ -83,10 +86,9 @@ pub(super) fn check_required(
     degradations: &[Degradation],
     packets: PacketChoice,
 ) -> Result<(), Refusal> {
+    let is_off = packets == PacketChoice::Exactly(PacketEvidence::Off);
     for feature in required {
-        if *feature == Feature::PacketEvidence
-            && packets == PacketChoice::Exactly(PacketEvidence::Off)
-        {
+        if is_off && feature.is_of_packets() {
             return Err(Refusal::Required {
                 feature: *feature,
                 reason: "--packet-evidence off turns it off".to_owned(),

@@ -277,7 +277,8 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
         facts.loads.function_entries = no("they are refused");
         let plan = planned(&facts);
         check(&plan);
-        assert_eq!(degraded(&plan), [Feature::PacketEvidence]);
+        let of_packets = Feature::ALL.iter().filter(|it| it.is_of_packets());
+        assert!(of_packets.eq(&degraded(&plan)));
         assert_eq!(plan.degradations[0].reason, reason);
 
         let named = Request {
@@ -349,7 +350,6 @@ fn lockdown_takes_more_from_linux_5_10() {
         degraded(&plan),
         [
             Feature::ResetReason,
-            Feature::Socketless,
             Feature::Socketless,
             Feature::SocketStorage,
             Feature::Owner,
@@ -449,7 +449,7 @@ fn what_cannot_run_is_refused_in_one_sentence() {
         ),
         (
             |facts| facts.privileges = privileges(&[]),
-            "kreset-trace needs CAP_BPF and CAP_PERFMON: run it with sudo",
+            "CAP_BPF and CAP_PERFMON are missing: run it as root, or",
         ),
         (
             |facts| facts.privileges = privileges(&[Capability::Bpf]),
@@ -586,18 +586,24 @@ fn each_feature_degrades_with_a_reason_and_refuses_when_required() {
 
 #[test]
 fn what_is_turned_off_cannot_be_required() {
-    let request = Request {
-        packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
-        require: vec![Feature::PacketEvidence],
-        ..Request::default()
-    };
-    let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
-    assert_actionable(&refusal);
-    assert!(
-        refusal
-            .to_string()
-            .contains("--packet-evidence off turns it off")
-    );
+    for feature in [
+        Feature::PacketEvidence,
+        Feature::FirstBytes,
+        Feature::SurvivedSilences,
+    ] {
+        let request = Request {
+            packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
+            require: vec![feature],
+            ..Request::default()
+        };
+        let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
+        assert_actionable(&refusal);
+        assert!(
+            refusal
+                .to_string()
+                .contains("--packet-evidence off turns it off")
+        );
+    }
 }
 
 /// A failed attachment is written into the facts; planning again degrades.
@@ -605,10 +611,20 @@ fn what_is_turned_off_cannot_be_required() {
 fn a_failure_on_the_way_is_planned_around() {
     let mut facts = facts(&V6_18, &[]);
     assert_eq!(planned(&facts).packet_evidence, PacketEvidence::CgroupSkb);
-    facts.loads.packet_programs = no("attaching failed: Device or resource busy");
+    let reason = "attaching failed: Device or resource busy";
+    facts.loads.packet_programs = Availability::Failed(reason.to_owned());
     facts.loads.function_entries = no("Operation not permitted");
     let plan = planned(&facts);
     check(&plan);
     assert_eq!(plan.packet_evidence, PacketEvidence::Off);
-    assert_eq!(degraded(&plan), [Feature::PacketEvidence]);
+    assert_eq!(
+        degraded(&plan),
+        [
+            Feature::PacketEvidence,
+            Feature::FirstBytes,
+            Feature::SurvivedSilences,
+        ]
+    );
+    // The kernel has what it takes: another one is no remedy.
+    assert!(!plan.degradations[0].remedy.contains("CONFIG"));
 }
