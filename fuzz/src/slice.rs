@@ -25,8 +25,11 @@ impl Packet for Slice<'_> {
         Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
     }
 
-    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
-        *into = *self.load(offset, &mut MaybeUninit::uninit())?;
-        Some(())
+    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+        let len = N.min(usize::try_from(len).ok()?);
+        let offset = usize::try_from(offset).ok()?;
+        let from = self.bytes.get(offset..)?.get(..len)?;
+        into.get_mut(..len)?.copy_from_slice(from);
+        u8::try_from(len).ok()
     }
 }

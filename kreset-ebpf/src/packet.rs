@@ -91,9 +91,14 @@ impl Packet for SkbPacket {
     }
 
     #[inline(always)]
-    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()> {
-        // SAFETY: the destination has room for N bytes.
-        unsafe { self.read(offset, into.as_mut_ptr(), N as u32) }.then_some(())
+    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+        // SAFETY: a local variable, read anew so that the compiler knows no more of it
+        // than the verifier. That one learns from a comparison with 0 on 6.18, and not
+        // on 6.1, where one more than something bounded is not 0 either.
+        let rest = unsafe { ptr::read_volatile(&raw const len) }.wrapping_sub(1);
+        let len = rest.min(N as u32 - 1) + 1;
+        // SAFETY: the destination has room for N bytes, of which these are some.
+        unsafe { self.read(offset, into.as_mut_ptr(), len) }.then_some(len as u8)
     }
 }
 
@@ -256,7 +261,7 @@ fn went(packets: &mut Packets, segment: &Segment) {
 
 /// Jiffies since the latest packet, either way; 0 before the first.
 #[inline(always)]
-fn silence(packets: &Packets, now: u32) -> u32 {
+const fn silence(packets: &Packets, now: u32) -> u32 {
     let since_in = now.wrapping_sub(packets.last_in);
     let since_out = now.wrapping_sub(packets.last_out);
     match (
@@ -304,6 +309,10 @@ fn came_through(entry: &mut Entry, survived: u32, socket: *mut bpf_sock) {
 ///
 /// `event` is valid for writes, `socket` is a full socket of this program.
 #[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "kreset-common asserts that addresses are aligned to words"
+)]
 unsafe fn addresses(event: *mut Event, socket: *mut bpf_sock) {
     // SAFETY: by the caller's contract; each field is its own load, as the
     // kernel rewrites accesses to `bpf_sock` one by one.

@@ -4,8 +4,9 @@
 
 use core::mem::MaybeUninit;
 
-use kreset_common::record::{
-    LATEST_HEAD, Packets, REQUEST_HEAD, RESPONSE_HEAD, packets_flag as seen,
+use kreset_common::{
+    kafka::{MAX_API_KEY, MAX_API_VERSION, MAX_REQUEST},
+    record::{LATEST_HEAD, Packets, REQUEST_HEAD, packets_flag as seen},
 };
 
 use super::segment::{Packet, Segment};
@@ -16,13 +17,8 @@ const EARLY_SEGMENTS: u32 = 16;
 /// First byte of a TLS record that carries a handshake, or an alert.
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: u8 = 0x15;
-/// Largest Kafka request: `socket.request.max.bytes`, 100 MiB by default.
-const MAX_REQUEST: u32 = 0x0640_0000;
 /// Bytes of the length that stands before each request.
 const LENGTH: usize = 4;
-/// Above the highest API key and version in use.
-const MAX_API_KEY: u16 = 100;
-const MAX_API_VERSION: u16 = 32;
 
 /// The direction of a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,89 +183,39 @@ fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
     plausible.then_some(key)
 }
 
-/// Keeps the head of the first segment of one side, as much as is there.
+/// Keeps the head of the first segment of one side.
 #[inline(always)]
 fn first_bytes(packets: &mut Packets, packet: &impl Packet, segment: &Segment, by_client: bool) {
-    let len = segment.payload_len;
     if by_client {
-        let head = &mut packets.request_head;
-        packets.request_len = if len >= REQUEST_HEAD as u32 {
-            prefix::<REQUEST_HEAD, REQUEST_HEAD>(packet, segment, head)
-        } else if len >= 64 {
-            prefix::<64, REQUEST_HEAD>(packet, segment, head)
-        } else if len >= 48 {
-            prefix::<48, REQUEST_HEAD>(packet, segment, head)
-        } else if len >= 32 {
-            prefix::<32, REQUEST_HEAD>(packet, segment, head)
-        } else if len >= 16 {
-            prefix::<16, REQUEST_HEAD>(packet, segment, head)
-        } else if len >= 7 {
-            prefix::<7, REQUEST_HEAD>(packet, segment, head)
-        } else if len >= 4 {
-            prefix::<4, REQUEST_HEAD>(packet, segment, head)
-        } else {
-            prefix::<1, REQUEST_HEAD>(packet, segment, head)
-        };
+        packets.request_len = copy_head(packet, segment, &mut packets.request_head);
     } else {
-        let head = &mut packets.response_head;
-        packets.response_len = if len >= RESPONSE_HEAD as u32 {
-            prefix::<RESPONSE_HEAD, RESPONSE_HEAD>(packet, segment, head)
-        } else if len >= 16 {
-            prefix::<16, RESPONSE_HEAD>(packet, segment, head)
-        } else if len >= 7 {
-            prefix::<7, RESPONSE_HEAD>(packet, segment, head)
-        } else {
-            prefix::<1, RESPONSE_HEAD>(packet, segment, head)
-        };
+        packets.response_len = copy_head(packet, segment, &mut packets.response_head);
     }
 }
 
 /// Keeps the head of the first request behind its length, which came alone.
 #[inline(always)]
-fn rest_of_first_request(packets: &mut Packets, packet: &impl Packet, segment: &Segment) {
-    let len = segment.payload_len;
-    let Some((_, rest)) = packets.request_head.split_first_chunk_mut::<LENGTH>() else {
-        return;
-    };
-    let Some(rest) = rest.first_chunk_mut::<REST>() else {
-        return;
-    };
-    let kept = if len >= REST as u32 {
-        prefix::<REST, REST>(packet, segment, rest)
-    } else if len >= 64 {
-        prefix::<64, REST>(packet, segment, rest)
-    } else if len >= 48 {
-        prefix::<48, REST>(packet, segment, rest)
-    } else if len >= 32 {
-        prefix::<32, REST>(packet, segment, rest)
-    } else if len >= 16 {
-        prefix::<16, REST>(packet, segment, rest)
-    } else if len >= 10 {
-        // The header of a request of a client without a name.
-        prefix::<10, REST>(packet, segment, rest)
-    } else if len >= 4 {
-        prefix::<4, REST>(packet, segment, rest)
-    } else {
-        0
-    };
-    packets.request_len += kept;
+fn rest_of_first_request(
+    packets: &mut Packets,
+    packet: &impl Packet,
+    segment: &Segment,
+) -> Option<()> {
+    let rest = packets.request_head.last_chunk_mut::<REST>()?;
+    packets.request_len += copy_head(packet, segment, rest);
+    Some(())
 }
 
 /// What of a request's head is not its length.
 const REST: usize = REQUEST_HEAD - LENGTH;
 
-/// Copies the first `N` payload bytes; says how many are set.
+/// Copies the head of the payload, and says how many bytes.
 #[inline(always)]
-fn prefix<const N: usize, const ROOM: usize>(
+fn copy_head<const ROOM: usize>(
     packet: &impl Packet,
     segment: &Segment,
     into: &mut [u8; ROOM],
 ) -> u8 {
-    let Some(head) = into.first_chunk_mut::<N>() else {
-        return 0;
-    };
-    match packet.load_over(segment.payload, head) {
-        Some(()) => N as u8,
-        None => 0,
-    }
+    packet
+        .load_over(segment.payload, segment.payload_len, into)
+        .unwrap_or(0)
 }

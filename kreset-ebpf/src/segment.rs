@@ -17,8 +17,9 @@ pub(crate) trait Packet {
         into: &'a mut MaybeUninit<[u8; N]>,
     ) -> Option<&'a [u8; N]>;
 
-    /// Overwrites bytes that are there already; `None` beyond the end.
-    fn load_over<const N: usize>(&self, offset: u32, into: &mut [u8; N]) -> Option<()>;
+    /// Overwrites the first `len` of the bytes that are there already, or all of
+    /// them, and says how many; `None` beyond the end. `len` is not 0.
+    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8>;
 }
 
 /// Lengths of the headers without options or extensions, bytes.
@@ -94,7 +95,7 @@ impl Segment {
     /// Of headers: the first bytes of that of the network, which is known to be
     /// followed by one of TCP where it is IPv6, and its length.
     #[inline(always)]
-    fn of(
+    pub(crate) fn of(
         network: &[u8; IPV4_LEN],
         network_len: u32,
         tcp: &[u8; TCP_LEN],
@@ -104,15 +105,15 @@ impl Segment {
         if is_v4 && network[9] != TCP {
             return None;
         }
-        let (ttl, ip_id) = if is_v4 {
-            (network[8], u16::from_be_bytes([network[4], network[5]]))
+        let ip_id = if is_v4 {
+            u16::from_be_bytes([network[4], network[5]])
         } else {
-            (network[7], 0)
+            0
         };
         let header_len = u32::from(tcp[12] >> 4) * 4;
         let payload = network_len + header_len;
         Some(Self {
-            ttl,
+            ttl: ttl(network),
             is_v4,
             ip_id,
             sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
@@ -141,6 +142,16 @@ impl Segment {
     #[inline(always)]
     pub(crate) const fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
+    }
+}
+
+/// TTL or hop limit, of the first bytes of a network header.
+#[inline(always)]
+pub(crate) const fn ttl(network: &[u8; IPV4_LEN]) -> u8 {
+    if network[0] >> 4 == 4 {
+        network[8]
+    } else {
+        network[7]
     }
 }
 

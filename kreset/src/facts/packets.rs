@@ -1,6 +1,9 @@
 //! What the packets of a connection showed.
 
-use kreset_common::record::{Record, kind, packets_flag as seen};
+use kreset_common::{
+    kafka::{MAX_API_KEY, MAX_API_VERSION, MAX_REQUEST},
+    record::{Record, kind, packets_flag as seen},
+};
 
 use super::{State, idle::jiffies_ms};
 use crate::event::Role;
@@ -258,14 +261,8 @@ fn head(bytes: &[u8], len: u8) -> Vec<u8> {
     bytes.get(..usize::from(len)).unwrap_or(bytes).to_vec()
 }
 
-/// Largest request that a broker accepts by default:
-/// `socket.request.max.bytes`, 100 MiB.
-const MAX_REQUEST: u32 = 104_857_600;
 /// Largest length that the protocol can say: an int32.
 const MAX_LENGTH: u32 = 0x7fff_ffff;
-/// Above the highest Kafka API key and version in use.
-const MAX_API_KEY: u16 = 100;
-const MAX_API_VERSION: u16 = 32;
 /// Words that an HTTP message begins with.
 const HTTP_WORDS: [&[u8]; 8] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI", b"CONN", b"HTTP",
