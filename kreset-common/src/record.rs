@@ -6,6 +6,8 @@
 //! reset is an [`Event`] only: at tens of thousands a second, size counts. One
 //! that a listener answered with names it ([`Listened`]).
 
+use core::mem::offset_of;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What happened. Values of [`Event::kind`].
@@ -80,8 +82,7 @@ pub struct Event {
     /// `enum sk_rst_reason` of `tcp_send_reset`, since 6.10; see
     /// [`event_flag::HAS_REASON`].
     pub reason: u32,
-    /// `sock.sk_err` of a [`kind::TIMEOUT`]; milliseconds of silence of a
-    /// [`kind::SURVIVED`] are in [`Packets::silence_max`].
+    /// `sock.sk_err` of a full socket.
     pub error: u32,
     /// Local port, host order.
     pub local_port: u16,
@@ -111,6 +112,13 @@ pub struct Event {
     /// Zero.
     pub padding2: u32,
 }
+
+// The kernel side writes these as words.
+const _: () = assert!(
+    offset_of!(Event, local_address).is_multiple_of(8)
+        && offset_of!(Event, remote_address).is_multiple_of(8)
+        && offset_of!(Connection, comm).is_multiple_of(8)
+);
 
 /// Snapshot of `struct tcp_sock` at the event. Unknown values are 0 with
 /// their bit missing in `present`.

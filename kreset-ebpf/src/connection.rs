@@ -84,20 +84,20 @@ impl From<Sock> for Key {
 impl Key {
     /// The full socket of a packet program.
     #[inline(always)]
-    pub(crate) fn of_packet(socket: *mut c_void) -> Self {
+    pub(crate) const fn of_packet(socket: *mut c_void) -> Self {
         Self(socket)
     }
 
     /// A socket that only its address is known of: for the map by address.
     #[inline(always)]
-    pub(crate) fn of_address(address: *const c_void) -> Self {
+    pub(crate) const fn of_address(address: *const c_void) -> Self {
         Self(address.cast_mut())
     }
 
     /// Identity of the socket while it lives: its address, bytes swapped. Only
     /// so do old verifiers let it be a key: they refuse pointers to `bpf_sock`
     /// there, and take what came out of an operation for a number (5.10:
-    /// check_stack_boundary, check_alu_op).
+    /// `check_stack_boundary`, `check_alu_op`).
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         (self.0 as u64).swap_bytes()
@@ -230,11 +230,11 @@ impl Entry {
     /// Begins a connection whose beginning was not seen: it is older than the
     /// tracer, or the kernel skipped the programs then.
     #[inline(always)]
-    pub(crate) fn begin_late(&mut self, sock: Sock, role: u8) {
+    pub(crate) fn begin_late(&mut self, netns: u32, role: u8) {
         self.connection.first_seen_ns = now_ns();
         self.connection.flags = flag::SEEDED;
         self.connection.role = role;
-        self.connection.netns = sock.netns();
+        self.connection.netns = netns;
     }
 
     /// Begins a connection whose first packet is seen, and whose beginning the
@@ -259,7 +259,7 @@ impl Entry {
     /// Notes the FINs that `state` is proof of (RFC 9293, 3.3.2), for those that
     /// nobody saw.
     #[inline(always)]
-    pub(crate) fn note_fins_of(&mut self, state: u8) {
+    pub(crate) const fn note_fins_of(&mut self, state: u8) {
         self.set(match state {
             state::FIN_WAIT1 | state::FIN_WAIT2 => flag::FIN_SENT,
             state::CLOSING => flag::FIN_SENT | flag::FIN_RECEIVED,
@@ -270,7 +270,7 @@ impl Entry {
     }
 
     /// Names the running process as the owner: right where the kernel calls in
-    /// the context of connect() or listen().
+    /// the context of `connect()` or `listen()`.
     #[inline(always)]
     pub(crate) fn own_by_current(&mut self) {
         self.connection.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
@@ -282,14 +282,17 @@ impl Entry {
 
     /// Names `task` as the owner.
     #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "kreset-common asserts that the name is aligned to words"
+    )]
     pub(crate) fn own_by(&mut self, task: Task) {
         let owner = task.leader();
         self.connection.tgid = task.tgid();
         self.connection.owner_start_ns = owner.start_boottime();
         let [low, high] = owner.comm();
         let comm = (&raw mut self.connection.comm).cast::<u64>();
-        // SAFETY: 16 bytes inside the entry, aligned to 8 (they follow words that
-        // end on a multiple of 8).
+        // SAFETY: 16 bytes inside the entry, aligned to 8.
         unsafe {
             comm.write(low);
             comm.add(1).write(high);
@@ -298,24 +301,24 @@ impl Entry {
 
     /// Whether all of these [`flag`] bits are set.
     #[inline(always)]
-    pub(crate) fn has(&self, bits: u32) -> bool {
+    pub(crate) const fn has(&self, bits: u32) -> bool {
         self.connection.flags & bits == bits
     }
 
     /// Sets these [`flag`] bits.
     #[inline(always)]
-    pub(crate) fn set(&mut self, bits: u32) {
+    pub(crate) const fn set(&mut self, bits: u32) {
         self.connection.flags |= bits;
     }
 
     /// The entry describes a listener, not a connection.
     #[inline(always)]
-    pub(crate) fn is_listener(&self) -> bool {
+    pub(crate) const fn is_listener(&self) -> bool {
         self.has(flag::LISTENER)
     }
 }
 
-/// CLOCK_MONOTONIC, nanoseconds.
+/// `CLOCK_MONOTONIC`, nanoseconds.
 #[inline(always)]
 pub(crate) fn now_ns() -> u64 {
     // SAFETY: no arguments.

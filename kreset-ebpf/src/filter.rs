@@ -24,7 +24,7 @@ pub(crate) fn traced(port: u16) -> bool {
 /// The role of a socket by its ports; `role::UNKNOWN` if neither is traced.
 ///
 /// Where both are, nothing but the handshake can tell: the caller that saw
-/// connect() overrides it.
+/// `connect()` overrides it.
 #[inline(always)]
 pub(crate) fn role(local_port: u16, remote_port: u16) -> u8 {
     if traced(local_port) {

@@ -7,7 +7,8 @@
 //! plain loads at a constant offset from a pointer that the verifier knows
 //! the BTF type of, so they need no `bpf_probe_read_kernel` (which lockdown in
 //! confidentiality mode forbids); a fault yields 0 (`ex_handler_bpf`, since
-//! 5.5). Only packet headers, behind `sk_buff.head`, need the helper.
+//! 5.5). What no typed pointer leads to is read through the helper: packet headers,
+//! behind `sk_buff.head`, and on 5.10 tasks and the sockets of files.
 
 use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
@@ -90,7 +91,7 @@ macro_rules! accessors {
     };
 }
 
-/// A `struct sock`: full, or a TIME_WAIT or request mini-socket, of which only
+/// A `struct sock`: full, or a `TIME_WAIT` or request mini-socket, of which only
 /// the members of `sock_common` may be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock(pub(crate) *const c_void);

@@ -5,6 +5,10 @@
 //! is in [`connection`]; the ring and its loss count are in [`ring`].
 #![no_std]
 #![no_main]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros hand each program its context by value"
+)]
 
 mod connection;
 mod fentry;
@@ -28,7 +32,7 @@ mod trouble;
 /// Never runs: the verifier rejects a program from which it is reachable.
 #[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+const fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 

@@ -3,10 +3,7 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
-use kreset_common::{
-    counter,
-    record::{Packets, Record, connection_flag as flag, kind, packets_flag, role},
-};
+use kreset_common::record::{Packets, Record, connection_flag as flag, kind, packets_flag, role};
 
 use crate::{
     connection::{self, Entry, Key},
@@ -21,7 +18,7 @@ use crate::{
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN`; kernel: `include/net/sock.h`.
 const SHUTDOWN_MASK: u8 = 3;
 
-/// match-proto: tcp_receive_reset(struct sock *sk), since 4.16; `sk` is a full
+/// Prototype: `tcp_receive_reset(struct sock *sk)`, since 4.16; `sk` is a full
 /// socket, in the state that the RST found it in.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn receive_reset(ctx: BtfTracePointContext) -> i32 {
@@ -69,7 +66,6 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
 pub(crate) fn is_real(sock: Sock, tcp: TcpSock, entry: &mut Entry, state: u8) -> bool {
     entry.handled_reset = 1;
     if drawn_by_own_close(entry, tcp, state) {
-        ring::count(counter::LOCAL_RESET);
         return false;
     }
     entry.set(flag::RESET);
@@ -99,12 +95,12 @@ pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Ent
         return None;
     }
     let entry = connection::get_or_make(key)?;
-    entry.begin_late(sock, role);
+    entry.begin_late(sock.netns(), role);
     Some(entry)
 }
 
-/// Data that arrives after this host's own close() makes the kernel call
-/// tcp_reset() although no RST came (tcp_rcv_state_process, 5.10 to 7.3). The
+/// Data that arrives after this host's own `close()` makes the kernel call
+/// `tcp_reset()` although no RST came (`tcp_rcv_state_process`, 5.10 to 7.3). The
 /// packets prove it; without them, that data was acknowledging this very
 /// jiffy is the best sign.
 #[inline(always)]
@@ -126,7 +122,7 @@ pub(crate) fn watches_packets(packets: &Packets) -> bool {
 
 /// The last RST that came is one that this host accepts: anybody can send
 /// others. The second number is taken once the peer has sent its FIN (kernel:
-/// tcp_reset_check, 4.14 to 7.3).
+/// `tcp_reset_check`, 4.14 to 7.3).
 #[inline(always)]
 fn has_fitting_reset(packets: &Packets, tcp: TcpSock) -> bool {
     let ahead = tcp.rcv_nxt().wrapping_sub(packets.reset_seq);

@@ -19,8 +19,12 @@ static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::ne
 #[inline(always)]
 pub(crate) fn count(counter: u32) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter) {
-        // SAFETY: this CPU's own slot of the array.
-        unsafe { *value += 1 };
+        // SAFETY: this CPU's own slot of the array. A program that interrupts this one
+        // between load and store goes uncounted: Rust has no atomic addition for BPF
+        // (`atomic_cas` of the target), and what counts is whether it stays at 0.
+        unsafe {
+            *value += 1;
+        }
     }
 }
 
@@ -47,7 +51,9 @@ pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
     let mut word = 0;
     while word < size_of::<T>() / 8 {
         // SAFETY: inside the `T`, by the caller's contract.
-        unsafe { ptr::write_volatile(to.add(word), ptr::read_volatile(from.add(word))) };
+        unsafe {
+            ptr::write_volatile(to.add(word), ptr::read_volatile(from.add(word)));
+        }
         word += 1;
     }
 }
@@ -63,7 +69,9 @@ pub(crate) unsafe fn clear<T>(into: *mut T) {
     let mut word = 0;
     while word < size_of::<T>() / 8 {
         // SAFETY: inside the `T`, by the caller's contract.
-        unsafe { ptr::write_volatile(into.add(word), 0) };
+        unsafe {
+            ptr::write_volatile(into.add(word), 0);
+        }
         word += 1;
     }
 }

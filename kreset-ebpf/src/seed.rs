@@ -9,7 +9,7 @@ use kreset_common::{
 };
 
 use crate::{
-    connection::{self, Key, now_ns},
+    connection::{self, Key},
     filter,
     kernel::{Task, sock_of_file, state},
     ring,
@@ -20,27 +20,36 @@ use crate::{
 #[repr(C)]
 pub(crate) struct TaskFile {
     meta: *const c_void,
-    pub(crate) task: *const c_void,
+    task: *const c_void,
     descriptor: u64,
-    pub(crate) file: *const c_void,
+    file: *const c_void,
 }
 
-/// match-proto: bpf_iter__task_file, since 5.8; aya-ebpf has no macro for
-/// iterators, so the section is named by hand.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/task_file")]
-fn seed(ctx: *mut TaskFile) -> i32 {
-    // SAFETY: the kernel hands a valid context; volatile keeps the loads at
-    // their own offsets, as the verifier wants them.
+/// The task and its file; `None` at the end of the iteration.
+///
+/// # Safety
+///
+/// `ctx` is the kernel's context.
+#[inline(always)]
+pub(crate) unsafe fn task_and_file(ctx: *const TaskFile) -> Option<(Task, *const c_void)> {
+    // SAFETY: by the caller's contract; volatile keeps the loads at their own
+    // offsets, as the verifier wants them.
     let (task, file) = unsafe {
         (
             ptr::read_volatile(&raw const (*ctx).task),
             ptr::read_volatile(&raw const (*ctx).file),
         )
     };
-    if !task.is_null() && !file.is_null() {
-        let _not_a_socket = remember(Task::typed(task), file);
-    }
+    (!task.is_null() && !file.is_null()).then_some((Task::typed(task), file))
+}
+
+/// Prototype: `bpf_iter__task_file`, since 5.8; aya-ebpf has no macro for
+/// iterators, so the section is named by hand.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn seed(ctx: *mut TaskFile) -> i32 {
+    // SAFETY: the kernel hands a valid context.
+    let _not_a_socket = unsafe { task_and_file(ctx) }.and_then(|(task, file)| remember(task, file));
     0
 }
 
@@ -65,10 +74,10 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
         return None;
     }
     let entry = connection::get_or_make(key)?;
-    entry.connection.first_seen_ns = now_ns();
-    entry.connection.role = role;
-    entry.connection.netns = sock.netns();
-    entry.connection.flags = flag::SEEDED | if listens { flag::LISTENER } else { 0 };
+    entry.begin_late(sock.netns(), role);
+    if listens {
+        entry.set(flag::LISTENER);
+    }
     entry.own_by(task);
     ring::count(counter::SEEDED);
     Some(())

@@ -10,32 +10,23 @@ use kreset_common::{
 };
 
 use crate::{
-    connection::{self, Key, now_ns},
+    connection::{self, Key},
     filter,
     kernel::{Task, probe, socket_behind, state},
     listener, ring,
-    seed::TaskFile,
+    seed::{TaskFile, task_and_file},
     settings::constant,
 };
 
 /// `IPPROTO_TCP`.
 const TCP: u16 = 6;
 
-/// match-proto: bpf_iter__task_file, since 5.8.
+/// Prototype: `bpf_iter__task_file`, since 5.8.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
-fn seed_by_probe(ctx: *mut TaskFile) -> i32 {
-    // SAFETY: the kernel hands a valid context; volatile keeps the loads at
-    // their own offsets, as the verifier wants them.
-    let (task, file) = unsafe {
-        (
-            ptr::read_volatile(&raw const (*ctx).task),
-            ptr::read_volatile(&raw const (*ctx).file),
-        )
-    };
-    if !task.is_null() && !file.is_null() {
-        let _not_a_socket = remember(Task::typed(task), file);
-    }
+extern "C" fn seed_by_probe(ctx: *mut TaskFile) -> i32 {
+    // SAFETY: the kernel hands a valid context.
+    let _not_a_socket = unsafe { task_and_file(ctx) }.and_then(|(task, file)| remember(task, file));
     0
 }
 
@@ -67,10 +58,10 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
         return None;
     }
     let entry = connection::make_by_address(key)?;
-    entry.connection.first_seen_ns = now_ns();
-    entry.connection.role = role;
-    entry.connection.netns = netns;
-    entry.connection.flags = flag::SEEDED | if listens { flag::LISTENER } else { 0 };
+    entry.begin_late(netns, role);
+    if listens {
+        entry.set(flag::LISTENER);
+    }
     entry.own_by(task);
     if listens {
         listener::remember(entry, port);

@@ -22,12 +22,13 @@ use crate::{
     kernel::{AF_INET, AF_INET6, Header, Skb, Sock, state},
     receive_reset::known_or_late,
     ring,
+    segment::ttl,
     settings::constant,
     snapshot,
 };
 
-/// match-proto: tcp_send_reset(const struct sock *sk, const struct sk_buff
-/// *skb), 4.16 to 6.9; only with a full socket.
+/// Prototype: `tcp_send_reset(const struct sock *sk, const struct sk_buff
+/// *skb)`, 4.16 to 6.9; only with a full socket.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_reset(ctx: BtfTracePointContext) -> i32 {
     let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::First);
@@ -42,8 +43,8 @@ fn send_again(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// match-proto: tcp_send_reset(const struct sock *sk, const struct sk_buff
-/// *skb__nullable, const enum sk_rst_reason reason), since 6.10; `sk` may be
+/// Prototype: `tcp_send_reset(const struct sock *sk, const struct sk_buff
+/// *skb__nullable, const enum sk_rst_reason reason)`, since 6.10; `sk` may be
 /// NULL or a mini-socket.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_reset_reason(ctx: BtfTracePointContext) -> i32 {
@@ -174,11 +175,8 @@ fn mini_socket(
     ring::emit(|event: *mut Event| {
         // SAFETY: room for an event, just reserved.
         unsafe {
-            snapshot::begin(event, kind::RESET_SENT);
+            begin(event, state, role, reason);
             snapshot::addresses(event, sock, None);
-            (*event).state = state;
-            (*event).role = role;
-            set_reason(event, reason);
             if let Some(skb) = trigger {
                 set_trigger(event, skb, false);
             }
@@ -210,11 +208,8 @@ fn without_socket(
     let fill = |event: *mut Event| {
         // SAFETY: room for an event, just reserved.
         unsafe {
-            snapshot::begin(event, kind::RESET_SENT);
+            begin(event, state, role, reason);
             (*event).netns = netns;
-            (*event).state = state;
-            (*event).role = role;
-            set_reason(event, reason);
             set_trigger(event, skb, true);
         }
     };
@@ -237,6 +232,22 @@ fn without_socket(
 #[inline(always)]
 fn listener(sock: Sock) -> Option<&'static mut Entry> {
     connection::get(Key::from(sock)).filter(|entry| entry.is_listener())
+}
+
+/// Begins an event of no full socket.
+///
+/// # Safety
+///
+/// `event` is valid for writes.
+#[inline(always)]
+unsafe fn begin(event: *mut Event, state: u8, role: u8, reason: Option<u32>) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        snapshot::begin(event, kind::RESET_SENT);
+        (*event).state = state;
+        (*event).role = role;
+        set_reason(event, reason);
+    }
 }
 
 /// # Safety
@@ -265,11 +276,11 @@ struct Transport {
 }
 
 impl Transport {
-    fn source(self) -> u16 {
+    const fn source(self) -> u16 {
         u16::from_be(self.ports[0])
     }
 
-    fn destination(self) -> u16 {
+    const fn destination(self) -> u16 {
         u16::from_be(self.ports[1])
     }
 
@@ -314,7 +325,7 @@ unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) {
     unsafe {
         (*event).flags |= event_flag::HAS_TRIGGER;
         (*event).trigger_flags = transport.flags;
-        (*event).trigger_ttl = if is_v4 { network[8] } else { network[7] };
+        (*event).trigger_ttl = network.first_chunk().map_or(0, ttl);
         (*event).trigger_payload = total.saturating_sub(network_len + transport.header_len());
         if addresses {
             (*event).flags |= event_flag::ADDRESSES_FROM_PACKET;

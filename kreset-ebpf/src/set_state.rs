@@ -31,7 +31,7 @@ use crate::{
     trouble,
 };
 
-/// Errors that a reset leaves in `sk_err` (kernel: tcp_reset): not timeouts.
+/// Errors that a reset leaves in `sk_err` (kernel: `tcp_reset`): not timeouts.
 const EPIPE: u32 = 32;
 const ECONNRESET: u32 = 104;
 const ECONNREFUSED: u32 = 111;
@@ -40,8 +40,8 @@ const ECONNREFUSED: u32 = 111;
 /// end may still be part of the first exchange.
 const YOUNG_SEGMENTS: u32 = 24;
 
-/// match-proto: inet_sock_set_state(const struct sock *sk, const int oldstate,
-/// const int newstate), since 4.16.
+/// Prototype: `inet_sock_set_state(const struct sock *sk, const int oldstate,
+/// const int newstate)`, since 4.16.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
@@ -94,11 +94,11 @@ fn once(sock: Sock, old: u8, new: u8) {
 }
 
 /// A socket that nothing is remembered of may be one to remember from here on.
-/// Its ports tell: the local one is there in all of these states but SYN_SENT,
+/// Its ports tell: the local one is there in all of these states but `SYN_SENT`,
 /// where the remote one counts (kernel: `tcp_set_state` releases it on the way
 /// to CLOSE, 5.10 to 7.3).
 #[inline(always)]
-fn begins(new: u8) -> bool {
+const fn begins(new: u8) -> bool {
     matches!(
         new,
         state::SYN_SENT | state::LISTEN | state::SYN_RECV | state::ESTABLISHED
@@ -112,7 +112,7 @@ fn begun(sock: Sock, known: Handled, old: u8) -> Handled {
     match known {
         Some(entry) => {
             if entry.is_listener() && old != state::LISTEN {
-                entry.begin_late(sock, role::BROKER);
+                entry.begin_late(sock.netns(), role::BROKER);
             }
             Some(entry)
         }
@@ -150,15 +150,15 @@ fn on_set_state(sock: Sock, known: Handled, old: u8, new: u8) -> Handled {
         state::LISTEN => listening(sock, known),
         state::SYN_RECV => accepting(sock, known, old),
         state::ESTABLISHED => established(sock, known, old),
-        state::FIN_WAIT1 | state::LAST_ACK => closing(sock, known?, old, flag::FIN_SENT),
-        state::CLOSE_WAIT | state::CLOSING => closing(sock, known?, old, flag::FIN_RECEIVED),
+        state::FIN_WAIT1 | state::LAST_ACK => Some(closing(sock, known?, old, flag::FIN_SENT)),
+        state::CLOSE_WAIT | state::CLOSING => Some(closing(sock, known?, old, flag::FIN_RECEIVED)),
         state::CLOSE => closed(sock, known?, old),
         _ => known,
     }
 }
 
-/// connect(): the remote address is set, the local port not yet
-/// (kernel: tcp_v4_connect).
+/// `connect()`: the remote address is set, the local port not yet
+/// (kernel: `tcp_v4_connect`).
 #[inline(always)]
 fn connecting(sock: Sock, known: Handled) -> Handled {
     if !filter::traced(remote_port(sock)) || !filter::netns(sock.netns()) {
@@ -170,7 +170,7 @@ fn connecting(sock: Sock, known: Handled) -> Handled {
     Some(entry)
 }
 
-/// listen(): children will inherit this entry.
+/// `listen()`: children will inherit this entry.
 #[inline(always)]
 fn listening(sock: Sock, known: Handled) -> Handled {
     if !filter::traced(sock.num()) || !filter::netns(sock.netns()) {
@@ -183,7 +183,7 @@ fn listening(sock: Sock, known: Handled) -> Handled {
     Some(entry)
 }
 
-/// A child of a listener (kernel: inet_csk_clone_lock), or a simultaneous open.
+/// A child of a listener (kernel: `inet_csk_clone_lock`), or a simultaneous open.
 #[inline(always)]
 fn accepting(sock: Sock, known: Handled, old: u8) -> Handled {
     if old != state::LISTEN {
@@ -255,9 +255,9 @@ fn begun_unseen(sock: Sock, old: u8) -> Option<&'static mut Entry> {
 /// The FIN of one side. The first one of a broker is reported: it tells an idle
 /// or a dying broker from everything that comes after it.
 #[inline(always)]
-fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> Handled {
+fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> &'static mut Entry {
     if entry.is_listener() {
-        return Some(entry);
+        return entry;
     }
     entry.note_fins_of(old);
     let first = !entry.has(flag::FIN_SENT) && !entry.has(flag::FIN_RECEIVED);
@@ -265,7 +265,7 @@ fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> Handled
     if first {
         first_fin(sock, entry, old, side == flag::FIN_RECEIVED);
     }
-    Some(entry)
+    entry
 }
 
 #[inline(always)]
@@ -296,7 +296,7 @@ fn note_exit(entry: &mut Entry) {
 }
 
 /// Jiffies without data before a FIN. The peer's own FIN has just refreshed
-/// `rcv_tstamp` (tcp_fin runs after tcp_ack), so that one is left out.
+/// `rcv_tstamp` (`tcp_fin` runs after `tcp_ack`), so that one is left out.
 #[inline(always)]
 fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
     let now = jiffies();
@@ -349,9 +349,9 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
     Some(())
 }
 
-/// The kernel left the error of a RST that came in this state (tcp_reset, 5.10
+/// The kernel left the error of a RST that came in this state (`tcp_reset`, 5.10
 /// to 7.3), and neither program saw it. ICMP refuses a connection with the same
-/// error (tcp_v4_err): a refusal counts only where packets show a RST, and so
+/// error (`tcp_v4_err`): a refusal counts only where packets show a RST, and so
 /// does any RST where packets are watched.
 #[inline(always)]
 fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
@@ -392,6 +392,6 @@ fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
 }
 
 #[inline(always)]
-fn closed_by_client(entry: &Entry) -> bool {
+const fn closed_by_client(entry: &Entry) -> bool {
     entry.has(flag::PEER_CLOSED_FIRST) == (entry.connection.role == role::BROKER)
 }

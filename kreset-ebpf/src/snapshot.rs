@@ -55,9 +55,13 @@ pub(crate) unsafe fn begin(event: *mut Event, kind: u8) {
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "kreset-common asserts that addresses are aligned to words"
+)]
 pub(crate) unsafe fn addresses(event: *mut Event, sock: Sock, tcp: Option<TcpSock>) {
     let family = sock.family();
-    // SAFETY: by the caller's contract; the addresses are aligned to 8 bytes.
+    // SAFETY: by the caller's contract; addresses are aligned to 8 bytes.
     unsafe {
         (*event).family = family;
         (*event).local_port = local_port(sock, tcp);
@@ -190,7 +194,7 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
 
 /// A state in which this host has already closed its side.
 #[inline(always)]
-pub(crate) fn closed_here(state: u8) -> bool {
+pub(crate) const fn closed_here(state: u8) -> bool {
     matches!(
         state,
         state::FIN_WAIT1 | state::FIN_WAIT2 | state::CLOSING | state::LAST_ACK
