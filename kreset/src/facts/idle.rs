@@ -3,7 +3,7 @@
 //! packet is always about one round trip.
 
 use kreset_common::record::{
-    Packets, Record, Tcp, event_flag, packets_flag as seen, tcp_present as present,
+    Packets, Record, Tcp, event_flag, kind, packets_flag as seen, tcp_present as present,
 };
 
 use super::{Idle, State};
@@ -35,7 +35,11 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
         return Some(before_trigger(record, hz));
     }
     let half_open = record.event.flags & event_flag::NO_FILE == 0;
-    let provoked_by = provoked_by(&record.tcp, state, half_open);
+    let provoked_by = match provoked_by(&record.tcp, state, half_open) {
+        // This host's own RST, which no packet drew: that data was out is by the way.
+        ProvokedBy::Data if record.event.kind == kind::RESET_SENT => ProvokedBy::Nothing,
+        other => other,
+    };
     let delay_us = delay_us(&record.tcp, provoked_by);
     let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz).map_or_else(
         || {
@@ -186,5 +190,32 @@ fn from_socket(
             let data = since(later(lsndtime, lrcvtime));
             (data, since(later(later(rcv_tstamp, lrcvtime), lsndtime)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::FromZeros as _;
+
+    use super::*;
+
+    /// A socket with data that was not acknowledged for 31 us.
+    fn with_data_out(kind: u8) -> Idle {
+        let mut record = Record::new_zeroed();
+        record.event.kind = kind;
+        record.tcp.snd_nxt = 10;
+        record.tcp.present = present::FLIGHT;
+        record.tcp.tcp_mstamp = 31;
+        idle(&record, Some(State::Close), 250).unwrap()
+    }
+
+    #[test]
+    fn data_under_way_draws_the_peers_reset_and_none_of_this_host() {
+        let received = with_data_out(kind::RESET_RECEIVED);
+        assert_eq!(received.provoked_by, ProvokedBy::Data);
+        assert_eq!(received.delay_us, Some(31));
+        let sent = with_data_out(kind::RESET_SENT);
+        assert_eq!(sent.provoked_by, ProvokedBy::Nothing);
+        assert_eq!(sent.delay_us, None);
     }
 }
