@@ -16,7 +16,7 @@ use crate::{
     },
     clock::WallClock,
     community_id,
-    event::{Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
+    event::{AgeKind, Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
     facts::{Facts, Kind, ResetPacket, State},
 };
 
@@ -85,12 +85,15 @@ fn connection(facts: &Facts) -> Connection {
 
 fn connection_of_socket(facts: &Facts) -> Connection {
     let counters = facts.counters.unwrap_or_default();
+    // Silences are counted in ticks: of a young connection they come out too long.
+    let whole = facts.age.filter(|age| age.kind == AgeKind::Exact);
+    let silence = |ms: f64| tenths(whole.map_or(ms, |age| ms.min(age.ms)));
     Connection {
         state: facts.state.map(State::as_str),
         age_ms: facts.age.map(|age| tenths(age.ms)),
         age_kind: facts.age.map(|age| age.kind),
-        idle_ms: facts.idle.map(|idle| tenths(idle.data_ms)),
-        wire_idle_ms: facts.idle.map(|idle| tenths(idle.wire_ms)),
+        idle_ms: facts.idle.map(|idle| silence(idle.data_ms)),
+        wire_idle_ms: facts.idle.map(|idle| silence(idle.wire_ms)),
         reset_delay_us: facts.idle.and_then(|idle| idle.delay_us),
         provoked_by: facts.idle.map(|idle| idle.provoked_by),
         retransmits: facts.counters.map(|counters| counters.retransmits),

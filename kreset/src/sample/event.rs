@@ -130,6 +130,15 @@ fn path(number: u64) -> Path {
     }
 }
 
+/// Only the end that is to blame sends the RST or FIN itself.
+const fn direction(verdict: Verdict, role: Role) -> Direction {
+    match (verdict, role) {
+        (Verdict::BrokerOriginated | Verdict::HandshakePhase, Role::Broker)
+        | (Verdict::ClientOriginated, Role::Client) => Direction::Sent,
+        _ => Direction::Received,
+    }
+}
+
 fn finding(number: u64, host: &Host, time: Time) -> Finding {
     let (client, broker) = (client(number), broker(number));
     let at = usize::try_from(number % CASES.len() as u64).unwrap_or(0);
@@ -145,11 +154,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         time,
         host: host.clone(),
         community_id: community_id::of_tcp(socket(client), socket(broker)),
-        direction: if number.is_multiple_of(4) {
-            Direction::Sent
-        } else {
-            Direction::Received
-        },
+        direction: direction(verdict, role),
         role,
         verdict,
         cause,
@@ -162,7 +167,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
             age_kind: Some(AgeKind::Exact),
             idle_ms: Some(idle),
             wire_idle_ms: Some(idle),
-            reset_delay_us: Some(400 + number % 100),
+            reset_delay_us: (provoked_by == ProvokedBy::Data).then_some(400 + number % 100),
             provoked_by: Some(provoked_by),
             retransmits: Some(0),
             bytes_sent: Some(1_024 * number),

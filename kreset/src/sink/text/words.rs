@@ -72,9 +72,12 @@ const fn clause(verdict: Verdict, cause: Cause) -> &'static str {
         Cause::NotIdle => "a device between reset a flow that was in use",
         Cause::IdleClose => "the broker had closed the idle connection; a late write drew the RST",
         Cause::Shutdown => "the broker ended, or closed many connections at once",
-        Cause::ConnectionLost => {
-            "the peer's host no longer knows the connection: restarted, crashed or moved"
-        }
+        Cause::ConnectionLost => match verdict {
+            Verdict::ClientOriginated => {
+                "the client's host no longer knows the connection: restarted, crashed or moved"
+            }
+            _ => "the broker's host no longer knows the connection: restarted, crashed or moved",
+        },
         Cause::Aborted => match verdict {
             Verdict::BrokerOriginated => "the broker's live socket aborted it",
             Verdict::ClientOriginated => "the client's live socket aborted it",
