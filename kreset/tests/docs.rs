@@ -89,6 +89,59 @@ fn every_piece_of_evidence_is_explained() {
     );
 }
 
+/// What the rules of a file weigh, and for which classes, is named in their
+/// rows or in the sections that these refer to.
+#[test]
+fn every_rule_names_its_weights_and_classes() {
+    let page = document("evidence.md");
+    for source in &sources()[1..] {
+        let told: String = between(source, "Observation::new(", ",")
+            .into_iter()
+            .map(|name| row_and_sections(&page, name.trim_matches('"')))
+            .collect();
+        if told.is_empty() {
+            continue;
+        }
+        // What weighs nothing speaks for nothing.
+        let parts = source.split(".weigh(0.0, ").enumerate();
+        let source: String = parts
+            .map(|(number, part)| match part.split_once(')') {
+                Some((_, rest)) if number > 0 => rest,
+                _ => part,
+            })
+            .collect();
+        let weights = between(&source, ".weigh(", ",")
+            .into_iter()
+            .map(|weight| weight.trim_start_matches('-').to_owned())
+            .filter(|weight| weight.starts_with(|letter: char| letter.is_ascii_uppercase()));
+        let classes = Class::ALL.iter().filter_map(|class| {
+            let name = format!("Class::{class:?}");
+            let mut after = source.split(&name).skip(1);
+            let is_whole = |rest: &str| !rest.starts_with(char::is_alphanumeric);
+            after.any(is_whole).then(|| class.cause().to_string())
+        });
+        for wanted in weights.chain(classes) {
+            assert!(told.contains(&format!("`{wanted}`")), "{wanted}: {told}");
+        }
+    }
+}
+
+/// The row of a piece of evidence, and the sections that it refers to.
+fn row_and_sections(page: &str, name: &str) -> String {
+    let start = format!("| `{name}` | ");
+    let row = page.lines().find(|line| line.starts_with(&start));
+    let mut told = row.unwrap_or_default().to_owned();
+    for anchor in between(&told.clone(), "](#", ")") {
+        let section = page.split("\n#").find(|section| {
+            let heading = section.lines().next().unwrap_or_default();
+            let heading = heading.trim_start_matches(['#', ' ']).to_lowercase();
+            heading.replace(' ', "-") == anchor
+        });
+        told.push_str(section.unwrap_or_else(|| panic!("no section {anchor}")));
+    }
+    told
+}
+
 #[test]
 fn every_weight_has_its_value() {
     let sources = sources();
