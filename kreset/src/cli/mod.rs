@@ -75,6 +75,9 @@ enum Subcommand {
     /// To try out the way to a SIEM. The events come from addresses that
     /// are set aside for documentation and are as many as --count says (100
     /// by default). Needs no privileges.
+    #[command(mut_arg("count", |count| count
+        .help("Send this many events; 100 by default")
+        .long_help(None)))]
     Sample(SampleArguments),
 }
 
@@ -157,7 +160,8 @@ struct Arguments {
 
     /// How to see packets: their TTLs and first bytes
     ///
-    /// `auto` takes the cheapest way that this kernel allows. `off` costs
+    /// `auto` takes `cgroup_skb`, which sees most; where that is not
+    /// possible, `fentry`, which costs nothing per packet. `off` costs
     /// least, and verdicts are less certain.
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = str::parse::<PacketChoice>)]
     packet_evidence: PacketChoice,
@@ -175,8 +179,10 @@ struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     summary: Option<Duration>,
 
-    /// Also keep the kernel's records in this file, so that they can be judged
-    /// again
+    /// Also keep the kernel's records, for a report of a wrong verdict
+    ///
+    /// They hold the first bytes that clients and brokers said; only the
+    /// file's owner can read it.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
