@@ -28,9 +28,9 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask setup                  install what building and testing takes
   cargo xtask build                  make target/release/kreset-trace
-  cargo xtask lab --kafka            the same with real brokers and clients
   cargo xtask lab                    reset connections in a lab and see them explained
-  cargo xtask soak --minutes 30      hours of everything at once, and an account at the end
+  cargo xtask lab --kafka            the same with real brokers and clients
+  cargo xtask soak --minutes 30      everything at once, at random, and an account at the end
   cargo xtask fuzz record            fuzz one of the readers of bytes from outside
   cargo xtask test                   run every check and test there is, as CI does
   sudo target/release/kreset-trace --port 9092";
