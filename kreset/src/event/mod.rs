@@ -40,7 +40,7 @@ pub enum Event {
     Start(Box<Start>),
     /// A RST was received or sent.
     Reset(Box<Finding>),
-    /// The peer ended the connection by FIN before its first exchange ended.
+    /// The connection ended by FIN before its first exchange ended well.
     Close(Box<Finding>),
     /// The connection ended unanswered, without any RST.
     Timeout(Box<Finding>),
