@@ -1,6 +1,6 @@
-//! The whole way of the data, on one screen: bytes of the ring -> facts ->
-//! (a moment's wait for company) -> judgement -> event -> sinks. Nothing
-//! here waits for a sink: see [`crate::delivery`].
+//! The whole way of the data: bytes of the ring -> facts -> (a moment's wait for
+//! company) -> judgement -> event -> sinks. Nothing here waits for a sink: see
+//! [`crate::delivery`].
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},

@@ -1,4 +1,4 @@
-//! Carries out a plan: loads, injects, attaches. The only file that calls aya.
+//! Carries out a plan: loads, injects, attaches.
 
 use std::{
     collections::BTreeMap,
