@@ -41,13 +41,14 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
         other => other,
     };
     let delay_us = delay_us(&record.tcp, provoked_by);
-    let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, hz).map_or_else(
-        || {
-            let (data, wire) = from_socket(record, provoked_by, delay_us, hz);
-            (data, wire, false)
-        },
-        |(data, wire)| (data, wire, true),
-    );
+    let (data_ms, wire_ms, from_packets) = from_packets(record, provoked_by, delay_us, hz)
+        .map_or_else(
+            || {
+                let (data, wire) = from_socket(record, provoked_by, delay_us, hz);
+                (data, wire, false)
+            },
+            |(data, wire)| (data, wire, true),
+        );
     Some(Idle {
         data_ms,
         wire_ms,
@@ -64,14 +65,18 @@ fn before_trigger(record: &Record, hz: u32) -> Idle {
         flags,
         silence_in,
         data_silence_in,
+        data_in,
+        data_out,
         ..
     } = record.packets;
     let from_packets = flags & seen::SEEN_IN != 0;
     let (data_ms, wire_ms) = if from_packets {
-        (
-            jiffies_ms(data_silence_in, 0, hz),
-            jiffies_ms(silence_in, 0, hz),
-        )
+        let wire = jiffies_ms(silence_in, 0, hz);
+        // The first data seen of a connection from before the tracer: what went
+        // before is not known, but that it was no shorter.
+        let first_data = flags & seen::FROM_START == 0 && data_in + data_out <= 1;
+        let data = jiffies_ms(data_silence_in, 0, hz);
+        (if first_data { data.max(wire) } else { data }, wire)
     } else {
         let Tcp {
             lsndtime, lrcvtime, ..
@@ -118,8 +123,18 @@ fn delay_us(tcp: &Tcp, provoked_by: ProvokedBy) -> Option<u64> {
         .then(|| tcp.tcp_mstamp.saturating_sub(tcp.first_tx_mstamp))
 }
 
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a delay")]
+fn pending_ms(delay_us: Option<u64>) -> f64 {
+    delay_us.map_or(0.0, |us| us as f64 / 1000.0)
+}
+
 /// From the packets, where they were watched both ways.
-fn from_packets(record: &Record, provoked_by: ProvokedBy, hz: u32) -> Option<(f64, f64)> {
+fn from_packets(
+    record: &Record,
+    provoked_by: ProvokedBy,
+    delay_us: Option<u64>,
+    hz: u32,
+) -> Option<(f64, f64)> {
     let Packets {
         flags,
         last_in,
@@ -140,8 +155,14 @@ fn from_packets(record: &Record, provoked_by: ProvokedBy, hz: u32) -> Option<(f6
     } else {
         jiffies_ms(now, later(last_in, last_out), hz)
     };
-    let data = if flags & seen::DATA_PENDING != 0 && provoked_by == ProvokedBy::Data {
+    let data_drew = provoked_by == ProvokedBy::Data;
+    let data = if flags & seen::DATA_PENDING != 0 && data_drew {
         span(data_silence)
+    } else if flags & seen::PENDING != 0 && data_drew {
+        // Of a connection from before the tracer what drew the RST is the first data
+        // seen: only the socket tells what went before.
+        let received = jiffies_ms(now, record.tcp.lrcvtime, hz);
+        (received - pending_ms(delay_us)).max(wire)
     } else if flags & seen::SEEN_DATA != 0 {
         jiffies_ms(now, last_data, hz)
     } else {
@@ -172,9 +193,7 @@ fn from_socket(
     let since_last_rx = since(later(rcv_tstamp, lrcvtime));
     match provoked_by {
         ProvokedBy::Data | ProvokedBy::Close => {
-            #[expect(clippy::cast_precision_loss, reason = "microseconds of a delay")]
-            let delay_ms = delay_us.map_or(0.0, |us| us as f64 / 1000.0);
-            let idle = (since_last_rx - delay_ms).max(0.0);
+            let idle = (since_last_rx - pending_ms(delay_us)).max(0.0);
             (idle, idle)
         }
         ProvokedBy::Keepalive => {
@@ -217,5 +236,41 @@ mod tests {
         let sent = with_data_out(kind::RESET_SENT);
         assert_eq!(sent.provoked_by, ProvokedBy::Nothing);
         assert_eq!(sent.delay_us, None);
+    }
+
+    const HZ: u32 = 250;
+
+    /// Of a connection from before the tracer: an answer came, and a keepalive of the
+    /// peer's 10 s later; data of this host's after another 20 s drew a RST at once.
+    fn used_late() -> Record {
+        let mut record = Record::new_zeroed();
+        record.event.kind = kind::RESET_RECEIVED;
+        record.event.jiffies = 30 * HZ + 1;
+        (record.tcp.snd_nxt, record.tcp.packets_out) = (100, 1);
+        (record.tcp.lrcvtime, record.tcp.rcv_tstamp) = (1, 10 * HZ + 1);
+        record.packets.flags = seen::SEEN_IN | seen::SEEN_OUT | seen::SEEN_DATA | seen::PENDING;
+        record.packets.last_in = 10 * HZ + 1;
+        (record.packets.last_out, record.packets.last_data) = (30 * HZ + 1, 30 * HZ + 1);
+        record.packets.silence = 20 * HZ;
+        record
+    }
+
+    #[test]
+    fn the_first_data_seen_of_an_older_connection_does_not_make_it_busy() {
+        let idle = idle(&used_late(), Some(State::Established), HZ).unwrap();
+        assert_eq!(idle.provoked_by, ProvokedBy::Data);
+        assert_eq!((idle.data_ms, idle.wire_ms), (30_000.0, 20_000.0));
+        assert!(idle.from_packets);
+    }
+
+    #[test]
+    fn nor_does_the_first_that_draws_a_rst_of_this_host() {
+        let mut record = used_late();
+        record.event.flags = event_flag::HAS_TRIGGER;
+        (record.packets.data_in, record.packets.silence_in) = (1, 20 * HZ);
+        let drawn = idle(&record, None, HZ).unwrap();
+        assert_eq!((drawn.data_ms, drawn.wire_ms), (20_000.0, 20_000.0));
+        record.packets.flags |= seen::FROM_START;
+        assert_eq!(idle(&record, None, HZ).unwrap().data_ms, 0.0);
     }
 }
