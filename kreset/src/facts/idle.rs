@@ -55,7 +55,24 @@ pub(super) fn idle(record: &Record, state: Option<State>, hz: u32) -> Option<Idl
         provoked_by,
         delay_us,
         from_packets,
+        heard_since: heard_since(record, delay_us, hz),
     })
+}
+
+/// The peer was heard from when what is unanswered had been out for longer than its
+/// answer takes: the path carries packets, and the peer's host lives.
+fn heard_since(record: &Record, delay_us: Option<u64>, hz: u32) -> bool {
+    /// What was under way, and delayed acknowledgements (kernel: `TCP_DELACK_MAX`), ms.
+    const UNDER_WAY_MS: f64 = 300.0;
+    let Tcp {
+        rcv_tstamp,
+        lrcvtime,
+        srtt_us,
+        ..
+    } = record.tcp;
+    let heard = jiffies_ms(record.event.jiffies, later(rcv_tstamp, lrcvtime), hz);
+    let trip_ms = f64::from(srtt_us >> 3) / 1000.0;
+    pending_ms(delay_us) > trip_ms.mul_add(2.0, heard + UNDER_WAY_MS)
 }
 
 /// This host's RST answers a packet of the peer, which has already counted as
@@ -90,6 +107,7 @@ fn before_trigger(record: &Record, hz: u32) -> Idle {
         provoked_by: ProvokedBy::Data,
         delay_us: None,
         from_packets,
+        heard_since: false,
     }
 }
 
@@ -272,5 +290,22 @@ mod tests {
         assert_eq!((drawn.data_ms, drawn.wire_ms), (20_000.0, 20_000.0));
         record.packets.flags |= seen::FROM_START;
         assert_eq!(idle(&record, None, HZ).unwrap().data_ms, 0.0);
+    }
+
+    #[test]
+    fn a_peer_is_heard_from_since_only_after_its_answer_was_due() {
+        let heard = |ago_ms: u32, out_ms: u64| {
+            let mut record = used_late();
+            record.tcp.present = present::FLIGHT;
+            record.tcp.tcp_mstamp = out_ms * 1_000;
+            record.tcp.rcv_tstamp = record.event.jiffies - ago_ms * HZ / 1_000;
+            record.tcp.srtt_us = 100_000 << 3;
+            idle(&record, Some(State::Established), HZ)
+                .unwrap()
+                .heard_since
+        };
+        assert!(heard(1_000, 2_000));
+        assert!(!heard(1_000, 1_200), "it was under way");
+        assert!(!heard(3_000, 2_000), "it was heard from before");
     }
 }

@@ -113,6 +113,8 @@ pub struct Idle {
     /// The packets themselves were seen; otherwise the socket's time stamps
     /// were read, to which keepalives of the peer are invisible.
     pub from_packets: bool,
+    /// The peer was heard from long after what it has not answered went out.
+    pub heard_since: bool,
 }
 
 /// The first FIN of a connection.

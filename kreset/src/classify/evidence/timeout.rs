@@ -2,10 +2,14 @@
 //! kernel, or the application, gave up.
 
 use super::Observation;
-use crate::classify::{
-    case::Case,
-    class::Class,
-    weights::{BUSY, HARD, LONG_IDLE, SOME_IDLE, VERY_LONG_IDLE},
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        weights::{BUSY, HARD, LONG_IDLE, SOME_IDLE, VERY_LONG_IDLE},
+    },
+    event::ProvokedBy,
+    facts::Kind,
 };
 
 /// A peer whose host has died is as silent as a device that drops. Rate.
@@ -49,10 +53,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .weigh(REFUSED_IN_USE, &[Class::NotIdle]),
         );
     }
+    let alive = alive(case);
+    let told = match alive {
+        Some(sign) => format!("{told}, {sign}"),
+        None => told,
+    };
     // A path that died under a busy flow is no idle drop, and looks like a host
     // that died: there is no telling. Nor where it had come through as much.
     let survived_ms = case.context.path.survived_ms.unwrap_or(0.0);
-    let no_timer = idle_ms < BUSY_MS || idle_ms < survived_ms * SAME;
+    let no_timer = alive.is_some() || idle_ms < BUSY_MS || idle_ms < survived_ms * SAME;
     let died = if no_timer { BUSY } else { HOST_DIED };
     let weight = match idle_ms {
         _ if no_timer => BUSY,
@@ -66,4 +75,20 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .weigh(weight, &[Class::Blackholed])
             .weigh(died, &[lost]),
     )
+}
+
+/// What speaks against a path that is dead. Where nothing was sent that could have been
+/// answered, the timer was that of a closed window or of data that did not leave this
+/// host (kernel: `tcp_probe_timer`; that of keepalives sends a RST first).
+fn alive(case: &Case<'_>) -> Option<&'static str> {
+    let idle = case.facts.idle?;
+    if idle.heard_since {
+        return Some("but the peer was heard from meanwhile");
+    }
+    let unsent = matches!(
+        idle.provoked_by,
+        ProvokedBy::Keepalive | ProvokedBy::Nothing
+    );
+    (unsent && case.facts.kind == Kind::Timeout)
+        .then_some("but no data was sent: the window was closed, or this host had no way")
 }
