@@ -9,10 +9,10 @@
 mod replay;
 
 use kreset::{
-    event::{ProvokedBy, Verdict},
+    event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind},
 };
-use replay::judging::alone;
+use replay::judging::{LOST, alone, reset, said};
 
 fn timeout() -> Facts {
     let facts = replay::facts("idle_drop.client").into_iter();
@@ -37,4 +37,24 @@ fn what_was_never_sent_was_not_dropped() {
         let judgement = alone(&facts);
         assert_eq!(judgement.verdict, Verdict::Indeterminate, "{judgement:?}");
     }
+}
+
+#[test]
+fn what_no_connection_can_carry_is_a_scan() {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let drawn_by = |flags| {
+        let mut facts = reset("connection_lost_no_listener.broker");
+        facts.trigger.as_mut().unwrap().flags = flags;
+        said(&alone(&facts))
+    };
+    let probe = (Verdict::ClientOriginated, Some(Cause::Probe));
+    for flags in [0, FIN, 0x29, SYN | ACK] {
+        assert_eq!(drawn_by(flags), probe, "{flags:#x}");
+    }
+    for flags in [ACK, ACK | FIN, ACK | 0x08] {
+        assert_eq!(drawn_by(flags), LOST, "{flags:#x}");
+    }
+    assert_eq!(drawn_by(SYN).1, Some(Cause::Refused));
 }

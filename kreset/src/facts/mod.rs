@@ -152,6 +152,14 @@ impl Trigger {
     pub const fn is_syn(self) -> bool {
         self.flags & Self::SYN != 0 && self.flags & Self::ACK == 0
     }
+
+    /// It belongs to no connection of a listener's: all segments of those but the SYN
+    /// acknowledge something (RFC 9293, 3.5.2), and only a listener sends `SYN,ACK`.
+    #[must_use]
+    pub const fn is_stray(self) -> bool {
+        let flags = self.flags & (Self::SYN | Self::ACK);
+        flags == 0 || flags == Self::SYN | Self::ACK
+    }
 }
 
 /// The socket's own counters.

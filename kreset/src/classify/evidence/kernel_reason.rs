@@ -10,7 +10,7 @@ use crate::{
         class::{Class, round},
         weights::{HARD, PROCESS_ENDED, PROCESS_LIVES},
     },
-    facts::State,
+    facts::{State, Trigger},
 };
 
 /// Why this host sent a RST.
@@ -43,6 +43,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return Some(told);
     }
     let is_syn = drawn_by_syn(case);
+    let is_stray = case.facts.trigger.is_some_and(Trigger::is_stray);
     let closed_in_handshake = case.context.closing.and_then(|it| it.in_handshake);
     if why != Why::Aborted
         && !is_syn
@@ -54,6 +55,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     Some(match (why, case.is_client()) {
         (Why::Overflow, _) => told.weigh(HARD, &[Class::ClosedByBroker]),
         (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
+        // Port scans, and answers to SYNs that others sent in this host's name.
+        (Why::NoSocket, false) if is_stray => told.weigh(HARD, &[Class::Probe]),
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
             told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
         }
@@ -94,7 +97,7 @@ fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
 /// A request for a new connection drew it.
 fn drawn_by_syn(case: &Case<'_>) -> bool {
     let trigger = case.facts.trigger;
-    trigger.is_some_and(crate::facts::Trigger::is_syn)
+    trigger.is_some_and(Trigger::is_syn)
 }
 
 /// By the kernel's reason where there is one. `TCP_FLAGS` and the rest stand
