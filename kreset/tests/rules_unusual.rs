@@ -12,7 +12,7 @@ use kreset::{
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind},
 };
-use replay::judging::{LOST, alone, reset, said};
+use replay::judging::{LOST, alone, cause, reset, said};
 
 fn timeout() -> Facts {
     let facts = replay::facts("idle_drop.client").into_iter();
@@ -57,4 +57,30 @@ fn what_no_connection_can_carry_is_a_scan() {
         assert_eq!(drawn_by(flags), LOST, "{flags:#x}");
     }
     assert_eq!(drawn_by(SYN).1, Some(Cause::Refused));
+}
+
+#[test]
+fn a_request_in_the_syn_was_not_seen_but_counted() {
+    let mut facts = reset("closed_by_broker.broker");
+    assert_eq!(cause(&facts), Some(Cause::ClosedByBroker));
+    let packets = facts.packets.as_mut().unwrap();
+    assert!(packets.from_start);
+    (packets.requests, packets.turns) = (0, 0);
+    packets.request_head.clear();
+    packets.api_key = None;
+    let judgement = alone(&facts);
+    assert_eq!(judgement.verdict, Verdict::HandshakePhase);
+    assert!(judgement.confidence < 0.5, "what it was is not known");
+
+    // It was answered, and so was the connection in use.
+    (
+        packets_mut(&mut facts).responses,
+        packets_mut(&mut facts).turns,
+    ) = (1, 1);
+    facts.counters.as_mut().unwrap().data_segs_out = 1;
+    assert_ne!(alone(&facts).verdict, Verdict::HandshakePhase);
+}
+
+fn packets_mut(facts: &mut Facts) -> &mut kreset::facts::PacketFacts {
+    facts.packets.as_mut().unwrap()
 }

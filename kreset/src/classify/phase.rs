@@ -66,7 +66,9 @@ impl Phase {
             return Self::Unknown;
         };
         let phase = match &facts.packets {
-            Some(packets) if packets.from_start => Self::of_packets(facts, packets),
+            Some(packets) if packets.from_start && !first_request_unseen(facts, packets) => {
+                Self::of_packets(facts, packets)
+            }
             _ => Self::of_counters(counters.data_segs_in, counters.data_segs_out),
         };
         match phase {
@@ -163,6 +165,16 @@ impl Phase {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// What comes with a SYN is for the listener, whose packets are not watched: the socket
+/// has counted it (kernel: `tcp_fastopen_add_skb`).
+pub(super) fn first_request_unseen(facts: &Facts, packets: &PacketFacts) -> bool {
+    let counted = facts.counters.map_or(0, |counters| match facts.role {
+        Role::Client => counters.data_segs_out,
+        Role::Broker => counters.data_segs_in,
+    });
+    packets.requests == 0 && counted > 0
 }
 
 /// The connection was made and then rested: a RST that no live socket sent has

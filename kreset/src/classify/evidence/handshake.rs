@@ -7,7 +7,7 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        phase::Phase,
+        phase::{Phase, first_request_unseen},
         weights::{HANDSHAKE, HARD, PROCESS_ENDED, STOPPED},
     },
     event::Role,
@@ -58,7 +58,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ if by_broker => {
             let told = told.weigh(HARD, HANDSHAKES);
             // Who has not seen the first bytes has no reason to prefer any.
-            if case.facts.packets.is_some() {
+            let packets = case.facts.packets.as_ref();
+            if packets.is_some_and(|packets| !first_request_unseen(case.facts, packets)) {
                 told.weigh(HANDSHAKE, &[Class::ClosedByBroker])
             } else {
                 told
