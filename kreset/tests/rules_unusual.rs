@@ -1,4 +1,5 @@
-//! Rules about what is rare on the wire. On recorded facts, altered.
+//! Rules about what is rare on the wire: scans, fast opens, windows that stay closed,
+//! hosts that are both ends. On recorded facts, altered.
 
 #![expect(
     clippy::panic,
@@ -12,7 +13,7 @@ use kreset::{
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind},
 };
-use replay::judging::{LOST, alone, cause, reset, said};
+use replay::judging::{LOST, alone, cause, reset, said, share, told};
 
 fn timeout() -> Facts {
     let facts = replay::facts("idle_drop.client").into_iter();
@@ -83,4 +84,22 @@ fn a_request_in_the_syn_was_not_seen_but_counted() {
 
 fn packets_mut(facts: &mut Facts) -> &mut kreset::facts::PacketFacts {
     facts.packets.as_mut().unwrap()
+}
+
+#[test]
+fn a_host_that_is_both_ends_loses_none_of_them_alone() {
+    let mut facts = reset("connection_lost.client");
+    assert_eq!(said(&alone(&facts)), LOST);
+    facts.local.address = facts.remote.address;
+    facts.idle.as_mut().unwrap().wire_ms = 10.0;
+    let judgement = alone(&facts);
+    assert!(told(&judgement, "same_host").is_some());
+    assert!(
+        share(&judgement, Verdict::MiddleboxReset) > 0.9,
+        "{judgement:?}"
+    );
+    // Its live sockets abort as all others do.
+    let mut facts = reset("broker_abort_linger.client");
+    facts.local.address = facts.remote.address;
+    assert_eq!(said(&alone(&facts)), replay::judging::ABORTED);
 }

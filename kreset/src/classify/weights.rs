@@ -40,6 +40,9 @@ pub const TTL_DIFFERS_EARLY: f64 = 4.8;
 /// The TTL is the peer's: the peer, or a device that copies it. Devices: most
 /// make packets of their own, so a copy is the exception.
 pub const TTL_SAME: f64 = 2.0;
+/// Both ends are on one host, which does not lose one of them alone; a container behind
+/// an address of the host's may. Rate.
+pub const SAME_FATE: f64 = -4.0;
 /// The RST came sooner than the least round trip allows. Physics, but round
 /// trips shrink too. Rate.
 pub const NEARER_THAN_PEER: f64 = 3.0;

@@ -13,6 +13,7 @@ mod listener;
 pub(super) mod refusal;
 mod repetition;
 mod reset_shape;
+mod same_host;
 pub(super) mod sasl;
 mod silence;
 mod state;
@@ -46,6 +47,7 @@ pub const RULES: &[Rule] = &[
     timeout::rule,
     reset_shape::rule,
     ttl::rule,
+    same_host::rule,
     trigger::rule,
     delay::rule,
     silence::rule,

@@ -1,7 +1,7 @@
 //! TTL or hop limit of the RST against the same peer's packets: a hop between
 //! the ends is nearer than the peer.
 
-use super::{FORGED, LIVE, LOST, Observation};
+use super::{FORGED, LIVE, LOST, Observation, same_host::is_same_host};
 use crate::classify::{
     case::Case,
     weights::{TTL_DIFFERS, TTL_DIFFERS_EARLY, TTL_SAME},
@@ -22,7 +22,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     // Routes change in mid-connection: the latest packet counts as well.
     let same = reset == baseline || Some(reset) == packets.peer_ttl;
     let told = Observation::new("ttl", format!("{reset}, {source} {baseline}"));
-    Some(if same {
+    Some(if same && is_same_host(case) {
+        // So are those of the host's packet filter.
+        told
+    } else if same {
         told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
     } else if case.is_early_hop() {
         told.weigh(TTL_DIFFERS_EARLY, FORGED)
