@@ -103,3 +103,24 @@ fn a_host_that_is_both_ends_loses_none_of_them_alone() {
     facts.local.address = facts.remote.address;
     assert_eq!(said(&alone(&facts)), replay::judging::ABORTED);
 }
+
+/// A TLS client that its broker turned away, and that wrote once more: its RST.
+fn turned_away(turns: u16) -> Facts {
+    let facts = replay::facts("kafka/missing-client-certificate.java.client");
+    let mut resets = facts
+        .into_iter()
+        .filter(|facts| facts.kind == Kind::ResetReceived);
+    let mut facts = resets.next().unwrap();
+    let packets = facts.packets.as_mut().unwrap();
+    (packets.turns, packets.latest_response_len) = (turns, 40);
+    facts.fin.as_mut().unwrap().silence_ms = 0.0;
+    facts
+}
+
+#[test]
+fn a_broker_that_takes_leave_of_a_silent_client_has_not_rejected_it() {
+    let mut facts = turned_away(5);
+    assert_eq!(alone(&facts).verdict, Verdict::HandshakePhase);
+    facts.fin.as_mut().unwrap().silence_ms = 6_000.0;
+    assert_eq!(alone(&facts).verdict, Verdict::BrokerOriginated);
+}

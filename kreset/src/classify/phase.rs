@@ -30,7 +30,7 @@ pub enum Phase {
 
 /// A TLS connection that has turned this often carried application data both
 /// ways: hello, flight, Finished, session tickets, request, response.
-const TLS_TURNS: u16 = 6;
+pub(super) const TLS_TURNS: u16 = 6;
 /// From this many turns on the client's handshake was done: what follows tells
 /// whether the broker accepted it.
 const TLS_FINISHED: u16 = 4;
@@ -42,7 +42,7 @@ const TLS_TURNS_AT_MOST: u16 = TLS_TURNS + 1;
 const TLS_RESTED_MS: f64 = 2_000.0;
 /// An encrypted alert, padding included, is shorter than this; session tickets
 /// and Kafka's answers are longer. Measured on Kafka 4.3: 24 and 40 bytes.
-const TLS_ALERT_AT_MOST: u32 = 64;
+pub(super) const TLS_ALERT_AT_MOST: u32 = 64;
 /// Header of a TLS record, bytes.
 const TLS_RECORD_HEADER: u64 = 5;
 /// A client's encrypted alert, with the `change_cipher_spec` that may go before
@@ -120,7 +120,11 @@ impl Phase {
         if client_was_content(facts, packets) {
             return Self::InUse;
         }
-        let rested = facts.idle.is_some_and(|idle| idle.data_ms >= TLS_RESTED_MS);
+        let silences = [
+            facts.idle.map(|idle| idle.data_ms),
+            facts.fin.map(|fin| fin.silence_ms),
+        ];
+        let rested = silences.into_iter().flatten().any(|ms| ms >= TLS_RESTED_MS);
         let long = packets.latest_response_len > TLS_ALERT_AT_MOST;
         let in_use = packets.turns > TLS_TURNS_AT_MOST
             || (packets.turns >= TLS_TURNS && long)

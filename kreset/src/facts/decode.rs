@@ -16,6 +16,7 @@ use zerocopy::FromBytes as _;
 use super::{
     Age, ConnectionId, Counters, Facts, Fin, Kind, Owner, PacketFacts, State, Trigger,
     idle::{idle, jiffies_ms},
+    leave,
 };
 use crate::event::{AgeKind, Endpoint, Role};
 
@@ -117,7 +118,7 @@ impl Decoder {
             idle: full
                 .filter(|_| fact_kind != Kind::Survived)
                 .and_then(|record| idle(record, state, self.hz)),
-            fin: connection.and_then(|connection| self.fin(event, connection)),
+            fin: full.and_then(|record| self.fin(record)),
             established: connection.is_some_and(|connection| {
                 connection.flags & (flag::ESTABLISHED | flag::SEEDED) != 0
             }),
@@ -134,7 +135,10 @@ impl Decoder {
             .map_or_else(|| number.to_smolstr(), SmolStr::new)
     }
 
-    fn fin(&self, event: &Event, connection: &Connection) -> Option<Fin> {
+    fn fin(&self, record: &Record) -> Option<Fin> {
+        let Record {
+            event, connection, ..
+        } = record;
         if connection.fin_ns == 0 {
             return None;
         }
@@ -142,7 +146,7 @@ impl Decoder {
         Some(Fin {
             by_peer: has(flag::PEER_CLOSED_FIRST),
             ago_ms: span_ms(event.ktime_ns, connection.fin_ns),
-            silence_ms: jiffies_ms(connection.fin_silence, 0, self.hz),
+            silence_ms: leave::silence_ms(connection, &record.packets, self.hz),
             by_exit: has(flag::CLOSED_BY_EXIT),
             both: has(flag::FIN_RECEIVED | flag::FIN_SENT)
                 && has(flag::FIN_SENT)

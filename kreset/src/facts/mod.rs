@@ -7,6 +7,7 @@
 
 mod decode;
 mod idle;
+mod leave;
 mod packets;
 
 use std::net::IpAddr;
