@@ -347,6 +347,7 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
             by_exit,
             in_handshake: None,
             may_be_handshake: false,
+            may_be_sasl: false,
         }),
         ..Context::default()
     };

@@ -72,6 +72,7 @@ fn a_late_packet_makes_nobody_surer_of_why_a_handshake_failed() {
             by_exit: false,
             in_handshake: Some((Class::ClosedByBroker, share)),
             may_be_handshake: false,
+            may_be_sasl: false,
         };
         let context = Context {
             closing: Some(closing),

@@ -10,10 +10,11 @@
 mod replay;
 
 use kreset::{
+    classify::context::{Closing, Context},
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind},
 };
-use replay::judging::{LOST, alone, cause, reset, said, share, told};
+use replay::judging::{LOST, alone, cause, judged, reset, said, share, told};
 
 fn timeout() -> Facts {
     let facts = replay::facts("idle_drop.client").into_iter();
@@ -115,6 +116,46 @@ fn turned_away(turns: u16) -> Facts {
     (packets.turns, packets.latest_response_len) = (turns, 40);
     facts.fin.as_mut().unwrap().silence_ms = 0.0;
     facts
+}
+
+#[test]
+fn tls_hides_a_failed_login() {
+    let mut facts = turned_away(9);
+    let closed = closing(&facts);
+    let failed = judged(&facts, &closed);
+    assert_eq!(failed.verdict, Verdict::HandshakePhase, "{failed:?}");
+    assert_eq!(failed.cause, Some(Cause::Authentication));
+    assert!(failed.confidence < 0.97, "the broker may have stopped");
+    // That one stops is told by others.
+    let mut stopped = closed.clone();
+    (stopped.company.together, stopped.company.closed_unlike) = (2, 2);
+    assert_eq!(judged(&facts, &stopped).verdict, Verdict::Indeterminate);
+    stopped.company.refused = true;
+    assert_eq!(judged(&facts, &stopped).cause, Some(Cause::Shutdown));
+    // One that was long in use, or had been silent, logged in before.
+    facts.fin.as_mut().unwrap().silence_ms = 200.0;
+    assert_ne!(
+        judged(&facts, &closing(&facts)).verdict,
+        Verdict::HandshakePhase
+    );
+    let facts = turned_away(40);
+    assert_ne!(
+        judged(&facts, &closing(&facts)).verdict,
+        Verdict::HandshakePhase
+    );
+}
+
+fn closing(facts: &Facts) -> Context {
+    let mut context = Context::default();
+    context.closing = Some(Closing {
+        at_ns: facts.at_ns,
+        silence_ms: facts.fin.unwrap().silence_ms,
+        by_exit: false,
+        in_handshake: None,
+        may_be_handshake: false,
+        may_be_sasl: false,
+    });
+    context
 }
 
 #[test]

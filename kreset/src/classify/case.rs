@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{context::Context, phase::Phase};
+use super::{
+    context::Context,
+    phase::{Phase, TLS_ALERT_AT_MOST},
+};
 use crate::{
     event::{AgeKind, Direction, ProvokedBy, Role},
-    facts::{Facts, Kind, State},
+    facts::{Facts, FirstBytes, Kind, State},
 };
 
 /// What the operator told.
@@ -129,7 +132,6 @@ impl<'a> Case<'a> {
     pub fn may_be_handshake(&self) -> bool {
         /// Segments with data each way that TLS or SASL take.
         const SEGMENTS: u32 = 8;
-        const AGE_MS: f64 = 30_000.0;
         /// A broker that turns a client away does so at once: 0.3 s after a
         /// wrong password.
         const AT_ONCE_MS: f64 = 1_000.0;
@@ -141,16 +143,42 @@ impl<'a> Case<'a> {
         let short = self.facts.counters.is_some_and(|counters| {
             counters.data_segs_in <= SEGMENTS && counters.data_segs_out <= SEGMENTS
         });
-        let young = self
-            .facts
-            .age
-            .is_some_and(|age| age.kind == AgeKind::Exact && age.ms <= AGE_MS);
         let silence_ms = match (self.facts.fin, self.facts.idle) {
             (Some(fin), _) => Some(fin.silence_ms),
             (None, idle) => idle.map(|idle| idle.data_ms),
         };
         let at_once = silence_ms.is_some_and(|silence_ms| silence_ms <= AT_ONCE_MS);
-        self.phase == Phase::InUse && unseen && short && young && at_once
+        self.phase == Phase::InUse && unseen && short && self.is_young() && at_once
+    }
+
+    fn is_young(&self) -> bool {
+        const AGE_MS: f64 = 30_000.0;
+        self.facts
+            .age
+            .is_some_and(|age| age.kind == AgeKind::Exact && age.ms <= AGE_MS)
+    }
+
+    /// The broker closed a young TLS connection right after its answer, and in order:
+    /// with a `close_notify`, which no process that is killed sends. It may have turned
+    /// away a SASL exchange that TLS hid.
+    #[must_use]
+    pub fn may_be_hidden_sasl(&self) -> bool {
+        /// TLS (up to 6), `ApiVersions`, `SaslHandshake` and up to two rounds of
+        /// `SaslAuthenticate`, and both leaves. Measured: PLAIN has 9 or 10.
+        const TURNS: u16 = 14;
+        /// The error goes right before the leave. Measured: 0.1 to 0.7 ms; ticks are
+        /// up to 10.
+        const TOLD_MS: f64 = 20.0;
+        let hidden = self.facts.packets.as_ref().is_some_and(|packets| {
+            packets.from_start
+                && packets.client_speaks() == Some(FirstBytes::Tls)
+                && packets.turns <= TURNS
+                && packets.latest_response_len <= TLS_ALERT_AT_MOST
+        });
+        let closed = self.facts.fin.is_some_and(|fin| {
+            fin.by_peer == self.is_client() && !fin.by_exit && fin.silence_ms <= TOLD_MS
+        });
+        self.phase == Phase::InUse && hidden && closed && self.is_young()
     }
 
     /// A received RST that competes on soft facts: the connection was in use

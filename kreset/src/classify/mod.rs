@@ -96,8 +96,7 @@ impl Classifier {
         } else {
             None
         };
-        self.memory
-            .observe(facts, closed_in_handshake, case.may_be_handshake());
+        self.memory.observe(&case, closed_in_handshake);
     }
 
     /// Judges an event that was observed, and learns from the judgement. `None`

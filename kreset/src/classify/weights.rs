@@ -143,6 +143,11 @@ pub const TLS_ALERT: f64 = 12.0;
 pub const TLS_UNFINISHED: f64 = 7.0;
 /// The last request was part of SASL. Rate.
 pub const SASL_UNFINISHED: f64 = 7.0;
+/// TLS hides what was said on a connection that the broker closed at once, in order and
+/// alone: far more clients fail to log in than lose a broker just then. Rate.
+pub const HIDDEN_SASL: f64 = 2.0;
+/// The same where others ended about then, as when the broker stops. Rate.
+pub const HIDDEN_SASL_IN_COMPANY: f64 = 0.5;
 /// The second request drew a close: a listener that wants SASL, or a request
 /// that it does not know. Rate.
 pub const SASL_EXPECTED: f64 = 4.4;

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use crate::{
-    classify::class::Class,
+    classify::{case::Case, class::Class},
     event::Role,
     facts::{Facts, Tuple},
 };
@@ -27,6 +27,8 @@ pub struct Closing {
     pub in_handshake: Option<(Class, f64)>,
     /// That may have been in its handshake, and nobody saw.
     pub may_be_handshake: bool,
+    /// That may have been in a SASL exchange, and TLS hid it.
+    pub may_be_sasl: bool,
 }
 
 /// All of them.
@@ -48,12 +50,8 @@ impl Default for Closings {
 
 impl Closings {
     /// Takes in the broker's FIN.
-    pub fn observe(
-        &mut self,
-        facts: &Facts,
-        in_handshake: Option<(Class, f64)>,
-        may_be_handshake: bool,
-    ) {
+    pub fn observe(&mut self, case: &Case<'_>, in_handshake: Option<(Class, f64)>) {
+        let facts = case.facts;
         let Some(fin) = facts.fin else {
             return;
         };
@@ -65,7 +63,8 @@ impl Closings {
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
             in_handshake,
-            may_be_handshake,
+            may_be_handshake: case.may_be_handshake(),
+            may_be_sasl: case.may_be_hidden_sasl(),
         };
         let evicted = self.closings.push(facts.tuple(), closing);
         if evicted.is_some_and(|(evicted, _)| evicted != facts.tuple()) {
@@ -86,6 +85,7 @@ impl Closings {
             by_exit: fin.by_exit,
             in_handshake: None,
             may_be_handshake: false,
+            may_be_sasl: false,
         })
         .or_else(|| {
             // One from before it began was another connection's, of the same ports.

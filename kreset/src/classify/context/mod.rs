@@ -9,7 +9,7 @@ pub use closings::{Closing, Closings};
 pub use endings::{Company, Endings};
 pub use paths::{Death, PathView, Paths};
 
-use super::class::Class;
+use super::{case::Case, class::Class};
 use crate::facts::{Facts, Kind, PathKey, State};
 
 /// Everything remembered. Bounded: the least recently used goes first, and is
@@ -34,20 +34,15 @@ pub struct Context {
 
 impl Memory {
     /// Takes an event in. To be called once for each, before it is judged; with
-    /// the cause of a FIN that ended a handshake and how sure it is, or that it may have.
-    pub fn observe(
-        &mut self,
-        facts: &Facts,
-        closed_in_handshake: Option<(Class, f64)>,
-        may_be_handshake: bool,
-    ) {
+    /// the cause of a FIN that ended a handshake and how sure it is.
+    pub fn observe(&mut self, case: &Case<'_>, closed_in_handshake: Option<(Class, f64)>) {
+        let facts = case.facts;
         self.paths.distance(facts);
         match facts.kind {
             Kind::Survived => self.paths.survived(facts),
             Kind::Established => self.endings.accepted(facts),
             Kind::Fin => {
-                self.closings
-                    .observe(facts, closed_in_handshake, may_be_handshake);
+                self.closings.observe(case, closed_in_handshake);
                 self.endings.ended(facts);
             }
             Kind::ResetReceived if facts.state == Some(State::SynSent) => {

@@ -1,6 +1,6 @@
 //! What happened at the same broker at the same time.
 
-use super::{IDLE, Observation};
+use super::{IDLE, Observation, hidden_sasl::is_hidden};
 use crate::{
     classify::{
         case::Case,
@@ -20,7 +20,7 @@ const BROKER: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost];
 const ALL_AT_ONCE: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost, Class::NotIdle];
 
 pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
-    if case.phase.is_handshake() || !is_burst(case) {
+    if case.phase.is_handshake() || !is_burst(case) || is_hidden(case) {
         return None;
     }
     let company = case.context.company;

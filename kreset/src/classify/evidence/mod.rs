@@ -7,6 +7,7 @@ mod company;
 mod delay;
 mod first_bytes;
 mod handshake;
+mod hidden_sasl;
 mod kernel_reason;
 mod known_timer;
 mod listener;
@@ -39,6 +40,7 @@ pub const RULES: &[Rule] = &[
     listener::rule,
     handshake::rule,
     beginning::rule,
+    hidden_sasl::rule,
     first_bytes::rule,
     tls_alert::rule,
     sasl::rule,

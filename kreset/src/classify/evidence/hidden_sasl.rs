@@ -1,0 +1,45 @@
+//! A SASL exchange inside TLS, of which nobody but its ends sees what was said: the
+//! broker turns a client away in order, and soon.
+
+use super::Observation;
+use crate::classify::{
+    case::Case,
+    class::Class,
+    weights::{HARD, HIDDEN_SASL, HIDDEN_SASL_IN_COMPANY},
+};
+
+pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    let closed_early = case
+        .context
+        .closing
+        .is_some_and(|closing| closing.may_be_sasl);
+    if !is_late_answer(case) || !(closed_early || case.may_be_hidden_sasl()) {
+        return None;
+    }
+    // A broker that stops closes others as well.
+    let weight = if case.context.company.together == 0 {
+        HIDDEN_SASL
+    } else {
+        HIDDEN_SASL_IN_COMPANY
+    };
+    Some(
+        Observation::new("hidden_exchange", "in TLS, and soon closed by the broker")
+            .weigh(HARD, &[Class::Authentication])
+            .weigh(weight, &[Class::Authentication]),
+    )
+}
+
+/// The broker had closed in order, and answers what came too late. A broker reads what
+/// a client has sent before it turns it away, so that it does not abort.
+fn is_late_answer(case: &Case<'_>) -> bool {
+    if case.is_client() {
+        case.received() && case.facts.reset_is_live() == Some(false)
+    } else {
+        case.sent() && case.facts.trigger.is_some() && !case.facts.by_exit
+    }
+}
+
+/// Others that were closed about then may have failed likewise: they are no burst.
+pub(super) fn is_hidden(case: &Case<'_>) -> bool {
+    rule(case).is_some()
+}
