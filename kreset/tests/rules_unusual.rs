@@ -159,6 +159,17 @@ fn closing(facts: &Facts) -> Context {
 }
 
 #[test]
+fn a_client_that_finished_tls_was_rejected_or_wanted_no_sasl() {
+    let rejected = alone(&turned_away(4));
+    assert_eq!(rejected.cause, Some(Cause::TlsAlert));
+    assert!(rejected.confidence > 0.9);
+    let either = alone(&turned_away(7));
+    assert_eq!(either.verdict, Verdict::HandshakePhase);
+    assert_eq!(either.cause, Some(Cause::TlsAlert));
+    assert!(either.confidence < 0.8, "{either:?}");
+}
+
+#[test]
 fn a_broker_that_takes_leave_of_a_silent_client_has_not_rejected_it() {
     let mut facts = turned_away(5);
     assert_eq!(alone(&facts).verdict, Verdict::HandshakePhase);

@@ -148,6 +148,9 @@ pub const SASL_UNFINISHED: f64 = 7.0;
 pub const HIDDEN_SASL: f64 = 2.0;
 /// The same where others ended about then, as when the broker stops. Rate.
 pub const HIDDEN_SASL_IN_COMPANY: f64 = 0.5;
+/// The client finished TLS and was answered, then closed upon: it was rejected, or the
+/// listener wanted SASL. Rate.
+pub const SASL_IN_TLS: f64 = 6.0;
 /// The second request drew a close: a listener that wants SASL, or a request
 /// that it does not know. Rate.
 pub const SASL_EXPECTED: f64 = 4.4;

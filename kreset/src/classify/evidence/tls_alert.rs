@@ -6,8 +6,8 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        phase::Phase,
-        weights::{TLS_ALERT, TLS_UNFINISHED},
+        phase::{Phase, TLS_TURNS},
+        weights::{SASL_IN_TLS, TLS_ALERT, TLS_UNFINISHED},
     },
     facts::{FirstBytes, TlsAlert},
 };
@@ -30,8 +30,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         Some((side, alert)) => {
             Observation::new("tls_alert", name(side, alert)).weigh(TLS_ALERT, &[Class::TlsAlert])
         }
-        None => Observation::new("tls_alert", "none in clear, the handshake did not end")
-            .weigh(TLS_UNFINISHED, &[Class::TlsAlert]),
+        None => {
+            let told = Observation::new("tls_alert", "none in clear, the handshake did not end")
+                .weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
+            if packets.turns >= TLS_TURNS {
+                told.weigh(SASL_IN_TLS, &[Class::Authentication])
+            } else {
+                told
+            }
+        }
     })
 }
 
