@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::{
-    context::Context,
-    phase::{Phase, TLS_ALERT_AT_MOST},
-};
+use super::{context::Context, phase::Phase};
 use crate::{
     event::{AgeKind, Direction, ProvokedBy, Role},
-    facts::{Facts, FirstBytes, Kind, State},
+    facts::{Facts, FirstBytes, Kind, State, is_leave},
 };
 
 /// What the operator told.
@@ -173,7 +170,7 @@ impl<'a> Case<'a> {
             packets.from_start
                 && packets.client_speaks() == Some(FirstBytes::Tls)
                 && packets.turns <= TURNS
-                && packets.latest_response_len <= TLS_ALERT_AT_MOST
+                && is_leave(packets.latest_response_len)
         });
         let closed = self.facts.fin.is_some_and(|fin| {
             fin.by_peer == self.is_client() && !fin.by_exit && fin.silence_ms <= TOLD_MS

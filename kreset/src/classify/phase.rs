@@ -42,7 +42,7 @@ const TLS_TURNS_AT_MOST: u16 = TLS_TURNS + 1;
 const TLS_RESTED_MS: f64 = 2_000.0;
 /// An encrypted alert, padding included, is shorter than this; session tickets
 /// and Kafka's answers are longer. Measured on Kafka 4.3: 24 and 40 bytes.
-pub(super) const TLS_ALERT_AT_MOST: u32 = 64;
+const TLS_ALERT_AT_MOST: u32 = 64;
 /// Header of a TLS record, bytes.
 const TLS_RECORD_HEADER: u64 = 5;
 /// A client's encrypted alert, with the `change_cipher_spec` that may go before

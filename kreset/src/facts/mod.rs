@@ -13,6 +13,7 @@ mod packets;
 use std::net::IpAddr;
 
 pub use decode::{DecodeError, Decoder};
+pub use leave::is_leave;
 pub use packets::{FirstBytes, PacketFacts, ResetPacket, TlsAlert};
 
 use smol_str::SmolStr;

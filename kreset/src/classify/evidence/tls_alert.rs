@@ -26,19 +26,16 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .filter(|alert| alert.is_fatal())
             .map(|alert| (side, alert))
     });
-    Some(match fatal {
-        Some((side, alert)) => {
-            Observation::new("tls_alert", name(side, alert)).weigh(TLS_ALERT, &[Class::TlsAlert])
-        }
-        None => {
-            let told = Observation::new("tls_alert", "none in clear, the handshake did not end")
-                .weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
-            if packets.turns >= TLS_TURNS {
-                told.weigh(SASL_IN_TLS, &[Class::Authentication])
-            } else {
-                told
-            }
-        }
+    if let Some((side, alert)) = fatal {
+        let told = Observation::new("tls_alert", name(side, alert));
+        return Some(told.weigh(TLS_ALERT, &[Class::TlsAlert]));
+    }
+    let told = Observation::new("tls_alert", "none in clear, the handshake did not end")
+        .weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
+    Some(if packets.turns >= TLS_TURNS {
+        told.weigh(SASL_IN_TLS, &[Class::Authentication])
+    } else {
+        told
     })
 }
 
