@@ -6,9 +6,12 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Closing, Context},
+    classify::{
+        context::{Closing, Context},
+        phase::Phase,
+    },
     event::{Cause, ProvokedBy, Verdict},
-    facts::{Facts, Kind},
+    facts::{Facts, Kind, State, Trigger},
 };
 use replay::judging::{LOST, alone, cause, judged, reset, said, share, told};
 
@@ -177,4 +180,28 @@ fn a_broker_that_takes_leave_of_a_silent_client_has_not_rejected_it() {
     assert_eq!(alone(&facts).verdict, Verdict::HandshakePhase);
     facts.fin.as_mut().unwrap().silence_ms = 6_000.0;
     assert_eq!(alone(&facts).verdict, Verdict::BrokerOriginated);
+}
+
+#[test]
+fn a_client_that_left_before_the_first_answer_rejected_nothing() {
+    let mut facts = turned_away(2);
+    facts.kind = Kind::ResetSent;
+    facts.kernel_reason = Some("TCP_ABORT_ON_DATA".into());
+    facts.state = Some(State::Close);
+    facts.fin.as_mut().unwrap().by_peer = false;
+    facts.packets.as_mut().unwrap().responses = 1;
+    let drawn_by = |payload| {
+        let trigger = Some(Trigger {
+            flags: 0x18,
+            ttl: 63,
+            payload,
+        });
+        let facts = Facts {
+            trigger,
+            ..facts.clone()
+        };
+        (Phase::of(&facts), alone(&facts).cause)
+    };
+    assert_eq!(drawn_by(1_200), (Phase::Unknown, Some(Cause::LateData)));
+    assert_ne!(drawn_by(0).0, Phase::Unknown, "it had the answer");
 }

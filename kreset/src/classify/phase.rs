@@ -197,13 +197,14 @@ fn rested_before_use(facts: &Facts) -> bool {
 /// The client closed in order, and the broker's first answer, which it never
 /// acknowledged, met no socket: it had heard nothing that it could have rejected.
 fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
-    facts.kind == Kind::ResetReceived
-        && facts.role == Role::Broker
-        && packets.responses == 1
-        && facts.fin.is_some_and(|fin| fin.by_peer)
-        && facts
+    let drawn_by_data = match (facts.kind, facts.role) {
+        (Kind::ResetReceived, Role::Broker) => facts
             .idle
-            .is_some_and(|idle| idle.provoked_by == ProvokedBy::Data)
+            .is_some_and(|idle| idle.provoked_by == ProvokedBy::Data),
+        (Kind::ResetSent, Role::Client) => facts.trigger.is_some_and(|trigger| trigger.payload > 0),
+        _ => false,
+    };
+    drawn_by_data && packets.responses == 1 && closed_by_client(facts)
 }
 
 /// The client finished the TLS handshake and was first to leave, and nothing says
