@@ -105,15 +105,7 @@ fn every_rule_names_its_weights_and_classes() {
         if told.is_empty() {
             continue;
         }
-        // What weighs nothing speaks for nothing.
-        let parts = source.split(".weigh(0.0, ").enumerate();
-        let source: String = parts
-            .map(|(number, part)| match part.split_once(')') {
-                Some((_, rest)) if number > 0 => rest,
-                _ => part,
-            })
-            .collect();
-        let weights = between(&source, ".weigh(", ",")
+        let weights = between(source, ".weigh(", ",")
             .into_iter()
             .map(|weight| weight.trim_start_matches('-').to_owned())
             .filter(|weight| weight.starts_with(|letter: char| letter.is_ascii_uppercase()));

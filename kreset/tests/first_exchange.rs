@@ -99,3 +99,26 @@ fn a_broker_that_ends_with_others_has_turned_nobody_away() {
         "others were turned away"
     );
 }
+
+#[test]
+fn a_refused_connection_is_no_news_of_the_others() {
+    let mut facts = reset("connection_lost_no_listener.broker");
+    let busy = Context {
+        company: Company {
+            refused: true,
+            together: 3,
+            unlike: true,
+            ..Company::default()
+        },
+        ..Context::default()
+    };
+    let told = |facts: &Facts| {
+        let evidence = judged(facts, &busy).evidence.into_iter();
+        evidence.map(|told| told.name).collect::<Vec<_>>()
+    };
+    assert!(told(&facts).contains(&"together"));
+    assert!(told(&facts).contains(&"reconnect"));
+    facts.trigger.as_mut().expect("a packet drew it").flags = 0x02;
+    assert!(!told(&facts).contains(&"together"));
+    assert!(!told(&facts).contains(&"reconnect"));
+}

@@ -170,7 +170,7 @@ fn idle(case: &Case<'_>, class: Class) -> SmolStr {
             keep_s * 1_000
         ),
         Client::Other => format!(
-            "set connections.max.idle.ms={safe} (or the client's like), or enable keepalives with \
+            "set connections.max.idle.ms={safe} (or your client's equivalent), or enable keepalives with \
              {host} on the client's host"
         ),
     };

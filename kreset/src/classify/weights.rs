@@ -13,6 +13,17 @@ pub const HARD: f64 = 14.0;
 /// Rules out a class that soft facts might otherwise favour.
 pub const EXCLUDED: f64 = -9.0;
 
+// --- before anything speaks -------------------------------------------------
+
+/// A broker that ends is rarer than one that aborts a single connection. Rate.
+pub const SHUTDOWN_ALONE: f64 = -1.5;
+/// A RST in mid-use without any silence needs a device that misbehaves. Rate.
+pub const NOT_IDLE_ALONE: f64 = -0.1;
+/// A host that dies in silence is rarer than a device that drops. Rate.
+pub const HOST_DIED: f64 = -1.2;
+/// A firewall that refuses what is in use is rarer than a host that is gone. Rate.
+pub const REFUSED_IN_USE: f64 = -0.5;
+
 // --- shape of the RST -------------------------------------------------------
 
 /// The RST carried the negotiated timestamps: a live Linux socket sent it
@@ -66,7 +77,7 @@ pub const TIMER_WHILE_PENDING: f64 = -4.0;
 /// The connection was in use: no idle timer can have run out. Devices: the
 /// shortest timers are tens of seconds.
 pub const BUSY: f64 = -6.0;
-/// Silent for less than a second.
+/// Silent for less than a second. Devices: as above.
 pub const BARELY_IDLE: f64 = -4.5;
 /// Silent for some seconds.
 pub const SOME_IDLE: f64 = 0.5;
@@ -90,17 +101,22 @@ pub const REPEATS: f64 = 2.5;
 /// Several connections of one broker ended within a second at unlike silences:
 /// no idle timer, but the broker or a device that failed. Rate.
 pub const TOGETHER: f64 = 3.5;
+/// The same, for an idle timer that they have in common. Devices: some sweep their
+/// tables, and what is due falls at once.
+pub const NOT_TOGETHER: f64 = -1.0;
 /// Several fell at once by themselves, at silences too unlike for one idle timer:
 /// a device that fails over or changes its policy resets them all. Devices.
 pub const SCATTERED: f64 = -7.0;
-/// A new connection to the broker was refused right after.
+/// A new connection to the broker was refused right after. Physics: nobody listens, as
+/// after a broker's end.
 pub const NOW_REFUSED: f64 = 4.0;
-/// A new connection to the broker was established right after.
+/// A new connection to the broker was established right after. Rate.
 pub const NOW_ACCEPTED: f64 = 0.8;
 
 // --- FIN first --------------------------------------------------------------
 
-/// The silence before the broker's FIN is `connections.max.idle.ms`.
+/// The silence before the broker's FIN is `connections.max.idle.ms`. Physics of the
+/// broker, which closes then; by chance as long a silence is rare. Rate.
 pub const FITS_BROKER_TIMER: f64 = 4.0;
 /// It is not.
 pub const MISSES_BROKER_TIMER: f64 = -2.5;

@@ -5,9 +5,10 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        weights::{NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
+        weights::{NOT_TOGETHER, NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
     },
     event::ProvokedBy,
+    facts::Trigger,
 };
 
 /// Other endings within a second that make a burst.
@@ -20,7 +21,7 @@ const BROKER: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost];
 const ALL_AT_ONCE: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost, Class::NotIdle];
 
 pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
-    if case.phase.is_handshake() || !is_burst(case) || is_hidden(case) {
+    if !is_in_use(case) || !is_burst(case) || is_hidden(case) {
         return None;
     }
     let company = case.context.company;
@@ -35,9 +36,9 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
     } else if undrawn {
         // Silences this close may still be one timer, of a device that looks at
         // its table now and then.
-        told.weigh(TOGETHER, BROKER).weigh(-1.0, IDLE)
+        told.weigh(TOGETHER, BROKER).weigh(NOT_TOGETHER, IDLE)
     } else {
-        told.weigh(TOGETHER, ALL_AT_ONCE).weigh(-1.0, IDLE)
+        told.weigh(TOGETHER, ALL_AT_ONCE).weigh(NOT_TOGETHER, IDLE)
     })
 }
 
@@ -48,8 +49,13 @@ pub(super) const fn is_burst(case: &Case<'_>) -> bool {
     closed || (company.together >= BURST && company.unlike)
 }
 
+/// A connection that was refused says nothing of others: it is what they are asked about.
+fn is_in_use(case: &Case<'_>) -> bool {
+    !case.phase.is_handshake() && !case.facts.trigger.is_some_and(Trigger::is_syn)
+}
+
 pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {
-    if case.phase.is_handshake() {
+    if !is_in_use(case) {
         return None;
     }
     let company = case.context.company;

@@ -4,7 +4,6 @@ use super::{FORGED, LIVE, LOST, Observation};
 use crate::{
     classify::{
         case::Case,
-        class::Class,
         weights::{ACTIVE_SHAPE, BARE_SHAPE, LIVE_SOCKET, NOT_A_LIVE_SOCKET, ODD_SHAPE},
     },
     event::ProvokedBy,
@@ -49,9 +48,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             if live {
                 told.weigh(ACTIVE_SHAPE, LIVE)
             } else {
-                told.weigh(BARE_SHAPE, FORGED)
-                    .weigh(BARE_SHAPE, LOST)
-                    .weigh(0.0, &[Class::BrokerShutdown])
+                told.weigh(BARE_SHAPE, FORGED).weigh(BARE_SHAPE, LOST)
             }
         }),
     }

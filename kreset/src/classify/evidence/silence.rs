@@ -35,10 +35,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let told = Observation::new("idle", format!("{idle_ms:.0} ms")).weigh(weight, IDLE);
     // A long silence speaks against a reset in mid-use; a short one is no sign of
     // a device at all, and where others ended too it is no sign of anything.
-    Some(if is_burst(case) {
+    Some(if weight <= 0.0 || is_burst(case) {
         told
     } else {
-        told.weigh(-weight.max(0.0) / 2.0, &[Class::NotIdle])
+        told.weigh(-weight / 2.0, &[Class::NotIdle])
     })
 }
 

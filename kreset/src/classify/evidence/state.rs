@@ -2,15 +2,14 @@
 
 use super::{FORGED, Observation};
 use crate::{
-    classify::{case::Case, class::Class, phase::Phase, weights::HARD},
+    classify::{
+        case::Case,
+        class::Class,
+        phase::Phase,
+        weights::{HARD, NOT_IDLE_ALONE, SHUTDOWN_ALONE},
+    },
     facts::State,
 };
-
-/// How much less likely a broker that ends is than one that aborts a single
-/// connection, before anything speaks for it. Rate.
-const SHUTDOWN_ALONE: f64 = -1.5;
-/// A RST in mid-use without any silence needs a device that misbehaves. Rate.
-const NOT_IDLE_ALONE: f64 = -0.1;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.received() {

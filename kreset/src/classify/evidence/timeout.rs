@@ -6,20 +6,16 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        weights::{BUSY, HARD, LONG_IDLE, SOME_IDLE, VERY_LONG_IDLE},
+        weights::{BUSY, HARD, HOST_DIED, LONG_IDLE, REFUSED_IN_USE, SOME_IDLE, VERY_LONG_IDLE},
     },
     event::ProvokedBy,
     facts::Kind,
 };
 
-/// A peer whose host has died is as silent as a device that drops. Rate.
-const HOST_DIED: f64 = -1.2;
 /// `ENETUNREACH`, `ECONNREFUSED` and `EHOSTUNREACH`: ICMP of a router that cannot
 /// reach the host, or of a firewall that will not let through; or nobody on this link
 /// has the address (kernel: `icmp_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
 const UNREACHABLE: [u32; 3] = [101, 111, 113];
-/// A firewall that refuses what is in use is rarer than a host that is gone. Rate.
-const REFUSED_IN_USE: f64 = -0.5;
 /// Silences that differ by no more than this share are the same: keepalives and
 /// heartbeats keep to one, and it is not what ended the last of many.
 const SAME: f64 = 1.02;
