@@ -162,6 +162,11 @@ fn without_the_first_bytes_no_cause_of_a_handshake_is_likelier() {
     let judgement = alone(&facts);
     assert_eq!(judgement.verdict, Verdict::HandshakePhase);
     assert!(judgement.confidence < 0.2, "{judgement:?}");
+    // No advice for one of them.
+    assert!(
+        judgement.advice.contains("packet evidence"),
+        "{judgement:?}"
+    );
 }
 
 /// Seen on 7.3, where a broker's close can be interrupted after the socket is gone

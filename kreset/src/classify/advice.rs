@@ -4,9 +4,14 @@ use std::net::SocketAddr;
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{case::Case, class::Class, context::PathView, evidence::refusal};
+use super::{
+    case::Case,
+    class::{Class, UNCLEAR},
+    context::PathView,
+    evidence::refusal,
+};
 use crate::{
-    event::{Direction, Endpoint, Role},
+    event::{Direction, Endpoint, Role, Verdict},
     facts::Facts,
 };
 
@@ -68,17 +73,31 @@ impl Client {
 }
 
 /// What to do about an event.
-pub(super) fn advise(case: &Case<'_>, class: Option<Class>) -> SmolStr {
-    match class {
-        Some(class @ (Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed)) => {
+pub(super) fn advise(case: &Case<'_>, decided: Option<(Class, f64)>) -> SmolStr {
+    match decided {
+        Some((class @ (Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed), _)) => {
             idle(case, class)
         }
-        Some(class) => fixed(case, class),
+        Some((class, share)) if class.verdict() == Verdict::HandshakePhase && share < UNCLEAR => {
+            unclear(case)
+        }
+        Some((class, _)) => fixed(case, class),
         None => format_smolstr!(
             "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",
             long_poll_symptom(case)
         ),
     }
+}
+
+/// A failed first exchange that several causes fit.
+fn unclear(case: &Case<'_>) -> SmolStr {
+    let packets = case.facts.packets.as_ref();
+    SmolStr::new_static(if packets.is_some_and(|packets| packets.from_start) {
+        "The first exchange failed, and several causes fit: look in the broker's log at this time."
+    } else {
+        "The first exchange failed, and its first bytes, which would tell why, were not seen: run \
+         kreset-trace with packet evidence, and before the clients connect."
+    })
 }
 
 /// Where clients reach the broker.

@@ -58,6 +58,10 @@ classes! {
     LateData = ClientOriginated / LateData, "client_originated/late_data";
 }
 
+/// A cause that is less likely than this is one of several, named because none of them
+/// is likelier.
+pub const UNCLEAR: f64 = 0.5;
+
 const CLASSES: usize = Class::ALL.len();
 
 /// Log-odds of every class, as evidence adds up.

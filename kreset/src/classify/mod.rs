@@ -250,7 +250,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         verdict,
         cause,
         confidence: round(best.map_or(0.0, |(_, share)| share)),
-        advice: advice::advise(case, decided.map(|(class, _)| class)),
+        advice: advice::advise(case, decided),
         evidence,
         candidates,
         pattern: None,

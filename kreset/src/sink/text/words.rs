@@ -7,7 +7,10 @@ use super::{
     Count,
     units::{percent, precise},
 };
-use crate::event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict};
+use crate::{
+    classify::class::UNCLEAR,
+    event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict},
+};
 
 /// What a finding says, in one clause.
 pub(in crate::sink) struct What<'a>(pub(in crate::sink) &'a Finding);
@@ -16,7 +19,13 @@ impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let finding = self.0;
         if let Some(cause) = finding.cause {
-            f.write_str(clause(finding.verdict, cause))?;
+            let unclear =
+                finding.verdict == Verdict::HandshakePhase && finding.confidence < UNCLEAR;
+            f.write_str(if unclear {
+                "the first exchange failed; its cause is unclear"
+            } else {
+                clause(finding.verdict, cause)
+            })?;
         } else {
             f.write_str("cannot tell")?;
             for (i, candidate) in finding.candidates.iter().enumerate() {
