@@ -160,7 +160,6 @@ fn a_refused_attempt_is_no_answer() {
     let mut refused = answer(&own, own.remote.port, own.at_ns - MILLISECOND_NS);
     refused.trigger = Some(Trigger {
         flags: 0x02,
-        ttl: 64,
         payload: 0,
     });
     assert!(!refused.is_answer());

@@ -23,7 +23,6 @@ fn a_full_queue_is_no_lost_connection() {
     // A SYN for a handshake that is under way.
     facts.trigger = Some(Trigger {
         flags: 0x02,
-        ttl: 64,
         payload: 0,
     });
     assert_ne!(said(&alone(&facts)), DROPPED);

@@ -121,7 +121,6 @@ fn a_connection_that_never_spoke_may_outlive_the_brokers_patience() {
             ago_ms: 300.0,
             silence_ms,
             by_exit: false,
-            both: false,
         })
     };
     facts.fin = fin(600_200.0);

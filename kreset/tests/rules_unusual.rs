@@ -193,7 +193,6 @@ fn a_client_that_left_before_the_first_answer_rejected_nothing() {
     let drawn_by = |payload| {
         let trigger = Some(Trigger {
             flags: 0x18,
-            ttl: 63,
             payload,
         });
         let facts = Facts {

@@ -101,7 +101,6 @@ impl Decoder {
             kernel_reason: has(event_flag::HAS_REASON).then(|| self.reason(event.reason)),
             trigger: has(event_flag::HAS_TRIGGER).then_some(Trigger {
                 flags: event.trigger_flags,
-                ttl: event.trigger_ttl,
                 payload: event.trigger_payload,
             }),
             by_exit: has(event_flag::TASK_EXITING) || closed_by_exit,
@@ -148,9 +147,6 @@ impl Decoder {
             ago_ms: span_ms(event.ktime_ns, connection.fin_ns),
             silence_ms: leave::silence_ms(connection, &record.packets, self.hz),
             by_exit: has(flag::CLOSED_BY_EXIT),
-            both: has(flag::FIN_RECEIVED | flag::FIN_SENT)
-                && has(flag::FIN_SENT)
-                && has(flag::FIN_RECEIVED),
         })
     }
 }
@@ -257,7 +253,6 @@ fn counters(record: &Record, state: Option<State>) -> Counters {
             .then(|| tcp.bytes_received.saturating_sub(fin_came.into())),
         data_segs_in: tcp.data_segs_in,
         data_segs_out: tcp.data_segs_out,
-        unacknowledged: tcp.snd_nxt.wrapping_sub(tcp.snd_una),
         srtt_us: (tcp.srtt_us != 0).then_some(tcp.srtt_us >> 3),
         // Kernel: `minmax_reset(&tp->rtt_min, .., ~0U)` until the first sample.
         min_rtt_us: (has(present::MIN_RTT) && tcp.min_rtt_us != u32::MAX).then_some(tcp.min_rtt_us),

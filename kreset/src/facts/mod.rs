@@ -130,8 +130,6 @@ pub struct Fin {
     pub silence_ms: f64,
     /// It was sent by the teardown of a process of this host.
     pub by_exit: bool,
-    /// Both sides have sent one.
-    pub both: bool,
 }
 
 /// The packet that drew a RST that this host sent.
@@ -139,8 +137,6 @@ pub struct Fin {
 pub struct Trigger {
     /// Its TCP flags.
     pub flags: u8,
-    /// Its TTL or hop limit.
-    pub ttl: u8,
     /// Its payload, bytes.
     pub payload: u32,
 }
@@ -178,8 +174,6 @@ pub struct Counters {
     pub data_segs_in: u32,
     /// Segments with payload sent.
     pub data_segs_out: u32,
-    /// Bytes sent and not acknowledged.
-    pub unacknowledged: u32,
     /// Smoothed round trip, microseconds.
     pub srtt_us: Option<u32>,
     /// Least round trip, microseconds.

@@ -19,8 +19,6 @@ pub struct ResetPacket {
     pub window: u16,
     /// Its IPv4 identification.
     pub ip_id: Option<u16>,
-    /// It carried TCP options: its header is longer than 20 bytes.
-    pub options: bool,
 }
 
 impl ResetPacket {
@@ -116,8 +114,6 @@ pub struct PacketFacts {
     pub handshake_ttl: Option<u8>,
     /// TTL or hop limit of the peer's last packet before the RST.
     pub peer_ttl: Option<u8>,
-    /// IPv4 identification of the peer's last packet before the RST.
-    pub peer_ip_id: Option<u16>,
     /// Longest silence that this connection came through, ms.
     pub survived_ms: Option<f64>,
     /// First bytes that the client sent, as many as were kept.
@@ -185,12 +181,9 @@ impl PacketFacts {
                 flags: packets.reset_flags,
                 window: packets.reset_window,
                 ip_id: flag(seen::RESET_IP_ID).then_some(packets.reset_ip_id),
-                options: packets.reset_header > 20,
             }),
             handshake_ttl: flag(seen::HANDSHAKE_TTL).then_some(packets.handshake_ttl),
             peer_ttl: flag(seen::PEER_TTL).then_some(packets.peer_ttl),
-            peer_ip_id: (flag(seen::PEER_TTL) && flag(seen::RESET_IP_ID))
-                .then_some(packets.peer_ip_id),
             survived_ms: (packets.silence_max > 0).then(|| jiffies_ms(packets.silence_max, 0, hz)),
             request_head: head(&packets.request_head, packets.request_len),
             response_head: head(&packets.response_head, packets.response_len),
