@@ -8,7 +8,7 @@ use super::{
     case::Case,
     class::{Class, UNCLEAR},
     context::PathView,
-    evidence::refusal,
+    evidence::refused_by,
 };
 use crate::{
     event::{Direction, Endpoint, Role, Verdict},
@@ -276,7 +276,7 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
 fn refused(case: &Case<'_>) -> SmolStr {
     const NOT_RESET: &str = "this is a refused connection, not a reset one";
     let at = at(case);
-    match refusal::distances(case) {
+    match refused_by::distances(case) {
         Some((reset, known)) if reset != known => format_smolstr!(
             "Something before {at} refuses connections (its RST came with TTL {reset}, the \
              broker's packets with {known}; {NOT_RESET}): look at firewalls, security groups and \

@@ -1,6 +1,6 @@
 //! What happened at the same broker at the same time.
 
-use super::{IDLE, Observation, hidden_sasl::is_hidden};
+use super::{IDLE, Observation, hidden_exchange::is_hidden};
 use crate::{
     classify::{
         case::Case,

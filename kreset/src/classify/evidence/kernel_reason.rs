@@ -3,7 +3,7 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{Observation, handshake::HANDSHAKES, listener::broker_is_gone};
+use super::{Observation, listener::broker_is_gone, phase::HANDSHAKES};
 use crate::{
     classify::{
         case::Case,

@@ -2,17 +2,18 @@
 //! to say, names a fact, gives its value and what it weighs.
 
 mod beginning;
-mod closing;
+mod broker_fin;
 mod company;
-mod delay;
 mod first_bytes;
-mod handshake;
-mod hidden_sasl;
+mod hidden_exchange;
 mod kernel_reason;
-mod known_timer;
+mod known_timers;
 mod listener;
-pub(super) mod refusal;
-mod repetition;
+mod phase;
+mod provoked_by;
+pub(super) mod refused_by;
+mod repeats;
+mod reset_delay;
 mod reset_shape;
 mod same_host;
 pub(super) mod sasl;
@@ -20,7 +21,6 @@ mod silence;
 mod state;
 mod timeout;
 mod tls_alert;
-mod trigger;
 mod ttl;
 
 use smallvec::SmallVec;
@@ -35,28 +35,28 @@ pub type Rule = fn(&Case<'_>) -> Option<Observation>;
 /// All rules. Their order is the order in which evidence is told.
 pub const RULES: &[Rule] = &[
     state::rule,
-    refusal::rule,
+    refused_by::rule,
     kernel_reason::rule,
     listener::rule,
-    handshake::rule,
+    phase::rule,
     beginning::rule,
-    hidden_sasl::rule,
+    hidden_exchange::rule,
     first_bytes::rule,
     tls_alert::rule,
     sasl::rule,
-    closing::rule,
-    closing::reset_after,
+    broker_fin::rule,
+    broker_fin::reset_after,
     timeout::rule,
     reset_shape::rule,
     ttl::rule,
     same_host::rule,
-    trigger::rule,
-    delay::rule,
+    provoked_by::rule,
+    reset_delay::rule,
     silence::rule,
     silence::outlived,
     silence::longest,
-    known_timer::rule,
-    repetition::rule,
+    known_timers::rule,
+    repeats::rule,
     company::together,
     company::reconnect,
 ];

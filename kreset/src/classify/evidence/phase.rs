@@ -2,7 +2,7 @@
 //! come, and which side ended them. The causes are told apart by the first
 //! bytes, the TLS alert and SASL.
 
-use super::{Observation, closing};
+use super::{Observation, broker_fin};
 use crate::{
     classify::{
         case::Case,
@@ -30,7 +30,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
-    let reaped = by_broker && closing::reaped_unanswered(case);
+    let reaped = by_broker && broker_fin::reaped_unanswered(case);
     // Whatever the client had said, it was not turned away for it.
     let ended = if by_broker && case.facts.broker_exited() {
         Some(PROCESS_ENDED)
