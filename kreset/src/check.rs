@@ -11,7 +11,7 @@ use crate::{
     exit::Exit,
     kernel::{
         feature::Feature,
-        plan::{PacketEvidence, Plan},
+        plan::{PacketEvidence, Plan, TURNED_OFF},
         prepare::{self, CannotStart},
     },
     sink::{self, SinkError},
@@ -91,7 +91,7 @@ impl fmt::Display for Report {
                 (feature, None)
                     if feature.is_of_packets() && plan.packet_evidence == PacketEvidence::Off =>
                 {
-                    writeln!(f, "no: --packet-evidence off turns it off")?;
+                    writeln!(f, "no: {TURNED_OFF}")?;
                 }
                 (Feature::PacketEvidence, None) => {
                     writeln!(f, "yes: {}", plan.packet_evidence)?;

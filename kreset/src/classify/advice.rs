@@ -6,12 +6,12 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::{
     case::Case,
-    class::{Class, UNCLEAR},
+    class::{Class, is_unclear},
     context::PathView,
     evidence::refused_by,
 };
 use crate::{
-    event::{Direction, Endpoint, Role, Verdict},
+    event::{Direction, Endpoint, Role},
     facts::Facts,
 };
 
@@ -78,9 +78,7 @@ pub(super) fn advise(case: &Case<'_>, decided: Option<(Class, f64)>) -> SmolStr 
         Some((class @ (Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed), _)) => {
             idle(case, class)
         }
-        Some((class, share)) if class.verdict() == Verdict::HandshakePhase && share < UNCLEAR => {
-            unclear(case)
-        }
+        Some((class, share)) if is_unclear(class.verdict(), share) => unclear(case),
         Some((class, _)) => fixed(case, class),
         None => format_smolstr!(
             "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",

@@ -172,9 +172,11 @@ impl<'a> Case<'a> {
                 && packets.turns <= TURNS
                 && is_leave(packets.latest_response_len)
         });
-        let closed = self.facts.fin.is_some_and(|fin| {
-            fin.by_peer == self.is_client() && !fin.by_exit && fin.silence_ms <= TOLD_MS
-        });
+        let told = self
+            .facts
+            .fin
+            .is_some_and(|fin| !fin.by_exit && fin.silence_ms <= TOLD_MS);
+        let closed = self.broker_closed_first() && told;
         self.phase == Phase::InUse && hidden && closed && self.is_young()
     }
 

@@ -58,9 +58,13 @@ classes! {
     LateData = ClientOriginated / LateData, "client_originated/late_data";
 }
 
-/// A cause that is less likely than this is one of several, named because none of them
-/// is likelier.
-pub const UNCLEAR: f64 = 0.5;
+/// Whether the cause of a failed first exchange is one of several, named because none of
+/// them is likelier; `share` is its own.
+#[must_use]
+pub fn is_unclear(verdict: Verdict, share: f64) -> bool {
+    const UNCLEAR: f64 = 0.5;
+    verdict == Verdict::HandshakePhase && share < UNCLEAR
+}
 
 const CLASSES: usize = Class::ALL.len();
 

@@ -312,14 +312,9 @@ impl Delivery {
     /// that can wait; the kernel cannot.
     pub fn settle(&self, longest: Duration) -> bool {
         let until = Instant::now() + longest;
-        let is_behind = |it: &&Running| it.status.queued() > 0;
-        while self.running.iter().any(|it| is_behind(&it)) {
-            let hopeless = self
-                .running
-                .iter()
-                .filter(is_behind)
-                .all(Running::has_ended);
-            if hopeless || Instant::now() >= until {
+        let behind = || self.running.iter().filter(|it| it.status.queued() > 0);
+        while behind().next().is_some() {
+            if behind().all(Running::has_ended) || Instant::now() >= until {
                 return false;
             }
             thread::sleep(Duration::from_millis(1));

@@ -1,6 +1,6 @@
 //! What happened at the same broker at the same time.
 
-use super::{IDLE, Observation, hidden_exchange::is_hidden};
+use super::{IDLE, Observation, hidden_exchange::is_hidden, kernel_reason::drawn_by_syn};
 use crate::{
     classify::{
         case::Case,
@@ -8,7 +8,6 @@ use crate::{
         weights::{NOT_TOGETHER, NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
     },
     event::ProvokedBy,
-    facts::Trigger,
 };
 
 /// Other endings within a second that make a burst.
@@ -51,7 +50,7 @@ pub(super) const fn is_burst(case: &Case<'_>) -> bool {
 
 /// A connection that was refused says nothing of others: it is what they are asked about.
 fn is_in_use(case: &Case<'_>) -> bool {
-    !case.phase.is_handshake() && !case.facts.trigger.is_some_and(Trigger::is_syn)
+    !case.phase.is_handshake() && !drawn_by_syn(case)
 }
 
 pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {

@@ -9,11 +9,7 @@ use crate::classify::{
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    let closed_early = case
-        .context
-        .closing
-        .is_some_and(|closing| closing.may_be_sasl);
-    if !is_late_answer(case) || !(closed_early || case.may_be_hidden_sasl()) {
+    if !is_hidden(case) {
         return None;
     }
     // A broker that stops closes others as well.
@@ -29,6 +25,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     )
 }
 
+/// Others that were closed about then may have failed likewise: they are no burst.
+pub(super) fn is_hidden(case: &Case<'_>) -> bool {
+    let closed_early = case
+        .context
+        .closing
+        .is_some_and(|closing| closing.may_be_sasl);
+    is_late_answer(case) && (closed_early || case.may_be_hidden_sasl())
+}
+
 /// The broker had closed in order, and answers what came too late. A broker reads what
 /// a client has sent before it turns it away, so that it does not abort.
 fn is_late_answer(case: &Case<'_>) -> bool {
@@ -37,9 +42,4 @@ fn is_late_answer(case: &Case<'_>) -> bool {
     } else {
         case.sent() && case.facts.trigger.is_some() && !case.facts.by_exit
     }
-}
-
-/// Others that were closed about then may have failed likewise: they are no burst.
-pub(super) fn is_hidden(case: &Case<'_>) -> bool {
-    rule(case).is_some()
 }

@@ -95,7 +95,7 @@ fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
 }
 
 /// A request for a new connection drew it.
-fn drawn_by_syn(case: &Case<'_>) -> bool {
+pub(super) fn drawn_by_syn(case: &Case<'_>) -> bool {
     let trigger = case.facts.trigger;
     trigger.is_some_and(Trigger::is_syn)
 }

@@ -17,7 +17,7 @@ use kreset_common::{offsets::Offsets, settings::Settings};
 
 pub use self::{
     degradation::Degradation,
-    refusal::Refusal,
+    refusal::{Refusal, TURNED_OFF},
     request::{PacketChoice, PacketEvidence, Request, UnknownSource},
 };
 use super::{

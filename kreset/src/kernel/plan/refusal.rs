@@ -3,6 +3,9 @@
 use super::{Degradation, PacketChoice, PacketEvidence};
 use crate::kernel::{facts::NoTypes, feature::Feature, offsets::OffsetError};
 
+/// Why a feature of packets is not there where none were to be watched.
+pub const TURNED_OFF: &str = "--packet-evidence off turns it off";
+
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -91,7 +94,7 @@ pub(super) fn check_required(
         if is_off && feature.is_of_packets() {
             return Err(Refusal::Required {
                 feature: *feature,
-                reason: "--packet-evidence off turns it off".to_owned(),
+                reason: TURNED_OFF.to_owned(),
                 remedy: "leave one of the two options out".to_owned(),
             });
         }

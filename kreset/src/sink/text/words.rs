@@ -8,7 +8,7 @@ use super::{
     units::{percent, precise},
 };
 use crate::{
-    classify::class::UNCLEAR,
+    classify::class::is_unclear,
     event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict},
 };
 
@@ -19,9 +19,7 @@ impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let finding = self.0;
         if let Some(cause) = finding.cause {
-            let unclear =
-                finding.verdict == Verdict::HandshakePhase && finding.confidence < UNCLEAR;
-            f.write_str(if unclear {
+            f.write_str(if is_unclear(finding.verdict, finding.confidence) {
                 "the first exchange failed; its cause is unclear"
             } else {
                 clause(finding.verdict, cause)
