@@ -21,7 +21,7 @@ use kreset_bench::{
     part::{Found, PARTS, Part, Setting},
     subject::Stage,
 };
-use kreset_lab::holder;
+use kreset_lab::net::holder;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,

@@ -4,7 +4,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result};
-use kreset_lab::moment::Moment;
+use kreset_lab::Moment;
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 
 use crate::{

@@ -11,8 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use kreset_lab::{
-    kafka::{self, Request},
+use kreset_lab::net::{
+    message::{self, Request},
     packet,
 };
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
@@ -83,11 +83,11 @@ impl Ends {
 
     /// One request and its answer.
     pub(crate) fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
-        self.client.write_all(&kafka::request(request, number))?;
-        let message = kafka::receive(&mut self.broker).context("a request")?;
-        let answer = kafka::answer(&message).context("not a request")?;
+        self.client.write_all(&message::request(request, number))?;
+        let message = message::receive(&mut self.broker).context("a request")?;
+        let answer = message::answer(&message).context("not a request")?;
         self.broker.write_all(&answer)?;
-        kafka::receive(&mut self.client).context("an answer")?;
+        message::receive(&mut self.client).context("an answer")?;
         Ok(())
     }
 
@@ -99,7 +99,7 @@ impl Ends {
     /// Sends a request that nobody will answer.
     pub(crate) fn send(&mut self) -> Result<()> {
         self.client
-            .write_all(&kafka::request(Request::Metadata, 99))
+            .write_all(&message::request(Request::Metadata, 99))
             .context("send")
     }
 
@@ -202,7 +202,7 @@ impl Lost {
     /// Sends a request.
     pub(crate) fn send(&mut self) -> Result<()> {
         self.client
-            .write_all(&kafka::request(Request::Metadata, 99))
+            .write_all(&message::request(Request::Metadata, 99))
             .context("send")
     }
 

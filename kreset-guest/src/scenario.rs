@@ -3,7 +3,7 @@
 use std::{io::Write as _, net::Shutdown, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use kreset_lab::{event::Event, kafka::Request};
+use kreset_lab::{event::Event, net::message::Request};
 use socket2::SockRef;
 
 use crate::{

@@ -5,11 +5,13 @@ use std::{fs, net::SocketAddr, ops::Range, path::Path, time::Duration};
 
 use crate::{
     Side, Stop,
-    error::{Doing as _, Error, Result},
+    driver::{self, Tracer},
+    error::{Context as _, Error, Result},
     event::Endpoint,
-    holder::{EACH, Holder, Task},
-    net::{self, Network},
-    tracer::{self, Tracer},
+    net::{
+        self, Network,
+        holder::{EACH, Holder, Task},
+    },
 };
 
 /// Ports of the brokers: each process that holds connections has one.
@@ -74,7 +76,7 @@ pub fn run(
     };
     let mut ports = PORTS;
     let mut holders = open(&network, own, figures.older, &mut ports, stop)?;
-    let options = tracer::Options::default()
+    let options = driver::Options::default()
         .ports(PORTS)
         .longer_by(Duration::from_mins(20));
     let host = network.host(Side::Client);
@@ -157,7 +159,7 @@ fn judge(tracer: &Tracer, client: SocketAddr, broker: SocketAddr) -> Result<Opti
 /// A field of `/proc/PID/status`, KiB.
 fn memory(tracer: &Tracer, field: &str) -> Result<u64> {
     let path = format!("/proc/{}/status", tracer.id());
-    let status = fs::read_to_string(&path).doing(|| format!("read {path}"))?;
+    let status = fs::read_to_string(&path).context(|| format!("read {path}"))?;
     let value = status
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))

@@ -56,10 +56,10 @@ pub enum Error {
         stderr: String,
     },
     /// A system call failed.
-    #[error("cannot {doing}")]
+    #[error("cannot {context}")]
     Io {
         /// What the lab was doing, to be read after "cannot".
-        doing: String,
+        context: String,
         /// The system's answer.
         source: io::Error,
     },
@@ -104,16 +104,16 @@ impl Error {
     }
 }
 
-/// Says what the lab was doing when a system call failed.
-pub(crate) trait Doing<T> {
-    /// Adds `doing`, to be read after "cannot", to an I/O error.
-    fn doing(self, doing: impl FnOnce() -> String) -> Result<T>;
+/// Adds to an I/O error what the lab was doing.
+pub(crate) trait Context<T> {
+    /// `context` is read after "cannot".
+    fn context(self, context: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
-    fn doing(self, doing: impl FnOnce() -> String) -> Result<T> {
+impl<T, E: Into<io::Error>> Context<T> for std::result::Result<T, E> {
+    fn context(self, context: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| Error::Io {
-            doing: doing(),
+            context: context(),
             source: error.into(),
         })
     }

@@ -1,14 +1,14 @@
 //! Network namespaces with a real stateful middlebox between a Kafka client and a broker, named
-//! scenarios in which somebody resets a connection, and a judge of what `kreset-trace` says of it.
+//! scenarios in which a connection is reset, and a judge of what `kreset-trace` says of it.
 //!
 //! ```no_run
 //! # use std::{path::Path, time::Duration};
-//! # use kreset_lab::{Family, Lab, Side, Stop, kafka::Request, middlebox::Ttl, tracer};
+//! # use kreset_lab::{device::Ttl, driver, Family, Lab, net::message::Request, Side, Stop};
 //! # fn main() -> kreset_lab::Result<()> {
 //! let lab = Lab::new(&Stop::default())?;
 //! lab.middlebox().reset_on_send(Duration::from_secs(3), Ttl::Own)?;
 //! let program = Path::new("target/release/kreset-trace");
-//! let tracer = lab.trace(Side::Client, program, &tracer::Options::default())?;
+//! let tracer = lab.trace(Side::Client, program, &driver::Options::default())?;
 //!
 //! let listener = lab.listen(Family::Ipv4)?;
 //! let mut talk = lab.converse(&listener, Family::Ipv4)?;
@@ -25,278 +25,31 @@
 //! Everything that a [`Lab`] makes (namespaces, processes, threads) is gone when it is dropped.
 //! What only `Drop` of a killed process could have removed, the next [`sweep`] removes.
 
-pub mod account;
 pub mod accuracy;
-pub mod broker_process;
-pub mod connections;
-pub mod contract;
 pub mod crowd;
-pub mod endpoint;
+pub mod device;
+pub mod driver;
 pub mod error;
 pub mod event;
-pub mod holder;
-pub mod journal;
 pub mod judge;
 pub mod kafka;
-mod limits;
-mod memory;
-pub mod middlebox;
-pub mod moment;
+mod lab;
 pub mod net;
-pub mod packet;
-mod packet_loss;
-mod pcap;
 pub mod report;
-mod run;
 pub mod runner;
 pub mod scenario;
+mod side;
 pub mod soak;
-pub mod status;
-pub mod stop;
-pub mod timeline;
-pub mod tracer;
-pub mod wire;
+pub mod trace;
+pub mod util;
 
-use std::{
-    fmt,
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-use crate::{
-    broker_process::BrokerProcess,
-    error::Doing as _,
-    journal::Journal,
-    middlebox::Middlebox,
-    net::Network,
-    tracer::Tracer,
-    wire::{Tap, Wire},
-};
 pub use crate::{
-    endpoint::{Connection, Conversation, Family, Listener},
     error::{Error, Result},
-    net::sweep,
-    status::Status,
-    stop::Stop,
+    lab::{Lab, check},
+    net::{
+        endpoint::{Connection, Conversation, Family, Listener},
+        sweep,
+    },
+    side::{PORT, Side},
+    util::{moment::Moment, status::Status, stop::Stop},
 };
-
-/// The port that brokers listen on.
-pub const PORT: u16 = 9092;
-
-/// One of the two ends of a connection, and the host that it is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// The end that connects.
-    Client,
-    /// The end that listens on [`PORT`].
-    Broker,
-}
-
-impl Side {
-    /// Both, in the order in which they are shown.
-    pub const BOTH: [Self; 2] = [Self::Client, Self::Broker];
-
-    /// The word for it, as in the tracer's `role`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Broker => "broker",
-        }
-    }
-
-    /// The other one.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Broker,
-            Self::Broker => Self::Client,
-        }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// Client - router - broker, with a tap in the router.
-#[derive(Debug)]
-pub struct Lab {
-    // Dropped in this order: the tap's thread ends before its interfaces go.
-    tap: Tap,
-    network: Network,
-    stop: Stop,
-    own_binary: Option<PathBuf>,
-    journal: Journal,
-    status: Status,
-}
-
-impl Lab {
-    /// Builds the network. Any number of labs may exist at once.
-    ///
-    /// # Errors
-    /// One for which [`Error::cannot_run_here`] if the machine is the reason.
-    pub fn new(stop: &Stop) -> Result<Self> {
-        check()?;
-        let network = Network::new()?;
-        let tap = Tap::new(&network, stop)?;
-        Ok(Self {
-            tap,
-            network,
-            stop: stop.clone(),
-            own_binary: None,
-            journal: Journal::default(),
-            status: Status::default(),
-        })
-    }
-
-    /// Says where the binary `kreset-lab` is, which [`Self::start_broker`] needs when called from
-    /// another program, such as a test.
-    #[must_use]
-    pub fn with_own_binary(mut self, path: &Path) -> Self {
-        self.own_binary = Some(path.to_owned());
-        self
-    }
-
-    /// Has what it does shown to somebody.
-    #[must_use]
-    pub fn with_status(mut self, status: &Status) -> Self {
-        self.status = status.clone();
-        self
-    }
-
-    /// What is being done in it.
-    #[must_use]
-    pub const fn status(&self) -> &Status {
-        &self.status
-    }
-
-    /// The namespaces.
-    #[must_use]
-    pub const fn network(&self) -> &Network {
-        &self.network
-    }
-
-    /// What crossed the router so far.
-    #[must_use]
-    pub const fn wire(&self) -> &Wire {
-        self.tap.wire()
-    }
-
-    /// What real programs in this lab wrote so far.
-    #[must_use]
-    pub const fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    pub(crate) const fn stop(&self) -> &Stop {
-        &self.stop
-    }
-
-    /// The router, as a middlebox.
-    #[must_use]
-    pub const fn middlebox(&self) -> Middlebox<'_> {
-        Middlebox::new(&self.network, self.wire())
-    }
-
-    /// Listens on the broker.
-    ///
-    /// # Errors
-    /// What the system refuses.
-    pub fn listen(&self, family: Family) -> Result<Listener> {
-        self.network
-            .host(Side::Broker)
-            .enter(|| Listener::open(family, &self.stop))
-    }
-
-    /// Connects from the client to the broker.
-    ///
-    /// # Errors
-    /// [`Error::Io`] with what `connect` said.
-    pub fn connect(&self, family: Family) -> Result<Connection> {
-        Connection::open(family, self.network.host(Side::Client), &self.stop)
-    }
-
-    /// Connects, accepts, and exchanges what Kafka's clients exchange first: the connection is in
-    /// use.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
-    pub fn converse(&self, listener: &Listener, family: Family) -> Result<Conversation> {
-        let mut conversation = self.greet(listener, family)?;
-        conversation.introduce()?;
-        Ok(conversation)
-    }
-
-    /// Connects and accepts; nothing was said yet.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
-    pub fn greet(&self, listener: &Listener, family: Family) -> Result<Conversation> {
-        Ok(Conversation {
-            client: self.connect(family)?,
-            broker: listener.accept()?,
-        })
-    }
-
-    /// Starts a broker that is a process of its own and answers the first `answers` requests of
-    /// each connection, and leaves unread what comes after.
-    ///
-    /// # Errors
-    /// What the system refuses.
-    pub fn start_broker(&self, family: Family, answers: u32) -> Result<BrokerProcess> {
-        self.start_broker_at(family, answers, None)
-    }
-
-    /// The same, listening at one of the broker's addresses.
-    pub(crate) fn start_broker_at(
-        &self,
-        family: Family,
-        answers: u32,
-        address: Option<IpAddr>,
-    ) -> Result<BrokerProcess> {
-        let program = match &self.own_binary {
-            Some(path) => path.clone(),
-            None => std::env::current_exe().doing(|| "find this program's own file".to_owned())?,
-        };
-        let host = self.network.host(Side::Broker);
-        BrokerProcess::start(&program, host, family, answers, address)
-    }
-
-    /// Starts the tracer at `program`, which sees one host only, and waits until it is attached.
-    ///
-    /// # Errors
-    /// As [`Tracer::start`].
-    pub fn trace(&self, side: Side, program: &Path, options: &tracer::Options) -> Result<Tracer> {
-        Tracer::start(side, self.network.host(side), program, options, &self.stop)
-    }
-
-    /// Does nothing for a while.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
-    pub fn silence(&self, time: Duration) -> Result<()> {
-        self.status
-            .set(format!("{:.1} s of silence", time.as_secs_f64()));
-        self.pause(time)
-    }
-
-    /// The same without a word: what is going on goes on.
-    pub(crate) fn pause(&self, time: Duration) -> Result<()> {
-        self.stop.sleep(time)
-    }
-}
-
-/// Looks whether labs can be built here at all, before anything is.
-///
-/// # Errors
-/// One for which [`Error::cannot_run_here`].
-pub fn check() -> Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Error::NotRoot);
-    }
-    run::check_programs()
-}

@@ -296,7 +296,7 @@ mod tests {
             name: "x".to_owned(),
             about: "y",
             result: Err(Error::Io {
-                doing: "open z".to_owned(),
+                context: "open z".to_owned(),
                 source: std::io::Error::other("no such thing"),
             }),
             took: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, path::Path, time::Duration};
 
 use kreset_lab::{
-    Error, Family, Lab, Result, Side, Stop, kafka::Request, middlebox::Ttl, wire::Moment,
+    Error, Family, Lab, Moment, Result, Side, Stop, device::Ttl, net::message::Request,
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);

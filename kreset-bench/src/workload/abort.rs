@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use kreset_lab::kafka::Request;
+use kreset_lab::net::message::Request;
 use socket2::SockRef;
 
 use super::{ask, exchange_bytes, flood::pace, listen, loopback, seconds_since};

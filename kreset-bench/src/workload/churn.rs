@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use kreset_lab::kafka::Request;
+use kreset_lab::net::message::Request;
 
 use super::{ask, exchange_bytes, listen, loopback, seconds_since};
 

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 use hdrhistogram::Histogram;
-use kreset_lab::kafka::Request;
+use kreset_lab::net::message::Request;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{exchange_bytes, listen, loopback, seconds_since};

@@ -3,7 +3,7 @@
 use std::env;
 
 use anyhow::{Context as _, Result};
-use kreset_lab::holder::{EACH, Holder, Task};
+use kreset_lab::net::holder::{EACH, Holder, Task};
 
 use super::loopback;
 

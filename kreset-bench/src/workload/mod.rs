@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use kreset_lab::kafka::{Request, answer, request};
+use kreset_lab::net::message::{Request, answer, request};
 use socket2::{Domain, Socket, Type};
 
 /// An address of loopback; there are 2^24.

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{draw::hash, stage::Scene};
-use crate::{Family, Side, error::Result, judge::Answer, middlebox::Ttl};
+use crate::{Family, Side, device::Ttl, error::Result, judge::Answer};
 
 /// Acts a case out.
 type Script = dyn Fn(&Scene<'_>) -> Result<Vec<Label>> + Send + Sync;

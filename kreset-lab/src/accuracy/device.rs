@@ -1,6 +1,6 @@
 //! Many devices in one router: which of them stands before a broker shows in the broker's address.
 //!
-//! Each device is conntrack with a timer of its own, as in [`crate::middlebox`], so that hundreds
+//! Each device is conntrack with a timer of its own, as in [`crate::device`], so that hundreds
 //! of connections with different fates need a few networks only, and each has its own path and
 //! its own broker.
 
@@ -12,10 +12,10 @@ use std::{
 use super::world::World;
 use crate::{
     Family, Side,
+    device::Ttl,
     error::Result,
-    middlebox::Ttl,
     net::{self, Network},
-    run::{CONNTRACK, IP, NFT},
+    util::program::{CONNTRACK, IP, NFT},
 };
 
 /// Idle timers, from the shortest to the longest.

@@ -30,11 +30,11 @@ use stage::{Scene, Stage};
 
 use crate::{
     Side, Stop,
+    driver::{Options, Said, Tracer},
     error::{Error, Result},
     judge,
-    limits::allow_open_files,
     net::Network,
-    tracer::{Options, Said, Tracer},
+    util::limits::allow_open_files,
 };
 
 /// Between the beginnings of two cases of a room: the processors are shared with the tracers.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::case::{Case, Label, Told, Wanted};
-use crate::{Side, event::Event, tracer::Said};
+use crate::{Side, driver::Said, event::Event};
 
 /// How a tracer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -13,11 +13,13 @@ use std::{
 use super::device::{self, Device};
 use crate::{
     Family, PORT, Side, Stop,
-    error::{Doing as _, Error, Result},
+    driver::{Options, Tracer},
+    error::{Context as _, Error, Result},
     event::Event,
-    kafka::{self, Request},
-    net::{Namespace, Network},
-    tracer::{Options, Tracer},
+    net::{
+        Namespace, Network,
+        message::{self, Request},
+    },
 };
 
 /// Brokers, each with a client of its own: enough ports for all, and both processors in use.
@@ -70,14 +72,14 @@ pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
             let client_first = number < PAIRS / 2;
             let listener = listen(network.host(Side::Broker), address)?;
             ends.push(scope.spawn(move || {
-                serve(&listener, each, client_first).doing(|| format!("serve at {address}"))
+                serve(&listener, each, client_first).context(|| format!("serve at {address}"))
             }));
             let host = network.host(Side::Client);
             ends.push(scope.spawn(move || {
                 host.enter(|| {
                     for _ in 0..each {
                         stop.check()?;
-                        talk(address, client_first).doing(|| format!("talk to {address}"))?;
+                        talk(address, client_first).context(|| format!("talk to {address}"))?;
                     }
                     Ok(())
                 })
@@ -113,15 +115,15 @@ pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
 }
 
 fn listen(host: &Namespace, address: SocketAddr) -> Result<TcpListener> {
-    host.enter(|| TcpListener::bind(address).doing(|| format!("listen at {address}")))
+    host.enter(|| TcpListener::bind(address).context(|| format!("listen at {address}")))
 }
 
 fn serve(listener: &TcpListener, connections: usize, client_first: bool) -> io::Result<()> {
     for _ in 0..connections {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        let request = kafka::receive(&mut stream)?;
-        let answer = kafka::answer(&request)
+        let request = message::receive(&mut stream)?;
+        let answer = message::answer(&request)
             .ok_or_else(|| io::Error::other("a request is no Kafka request"))?;
         stream.write_all(&answer)?;
         if client_first {
@@ -134,8 +136,8 @@ fn serve(listener: &TcpListener, connections: usize, client_first: bool) -> io::
 fn talk(address: SocketAddr, client_first: bool) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    stream.write_all(&kafka::request(Request::Metadata, 1))?;
-    kafka::receive(&mut stream)?;
+    stream.write_all(&message::request(Request::Metadata, 1))?;
+    message::receive(&mut stream)?;
     if client_first {
         return Ok(());
     }
@@ -153,7 +155,7 @@ fn wait_for_end(stream: &mut TcpStream) -> io::Result<()> {
 fn resets_sent(host: &Namespace) -> Result<u64> {
     let counters = host.enter(|| {
         let path = "/proc/thread-self/net/snmp";
-        fs::read_to_string(path).doing(|| format!("read {path}"))
+        fs::read_to_string(path).context(|| format!("read {path}"))
     })?;
     out_rsts(&counters).ok_or_else(|| Error::Staging("the kernel does not count resets".to_owned()))
 }

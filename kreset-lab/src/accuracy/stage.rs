@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     Connection, Conversation, Family, Lab, Listener, Side, Stop,
-    broker_process::BrokerProcess,
+    device::Ttl,
     error::{Error, Result},
-    middlebox::Ttl,
+    net::broker_process::BrokerProcess,
 };
 
 /// Clients' ports, one after the other; below what the kernel chooses by itself.

@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::draw::Draw;
-use crate::{Connection, Conversation, error::Result, kafka::Request};
+use crate::{Connection, Conversation, error::Result, net::message::Request};
 
 /// A TLS 1.3 client's hello, as its record begins; the rest means nothing to anybody here.
 pub(super) fn client_hello() -> Vec<u8> {

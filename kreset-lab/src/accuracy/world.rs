@@ -1,7 +1,7 @@
 //! What all cases of a room have in common: the devices' timers, and how far everybody is.
 
 use super::{case::Room, device::TIMERS, draw::Draw};
-use crate::{Side, error::Result, middlebox::Ttl, net::Network};
+use crate::{Side, device::Ttl, error::Result, net::Network};
 
 /// What a seed decides for a whole room.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,14 @@
 //! Whether what the tracer said is right. Pure: truth and events in, differences out.
 
 mod claims;
+pub mod ruling;
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, time::Duration};
 
 use crate::{
     Side,
+    driver::Said,
     event::{Connection, Endpoint, Event, Reset, SCHEMA},
-    tracer::Said,
 };
 
 pub use claims::Claim;

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use super::{certificates::Certificates, home::Home, process::Process, scratch::Scratch};
 use crate::{
     Lab, PORT, Side,
-    error::{Doing as _, Error, Result},
+    error::{Context as _, Error, Result},
     net::BROKER_V4,
 };
 
@@ -339,7 +339,7 @@ fn prepare(
 ) -> Result<Prepared> {
     let (node, _) = plan.node;
     let data = scratch.path().join(format!("broker-{node}"));
-    fs::create_dir(&data).doing(|| format!("make the directory {}", data.display()))?;
+    fs::create_dir(&data).context(|| format!("make the directory {}", data.display()))?;
     // What `kafka-storage format` writes, without a JVM to do it.
     fs::write(
         data.join("meta.properties"),
@@ -347,11 +347,11 @@ fn prepare(
             ["g", "w", "Q"][usize::from(node - 1) % 3]
         ),
     )
-    .doing(|| "format a broker's directory".to_owned())?;
+    .context(|| "format a broker's directory".to_owned())?;
     let checkpoint = home.bootstrap_checkpoint();
     home.demand("an empty broker's checkpoint", &checkpoint)?;
     fs::copy(&checkpoint, data.join("bootstrap.checkpoint"))
-        .doing(|| format!("copy {}", checkpoint.display()))?;
+        .context(|| format!("copy {}", checkpoint.display()))?;
     let properties = scratch.write(
         &format!("server-{node}.properties"),
         plan.properties(&data.display().to_string(), certificates),

@@ -6,7 +6,7 @@ use super::scratch::Scratch;
 use crate::{
     error::Result,
     net::BROKER_V4,
-    run::{self, OPENSSL},
+    util::program::{self, OPENSSL},
 };
 
 /// A certificate authority and a broker's certificate by it, and an authority that signed nothing.
@@ -29,7 +29,7 @@ impl Certificates {
         made.request("broker")?;
         let [ca, ca_key, request, certificate] =
             ["ca.pem", "ca.key", "broker.csr", "broker.crt"].map(|name| made.name(name));
-        run::run(
+        program::run(
             OPENSSL,
             &[
                 "x509",
@@ -96,7 +96,7 @@ impl Certificates {
             "-out",
             &certificate,
         ];
-        run::run(OPENSSL, &arguments, "").map(drop)
+        program::run(OPENSSL, &arguments, "").map(drop)
     }
 
     fn request(&self, name: &str) -> Result<()> {
@@ -119,7 +119,7 @@ impl Certificates {
             "-out",
             &request,
         ];
-        run::run(OPENSSL, &arguments, "").map(drop)
+        program::run(OPENSSL, &arguments, "").map(drop)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -132,6 +132,6 @@ impl Certificates {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    use crate::error::Doing as _;
-    std::fs::read(path).doing(|| format!("read {}", path.display()))
+    use crate::error::Context as _;
+    std::fs::read(path).context(|| format!("read {}", path.display()))
 }

@@ -10,7 +10,7 @@ use super::{broker::Protocol, home::Home, process::Process, scratch::Scratch};
 use crate::{
     Lab, Side,
     error::{Error, Result},
-    journal::Line,
+    util::journal::Line,
 };
 
 /// The topic that all clients use.

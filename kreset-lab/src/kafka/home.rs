@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    error::{Doing as _, Error, Result},
-    run::{self, JAVA, NODE, PYTHON},
+    error::{Context as _, Error, Result},
+    util::program::{self, JAVA, NODE, PYTHON},
 };
 
 /// The variable that names the directory, if it is not the usual one.
@@ -28,7 +28,7 @@ impl Home {
         let home = match env::var_os(VARIABLE) {
             Some(directory) => Self(directory.into()),
             None => Self::beside(
-                &env::current_exe().doing(|| "find this program's own file".to_owned())?,
+                &env::current_exe().context(|| "find this program's own file".to_owned())?,
             ),
         };
         home.demand("Apache Kafka", &home.jar())?;
@@ -71,7 +71,7 @@ impl Home {
     /// # Errors
     /// When there is none.
     pub fn java(&self, heap: &str) -> Result<Command> {
-        let mut command = run::command(JAVA)?;
+        let mut command = program::command(JAVA)?;
         command.args([
             heap,
             "-Xss256k",
@@ -93,7 +93,7 @@ impl Home {
     pub(crate) fn python(&self) -> Result<Command> {
         let packages = self.0.join("python");
         self.demand("librdkafka", &packages.join("confluent_kafka"))?;
-        let mut command = run::command(PYTHON)?;
+        let mut command = program::command(PYTHON)?;
         command.env("PYTHONPATH", packages);
         Ok(command)
     }
@@ -102,7 +102,7 @@ impl Home {
     pub(crate) fn node(&self) -> Result<Command> {
         let packages = self.0.join("js/node_modules");
         self.demand("kafkajs", &packages.join("kafkajs"))?;
-        let mut command = run::command(NODE)?;
+        let mut command = program::command(NODE)?;
         command
             .env("NODE_PATH", packages)
             .env("KAFKAJS_NO_PARTITIONER_WARNING", "1");

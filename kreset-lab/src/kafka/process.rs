@@ -14,9 +14,9 @@ use nix::{
 
 use crate::{
     Lab, Stop,
-    error::{Doing as _, Error, Result},
-    journal::{Line, Log},
+    error::{Context as _, Error, Result},
     net::Namespace,
+    util::journal::{Line, Log},
 };
 
 /// A running program; killed when dropped.
@@ -45,8 +45,11 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child =
-            namespace.enter(|| command.spawn().doing(|| format!("run {program} as {name}")))?;
+        let mut child = namespace.enter(|| {
+            command
+                .spawn()
+                .context(|| format!("run {program} as {name}"))
+        })?;
         let log = lab.journal().open(name);
         let mut readers = Vec::new();
         readers.extend(child.stdout.take().map(|out| read(out, &log)));
@@ -85,7 +88,9 @@ impl Process {
             ..
         } = self;
         log.wait_for(what, from, patience, stop, fits, || {
-            let ended = child.try_wait().doing(|| "look at a process".to_owned())?;
+            let ended = child
+                .try_wait()
+                .context(|| "look at a process".to_owned())?;
             match ended {
                 // Its last words may still be on their way to the log.
                 Some(status) if readers.iter().all(JoinHandle::is_finished) => Err(Error::Ended {
@@ -105,7 +110,7 @@ impl Process {
     pub fn tell(&mut self, line: &str) -> Result<()> {
         let name = self.log.name().to_owned();
         if let Some(stdin) = &mut self.stdin {
-            writeln!(stdin, "{line}").doing(|| format!("tell {name} to {line}"))?;
+            writeln!(stdin, "{line}").context(|| format!("tell {name} to {line}"))?;
         }
         Ok(())
     }
@@ -117,7 +122,7 @@ impl Process {
     pub fn signal(&self, which: Signal) -> Result<()> {
         // The pid is this child's until it is waited for.
         let pid = Pid::from_raw(self.child.id().cast_signed());
-        signal::kill(pid, which).doing(|| format!("send {which} to process {pid}"))
+        signal::kill(pid, which).context(|| format!("send {which} to process {pid}"))
     }
 
     /// Stops it where it is: its sockets stay open, and it does nothing more.
@@ -136,7 +141,7 @@ impl Process {
         let deadline = Instant::now() + patience;
         loop {
             let ended = self.child.try_wait();
-            if let Some(status) = ended.doing(|| "look at a process".to_owned())? {
+            if let Some(status) = ended.context(|| "look at a process".to_owned())? {
                 return Ok(status);
             }
             if Instant::now() > deadline {

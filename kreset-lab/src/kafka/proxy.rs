@@ -7,7 +7,7 @@ use crate::{
     Lab, PORT,
     error::Result,
     net::BROKER_V4,
-    run::{self, HAPROXY, NGINX},
+    util::program::{self, HAPROXY, NGINX},
 };
 
 /// Where clients reach the proxy.
@@ -47,7 +47,7 @@ pub fn start(lab: &Lab, scratch: &Scratch, kind: Kind, idle: Duration) -> Result
                      \tserver broker {BROKER_V4}:{PORT}\n"
                 ),
             )?;
-            let mut command = run::command(HAPROXY)?;
+            let mut command = program::command(HAPROXY)?;
             command.arg("-db").arg("-f").arg(file);
             command
         }
@@ -71,7 +71,7 @@ pub fn start(lab: &Lab, scratch: &Scratch, kind: Kind, idle: Duration) -> Result
                      }}\n"
                 ),
             )?;
-            let mut command = run::command(NGINX)?;
+            let mut command = program::command(NGINX)?;
             // Modules are looked for below the prefix.
             command.args(["-p", "/usr/share/nginx", "-c"]).arg(file);
             command

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    error::{Doing as _, Result},
+    error::{Context as _, Result},
     soak::disk,
 };
 
@@ -52,7 +52,7 @@ impl Scratch {
         let path = env::temp_dir().join(name);
         // Of a process that died and had the same pid.
         let _removed = fs::remove_dir_all(&path);
-        fs::create_dir(&path).doing(|| format!("make the directory {}", path.display()))?;
+        fs::create_dir(&path).context(|| format!("make the directory {}", path.display()))?;
         Ok(Self(path))
     }
 
@@ -68,7 +68,7 @@ impl Scratch {
     /// What the system refuses.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.0.join(name);
-        fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+        fs::write(&path, text).context(|| format!("write {}", path.display()))?;
         Ok(path)
     }
 }

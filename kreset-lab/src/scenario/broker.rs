@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use super::{Outcome, Scenario, Scene};
 use crate::{
-    Connection, Family, Side, error::Result, judge::Answer, kafka::Request, packet::Flags,
-    tracer::Options, wire::Moment,
+    Connection, Family, Moment, Side,
+    driver::Options,
+    error::Result,
+    judge::Answer,
+    net::{message::Request, packet::Flags},
 };
 
 /// A pause that is too short for any device and long enough to be told from none.

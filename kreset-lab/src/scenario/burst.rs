@@ -5,7 +5,7 @@ use crate::{
     Family, Side,
     error::Result,
     judge::{Answer, Expected},
-    limits::allow_open_files,
+    util::limits::allow_open_files,
 };
 
 /// How many connections are reset at once.

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use super::{Outcome, Scenario, Scene, scene};
 use crate::{
-    Family, Side,
+    Family, Moment, Side,
+    driver::Options,
     error::Result,
     judge::{Answer, Expected},
-    kafka::Request,
-    packet::Flags,
-    tracer::Options,
-    wire::Moment,
+    net::{message::Request, packet::Flags},
 };
 
 const PAUSE: Duration = Duration::from_millis(200);

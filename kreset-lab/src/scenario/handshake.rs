@@ -3,11 +3,10 @@
 use super::{Outcome, Scenario, Scene};
 use crate::{
     Family, Side,
+    device::Ttl,
     error::{Error, Result},
     judge::{Answer, Expected},
-    kafka::Request,
-    middlebox::Ttl,
-    packet::Flags,
+    net::{message::Request, packet::Flags},
 };
 use std::time::Duration;
 

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use super::{Outcome, Scenario, Scene};
 use crate::{
-    Conversation, Family, Side,
+    Conversation, Family, Moment, Side,
+    device::Ttl,
     error::Result,
     judge::{Answer, Expected},
-    kafka::Request,
-    middlebox::Ttl,
-    wire::Moment,
+    net::message::Request,
 };
 
 /// Longer than every silence here; the device never forgets.

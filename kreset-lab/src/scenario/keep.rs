@@ -9,7 +9,7 @@ use std::{
 use super::Outcome;
 use crate::{
     Lab, Side,
-    error::{Doing as _, Result},
+    error::{Context as _, Result},
 };
 
 /// Where a tracer keeps the kernel's records, so that they can be judged again.
@@ -19,7 +19,7 @@ pub(super) fn records(directory: &Path, side: Side) -> PathBuf {
 
 /// Makes the directory.
 pub(super) fn prepare(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).doing(|| format!("make the directory {}", directory.display()))
+    fs::create_dir_all(directory).context(|| format!("make the directory {}", directory.display()))
 }
 
 /// Leaves behind packets of both legs, and what the tracers said.
@@ -56,5 +56,5 @@ pub(super) fn keep(directory: &Path, lab: &Lab, outcome: Option<&Outcome>) -> Re
         }
         Ok(())
     };
-    write().doing(|| format!("keep results in {}", directory.display()))
+    write().context(|| format!("keep results in {}", directory.display()))
 }

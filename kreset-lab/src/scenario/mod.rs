@@ -23,7 +23,7 @@ pub use scene::{HostOutcome, Outcome, Scene, Story, Watch};
 use crate::{
     Family, Lab, Status, Stop,
     error::Result,
-    run::{self, Program},
+    util::program::{self, Program},
 };
 
 /// Which part of the tracer's promise a scenario is about.
@@ -134,7 +134,7 @@ impl Scenario {
     /// [`crate::Error::MissingKafka`], [`crate::Error::MissingProgram`].
     pub fn check_parts(&self) -> Result<()> {
         for program in &self.programs {
-            run::command(*program)?;
+            program::command(*program)?;
         }
         match self.stage {
             Stage::Core | Stage::Further => Ok(()),

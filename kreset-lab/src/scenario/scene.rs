@@ -4,16 +4,18 @@ use std::{panic::resume_unwind, path::Path, thread, time::Duration};
 
 use super::{Settings, keep, shell};
 use crate::{
-    Lab, Side,
-    connections::Connections,
+    Lab, Moment, Side,
+    device::Ttl,
+    driver::{self, Said, Tracer},
     error::{Error, Result},
     event::{self, Event},
     judge::{self, Age, Answer, Expected, Measured, Truth},
-    middlebox::Ttl,
-    packet::Flags,
-    timeline::Timeline,
-    tracer::{self, Said, Tracer},
-    wire::{Moment, Sighting, Silence},
+    net::packet::Flags,
+    trace::{
+        connections::Connections,
+        timeline::Timeline,
+        wire::{Sighting, Silence},
+    },
 };
 
 /// How long a packet that was provoked may take to show up.
@@ -75,14 +77,14 @@ impl<'a> Scene<'a> {
     /// # Errors
     /// As [`Tracer::start`].
     pub fn watch(&self) -> Result<Watch<'a>> {
-        self.watch_with(&tracer::Options::default())
+        self.watch_with(&driver::Options::default())
     }
 
     /// Starts a tracer on each host, and waits until both are attached.
     ///
     /// # Errors
     /// As [`Tracer::start`].
-    pub fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
+    pub fn watch_with(&self, options: &driver::Options) -> Result<Watch<'a>> {
         let patience = if self.settings.shell {
             shell::LONGEST
         } else {
@@ -405,7 +407,11 @@ impl Watch<'_> {
         }
         let [client, broker] = expected;
         let [client_said, broker_said] = said;
-        let timeline = Timeline::of(self.lab, [client_said.as_ref(), broker_said.as_ref()]);
+        let timeline = Timeline::of(
+            self.lab.journal(),
+            self.lab.wire(),
+            [client_said.as_ref(), broker_said.as_ref()],
+        );
         let connections = if timeline.is_empty() {
             Connections::default()
         } else {

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{Lab, Side, error::Doing as _, error::Result};
+use crate::{
+    Lab, Side,
+    error::{Context as _, Result},
+};
 
 /// How much longer tracers live that somebody may look at.
 pub(super) const LONGEST: Duration = Duration::from_hours(24);
@@ -22,16 +25,18 @@ pub(super) fn open(lab: &Lab) -> Result<()> {
          When this shell ends, what happened until then is judged, and all of it goes away.",
         network.router().name(),
     );
-    writeln!(io::stderr(), "{welcome}").doing(|| "write to the terminal".to_owned())?;
+    writeln!(io::stderr(), "{welcome}").context(|| "write to the terminal".to_owned())?;
     let shell = env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
     let mut command = Command::new(&shell);
     command
         .env("KRESET_LAB_CLIENT", client)
         .env("KRESET_LAB_BROKER", broker)
         .env("PS1", "kreset-lab client# ");
-    let mut child = network
-        .host(Side::Client)
-        .enter(|| command.spawn().doing(|| format!("run {}", shell.display())))?;
-    child.wait().doing(|| "wait for the shell".to_owned())?;
+    let mut child = network.host(Side::Client).enter(|| {
+        command
+            .spawn()
+            .context(|| format!("run {}", shell.display()))
+    })?;
+    child.wait().context(|| "wait for the shell".to_owned())?;
     Ok(())
 }

@@ -13,14 +13,13 @@ use super::{
     witness::{Account, Direction},
 };
 use crate::{
-    Side, Stop,
+    Moment, Side, Stop,
     accuracy::{
         self,
         case::{Case, Label},
         stage::Stage,
     },
     error::{Error, Result},
-    wire::Moment,
 };
 
 /// Ends that a case left open stay so for as long.

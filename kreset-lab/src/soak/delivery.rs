@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::reckoning::{End, Life};
-use crate::wire::Moment;
+use crate::Moment;
 
 /// How long a sink may hold an event before its place or spool has it, on a busy machine.
 const IN_HAND: Duration = Duration::from_secs(2);

@@ -11,9 +11,9 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::receiver::Received;
 use crate::{
-    error::{Doing as _, Error, Result},
+    Moment,
+    error::{Context as _, Error, Result},
     event::Event,
-    wire::Moment,
 };
 
 /// The directory of the client's disk, within a scratch directory.
@@ -52,7 +52,7 @@ impl Disk {
             )?;
             io::Result::Ok(())
         };
-        make().doing(|| format!("mount a disk at {}", directory.display()))?;
+        make().context(|| format!("mount a disk at {}", directory.display()))?;
         Ok(Self {
             directory,
             full: Mutex::default(),
@@ -87,7 +87,7 @@ impl Disk {
             }
             io::Result::Ok(())
         };
-        fill().doing(|| "fill a disk".to_owned())?;
+        fill().context(|| "fill a disk".to_owned())?;
         Ok(from)
     }
 
@@ -96,7 +96,7 @@ impl Disk {
     /// # Errors
     /// What the system refuses.
     pub fn empty(&self, from: Moment) -> Result<()> {
-        fs::remove_file(self.filler()).doing(|| "make room on a disk".to_owned())?;
+        fs::remove_file(self.filler()).context(|| "make room on a disk".to_owned())?;
         lock(&self.full).push((from, Moment::now()));
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Disk {
     /// What the system refuses.
     pub fn take(&self, path: &Path) -> Result<()> {
         let doing = || format!("read {}", path.display());
-        let bytes = fs::read(path).doing(doing)?;
+        let bytes = fs::read(path).context(doing)?;
         let mut received = lock(&self.received);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match id_of(line) {
@@ -122,7 +122,7 @@ impl Disk {
             }
         }
         drop(received);
-        fs::remove_file(path).doing(doing)
+        fs::remove_file(path).context(doing)
     }
 
     /// The events that were taken so far.
@@ -167,5 +167,5 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Whether a path exists, as far as the system tells.
 pub(crate) fn is_there(path: &Path) -> std::result::Result<bool, Error> {
     path.try_exists()
-        .doing(|| format!("look for {}", path.display()))
+        .context(|| format!("look for {}", path.display()))
 }

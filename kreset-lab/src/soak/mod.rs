@@ -43,12 +43,12 @@ use self::{
     witness::Witness,
 };
 use crate::{
-    PORT, Side, Stop,
+    Moment, PORT, Side, Stop,
     accuracy::{self, case::Room, stage::Stage},
     error::{Error, Result},
     kafka::scratch::Scratch,
-    limits::allow_open_files,
-    wire::{Moment, Wire},
+    trace::wire::Wire,
+    util::limits::allow_open_files,
 };
 
 /// Cases that are acted out at once.

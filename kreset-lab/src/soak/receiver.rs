@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-use crate::error::{Doing as _, Result};
+use crate::error::{Context as _, Result};
 
 /// How often a receiver looks whether its mood has changed.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -124,7 +124,7 @@ impl Receiver {
             let listener = TcpListener::bind(("127.0.0.1", 0))?;
             io::Result::Ok((listener.local_addr()?.port(), listener))
         };
-        let (port, listener) = open().doing(|| "listen for events".to_owned())?;
+        let (port, listener) = open().context(|| "listen for events".to_owned())?;
         let shared = Arc::new(Shared::default());
         let thread = {
             let shared = Arc::clone(&shared);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::witness::{Account, Direction, Place, Reset};
-use crate::{Side, wire::Moment};
+use crate::{Moment, Side};
 
 /// An event and the segment that it tells of are stamped by two clocks' readings, on a machine
 /// that may be busy in between.

@@ -16,6 +16,7 @@ use fastrand::Rng;
 use super::{weather::pause, witness::Witness};
 use crate::{
     Lab, PORT, Side, Stop,
+    device::Ttl,
     error::{Error, Result},
     kafka::{
         broker::{self, Broker, Protocol},
@@ -23,7 +24,6 @@ use crate::{
         home::Home,
         scratch::Scratch,
     },
-    middlebox::Ttl,
     net::BROKER_V4,
 };
 

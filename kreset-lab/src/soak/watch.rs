@@ -25,10 +25,9 @@ use super::{
     witness::{Direction, Place},
 };
 use crate::{
-    Side, Stop,
-    error::{Doing as _, Error, Result},
+    Moment, Side, Stop,
+    error::{Context as _, Error, Result},
     event::Event,
-    wire::Moment,
 };
 
 /// How long a tracer may take to attach, and to end, on a busy machine.
@@ -115,7 +114,7 @@ impl Watch {
             .append(true)
             .create(true)
             .open(&self.complaints)
-            .doing(|| format!("open {}", self.complaints.display()))?;
+            .context(|| format!("open {}", self.complaints.display()))?;
         let began = Moment::now();
         let starts = lock(&self.heard).starts;
         let mut child = Command::new(&self.program)
@@ -127,7 +126,7 @@ impl Watch {
             .stdout(Stdio::piped())
             .stderr(complaints)
             .spawn()
-            .doing(|| format!("run {}", self.program.display()))?;
+            .context(|| format!("run {}", self.program.display()))?;
         let heard = Arc::clone(&self.heard);
         let stdout = child.stdout.take();
         let host = self.host;
@@ -143,7 +142,7 @@ impl Watch {
         let deadline = Instant::now() + PATIENCE;
         while lock(&self.heard).starts == starts {
             let ended = running.child.try_wait();
-            let ended = ended.doing(|| "look at a tracer".to_owned())?;
+            let ended = ended.context(|| "look at a tracer".to_owned())?;
             if ended.is_some() || Instant::now() > deadline || stop.check().is_err() {
                 let _signalled = running.child.kill();
                 let _ended = running.child.wait();
@@ -181,7 +180,7 @@ impl Watch {
         // Held, so that nobody signals a pid that is free.
         let mut pid = lock(&self.pid);
         let ended = running.child.try_wait();
-        let Some(status) = ended.doing(|| "look at a tracer".to_owned())? else {
+        let Some(status) = ended.context(|| "look at a tracer".to_owned())? else {
             return Ok(true);
         };
         *pid = None;
@@ -223,11 +222,11 @@ impl Watch {
             End::Killed => Signal::SIGKILL,
         };
         let until = Moment::now();
-        kill(pid, signal).doing(|| format!("send {signal} to process {pid}"))?;
+        kill(pid, signal).context(|| format!("send {signal} to process {pid}"))?;
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             let ended = running.child.try_wait();
-            if let Some(status) = ended.doing(|| "wait for a tracer".to_owned())? {
+            if let Some(status) = ended.context(|| "wait for a tracer".to_owned())? {
                 break status;
             }
             if Instant::now() > deadline {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Stop,
-    error::{Doing as _, Result},
+    error::{Context as _, Result},
 };
 
 /// The places that the sinks of one host deliver to, besides standard output.
@@ -109,7 +109,7 @@ impl Places {
                 return Ok(false);
             };
             std::fs::rename(self.disk.file(), self.disk.rotated())
-                .doing(|| "rotate a sink's file".to_owned())?;
+                .context(|| "rotate a sink's file".to_owned())?;
             let told = kill(pid, Signal::SIGHUP);
             drop(held);
             told

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use crate::{
-    Side,
-    packet::{Flags, Segment},
-    wire::{Moment, Sighting},
+    Moment, Side,
+    net::packet::{Flags, Segment},
+    trace::wire::Sighting,
 };
 
 /// Which way a reset went, seen from a host.

@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kreset_lab::{Conversation, Family, Lab, Side, Stop, kafka::Request, net};
+use kreset_lab::{
+    Conversation, Family, Lab, Side, Stop,
+    net::{self, message::Request},
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

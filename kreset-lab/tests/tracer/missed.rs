@@ -14,8 +14,10 @@ use aya::maps::{Map, MapData, SkStorage};
 use kreset_common::record::{Connection, Packets};
 use kreset_lab::{
     Lab, Side, Stop,
-    kafka::{self, Request},
-    net,
+    net::{
+        self,
+        message::{self, Request},
+    },
 };
 use nix::sys::signal::Signal;
 use socket2::SockRef;
@@ -67,12 +69,12 @@ pub(crate) fn connect(listener: &TcpListener, address: SocketAddr) -> (TcpStream
 pub(crate) fn exchange(client: &mut TcpStream, broker: &mut TcpStream) {
     let mut bytes = [0; 1024];
     for number in 1..5 {
-        let request = kafka::request(Request::Metadata, number);
+        let request = message::request(Request::Metadata, number);
         client.write_all(&request).expect("a request");
         broker
             .read_exact(&mut bytes[..request.len()])
             .expect("the request");
-        let answer = kafka::answer(&request[4..]).expect("an answer");
+        let answer = message::answer(&request[4..]).expect("an answer");
         broker.write_all(&answer).expect("an answer");
         client
             .read_exact(&mut bytes[..answer.len()])

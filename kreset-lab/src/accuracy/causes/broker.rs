@@ -13,7 +13,7 @@ use crate::{
     },
     error::Result,
     judge::Answer,
-    kafka::Request,
+    net::message::Request,
 };
 
 /// A broker that closes one connection in order, for a reason of its own (a request it does not

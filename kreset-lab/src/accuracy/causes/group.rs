@@ -11,9 +11,9 @@ use crate::{
         stage::{Scene, Talk},
         traffic::Shape,
     },
+    device::Ttl,
     error::Result,
     judge::Answer,
-    middlebox::Ttl,
 };
 
 /// Connections of one path, one after the other.

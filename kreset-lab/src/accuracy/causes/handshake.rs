@@ -318,7 +318,8 @@ fn tls_aborted(scene: &Scene<'_>) -> Result<Vec<Label>> {
 }
 
 pub(super) fn api_versions(talk: &mut Talk) -> Result<()> {
-    talk.ends.exchange(crate::kafka::Request::ApiVersions)
+    talk.ends
+        .exchange(crate::net::message::Request::ApiVersions)
 }
 
 pub(super) fn wrong_password(scene: &Scene<'_>, ending: Ending) -> Result<Vec<Label>> {
@@ -389,5 +390,5 @@ fn dropped_unread(scene: &Scene<'_>, silence: Silence) -> Result<Vec<Label>> {
 }
 
 fn first_request(client: &mut Connection) -> Result<()> {
-    client.request(crate::kafka::Request::ApiVersions)
+    client.request(crate::net::message::Request::ApiVersions)
 }

@@ -9,9 +9,9 @@ use crate::{
         stage::Scene,
         traffic::Shape,
     },
+    device::Ttl,
     error::Result,
     judge::Answer,
-    middlebox::Ttl,
 };
 
 pub(super) fn cases() -> Vec<Case> {

@@ -9,7 +9,7 @@ use crate::{
     },
     error::Result,
     judge::Answer,
-    kafka::Request,
+    net::message::Request,
 };
 
 use super::unknowable::LOOKS_LIKE_LOST;

@@ -12,7 +12,7 @@ use crate::{
     },
     error::Result,
     judge::Answer,
-    kafka::Request,
+    net::message::Request,
 };
 
 /// The end of a broker with a single connection looks to a client like any orderly close by it.

@@ -8,18 +8,17 @@ use super::{
     with_each,
 };
 use crate::{
-    Side,
-    account::{Ending, Ruling, What},
+    Moment, Side,
+    device::Ttl,
     error::{Error, Result},
     event::Event,
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
         broker::{self, Broker, Protocol},
         client::{self, Client, Job, Software},
     },
-    middlebox::Ttl,
     scenario::{Outcome, Scenario, Scene, Watch},
-    wire::Moment,
+    trace::ending::{Ending, What},
 };
 
 /// How long a tracer may take to tell of a reset.

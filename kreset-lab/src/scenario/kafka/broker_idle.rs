@@ -8,17 +8,16 @@ use super::{
 };
 use crate::{
     Family, Side,
-    account::{Ending, Ruling, What},
+    driver::Options,
     error::Result,
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
-        Request,
         broker::{self, Broker, Protocol},
         client::{self, Job, Software},
     },
-    packet::Flags,
+    net::{message::Request, packet::Flags},
     scenario::{Outcome, Scenario, Scene, Watch},
-    tracer::Options,
+    trace::ending::{Ending, What},
 };
 
 /// `connections.max.idle.ms`: stands for the ten minutes that brokers wait by default.

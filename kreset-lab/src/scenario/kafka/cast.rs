@@ -6,10 +6,12 @@ use std::{
 };
 
 use crate::{
-    Side,
-    account::{self, Ending, Ruling, What},
+    Moment, Side, driver,
     error::{Error, Result},
-    judge::{Answer, Expected},
+    judge::{
+        Answer, Expected,
+        ruling::{self, Ruling},
+    },
     kafka::{
         broker::{self, Broker},
         certificates::Certificates,
@@ -17,11 +19,12 @@ use crate::{
         home::Home,
         scratch::Scratch,
     },
-    net::CLIENT_V4,
-    packet::Flags,
+    net::{CLIENT_V4, packet::Flags},
     scenario::{HostOutcome, Outcome, Scene, Watch},
-    tracer,
-    wire::{Moment, Sighting},
+    trace::{
+        ending::{Ending, What},
+        wire::Sighting,
+    },
 };
 
 /// How long the wire must be silent for everything that happened to have happened.
@@ -99,15 +102,15 @@ impl<'a> Cast<'a> {
 
     /// Starts the tracers, for as long as real programs need.
     pub(super) fn watch(&self) -> Result<Watch<'a>> {
-        self.watch_with(&tracer::Options::default())
+        self.watch_with(&driver::Options::default())
     }
 
     /// The same, with a silence of `idle` in it.
     pub(super) fn watch_past(&self, idle: Duration) -> Result<Watch<'a>> {
-        self.watch_with(&tracer::Options::default().longer_by(2 * idle))
+        self.watch_with(&driver::Options::default().longer_by(2 * idle))
     }
 
-    pub(super) fn watch_with(&self, options: &tracer::Options) -> Result<Watch<'a>> {
+    pub(super) fn watch_with(&self, options: &driver::Options) -> Result<Watch<'a>> {
         let options = options.clone().without_noise();
         self.scene
             .watch_with(&options.longer_by(Duration::from_mins(5)))
@@ -250,7 +253,7 @@ pub(super) fn judge(
     watch: Watch<'_>,
     rule: impl Fn(&Ending) -> Ruling,
 ) -> Result<Outcome> {
-    watch.judge_by(|side| Expected::Each(account::claims(scene.lab.wire(), side, &rule)))
+    watch.judge_by(|side| Expected::Each(ruling::claims(scene.lab.wire(), side, &rule)))
 }
 
 /// The same of a scenario that is about how connections end: one of the hosts at least must have

@@ -8,15 +8,15 @@ use super::{
 };
 use crate::{
     Side,
-    account::{Ruling, What},
     error::Result,
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
         broker::{self, Protocol},
         client::{self, Job, Software},
     },
-    run::OPENSSL,
     scenario::{Outcome, Scenario, Scene},
+    trace::ending::What,
+    util::program::OPENSSL,
 };
 
 /// How often the producer sends, with a rest of a second in between.

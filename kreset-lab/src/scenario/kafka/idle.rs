@@ -8,17 +8,17 @@ use super::{
 };
 use crate::{
     Side,
-    account::{Ending, Ruling, What},
+    device::{Timer, Ttl},
     error::Result,
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
         broker::{self, Protocol},
         client::{self, Job, Software},
         proxy::{self, Kind},
     },
-    middlebox::{Timer, Ttl},
-    run::{HAPROXY, NGINX},
     scenario::{Outcome, Scenario, Scene},
+    trace::ending::{Ending, What},
+    util::program::{HAPROXY, NGINX},
 };
 
 /// What a device does when its timer has run out.

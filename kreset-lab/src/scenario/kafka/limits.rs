@@ -8,16 +8,15 @@ use super::{
 };
 use crate::{
     Family, Side,
-    account::{Ending, Ruling, What},
     error::Result,
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
         broker::{self, Protocol},
         client::{self, Job, Software},
     },
-    net::CLIENT_V4,
-    packet::Flags,
+    net::{CLIENT_V4, packet::Flags},
     scenario::{Outcome, Scenario, Scene},
+    trace::ending::{Ending, What},
 };
 
 pub(super) fn scenarios() -> Vec<Scenario> {

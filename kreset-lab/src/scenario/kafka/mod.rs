@@ -2,7 +2,7 @@
 //!
 //! Every scenario is run with Kafka's own Java client and with librdkafka, most with kafkajs as
 //! well, and is named after the one it is run with: `tls-to-plaintext.java`. What each host should tell is read off the wire
-//! ([`crate::account`]), since real clients open and retry connections as they like.
+//! ([`crate::judge::ruling`]), since real clients open and retry connections as they like.
 
 mod advice;
 mod advised;
@@ -21,7 +21,7 @@ use super::{Outcome, Scenario, Scene};
 use crate::{
     error::Result,
     kafka::{client::Software, home::Home},
-    run::{self, JAVA},
+    util::program::{self, JAVA},
 };
 
 pub(super) fn scenarios() -> Vec<Scenario> {
@@ -41,7 +41,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 /// Makes sure that the broker and the client of a scenario are installed.
 pub(super) fn check_parts(name: &str) -> Result<()> {
     let home = Home::find()?;
-    run::command(JAVA)?;
+    program::command(JAVA)?;
     match name.rsplit_once('.') {
         Some((_, "librdkafka")) => home.python().map(drop),
         Some((_, "kafkajs")) => home.node().map(drop),

@@ -9,16 +9,18 @@ use super::{
 };
 use crate::{
     Side,
-    account::{Ending, Ruling, What},
-    connections::Connections,
+    device::Ttl,
     error::{Error, Result},
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
         broker::{self, Protocol},
         client::{self, Job, Said, Software},
     },
-    middlebox::Ttl,
     scenario::{Outcome, Scenario, Scene},
+    trace::{
+        connections::Connections,
+        ending::{Ending, What},
+    },
 };
 
 pub(super) fn scenarios() -> Vec<Scenario> {

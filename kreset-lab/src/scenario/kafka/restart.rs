@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     Side,
-    account::{Ending, Ruling, What},
     error::Result,
-    judge::Answer,
+    judge::{Answer, ruling::Ruling},
     kafka::{
         broker::{self, Protocol},
         client::{self, Job, Software},
     },
     scenario::{Outcome, Scenario, Scene},
+    trace::ending::{Ending, What},
 };
 
 /// How the broker ends.

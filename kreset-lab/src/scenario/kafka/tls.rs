@@ -12,8 +12,8 @@ use crate::{
         broker::{self, Protocol},
         client::{self, Job, Software},
     },
-    run::OPENSSL,
     scenario::{Outcome, Scenario, Scene},
+    util::program::OPENSSL,
 };
 
 /// What makes OpenSSL speak TLS 1.2 at the most.

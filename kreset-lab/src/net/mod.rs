@@ -16,6 +16,12 @@
 //! 40 ms after the last one, and only one of the two ends would know of it: the hosts would
 //! disagree about how long the connection had been silent, and both would be right.
 
+pub mod broker_process;
+pub mod endpoint;
+pub mod holder;
+pub mod message;
+pub mod packet;
+
 use std::{
     fmt,
     fs::{self, File},
@@ -39,8 +45,8 @@ use nix::{
 
 use crate::{
     Side, Stop,
-    error::{Doing as _, Error, Result},
-    run::{self, IP, Program, SS},
+    error::{Context as _, Error, Result},
+    util::program::{self, IP, Program, SS},
 };
 
 /// Where `ip netns` keeps its names, and `kreset-trace --netns NAME` looks for them.
@@ -70,7 +76,7 @@ impl Namespace {
         // `ip netns add` mounts over its directory the first time; two at once can mount twice.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        run::run(IP, &["netns", "add", &name], "")?;
+        program::run(IP, &["netns", "add", &name], "")?;
         drop(alone);
         let path = Path::new(NAMES).join(&name);
         match File::open(&path) {
@@ -78,7 +84,7 @@ impl Namespace {
             Err(source) => {
                 delete(&name);
                 Err(Error::Io {
-                    doing: format!("open {}", path.display()),
+                    context: format!("open {}", path.display()),
                     source,
                 })
             }
@@ -110,7 +116,7 @@ impl Namespace {
 
     /// Runs a program inside this namespace and returns what it printed.
     pub(crate) fn run(&self, program: Program, arguments: &[&str], input: &str) -> Result<String> {
-        self.enter(|| run::run(program, arguments, input))
+        self.enter(|| program::run(program, arguments, input))
     }
 
     /// Waits until something listens on a TCP port of this namespace.
@@ -147,7 +153,7 @@ impl Namespace {
         self.enter(|| {
             for (name, value) in settings {
                 fs::write(Path::new("/proc/sys/net").join(name), value)
-                    .doing(|| format!("set net/{name} to {value}"))?;
+                    .context(|| format!("set net/{name} to {value}"))?;
             }
             Ok(())
         })
@@ -161,7 +167,7 @@ impl Namespace {
         self.enter(|| {
             fs::read_to_string(Path::new("/proc/sys/net").join(name))
                 .map(|value| value.trim().to_owned())
-                .doing(|| format!("read net/{name}"))
+                .context(|| format!("read net/{name}"))
         })
     }
 }
@@ -312,14 +318,14 @@ impl Network {
                     socket.set_read_timeout(Some(PAUSE))?;
                     io::Result::Ok(socket)
                 };
-                open().doing(|| "open a datagram socket".to_owned())
+                open().context(|| "open a datagram socket".to_owned())
             })
         };
         let deadline = Instant::now() + PATIENCE;
         for v6 in [false, true] {
             let (client, broker) = (bound(Side::Client, v6)?, bound(Side::Broker, v6)?);
             for (from, to) in [(&client, &broker), (&broker, &client)] {
-                let target = to.local_addr().doing(|| "read an address".to_owned())?;
+                let target = to.local_addr().context(|| "read an address".to_owned())?;
                 // Neither sending nor waiting in vain is an error before the deadline.
                 while from.send_to(&[0], target).is_err() || to.recv(&mut [0]).is_err() {
                     if Instant::now() > deadline {
@@ -345,7 +351,7 @@ pub(crate) fn inside<T: Send>(
     thread::scope(|scope| {
         let inside = scope.spawn(|| {
             setns(namespace, CloneFlags::CLONE_NEWNET)
-                .doing(|| format!("enter network namespace {name}"))?;
+                .context(|| format!("enter network namespace {name}"))?;
             work()
         });
         match inside.join() {
@@ -377,7 +383,7 @@ pub fn sweep() -> Result<usize> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(source) => {
             return Err(Error::Io {
-                doing: format!("list {NAMES}"),
+                context: format!("list {NAMES}"),
                 source,
             });
         }
@@ -399,7 +405,7 @@ pub fn sweep() -> Result<usize> {
 /// themselves, proxies do not.
 fn end_processes(name: &str) {
     // Nothing can be done where that fails, and the next lab's `sweep` tries again.
-    let Ok(pids) = run::run(IP, &["netns", "pids", name], "") else {
+    let Ok(pids) = program::run(IP, &["netns", "pids", name], "") else {
         return;
     };
     for pid in pids.split_whitespace().filter_map(|pid| pid.parse().ok()) {
@@ -418,7 +424,8 @@ struct Owner {
 impl Owner {
     fn this_process() -> Result<Self> {
         let pid = std::process::id();
-        let started = start_time(pid).doing(|| "read the start time of this process".to_owned())?;
+        let started =
+            start_time(pid).context(|| "read the start time of this process".to_owned())?;
         Ok(Self { pid, started })
     }
 

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Context as _, Error, Result};
 
 /// A program that the lab calls, and the Debian package that brings it.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +111,7 @@ pub(crate) fn run(program: Program, arguments: &[&str], input: &str) -> Result<S
                 package: program.package,
             },
             _ => Error::Io {
-                doing: format!("run `{}`", command()),
+                context: format!("run `{}`", command()),
                 source,
             },
         })?;
@@ -122,7 +122,7 @@ pub(crate) fn run(program: Program, arguments: &[&str], input: &str) -> Result<S
     }
     let output = child
         .wait_with_output()
-        .doing(|| format!("wait for `{}`", command()))?;
+        .context(|| format!("wait for `{}`", command()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -1,6 +1,8 @@
 //! What the tracer says, as far as the lab judges it: a reader of the JSON contract that shares
 //! no code with its writer.
 
+pub mod contract;
+
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;

@@ -16,9 +16,9 @@ use nix::{
 };
 
 use crate::{
-    PORT, Side, Stop, contract,
-    error::{Doing as _, Error, Result},
-    event::Event,
+    PORT, Side, Stop,
+    error::{Context as _, Error, Result},
+    event::{Event, contract},
     net::Namespace,
 };
 
@@ -204,7 +204,7 @@ impl Tracer {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .doing(|| format!("run {}", command.get_program().display()))?;
+            .context(|| format!("run {}", command.get_program().display()))?;
         let heard = Arc::new(Heard::default());
         if let Some(stdout) = child.stdout.take() {
             let heard = Arc::clone(&heard);
@@ -301,13 +301,13 @@ impl Tracer {
     pub fn finish(mut self) -> Result<Said> {
         // The pid is this child's until it is waited for.
         let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, Signal::SIGTERM).doing(|| format!("end the tracer, process {pid}"))?;
+        kill(pid, Signal::SIGTERM).context(|| format!("end the tracer, process {pid}"))?;
         let deadline = Instant::now() + END;
         loop {
             if let Some(status) = self
                 .child
                 .try_wait()
-                .doing(|| "wait for the tracer".to_owned())?
+                .context(|| "wait for the tracer".to_owned())?
                 && self.heard.lock().ended
             {
                 if !status.success() {

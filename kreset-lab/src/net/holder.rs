@@ -19,9 +19,12 @@ use std::{
 use socket2::SockRef;
 
 use crate::{
-    error::{Doing as _, Error, Result},
-    kafka::{self, Request},
-    limits, net,
+    error::{Context as _, Error, Result},
+    net::{
+        self,
+        message::{self, Request},
+    },
+    util::limits,
 };
 
 /// The subcommand that makes a binary hold connections.
@@ -81,7 +84,7 @@ impl Holder {
             // Ctrl-C is for its starter, which ends it in order.
             .process_group(0)
             .spawn()
-            .doing(|| format!("start {} to hold connections", program.display()))?;
+            .context(|| format!("start {} to hold connections", program.display()))?;
         let input = child.stdin.take();
         let Some(output) = child.stdout.take() else {
             return Err(Error::Staging("a process has no output".to_owned()));
@@ -113,7 +116,7 @@ impl Holder {
     /// When the process cannot.
     pub fn abort(&mut self, number: u32) -> Result<SocketAddr> {
         if let Some(input) = &mut self.input {
-            writeln!(input, "{number}").doing(|| "have a connection aborted".to_owned())?;
+            writeln!(input, "{number}").context(|| "have a connection aborted".to_owned())?;
         }
         let said = self.hear()?;
         said.parse().map_err(|error| {
@@ -127,7 +130,7 @@ impl Holder {
         let mut line = String::new();
         self.output
             .read_line(&mut line)
-            .doing(|| "hear from a process that holds connections".to_owned())?;
+            .context(|| "hear from a process that holds connections".to_owned())?;
         Ok(line.trim().to_owned())
     }
 }
@@ -152,37 +155,38 @@ struct Pair {
 /// What the system refuses.
 pub fn serve(task: &Task) -> Result<()> {
     limits::allow_open_files(2 * u64::from(task.count) + 64)?;
-    let listener = TcpListener::bind(task.broker).doing(|| format!("listen at {}", task.broker))?;
+    let listener =
+        TcpListener::bind(task.broker).context(|| format!("listen at {}", task.broker))?;
     let open = || {
         let opened: io::Result<Vec<_>> =
             iter::repeat_with(|| open(&listener, task.broker).map(Some))
                 .take(task.count as usize)
                 .collect();
-        opened.doing(|| format!("open connections to {}", task.broker))
+        opened.context(|| format!("open connections to {}", task.broker))
     };
     let mut pairs = match &task.clients {
         None => open()?,
         Some(path) => {
             let name = path.display().to_string();
-            let file = File::open(path).doing(|| format!("open {name}"))?;
+            let file = File::open(path).context(|| format!("open {name}"))?;
             net::inside(&file, &name, open)?
         }
     };
     say(OPEN)?;
     for line in io::stdin().lines() {
-        let line = line.doing(|| "read what to abort".to_owned())?;
+        let line = line.context(|| "read what to abort".to_owned())?;
         let pair = line.parse().ok().and_then(|at: usize| pairs.get_mut(at));
         let Some(pair) = pair.and_then(Option::take) else {
             return Err(Error::Staging(format!("there is no connection {line}")));
         };
-        let client = abort(pair).doing(|| "use and abort a connection".to_owned())?;
+        let client = abort(pair).context(|| "use and abort a connection".to_owned())?;
         say(&client.to_string())?;
     }
     Ok(())
 }
 
 fn say(word: &str) -> Result<()> {
-    writeln!(io::stdout(), "{word}").doing(|| "say how far it is".to_owned())
+    writeln!(io::stdout(), "{word}").context(|| "say how far it is".to_owned())
 }
 
 fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {
@@ -199,11 +203,11 @@ fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {
 }
 
 fn exchange(pair: &mut Pair, request: Request, number: u32) -> io::Result<()> {
-    pair.client.write_all(&kafka::request(request, number))?;
-    let message = kafka::receive(&mut pair.broker)?;
-    let answer = kafka::answer(&message).ok_or(io::ErrorKind::InvalidData)?;
+    pair.client.write_all(&message::request(request, number))?;
+    let message = message::receive(&mut pair.broker)?;
+    let answer = message::answer(&message).ok_or(io::ErrorKind::InvalidData)?;
     pair.broker.write_all(&answer)?;
-    kafka::receive(&mut pair.client).map(drop)
+    message::receive(&mut pair.client).map(drop)
 }
 
 /// The client's address.

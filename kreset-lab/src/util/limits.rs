@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::error::{Doing as _, Result};
+use crate::error::{Context as _, Result};
 
 /// Raises this process's limit of open files, where it is lower.
 pub(crate) fn allow_open_files(files: u64) -> Result<()> {
@@ -13,5 +13,5 @@ pub(crate) fn allow_open_files(files: u64) -> Result<()> {
         }
         setrlimit(Resource::RLIMIT_NOFILE, files, hard.max(files))
     };
-    raise().doing(|| format!("open {files} files at once"))
+    raise().context(|| format!("open {files} files at once"))
 }

@@ -17,9 +17,11 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
     PORT, Side, Stop,
-    error::{Doing as _, Error, Result},
-    kafka::{self, Request},
-    net::{self, Namespace},
+    error::{Context as _, Error, Result},
+    net::{
+        self, Namespace,
+        message::{self, Request},
+    },
 };
 
 /// How long an end waits for something that the other end has already done.
@@ -106,7 +108,7 @@ impl Listener {
             socket.listen(4096)?;
             io::Result::Ok(socket)
         };
-        let socket = open().doing(|| format!("listen on {any} port {PORT}"))?;
+        let socket = open().context(|| format!("listen on {any} port {PORT}"))?;
         Ok(Self {
             socket,
             stop: stop.clone(),
@@ -128,7 +130,7 @@ impl Listener {
         let (socket, _) = self
             .socket
             .accept()
-            .doing(|| "accept a connection".to_owned())?;
+            .context(|| "accept a connection".to_owned())?;
         Connection::new(socket, &self.stop)
     }
 }
@@ -160,7 +162,7 @@ impl Connection {
             socket.set_read_timeout(Some(PATIENCE))?;
             socket.set_write_timeout(Some(PATIENCE))
         };
-        set_up().doing(|| "set up a socket".to_owned())?;
+        set_up().context(|| "set up a socket".to_owned())?;
         Ok(Self {
             stream: socket.into(),
             correlation_id: 0,
@@ -193,7 +195,7 @@ impl Connection {
                 socket.connect_timeout(&SocketAddr::new(to, PORT).into(), PATIENCE)?;
                 io::Result::Ok(socket)
             };
-            open().doing(|| format!("connect to {to}"))
+            open().context(|| format!("connect to {to}"))
         })?;
         Self::new(socket, stop)
     }
@@ -206,7 +208,7 @@ impl Connection {
         let address = self
             .stream
             .local_addr()
-            .doing(|| "read a socket's address".to_owned())?;
+            .context(|| "read a socket's address".to_owned())?;
         Ok(address.port())
     }
 
@@ -216,7 +218,7 @@ impl Connection {
     /// What the system says of the connection.
     pub fn request(&mut self, request: Request) -> Result<()> {
         self.correlation_id += 1;
-        self.send(&kafka::request(request, self.correlation_id))
+        self.send(&message::request(request, self.correlation_id))
     }
 
     /// Sends bytes.
@@ -226,7 +228,7 @@ impl Connection {
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream
             .write_all(bytes)
-            .doing(|| "send on a connection".to_owned())
+            .context(|| "send on a connection".to_owned())
     }
 
     /// Receives one message, a request or an answer, without its size.
@@ -234,7 +236,7 @@ impl Connection {
     /// # Errors
     /// What the system says of the connection; its end counts as an error.
     pub fn receive(&mut self) -> Result<Vec<u8>> {
-        kafka::receive(&mut self.stream).doing(|| "receive a message".to_owned())
+        message::receive(&mut self.stream).context(|| "receive a message".to_owned())
     }
 
     /// Receives this many bytes of whatever protocol.
@@ -245,7 +247,7 @@ impl Connection {
         let mut bytes = vec![0; count];
         self.stream
             .read_exact(&mut bytes)
-            .doing(|| format!("receive {count} bytes"))
+            .context(|| format!("receive {count} bytes"))
     }
 
     /// Waits until the other end has ended the connection, and leaves what it sent unread.
@@ -264,7 +266,7 @@ impl Connection {
     /// As [`Self::receive`] and [`Self::send`].
     pub fn answer(&mut self) -> Result<()> {
         let request = self.receive()?;
-        let answer = kafka::answer(&request)
+        let answer = message::answer(&request)
             .ok_or_else(|| Error::Staging("a request is no Kafka request".to_owned()))?;
         self.send(&answer)
     }
@@ -289,7 +291,7 @@ impl Connection {
         self.wait(PollFlags::empty(), "a connection to fail", patience)?;
         self.stream
             .take_error()
-            .doing(|| "read a socket's error".to_owned())?
+            .context(|| "read a socket's error".to_owned())?
             .ok_or_else(|| Error::Staging("a connection ended without an error".to_owned()))
     }
 
@@ -317,7 +319,7 @@ impl Connection {
             .with_interval(Duration::from_secs(1));
         SockRef::from(&self.stream)
             .set_tcp_keepalive(&keepalive)
-            .doing(|| "turn keepalive on".to_owned())
+            .context(|| "turn keepalive on".to_owned())
     }
 
     /// Gives the connection up when sent data stays unacknowledged for `limit`.
@@ -327,7 +329,7 @@ impl Connection {
     pub fn give_up_after(&self, limit: Duration) -> Result<()> {
         SockRef::from(&self.stream)
             .set_tcp_user_timeout(Some(limit))
-            .doing(|| "set a user timeout".to_owned())
+            .context(|| "set a user timeout".to_owned())
     }
 
     /// Has every packet from here on carry what says nothing before its TCP header: a destination
@@ -356,7 +358,7 @@ impl Connection {
         if outcome == 0 {
             return Ok(());
         }
-        Err(io::Error::last_os_error()).doing(|| "pad a connection's headers".to_owned())
+        Err(io::Error::last_os_error()).context(|| "pad a connection's headers".to_owned())
     }
 
     /// Sends FIN and keeps the socket, as a JVM does just before it closes one.
@@ -366,7 +368,7 @@ impl Connection {
     pub fn end(&self) -> Result<()> {
         self.stream
             .shutdown(Shutdown::Write)
-            .doing(|| "end a connection".to_owned())
+            .context(|| "end a connection".to_owned())
     }
 
     /// Closes with a reset: `SO_LINGER` of 0.
@@ -376,7 +378,7 @@ impl Connection {
     pub fn abort(self) -> Result<()> {
         SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
-            .doing(|| "set linger to 0".to_owned())
+            .context(|| "set linger to 0".to_owned())
     }
 
     /// Makes this host forget the connection and say nothing, as a restart of the host would.
@@ -387,13 +389,13 @@ impl Connection {
         // A socket under repair is disconnected without a word. Closing it would do as well, but
         // only once nobody else has it: a program that another thread is about to start does.
         setsockopt(&self.stream, sockopt::TcpRepair, &1)
-            .doing(|| "put a socket under repair".to_owned())?;
+            .context(|| "put a socket under repair".to_owned())?;
         // SAFETY: the storage is zeroed, which is an address of no family, and all of it counts.
         let ((), nobody) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
-            .doing(|| "make an empty address".to_owned())?;
+            .context(|| "make an empty address".to_owned())?;
         SockRef::from(&self.stream)
             .connect(&nobody)
-            .doing(|| "disconnect a socket".to_owned())
+            .context(|| "disconnect a socket".to_owned())
     }
 
     fn wait(&self, events: PollFlags, what: &str, patience: Duration) -> Result<()> {
@@ -426,7 +428,7 @@ fn wait(
             }
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
             Ok(_) => return Ok(()),
-            Err(error) => return Err(error).doing(|| format!("wait for {what}")),
+            Err(error) => return Err(error).context(|| format!("wait for {what}")),
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
-    Lab, Side,
+    Moment, Side,
+    driver::Said,
     event::Event,
-    packet::Flags,
-    tracer::Said,
-    wire::{Moment, Sighting},
+    net::packet::Flags,
+    trace::wire::{Sighting, Wire},
+    util::journal::Journal,
 };
 
 /// How many lines of each source are shown; all of them are kept.
@@ -38,8 +39,8 @@ impl Timeline {
     /// What the lab has seen, and what the tracer of each host said; empty unless real programs
     /// ran, since the lab's own scenarios are told by the tracers alone.
     #[must_use]
-    pub fn of(lab: &Lab, said: [Option<&Said>; 2]) -> Self {
-        let logs = lab.journal().logs();
+    pub fn of(journal: &Journal, wire: &Wire, said: [Option<&Said>; 2]) -> Self {
+        let logs = journal.logs();
         if logs.is_empty() {
             return Self::default();
         }
@@ -60,7 +61,7 @@ impl Timeline {
                     }),
             );
         }
-        entries.extend(wire(&lab.wire().sightings()));
+        entries.extend(on_wire(&wire.sightings()));
         for (side, said) in Side::BOTH.into_iter().zip(said) {
             for event in said.iter().flat_map(|said| &said.events) {
                 entries.extend(told(side, event));
@@ -162,7 +163,7 @@ fn is_noise(text: &str) -> bool {
 
 /// What began, ended or broke a silence on the wire, as the router saw it come in, or go out if
 /// the router made it up.
-fn wire(sightings: &[Sighting]) -> Vec<Entry> {
+fn on_wire(sightings: &[Sighting]) -> Vec<Entry> {
     let mut last: BTreeMap<_, Moment> = BTreeMap::new();
     let mut came: Vec<(u16, u32, Flags)> = Vec::new();
     let mut entries = Vec::new();

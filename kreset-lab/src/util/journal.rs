@@ -6,9 +6,8 @@ use std::{
 };
 
 use crate::{
-    Stop,
+    Moment, Stop,
     error::{Error, Result},
-    wire::Moment,
 };
 
 /// One line of a program's output.

@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    Side, account, kafka,
-    packet::Flags,
-    wire::{Moment, Sighting},
+    Moment, Side,
+    net::{message, packet::Flags},
+    trace::{ending::unanswered, wire::Sighting},
 };
 
 /// How many connections are shown; a client that is refused makes dozens.
@@ -113,7 +113,7 @@ impl Row {
             client,
             broker,
             requests: requests
-                .filter_map(|seen| kafka::request_name(seen.payload()))
+                .filter_map(|seen| message::request_name(seen.payload()))
                 .collect(),
             silence: silences.max().unwrap_or_default(),
             end,
@@ -146,7 +146,7 @@ fn end(packets: &[&Sighting]) -> (End, Option<Moment>) {
         (None, None) => {
             let near = packets.iter().filter(|seen| seen.leg == Side::Client);
             let near: Vec<_> = near.map(|&seen| seen.clone()).collect();
-            let end = match account::unanswered(&near) {
+            let end = match unanswered(&near) {
                 Some(_) => End::Unanswered,
                 None => End::Open,
             };
@@ -190,7 +190,7 @@ impl fmt::Display for Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Segment;
+    use crate::net::packet::Segment;
 
     fn seen(ms: u64, leg: Side, leaving: bool, from: Side, flags: &[Flags]) -> Sighting {
         let at = |address: &str| address.parse().expect("an address");

@@ -30,14 +30,15 @@ use nix::{
     },
 };
 
-pub use crate::moment::Moment;
+pub use crate::Moment;
 use crate::{
     PORT, Side, Stop,
-    error::{Doing as _, Error, Result},
-    memory::Memory,
-    net::Network,
-    packet::{Flags, Segment},
-    packet_loss, pcap,
+    error::{Context as _, Error, Result},
+    net::{
+        Network,
+        packet::{Flags, Segment},
+    },
+    trace::{memory::Memory, packet_loss, pcap},
 };
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
@@ -342,9 +343,9 @@ impl Tap {
     /// Listens on both legs. Whatever is sent after this returns is seen.
     pub(crate) fn new(network: &Network, stop: &Stop) -> Result<Self> {
         let (socket, client_leg) = network.router().enter(|| {
-            let socket = open().doing(|| "listen on the router's interfaces".to_owned())?;
+            let socket = open().context(|| "listen on the router's interfaces".to_owned())?;
             let leg = if_nametoindex("client")
-                .doing(|| "find the router's interface to the client".to_owned())?;
+                .context(|| "find the router's interface to the client".to_owned())?;
             Ok((socket, leg))
         })?;
         let wire = Wire {

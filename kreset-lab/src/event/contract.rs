@@ -6,7 +6,7 @@ use jsonschema::{Validator, draft202012};
 use serde_json::Value;
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
-    let schema = include_str!("../../docs/schema/kreset-1.schema.json");
+    let schema = include_str!("../../../docs/schema/kreset-1.schema.json");
     let schema: Value = serde_json::from_str(schema).expect("the shipped schema is JSON");
     draft202012::options()
         .should_validate_formats(true)
@@ -35,7 +35,7 @@ pub fn check(line: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    const EVENTS: &str = include_str!("../../kreset/golden/events.jsonl");
+    const EVENTS: &str = include_str!("../../../kreset/golden/events.jsonl");
 
     #[test]
     fn one_event_of_each_type_is_valid() {

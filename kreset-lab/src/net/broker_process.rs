@@ -13,9 +13,11 @@ use std::{
 
 use crate::{
     Stop,
-    endpoint::{Connection, Family, Listener},
-    error::{Doing as _, Error, Result},
-    net::Namespace,
+    error::{Context as _, Error, Result},
+    net::{
+        Namespace,
+        endpoint::{Connection, Family, Listener},
+    },
 };
 
 /// The subcommand that makes the binary a broker.
@@ -44,7 +46,7 @@ impl BrokerProcess {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()
-                .doing(|| format!("start {} as a broker", program.display()))
+                .context(|| format!("start {} as a broker", program.display()))
         })?;
         let stdout = child.stdout.take();
         let process = Self(child);
@@ -52,7 +54,7 @@ impl BrokerProcess {
         if let Some(stdout) = stdout {
             BufReader::new(stdout)
                 .read_line(&mut line)
-                .doing(|| "hear from the broker process".to_owned())?;
+                .context(|| "hear from the broker process".to_owned())?;
         }
         if line.trim() == READY {
             Ok(process)
@@ -71,7 +73,7 @@ impl BrokerProcess {
         self.0
             .kill()
             .and_then(|()| self.0.wait())
-            .doing(|| "kill the broker process".to_owned())?;
+            .context(|| "kill the broker process".to_owned())?;
         Ok(())
     }
 }
@@ -99,7 +101,7 @@ pub fn serve(family: Family, answers: u32, address: Option<IpAddr>) -> Result<()
         Some(address) => Listener::open_at(family, address, &stop)?,
         None => Listener::open(family, &stop)?,
     };
-    writeln!(io::stdout(), "{READY}").doing(|| "say that it listens".to_owned())?;
+    writeln!(io::stdout(), "{READY}").context(|| "say that it listens".to_owned())?;
     thread::spawn(move || {
         loop {
             match listener.accept() {
@@ -114,7 +116,7 @@ pub fn serve(family: Family, answers: u32, address: Option<IpAddr>) -> Result<()
     let mut end = Vec::new();
     io::stdin()
         .read_to_end(&mut end)
-        .doing(|| "wait for the end of standard input".to_owned())?;
+        .context(|| "wait for the end of standard input".to_owned())?;
     Ok(())
 }
 

@@ -19,12 +19,14 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    Side, Stop,
-    error::{Doing as _, Error, Result},
-    net::Network,
-    packet::{self, Flags},
-    run::{CONNTRACK, NFT},
-    wire::{Moment, Sighting, Wire},
+    Moment, Side, Stop,
+    error::{Context as _, Error, Result},
+    net::{
+        Network,
+        packet::{self, Flags},
+    },
+    trace::wire::{Sighting, Wire},
+    util::program::{CONNTRACK, NFT},
 };
 
 /// The TTL or hop limit of a reset that a device makes up, as it leaves the device.
@@ -280,7 +282,7 @@ impl Forger {
         // IPPROTO_RAW: the IP header is ours to write.
         let raw = |domain| {
             Socket::new(domain, Type::RAW, Some(Protocol::from(255)))
-                .doing(|| "open a raw socket".to_owned())
+                .context(|| "open a raw socket".to_owned())
         };
         network.router().enter(|| {
             Ok(Self {
@@ -320,7 +322,7 @@ impl Forger {
         // Raw sockets take no port, and IPv6 ones refuse any.
         socket
             .send_to(&packet, &SocketAddr::new(destination.ip(), 0).into())
-            .doing(|| format!("send a reset to {destination}"))?;
+            .context(|| format!("send a reset to {destination}"))?;
         Ok(())
     }
 }
@@ -340,7 +342,7 @@ impl Timer {
             thread::Builder::new()
                 .name("timer device".to_owned())
                 .spawn(move || watch(idle, ttl, &forger, &wire, &ending))
-                .doing(|| "start a thread".to_owned())?
+                .context(|| "start a thread".to_owned())?
         };
         Ok(Self {
             ending,

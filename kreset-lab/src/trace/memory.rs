@@ -1,6 +1,6 @@
 //! Sightings that can be forgotten, and still count.
 
-use crate::wire::{Moment, Sighting};
+use crate::{Moment, trace::wire::Sighting};
 
 /// Sightings in order, without the oldest where somebody had them forgotten.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use crate::{
         PORT, Side,
-        packet::{Flags, Segment},
+        net::packet::{Flags, Segment},
     };
 
     #[test]

@@ -1,8 +1,8 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
-mod accuracy_command;
-mod crowd_command;
-mod soak_command;
+mod accuracy;
+mod crowd;
+mod soak;
 mod tracer_option;
 
 use std::{
@@ -21,7 +21,9 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use kreset_lab::{
-    Error, Family, Stop, broker_process, holder, report,
+    Error, Family, Stop,
+    net::{broker_process, holder},
+    report,
     runner::{self, Progress},
     scenario::{self, Scenario, Settings, Stage},
 };
@@ -81,11 +83,11 @@ enum Command {
     #[command(name = holder::SUBCOMMAND, hide = true)]
     HoldConnections(holder::Task),
     /// Judge the tracer on a labelled matrix of resets, and say how far its confidence is right
-    Accuracy(accuracy_command::Options),
+    Accuracy(accuracy::Options),
     /// Hold very many connections at once, reset some, and measure the tracer
-    Crowd(crowd_command::Options),
+    Crowd(crowd::Options),
     /// Let everything happen at random for a while, and then account for each reset
-    Soak(soak_command::Options),
+    Soak(soak::Options),
 }
 
 #[derive(Parser)]
@@ -135,9 +137,9 @@ fn main() -> ExitCode {
             list();
             ExitCode::SUCCESS
         }
-        Some(Command::Accuracy(options)) => exit_code(accuracy_command::run(&options)),
-        Some(Command::Crowd(options)) => exit_code(crowd_command::run(&options)),
-        Some(Command::Soak(options)) => exit_code(soak_command::run(&options)),
+        Some(Command::Accuracy(options)) => exit_code(accuracy::run(&options)),
+        Some(Command::Crowd(options)) => exit_code(crowd::run(&options)),
+        Some(Command::Soak(options)) => exit_code(soak::run(&options)),
         Some(Command::HoldConnections(task)) => {
             exit_code(holder::serve(&task).map(|()| true).map_err(Into::into))
         }

@@ -1,0 +1,44 @@
+//! The two ends of a connection.
+
+use std::fmt;
+
+/// The port that brokers listen on.
+pub const PORT: u16 = 9092;
+
+/// One of the two ends of a connection, and the host that it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The end that connects.
+    Client,
+    /// The end that listens on [`PORT`].
+    Broker,
+}
+
+impl Side {
+    /// Both, in the order in which they are shown.
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Broker];
+
+    /// The word for it, as in the tracer's `role`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Broker => "broker",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Broker,
+            Self::Broker => Self::Client,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,216 @@
+//! How each connection ended that one host has had on its wire: who reset or closed it, and after
+//! what silence.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    PORT, Side,
+    net::packet::{Flags, Segment},
+    trace::wire::{Sighting, Silence, Wire},
+};
+
+/// Segments this close to a reset are what drew it.
+const CLUSTER: Duration = Duration::from_millis(100);
+
+/// The end of one connection, as one host had it on its wire.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The host.
+    pub host: Side,
+    /// What ended it there.
+    pub what: What,
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// The broker's address and port.
+    pub broker: SocketAddr,
+    /// All that passed between this host and the router, in order.
+    pub packets: Vec<Sighting>,
+    /// Where in [`Self::packets`] it ended.
+    pub(crate) at: usize,
+}
+
+/// What ended a connection on a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A reset came in.
+    Received,
+    /// A reset went out.
+    Sent,
+    /// The other end closed in order, and no reset followed.
+    Closed,
+    /// This host's own application closed in order before the other end did, and no reset followed.
+    Left,
+    /// What it sent was never answered, however often it was sent again.
+    TimedOut,
+}
+
+impl Ending {
+    /// The ends of all connections that ended on `host`.
+    #[must_use]
+    pub fn all(wire: &Wire, host: Side) -> Vec<Self> {
+        let mut connections: Vec<(SocketAddr, SocketAddr, Vec<Sighting>)> = Vec::new();
+        for seen in wire.sightings().into_iter().filter(|seen| seen.leg == host) {
+            let (client, broker) = if seen.segment.destination.port() == PORT {
+                (seen.segment.source, seen.segment.destination)
+            } else {
+                (seen.segment.destination, seen.segment.source)
+            };
+            let known = connections
+                .iter_mut()
+                .find(|(one, other, _)| (*one, *other) == (client, broker));
+            match known {
+                Some((_, _, packets)) => packets.push(seen),
+                None => connections.push((client, broker, vec![seen])),
+            }
+        }
+        connections
+            .into_iter()
+            .filter_map(|(client, broker, packets)| Self::of(host, client, broker, packets))
+            .collect()
+    }
+
+    pub(crate) fn of(
+        host: Side,
+        client: SocketAddr,
+        broker: SocketAddr,
+        packets: Vec<Sighting>,
+    ) -> Option<Self> {
+        let is_reset = |seen: &Sighting| seen.segment.flags.contain(Flags::RST);
+        let comes = |seen: &Sighting| seen.leaving;
+        let first = |fits: &dyn Fn(&Sighting) -> bool| packets.iter().position(fits);
+        // A reset that comes in is what the host's application notices, whatever else there was.
+        let (what, at) = first(&|seen| is_reset(seen) && comes(seen))
+            .map(|at| (What::Received, at))
+            .or_else(|| first(&|seen| is_reset(seen) && !comes(seen)).map(|at| (What::Sent, at)))
+            .or_else(|| {
+                first(&|seen| seen.segment.flags.contain(Flags::FIN)).map(|at| {
+                    if comes(&packets[at]) {
+                        (What::Closed, at)
+                    } else {
+                        (What::Left, at)
+                    }
+                })
+            })
+            .or_else(|| unanswered(&packets).map(|at| (What::TimedOut, at)))?;
+        Some(Self {
+            host,
+            what,
+            client,
+            broker,
+            packets,
+            at,
+        })
+    }
+
+    /// The segment that ended it.
+    #[must_use]
+    pub fn last(&self) -> &Sighting {
+        &self.packets[self.at]
+    }
+
+    /// The segments before it.
+    #[must_use]
+    pub fn before(&self) -> &[Sighting] {
+        &self.packets[..self.at]
+    }
+
+    /// Whether the reset was made up by the router: the hosts are one hop further away.
+    #[must_use]
+    pub fn is_forged(&self) -> bool {
+        self.what == What::Received && self.last().segment.ttl == 64
+    }
+
+    /// Whether it never was a connection: a SYN was answered with a reset.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        !self.before().iter().any(|seen| {
+            seen.segment.flags.contain(Flags::SYN) && seen.segment.flags.contain(Flags::ACK)
+        })
+    }
+
+    /// Whether `side` had closed in order before.
+    #[must_use]
+    pub fn was_closed_by(&self, side: Side) -> bool {
+        self.before()
+            .iter()
+            .any(|seen| self.sender(seen) == side && seen.segment.flags.contain(Flags::FIN))
+    }
+
+    /// How many bytes `side` had sent before, those sent again counted again.
+    #[must_use]
+    pub fn bytes_from(&self, side: Side) -> u32 {
+        self.before()
+            .iter()
+            .filter(|seen| self.sender(seen) == side)
+            .map(|seen| seen.segment.payload)
+            .sum()
+    }
+
+    /// Which end a segment came from, or was made up in the name of.
+    const fn sender(&self, seen: &Sighting) -> Side {
+        if seen.leaving {
+            self.host.other()
+        } else {
+            self.host
+        }
+    }
+
+    /// How many resets the host had on its wire, in either direction.
+    pub(crate) fn resets(&self) -> usize {
+        let resets = self.packets.iter();
+        resets
+            .filter(|seen| seen.segment.flags.contain(Flags::RST))
+            .count()
+    }
+
+    /// Whether the host's socket sent a reset, and something that met no socket drew another. Each
+    /// may be told of: a closing socket sends its own before the kernel tells of it (`__tcp_close`,
+    /// 6.18), and so may be told of last.
+    pub(crate) fn sent_both(&self) -> bool {
+        let sent = |answers| {
+            self.packets.iter().any(|seen| {
+                !seen.leaving
+                    && seen.segment.flags.contain(Flags::RST)
+                    && seen.segment.answers() == answers
+            })
+        };
+        self.what == What::Sent && sent(true) && sent(false)
+    }
+
+    /// How long nothing was said before what drew the reset.
+    pub(crate) fn silence(&self) -> Option<Silence> {
+        let end = self.last().at;
+        let before = self.before();
+        let trigger = if self.what == What::TimedOut {
+            self.at
+        } else {
+            let drew =
+                |seen: &Sighting| self.sender(seen) == self.host && end.since(seen.at) < CLUSTER;
+            before.iter().position(drew).unwrap_or(self.at)
+        };
+        let trigger_at = self.packets[trigger].at;
+        let last = |counts: fn(&Segment) -> bool| {
+            let mut before = self.packets[..trigger].iter().rev();
+            let last = before.find(|seen| counts(&seen.segment))?;
+            Some(trigger_at.since(last.at))
+        };
+        Some(Silence {
+            data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
+            wire: last(|_| true)?,
+        })
+    }
+}
+
+/// The first of the segments that the host sent again and again to its end.
+pub(crate) fn unanswered(packets: &[Sighting]) -> Option<usize> {
+    /// As often as the lab's hosts are told to try before they give up, at the least.
+    const TRIES: usize = 3;
+    let last = packets.last().filter(|seen| !seen.leaving)?;
+    let same = |seen: &Sighting| {
+        !seen.leaving && seen.segment.sequence == last.segment.sequence && seen.segment.payload > 0
+    };
+    let first = packets.iter().position(same)?;
+    let since = packets.get(first..)?;
+    let lonely = since.iter().all(|seen| !seen.leaving);
+    (lonely && since.iter().filter(|seen| same(seen)).count() >= TRIES).then_some(first)
+}
