@@ -1,17 +1,18 @@
-//! Very many connections at once: what a tracer needs for them, and whether it still tells right
-//! of those that are reset.
+//! Very many connections at once: what a tracer needs for them, and whether it still reports
+//! correctly those that are reset.
 
-use std::{fs, net::SocketAddr, ops::Range, path::Path, time::Duration};
+use std::{net::SocketAddr, ops::Range, path::Path, time::Duration};
 
 use crate::{
     Side, Stop,
     driver::{self, Tracer},
-    error::{Context as _, Error, Result},
+    error::{Error, Result},
     event::Endpoint,
     net::{
         self, Network,
         holder::{EACH, Holder, Task},
     },
+    util::process::Observed,
 };
 
 /// Ports of the brokers: each process that holds connections has one.
@@ -81,12 +82,13 @@ pub fn run(
         .longer_by(Duration::from_mins(20));
     let host = network.host(Side::Client);
     let tracer = Tracer::start(Side::Client, host, program, &options, stop)?;
+    let observed = Observed::new(tracer.id());
     let start = tracer.wait_for("its start", PATIENCE, |event| event.kind == "start")?;
     figures.attach_ms = start.attach_ms.unwrap_or(0.0);
     figures.seeded = start.seeded.unwrap_or(0);
-    figures.resident_before = memory(&tracer, "VmRSS")?;
+    figures.resident_before = observed.status("VmRSS:")?;
     holders.extend(open(&network, own, figures.younger, &mut ports, stop)?);
-    figures.resident_with_all = memory(&tracer, "VmRSS")?;
+    figures.resident_with_all = observed.status("VmRSS:")?;
 
     // Spread over all of them, the older and the younger ones.
     let every = connections / resets.clamp(1, connections);
@@ -102,7 +104,7 @@ pub fn run(
         }
         before += holder.count();
     }
-    figures.resident_peak = memory(&tracer, "VmHWM")?;
+    figures.resident_peak = observed.status("VmHWM:")?;
     let said = tracer.finish()?;
     figures.lost = said
         .events
@@ -154,15 +156,4 @@ fn judge(tracer: &Tracer, client: SocketAddr, broker: SocketAddr) -> Result<Opti
         Err(Error::Deadline { .. }) => Some(format!("nothing of the client at {client}")),
         Err(error) => return Err(error),
     })
-}
-
-/// A field of `/proc/PID/status`, KiB.
-fn memory(tracer: &Tracer, field: &str) -> Result<u64> {
-    let path = format!("/proc/{}/status", tracer.id());
-    let status = fs::read_to_string(&path).context(|| format!("read {path}"))?;
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-        .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok());
-    value.ok_or_else(|| Error::Staging(format!("{path} has no {field}")))
 }

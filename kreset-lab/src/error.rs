@@ -64,7 +64,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Something that should have happened did not, within its deadline.
-    #[error("waited {waited:?} in vain for {what}")]
+    #[error("timed out after {waited:?} while waiting for {what}")]
     Deadline {
         /// What was waited for.
         what: String,
@@ -75,12 +75,14 @@ pub enum Error {
     #[error("the scenario went wrong before the tracer could be judged: {0}")]
     Staging(String),
     /// A tracer ended, or never began, in a way that leaves nothing to judge.
-    #[error("kreset-trace on the {host} host {what}; standard error: {stderr}")]
+    #[error("kreset-trace on {place} {what}; standard error: {stderr}")]
     Tracer {
-        /// The host that it watched.
-        host: crate::Side,
+        /// Where it watched.
+        place: String,
         /// What it did.
         what: String,
+        /// How it ended, if it has.
+        status: Option<ExitStatus>,
         /// What it wrote to standard error, trimmed.
         stderr: String,
     },

@@ -26,6 +26,8 @@
 //! What only `Drop` of a killed process could have removed, the next [`sweep`] removes.
 
 pub mod accuracy;
+#[cfg(feature = "full")]
+pub mod bench;
 pub mod crowd;
 pub mod device;
 pub mod driver;
@@ -39,6 +41,7 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 mod side;
+#[cfg(feature = "full")]
 pub mod soak;
 pub mod trace;
 pub mod util;

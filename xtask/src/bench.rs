@@ -40,13 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     let tracer = build::tracer()?;
-    let bench = build::release("kreset-bench", "kreset-bench")?;
+    let lab = build::release("kreset-lab", "kreset-lab")?;
     let page = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("this package is in no workspace")?
         .join("docs/performance.md");
     let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
-    command.arg(bench).arg("--page").arg(page);
+    command.args([lab.as_os_str(), "bench".as_ref(), "--page".as_ref()]).arg(page);
     command.args(&arguments.bench);
     // As for the lab: the benchmark alone is run as root, in this process's place.
     Err(Error::new(command.exec()).context(format!("`{}` did not start", exec::show(&command))))

@@ -35,7 +35,7 @@ fn privileged() -> Result<()> {
             .arg("--config")
             .arg(exec::runner(&runner)?)
             .args(["test", "--locked"])
-            .args(["--package", "kreset-lab", "--package", "kreset-bench"])
+            .args(["--package", "kreset-lab"])
             .args(["--features", "privileged"])
             // All integration tests. That there are none is an error.
             .args(["--test", "*"]),

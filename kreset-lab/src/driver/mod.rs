@@ -4,22 +4,19 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     ops::Range,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::{ChildStdout, Command, Stdio},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
 use crate::{
     PORT, Side, Stop,
-    error::{Context as _, Error, Result},
-    event::{Event, contract},
+    error::{Error, Result},
+    event::Event,
     net::Namespace,
+    util::{child::Child, feed::Feed},
 };
 
 /// How long a tracer may take to attach: many at once share the processors.
@@ -130,7 +127,7 @@ fn in_seconds(time: Duration) -> String {
 pub struct Said {
     /// Its events in order.
     pub events: Vec<Event>,
-    /// Lines that are no events of the contract, with what is wrong with them.
+    /// Lines that are not events of the contract, with what is wrong with them.
     pub garbage: Vec<String>,
     /// What it wrote to standard error, trimmed.
     pub stderr: String,
@@ -139,46 +136,19 @@ pub struct Said {
 /// A running tracer; killed when dropped.
 #[derive(Debug)]
 pub struct Tracer {
-    host: Side,
+    name: String,
     child: Child,
-    heard: Arc<Heard>,
+    lines: Feed<Event>,
     stop: Stop,
+    /// Yields what was not an event.
+    stdout: Option<JoinHandle<Vec<String>>>,
     /// Yields what was written to standard error.
     stderr: Option<JoinHandle<String>>,
 }
 
-#[derive(Debug, Default)]
-struct Heard {
-    so_far: Mutex<SoFar>,
-    more: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct SoFar {
-    said: Said,
-    ended: bool,
-}
-
-impl Heard {
-    fn lock(&self) -> MutexGuard<'_, SoFar> {
-        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hear(&self, line: &str) {
-        let heard = Event::parse(line);
-        let mut so_far = self.lock();
-        match heard {
-            Ok(event) => so_far.said.events.push(event),
-            Err(error) => so_far.said.garbage.push(format!("{error}: {line}")),
-        }
-        drop(so_far);
-        self.more.notify_all();
-    }
-}
-
 impl Tracer {
-    /// Starts the tracer at `program`, which sees the sockets of `namespace` only, and waits until it has attached
-    /// everything: from then on it misses nothing.
+    /// Starts the tracer at `program`, which sees the sockets of `namespace` only, and waits until
+    /// it has attached everything: from then on it misses nothing.
     ///
     /// The tracer itself runs where the lab runs, outside the namespace.
     ///
@@ -195,46 +165,40 @@ impl Tracer {
         if !program.exists() {
             return Err(Error::MissingTracer(program.to_owned()));
         }
-        Self::spawn(host, options.command(program, namespace), stop)
+        let mut command = options.command(program, namespace);
+        command.stderr(Stdio::piped());
+        Self::spawn(format!("the {host} host"), command, ATTACH, stop)
     }
 
-    fn spawn(host: Side, mut command: Command, stop: &Stop) -> Result<Self> {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context(|| format!("run {}", command.get_program().display()))?;
-        let heard = Arc::new(Heard::default());
-        if let Some(stdout) = child.stdout.take() {
-            let heard = Arc::clone(&heard);
-            thread::spawn(move || {
-                for line in BufReader::new(stdout)
-                    .lines()
-                    .map_while(std::result::Result::ok)
-                {
-                    heard.hear(&line);
-                }
-                heard.lock().ended = true;
-                heard.more.notify_all();
-            });
-        }
-        let stderr = child.stderr.take().map(|mut stderr| {
-            thread::spawn(move || {
-                let mut text = Vec::new();
-                // As much as could be read is what there is to tell.
-                let _read = stderr.read_to_end(&mut text);
-                String::from_utf8_lossy(&text).trim().to_owned()
-            })
-        });
+    /// Starts `command`, which writes JSON to standard output, and waits up to `patience` until it
+    /// is attached. `place` is where it watches.
+    pub fn spawn(
+        place: impl Into<String>,
+        mut command: Command,
+        patience: Duration,
+        stop: &Stop,
+    ) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = Child::spawn(&mut command)?;
+        let lines = Feed::default();
+        let stdout = child.0.stdout.take();
+        let stderr = child.0.stderr.take();
         let mut tracer = Self {
-            host,
+            name: place.into(),
             child,
-            heard,
+            stdout: stdout.map(|out| listen(out, lines.clone())),
+            lines,
             stop: stop.clone(),
-            stderr,
+            stderr: stderr.map(|mut stderr| {
+                thread::spawn(move || {
+                    let mut text = Vec::new();
+                    // As much as could be read is what there is.
+                    let _read = stderr.read_to_end(&mut text);
+                    String::from_utf8_lossy(&text).trim().to_owned()
+                })
+            }),
         };
-        match tracer.wait_for("its start", ATTACH, |event| event.kind == "start") {
+        match tracer.wait_for("its start", patience, |event| event.kind == "start") {
             Ok(_) => Ok(tracer),
             Err(Error::Deadline { waited, .. }) => {
                 Err(tracer.failed(format!("was not attached after {waited:?}")))
@@ -255,34 +219,28 @@ impl Tracer {
         patience: Duration,
         fits: impl Fn(&Event) -> bool,
     ) -> Result<Event> {
-        let deadline = Instant::now() + patience;
-        let mut so_far = self.heard.lock();
-        loop {
-            if let Some(found) = so_far.said.events.iter().find(|event| fits(event)) {
-                return Ok(found.clone());
-            }
-            if so_far.ended {
-                return Err(Error::Tracer {
-                    host: self.host,
-                    what: format!("ended before it told of {what}"),
-                    stderr: String::new(),
-                });
-            }
-            self.stop.check()?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Deadline {
-                    what: what.to_owned(),
-                    waited: patience,
-                });
-            }
-            so_far = self
-                .heard
-                .more
-                .wait_timeout(so_far, left.min(Stop::GLANCE))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
+        let found = self.lines.wait_until(what, patience, &self.stop, |said| {
+            let found = said.kept.iter().find(|event| fits(event)).cloned();
+            (found.is_some() || said.ended).then_some(found)
+        });
+        found?.ok_or_else(|| Error::Tracer {
+            place: self.name.clone(),
+            what: format!("ended before it reported {what}"),
+            status: None,
+            stderr: String::new(),
+        })
+    }
+
+    /// Takes what it has said since this was last called: it is not said again.
+    pub fn take(&self) -> Vec<Event> {
+        let mut said = self.lines.lock();
+        let count = said.kept.len();
+        said.forget(count)
+    }
+
+    /// Its process.
+    pub const fn child(&mut self) -> &mut Child {
+        &mut self.child
     }
 
     /// Its process id.
@@ -299,63 +257,83 @@ impl Tracer {
     /// # Errors
     /// [`Error::Tracer`] if it does not end, or not with 0.
     pub fn finish(mut self) -> Result<Said> {
-        // The pid is this child's until it is waited for.
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, Signal::SIGTERM).context(|| format!("end the tracer, process {pid}"))?;
-        let deadline = Instant::now() + END;
-        loop {
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .context(|| "wait for the tracer".to_owned())?
-                && self.heard.lock().ended
-            {
-                if !status.success() {
-                    return Err(self.failed(format!("ended with {status}")));
-                }
-                let mut said = std::mem::take(&mut self.heard.lock().said);
-                let invalid = said.events.iter().filter_map(|event| {
-                    let refusal = contract::check(&event.line).err()?;
-                    Some(format!("{refusal}: {}", event.line))
-                });
-                said.garbage.extend(invalid);
-                said.stderr = self.complaints();
-                return Ok(said);
+        self.child.signal(Signal::SIGTERM)?;
+        match self.child.wait(END) {
+            Ok(status) if status.success() => {}
+            Ok(status) => return Err(self.failed(format!("ended with {status}"))),
+            Err(_) => return Err(self.failed(format!("ignored SIGTERM for {END:?}"))),
+        }
+        let mut said = self.rest();
+        #[cfg(feature = "full")]
+        for event in &said.events {
+            if let Err(refusal) = crate::event::contract::check(&event.line) {
+                said.garbage.push(format!("{refusal}: {}", event.line));
             }
-            if Instant::now() > deadline {
-                return Err(self.failed(format!("ignored SIGTERM for {END:?}")));
-            }
-            thread::sleep(Duration::from_millis(2));
+        }
+        said.stderr = self.complaints();
+        Ok(said)
+    }
+
+    /// What one that has ended has said, and was not taken.
+    pub fn rest(&mut self) -> Said {
+        let garbage = self.stdout.take().and_then(|reader| reader.join().ok());
+        Said {
+            events: self.take(),
+            garbage: garbage.unwrap_or_default(),
+            stderr: String::new(),
         }
     }
 
     /// Ends it the hard way, if it has not ended, and puts what it wrote to standard error into
     /// the error.
     fn failed(&mut self, what: String) -> Error {
-        let _signalled = self.child.kill();
+        // Nothing came after its output ended: it is about to end by itself, if it has not.
+        let ended = self.lines.lock().ended;
+        let patience = if ended { END } else { Duration::ZERO };
+        let status = match self.child.wait(patience) {
+            Ok(status) => Ok(status),
+            Err(_) => self.child.kill(),
+        };
         Error::Tracer {
-            host: self.host,
+            place: self.name.clone(),
             what,
+            status: status.ok(),
             stderr: self.complaints(),
         }
     }
 
     /// What it wrote to standard error until it ended.
     fn complaints(&mut self) -> String {
-        self.stderr
-            .take()
-            .and_then(|reader| reader.join().ok())
-            .unwrap_or_default()
+        let reader = self.stderr.take();
+        let text = reader.and_then(|reader| reader.join().ok());
+        text.unwrap_or_default()
     }
 }
 
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        // It may have ended already, which is as good.
-        let _signalled = self.child.kill();
-        let _ended = self.child.wait();
-    }
+/// Listens to the end, and returns the lines that are not events, with what is wrong with them.
+fn listen(out: ChildStdout, lines: Feed<Event>) -> JoinHandle<Vec<String>> {
+    thread::spawn(move || {
+        let (mut out, mut bytes) = (BufReader::new(out), Vec::new());
+        let mut garbage = Vec::new();
+        while matches!(out.read_until(b'\n', &mut bytes), Ok(1..)) {
+            let text = String::from_utf8_lossy(&bytes);
+            match text
+                .strip_suffix('\n')
+                .map(|line| (line, Event::parse(line)))
+            {
+                Some((_, Ok(event))) => lines.push(event),
+                Some((line, Err(error))) => garbage.push(format!("{error}: {line}")),
+                None => garbage.push(format!("{TORN}: {text}")),
+            }
+            bytes.clear();
+        }
+        lines.end();
+        garbage
+    })
 }
+
+/// What is wrong with a last line that has no end: a tracer that was killed may leave one.
+pub const TORN: &str = "the line is cut off";
 
 #[cfg(test)]
 mod tests {
@@ -363,8 +341,8 @@ mod tests {
 
     fn shell(script: &str) -> Result<Tracer> {
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]);
-        Tracer::spawn(Side::Client, command, &Stop::default())
+        command.args(["-c", script]).stderr(Stdio::piped());
+        Tracer::spawn("the client host", command, ATTACH, &Stop::default())
     }
 
     #[test]
@@ -378,11 +356,11 @@ mod tests {
         .expect("it starts");
         let reset = tracer
             .wait_for("a reset", END, |event| event.kind == "reset")
-            .expect("it is told");
+            .expect("it is reported");
         assert_eq!(reset.verdict.as_deref(), Some("middlebox_idle_reset"));
         tracer
             .wait_for("another", END, |event| event.schema.is_empty())
-            .expect("it is told");
+            .expect("it is reported");
         let said = tracer.finish().expect("it ends in order");
         let kinds: Vec<_> = said.events.iter().map(|event| &event.kind).collect();
         assert_eq!(kinds, ["start", "reset", "reset", "summary"]);

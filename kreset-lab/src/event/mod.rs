@@ -1,11 +1,14 @@
 //! What the tracer says, as far as the lab judges it: a reader of the JSON contract that shares
 //! no code with its writer.
 
+#[cfg(feature = "full")]
 pub mod contract;
 
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
+
+use crate::Moment;
 
 /// The version of the contract that the lab reads.
 pub const SCHEMA: &str = "kreset/1";
@@ -40,9 +43,14 @@ pub struct Event {
     pub seeded: Option<u64>,
     /// Of a `loss` and of the summary: how many events never reached the tracer.
     pub lost: Option<u64>,
+    /// Of a `loss`: where.
+    pub source: Option<String>,
     /// The line itself.
     #[serde(skip)]
     pub line: String,
+    /// When the lab has read it.
+    #[serde(skip)]
+    pub read: Moment,
 }
 
 /// One end's address.
@@ -105,6 +113,7 @@ impl Event {
     pub fn parse(line: &str) -> Result<Self, serde_json::Error> {
         let mut event: Self = serde_json::from_str(line)?;
         line.clone_into(&mut event.line);
+        event.read = Moment::now();
         Ok(event)
     }
 
@@ -112,6 +121,15 @@ impl Event {
     #[must_use]
     pub fn is_about_a_connection(&self) -> bool {
         matches!(self.kind.as_str(), "reset" | "close" | "timeout")
+    }
+
+    /// Its client and its broker, if both are known.
+    #[must_use]
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        Some((
+            self.client.as_ref()?.socket()?,
+            self.broker.as_ref()?.socket()?,
+        ))
     }
 
     /// Verdict and cause as one word, `verdict/cause`.

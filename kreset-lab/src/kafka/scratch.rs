@@ -6,10 +6,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use crate::{
-    error::{Context as _, Result},
-    soak::disk,
-};
+use nix::mount::{MntFlags, umount2};
+
+use crate::error::{Context as _, Result};
 
 const PREFIX: &str = "kreset-lab-";
 
@@ -28,12 +27,19 @@ pub fn sweep() {
             continue;
         };
         if !Path::new(&format!("/proc/{pid}")).exists() {
-            disk::unmount(&entry.path().join(disk::CLIENT));
-            disk::unmount(&entry.path().join(disk::BROKER));
+            for inside in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+                unmount(&inside.path());
+            }
             // The next one tries again.
             let _removed = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Takes the file system away that is mounted at `directory`, if there is one.
+pub(crate) fn unmount(directory: &Path) {
+    // Where there is none this fails, and where it is busy it goes later.
+    let _unmounted = umount2(directory, MntFlags::MNT_DETACH);
 }
 
 /// A directory of its own, removed when dropped.

@@ -7,13 +7,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 
 use super::receiver::Received;
 use crate::{
     Moment,
     error::{Context as _, Error, Result},
     event::Event,
+    kafka::scratch::unmount,
 };
 
 /// The directory of the client's disk, within a scratch directory.
@@ -146,12 +147,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         unmount(&self.directory);
     }
-}
-
-/// Takes the disk at `directory` away, if there is one.
-pub(crate) fn unmount(directory: &Path) {
-    // Where it is none this fails, and where it is busy it goes later.
-    let _unmounted = umount2(directory, MntFlags::MNT_DETACH);
 }
 
 /// The id of the event in a line, if the line is whole.

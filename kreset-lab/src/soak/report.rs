@@ -38,7 +38,7 @@ pub struct Host {
 
 impl Host {
     pub(super) fn new(watch: Watch, places: &Places, weather: Tally) -> Self {
-        let heard = watch.heard();
+        let heard = watch.heard().clone();
         let full = places.disk.full();
         let received = [
             ("file", places.disk.received(), full.as_slice()),

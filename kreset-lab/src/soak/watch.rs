@@ -3,20 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    io::{BufRead as _, BufReader},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use serde_json::Value;
+use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{
     delivery::Sent,
@@ -26,8 +20,10 @@ use super::{
 };
 use crate::{
     Moment, Side, Stop,
+    driver::{TORN, Tracer},
     error::{Context as _, Error, Result},
     event::Event,
+    util::process::Observed,
 };
 
 /// How long a tracer may take to attach, and to end, on a busy machine.
@@ -44,9 +40,8 @@ pub struct Heard {
     pub lost: BTreeMap<String, u64>,
     /// How long after it was made an event was heard, at most.
     pub latest: Duration,
-    /// Lines that are no events, but for the last one of a tracer that was killed.
+    /// Lines that are not events, but for the last one of a tracer that was killed.
     pub garbage: Vec<String>,
-    starts: u64,
 }
 
 /// What the tracers of one host left behind.
@@ -56,7 +51,7 @@ pub struct Watch {
     program: PathBuf,
     config: PathBuf,
     complaints: PathBuf,
-    heard: Arc<Mutex<Heard>>,
+    heard: Heard,
     now: Option<Running>,
     /// Those that have ended.
     pub lives: Vec<Life>,
@@ -72,8 +67,7 @@ pub struct Watch {
 
 #[derive(Debug)]
 struct Running {
-    child: Child,
-    reader: JoinHandle<Option<String>>,
+    tracer: Tracer,
     began: Moment,
     watching: Moment,
     since: Instant,
@@ -89,7 +83,7 @@ impl Watch {
             program: program.to_owned(),
             config,
             complaints,
-            heard: Arc::default(),
+            heard: Heard::default(),
             now: None,
             lives: Vec::new(),
             samples: Vec::new(),
@@ -116,51 +110,31 @@ impl Watch {
             .open(&self.complaints)
             .context(|| format!("open {}", self.complaints.display()))?;
         let began = Moment::now();
-        let starts = lock(&self.heard).starts;
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        command
             .arg("--config")
             .arg(&self.config)
             // Ctrl-C at a terminal is for the lab, which ends its tracers by itself.
             .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(complaints)
-            .spawn()
-            .context(|| format!("run {}", self.program.display()))?;
-        let heard = Arc::clone(&self.heard);
-        let stdout = child.stdout.take();
-        let host = self.host;
-        let reader = thread::spawn(move || listen(host, stdout?, &heard));
-        let mut running = Running {
-            child,
-            reader,
+            .stderr(complaints);
+        let place = format!("the {} host", self.host);
+        let tracer = Tracer::spawn(place, command, PATIENCE, stop);
+        let tracer = tracer.map_err(|mut error| {
+            if let Error::Tracer { stderr, .. } = &mut error {
+                *stderr = fs::read_to_string(&self.complaints).unwrap_or_default();
+            }
+            error
+        })?;
+        let pid = tracer.id();
+        self.programs.extend(Observed::new(pid).program_ids());
+        self.now = Some(Running {
+            tracer,
             began,
-            watching: began,
+            watching: Moment::now(),
             since: Instant::now(),
             samples: Vec::new(),
-        };
-        let deadline = Instant::now() + PATIENCE;
-        while lock(&self.heard).starts == starts {
-            let ended = running.child.try_wait();
-            let ended = ended.context(|| "look at a tracer".to_owned())?;
-            if ended.is_some() || Instant::now() > deadline || stop.check().is_err() {
-                let _signalled = running.child.kill();
-                let _ended = running.child.wait();
-                stop.check()?;
-                return Err(Error::Tracer {
-                    host: self.host,
-                    what: "did not begin to watch".to_owned(),
-                    stderr: fs::read_to_string(&self.complaints).unwrap_or_default(),
-                });
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        running.watching = Moment::now();
-        running.since = Instant::now();
-        let pid = running.child.id();
-        self.programs.extend(in_kernel(pid));
+        });
         *lock(&self.pid) = Some(Pid::from_raw(pid.cast_signed()));
-        self.now = Some(running);
         Ok(())
     }
 
@@ -172,15 +146,16 @@ impl Watch {
         let Some(running) = &mut self.now else {
             return Ok(false);
         };
-        let age = running.since.elapsed();
-        let events = lock(&self.heard).sent.len();
+        for event in running.tracer.take() {
+            self.heard.hear(self.host, &event);
+        }
+        let (age, events) = (running.since.elapsed(), self.heard.sent.len());
         running
             .samples
-            .extend(sample(running.child.id(), age, events));
+            .extend(sample(running.tracer.id(), age, events));
         // Held, so that nobody signals a pid that is free.
         let mut pid = lock(&self.pid);
-        let ended = running.child.try_wait();
-        let Some(status) = ended.context(|| "look at a tracer".to_owned())? else {
+        let Some(status) = running.tracer.child().ended()? else {
             return Ok(true);
         };
         *pid = None;
@@ -191,9 +166,11 @@ impl Watch {
         Ok(false)
     }
 
-    /// Notes the life of a tracer that has ended, and returns what it said after its last line.
-    fn bury(&mut self, until: Moment, how: End) -> Option<String> {
-        let running = self.now.take()?;
+    /// Notes the life of a tracer that has ended.
+    fn bury(&mut self, until: Moment, how: End) {
+        let Some(mut running) = self.now.take() else {
+            return;
+        };
         self.lives.push(Life {
             host: self.host,
             began: running.began,
@@ -203,7 +180,13 @@ impl Watch {
             how,
         });
         self.samples.push(running.samples);
-        running.reader.join().unwrap_or_default()
+        let rest = running.tracer.rest();
+        for event in &rest.events {
+            self.heard.hear(self.host, event);
+        }
+        let garbage = rest.garbage.into_iter();
+        let counts = |line: &String| how == End::Asked || !line.starts_with(TORN);
+        self.heard.garbage.extend(garbage.filter(counts));
     }
 
     /// Ends the tracer, if there is one.
@@ -215,25 +198,17 @@ impl Watch {
             return Ok(());
         };
         *lock(&self.pid) = None;
-        // The pid is this child's until it is waited for.
-        let pid = Pid::from_raw(running.child.id().cast_signed());
         let signal = match how {
             End::Asked => Signal::SIGTERM,
             End::Killed => Signal::SIGKILL,
         };
         let until = Moment::now();
-        kill(pid, signal).context(|| format!("send {signal} to process {pid}"))?;
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            let ended = running.child.try_wait();
-            if let Some(status) = ended.context(|| "wait for a tracer".to_owned())? {
-                break status;
-            }
-            if Instant::now() > deadline {
-                // It has ignored the other one, which its status tells.
-                let _signalled = running.child.kill();
-            }
-            thread::sleep(Duration::from_millis(5));
+        let child = running.tracer.child();
+        child.signal(signal)?;
+        let status = match child.wait(PATIENCE) {
+            // It has ignored the other one, which its status shows.
+            Err(Error::Deadline { .. }) => child.kill()?,
+            status => status?,
         };
         let as_asked = match how {
             End::Asked => status.success(),
@@ -243,55 +218,28 @@ impl Watch {
             self.problems
                 .push(format!("the tracer ended with {status} after {signal}"));
         }
-        let unfinished = self.bury(until, how);
-        if let (Some(line), End::Asked) = (unfinished, how) {
-            lock(&self.heard).garbage.push(line);
-        }
+        self.bury(until, how);
         Ok(())
     }
 
     /// What was heard so far.
     #[must_use]
-    pub fn heard(&self) -> Heard {
-        lock(&self.heard).clone()
+    pub const fn heard(&self) -> &Heard {
+        &self.heard
     }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(running) = &mut self.now {
-            // It may have ended already, which is as good.
-            let _signalled = running.child.kill();
-            let _ended = running.child.wait();
-        }
-    }
-}
-
-/// Listens to the end; what came after the last whole line.
-fn listen(host: Side, out: ChildStdout, heard: &Mutex<Heard>) -> Option<String> {
-    let mut out = BufReader::new(out);
-    let mut line = Vec::new();
-    while matches!(out.read_until(b'\n', &mut line), Ok(1..)) {
-        let text = String::from_utf8_lossy(&line).into_owned();
-        let Some(whole) = text.strip_suffix('\n') else {
-            return Some(text);
-        };
-        lock(heard).hear(host, whole);
-        line.clear();
-    }
-    None
 }
 
 impl Heard {
-    fn hear(&mut self, host: Side, line: &str) {
-        let Some((event, id, at)) = read(line) else {
-            self.garbage.push(line.to_owned());
+    fn hear(&mut self, host: Side, event: &Event) {
+        let at = event.time.as_deref().and_then(Moment::parse);
+        let (Some(id), Some(at)) = (event.id.clone(), at) else {
+            self.garbage.push(event.line.clone());
             return;
         };
-        self.latest = self.latest.max(Moment::now().since(at));
-        self.starts += u64::from(event.kind == "start");
+        self.latest = self.latest.max(event.read.since(at));
         if event.kind == "loss" {
-            self.lose(line);
+            let source = event.source.clone().unwrap_or_else(|| "unknown".to_owned());
+            *self.lost.entry(source).or_default() += event.lost.unwrap_or_default();
         }
         let kind = match (event.kind.as_str(), event.direction.as_deref()) {
             ("reset", Some("received")) => Some(Kind::Reset(Direction::Received)),
@@ -299,11 +247,7 @@ impl Heard {
             ("close", _) => Some(Kind::Close),
             _ => None,
         };
-        let ends = event
-            .client
-            .and_then(|it| it.socket())
-            .zip(event.broker.and_then(|it| it.socket()));
-        if let (Some(kind), Some((client, broker))) = (kind, ends) {
+        if let (Some(kind), Some((client, broker))) = (kind, event.ends()) {
             self.told.push(Told {
                 id: id.clone(),
                 kind,
@@ -317,53 +261,17 @@ impl Heard {
         }
         self.sent.push(Sent { id, at });
     }
-
-    fn lose(&mut self, line: &str) {
-        let event: Value = serde_json::from_str(line).unwrap_or_default();
-        let source = event["source"]
-            .as_str()
-            .unwrap_or("nobody knows")
-            .to_owned();
-        *self.lost.entry(source).or_default() += event["lost"].as_u64().unwrap_or_default();
-    }
-}
-
-fn read(line: &str) -> Option<(Event, String, Moment)> {
-    let event = Event::parse(line).ok()?;
-    let id = event.id.clone()?;
-    let at = Moment::parse(event.time.as_deref()?)?;
-    Some((event, id, at))
 }
 
 fn sample(pid: u32, age: Duration, events: usize) -> Option<Sample> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let resident = Observed::new(pid).status("VmRSS:").ok()?;
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
     Some(Sample {
         age,
         events: u32::try_from(events).ok()?,
-        resident: resident.split_whitespace().next()?.parse().ok()?,
-        descriptors: u32::try_from(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()).ok()?,
+        resident: u32::try_from(resident).ok()?,
+        descriptors: u32::try_from(descriptors).ok()?,
     })
-}
-
-/// The ids of the programs that a process holds in the kernel.
-fn in_kernel(pid: u32) -> BTreeSet<u32> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fdinfo"));
-    let entries = entries.into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .flat_map(|info| programs_in(&info))
-        .collect()
-}
-
-/// As `bpf_prog_show_fdinfo` and `bpf_link_show_fdinfo` write them (`kernel/bpf/syscall.c`, 6.18).
-fn programs_in(info: &str) -> Vec<u32> {
-    let lines = info.lines();
-    lines
-        .filter_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())
-        .collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -385,21 +293,14 @@ mod tests {
             format!(r#"{{"type":"close","direction":"received","id":"3",{time},{ends}}}"#),
             format!(r#"{{"type":"loss","id":"4",{time},"source":"sink file","lost":3}}"#),
             format!(r#"{{"type":"timeout","id":"5",{time},{ends}}}"#),
-            "no event".to_owned(),
+            r#"{"type":"alert"}"#.to_owned(),
         ] {
-            heard.hear(Side::Client, &line);
+            heard.hear(Side::Client, &Event::parse(&line).expect("JSON"));
         }
         let kinds: Vec<_> = heard.told.iter().map(|told| told.kind).collect();
         assert_eq!(kinds, [Kind::Reset(Direction::Sent), Kind::Close]);
         assert_eq!(heard.sent.len(), 5);
         assert_eq!(heard.lost, BTreeMap::from([("sink file".to_owned(), 3)]));
-        assert_eq!((heard.starts, heard.garbage.len()), (1, 1));
-    }
-
-    #[test]
-    fn programs_are_found_among_what_the_kernel_tells() {
-        let info = "pos:\t0\nflags:\t02000000\nlink_type:\ttracing\nprog_tag:\tab\nprog_id:\t77\n";
-        assert_eq!(programs_in(info), [77]);
-        assert_eq!(programs_in("pos:\t0\n"), [0_u32; 0]);
+        assert_eq!(heard.garbage.len(), 1);
     }
 }

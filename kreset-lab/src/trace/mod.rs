@@ -2,7 +2,6 @@
 
 pub mod connections;
 pub mod ending;
-mod memory;
 mod packet_loss;
 mod pcap;
 pub mod timeline;

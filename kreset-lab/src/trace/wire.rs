@@ -10,11 +10,11 @@ use std::{
     net::SocketAddr,
     os::fd::{AsRawFd as _, OwnedFd},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -33,12 +33,13 @@ use nix::{
 pub use crate::Moment;
 use crate::{
     PORT, Side, Stop,
-    error::{Context as _, Error, Result},
+    error::{Context as _, Result},
     net::{
         Network,
         packet::{Flags, Segment},
     },
-    trace::{memory::Memory, packet_loss, pcap},
+    trace::{packet_loss, pcap},
+    util::feed::Feed,
 };
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
@@ -130,50 +131,40 @@ pub struct Silence {
 /// The memory of the tap.
 #[derive(Clone, Debug)]
 pub struct Wire {
-    log: Arc<Log>,
-    stop: Stop,
-}
-
-#[derive(Debug, Default)]
-struct Log {
-    memory: Mutex<Memory>,
-    grew: Condvar,
+    feed: Feed<Sighting>,
     /// Segments that the kernel had no room for.
-    missed: AtomicU64,
-}
-
-impl Log {
-    fn count_missed(&self, socket: &OwnedFd) {
-        let missed = packet_loss::since_last_asked(socket);
-        self.missed.fetch_add(missed, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    missed: Arc<AtomicU64>,
+    stop: Stop,
 }
 
 impl Wire {
     /// Everything seen so far, in order.
     #[must_use]
     pub fn sightings(&self) -> Vec<Sighting> {
-        self.log.lock().kept.clone()
+        self.feed.all()
     }
 
     /// Forgets what was seen before `moment`, for runs that last.
     pub(crate) fn forget_before(&self, moment: Moment) {
-        self.log.lock().forget_before(moment);
+        let mut items = self.feed.lock();
+        let old = items.kept.partition_point(|seen| seen.at < moment);
+        drop(items.forget(old));
     }
 
-    /// Segments that passed unseen, because the tap could not keep up.
+    /// Segments that passed unobserved, because the tap could not keep up.
     pub(crate) fn missed(&self) -> u64 {
-        self.log.missed.load(Ordering::Relaxed)
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    fn count_missed(&self, socket: &OwnedFd) {
+        let missed = packet_loss::since_last_asked(socket);
+        self.missed.fetch_add(missed, Ordering::Relaxed);
     }
 
     /// What was seen so far of the connection from `client_port`, in order.
     #[must_use]
     pub fn of_connection(&self, client_port: u16) -> Vec<Sighting> {
-        let memory = self.log.lock();
+        let memory = self.feed.lock();
         let of = |seen: &&Sighting| seen.client_port() == client_port;
         memory.kept.iter().filter(of).cloned().collect()
     }
@@ -189,9 +180,9 @@ impl Wire {
         fits: impl Fn(&Sighting) -> bool,
     ) -> Result<Sighting> {
         let mut looked_at = 0;
-        self.wait_until(what, patience, |memory| {
-            let found = memory.from(looked_at).iter().find(|seen| fits(seen));
-            looked_at = memory.count();
+        self.feed.wait_until(what, patience, &self.stop, |items| {
+            let found = items.from(looked_at).iter().find(|seen| fits(seen));
+            looked_at = items.count();
             found.cloned()
         })
     }
@@ -207,65 +198,27 @@ impl Wire {
         patience: Duration,
         fits: impl Fn(&Sighting) -> bool,
     ) -> Result<usize> {
-        self.wait_until(what, patience, |memory| {
-            let fitting = memory.kept.iter().filter(|seen| fits(seen)).count();
+        self.feed.wait_until(what, patience, &self.stop, |items| {
+            let fitting = items.kept.iter().filter(|seen| fits(seen)).count();
             (fitting >= count).then_some(fitting)
         })
     }
 
-    fn wait_until<T>(
-        &self,
-        what: &str,
-        patience: Duration,
-        mut look: impl FnMut(&Memory) -> Option<T>,
-    ) -> Result<T> {
-        let deadline = Instant::now() + patience;
-        let mut memory = self.log.lock();
-        loop {
-            if let Some(found) = look(&memory) {
-                return Ok(found);
-            }
-            self.stop.check()?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Deadline {
-                    what: what.to_owned(),
-                    waited: patience,
-                });
-            }
-            memory = self
-                .log
-                .grew
-                .wait_timeout(memory, left.min(Stop::GLANCE))
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-    }
-
     /// Waits up to `patience` for more than `seen` sightings, and returns those after `seen`.
     pub(crate) fn after(&self, seen: usize, patience: Duration) -> Vec<Sighting> {
-        let mut memory = self.log.lock();
-        if memory.count() <= seen {
-            memory = self
-                .log
-                .grew
-                .wait_timeout(memory, patience)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        memory.from(seen).to_vec()
+        self.feed.after(seen, patience)
     }
 
     /// When the last segment was seen.
     #[must_use]
     pub fn last(&self) -> Option<Moment> {
-        self.log.lock().kept.last().map(|seen| seen.at)
+        self.feed.lock().kept.last().map(|seen| seen.at)
     }
 
     /// When the connection from `client_port` sent its first SYN: the moment its age counts from.
     #[must_use]
     pub fn began(&self, client_port: u16) -> Option<Moment> {
-        self.log
+        self.feed
             .lock()
             .kept
             .iter()
@@ -282,7 +235,7 @@ impl Wire {
     /// preceded by the first.
     #[must_use]
     pub fn silence_before(&self, trigger: &Sighting) -> Option<Silence> {
-        let memory = self.log.lock();
+        let memory = self.feed.lock();
         let last = |counts: fn(&Segment) -> bool| {
             let last = memory.kept.iter().rev().find(|seen| {
                 seen.client_port() == trigger.client_port()
@@ -301,7 +254,7 @@ impl Wire {
     /// `client_port`.
     #[must_use]
     pub fn handshake_ttl(&self, client_port: u16, side: Side) -> Option<u8> {
-        self.log
+        self.feed
             .lock()
             .kept
             .iter()
@@ -320,7 +273,7 @@ impl Wire {
     /// When `out` does not take it.
     pub fn write_pcap(&self, leg: Side, out: &mut impl Write) -> io::Result<()> {
         let mut file = pcap::File::new(out, SNAP)?;
-        for seen in self.log.lock().kept.iter().filter(|seen| seen.leg == leg) {
+        for seen in self.feed.lock().kept.iter().filter(|seen| seen.leg == leg) {
             file.write(&pcap::Packet {
                 at: seen.at.0,
                 bytes: &seen.bytes,
@@ -349,13 +302,14 @@ impl Tap {
             Ok((socket, leg))
         })?;
         let wire = Wire {
-            log: Arc::default(),
+            feed: Feed::default(),
+            missed: Arc::default(),
             stop: stop.clone(),
         };
         let ending = Arc::new(AtomicBool::new(false));
         let thread = {
-            let (log, ending) = (Arc::clone(&wire.log), Arc::clone(&ending));
-            thread::spawn(move || listen(&socket, client_leg, &log, &ending))
+            let (wire, ending) = (wire.clone(), Arc::clone(&ending));
+            thread::spawn(move || listen(&socket, client_leg, &wire, &ending))
         };
         Ok(Self {
             wire,
@@ -395,21 +349,18 @@ fn open() -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn listen(socket: &OwnedFd, client_leg: u32, log: &Log, ending: &AtomicBool) {
+fn listen(socket: &OwnedFd, client_leg: u32, wire: &Wire, ending: &AtomicBool) {
     while !ending.load(Ordering::Relaxed) {
         match receive(socket, client_leg) {
-            Ok(Some(sighting)) => {
-                log.lock().kept.push(sighting);
-                log.grew.notify_all();
-            }
+            Ok(Some(sighting)) => wire.feed.push(sighting),
             Ok(None) => {}
             // Nothing came for a moment: time to ask.
-            Err(Errno::EAGAIN | Errno::EINTR) => log.count_missed(socket),
+            Err(Errno::EAGAIN | Errno::EINTR) => wire.count_missed(socket),
             // The interfaces are gone: so is everything that there was to see.
             Err(_) => return,
         }
     }
-    log.count_missed(socket);
+    wire.count_missed(socket);
 }
 
 /// The next packet, `None` if it is none of the lab's TCP.

@@ -1,13 +1,14 @@
 //! What real programs wrote while a scenario ran, line by line, with the time of each.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use crate::{
     Moment, Stop,
     error::{Error, Result},
+    util::feed::Feed,
 };
 
 /// One line of a program's output.
@@ -32,7 +33,7 @@ impl Journal {
         }
         let log = Log {
             name: name.to_owned(),
-            lines: Arc::default(),
+            lines: Feed::default(),
         };
         logs.push(log.clone());
         log
@@ -53,13 +54,7 @@ impl Journal {
 #[derive(Clone, Debug)]
 pub struct Log {
     name: String,
-    lines: Arc<Lines>,
-}
-
-#[derive(Debug, Default)]
-struct Lines {
-    written: Mutex<Vec<Line>>,
-    grew: Condvar,
+    lines: Feed<Line>,
 }
 
 impl Log {
@@ -72,21 +67,20 @@ impl Log {
     /// Everything so far.
     #[must_use]
     pub fn lines(&self) -> Vec<Line> {
-        self.lock().clone()
+        self.lines.all()
     }
 
     /// How many lines there are so far: where to look for what comes.
     #[must_use]
     pub fn length(&self) -> usize {
-        self.lock().len()
+        self.lines.lock().count()
     }
 
     pub(crate) fn write(&self, text: &str) {
-        self.lock().push(Line {
+        self.lines.push(Line {
             at: Moment::now(),
             text: text.to_owned(),
         });
-        self.lines.grew.notify_all();
     }
 
     /// Waits until a line from number `from` on fits, and returns the first such line. Asks
@@ -106,40 +100,29 @@ impl Log {
         let deadline = Instant::now() + patience;
         let mut looked_at = from;
         let mut hope = Ok(());
-        let mut lines = self.lock();
         loop {
-            let found = lines.iter().skip(looked_at).find(|line| fits(&line.text));
-            if let Some(found) = found {
-                return Ok(found.clone());
-            }
-            looked_at = looked_at.max(lines.len());
-            // Only now: what was written before the end counts.
-            hope?;
-            stop.check()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::Deadline {
-                    what: what.to_owned(),
-                    waited: patience,
-                });
+            let waited = left.min(Stop::GLANCE);
+            let found = self.lines.wait_until(what, waited, stop, |lines| {
+                let mut fresh = lines.from(looked_at).iter();
+                looked_at = looked_at.max(lines.count());
+                fresh.find(|line| fits(&line.text)).cloned()
+            });
+            match found {
+                Err(Error::Deadline { .. }) if !left.is_zero() => {
+                    // Only now: what was written before the end counts.
+                    hope?;
+                    hope = still();
+                }
+                Err(Error::Deadline { what, .. }) => {
+                    return Err(Error::Deadline {
+                        what,
+                        waited: patience,
+                    });
+                }
+                found => return found,
             }
-            let (guard, timeout) = self
-                .lines
-                .grew
-                .wait_timeout(lines, left.min(Stop::GLANCE))
-                .unwrap_or_else(PoisonError::into_inner);
-            // Asked without the lock: what is asked may write.
-            drop(guard);
-            hope = if timeout.timed_out() { still() } else { Ok(()) };
-            lines = self.lock();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
-        self.lines
-            .written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,10 @@
 //! `kreset-lab`: reproduce who resets a Kafka connection, and judge what `kreset-trace` says.
 
 mod accuracy;
+#[cfg(feature = "full")]
+mod bench;
 mod crowd;
+#[cfg(feature = "full")]
 mod soak;
 mod tracer_option;
 
@@ -87,7 +90,11 @@ enum Command {
     /// Hold very many connections at once, reset some, and measure the tracer
     Crowd(crowd::Options),
     /// Let everything happen at random for a while, and then account for each reset
+    #[cfg(feature = "full")]
     Soak(soak::Options),
+    /// Measure what the tracer costs
+    #[cfg(feature = "full")]
+    Bench(bench::Options),
 }
 
 #[derive(Parser)]
@@ -139,7 +146,10 @@ fn main() -> ExitCode {
         }
         Some(Command::Accuracy(options)) => exit_code(accuracy::run(&options)),
         Some(Command::Crowd(options)) => exit_code(crowd::run(&options)),
+        #[cfg(feature = "full")]
         Some(Command::Soak(options)) => exit_code(soak::run(&options)),
+        #[cfg(feature = "full")]
+        Some(Command::Bench(options)) => exit_code(bench::run(&options)),
         Some(Command::HoldConnections(task)) => {
             exit_code(holder::serve(&task).map(|()| true).map_err(Into::into))
         }

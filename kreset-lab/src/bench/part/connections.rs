@@ -8,7 +8,7 @@ use super::{
     Found, Setting, busy,
     traffic::{OWN, PEERS},
 };
-use crate::{
+use crate::bench::{
     arena::TRACED,
     compare::{Comparison, Metric},
     subject::{Running, Subject},

@@ -1,13 +1,20 @@
 //! What a running program costs, as the kernel accounts for it.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::PathBuf,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
+#[cfg(feature = "full")]
 use aya::programs::{ProgramError, loaded_programs};
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::{TimeVal, TimeValLike as _},
 };
+
+use crate::error::{Context as _, Error, Result};
 
 /// A process, and the BPF programs and maps that it holds.
 #[derive(Clone, Copy, Debug)]
@@ -50,13 +57,9 @@ impl Observed {
 
     /// CPU time that its living threads have used, the kernel's work for them included. From
     /// `schedstat`, which counts nanoseconds; `stat` counts ticks.
-    ///
-    /// # Errors
-    /// When it has ended.
     pub fn cpu(self) -> Result<Duration> {
         let path = self.path("task");
-        let tasks =
-            fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let tasks = fs::read_dir(&path).context(|| format!("read {}", path.display()))?;
         let mut total = 0;
         for task in tasks.flatten() {
             // One that has just ended has no file any more.
@@ -67,46 +70,50 @@ impl Observed {
         Ok(Duration::from_nanos(total))
     }
 
-    /// Its memory.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn memory(self) -> Result<Memory> {
+    /// A field of its `status`, with the colon.
+    pub fn status(self, name: &str) -> Result<u64> {
         let path = self.path("status");
-        let status =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let kibibytes = |name| field(&status, name).unwrap_or(0) * 1_024;
+        let status = fs::read_to_string(&path).context(|| format!("read {}", path.display()))?;
+        let value = field(&status, name);
+        value.ok_or_else(|| Error::Staging(format!("{} has no {name}", path.display())))
+    }
+
+    /// Its memory.
+    pub fn memory(self) -> Result<Memory> {
         Ok(Memory {
-            resident: kibibytes("VmRSS:"),
-            anonymous: kibibytes("RssAnon:"),
+            resident: self.status("VmRSS:")? * 1_024,
+            anonymous: self.status("RssAnon:")? * 1_024,
             maps: map_memory(&self.descriptors()),
         })
     }
 
-    /// What the kernel says of the programs that it holds, by itself or by links.
-    ///
-    /// # Errors
-    /// When programs cannot be listed.
+    /// The ids of the BPF programs that it holds, by themselves or by links: as
+    /// `bpf_prog_show_fdinfo` and `bpf_link_show_fdinfo` write them (`kernel/bpf/syscall.c`, 6.18).
+    #[must_use]
+    pub fn program_ids(self) -> BTreeSet<u32> {
+        let descriptors = self.descriptors();
+        let ids = descriptors.iter().filter_map(|it| field(it, "prog_id:"));
+        ids.filter_map(|id| id.try_into().ok()).collect()
+    }
+
+    /// What the kernel says of those programs.
+    #[cfg(feature = "full")]
     pub fn programs(self) -> Result<Vec<ProgramRuns>> {
-        let mut ids: Vec<u64> = self
-            .descriptors()
-            .iter()
-            .filter_map(|it| field(it, "prog_id:"))
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let ids = self.program_ids();
         let mut runs = Vec::new();
         for program in loaded_programs() {
             let program = match program {
-                // Somebody let go of it since its number was listed.
+                // Its last holder let go of it since its number was listed.
                 Err(ProgramError::SyscallError(error))
-                    if error.io_error.kind() == ErrorKind::NotFound =>
+                    if error.io_error.kind() == io::ErrorKind::NotFound =>
                 {
                     continue;
                 }
-                listed => listed.context("cannot list BPF programs")?,
+                listed => listed
+                    .map_err(io::Error::other)
+                    .context(|| "list BPF programs".to_owned())?,
             };
-            if ids.binary_search(&u64::from(program.id())).is_ok() {
+            if ids.contains(&program.id()) {
                 runs.push(ProgramRuns {
                     name: program.name_as_str().unwrap_or("?").to_owned(),
                     count: program.run_count(),
@@ -117,14 +124,13 @@ impl Observed {
         Ok(runs)
     }
 
-    /// What the kernel tells of each of its file descriptors.
-    fn descriptors(self) -> Vec<String> {
-        fs::read_dir(self.path("fdinfo"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-            .collect()
+    /// What the kernel says of each of its file descriptors.
+    #[must_use]
+    pub fn descriptors(self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("fdinfo")).into_iter().flatten();
+        // One may be closed by now.
+        let infos = entries.flatten().map(|it| fs::read_to_string(it.path()));
+        infos.filter_map(io::Result::ok).collect()
     }
 }
 
@@ -146,11 +152,9 @@ pub fn since(before: &[ProgramRuns], after: &[ProgramRuns]) -> Vec<ProgramRuns> 
 }
 
 /// CPU time that this process has used, threads that have ended included.
-///
-/// # Errors
-/// What the system refuses.
 pub fn own_cpu() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).context("no account of this process")?;
+    let usage = getrusage(UsageWho::RUSAGE_SELF)
+        .context(|| "read what this process has used".to_owned())?;
     let micros = |time: TimeVal| time.num_microseconds().unsigned_abs();
     Ok(Duration::from_micros(
         micros(usage.user_time()) + micros(usage.system_time()),
@@ -188,6 +192,7 @@ mod tests {
         assert_eq!(field(fdinfo, "memlock:"), Some(4_198_400));
         assert_eq!(field(fdinfo, "map_id:"), Some(17));
         assert_eq!(field(fdinfo, "prog_id:"), None);
+        assert_eq!(field("prog_tag:\tab\nprog_id:\t77\n", "prog_id:"), Some(77));
         assert_eq!(field("VmRSS:\t   12 kB\n", "VmRSS:"), Some(12));
         assert_eq!(first_number("402860 67040 1\n"), Some(402_860));
     }

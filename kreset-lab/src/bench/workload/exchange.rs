@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::net::message::Request;
 use anyhow::{Context as _, Result, anyhow};
 use hdrhistogram::Histogram;
-use kreset_lab::net::message::Request;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{exchange_bytes, listen, loopback, seconds_since};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Found, Setting, traffic::OWN};
-use crate::{
+use crate::bench::{
     compare::{Comparison, Metric},
     subject::Running,
     workload::kafka::{Kafka, TRACED},

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::net::message::Request;
 use anyhow::{Context as _, Result, anyhow};
-use kreset_lab::net::message::Request;
 use socket2::SockRef;
 
 use super::{ask, exchange_bytes, flood::pace, listen, loopback, seconds_since};

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::net::message::Request;
 use anyhow::{Context as _, Result, anyhow};
-use kreset_lab::net::message::Request;
 
 use super::{ask, exchange_bytes, listen, loopback, seconds_since};
 

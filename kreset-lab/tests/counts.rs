@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::PathBuf};
 
-use kreset_bench::{
+use kreset_lab::bench::{
     arena::{self, TRACED},
     document,
     part::PARTS,

@@ -16,9 +16,11 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    plot::Plot,
-    process::{Observed, own_cpu},
-    subject::{Running, Stage},
+    bench::{
+        plot::Plot,
+        subject::{Running, Stage},
+    },
+    util::process::{Observed, own_cpu},
 };
 
 /// What a part works with.

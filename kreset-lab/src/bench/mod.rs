@@ -1,107 +1,67 @@
-//! Measures, and writes what it found into the page about performance.
+//! What `kreset-trace` costs, side by side with nothing and with what people use today.
+//! `cargo xtask bench` runs it.
+//!
+//! Costs are ratios of samples taken in one run, in an order drawn anew each round; how far two
+//! samples of the same lie apart stands beside them. Timings are never asserted; counts are.
+#![expect(
+    clippy::cast_precision_loss,
+    reason = "what is counted here stays far below 2^52"
+)]
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "what is measured is told on a terminal"
+    reason = "what is measured is shown on a terminal"
 )]
+
+pub mod arena;
+pub mod compare;
+pub mod document;
+pub mod part;
+pub mod plot;
+pub mod stats;
+pub mod subject;
+pub mod workload;
 
 use std::{
     fs,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Parser, Subcommand};
-use kreset_bench::{
-    arena, document,
-    part::{Found, PARTS, Part, Setting},
-    subject::Stage,
-};
-use kreset_lab::net::holder;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     flag,
 };
 
-const EXAMPLES: &str = "\
-Examples:
-  cargo xtask bench --quick            see that it works
-  cargo xtask bench                    measure all; ten minutes
-  cargo xtask bench resets memory      measure parts, and write them into the page";
+use self::{
+    part::{Found, PARTS, Part, Setting},
+    subject::Stage,
+};
 
-/// Measures what kreset-trace costs.
-#[derive(Parser)]
-#[command(after_help = EXAMPLES)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    bench: Bench,
+/// What a run is given.
+#[derive(Clone, Debug)]
+pub struct Settings<'a> {
+    /// What to measure; everything if none is named.
+    pub names: &'a [String],
+    /// Measure little and write nothing: to see that it works.
+    pub quick: bool,
+    /// Rounds of each comparison, if not as many as each takes.
+    pub rounds: Option<NonZeroUsize>,
+    /// The tracer.
+    pub tracer: PathBuf,
+    /// The page to write into; plots go into a directory beside it.
+    pub page: Option<&'a Path>,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// Hold connections open; not for people
-    #[command(name = holder::SUBCOMMAND, hide = true)]
-    Hold(holder::Task),
-}
-
-#[derive(clap::Args)]
-struct Bench {
-    /// What to measure [default: all]; `list` shows the names
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-    /// Measure little and write nothing: to see that it works
-    #[arg(long)]
-    quick: bool,
-    /// Rounds of each comparison [default: as many as each takes]
-    #[arg(long, value_name = "N")]
-    rounds: Option<NonZeroUsize>,
-    /// The tracer
-    #[arg(long, value_name = "PATH", env = "KRESET_TRACE")]
-    tracer: Option<PathBuf>,
-    /// The page to write into; plots go into a directory beside it
-    #[arg(long, value_name = "PATH")]
-    page: Option<PathBuf>,
-}
-
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = match arguments.command {
-        Some(Command::Hold(task)) => holder::serve(&task).map_err(Into::into),
-        None => run(&arguments.bench),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kreset-bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(options: &Bench) -> Result<()> {
-    if options.names == ["list"] {
-        for part in &PARTS {
-            println!("{:<12} {}", part.name, part.about);
-        }
-        return Ok(());
-    }
-    let parts = select(&options.names)?;
-    let tracer = options
-        .tracer
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("target/release/kreset-trace"));
-    let tracer = tracer.canonicalize().with_context(|| {
-        format!(
-            "no tracer at {}: build it with `cargo xtask build`",
-            tracer.display()
-        )
-    })?;
+/// Measures, and writes what it found into the page about performance.
+///
+/// # Errors
+/// When something that is not of a peer cannot be measured.
+pub fn run(settings: &Settings<'_>) -> Result<()> {
+    let parts = select(settings.names)?;
     arena::enter()?;
     let scratch = Scratch::new()?;
     // At Ctrl-C the tracers end with this process's group; the rest is in memory and namespaces.
@@ -111,20 +71,20 @@ fn run(options: &Bench) -> Result<()> {
     }
     let setting = Setting {
         stage: Stage {
-            tracer,
+            tracer: settings.tracer.clone(),
             scratch: scratch.0.clone(),
         },
-        quick: options.quick,
-        rounds: options.rounds,
+        quick: settings.quick,
+        rounds: settings.rounds,
     };
     let began = Instant::now();
     for part in parts {
         eprintln!("measuring {}: {}", part.name, part.about);
         let found =
             (part.run)(&setting).with_context(|| format!("cannot measure {}", part.name))?;
-        let markdown = format!("{}\n\n{}", provenance(part, options), found.markdown);
+        let markdown = format!("{}\n\n{}", provenance(part, settings), found.markdown);
         println!("## {}\n\n{markdown}", part.name);
-        if let Some(page) = options.page.as_deref().filter(|_| !options.quick) {
+        if let Some(page) = settings.page.filter(|_| !settings.quick) {
             write(page, part, &markdown, &found)?;
         }
     }
@@ -146,7 +106,7 @@ fn select(names: &[String]) -> Result<Vec<&'static Part>> {
 }
 
 /// With what and on what a part was measured.
-fn provenance(part: &Part, options: &Bench) -> String {
+fn provenance(part: &Part, settings: &Settings<'_>) -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let release = read("/proc/sys/kernel/osrelease");
     let cpus = read("/proc/cpuinfo");
@@ -157,8 +117,8 @@ fn provenance(part: &Part, options: &Bench) -> String {
         .collect();
     format!(
         "`cargo xtask bench{}{} {}` on Linux {}, {} x {}.",
-        if options.quick { " --quick" } else { "" },
-        options
+        if settings.quick { " --quick" } else { "" },
+        settings
             .rounds
             .map_or_else(String::new, |rounds| format!(" --rounds {rounds}")),
         part.name,

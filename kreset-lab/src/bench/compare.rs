@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::{
+use crate::bench::{
     document::Table,
     stats::{Estimate, ratios},
     subject::Subject,

@@ -6,16 +6,16 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{Found, Setting};
-use crate::{
+use crate::bench::{
     arena::TRACED,
     compare::{Comparison, Metric, number},
     document::Table,
     plot::{Plot, Series},
-    process::{Observed, own_cpu},
     stats::Estimate,
     subject::{Running, Stage, Subject, count_lines},
     workload::{abort, flood::Flood},
 };
+use crate::util::process::{Observed, own_cpu};
 
 /// Resets a second at which tools are compared.
 const RATE: f64 = 3_000.0;

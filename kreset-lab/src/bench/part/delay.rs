@@ -2,38 +2,31 @@
 
 use std::{
     io::{ErrorKind, Read},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::mpsc::channel,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, bail};
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use super::{Found, Setting};
 use crate::{
-    arena::TRACED,
-    compare::number,
-    document::Table,
-    workload::{abort, flood::Flood},
+    bench::{
+        arena::TRACED,
+        compare::number,
+        document::Table,
+        workload::{abort, flood::Flood},
+    },
+    util::child::Child,
 };
 
-/// The tracer with its output in a pipe; killed when dropped.
-struct Piped(Child);
-
-impl Drop for Piped {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _ended = self.0.wait();
-    }
-}
+/// How long the tracer may take to attach, or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Delays by the direction of the reset, ns.
 struct Delays {
@@ -80,7 +73,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     row("received, 100 a second".to_owned(), &aborts.received);
     Ok(Found {
         markdown: format!(
-            "A received reset waits for 60 ms to be judged by the company it keeps, one that no \
+            "A received reset waits for 60 ms to be judged beside others of the same moment, one that no \
              socket sent for 10 ms or until the end of the turn in which the ring is read. A line \
              is there when the reader of the pipe has it.\n\n{}",
             table.markdown()
@@ -90,14 +83,13 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
 }
 
 fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result<Delays> {
-    let child = Command::new(&setting.stage.tracer)
+    let mut command = Command::new(&setting.stage.tracer);
+    command
         .args(["--port", &TRACED.to_string(), "--format", "json"])
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("kreset-trace did not start")?;
-    let mut piped = Piped(child);
-    let out = piped.0.stdout.take().context("its output is a pipe")?;
+        .stdout(Stdio::piped());
+    let mut tracer = Child::spawn(&mut command)?;
+    let out = tracer.0.stdout.take().context("its output is a pipe")?;
     let (attached, is_attached) = channel();
     let reader = thread::spawn(move || {
         let mut delays = Delays {
@@ -121,18 +113,12 @@ fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result
         Ok(delays)
     });
     is_attached
-        .recv_timeout(Duration::from_secs(20))
+        .recv_timeout(PATIENCE)
         .context("kreset-trace did not attach")?;
     make()?;
-    // It drains and tells all that is waiting before it ends.
-    kill(Pid::from_raw(piped.0.id().cast_signed()), Signal::SIGINT)?;
-    let until = Instant::now() + Duration::from_secs(20);
-    while !reader.is_finished() {
-        if Instant::now() > until {
-            bail!("kreset-trace did not end");
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+    // It drains and writes all that is waiting before it ends.
+    tracer.signal(Signal::SIGINT)?;
+    tracer.wait(PATIENCE)?;
     match reader.join() {
         Ok(delays) => delays,
         Err(_) => bail!("the reader panicked"),

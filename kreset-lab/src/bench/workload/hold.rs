@@ -2,8 +2,8 @@
 
 use std::env;
 
+use crate::net::holder::{EACH, Holder, Task};
 use anyhow::{Context as _, Result};
-use kreset_lab::net::holder::{EACH, Holder, Task};
 
 use super::loopback;
 

@@ -9,8 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
-use kreset_lab::{
+use crate::{
     PORT,
     kafka::{
         broker::{self, Plan, Protocol},
@@ -18,6 +17,7 @@ use kreset_lab::{
         scratch::Scratch,
     },
 };
+use anyhow::{Context as _, Result, bail};
 
 /// The broker's port, which is to be traced.
 pub const TRACED: u16 = PORT;

@@ -15,8 +15,8 @@ use std::{
     time::Instant,
 };
 
+use crate::net::message::{Request, answer, request};
 use anyhow::{Context as _, Result};
-use kreset_lab::net::message::{Request, answer, request};
 use socket2::{Domain, Socket, Type};
 
 /// An address of loopback; there are 2^24.

@@ -5,18 +5,18 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
-use crate::{arena::OTHER, process::Observed};
+use crate::{
+    bench::arena::OTHER,
+    util::{child::Child, process::Observed},
+};
 
 /// One of those that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,10 +214,8 @@ impl Running {
         command.stderr(File::create(&running.complaints)?);
         let began = Instant::now();
         let name = command.get_program().display().to_string();
-        let child = command
-            .spawn()
-            .with_context(|| format!("{name} is not installed"))?;
-        running.child = Some(child);
+        let child = Child::spawn(&mut command);
+        running.child = Some(child.with_context(|| format!("{name} is not installed"))?);
         while !running.is_attached()? {
             if began.elapsed() > PATIENCE {
                 bail!(
@@ -237,7 +235,7 @@ impl Running {
 
     fn is_attached(&mut self) -> Result<bool> {
         if let Some(child) = &mut self.child
-            && let Some(status) = child.try_wait()?
+            && let Some(status) = child.ended()?
         {
             bail!("{} ends with {status}: {}", self.subject, self.last_words());
         }
@@ -306,27 +304,10 @@ impl Running {
     /// When it does not end.
     pub fn finish(mut self) -> Result<PathBuf> {
         if let Some(mut child) = self.child.take() {
-            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT)?;
-            let began = Instant::now();
-            while child.try_wait()?.is_none() {
-                if began.elapsed() > PATIENCE {
-                    let _ended = child.kill();
-                    let _ended = child.wait();
-                    bail!("{} did not end within {PATIENCE:?}", self.subject);
-                }
-                thread::sleep(STEP);
-            }
+            child.signal(Signal::SIGINT)?;
+            child.wait(PATIENCE)?;
         }
-        Ok(self.output.clone())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ended = child.kill();
-            let _ended = child.wait();
-        }
+        Ok(self.output)
     }
 }
 
@@ -350,7 +331,7 @@ pub fn count_lines(file: &Path, mut wanted: impl FnMut(&str) -> bool) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arena::TRACED;
+    use crate::bench::arena::TRACED;
 
     #[test]
     fn what_bpftrace_is_asked_knows_the_port_in_both_orders() {

@@ -5,16 +5,16 @@ use std::{fs, time::Duration};
 use anyhow::{Context as _, Result};
 
 use super::{Found, Setting};
-use crate::{
+use crate::bench::{
     arena::TRACED,
     compare::number,
     document::Table,
     plot::{Plot, Series},
-    process::Memory,
     stats::quantile,
     subject::{Running, Subject},
     workload::{flood::Flood, hold},
 };
+use crate::util::process::Memory;
 
 const CONNECTIONS: [u32; 5] = [0, 1_000, 10_000, 30_000, 100_000];
 const PATHS: u32 = 1_000_000;
@@ -44,7 +44,7 @@ fn megabytes(bytes: u64) -> f64 {
 
 fn memory_of(running: &Running) -> Result<Memory> {
     running.settle()?;
-    running.observed().context("kreset runs")?.memory()
+    Ok(running.observed().context("kreset runs")?.memory()?)
 }
 
 fn live(setting: &Setting) -> Result<(String, Plot)> {

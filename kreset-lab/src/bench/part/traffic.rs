@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Found, Setting, busy};
-use crate::{
+use crate::bench::{
     arena::TRACED,
     compare::{Comparison, Metric},
     subject::{Running, Subject},

@@ -6,15 +6,15 @@ use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
 
 use super::{Found, Setting};
-use crate::{
+use crate::bench::{
     arena::TRACED,
     compare::number,
     document::Table,
     plot::{Plot, Series},
-    process::{ProgramRuns, since},
     subject::{Running, Subject},
     workload::{abort, churn, exchange::Exchange, flood::Flood},
 };
+use crate::util::process::{ProgramRuns, since};
 
 const TIME: Duration = Duration::from_secs(1);
 /// Requests a second.

@@ -1,0 +1,84 @@
+//! A process that is not left behind.
+
+use std::{
+    process::{Child as Std, Command, ExitStatus},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+use crate::error::{Context as _, Error, Result};
+
+/// How often it is looked whether one has ended.
+const STEP: Duration = Duration::from_millis(1);
+
+/// A process that this one has started; killed when dropped.
+#[derive(Debug)]
+pub struct Child(pub(crate) Std);
+
+impl Child {
+    /// Starts `command`.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        let program = command.get_program().display().to_string();
+        let child = command.spawn().context(|| format!("run {program}"))?;
+        Ok(Self(child))
+    }
+
+    /// Its process id, which is nobody else's before it is dropped or has been waited for.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, which: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.id().cast_signed());
+        signal::kill(pid, which).context(|| format!("send {which} to process {pid}"))
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        let id = self.id();
+        self.0
+            .try_wait()
+            .context(|| format!("look at process {id}"))
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`].
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: format!("the end of process {}", self.id()),
+                    waited: patience,
+                });
+            }
+            thread::sleep(STEP);
+        }
+    }
+
+    /// Kills it, and waits until its sockets are closed.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        let id = self.id();
+        let ended = self.0.kill().and_then(|()| self.0.wait());
+        ended.context(|| format!("kill process {id}"))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ended = self.kill();
+    }
+}
