@@ -47,7 +47,6 @@ pub struct Figures {
 
 impl Figures {
     /// Everything was found, and every reset named.
-    #[must_use]
     pub const fn is_right(&self) -> bool {
         self.wrong.is_empty() && self.lost == 0 && self.seeded == self.older as u64
     }
@@ -55,9 +54,6 @@ impl Figures {
 
 /// Opens `connections`, half of them before the tracer at `program` starts, and resets `resets` of
 /// them. `own` is the binary `kreset-lab`, processes of which hold them.
-///
-/// # Errors
-/// What the system refuses, and [`Error::Tracer`].
 pub fn run(
     program: &Path,
     own: &Path,

@@ -94,7 +94,6 @@ pub enum Error {
 impl Error {
     /// Whether the machine, rather than the lab or the tracer, is the reason: nothing can be run
     /// here until somebody changes that.
-    #[must_use]
     pub const fn cannot_run_here(&self) -> bool {
         matches!(
             self,

@@ -63,25 +63,21 @@ impl Lab {
     }
 
     /// What is being done in it.
-    #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status
     }
 
     /// The namespaces.
-    #[must_use]
     pub const fn network(&self) -> &Network {
         &self.network
     }
 
     /// What crossed the router so far.
-    #[must_use]
     pub const fn wire(&self) -> &Wire {
         self.tap.wire()
     }
 
     /// What real programs in this lab wrote so far.
-    #[must_use]
     pub const fn journal(&self) -> &Journal {
         &self.journal
     }
@@ -91,15 +87,11 @@ impl Lab {
     }
 
     /// The router, as a middlebox.
-    #[must_use]
     pub const fn middlebox(&self) -> Middlebox<'_> {
         Middlebox::new(&self.network, self.wire())
     }
 
     /// Listens on the broker.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn listen(&self, family: Family) -> Result<Listener> {
         self.network
             .host(Side::Broker)
@@ -116,9 +108,6 @@ impl Lab {
 
     /// Connects, accepts, and exchanges what Kafka's clients exchange first: the connection is in
     /// use.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
     pub fn converse(&self, listener: &Listener, family: Family) -> Result<Conversation> {
         let mut conversation = self.greet(listener, family)?;
         conversation.introduce()?;
@@ -126,9 +115,6 @@ impl Lab {
     }
 
     /// Connects and accepts; nothing was said yet.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
     pub fn greet(&self, listener: &Listener, family: Family) -> Result<Conversation> {
         Ok(Conversation {
             client: self.connect(family)?,
@@ -138,9 +124,6 @@ impl Lab {
 
     /// Starts a broker that is a process of its own and answers the first `answers` requests of
     /// each connection, and leaves unread what comes after.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn start_broker(&self, family: Family, answers: u32) -> Result<BrokerProcess> {
         self.start_broker_at(family, answers, None)
     }
@@ -163,17 +146,11 @@ impl Lab {
     }
 
     /// Starts the tracer at `program`, which sees one host only, and waits until it is attached.
-    ///
-    /// # Errors
-    /// As [`Tracer::start`].
     pub fn trace(&self, side: Side, program: &Path, options: &driver::Options) -> Result<Tracer> {
         Tracer::start(side, self.network.host(side), program, options, &self.stop)
     }
 
     /// Does nothing for a while.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
     pub fn silence(&self, time: Duration) -> Result<()> {
         self.status
             .set(format!("{:.1} s of silence", time.as_secs_f64()));

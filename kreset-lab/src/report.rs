@@ -25,7 +25,6 @@ pub struct Report {
 
 impl Report {
     /// Whether both tracers were right.
-    #[must_use]
     pub fn is_right(&self) -> bool {
         self.result.as_ref().is_ok_and(Outcome::is_right)
     }
@@ -126,7 +125,6 @@ fn line(event: &Event) -> String {
 }
 
 /// The table of expected and said, one row for each host of each scenario.
-#[must_use]
 pub fn table(reports: &[Report]) -> String {
     let mut rows = vec![
         [
@@ -167,7 +165,6 @@ pub fn table(reports: &[Report]) -> String {
 }
 
 /// The shortest and the longest time, in ms, that a tracer says it took to attach.
-#[must_use]
 pub fn attach_times(reports: &[Report]) -> Option<(f64, f64)> {
     reports
         .iter()

@@ -19,7 +19,6 @@ impl Side {
     pub const BOTH: [Self; 2] = [Self::Client, Self::Broker];
 
     /// The word for it, as in the tracer's `role`.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Client => "client",

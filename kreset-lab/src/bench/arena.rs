@@ -15,9 +15,6 @@ pub const TRACED: u16 = 29_092;
 pub const OTHER: u16 = 29_093;
 
 /// Moves this process, which must have no other thread yet, into a namespace of its own.
-///
-/// # Errors
-/// When it is not run by root, or what the system refuses.
 pub fn enter() -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("the benchmarks attach tracers and so must run as root: use `cargo xtask bench`");

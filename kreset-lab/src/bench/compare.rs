@@ -20,7 +20,6 @@ pub struct Metric {
 
 impl Metric {
     /// One that is shown as it is.
-    #[must_use]
     pub const fn plain(name: &'static str) -> Self {
         Self { name, scale: 1.0 }
     }
@@ -45,9 +44,6 @@ fn order(subjects: &[Subject], random: &mut fastrand::Rng) -> Vec<Subject> {
 
 impl Comparison {
     /// Takes `rounds` samples of each of `subjects`. One that cannot run here is not asked again.
-    ///
-    /// # Errors
-    /// When kreset or nobody cannot be measured.
     pub fn run(
         metrics: &[Metric],
         subjects: &[Subject],
@@ -84,7 +80,6 @@ impl Comparison {
     }
 
     /// Metric number `metric` of `subject`, round by round.
-    #[must_use]
     pub fn values(&self, subject: Subject, metric: usize) -> Vec<f64> {
         self.samples
             .iter()
@@ -95,13 +90,11 @@ impl Comparison {
     }
 
     /// Metric number `metric` of `subject`.
-    #[must_use]
     pub fn estimate(&self, subject: Subject, metric: usize) -> Option<Estimate> {
         Estimate::of(&self.values(subject, metric))
     }
 
     /// The same in relation to [`Subject::Off`] of the same round.
-    #[must_use]
     pub fn ratio(&self, subject: Subject, metric: usize) -> Option<Estimate> {
         let base = self.values(Subject::Off, metric);
         Estimate::of(&ratios(&self.values(subject, metric), &base))
@@ -109,7 +102,6 @@ impl Comparison {
 
     /// How much more metric number `metric` of `subject` is than that of [`Subject::Off`], round by
     /// round.
-    #[must_use]
     pub fn over(&self, subject: Subject, metric: usize) -> Vec<f64> {
         let base = self.values(Subject::Off, metric);
         let values = self.values(subject, metric);
@@ -122,7 +114,6 @@ impl Comparison {
 
     /// All of it in relation to nobody watching: who watches, and each metric as percent more or
     /// less.
-    #[must_use]
     pub fn ratio_table(&self) -> String {
         let names = self.metrics.iter().map(|metric| metric.name);
         let heads: Vec<&str> = std::iter::once("who watches").chain(names).collect();
@@ -164,7 +155,6 @@ const fn is_peer(subject: Subject) -> bool {
 }
 
 /// A ratio as percent more or less, with its interval.
-#[must_use]
 pub fn percent(ratio: Estimate) -> String {
     let percent = |value: f64| (value - 1.0) * 100.0;
     format!(
@@ -176,7 +166,6 @@ pub fn percent(ratio: Estimate) -> String {
 }
 
 /// A number with three digits that count.
-#[must_use]
 pub fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

@@ -12,7 +12,6 @@ pub struct Table {
 
 impl Table {
     /// One with these columns.
-    #[must_use]
     pub fn new(columns: &[&str]) -> Self {
         let heads: Vec<String> = columns.iter().map(|&it| it.to_owned()).collect();
         let rules = columns.iter().map(|_| "---".to_owned()).collect();
@@ -30,7 +29,6 @@ impl Table {
     }
 
     /// The table.
-    #[must_use]
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         for row in &self.rows {
@@ -43,9 +41,6 @@ impl Table {
 
 /// `page` with the part `name` replaced by `body`. The page marks where it is:
 /// `<!-- begin NAME -->` and `<!-- end NAME -->`, each on a line.
-///
-/// # Errors
-/// When it does not.
 pub fn put(page: &str, name: &str, body: &str) -> Result<String> {
     let (begin, end) = (
         format!("<!-- begin {name} -->\n"),

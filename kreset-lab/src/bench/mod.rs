@@ -57,9 +57,6 @@ pub struct Settings<'a> {
 }
 
 /// Measures, and writes what it found into the page about performance.
-///
-/// # Errors
-/// When something that is not of a peer cannot be measured.
 pub fn run(settings: &Settings<'_>) -> Result<()> {
     let parts = select(settings.names)?;
     arena::enter()?;

@@ -76,7 +76,6 @@ impl Axis {
 
 impl Plot {
     /// The plot as one SVG document. Points at or below 0 have no place and are left out.
-    #[must_use]
     pub fn svg(&self) -> String {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = Axis::of(points().map(|point| point.0), LEFT, WIDTH - RIGHT);

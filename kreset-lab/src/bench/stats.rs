@@ -16,7 +16,6 @@ pub struct Estimate {
 
 impl Estimate {
     /// The median of `values`, with its bootstrap interval (percentile method). `None` of nothing.
-    #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let median_of = |values: &mut [f64]| quantile(values, 0.5);
         let median = median_of(&mut values.to_vec())?;
@@ -38,14 +37,12 @@ impl Estimate {
     }
 
     /// Whether the interval holds `value`.
-    #[must_use]
     pub fn holds(&self, value: f64) -> bool {
         self.low <= value && value <= self.high
     }
 }
 
 /// The `share` quantile, interpolated; sorts `values`. `None` of nothing.
-#[must_use]
 pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
@@ -57,7 +54,6 @@ pub fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
 }
 
 /// `samples` over `base`, round by round: what a round's moment does to both cancels out.
-#[must_use]
 pub fn ratios(samples: &[f64], base: &[f64]) -> Vec<f64> {
     samples
         .iter()

@@ -47,7 +47,6 @@ pub enum Subject {
 
 impl Subject {
     /// How tables call it.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -65,7 +64,6 @@ impl Subject {
     }
 
     /// Whether it is `kreset-trace`.
-    #[must_use]
     pub const fn is_kreset(self) -> bool {
         matches!(
             self,
@@ -191,9 +189,6 @@ const STEP: Duration = Duration::from_millis(1);
 
 impl Running {
     /// Starts `subject` on `port`, and waits until it is attached.
-    ///
-    /// # Errors
-    /// When it is not installed or cannot run here: with its own last words.
     pub fn start(subject: Subject, stage: &Stage, port: u16) -> Result<Self> {
         let output = stage.scratch.join("output");
         let complaints = stage.scratch.join("complaints");
@@ -265,21 +260,16 @@ impl Running {
     }
 
     /// The process, where there is one.
-    #[must_use]
     pub fn observed(&self) -> Option<Observed> {
         self.child.as_ref().map(|child| Observed::new(child.id()))
     }
 
     /// From its start until it was attached.
-    #[must_use]
     pub const fn attached_in(&self) -> Duration {
         self.attached_in
     }
 
     /// Waits until it has used no more CPU time than idling takes: it has worked off what came.
-    ///
-    /// # Errors
-    /// When it has ended.
     pub fn settle(&self) -> Result<()> {
         const LOOK: Duration = Duration::from_millis(100);
         let Some(observed) = self.observed() else {
@@ -299,9 +289,6 @@ impl Running {
     }
 
     /// Ends it as Ctrl-C does, and returns the file with what it said.
-    ///
-    /// # Errors
-    /// When it does not end.
     pub fn finish(mut self) -> Result<PathBuf> {
         if let Some(mut child) = self.child.take() {
             child.signal(Signal::SIGINT)?;
@@ -312,9 +299,6 @@ impl Running {
 }
 
 /// Lines of a file that `wanted` picks.
-///
-/// # Errors
-/// When it cannot be read.
 pub fn count_lines(file: &Path, mut wanted: impl FnMut(&str) -> bool) -> Result<u64> {
     let Ok(file) = File::open(file) else {
         return Ok(0);

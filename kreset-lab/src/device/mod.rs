@@ -41,7 +41,6 @@ pub enum Ttl {
 
 impl Ttl {
     /// The value when the reset leaves the device, which is what the receiver sees.
-    #[must_use]
     pub const fn value(self) -> u8 {
         match self {
             Self::Own => 64,
@@ -76,68 +75,44 @@ impl<'lab> Middlebox<'lab> {
 
     /// Forgets a connection that was silent for `idle`, and drops what is sent afterwards (Azure
     /// load balancer, Google Cloud, most firewalls).
-    ///
-    /// # Errors
-    /// As [`Self::reset_on_send`].
     pub fn drop_silently(&self, idle: Duration) -> Result<()> {
         self.stateful(idle, "drop")
     }
 
     /// Resets both ends of a connection as soon as it was silent for `idle` (F5 BIG-IP; Azure load
     /// balancer with TCP reset). Works until the returned device is dropped.
-    ///
-    /// # Errors
-    /// When no raw socket can be had.
     pub fn reset_on_timer(&self, idle: Duration, ttl: Ttl) -> Result<Timer> {
         Timer::new(idle, ttl, Forger::new(self.network)?, self.wire.clone())
     }
 
     /// Answers every connection attempt with a reset.
-    ///
-    /// # Errors
-    /// What `nft` refuses.
     pub fn refuse(&self, ttl: Ttl) -> Result<()> {
         self.rules("tcp flags & (syn|ack) == syn reject with tcp reset")?;
         self.own_ttl(ttl)
     }
 
     /// Answers every packet that is no connection attempt with a reset, known connection or not.
-    ///
-    /// # Errors
-    /// What `nft` refuses.
     pub fn reset_on_sight(&self, ttl: Ttl) -> Result<()> {
         self.rules("tcp flags & (syn|ack) != syn reject with tcp reset")?;
         self.own_ttl(ttl)
     }
 
     /// Refuses everything with an ICMP message (port unreachable), known connection or not.
-    ///
-    /// # Errors
-    /// What `nft` refuses.
     pub fn say_unreachable(&self) -> Result<()> {
         self.rules("meta l4proto tcp reject")
     }
 
     /// Drops every FIN on its way to `side`, and nothing else.
-    ///
-    /// # Errors
-    /// What `nft` refuses.
     pub fn drop_fins_to(&self, side: Side) -> Result<()> {
         self.rules(&format!("oifname \"{side}\" tcp flags & fin == fin drop"))
     }
 
     /// Forwards everything again.
-    ///
-    /// # Errors
-    /// What `nft` refuses.
     pub fn forward_everything(&self) -> Result<()> {
         self.rules("accept")
     }
 
     /// Drops everything.
-    ///
-    /// # Errors
-    /// What `nft` refuses.
     pub fn drop_everything(&self) -> Result<()> {
         self.rules("meta l4proto tcp drop")
     }

@@ -85,7 +85,6 @@ impl Options {
     }
 
     /// Whether every reset is shown.
-    #[must_use]
     pub const fn shows_all(&self) -> bool {
         !self.without_noise
     }
@@ -244,7 +243,6 @@ impl Tracer {
     }
 
     /// Its process id.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

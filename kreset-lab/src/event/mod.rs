@@ -67,7 +67,6 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// The two as one, if both are known.
-    #[must_use]
     pub fn socket(&self) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.address?, self.port?))
     }
@@ -107,9 +106,6 @@ pub struct Reset {
 
 impl Event {
     /// Reads one line.
-    ///
-    /// # Errors
-    /// Why it is not of the contract.
     pub fn parse(line: &str) -> Result<Self, serde_json::Error> {
         let mut event: Self = serde_json::from_str(line)?;
         line.clone_into(&mut event.line);
@@ -118,13 +114,11 @@ impl Event {
     }
 
     /// Whether it says something about one connection, rather than about the tracer.
-    #[must_use]
     pub fn is_about_a_connection(&self) -> bool {
         matches!(self.kind.as_str(), "reset" | "close" | "timeout")
     }
 
     /// Its client and its broker, if both are known.
-    #[must_use]
     pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         Some((
             self.client.as_ref()?.socket()?,
@@ -133,7 +127,6 @@ impl Event {
     }
 
     /// Verdict and cause as one word, `verdict/cause`.
-    #[must_use]
     pub fn answer(&self) -> String {
         let verdict = self.verdict.as_deref().unwrap_or("no verdict");
         match &self.cause {

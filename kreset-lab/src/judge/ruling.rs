@@ -31,7 +31,6 @@ pub enum Ruling {
 }
 
 /// What `host` should say, with `rule` for each connection that ended.
-#[must_use]
 pub fn claims(wire: &Wire, host: Side, rule: impl Fn(&Ending) -> Ruling) -> Vec<Claim> {
     Ending::all(wire, host)
         .iter()
@@ -93,7 +92,6 @@ impl Ending {
     }
 
     /// What `ruling` means for this end of a connection.
-    #[must_use]
     pub fn claim(&self, ruling: &Ruling) -> Option<Claim> {
         let (answers, required) = match ruling {
             Ruling::Must(answers) => (answers, true),

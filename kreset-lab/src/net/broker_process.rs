@@ -66,9 +66,6 @@ impl BrokerProcess {
     }
 
     /// Kills it with SIGKILL, and waits until its sockets are closed.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn kill(&mut self) -> Result<()> {
         self.0
             .kill()
@@ -92,9 +89,6 @@ impl Drop for BrokerProcess {
 /// It listens at `address`, or where [`Lab::listen`] does.
 ///
 /// [`Lab::listen`]: crate::Lab::listen
-///
-/// # Errors
-/// When it cannot listen.
 pub fn serve(family: Family, answers: u32, address: Option<IpAddr>) -> Result<()> {
     let stop = Stop::default();
     let listener = match address {

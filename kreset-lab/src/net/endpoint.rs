@@ -47,13 +47,11 @@ impl Family {
     }
 
     /// The address of one end as it is on the wire.
-    #[must_use]
     pub fn address(self, side: Side) -> IpAddr {
         net::address(side, self == Self::Ipv6)
     }
 
     /// The name on the command line, where one is needed.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ipv4 => "ipv4",
@@ -201,9 +199,6 @@ impl Connection {
     }
 
     /// The port of this end.
-    ///
-    /// # Errors
-    /// What the system says of a socket that has none.
     pub fn port(&self) -> Result<u16> {
         let address = self
             .stream
@@ -213,18 +208,12 @@ impl Connection {
     }
 
     /// Sends a request.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
     pub fn request(&mut self, request: Request) -> Result<()> {
         self.correlation_id += 1;
         self.send(&message::request(request, self.correlation_id))
     }
 
     /// Sends bytes.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
     pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         self.stream
             .write_all(bytes)
@@ -232,17 +221,11 @@ impl Connection {
     }
 
     /// Receives one message, a request or an answer, without its size.
-    ///
-    /// # Errors
-    /// What the system says of the connection; its end counts as an error.
     pub fn receive(&mut self) -> Result<Vec<u8>> {
         message::receive(&mut self.stream).context(|| "receive a message".to_owned())
     }
 
     /// Receives this many bytes of whatever protocol.
-    ///
-    /// # Errors
-    /// What the system says of the connection; its end counts as an error.
     pub fn receive_bytes(&mut self, count: usize) -> Result<()> {
         let mut bytes = vec![0; count];
         self.stream
@@ -251,9 +234,6 @@ impl Connection {
     }
 
     /// Waits until the other end has ended the connection, and leaves what it sent unread.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`], [`Error::Stopped`].
     pub fn wait_for_end(&self) -> Result<()> {
         /// Linux's own, which nix has no name for.
         const POLLRDHUP: PollFlags = PollFlags::from_bits_retain(0x2000);
@@ -261,9 +241,6 @@ impl Connection {
     }
 
     /// Receives a request and answers it.
-    ///
-    /// # Errors
-    /// As [`Self::receive`] and [`Self::send`].
     pub fn answer(&mut self) -> Result<()> {
         let request = self.receive()?;
         let answer = message::answer(&request)
@@ -272,9 +249,6 @@ impl Connection {
     }
 
     /// Waits until there is something to receive, and leaves it there.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`], [`Error::Stopped`].
     pub fn wait_for_data(&self) -> Result<()> {
         self.wait(PollFlags::POLLIN, "data", PATIENCE)
     }
@@ -310,9 +284,6 @@ impl Connection {
     }
 
     /// Probes the other end whenever the connection was silent for `idle` (whole seconds).
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn keep_alive(&self, idle: Duration) -> Result<()> {
         let keepalive = TcpKeepalive::new()
             .with_time(idle)
@@ -323,9 +294,6 @@ impl Connection {
     }
 
     /// Gives the connection up when sent data stays unacknowledged for `limit`.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn give_up_after(&self, limit: Duration) -> Result<()> {
         SockRef::from(&self.stream)
             .set_tcp_user_timeout(Some(limit))
@@ -362,9 +330,6 @@ impl Connection {
     }
 
     /// Sends FIN and keeps the socket, as a JVM does just before it closes one.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn end(&self) -> Result<()> {
         self.stream
             .shutdown(Shutdown::Write)
@@ -372,9 +337,6 @@ impl Connection {
     }
 
     /// Closes with a reset: `SO_LINGER` of 0.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn abort(self) -> Result<()> {
         SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
@@ -382,9 +344,6 @@ impl Connection {
     }
 
     /// Makes this host forget the connection and say nothing, as a restart of the host would.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn forget(self) -> Result<()> {
         // A socket under repair is disconnected without a word. Closing it would do as well, but
         // only once nobody else has it: a program that another thread is about to start does.
@@ -444,9 +403,6 @@ pub struct Conversation {
 
 impl Conversation {
     /// One request of the client and the broker's answer.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
     pub fn exchange(&mut self, request: Request) -> Result<()> {
         self.client.request(request)?;
         self.broker.answer()?;
@@ -454,18 +410,12 @@ impl Conversation {
     }
 
     /// What every Kafka client says first, so that the connection is in use from here on.
-    ///
-    /// # Errors
-    /// What the system says of the connection.
     pub fn introduce(&mut self) -> Result<()> {
         self.exchange(Request::ApiVersions)?;
         self.exchange(Request::Metadata)
     }
 
     /// The client's port.
-    ///
-    /// # Errors
-    /// What the system says of a socket that has none.
     pub fn port(&self) -> Result<u16> {
         self.client.port()
     }

@@ -73,9 +73,6 @@ pub struct Holder {
 
 impl Holder {
     /// Starts `program`, which calls [`serve`], and waits until all connections are open.
-    ///
-    /// # Errors
-    /// What the system refuses, here or there.
     pub fn start(program: &Path, task: &Task) -> Result<Self> {
         let mut child = Command::new(program)
             .args(task.arguments())
@@ -104,16 +101,12 @@ impl Holder {
     }
 
     /// How many connections it was started with.
-    #[must_use]
     pub const fn count(&self) -> u32 {
         self.count
     }
 
     /// Uses a connection once more, and aborts it at the broker; the client's address. Each of
     /// [`Self::count`] can be aborted once.
-    ///
-    /// # Errors
-    /// When the process cannot.
     pub fn abort(&mut self, number: u32) -> Result<SocketAddr> {
         if let Some(input) = &mut self.input {
             writeln!(input, "{number}").context(|| "have a connection aborted".to_owned())?;
@@ -150,9 +143,6 @@ struct Pair {
 
 /// What the subcommand does: opens connections, says so, and aborts those whose numbers it reads,
 /// until the end of standard input.
-///
-/// # Errors
-/// What the system refuses.
 pub fn serve(task: &Task) -> Result<()> {
     limits::allow_open_files(2 * u64::from(task.count) + 64)?;
     let listener =

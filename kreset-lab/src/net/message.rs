@@ -33,9 +33,6 @@ impl Request {
 const CLIENT_ID: &str = "kreset-lab";
 
 /// Receives one message, a request or an answer, without its size.
-///
-/// # Errors
-/// What the system says of the connection; its end counts as an error.
 pub fn receive(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut size = [0; 4];
     stream.read_exact(&mut size)?;
@@ -45,7 +42,6 @@ pub fn receive(stream: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// A whole request: size, header and body.
-#[must_use]
 pub fn request(request: Request, correlation_id: u32) -> Vec<u8> {
     let (key, version) = request.key_and_version();
     let mut message = Vec::new();
@@ -95,7 +91,6 @@ pub fn request(request: Request, correlation_id: u32) -> Vec<u8> {
 }
 
 /// The answer to a request, given without its size. `None` if it is too short to be one.
-#[must_use]
 pub fn answer(request: &[u8]) -> Option<Vec<u8>> {
     let api_key = u16::from_be_bytes(request.get(0..2)?.try_into().ok()?);
     let mut message = request.get(4..8)?.to_vec();
@@ -128,7 +123,6 @@ pub fn answer(request: &[u8]) -> Option<Vec<u8>> {
 /// What a request is called that begins `bytes`, if they look like the beginning of one.
 ///
 /// Names are those of Kafka's protocol, for the requests that clients make.
-#[must_use]
 pub fn request_name(bytes: &[u8]) -> Option<&'static str> {
     /// The shortest header, and the longest request that brokers accept by default.
     const SIZES: std::ops::RangeInclusive<u32> = 8..=104_857_600;

@@ -92,13 +92,11 @@ impl Namespace {
     }
 
     /// The name, as `ip netns` and `kreset-trace --netns` take it.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The file that the name stands for.
-    #[must_use]
     pub fn path(&self) -> PathBuf {
         Path::new(NAMES).join(&self.name)
     }
@@ -146,9 +144,6 @@ impl Namespace {
     }
 
     /// Sets kernel parameters of this namespace, named as below /proc/sys/net, with slashes.
-    ///
-    /// # Errors
-    /// The first one that the kernel refuses.
     pub fn sysctl(&self, settings: &[(&str, &str)]) -> Result<()> {
         self.enter(|| {
             for (name, value) in settings {
@@ -160,9 +155,6 @@ impl Namespace {
     }
 
     /// Reads one of them, trimmed.
-    ///
-    /// # Errors
-    /// When the kernel has none of that name.
     pub fn read_sysctl(&self, name: &str) -> Result<String> {
         self.enter(|| {
             fs::read_to_string(Path::new("/proc/sys/net").join(name))
@@ -196,9 +188,6 @@ pub struct Network {
 
 impl Network {
     /// Builds the network. Any number may exist side by side, in one process or several.
-    ///
-    /// # Errors
-    /// When the caller may not, or `ip` is missing or fails.
     pub fn new() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let owner = Owner::this_process()?;
@@ -215,7 +204,6 @@ impl Network {
     }
 
     /// The namespace of one end.
-    #[must_use]
     pub const fn host(&self, side: Side) -> &Namespace {
         match side {
             Side::Client => &self.client,
@@ -224,7 +212,6 @@ impl Network {
     }
 
     /// The namespace between them.
-    #[must_use]
     pub const fn router(&self) -> &Namespace {
         &self.router
     }
@@ -362,7 +349,6 @@ pub(crate) fn inside<T: Send>(
 }
 
 /// The address of one end, in one family.
-#[must_use]
 pub fn address(side: Side, v6: bool) -> IpAddr {
     match (side, v6) {
         (Side::Client, false) => CLIENT_V4.into(),
@@ -374,9 +360,6 @@ pub fn address(side: Side, v6: bool) -> IpAddr {
 
 /// Deletes the namespaces of labs that died without doing so (SIGKILL, power), and returns how
 /// many there were. Those of labs that still run are left alone.
-///
-/// # Errors
-/// When the directory of names cannot be read.
 pub fn sweep() -> Result<usize> {
     let entries = match fs::read_dir(NAMES) {
         Ok(entries) => entries,

@@ -33,7 +33,6 @@ impl Flags {
     }
 
     /// Whether all of `other` are set.
-    #[must_use]
     pub const fn contain(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -84,14 +83,12 @@ impl Segment {
     /// Whether this reset answers a segment: it acknowledges nothing, since that one said what to
     /// expect (`tcp_v4_send_reset` and `tcp_v6_send_reset`, 6.18). One that a socket sends by itself
     /// does (`tcp_send_active_reset`).
-    #[must_use]
     pub const fn answers(&self) -> bool {
         !self.flags.contain(Flags::ACK)
     }
 
     /// Reads an IPv4 or IPv6 packet from its IP header on. `None` if it is not TCP, is a
     /// fragment, or is cut off within the headers. The payload may be cut off.
-    #[must_use]
     pub fn parse(packet: &[u8]) -> Option<Self> {
         let ip = match packet.first()? >> 4 {
             4 => Ip::parse_v4(packet)?,
@@ -115,7 +112,6 @@ impl Segment {
     }
 
     /// What follows the headers of a packet, as far as it is there.
-    #[must_use]
     pub fn payload_of(packet: &[u8]) -> &[u8] {
         let payload = || {
             let ip = match packet.first()? >> 4 {
@@ -130,7 +126,6 @@ impl Segment {
     }
 
     /// The sequence number that the sender's next segment will have.
-    #[must_use]
     pub fn next_sequence(&self) -> u32 {
         let phantom = |flag| u32::from(self.flags.contain(flag));
         self.sequence
@@ -226,7 +221,6 @@ fn has_timestamps(mut options: &[u8]) -> bool {
 /// window 0, as nftables does it.
 ///
 /// `None` if the two addresses are of different families.
-#[must_use]
 pub fn reset(
     source: SocketAddr,
     destination: SocketAddr,

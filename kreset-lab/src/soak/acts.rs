@@ -75,7 +75,6 @@ impl Journal {
     }
 
     /// Resets that the lab caused and the witness did not see: it was blind.
-    #[must_use]
     pub fn unseen(&self, accounts: &[Account]) -> Vec<String> {
         let mut seen: BTreeMap<(Side, u16), Vec<Moment>> = BTreeMap::new();
         for account in accounts {
@@ -100,7 +99,6 @@ impl Journal {
     }
 
     /// Resets that the lab knows it caused.
-    #[must_use]
     pub const fn caused(&self) -> usize {
         self.caused.len()
     }

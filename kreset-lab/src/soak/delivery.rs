@@ -37,7 +37,6 @@ pub struct Balance {
 
 /// Looks for every event of a host's tracers in one of their sinks. `full` is when the sink's
 /// place had no room, and `lost` what the tracers counted.
-#[must_use]
 pub fn balance(
     sent: &[Sent],
     has: &BTreeSet<String>,

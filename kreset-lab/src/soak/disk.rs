@@ -38,9 +38,6 @@ pub struct Disk {
 
 impl Disk {
     /// Makes one at `directory`.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn new(directory: PathBuf) -> Result<Self> {
         let make = || {
             fs::create_dir(&directory)?;
@@ -63,21 +60,16 @@ impl Disk {
     }
 
     /// The sink's file.
-    #[must_use]
     pub fn file(&self) -> PathBuf {
         self.directory.join("events.json")
     }
 
     /// Where it goes when it is rotated.
-    #[must_use]
     pub fn rotated(&self) -> PathBuf {
         self.directory.join("events.json.1")
     }
 
     /// Takes all room.
-    ///
-    /// # Errors
-    /// What the system refuses, but for room.
     pub fn fill(&self) -> Result<Moment> {
         let from = Moment::now();
         let fill = || {
@@ -93,9 +85,6 @@ impl Disk {
     }
 
     /// Gives the room back that [`Self::fill`] took at `from`.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn empty(&self, from: Moment) -> Result<()> {
         fs::remove_file(self.filler()).context(|| "make room on a disk".to_owned())?;
         lock(&self.full).push((from, Moment::now()));
@@ -103,15 +92,11 @@ impl Disk {
     }
 
     /// When there was no room.
-    #[must_use]
     pub fn full(&self) -> Vec<(Moment, Moment)> {
         lock(&self.full).clone()
     }
 
     /// Reads a file that nobody writes to any more, and removes it.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn take(&self, path: &Path) -> Result<()> {
         let doing = || format!("read {}", path.display());
         let bytes = fs::read(path).context(doing)?;
@@ -127,13 +112,11 @@ impl Disk {
     }
 
     /// The events that were taken so far.
-    #[must_use]
     pub fn received(&self) -> Received {
         lock(&self.received).clone()
     }
 
     /// Lines that are no events.
-    #[must_use]
     pub fn torn(&self) -> Vec<String> {
         lock(&self.torn).clone()
     }

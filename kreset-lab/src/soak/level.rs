@@ -80,7 +80,6 @@ fn remembered(events: f64) -> f64 {
 }
 
 /// The trends of a life; `None` for one that was too short.
-#[must_use]
 pub fn trends(samples: &[Sample]) -> Option<Trends> {
     let warm: Vec<_> = samples
         .iter()
@@ -138,7 +137,6 @@ fn slope(points: &[(f64, u32)]) -> f64 {
 }
 
 /// What is wrong with a tracer's life, if anything.
-#[must_use]
 pub fn complaint(trends: Trends) -> Option<String> {
     let Trends {
         resident,

@@ -78,9 +78,6 @@ pub struct Settings {
 
 /// Runs until the time is over or `stop` is requested, and then settles the account; `told` hears
 /// how far it is.
-///
-/// # Errors
-/// When the lab cannot be built, a tracer does not start or the broker does not.
 pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Result<Report> {
     allow_open_files(20_000)?;
     // Everything that acts ends before the tracers do.

@@ -116,9 +116,6 @@ pub struct Receiver {
 
 impl Receiver {
     /// Starts one on a port that is free.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn start(speech: Speech) -> Result<Self> {
         let open = || {
             let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -138,7 +135,6 @@ impl Receiver {
     }
 
     /// Its port.
-    #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -149,7 +145,6 @@ impl Receiver {
     }
 
     /// What it has.
-    #[must_use]
     pub fn received(&self) -> Received {
         let received = self.shared.received.lock();
         received.unwrap_or_else(PoisonError::into_inner).clone()

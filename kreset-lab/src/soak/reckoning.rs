@@ -127,7 +127,6 @@ pub struct Reckoning {
 
 impl Reckoning {
     /// Whether every reset and every event is accounted for.
-    #[must_use]
     pub const fn is_even(&self) -> bool {
         self.missing.is_empty() && self.repeated.is_empty() && self.invented.is_empty()
     }
@@ -146,7 +145,6 @@ impl fmt::Display for Place {
 
 /// Puts the events of all tracers beside the resets of all wires. `lost` is what the tracers of
 /// each host counted as lost.
-#[must_use]
 pub fn reckon(
     accounts: &[Account],
     told: &[Told],

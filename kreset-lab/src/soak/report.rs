@@ -157,7 +157,6 @@ impl Report {
     }
 
     /// Everything that is wrong.
-    #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         let mut all = some(&self.reckoning.missing, "nobody told of");
         all.extend(some(&self.reckoning.repeated, "told too often:"));

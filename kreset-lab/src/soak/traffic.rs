@@ -56,9 +56,6 @@ impl Tally {
 }
 
 /// Real traffic, until `stop`.
-///
-/// # Errors
-/// When Kafka is not installed or its broker does not come up.
 pub fn run(
     lab: &Lab,
     rng: &mut Rng,

@@ -76,7 +76,6 @@ struct Running {
 
 impl Watch {
     /// Nobody watches yet.
-    #[must_use]
     pub fn new(host: Side, program: &Path, config: PathBuf, complaints: PathBuf) -> Self {
         Self {
             host,
@@ -94,15 +93,11 @@ impl Watch {
     }
 
     /// The host that is watched.
-    #[must_use]
     pub const fn host(&self) -> Side {
         self.host
     }
 
     /// Starts a tracer, and waits until it watches.
-    ///
-    /// # Errors
-    /// When it does not start.
     pub fn begin(&mut self, stop: &Stop) -> Result<()> {
         let complaints = File::options()
             .append(true)
@@ -139,9 +134,6 @@ impl Watch {
     }
 
     /// Notes what the tracer has; whether it lives, as it should.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn look(&mut self) -> Result<bool> {
         let Some(running) = &mut self.now else {
             return Ok(false);
@@ -190,9 +182,6 @@ impl Watch {
     }
 
     /// Ends the tracer, if there is one.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn end(&mut self, how: End) -> Result<()> {
         let Some(running) = &mut self.now else {
             return Ok(());
@@ -223,7 +212,6 @@ impl Watch {
     }
 
     /// What was heard so far.
-    #[must_use]
     pub const fn heard(&self) -> &Heard {
         &self.heard
     }

@@ -48,9 +48,6 @@ pub struct Tally {
 
 impl Places {
     /// Lets things go wrong until `stop`, and leaves everything well.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn storm(&self, rng: &mut Rng, pid: &Mutex<Option<Pid>>, stop: &Stop) -> Result<Tally> {
         let mut tally = Tally::default();
         while stop.sleep(pause(rng, 1..8)).is_ok() {

@@ -19,7 +19,6 @@ pub enum Direction {
 
 impl Direction {
     /// The word for it, as in the tracer's `direction`.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -104,7 +103,6 @@ impl Witness {
     }
 
     /// Client ports of connections to `broker` that are open as far as `host` knows.
-    #[must_use]
     pub fn open(&self, host: Side, broker: SocketAddr) -> Vec<u16> {
         let open = self.connections.iter().filter(|(place, connection)| {
             place.host == host
@@ -116,13 +114,11 @@ impl Witness {
     }
 
     /// Segments seen so far, each once on each leg.
-    #[must_use]
     pub const fn segments(&self) -> u64 {
         self.segments
     }
 
     /// All connections that had a reset; the witness begins anew.
-    #[must_use]
     pub fn drain(&mut self) -> Vec<Account> {
         let mut accounts = std::mem::take(&mut self.ended);
         let open = std::mem::take(&mut self.connections).into_iter();

@@ -70,7 +70,6 @@ pub struct Connections(pub Vec<Row>);
 
 impl Connections {
     /// By everything that crossed the router.
-    #[must_use]
     pub fn of(sightings: &[Sighting]) -> Self {
         let mut packets: BTreeMap<u16, Vec<&Sighting>> = BTreeMap::new();
         for seen in sightings {

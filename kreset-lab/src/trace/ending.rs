@@ -46,7 +46,6 @@ pub enum What {
 
 impl Ending {
     /// The ends of all connections that ended on `host`.
-    #[must_use]
     pub fn all(wire: &Wire, host: Side) -> Vec<Self> {
         let mut connections: Vec<(SocketAddr, SocketAddr, Vec<Sighting>)> = Vec::new();
         for seen in wire.sightings().into_iter().filter(|seen| seen.leg == host) {
@@ -103,25 +102,21 @@ impl Ending {
     }
 
     /// The segment that ended it.
-    #[must_use]
     pub fn last(&self) -> &Sighting {
         &self.packets[self.at]
     }
 
     /// The segments before it.
-    #[must_use]
     pub fn before(&self) -> &[Sighting] {
         &self.packets[..self.at]
     }
 
     /// Whether the reset was made up by the router: the hosts are one hop further away.
-    #[must_use]
     pub fn is_forged(&self) -> bool {
         self.what == What::Received && self.last().segment.ttl == 64
     }
 
     /// Whether it never was a connection: a SYN was answered with a reset.
-    #[must_use]
     pub fn is_refusal(&self) -> bool {
         !self.before().iter().any(|seen| {
             seen.segment.flags.contain(Flags::SYN) && seen.segment.flags.contain(Flags::ACK)
@@ -129,7 +124,6 @@ impl Ending {
     }
 
     /// Whether `side` had closed in order before.
-    #[must_use]
     pub fn was_closed_by(&self, side: Side) -> bool {
         self.before()
             .iter()
@@ -137,7 +131,6 @@ impl Ending {
     }
 
     /// How many bytes `side` had sent before, those sent again counted again.
-    #[must_use]
     pub fn bytes_from(&self, side: Side) -> u32 {
         self.before()
             .iter()

@@ -38,7 +38,6 @@ pub struct Timeline(Vec<Entry>);
 impl Timeline {
     /// What the lab has seen, and what the tracer of each host said; empty unless real programs
     /// ran, since the lab's own scenarios are told by the tracers alone.
-    #[must_use]
     pub fn of(journal: &Journal, wire: &Wire, said: [Option<&Said>; 2]) -> Self {
         let logs = journal.logs();
         if logs.is_empty() {
@@ -72,13 +71,11 @@ impl Timeline {
     }
 
     /// Whether there is nothing to show.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// All lines at full length.
-    #[must_use]
     pub fn in_full(&self) -> String {
         let began = self.0.first().map(|entry| entry.at);
         let lines = self.0.iter();

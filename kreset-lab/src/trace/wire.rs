@@ -76,13 +76,11 @@ impl Sighting {
     }
 
     /// Its payload, as much of it as was kept.
-    #[must_use]
     pub fn payload(&self) -> &[u8] {
         Segment::payload_of(&self.bytes)
     }
 
     /// The end that sent it, or in whose name it was made up.
-    #[must_use]
     pub const fn from(&self) -> Side {
         if self.segment.source.port() == PORT {
             Side::Broker
@@ -92,7 +90,6 @@ impl Sighting {
     }
 
     /// The client's port: what tells the connections of one lab apart.
-    #[must_use]
     pub const fn client_port(&self) -> u16 {
         match self.from() {
             Side::Client => self.segment.source.port(),
@@ -101,19 +98,16 @@ impl Sighting {
     }
 
     /// Whether it is a reset that reaches `side`.
-    #[must_use]
     pub fn resets(&self, side: Side) -> bool {
         self.leaving && self.leg == side && self.segment.flags.contain(Flags::RST)
     }
 
     /// Whether it comes into the router from `side` and has all of `flags`.
-    #[must_use]
     pub fn comes_from(&self, side: Side, flags: Flags) -> bool {
         !self.leaving && self.leg == side && self.segment.flags.contain(flags)
     }
 
     /// Whether it comes into the router from `side` and carries payload.
-    #[must_use]
     pub fn carries_data_from(&self, side: Side) -> bool {
         !self.leaving && self.leg == side && self.segment.payload > 0
     }
@@ -139,7 +133,6 @@ pub struct Wire {
 
 impl Wire {
     /// Everything seen so far, in order.
-    #[must_use]
     pub fn sightings(&self) -> Vec<Sighting> {
         self.feed.all()
     }
@@ -162,7 +155,6 @@ impl Wire {
     }
 
     /// What was seen so far of the connection from `client_port`, in order.
-    #[must_use]
     pub fn of_connection(&self, client_port: u16) -> Vec<Sighting> {
         let memory = self.feed.lock();
         let of = |seen: &&Sighting| seen.client_port() == client_port;
@@ -210,13 +202,11 @@ impl Wire {
     }
 
     /// When the last segment was seen.
-    #[must_use]
     pub fn last(&self) -> Option<Moment> {
         self.feed.lock().kept.last().map(|seen| seen.at)
     }
 
     /// When the connection from `client_port` sent its first SYN: the moment its age counts from.
-    #[must_use]
     pub fn began(&self, client_port: u16) -> Option<Moment> {
         self.feed
             .lock()
@@ -233,7 +223,6 @@ impl Wire {
     ///
     /// Resets do not count as activity: where a device resets both ends, the second one is not
     /// preceded by the first.
-    #[must_use]
     pub fn silence_before(&self, trigger: &Sighting) -> Option<Silence> {
         let memory = self.feed.lock();
         let last = |counts: fn(&Segment) -> bool| {
@@ -252,7 +241,6 @@ impl Wire {
 
     /// The TTL with which `side` got the other end's first packet on the connection from
     /// `client_port`.
-    #[must_use]
     pub fn handshake_ttl(&self, client_port: u16, side: Side) -> Option<u8> {
         self.feed
             .lock()
@@ -268,9 +256,6 @@ impl Wire {
     }
 
     /// Writes what passed one leg as a pcap file (raw IP, ns), for tcpdump and Wireshark.
-    ///
-    /// # Errors
-    /// When `out` does not take it.
     pub fn write_pcap(&self, leg: Side, out: &mut impl Write) -> io::Result<()> {
         let mut file = pcap::File::new(out, SNAP)?;
         for seen in self.feed.lock().kept.iter().filter(|seen| seen.leg == leg) {

@@ -29,7 +29,6 @@ impl Child {
     }
 
     /// Its process id, which is nobody else's before it is dropped or has been waited for.
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.0.id()
     }
@@ -49,9 +48,6 @@ impl Child {
     }
 
     /// Waits until it has ended.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`].
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {

@@ -40,7 +40,6 @@ impl Journal {
     }
 
     /// All of them.
-    #[must_use]
     pub fn logs(&self) -> Vec<Log> {
         self.lock().clone()
     }
@@ -59,19 +58,16 @@ pub struct Log {
 
 impl Log {
     /// The program's name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Everything so far.
-    #[must_use]
     pub fn lines(&self) -> Vec<Line> {
         self.lines.all()
     }
 
     /// How many lines there are so far: where to look for what comes.
-    #[must_use]
     pub fn length(&self) -> usize {
         self.lines.lock().count()
     }

@@ -13,7 +13,6 @@ pub struct Moment(pub(crate) u64);
 
 impl Moment {
     /// This moment.
-    #[must_use]
     pub fn now() -> Self {
         Self::from_epoch(
             SystemTime::now()
@@ -27,7 +26,6 @@ impl Moment {
     }
 
     /// Reads a moment as the tracer writes it: RFC 3339, UTC.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let time: Timestamp = text.strip_suffix('Z').and(text.parse().ok())?;
         u64::try_from(time.as_nanosecond()).ok().map(Self)
@@ -40,7 +38,6 @@ impl Moment {
     }
 
     /// The time from `earlier` to this moment; zero if it was not earlier.
-    #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -46,7 +46,6 @@ pub struct Memory {
 
 impl Observed {
     /// Looks at a process.
-    #[must_use]
     pub const fn new(pid: u32) -> Self {
         Self { pid }
     }
@@ -89,7 +88,6 @@ impl Observed {
 
     /// The ids of the BPF programs that it holds, by themselves or by links: as
     /// `bpf_prog_show_fdinfo` and `bpf_link_show_fdinfo` write them (`kernel/bpf/syscall.c`, 6.18).
-    #[must_use]
     pub fn program_ids(self) -> BTreeSet<u32> {
         let descriptors = self.descriptors();
         let ids = descriptors.iter().filter_map(|it| field(it, "prog_id:"));
@@ -125,7 +123,6 @@ impl Observed {
     }
 
     /// What the kernel says of each of its file descriptors.
-    #[must_use]
     pub fn descriptors(self) -> Vec<String> {
         let entries = fs::read_dir(self.path("fdinfo")).into_iter().flatten();
         // One may be closed by now.
@@ -135,7 +132,6 @@ impl Observed {
 }
 
 /// Programs by what they did between two looks.
-#[must_use]
 pub fn since(before: &[ProgramRuns], after: &[ProgramRuns]) -> Vec<ProgramRuns> {
     after
         .iter()

@@ -17,7 +17,6 @@ impl Status {
     }
 
     /// What is done, and for how many seconds already; nothing at the very beginning.
-    #[must_use]
     pub fn line(&self) -> Option<String> {
         let doing = self
             .0

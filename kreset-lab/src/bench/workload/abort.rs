@@ -17,9 +17,6 @@ use super::{ask, exchange_bytes, flood::pace, listen, loopback, seconds_since};
 ///
 /// There are `count` of them at `port`, `rate` a second if that many go. Both ends are on this
 /// host: each abort is a RST that one end sends and the other one receives.
-///
-/// # Errors
-/// What the system refuses.
 pub fn run(port: u16, count: u32, rate: f64) -> Result<Duration> {
     let listener = listen(port)?;
     let (request, answer) = exchange_bytes(Request::ApiVersions);

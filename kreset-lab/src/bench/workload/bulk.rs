@@ -15,9 +15,6 @@ use super::{listen, loopback, seconds_since};
 const BLOCK: usize = 64 * 1_024;
 
 /// Sends through `port` for `time`; bytes a second that arrived.
-///
-/// # Errors
-/// What the system refuses.
 pub fn run(port: u16, time: Duration) -> Result<f64> {
     let listener = listen(port)?;
     thread::scope(|scope| {

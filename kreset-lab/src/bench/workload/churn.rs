@@ -20,9 +20,6 @@ const REQUESTS: [Request; 2] = [Request::ApiVersions, Request::Metadata];
 
 /// Opens and closes connections at `port` for `time`; how many a second. With `talk` each is in
 /// use in between, as a short-lived client's is.
-///
-/// # Errors
-/// What the system refuses.
 pub fn run(port: u16, time: Duration, talk: bool) -> Result<f64> {
     let listener = listen(port)?;
     let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));

@@ -43,9 +43,6 @@ const EVENTS: usize = 64;
 
 impl Exchange {
     /// Opens the connections, exchanges, and closes them.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn run(self) -> Result<Exchanged> {
         let listener = listen(self.port)?;
         thread::scope(|scope| {

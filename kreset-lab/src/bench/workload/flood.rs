@@ -36,9 +36,6 @@ const FIRST_SOURCE: u32 = u32::from_be_bytes([10, 0, 0, 1]);
 
 impl Flood {
     /// Sends them, and returns how long that took.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn run(self) -> Result<Duration> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP))
             .context("cannot open a raw socket")?;

@@ -9,9 +9,6 @@ use super::loopback;
 
 /// Opens `count` connections at `port`, each of which has answered one request; they are closed
 /// when what comes back is dropped.
-///
-/// # Errors
-/// When a process cannot.
 pub fn open(port: u16, count: u32) -> Result<Vec<Holder>> {
     let own = env::current_exe().context("the path of this program is unknown")?;
     // Each process has an address of its own, which its clients have all ports towards.

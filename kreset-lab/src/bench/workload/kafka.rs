@@ -118,9 +118,6 @@ impl Told {
 
 impl Kafka {
     /// Starts all three, and lets them warm up.
-    ///
-    /// # Errors
-    /// When Kafka is not installed, or does not start.
     pub fn start() -> Result<Self> {
         let home = Home::find()?;
         let scratch = Scratch::new()?;
@@ -180,9 +177,6 @@ impl Kafka {
     }
 
     /// How it goes for `time` from now on.
-    ///
-    /// # Errors
-    /// When a generator has ended, or tells nothing for a minute.
     pub fn watch(&mut self, time: Duration) -> Result<Flow> {
         let from = Instant::now();
         thread::sleep(time);
