@@ -25,6 +25,11 @@
 //! Everything that a [`Lab`] makes (namespaces, processes, threads) is gone when it is dropped.
 //! What only `Drop` of a killed process could have removed, the next [`sweep`] removes.
 
+#![cfg_attr(
+    not(feature = "full"),
+    expect(dead_code, reason = "some is for the soak alone")
+)]
+
 pub mod accuracy;
 #[cfg(feature = "full")]
 pub mod bench;

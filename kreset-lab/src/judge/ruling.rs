@@ -148,24 +148,12 @@ mod tests {
     const HOST: Side = Side::Client;
 
     fn packet(ms: u64, from: Side, flags: &[Flags], payload: u32, ttl: u8) -> Sighting {
-        let at = |address: &str| address.parse().expect("an address");
-        let [client, broker] = [at("10.77.1.2:40000"), at("10.77.2.2:9092")];
-        let (source, destination) = match from {
-            Side::Client => (client, broker),
-            Side::Broker => (broker, client),
-        };
         let segment = Segment {
-            source,
-            destination,
             ttl,
             // Each flight of the test has a size of its own.
             sequence: payload,
-            acknowledgement: 1,
-            flags: Flags::of(flags),
-            timestamps: false,
             payload,
-            ip_id: Some(0),
-            window: 0,
+            ..Segment::made_up(from, flags)
         };
         Sighting::made_up(ms, HOST, from != HOST, segment)
     }
@@ -181,8 +169,7 @@ mod tests {
     }
 
     fn ending(packets: Vec<Sighting>) -> Option<Ending> {
-        let segment = packets[0].segment;
-        Ending::of(HOST, segment.source, segment.destination, packets)
+        Ending::of(packets[0].flow(), packets)
     }
 
     #[test]

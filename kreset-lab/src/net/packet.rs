@@ -80,6 +80,28 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// One of a connection that never was.
+    #[cfg(test)]
+    pub(crate) fn made_up(from: crate::Side, flags: &[Flags]) -> Self {
+        let ends = ["10.77.1.2:40000", "10.77.2.2:9092"].map(|end| end.parse().expect("an end"));
+        let [source, destination] = match from {
+            crate::Side::Client => ends,
+            crate::Side::Broker => [ends[1], ends[0]],
+        };
+        Self {
+            source,
+            destination,
+            ttl: 64,
+            sequence: 1,
+            acknowledgement: 1,
+            flags: Flags::of(flags),
+            window: 0,
+            ip_id: Some(0),
+            timestamps: false,
+            payload: 0,
+        }
+    }
+
     /// Whether this reset answers a segment: it acknowledges nothing, since that one said what to
     /// expect (`tcp_v4_send_reset` and `tcp_v6_send_reset`, 6.18). One that a socket sends by itself
     /// does (`tcp_send_active_reset`).

@@ -8,10 +8,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{
-    weather::pause,
-    witness::{Account, Direction},
-};
+use super::faults::pause;
 use crate::{
     Moment, Side, Stop,
     accuracy::{
@@ -20,6 +17,7 @@ use crate::{
         stage::Stage,
     },
     error::{Error, Result},
+    trace::follow::{Connection, Direction},
 };
 
 /// Ends that a case left open stay so for as long.
@@ -74,13 +72,13 @@ impl Journal {
         }
     }
 
-    /// Resets that the lab caused and the witness did not see: it was blind.
-    pub fn unseen(&self, accounts: &[Account]) -> Vec<String> {
+    /// Resets that the lab caused and the tap did not see.
+    pub fn unseen(&self, connections: &[Connection]) -> Vec<String> {
         let mut seen: BTreeMap<(Side, u16), Vec<Moment>> = BTreeMap::new();
-        for account in accounts {
-            let resets = account.resets.iter();
+        for connection in connections {
+            let resets = connection.resets.iter();
             let received = resets.filter(|reset| reset.direction == Direction::Received);
-            seen.entry((account.place.host, account.place.client.port()))
+            seen.entry((connection.flow.host, connection.flow.client.port()))
                 .or_default()
                 .extend(received.map(|reset| reset.at));
         }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::reckoning::{End, Life};
+use super::reconcile::{End, Life};
 use crate::Moment;
 
-/// How long a sink may hold an event before its place or spool has it, on a busy machine.
+/// How long a sink may hold an event before its flow or spool has it, on a busy machine.
 const IN_HAND: Duration = Duration::from_secs(2);
 
 /// A sink that fails tries again after half a minute at most, and the machine may be busy.
@@ -29,14 +29,14 @@ pub struct Balance {
     pub lost: u64,
     /// Not there: the tracer was killed within two seconds.
     pub in_hand: u64,
-    /// Not there: the tracer was ended while the place had no room.
+    /// Not there: the tracer was ended while the flow had no room.
     pub without_room: u64,
-    /// Not there, and nobody knows why.
+    /// Not there, for no known reason.
     pub missing: Vec<String>,
 }
 
 /// Looks for every event of a host's tracers in one of their sinks. `full` is when the sink's
-/// place had no room, and `lost` what the tracers counted.
+/// flow had no room, and `lost` what the tracers counted.
 pub fn balance(
     sent: &[Sent],
     has: &BTreeSet<String>,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_missing_unless_somebody_counted_it() {
+    fn what_is_not_there_is_missing_unless_it_was_counted() {
         let missing = balance_of(50, false, &[], 0).missing;
         assert!(missing[0].ends_with("50.0 s before its tracer was killed"));
         assert_eq!(balance_of(199, false, &[], 0).missing.len(), 1);

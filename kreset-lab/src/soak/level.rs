@@ -1,4 +1,4 @@
-//! Whether a tracer's memory and descriptors stay within what its life accounts for.
+//! Whether a tracer's memory and descriptors stay within what its life connections for.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const MINUTE: u64 = 60;
 const LEAST: usize = 3;
 
 /// Resident memory, KiB, that a tracer takes for each event of a connection that was never there
-/// before, by how many of them it has told: measured. It remembers 16,384 paths and as many
+/// before, by how many of them it has reported: measured. It remembers 16,384 paths and as many
 /// endings, and that it takes no more once these are full, `kreset/tests/bounded.rs` shows.
 const REMEMBERED: [(f64, f64); 4] = [
     (4_000.0, 1.1),
@@ -64,11 +64,11 @@ pub struct Trends {
     pub descriptors: Trend,
     /// Events a minute.
     pub events: f64,
-    /// Growth of resident memory, KiB a minute, that its events account for.
+    /// Growth of resident memory, KiB a minute, that its events connection for.
     pub accounted: f64,
 }
 
-/// Resident memory, KiB, that is taken once so many events were told.
+/// Resident memory, KiB, that is taken once so many events were reported.
 fn remembered(events: f64) -> f64 {
     let mut taken = 0.0;
     let mut from = 0.0;
@@ -103,8 +103,8 @@ pub fn trends(samples: &[Sample]) -> Option<Trends> {
     let (first, last) = (warm.first()?, warm.last()?);
     let minutes = last.age.saturating_sub(first.age).as_secs_f64() / 60.0;
     let before = samples.first()?.events;
-    let told = |sample: &Sample| f64::from(sample.events.saturating_sub(before));
-    let (begin, end) = (told(first), told(last));
+    let reported = |sample: &Sample| f64::from(sample.events.saturating_sub(before));
+    let (begin, end) = (reported(first), reported(last));
     let events = (end - begin) / minutes;
     Some(Trends {
         resident: of(|sample| sample.resident)?,
@@ -147,7 +147,7 @@ pub fn complaint(trends: Trends) -> Option<String> {
     if resident.slope > accounted || resident.high > MOST {
         return Some(format!(
             "resident memory grew by {:.0} KiB a minute, from {} to {} KiB; its {events:.0} events \
-             a minute account for {accounted:.0}",
+             a minute connection for {accounted:.0}",
             resident.slope, resident.low, resident.high
         ));
     }

@@ -1,22 +1,21 @@
-//! Everything at once for a while, and then an account.
+//! Everything at once for a while, and then an connection.
 //!
 //! Real Kafka traffic, resets of every cause, sinks that fail, tracers that are ended, all at
 //! random; at the end each reset that was on a wire is held against the events, one by one.
 //!
-//! The truth comes from the wire ([`witness`]) and from what the lab knows it did ([`acts`]);
+//! The truth comes from the wire ([`crate::trace::follow`]) and from what the lab knows it did ([`acts`]);
 //! neither asks a tracer.
 
 pub mod acts;
 pub mod delivery;
 pub mod disk;
+pub mod faults;
 pub mod level;
 pub mod receiver;
-pub mod reckoning;
+pub mod reconcile;
 pub mod report;
 pub mod traffic;
 pub mod watch;
-pub mod weather;
-pub mod witness;
 
 use std::{
     collections::BTreeSet,
@@ -35,18 +34,18 @@ use fastrand::Rng;
 use self::{
     acts::Journal,
     disk::Disk,
+    faults::{Destinations, pause},
     receiver::{Receiver, Speech},
-    reckoning::End,
+    reconcile::End,
     report::{Host, Report},
     watch::Watch,
-    weather::{Places, pause},
-    witness::Witness,
 };
 use crate::{
     Moment, PORT, Side, Stop,
     accuracy::{self, case::Room, stage::Stage},
     error::{Error, Result},
     kafka::scratch::Scratch,
+    trace::follow::Follower,
     trace::wire::Wire,
     util::limits::allow_open_files,
 };
@@ -76,9 +75,9 @@ pub struct Settings {
     pub kafka: bool,
 }
 
-/// Runs until the time is over or `stop` is requested, and then settles the account; `told` hears
-/// how far it is.
-pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Result<Report> {
+/// Runs until the time is over or `stop` is requested, and then reconciles; `progress` is
+/// called with how far it is.
+pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -> Result<Report> {
     allow_open_files(20_000)?;
     // Everything that acts ends before the tracers do.
     let acting = Stop::default();
@@ -90,21 +89,21 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
     let scratch = Scratch::new()?;
     let mut seeds = Rng::with_seed(settings.seed);
     let began = Instant::now();
-    let witness = Mutex::new(Witness::default());
+    let follower = Mutex::new(Follower::default());
     let journal = Mutex::new(Journal::default());
     let traffic = traffic::Tally::default();
     let is_over = AtomicBool::new(false);
-    let places = [
-        places(&scratch, Side::Client)?,
-        places(&scratch, Side::Broker)?,
+    let destinations = [
+        destinations(&scratch, Side::Client)?,
+        destinations(&scratch, Side::Broker)?,
     ];
-    let watches = Side::BOTH.map(|side| watch(side, &stage, &scratch, settings, &places));
+    let watches = Side::BOTH.map(|side| watch(side, &stage, &scratch, settings, &destinations));
     let [client, broker] = watches;
     let watches = [client?, broker?];
     let cases = accuracy::cases();
 
     let (watches, tallies, acted) = thread::scope(|scope| {
-        let observer = scope.spawn(|| observe(stage.lab.wire(), &witness, &is_over));
+        let observer = scope.spawn(|| observe(stage.lab.wire(), &follower, &is_over));
         let tended: Vec<_> = watches
             .into_iter()
             .map(|watch| {
@@ -115,12 +114,12 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
                 (handle, pid)
             })
             .collect();
-        let mut storms = Vec::new();
-        for (places, (_, pid)) in places.iter().zip(&tended) {
+        let mut faults = Vec::new();
+        for (destinations, (_, pid)) in destinations.iter().zip(&tended) {
             let mut rng = Rng::with_seed(seeds.u64(..));
             let pid = std::sync::Arc::clone(pid);
             let acting = &acting;
-            storms.push(scope.spawn(move || places.storm(&mut rng, &pid, acting)));
+            faults.push(scope.spawn(move || destinations.run(&mut rng, &pid, acting)));
         }
         let mut actors = Vec::new();
         for _ in 0..ACTORS {
@@ -132,11 +131,11 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
         }
         let kafka = settings.kafka.then(|| {
             let mut rng = Rng::with_seed(seeds.u64(..));
-            let (lab, witness, traffic, acting) = (&stage.lab, &witness, &traffic, &acting);
+            let (lab, follower, traffic, acting) = (&stage.lab, &follower, &traffic, &acting);
             scope.spawn(move || {
-                let outcome = traffic::run(lab, &mut rng, witness, traffic, acting);
+                let outcome = traffic::run(lab, &mut rng, follower, traffic, acting);
                 if outcome.is_err() {
-                    // Nobody waits half an hour to hear that.
+                    // The run need not go on for half an hour to say that.
                     acting.request();
                 }
                 outcome
@@ -145,21 +144,21 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
 
         let others_go_on = || acting.check().is_ok();
         let waited = wait(settings.time, stop, others_go_on, |minutes| {
-            let segments = lock(&witness).segments();
+            let segments = lock(&follower).segments();
             let done = lock(&journal).done;
-            told(&format!(
+            progress(&format!(
                 "{minutes} min: {done} cases acted out, {segments} segments on the wires"
             ));
         });
         acting.request();
-        told("everything stops; the wire falls silent");
+        progress("everything stops; the wire falls silent");
         for actor in actors {
             actor.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
         let kafka = kafka.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
         let mut tallies = Vec::new();
-        for storm in storms {
-            let tally = storm.join().unwrap_or_else(|panic| resume_unwind(panic));
+        for run in faults {
+            let tally = run.join().unwrap_or_else(|panic| resume_unwind(panic));
             tallies.push(tally);
         }
         stage.let_go(Duration::ZERO);
@@ -178,28 +177,28 @@ pub fn run(settings: &Settings, stop: &Stop, told: &(dyn Fn(&str) + Sync)) -> Re
     });
     let cut_short = !acted?;
     let mut hosts = Vec::new();
-    told("the sinks deliver what is left");
-    for ((watch, places), tally) in watches.into_iter().zip(&places).zip(tallies) {
-        hosts.push(settle(watch?, places, tally?)?);
+    progress("the sinks deliver what is left");
+    for ((watch, destinations), tally) in watches.into_iter().zip(&destinations).zip(tallies) {
+        hosts.push(settle(watch?, destinations, tally?)?);
     }
-    let accounts = lock(&witness).drain();
+    let connections = lock(&follower).drain();
     Ok(Report::new(
         settings,
         cut_short.then(|| began.elapsed()),
         &stage,
-        &accounts,
+        &connections,
         journal.into_inner().unwrap_or_else(PoisonError::into_inner),
         traffic,
         hosts,
     ))
 }
 
-fn places(scratch: &Scratch, side: Side) -> Result<Places> {
+fn destinations(scratch: &Scratch, side: Side) -> Result<Destinations> {
     let disk = match side {
         Side::Client => disk::CLIENT,
         Side::Broker => disk::BROKER,
     };
-    Ok(Places {
+    Ok(Destinations {
         disk: Disk::new(scratch.path().join(disk))?,
         syslog: Receiver::start(Speech::Syslog)?,
         otlp: Receiver::start(Speech::Otlp)?,
@@ -211,27 +210,27 @@ fn watch(
     stage: &Stage,
     scratch: &Scratch,
     settings: &Settings,
-    places: &[Places; 2],
+    destinations: &[Destinations; 2],
 ) -> Result<Watch> {
-    let places = match side {
-        Side::Client => &places[0],
-        Side::Broker => &places[1],
+    let destinations = match side {
+        Side::Client => &destinations[0],
+        Side::Broker => &destinations[1],
     };
     let namespace = stage.lab.network().host(side).name();
     let spool = scratch.path().join(format!("spool-{side}"));
-    let text = config(namespace, &spool, settings.time, places);
+    let text = config(namespace, &spool, settings.time, destinations);
     let file = scratch.write(&format!("{side}.toml"), text)?;
     let complaints = scratch.path().join(format!("{side}.log"));
     Ok(Watch::new(side, &settings.tracer, file, complaints))
 }
 
 /// A tracer's configuration: everything that can fail, and standard output.
-fn config(namespace: &str, spool: &Path, time: Duration, places: &Places) -> String {
+fn config(namespace: &str, spool: &Path, time: Duration, destinations: &Destinations) -> String {
     // Should the lab die, they end by themselves.
     let lease = time.as_secs() + 1_800;
     let quoted = |path: &Path| format!("\"{}\"", path.display());
-    let (spool, file) = (quoted(spool), quoted(&places.disk.file()));
-    let (syslog, otlp) = (places.syslog.port(), places.otlp.port());
+    let (spool, file) = (quoted(spool), quoted(&destinations.disk.file()));
+    let (syslog, otlp) = (destinations.syslog.port(), destinations.otlp.port());
     format!(
         "port = \"{PORT}\"\n\
          netns = {namespace:?}\n\
@@ -248,17 +247,17 @@ fn config(namespace: &str, spool: &Path, time: Duration, places: &Places) -> Str
 }
 
 /// Takes in all that passes, until nothing does any more.
-fn observe(wire: &Wire, witness: &Mutex<Witness>, is_over: &AtomicBool) {
+fn observe(wire: &Wire, follower: &Mutex<Follower>, is_over: &AtomicBool) {
     let mut seen = 0;
     loop {
         let last_look = is_over.load(Ordering::Relaxed);
         let fresh = wire.after(seen, Stop::GLANCE);
         seen += fresh.len();
-        let mut witness = lock(witness);
+        let mut follower = lock(follower);
         for sighting in &fresh {
-            witness.learn(sighting);
+            follower.learn(sighting);
         }
-        drop(witness);
+        drop(follower);
         if fresh.is_empty() && last_look {
             return;
         }
@@ -301,7 +300,12 @@ fn tend_until(watch: &mut Watch, rng: &mut Rng, time: Duration, acting: &Stop) -
 }
 
 /// Waits for the time to be over, for a stop, or for something to go wrong; whether it was over.
-fn wait(time: Duration, stop: &Stop, others_go_on: impl Fn() -> bool, told: impl Fn(u64)) -> bool {
+fn wait(
+    time: Duration,
+    stop: &Stop,
+    others_go_on: impl Fn() -> bool,
+    progress: impl Fn(u64),
+) -> bool {
     let began = Instant::now();
     let mut minutes = 0;
     while began.elapsed() < time {
@@ -312,7 +316,7 @@ fn wait(time: Duration, stop: &Stop, others_go_on: impl Fn() -> bool, told: impl
         let gone = began.elapsed().as_secs() / 60;
         if gone > minutes {
             minutes = gone;
-            told(minutes);
+            progress(minutes);
         }
     }
     true
@@ -332,7 +336,7 @@ fn fall_silent(wire: &Wire) {
 }
 
 /// Waits until the sinks of one host have everything, and ends its tracer.
-fn settle(mut watch: Watch, places: &Places, tally: weather::Tally) -> Result<Host> {
+fn settle(mut watch: Watch, destinations: &Destinations, tally: faults::Tally) -> Result<Host> {
     let deadline = Instant::now() + DELIVERED;
     while Instant::now() < deadline && watch.look()? {
         let heard = watch.heard();
@@ -342,18 +346,19 @@ fn settle(mut watch: Watch, places: &Places, tally: weather::Tally) -> Result<Ho
             let mut last = heard.sent.iter().rev().take(50);
             last.all(|sent| has.contains(&sent.id)) && !ids.is_empty()
         };
-        if recent(&places.syslog.received().ids) && recent(&places.otlp.received().ids) {
+        if recent(&destinations.syslog.received().ids) && recent(&destinations.otlp.received().ids)
+        {
             break;
         }
         thread::sleep(Duration::from_millis(250));
     }
     watch.end(End::Asked)?;
-    for file in [places.disk.rotated(), places.disk.file()] {
+    for file in [destinations.disk.rotated(), destinations.disk.file()] {
         if disk::is_there(&file)? {
-            places.disk.take(&file)?;
+            destinations.disk.take(&file)?;
         }
     }
-    Ok(Host::new(watch, places, tally))
+    Ok(Host::new(watch, destinations, tally))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,7 +20,7 @@ use prost::Message as _;
 
 use crate::error::{Context as _, Result};
 
-/// How often a receiver looks whether its mood has changed.
+/// How often a receiver looks whether its mode has changed.
 const GLANCE: Duration = Duration::from_millis(50);
 /// No request is longer.
 const LONGEST: usize = 16 << 20;
@@ -37,9 +37,9 @@ pub enum Speech {
 /// How a receiver behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Mood {
+pub enum FaultMode {
     /// Takes everything.
-    Well,
+    None,
     /// Reads nothing.
     Stalled,
     /// Refuses everything for now: `503`. Of OTLP alone.
@@ -50,9 +50,9 @@ pub enum Mood {
     Over,
 }
 
-impl Mood {
+impl FaultMode {
     const ALL: [Self; 5] = [
-        Self::Well,
+        Self::None,
         Self::Stalled,
         Self::Unwilling,
         Self::Dead,
@@ -80,14 +80,14 @@ impl Received {
 
 #[derive(Debug, Default)]
 struct Shared {
-    mood: AtomicU8,
+    mode: AtomicU8,
     received: Mutex<Received>,
 }
 
 impl Shared {
-    fn mood(&self) -> Mood {
-        let number = self.mood.load(Ordering::Relaxed);
-        Mood::ALL[usize::from(number).min(Mood::ALL.len() - 1)]
+    fn mode(&self) -> FaultMode {
+        let number = self.mode.load(Ordering::Relaxed);
+        FaultMode::ALL[usize::from(number).min(FaultMode::ALL.len() - 1)]
     }
 
     fn add(&self, ids: Vec<String>) {
@@ -99,10 +99,10 @@ impl Shared {
 
     /// Waits while nothing is to be read; whether the connection lives on.
     fn wait_until_well(&self) -> bool {
-        while self.mood() == Mood::Stalled {
+        while self.mode() == FaultMode::Stalled {
             thread::sleep(GLANCE);
         }
-        matches!(self.mood(), Mood::Well | Mood::Unwilling)
+        matches!(self.mode(), FaultMode::None | FaultMode::Unwilling)
     }
 }
 
@@ -140,8 +140,8 @@ impl Receiver {
     }
 
     /// Changes how it behaves.
-    pub fn be(&self, mood: Mood) {
-        self.shared.mood.store(mood as u8, Ordering::Relaxed);
+    pub fn be(&self, mode: FaultMode) {
+        self.shared.mode.store(mode as u8, Ordering::Relaxed);
     }
 
     /// What it has.
@@ -153,7 +153,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.be(Mood::Over);
+        self.be(FaultMode::Over);
         if let Some(thread) = self.thread.take() {
             // A panic in there was printed already.
             let _ended = thread.join();
@@ -165,14 +165,14 @@ fn serve(speech: Speech, port: u16, first: TcpListener, shared: &Arc<Shared>) {
     let mut listener = Some(first);
     let mut connections: Vec<JoinHandle<()>> = Vec::new();
     loop {
-        match shared.mood() {
-            Mood::Over => break,
-            Mood::Dead => {
+        match shared.mode() {
+            FaultMode::Over => break,
+            FaultMode::Dead => {
                 listener = None;
                 thread::sleep(GLANCE);
                 continue;
             }
-            Mood::Well | Mood::Stalled | Mood::Unwilling => {}
+            FaultMode::None | FaultMode::Stalled | FaultMode::Unwilling => {}
         }
         // The port was free a moment ago; if it is not now, it will be.
         if listener.is_none() {
@@ -274,7 +274,7 @@ fn take_requests(mut stream: &TcpStream, shared: &Shared) -> io::Result<()> {
     let mut buffer = Vec::new();
     while read_on(&mut stream, shared, &mut buffer)? {
         while let Some((body, length)) = request(&buffer) {
-            let answer = if shared.mood() == Mood::Unwilling {
+            let answer = if shared.mode() == FaultMode::Unwilling {
                 "503 Service Unavailable"
             } else {
                 let request = ExportLogsServiceRequest::decode(body).map_err(io::Error::other)?;
@@ -359,9 +359,9 @@ mod tests {
         };
         deliver("a").expect("it listens");
         until(&|| receiver.received().ids.contains("a"));
-        receiver.be(Mood::Dead);
+        receiver.be(FaultMode::Dead);
         until(&|| TcpStream::connect(("127.0.0.1", receiver.port())).is_err());
-        receiver.be(Mood::Well);
+        receiver.be(FaultMode::None);
         until(&|| deliver("b").is_ok());
         until(&|| receiver.received().ids.contains("b"));
     }

@@ -14,14 +14,13 @@ use super::{
     Settings,
     acts::Journal,
     delivery::{self, Balance},
+    faults::{Destinations, Tally},
     level::{self, Trends},
-    reckoning::{self, End, Reckoning},
+    reconcile::{self, End, Reconciliation},
     traffic,
     watch::{Heard, Watch},
-    weather::{Places, Tally},
-    witness::Account,
 };
-use crate::{Side, accuracy::stage::Stage};
+use crate::{Side, accuracy::stage::Stage, trace::follow::Connection};
 
 /// The kernel frees programs a little after their last holder is gone.
 const FREED: Duration = Duration::from_secs(20);
@@ -31,19 +30,19 @@ const FREED: Duration = Duration::from_secs(20);
 pub struct Host {
     watch: Watch,
     heard: Heard,
-    weather: Tally,
+    faults: Tally,
     balances: Vec<(&'static str, Balance, u64)>,
     torn: Vec<String>,
 }
 
 impl Host {
-    pub(super) fn new(watch: Watch, places: &Places, weather: Tally) -> Self {
+    pub(super) fn new(watch: Watch, destinations: &Destinations, faults: Tally) -> Self {
         let heard = watch.heard().clone();
-        let full = places.disk.full();
+        let full = destinations.disk.full();
         let received = [
-            ("file", places.disk.received(), full.as_slice()),
-            ("syslog", places.syslog.received(), &[]),
-            ("otlp", places.otlp.received(), &[]),
+            ("file", destinations.disk.received(), full.as_slice()),
+            ("syslog", destinations.syslog.received(), &[]),
+            ("otlp", destinations.otlp.received(), &[]),
         ];
         let balances = received.into_iter().map(|(sink, received, full)| {
             let lost = heard.lost.get(&format!("sink {sink}"));
@@ -53,10 +52,10 @@ impl Host {
         });
         Self {
             balances: balances.collect(),
-            torn: places.disk.torn(),
+            torn: destinations.disk.torn(),
             watch,
             heard,
-            weather,
+            faults,
         }
     }
 
@@ -110,7 +109,7 @@ pub struct Report {
     journal: Journal,
     traffic: traffic::Tally,
     hosts: Vec<Host>,
-    reckoning: Reckoning,
+    reconciliation: Reconciliation,
     unseen: Vec<String>,
     missed: u64,
     attached: BTreeSet<u32>,
@@ -122,17 +121,17 @@ impl Report {
         settings: &Settings,
         cut_short: Option<Duration>,
         stage: &Stage,
-        accounts: &[Account],
+        connections: &[Connection],
         journal: Journal,
         traffic: traffic::Tally,
         hosts: Vec<Host>,
     ) -> Self {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut lives = Vec::new();
         let mut lost: BTreeMap<Side, u64> = BTreeMap::new();
         let mut attached = BTreeSet::new();
         for host in &hosts {
-            told.extend(host.heard.told.iter().cloned());
+            reported.extend(host.heard.reported.iter().cloned());
             lives.extend(host.watch.lives.iter().cloned());
             let sources = host.heard.lost.iter();
             *lost.entry(host.watch.host()).or_default() += sources
@@ -145,8 +144,8 @@ impl Report {
             seed: settings.seed,
             time: settings.time,
             cut_short,
-            unseen: journal.unseen(accounts),
-            reckoning: reckoning::reckon(accounts, &told, &lives, &lost),
+            unseen: journal.unseen(connections),
+            reconciliation: reconcile::reconcile(connections, &reported, &lives, &lost),
             journal,
             traffic,
             missed: stage.lab.wire().missed(),
@@ -158,17 +157,17 @@ impl Report {
 
     /// Everything that is wrong.
     pub fn complaints(&self) -> Vec<String> {
-        let mut all = some(&self.reckoning.missing, "nobody told of");
-        all.extend(some(&self.reckoning.repeated, "told too often:"));
-        all.extend(some(&self.reckoning.invented, "never on the wire:"));
-        all.extend(some(&self.unseen, "the witness did not see the reset on"));
+        let mut all = some(&self.reconciliation.missing, "not reported:");
+        all.extend(some(&self.reconciliation.repeated, "reported too often:"));
+        all.extend(some(&self.reconciliation.invented, "never on the wire:"));
+        all.extend(some(&self.unseen, "the tap did not see the reset on"));
         if self.missed > 0 {
             all.push(format!(
-                "{} segments passed the witness unseen",
+                "{} segments passed the tap unobserved",
                 self.missed
             ));
         }
-        if self.reckoning.happened == 0 {
+        if self.reconciliation.happened == 0 {
             all.push("no reset happened".to_owned());
         }
         if self.attached.is_empty() {
@@ -210,7 +209,7 @@ impl fmt::Display for Report {
             time,
             journal,
             traffic,
-            reckoning,
+            reconciliation,
             ..
         } = self;
         write!(f, "seed {seed}, ")?;
@@ -246,34 +245,38 @@ impl fmt::Display for Report {
         for host in &self.hosts {
             write!(f, "{host}")?;
         }
-        writeln!(f, "resets on the two hosts' wires {}", reckoning.happened)?;
+        writeln!(
+            f,
+            "resets on the two hosts' wires {}",
+            reconciliation.happened
+        )?;
         for (count, what) in [
-            (reckoning.told, "told by an event each"),
+            (reconciliation.reported, "reported by an event each"),
             (
-                reckoning.told_by_close,
-                "told as the end of their connection",
+                reconciliation.reported_by_close,
+                "reported as the end of their connection",
             ),
             (
-                reckoning.told_by_reset,
-                "answers to what was under way when one that was told had ended it",
+                reconciliation.reported_by_reset,
+                "answers to what was under way when one that was reported had ended it",
             ),
-            (reckoning.lost, "counted as lost"),
+            (reconciliation.lost, "counted as lost"),
             (
-                reckoning.without_effect,
+                reconciliation.without_effect,
                 "ignored by the kernel, or met no socket",
             ),
-            (reckoning.unwatched, "while no tracer ran"),
-            (reckoning.at_the_edge, "while one began or ended"),
-            (reckoning.in_hand, "within 2 s before one was killed"),
-            (reckoning.missing.len() as u64, "unaccounted for"),
+            (reconciliation.unwatched, "while no tracer ran"),
+            (reconciliation.at_the_edge, "while one began or ended"),
+            (reconciliation.in_hand, "within 2 s before one was killed"),
+            (reconciliation.missing.len() as u64, "unaccounted for"),
         ] {
             writeln!(f, "  {count:>7}  {what}")?;
         }
         writeln!(
             f,
-            "told more than once {}, never on the wire {}; segments that the witness missed {}",
-            reckoning.repeated.len(),
-            reckoning.invented.len(),
+            "reported more than once {}, never on the wire {}; segments that the tap missed {}",
+            reconciliation.repeated.len(),
+            reconciliation.invented.len(),
             self.missed
         )?;
         writeln!(
@@ -293,7 +296,7 @@ impl fmt::Display for Host {
             dead,
             stalled,
             unwilling,
-        } = self.weather;
+        } = self.faults;
         writeln!(
             f,
             "{}'s host: tracers {}, killed {}; files rotated {rotations}, disks full {full}, \
@@ -334,7 +337,7 @@ impl fmt::Display for Host {
             writeln!(
                 f,
                 "  resident {} to {} KiB, {:+.1} KiB a minute of {accounted:.0} that \
-                 {events:.0} events a minute account for; descriptors {} to {}, {:+.2} a minute",
+                 {events:.0} events a minute connection for; descriptors {} to {}, {:+.2} a minute",
                 resident.low,
                 resident.high,
                 resident.slope,

@@ -13,7 +13,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{weather::pause, witness::Witness};
+use super::faults::pause;
 use crate::{
     Lab, PORT, Side, Stop,
     device::Ttl,
@@ -25,6 +25,7 @@ use crate::{
         scratch::Scratch,
     },
     net::BROKER_V4,
+    trace::follow::Follower,
 };
 
 /// Between two requests to the same client.
@@ -59,7 +60,7 @@ impl Tally {
 pub fn run(
     lab: &Lab,
     rng: &mut Rng,
-    witness: &Mutex<Witness>,
+    follower: &Mutex<Follower>,
     tally: &Tally,
     stop: &Stop,
 ) -> Result<()> {
@@ -101,7 +102,7 @@ pub fn run(
                 }
             });
         }
-        let ended = disturb(lab, &mut broker, rng, witness, tally, stop);
+        let ended = disturb(lab, &mut broker, rng, follower, tally, stop);
         // The clients end with it.
         if ended.is_err() {
             stop.request();
@@ -140,7 +141,7 @@ fn disturb(
     lab: &Lab,
     broker: &mut Broker,
     rng: &mut Rng,
-    witness: &Mutex<Witness>,
+    follower: &Mutex<Follower>,
     tally: &Tally,
     stop: &Stop,
 ) -> Result<()> {
@@ -156,7 +157,7 @@ fn disturb(
                 Tally::count(&tally.shut_down);
             }
             _ => {
-                let open = witness
+                let open = follower
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .open(Side::Client, to);

@@ -15,14 +15,14 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use super::{
     delivery::Sent,
     level::Sample,
-    reckoning::{End, Kind, Life, Told},
-    witness::{Direction, Place},
+    reconcile::{End, Kind, Life, Reported},
 };
 use crate::{
     Moment, Side, Stop,
     driver::{TORN, Tracer},
     error::{Context as _, Error, Result},
     event::Event,
+    trace::follow::{Direction, Flow},
     util::process::Observed,
 };
 
@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// Of connections.
-    pub told: Vec<Told>,
+    pub reported: Vec<Reported>,
     /// All events.
     pub sent: Vec<Sent>,
     /// What they counted as lost, by where.
@@ -61,7 +61,7 @@ pub struct Watch {
     pub programs: BTreeSet<u32>,
     /// What went wrong.
     pub problems: Vec<String>,
-    /// Whom a rotation has to tell; nobody while none listens to signals.
+    /// Whom a rotation has to signal; `None` while none listens to signals.
     pub pid: Arc<Mutex<Option<Pid>>>,
 }
 
@@ -75,7 +75,7 @@ struct Running {
 }
 
 impl Watch {
-    /// Nobody watches yet.
+    /// No tracer runs yet.
     pub fn new(host: Side, program: &Path, config: PathBuf, complaints: PathBuf) -> Self {
         Self {
             host,
@@ -112,8 +112,8 @@ impl Watch {
             // Ctrl-C at a terminal is for the lab, which ends its tracers by itself.
             .process_group(0)
             .stderr(complaints);
-        let place = format!("the {} host", self.host);
-        let tracer = Tracer::spawn(place, command, PATIENCE, stop);
+        let flow = format!("the {} host", self.host);
+        let tracer = Tracer::spawn(flow, command, PATIENCE, stop);
         let tracer = tracer.map_err(|mut error| {
             if let Error::Tracer { stderr, .. } = &mut error {
                 *stderr = fs::read_to_string(&self.complaints).unwrap_or_default();
@@ -145,7 +145,7 @@ impl Watch {
         running
             .samples
             .extend(sample(running.tracer.id(), age, events));
-        // Held, so that nobody signals a pid that is free.
+        // Held, so that no signal goes to a pid that is free.
         let mut pid = lock(&self.pid);
         let Some(status) = running.tracer.child().ended()? else {
             return Ok(true);
@@ -236,10 +236,10 @@ impl Heard {
             _ => None,
         };
         if let (Some(kind), Some((client, broker))) = (kind, event.ends()) {
-            self.told.push(Told {
+            self.reported.push(Reported {
                 id: id.clone(),
                 kind,
-                place: Place {
+                flow: Flow {
                     host,
                     client,
                     broker,
@@ -285,7 +285,11 @@ mod tests {
         ] {
             heard.hear(Side::Client, &Event::parse(&line).expect("JSON"));
         }
-        let kinds: Vec<_> = heard.told.iter().map(|told| told.kind).collect();
+        let kinds: Vec<_> = heard
+            .reported
+            .iter()
+            .map(|reported| reported.kind)
+            .collect();
         assert_eq!(kinds, [Kind::Reset(Direction::Sent), Kind::Close]);
         assert_eq!(heard.sent.len(), 5);
         assert_eq!(heard.lost, BTreeMap::from([("sink file".to_owned(), 3)]));

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     Moment, Side,
     net::{message, packet::Flags},
-    trace::{ending::unanswered, wire::Sighting},
+    trace::{ending::unanswered, follow::Flow, wire::Sighting},
 };
 
 /// How many connections are shown; a client that is refused makes dozens.
@@ -92,10 +92,7 @@ impl Row {
     fn of(packets: &[&Sighting]) -> Option<Self> {
         let near = |seen: &&&Sighting| seen.leg == Side::Client;
         let first = packets.iter().find(near)?;
-        let (client, broker) = match first.from() {
-            Side::Client => (first.segment.source, first.segment.destination),
-            Side::Broker => (first.segment.destination, first.segment.source),
-        };
+        let Flow { client, broker, .. } = first.flow();
         let (end, ended) = end(packets);
         let mut times = Vec::new();
         for seen in packets.iter().filter(near) {
@@ -192,25 +189,7 @@ mod tests {
     use crate::net::packet::Segment;
 
     fn seen(ms: u64, leg: Side, leaving: bool, from: Side, flags: &[Flags]) -> Sighting {
-        let at = |address: &str| address.parse().expect("an address");
-        let [client, broker] = [at("10.77.1.2:40000"), at("10.77.2.2:9092")];
-        let (source, destination) = match from {
-            Side::Client => (client, broker),
-            Side::Broker => (broker, client),
-        };
-        let segment = Segment {
-            source,
-            destination,
-            ttl: 64,
-            sequence: 1,
-            acknowledgement: 1,
-            flags: Flags::of(flags),
-            timestamps: false,
-            payload: 0,
-            ip_id: None,
-            window: 0,
-        };
-        Sighting::made_up(ms, leg, leaving, segment)
+        Sighting::made_up(ms, leg, leaving, Segment::made_up(from, flags))
     }
 
     /// A connection that was accepted.

@@ -4,9 +4,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::{
-    PORT, Side,
-    net::packet::{Flags, Segment},
-    trace::wire::{Sighting, Silence, Wire},
+    Side,
+    net::packet::Flags,
+    trace::{
+        follow::{Flow, Follower},
+        wire::{Sighting, Silence, Wire, silence},
+    },
 };
 
 /// Segments this close to a reset are what drew it.
@@ -47,33 +50,19 @@ pub enum What {
 impl Ending {
     /// The ends of all connections that ended on `host`.
     pub fn all(wire: &Wire, host: Side) -> Vec<Self> {
-        let mut connections: Vec<(SocketAddr, SocketAddr, Vec<Sighting>)> = Vec::new();
-        for seen in wire.sightings().into_iter().filter(|seen| seen.leg == host) {
-            let (client, broker) = if seen.segment.destination.port() == PORT {
-                (seen.segment.source, seen.segment.destination)
-            } else {
-                (seen.segment.destination, seen.segment.source)
-            };
-            let known = connections
-                .iter_mut()
-                .find(|(one, other, _)| (*one, *other) == (client, broker));
-            match known {
-                Some((_, _, packets)) => packets.push(seen),
-                None => connections.push((client, broker, vec![seen])),
-            }
+        let mut follower = Follower::keeping_packets();
+        for seen in wire.sightings().iter().filter(|seen| seen.leg == host) {
+            follower.learn(seen);
         }
-        connections
-            .into_iter()
-            .filter_map(|(client, broker, packets)| Self::of(host, client, broker, packets))
+        let mut connections = follower.drain();
+        connections.sort_by_key(|connection| connection.began);
+        let endings = connections.into_iter();
+        endings
+            .filter_map(|it| Self::of(it.flow, it.packets))
             .collect()
     }
 
-    pub(crate) fn of(
-        host: Side,
-        client: SocketAddr,
-        broker: SocketAddr,
-        packets: Vec<Sighting>,
-    ) -> Option<Self> {
+    pub(crate) fn of(flow: Flow, packets: Vec<Sighting>) -> Option<Self> {
         let is_reset = |seen: &Sighting| seen.segment.flags.contain(Flags::RST);
         let comes = |seen: &Sighting| seen.leaving;
         let first = |fits: &dyn Fn(&Sighting) -> bool| packets.iter().position(fits);
@@ -92,10 +81,10 @@ impl Ending {
             })
             .or_else(|| unanswered(&packets).map(|at| (What::TimedOut, at)))?;
         Some(Self {
-            host,
+            host: flow.host,
             what,
-            client,
-            broker,
+            client: flow.client,
+            broker: flow.broker,
             packets,
             at,
         })
@@ -181,16 +170,7 @@ impl Ending {
                 |seen: &Sighting| self.sender(seen) == self.host && end.since(seen.at) < CLUSTER;
             before.iter().position(drew).unwrap_or(self.at)
         };
-        let trigger_at = self.packets[trigger].at;
-        let last = |counts: fn(&Segment) -> bool| {
-            let mut before = self.packets[..trigger].iter().rev();
-            let last = before.find(|seen| counts(&seen.segment))?;
-            Some(trigger_at.since(last.at))
-        };
-        Some(Silence {
-            data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
-            wire: last(|_| true)?,
-        })
+        silence(self.packets[..trigger].iter(), self.packets[trigger].at)
     }
 }
 

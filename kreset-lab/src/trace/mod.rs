@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod ending;
+pub mod follow;
 mod packet_loss;
 mod pcap;
 pub mod timeline;

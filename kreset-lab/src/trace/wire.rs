@@ -38,7 +38,7 @@ use crate::{
         Network,
         packet::{Flags, Segment},
     },
-    trace::{packet_loss, pcap},
+    trace::{follow::Flow, packet_loss, pcap},
     util::feed::Feed,
 };
 
@@ -89,6 +89,24 @@ impl Sighting {
         }
     }
 
+    /// Which connection it is of, at which host.
+    pub const fn flow(&self) -> Flow {
+        let Segment {
+            source,
+            destination,
+            ..
+        } = self.segment;
+        let (client, broker) = match self.from() {
+            Side::Client => (source, destination),
+            Side::Broker => (destination, source),
+        };
+        Flow {
+            host: self.leg,
+            client,
+            broker,
+        }
+    }
+
     /// The client's port: what tells the connections of one lab apart.
     pub const fn client_port(&self) -> u16 {
         match self.from() {
@@ -120,6 +138,21 @@ pub struct Silence {
     pub data: Duration,
     /// Since the last packet of any kind, a FIN or a keepalive probe: what a device calls idle.
     pub wire: Duration,
+}
+
+/// How long it was silent at `at`, after what came `before`. Resets are not activity.
+pub(super) fn silence<'a, I: DoubleEndedIterator<Item = &'a Sighting> + Clone>(
+    before: I,
+    at: Moment,
+) -> Option<Silence> {
+    let last = |counts: fn(&Segment) -> bool| {
+        let last = before.clone().rev().find(|seen| counts(&seen.segment))?;
+        Some(at.since(last.at))
+    };
+    Some(Silence {
+        data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
+        wire: last(|segment| !segment.flags.contain(Flags::RST))?,
+    })
 }
 
 /// The memory of the tap.
@@ -224,19 +257,12 @@ impl Wire {
     /// Resets do not count as activity: where a device resets both ends, the second one is not
     /// preceded by the first.
     pub fn silence_before(&self, trigger: &Sighting) -> Option<Silence> {
-        let memory = self.feed.lock();
-        let last = |counts: fn(&Segment) -> bool| {
-            let last = memory.kept.iter().rev().find(|seen| {
-                seen.client_port() == trigger.client_port()
-                    && seen.at < trigger.at
-                    && counts(&seen.segment)
-            })?;
-            Some(trigger.at.since(last.at))
-        };
-        Some(Silence {
-            data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
-            wire: last(|segment| !segment.flags.contain(Flags::RST))?,
-        })
+        let seen = self.feed.lock();
+        let before = seen
+            .kept
+            .iter()
+            .filter(|seen| seen.client_port() == trigger.client_port() && seen.at < trigger.at);
+        silence(before, trigger.at)
     }
 
     /// The TTL with which `side` got the other end's first packet on the connection from

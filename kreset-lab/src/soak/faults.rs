@@ -1,4 +1,4 @@
-//! What goes wrong around the sinks of one host, one thing after the other.
+//! Faults around the sinks of one host, one after the other.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,16 +13,16 @@ use nix::{
 
 use super::{
     disk::{self, Disk},
-    receiver::{Mood, Receiver},
+    receiver::{FaultMode, Receiver},
 };
 use crate::{
     Stop,
     error::{Context as _, Result},
 };
 
-/// The places that the sinks of one host deliver to, besides standard output.
+/// The destinations that the sinks of one host deliver to, besides standard output.
 #[derive(Debug)]
-pub struct Places {
+pub struct Destinations {
     /// Of the file sink.
     pub disk: Disk,
     /// Of the syslog sink.
@@ -31,7 +31,7 @@ pub struct Places {
     pub otlp: Receiver,
 }
 
-/// How often each thing went wrong.
+/// How often each fault was injected.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Files rotated, and SIGHUP sent.
@@ -46,24 +46,24 @@ pub struct Tally {
     pub unwilling: u64,
 }
 
-impl Places {
-    /// Lets things go wrong until `stop`, and leaves everything well.
-    pub fn storm(&self, rng: &mut Rng, pid: &Mutex<Option<Pid>>, stop: &Stop) -> Result<Tally> {
+impl Destinations {
+    /// Injects faults until `stop`, and leaves everything well.
+    pub fn run(&self, rng: &mut Rng, pid: &Mutex<Option<Pid>>, stop: &Stop) -> Result<Tally> {
         let mut tally = Tally::default();
         while stop.sleep(pause(rng, 1..8)).is_ok() {
-            self.strike(rng, pid, stop, &mut tally)?;
+            self.inject(rng, pid, stop, &mut tally)?;
         }
         Ok(tally)
     }
 
-    fn strike(
+    fn inject(
         &self,
         rng: &mut Rng,
         pid: &Mutex<Option<Pid>>,
         stop: &Stop,
         tally: &mut Tally,
     ) -> Result<()> {
-        let (receiver, mood, time) = match rng.u8(0..8) {
+        let (receiver, mode, time) = match rng.u8(0..8) {
             0 | 1 => {
                 tally.rotations += u64::from(self.rotate(pid, stop)?);
                 return Ok(());
@@ -76,30 +76,30 @@ impl Places {
                 tally.full += 1;
                 return Ok(());
             }
-            3 => (&self.syslog, Mood::Dead, pause(rng, 2..15)),
-            4 => (&self.syslog, Mood::Stalled, pause(rng, 1..10)),
-            5 => (&self.otlp, Mood::Dead, pause(rng, 2..15)),
-            6 => (&self.otlp, Mood::Unwilling, pause(rng, 2..15)),
-            _ => (&self.otlp, Mood::Stalled, pause(rng, 1..8)),
+            3 => (&self.syslog, FaultMode::Dead, pause(rng, 2..15)),
+            4 => (&self.syslog, FaultMode::Stalled, pause(rng, 1..10)),
+            5 => (&self.otlp, FaultMode::Dead, pause(rng, 2..15)),
+            6 => (&self.otlp, FaultMode::Unwilling, pause(rng, 2..15)),
+            _ => (&self.otlp, FaultMode::Stalled, pause(rng, 1..8)),
         };
-        match mood {
-            Mood::Dead => tally.dead += 1,
-            Mood::Stalled => tally.stalled += 1,
+        match mode {
+            FaultMode::Dead => tally.dead += 1,
+            FaultMode::Stalled => tally.stalled += 1,
             _ => tally.unwilling += 1,
         }
-        receiver.be(mood);
+        receiver.be(mode);
         let _slept = stop.sleep(time);
-        receiver.be(Mood::Well);
+        receiver.be(FaultMode::None);
         Ok(())
     }
 
-    /// Rotates the file as logrotate does; whether somebody was there to be told.
+    /// Rotates the file as logrotate does; whether a tracer was there to be signalled.
     fn rotate(&self, pid: &Mutex<Option<Pid>>, stop: &Stop) -> Result<bool> {
         const PATIENCE: Duration = Duration::from_secs(90);
         if !disk::is_there(&self.disk.file())? || disk::is_there(&self.disk.rotated())? {
             return Ok(false);
         }
-        let told = {
+        let reported = {
             // Held, so that the process is not waited for and its pid not another's meanwhile.
             let held = pid.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(pid) = *held else {
@@ -107,21 +107,21 @@ impl Places {
             };
             std::fs::rename(self.disk.file(), self.disk.rotated())
                 .context(|| "rotate a sink's file".to_owned())?;
-            let told = kill(pid, Signal::SIGHUP);
+            let reported = kill(pid, Signal::SIGHUP);
             drop(held);
-            told
+            reported
         };
         // A tracer that has just ended opens nothing, but the next one does.
         let deadline = Instant::now() + PATIENCE;
         while !disk::is_there(&self.disk.file())? && Instant::now() < deadline {
             if stop.sleep(Duration::from_millis(50)).is_err() {
-                return Ok(told.is_ok());
+                return Ok(reported.is_ok());
             }
         }
         if disk::is_there(&self.disk.file())? {
             self.disk.take(&self.disk.rotated())?;
         }
-        Ok(told.is_ok())
+        Ok(reported.is_ok())
     }
 }
 

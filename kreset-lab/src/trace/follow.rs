@@ -1,6 +1,7 @@
-//! What resets there were, read off the wire alone: the truth that the tracers are held against.
+//! The one follower of connections: fed with what the tap has seen, it knows of each host's end of
+//! every connection what passed, which resets there were, and whether the kernel took them.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use crate::{
     Moment, Side,
@@ -41,9 +42,9 @@ pub struct Reset {
     pub answers: bool,
 }
 
-/// Where a connection runs, and whose end of it is meant.
+/// A connection, as one of its two hosts has it on its wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Flow {
     /// The host.
     pub host: Side,
     /// The client's address and port.
@@ -52,50 +53,54 @@ pub struct Place {
     pub broker: SocketAddr,
 }
 
-/// The resets of one connection, as one host had them on its wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Which connection.
-    pub place: Place,
-    /// Its first segment there.
-    pub began: Moment,
-    /// In order; at least one.
-    pub resets: Vec<Reset>,
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host,
+            client,
+            broker,
+        } = self;
+        write!(f, "{host}'s host, {client} to {broker}")
+    }
 }
 
-/// Follows every connection on both hosts' wires.
+/// Follows every connection at both hosts.
 #[derive(Debug, Default)]
-pub struct Witness {
-    connections: BTreeMap<Place, Connection>,
-    ended: Vec<Account>,
+pub struct Follower {
+    connections: BTreeMap<Flow, Connection>,
+    ended: Vec<Connection>,
     segments: u64,
+    keeps_packets: bool,
 }
 
-impl Witness {
+impl Follower {
+    /// One that keeps all packets. Whatever passes between the same ports is then one connection,
+    /// however often these are used again.
+    pub fn keeping_packets() -> Self {
+        Self {
+            keeps_packets: true,
+            ..Self::default()
+        }
+    }
+
     /// Takes in what was seen next.
     pub fn learn(&mut self, seen: &Sighting) {
         self.segments += 1;
-        let segment = &seen.segment;
-        let (client, broker) = match seen.from() {
-            Side::Client => (segment.source, segment.destination),
-            Side::Broker => (segment.destination, segment.source),
-        };
-        let place = Place {
-            host: seen.leg,
-            client,
-            broker,
-        };
-        let known = self.connections.get(&place);
-        let is_new = known.is_none_or(|known| known.is_superseded_by(segment));
+        let (segment, flow) = (&seen.segment, seen.flow());
+        let known = self.connections.get(&flow);
+        let is_new = known.is_none_or(|known| {
+            !self.keeps_packets && opens(segment) && known.opened_by != Some(segment.sequence)
+        });
         if is_new {
-            let fresh = Connection::new(seen.at, segment);
-            if let Some(old) = self.connections.insert(place, fresh) {
-                self.ended.extend(old.account(place));
-            }
+            let old = self.connections.insert(flow, Connection::new(seen, flow));
+            self.ended.extend(old.filter(Connection::had_a_reset));
         }
-        if let Some(connection) = self.connections.get_mut(&place) {
+        if let Some(connection) = self.connections.get_mut(&flow) {
+            if self.keeps_packets {
+                connection.packets.push(seen.clone());
+            }
             if seen.leaving {
-                connection.comes(seen.at, segment, place.host);
+                connection.comes(seen.at, segment);
             } else {
                 connection.goes(seen.at, segment);
             }
@@ -104,13 +109,13 @@ impl Witness {
 
     /// Client ports of connections to `broker` that are open as far as `host` knows.
     pub fn open(&self, host: Side, broker: SocketAddr) -> Vec<u16> {
-        let open = self.connections.iter().filter(|(place, connection)| {
-            place.host == host
-                && place.broker == broker
+        let open = self.connections.iter().filter(|(flow, connection)| {
+            flow.host == host
+                && flow.broker == broker
                 && connection.is_established
                 && !connection.is_over()
         });
-        open.map(|(place, _)| place.client.port()).collect()
+        open.map(|(flow, _)| flow.client.port()).collect()
     }
 
     /// Segments seen so far, each once on each leg.
@@ -118,19 +123,26 @@ impl Witness {
         self.segments
     }
 
-    /// All connections that had a reset; the witness begins anew.
-    pub fn drain(&mut self) -> Vec<Account> {
-        let mut accounts = std::mem::take(&mut self.ended);
-        let open = std::mem::take(&mut self.connections).into_iter();
-        accounts.extend(open.filter_map(|(place, connection)| connection.account(place)));
-        accounts
+    /// All connections that had a reset; those that it keeps packets of, all. It begins anew.
+    pub fn drain(&mut self) -> Vec<Connection> {
+        let mut all = std::mem::take(&mut self.ended);
+        all.extend(std::mem::take(&mut self.connections).into_values());
+        all.retain(|it| self.keeps_packets || it.had_a_reset());
+        all
     }
 }
 
 /// One connection at one host's end.
-#[derive(Debug)]
-struct Connection {
-    began: Moment,
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Which one, and at which host.
+    pub flow: Flow,
+    /// Its first segment there.
+    pub began: Moment,
+    /// All that passed between this host and the router, in order, if it was to be kept.
+    pub packets: Vec<Sighting>,
+    /// The resets, in order.
+    pub resets: Vec<Reset>,
     /// Sequence number of the SYN that opened it.
     opened_by: Option<u32>,
     is_established: bool,
@@ -143,27 +155,29 @@ struct Connection {
     expects: Option<u32>,
     /// Segments were lost or came out of order: what the kernel expects is a guess.
     is_guess: bool,
-    resets: Vec<Reset>,
 }
 
 impl Connection {
-    fn new(began: Moment, first: &Segment) -> Self {
+    /// One that began with `first`.
+    pub(crate) fn new(first: &Sighting, flow: Flow) -> Self {
+        let segment = &first.segment;
         Self {
-            began,
-            opened_by: opens(first).then_some(first.sequence),
+            flow,
+            began: first.at,
+            packets: Vec::new(),
+            resets: Vec::new(),
+            opened_by: opens(segment).then_some(segment.sequence),
             is_established: false,
             closed_here: false,
             closed_there: false,
             is_gone: false,
             expects: None,
             is_guess: false,
-            resets: Vec::new(),
         }
     }
 
-    /// Whether `segment` is the first one of a new connection between the same ports.
-    fn is_superseded_by(&self, segment: &Segment) -> bool {
-        opens(segment) && self.opened_by != Some(segment.sequence)
+    const fn had_a_reset(&self) -> bool {
+        !self.resets.is_empty()
     }
 
     const fn is_over(&self) -> bool {
@@ -192,9 +206,9 @@ impl Connection {
         self.closed_here |= segment.flags.contain(Flags::FIN);
     }
 
-    fn comes(&mut self, at: Moment, segment: &Segment, host: Side) {
+    fn comes(&mut self, at: Moment, segment: &Segment) {
         if segment.flags.contain(Flags::RST) {
-            let sure = !self.closed_here && !self.is_gone && self.accepts(segment, host);
+            let sure = !self.closed_here && !self.is_gone && self.accepts(segment);
             self.is_gone |= sure;
             self.resets.push(Reset {
                 at,
@@ -205,7 +219,7 @@ impl Connection {
             return;
         }
         // A broker's socket is there once the handshake's last segment has come.
-        self.is_established |= host == Side::Client || !segment.flags.contain(Flags::SYN);
+        self.is_established |= self.flow.host == Side::Client || !segment.flags.contain(Flags::SYN);
         self.closed_there |= segment.flags.contain(Flags::FIN);
         let next = segment.next_sequence();
         match self.expects {
@@ -221,10 +235,10 @@ impl Connection {
 
     /// Whether the kernel takes a reset for genuine: `tcp_reset_check`, `tcp_validate_incoming`
     /// and `tcp_rcv_synsent_state_process` (`net/ipv4/tcp_input.c`, 6.18).
-    fn accepts(&self, reset: &Segment, host: Side) -> bool {
+    fn accepts(&self, reset: &Segment) -> bool {
         if !self.is_established {
             let answers = self.opened_by.map(|sequence| sequence.wrapping_add(1));
-            return host == Side::Client
+            return self.flow.host == Side::Client
                 && reset.flags.contain(Flags::ACK)
                 && answers == Some(reset.acknowledgement);
         }
@@ -232,14 +246,6 @@ impl Connection {
             return false;
         };
         reset.sequence == expects || self.closed_there && reset.sequence == expects.wrapping_sub(1)
-    }
-
-    fn account(self, place: Place) -> Option<Account> {
-        (!self.resets.is_empty()).then_some(Account {
-            place,
-            began: self.began,
-            resets: self.resets,
-        })
     }
 }
 
@@ -256,122 +262,110 @@ const fn is_after(sequence: u32, other: u32) -> bool {
 mod tests {
     use super::*;
 
-    struct Talk {
-        witness: Witness,
+    struct Exchange {
+        follower: Follower,
         ms: u64,
     }
 
-    impl Talk {
+    impl Exchange {
         /// A connection in use, as the client's host has it on its wire.
         fn used() -> Self {
-            let mut talk = Self {
-                witness: Witness::default(),
+            let mut exchange = Self {
+                follower: Follower::default(),
                 ms: 0,
             };
-            talk.passes(Side::Client, &[Flags::SYN], 100, 0, 0);
-            talk.passes(Side::Broker, &[Flags::SYN, Flags::ACK], 500, 101, 0);
-            talk.passes(Side::Client, &[Flags::ACK], 101, 501, 50);
-            talk.passes(Side::Broker, &[Flags::ACK], 501, 151, 90);
-            talk
+            exchange.passes(Side::Client, &[Flags::SYN], 100, 0, 0);
+            exchange.passes(Side::Broker, &[Flags::SYN, Flags::ACK], 500, 101, 0);
+            exchange.passes(Side::Client, &[Flags::ACK], 101, 501, 50);
+            exchange.passes(Side::Broker, &[Flags::ACK], 501, 151, 90);
+            exchange
         }
 
         fn passes(&mut self, from: Side, flags: &[Flags], sequence: u32, ack: u32, payload: u32) {
-            let ends =
-                ["10.77.1.2:40000", "10.77.2.2:9092"].map(|end| end.parse().expect("an end"));
-            let [source, destination] = match from {
-                Side::Client => ends,
-                Side::Broker => [ends[1], ends[0]],
-            };
             let segment = Segment {
-                source,
-                destination,
-                ttl: 64,
                 sequence,
                 acknowledgement: ack,
-                flags: Flags::of(flags),
-                timestamps: false,
                 payload,
-                ip_id: None,
-                window: 0,
+                ..Segment::made_up(from, flags)
             };
             self.ms += 1;
             let incoming = from == Side::Broker;
-            self.witness
+            self.follower
                 .learn(&Sighting::made_up(self.ms, Side::Client, incoming, segment));
         }
 
         fn resets(mut self) -> Vec<(Direction, bool)> {
-            let accounts = self.witness.drain().into_iter();
-            let resets = accounts.flat_map(|account| account.resets);
+            let connections = self.follower.drain().into_iter();
+            let resets = connections.flat_map(|it| it.resets);
             resets.map(|reset| (reset.direction, reset.sure)).collect()
         }
     }
 
     #[test]
     fn a_reset_with_the_expected_number_ends_a_connection_once() {
-        let mut talk = Talk::used();
-        talk.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        talk.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        let mut exchange = Exchange::used();
+        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
         let received = Direction::Received;
-        assert_eq!(talk.resets(), [(received, true), (received, false)]);
+        assert_eq!(exchange.resets(), [(received, true), (received, false)]);
     }
 
     #[test]
     fn one_beside_the_expected_number_is_ignored() {
-        let mut talk = Talk::used();
-        talk.passes(Side::Broker, &[Flags::RST], 580, 0, 0);
-        assert_eq!(talk.resets(), [(Direction::Received, false)]);
+        let mut exchange = Exchange::used();
+        exchange.passes(Side::Broker, &[Flags::RST], 580, 0, 0);
+        assert_eq!(exchange.resets(), [(Direction::Received, false)]);
     }
 
     #[test]
     fn one_after_which_the_host_goes_on_was_ignored() {
-        let mut talk = Talk::used();
-        talk.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        talk.passes(Side::Client, &[Flags::ACK], 151, 591, 10);
-        talk.passes(Side::Client, &[Flags::RST], 161, 0, 0);
+        let mut exchange = Exchange::used();
+        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        exchange.passes(Side::Client, &[Flags::ACK], 151, 591, 10);
+        exchange.passes(Side::Client, &[Flags::RST], 161, 0, 0);
         let expected = [(Direction::Received, false), (Direction::Sent, true)];
-        assert_eq!(talk.resets(), expected);
+        assert_eq!(exchange.resets(), expected);
     }
 
     #[test]
     fn a_refusal_has_to_name_the_syn() {
         for (ack, sure) in [(101, true), (102, false)] {
-            let mut talk = Talk {
-                witness: Witness::default(),
+            let mut exchange = Exchange {
+                follower: Follower::default(),
                 ms: 0,
             };
-            talk.passes(Side::Client, &[Flags::SYN], 100, 0, 0);
-            talk.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, ack, 0);
-            assert_eq!(talk.resets(), [(Direction::Received, sure)]);
+            exchange.passes(Side::Client, &[Flags::SYN], 100, 0, 0);
+            exchange.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, ack, 0);
+            assert_eq!(exchange.resets(), [(Direction::Received, sure)]);
         }
     }
 
     #[test]
     fn one_that_a_segment_drew_acknowledges_nothing() {
-        let mut talk = Talk::used();
-        talk.passes(Side::Client, &[Flags::RST, Flags::ACK], 151, 591, 0);
-        talk.passes(Side::Client, &[Flags::RST], 151, 0, 0);
-        let accounts = talk.witness.drain();
-        let answers = accounts[0].resets.iter().map(|reset| reset.answers);
+        let mut exchange = Exchange::used();
+        exchange.passes(Side::Client, &[Flags::RST, Flags::ACK], 151, 591, 0);
+        exchange.passes(Side::Client, &[Flags::RST], 151, 0, 0);
+        let connections = exchange.follower.drain();
+        let answers = connections[0].resets.iter().map(|reset| reset.answers);
         assert_eq!(answers.collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
-    fn what_answers_this_hosts_own_fin_may_meet_nobody() {
-        let mut talk = Talk::used();
-        talk.passes(Side::Client, &[Flags::FIN, Flags::ACK], 151, 591, 0);
-        talk.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        assert_eq!(talk.resets(), [(Direction::Received, false)]);
+    fn what_answers_this_hosts_own_fin_may_meet_no_socket() {
+        let mut exchange = Exchange::used();
+        exchange.passes(Side::Client, &[Flags::FIN, Flags::ACK], 151, 591, 0);
+        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        assert_eq!(exchange.resets(), [(Direction::Received, false)]);
     }
 
     #[test]
     fn the_same_ports_may_be_used_again() {
-        let mut talk = Talk::used();
-        talk.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        talk.passes(Side::Client, &[Flags::SYN], 9_000, 0, 0);
-        talk.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, 9_001, 0);
-        let accounts = talk.witness.drain();
-        assert_eq!(accounts.len(), 2);
-        assert!(accounts.iter().all(|account| account.resets[0].sure));
+        let mut exchange = Exchange::used();
+        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        exchange.passes(Side::Client, &[Flags::SYN], 9_000, 0, 0);
+        exchange.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, 9_001, 0);
+        let connections = exchange.follower.drain();
+        assert_eq!(connections.len(), 2);
+        assert!(connections.iter().all(|it| it.resets[0].sure));
     }
 }
