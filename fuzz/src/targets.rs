@@ -10,12 +10,11 @@ mod spool;
 use std::{collections::BTreeMap, path::Path};
 
 use kreset::{
+    capture::recording::Recording,
     classify::{Classifier, Config},
-    duration,
     facts::Decoder,
     kernel::{btf::Btf, facts::Types},
-    ports::PortSet,
-    recording::Recording,
+    util::{duration, ports::PortSet},
 };
 
 pub(crate) use self::{config::config, packet::packet, spool::spool};

@@ -14,9 +14,9 @@ use std::{fs, path::PathBuf, process::Command};
 use kreset::{
     classify::{Judgement, class::Class},
     event::{Noise, Verdict},
-    exit::Exit,
     facts::Kind,
     kernel::feature::Feature,
+    util::exit::Exit,
 };
 
 fn root() -> PathBuf {

@@ -9,8 +9,9 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use kreset::{
-    cli::{self, Command, Options},
+    cli::{self, Command},
     config::Target,
+    run::options::Options,
 };
 use tempfile::TempDir;
 

@@ -6,17 +6,14 @@ use std::{
 };
 
 use kreset::{
-    check,
-    cli::{self, Command},
-    exit::Exit,
-    notice::notice,
+    cli::{self, Command, check, sample},
     run::{RunError, run},
-    sample,
+    util::{exit::Exit, stderr::log},
 };
 
 fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os()) {
-        Ok(Command::Run(options)) => ended(run(&options)),
+        Ok(Command::Run(options)) => ended(run(&options, &cli::read_again)),
         Ok(Command::Sample(wanted)) => ended(sample::run(&wanted)),
         Ok(Command::Check(options)) => {
             let report = check::check(&options);
@@ -41,7 +38,7 @@ fn ended(result: Result<(), RunError>) -> Exit {
 /// One sentence on standard error, if the exit code is worth one.
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
     if exit != Exit::Done {
-        notice(format_args!("{error}"));
+        log(format_args!("{error}"));
     }
     exit
 }

@@ -4,14 +4,9 @@ use std::net::SocketAddr;
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{
-    case::Case,
-    class::{Class, is_unclear},
-    context::PathView,
-    evidence::refused_by,
-};
+use super::{case::Case, class::Class, context::PathView, evidence::refused_by};
 use crate::{
-    event::{Direction, Endpoint, Role},
+    event::{Direction, Endpoint, Role, is_unclear},
     facts::Facts,
 };
 

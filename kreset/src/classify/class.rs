@@ -58,14 +58,6 @@ classes! {
     LateData = ClientOriginated / LateData, "client_originated/late_data";
 }
 
-/// Whether the cause of a failed first exchange is one of several, named because none of
-/// them is likelier; `share` is its own.
-#[must_use]
-pub fn is_unclear(verdict: Verdict, share: f64) -> bool {
-    const UNCLEAR: f64 = 0.5;
-    verdict == Verdict::HandshakePhase && share < UNCLEAR
-}
-
 const CLASSES: usize = Class::ALL.len();
 
 /// Log-odds of every class, as evidence adds up.

@@ -7,6 +7,7 @@ pub mod class;
 pub mod context;
 pub mod devices;
 pub mod evidence;
+pub mod finding;
 pub mod pattern;
 pub mod phase;
 pub mod software;

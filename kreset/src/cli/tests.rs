@@ -1,8 +1,19 @@
+use std::{num::NonZeroU64, time::Duration};
+
 use clap::CommandFactory as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{exit::Exit, filter::Filter, kernel::plan::PacketEvidence};
+use crate::{
+    config::Format,
+    event::{Role, filter::Filter},
+    kernel::{
+        feature::Feature,
+        plan::{PacketChoice, PacketEvidence},
+    },
+    run::options::Output,
+    util::exit::Exit,
+};
 
 fn options(arguments: &[&str]) -> Options {
     match parse(std::iter::once(&"kreset-trace").chain(arguments)) {

@@ -3,6 +3,7 @@
 //! A key of the file becomes the flag of its name, so that both are checked
 //! by the same code and mean the same. Only `[[sink]]` tables have no flag.
 
+mod format;
 mod sinks;
 mod table;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use format::Format;
 pub use sinks::{
     Body, Facility, KafkaConfig, OtlpConfig, SinkConfig, SyslogAddress, SyslogConfig, Target,
 };
@@ -23,7 +25,7 @@ use toml::{
 };
 
 use self::table::Table;
-use crate::sink::escape::Escaped;
+use crate::util::escape::Escaped;
 
 /// A file that was refused: where, and what would be right.
 #[derive(Debug, Error)]

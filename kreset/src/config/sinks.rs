@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use super::Format;
 use super::table::{Table, Wrong};
 use crate::{
-    cli::Format,
-    duration,
-    event::{Kind, Verdict},
-    filter::SinkFilter,
+    event::{Kind, Verdict, filter::SinkFilter},
+    util::duration,
 };
 
 /// Keys of every sink.

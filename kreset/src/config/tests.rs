@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    cli::{self, Command, Format, Options, Output},
-    event::{Kind, Verdict},
-    filter::SinkFilter,
+    cli::{self, Command},
+    event::{Kind, Verdict, filter::SinkFilter},
+    run::options::{Options, Output},
 };
 
 fn parse_with(config: &str, arguments: &[&str]) -> Result<Options, String> {

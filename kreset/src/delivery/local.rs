@@ -10,11 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backoff, gate::Gate, queue::Chunk, status::Status};
-use crate::{
-    notice::notice,
-    sink::{Place, SinkError},
-};
+use super::{Backoff, SinkError, Writer, gate::Gate, queue::Chunk, status::Status};
+use crate::util::stderr::log;
 
 /// How often a silent place is asked whether somebody still reads it.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -34,7 +31,7 @@ pub(super) struct Local {
     pub(super) queue: Receiver<Chunk>,
     /// Takes buffers back.
     pub(super) spare: Sender<Vec<u8>>,
-    pub(super) place: Box<dyn Place>,
+    pub(super) place: Box<dyn Writer>,
     pub(super) on_failure: OnFailure,
     pub(super) gate: Arc<Gate<()>>,
     pub(super) status: Arc<Status>,
@@ -56,7 +53,7 @@ impl Local {
         if self.status.take_reopen()
             && let Err(error) = self.place.reopen()
         {
-            notice(format_args!(
+            log(format_args!(
                 "sink {}: {error}; writing goes on in the old file",
                 self.name
             ));
@@ -107,7 +104,7 @@ impl Local {
         loop {
             let Err(stopped) = self.place.write_lines(&lines[written..]) else {
                 if backoff.is_failing() {
-                    notice(format_args!("sink {}: works again", self.name));
+                    log(format_args!("sink {}: works again", self.name));
                 }
                 return Ok(());
             };
@@ -117,7 +114,7 @@ impl Local {
                 return self.end(error);
             }
             if !backoff.is_failing() {
-                notice(format_args!("sink {}: {error}; tried again", self.name));
+                log(format_args!("sink {}: {error}; tried again", self.name));
             }
             self.status.fail();
             self.gate.wait(backoff.failed(), |_| false);

@@ -10,6 +10,8 @@
 //! | every other | [`QUEUE`] events | a [`spool`] on disk, bounded by `spool-size` |
 
 mod backoff;
+mod encoder;
+mod error;
 mod gate;
 mod local;
 mod owed;
@@ -19,6 +21,7 @@ pub mod spool;
 mod status;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
     fmt, io,
@@ -28,10 +31,13 @@ use std::{
 };
 
 pub use backoff::Backoff;
+pub use encoder::Encoder;
+pub use error::SinkError;
 pub use local::OnFailure;
 pub use remote::{Handed, Remote, RemoteError};
 pub use status::{Snapshot, Status};
 use tokio::sync::Notify;
+pub use writer::{Stopped, Writer};
 
 use self::{
     gate::Gate,
@@ -41,11 +47,7 @@ use self::{
     remote::{Keeper, Sender},
     spool::Spool,
 };
-use crate::{
-    event::{Event, Message},
-    filter::SinkFilter,
-    sink::{Encoder, Place, SinkError},
-};
+use crate::event::{Event, Message, filter::SinkFilter};
 
 /// Events that wait in memory for one sink.
 pub const QUEUE: usize = 16_384;
@@ -63,7 +65,7 @@ pub enum Outlet {
         /// The form in which events are written.
         encoder: Box<dyn Encoder>,
         /// Where they are written.
-        place: Box<dyn Place>,
+        place: Box<dyn Writer>,
         /// What it means when that fails.
         on_failure: OnFailure,
     },

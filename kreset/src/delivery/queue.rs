@@ -6,8 +6,8 @@ use std::sync::{
     mpsc::{Receiver, Sender},
 };
 
-use super::{QUEUE, status::Status};
-use crate::{event::Message, notice::notice, sink::Encoder};
+use super::{Encoder, QUEUE, status::Status};
+use crate::{event::Message, util::stderr::log};
 
 /// Lines of so many bytes do not wait for the end of a turn.
 const ENOUGH: usize = 64 * 1024;
@@ -136,7 +136,7 @@ impl Lines {
         let whole = lines.len();
         if let Err(error) = self.encoder.encode(message, lines) {
             lines.truncate(whole);
-            notice(format_args!("sink {}: {error}", self.name));
+            log(format_args!("sink {}: {error}", self.name));
             return false;
         }
         self.chunk.events += 1;

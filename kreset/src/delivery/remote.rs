@@ -17,12 +17,15 @@ use std::{
 use thiserror::Error;
 
 use super::{
-    Backoff,
+    Backoff, Encoder,
     gate::{Gate, State},
     spool::{Entry, Position, Spool},
     status::Status,
 };
-use crate::{event::Message, heap::Spender, notice::notice, sink::Encoder};
+use crate::{
+    event::Message,
+    util::{heap::Spender, stderr::log},
+};
 
 /// Events and bytes that are appended at once.
 const APPEND: (usize, usize) = (256, 256 * 1024);
@@ -148,7 +151,7 @@ impl Keeper {
         });
         if let Err(error) = kept {
             self.status.lose(payloads.len() as u64);
-            notice(format_args!(
+            log(format_args!(
                 "sink {}: its spool takes no events: {error}",
                 self.name
             ));
@@ -165,13 +168,13 @@ impl Keeper {
                 return length;
             }
             Ok(()) => {
-                notice(format_args!(
+                log(format_args!(
                     "sink {}: an event of {} bytes",
                     self.name,
                     payload.len()
                 ));
             }
-            Err(error) => notice(format_args!("sink {}: {error}", self.name)),
+            Err(error) => log(format_args!("sink {}: {error}", self.name)),
         }
         self.status.lose(1);
         0
@@ -183,7 +186,7 @@ impl Keeper {
         if let Some(file) = file
             && let Err(error) = file.sync_data()
         {
-            notice(format_args!(
+            log(format_args!(
                 "sink {}: cannot sync its spool: {error}",
                 self.name
             ));
@@ -293,7 +296,7 @@ impl Sender {
         account(&mut state.value, &self.status);
         drop(state);
         let batch = batch.unwrap_or_else(|error| {
-            notice(format_args!(
+            log(format_args!(
                 "sink {}: its spool cannot be read: {error}",
                 self.name
             ));
@@ -326,7 +329,7 @@ impl Sender {
         }
         if self.backoff.is_failing() {
             self.backoff.succeeded();
-            notice(format_args!("sink {}: delivers again", self.name));
+            log(format_args!("sink {}: delivers again", self.name));
         }
         Ok(())
     }
@@ -334,7 +337,7 @@ impl Sender {
     /// Finds the refused event by halves, and leaves it out.
     fn refused(&mut self, batch: &[Entry], why: &str) {
         if let [alone] = batch {
-            notice(format_args!(
+            log(format_args!(
                 "sink {}: the receiver refuses an event: {why}",
                 self.name
             ));
@@ -378,7 +381,7 @@ impl Sender {
     fn failed(&mut self, error: &RemoteError) {
         if !self.backoff.is_failing() {
             let kept = "events are kept in the spool and sent later";
-            notice(format_args!("sink {}: {error}; {kept}", self.name));
+            log(format_args!("sink {}: {error}; {kept}", self.name));
         }
         self.status.fail();
         self.unconfirmed.clear();

@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use crate::sink::SinkError;
+use super::SinkError;
+use crate::event::SinkCoverage;
 
 /// Counts and flags of one sink, shared by its threads and the pipeline.
 #[derive(Debug, Default)]
@@ -35,6 +36,22 @@ pub struct Snapshot {
     pub failures: u64,
     /// Events that it never will deliver.
     pub lost: u64,
+}
+
+impl From<Snapshot> for SinkCoverage {
+    fn from(snapshot: Snapshot) -> Self {
+        let Snapshot {
+            delivered,
+            waiting,
+            lost,
+            ..
+        } = snapshot;
+        Self {
+            delivered,
+            waiting,
+            lost,
+        }
+    }
 }
 
 impl Status {

@@ -11,8 +11,8 @@ use super::*;
 use crate::{
     delivery::spool::{Entry, LEAST_BYTES},
     event::{Host, Id, Loss, Start, samples},
-    sink::{Json, Stopped},
-    summary::Counter,
+    run::summary::Counter,
+    sink::Json,
 };
 
 const TIME: &str = "2026-11-23T14:22:07.123456789Z";
@@ -381,7 +381,7 @@ struct Scene {
     fail: Box<dyn FnMut() -> Result<(), SinkError> + Send>,
 }
 
-impl Place for Scene {
+impl Writer for Scene {
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
         (self.fail)().map_err(|error| Stopped { written: 0, error })?;
         let events = serde_json::Deserializer::from_slice(lines).into_iter();

@@ -3,12 +3,15 @@
 //! One event is one JSON object on one line. Unknown values are `null`,
 //! never 0. Keys are stable within a `schema` version.
 
+pub mod community_id;
+pub mod filter;
 mod id;
 mod noise;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod schema;
+mod time;
 mod verdict;
 mod weights;
 
@@ -18,16 +21,13 @@ use arrayvec::{ArrayString, ArrayVec};
 pub use id::{Id, Ids};
 use serde::Serialize;
 use smol_str::SmolStr;
-pub use verdict::{AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, Verdict};
+pub use time::Time;
+pub use verdict::{AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, Verdict, is_unclear};
 pub use weights::Weights;
-
-use crate::delivery::Snapshot;
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
 
-/// A time as events carry it: RFC 3339, UTC, nanoseconds.
-pub type Time = ArrayString<32>;
 /// A Community ID: `1:` and 20 bytes in base64.
 pub type CommunityId = ArrayString<32>;
 
@@ -76,15 +76,15 @@ impl Event {
         }
     }
 
-    /// When it happened, RFC 3339.
+    /// When it happened.
     #[must_use]
-    pub fn time(&self) -> &str {
+    pub fn time(&self) -> Time {
         match self {
-            Self::Start(it) => &it.time,
-            Self::Reset(it) | Self::Close(it) | Self::Timeout(it) => &it.time,
-            Self::Alert(it) => &it.time,
-            Self::Loss(it) => &it.time,
-            Self::Summary(it) => &it.time,
+            Self::Start(it) => it.time,
+            Self::Reset(it) | Self::Close(it) | Self::Timeout(it) => it.time,
+            Self::Alert(it) => it.time,
+            Self::Loss(it) => it.time,
+            Self::Summary(it) => it.time,
         }
     }
 
@@ -459,20 +459,4 @@ pub struct SinkCoverage {
     pub waiting: u64,
     /// Events that never will be.
     pub lost: u64,
-}
-
-impl From<Snapshot> for SinkCoverage {
-    fn from(snapshot: Snapshot) -> Self {
-        let Snapshot {
-            delivered,
-            waiting,
-            lost,
-            ..
-        } = snapshot;
-        Self {
-            delivered,
-            waiting,
-            lost,
-        }
-    }
 }

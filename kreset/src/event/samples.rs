@@ -6,7 +6,7 @@ const TIME: &str = "2026-11-23T14:22:07.123456789Z";
 
 /// A time of an event.
 pub(crate) fn time(text: &str) -> Time {
-    Time::from(text).unwrap()
+    Time(text.parse().unwrap())
 }
 
 fn host() -> Host {

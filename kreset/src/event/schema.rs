@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{Event, Line, SCHEMA, samples};
-use crate::test_support::same_as_file;
+use crate::util::golden::same_as_file;
 
 fn schema() -> Value {
     // What comes out, rather than what would be read: a key that may be null

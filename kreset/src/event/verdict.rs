@@ -189,3 +189,11 @@ words! {
         Close = "close",
     }
 }
+
+/// Whether the cause of a failed first exchange is only one of several that are
+/// equally likely; `share` is its own.
+#[must_use]
+pub fn is_unclear(verdict: Verdict, share: f64) -> bool {
+    const UNCLEAR: f64 = 0.5;
+    verdict == Verdict::HandshakePhase && share < UNCLEAR
+}

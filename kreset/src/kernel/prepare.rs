@@ -1,4 +1,4 @@
-//! From options to everything attached: facts -> plan -> apply. What does not
+//! From a request to everything attached: facts -> plan -> apply. What does not
 //! load against expectation becomes a fact, and the plan is made again.
 
 use std::{num::NonZeroU32, path::Path};
@@ -9,11 +9,11 @@ use thiserror::Error;
 use super::{
     apply::{ApplyError, Attached, KernelTypes},
     facts::{Availability, BTF, KernelFacts},
-    netns::{self, NetnsError},
+    netns::NetnsError,
     plan::{Plan, Refusal, Request, plan as make_plan},
     privilege::{PrivilegeError, lift_locked_memory_limit},
 };
-use crate::{cli::Options, exit::Exit};
+use crate::util::{exit::Exit, ports::PortSet};
 
 /// Why kreset cannot start here.
 #[derive(Debug, Error)]
@@ -57,23 +57,22 @@ pub struct Ready {
     pub seeded: u64,
 }
 
-/// Attaches what `options` ask for, as far as this kernel allows.
+/// Attaches what `request` asks for, as far as this kernel allows.
 ///
 /// # Errors
 ///
 /// If something that kreset cannot do without, or that was required, does not
 /// work here.
-pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
-    let request = request(options)?;
+pub fn attach(request: &Request, ports: &PortSet) -> Result<Ready, CannotStart> {
     // Before 5.11 maps count against this limit (kernel: bpf_charge_memlock),
     // those of trial loads too.
     let _stays_as_it_is = lift_locked_memory_limit();
     let mut facts = KernelFacts::collect(Path::new(BTF))?;
-    let ports = options.ports.words().collect::<Vec<_>>();
+    let ports = ports.words().collect::<Vec<_>>();
     // Read once, and only after a plan: what refuses comes first.
     let mut types = None;
     loop {
-        let mut plan = make_plan(&facts, &request)?;
+        let mut plan = make_plan(&facts, request)?;
         let types = match &types {
             Some(types) => types,
             None => types.insert(KernelTypes::load()?),
@@ -95,7 +94,7 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
         {
             types.sockets_of_files = Availability::Failed(error.to_string());
             types.iterates_files = false;
-            plan = make_plan(&facts, &request)?;
+            plan = make_plan(&facts, request)?;
         }
         let seeded = attached.counter(counter::SEEDED)?;
         let hz = NonZeroU32::new(plan.hz).ok_or(Refusal::NoJiffies)?;
@@ -114,19 +113,7 @@ pub fn attach(options: &Options) -> Result<Ready, CannotStart> {
 /// # Errors
 ///
 /// As [`attach`].
-pub fn plan(options: &Options) -> Result<Plan, CannotStart> {
-    let request = request(options)?;
+pub fn plan(request: &Request) -> Result<Plan, CannotStart> {
     let facts = KernelFacts::collect(Path::new(BTF))?;
-    Ok(make_plan(&facts, &request)?)
-}
-
-fn request(options: &Options) -> Result<Request, NetnsError> {
-    let netns = options.netns.as_deref().map(netns::resolve).transpose()?;
-    Ok(Request {
-        packet_evidence: options.packet_evidence,
-        require: options.require.clone(),
-        netns,
-        debug: options.verbosity > 1,
-        ..Request::default()
-    })
+    Ok(make_plan(&facts, request)?)
 }

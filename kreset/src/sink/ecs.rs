@@ -3,12 +3,15 @@
 //! What ECS has a field for stands in that field; the rest stands under
 //! `kreset.`, named as in the native form.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::Serialize as _;
 use serde_json::{Map, Value, json, ser::Serializer};
 
-use super::{Encoder, SinkError, json::OneLine, sentence::sentence};
-use crate::event::{AgeKind, Cause, Direction, Endpoint, Event, Finding, Message, Role, Verdict};
+use super::{json::OneLine, sentence::sentence};
+use crate::delivery::{Encoder, SinkError};
+use crate::event::{
+    AgeKind, Cause, Direction, Endpoint, Event, Finding, Message, Role, Time, Verdict,
+};
 
 /// The version of ECS whose field names these are.
 const ECS_VERSION: &str = "8.17.0";
@@ -114,9 +117,9 @@ fn put_finding(document: &mut Value, finding: &Finding) {
         let duration = SignedDuration::from_micros((age_ms * 1_000.0).round() as i64);
         event["duration"] = json!(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX));
         let exact = connection.age_kind == Some(AgeKind::Exact);
-        let ended = finding.time.parse::<Timestamp>().ok().filter(|_| exact);
+        let ended = exact.then_some(finding.time.0);
         if let Some(start) = ended.and_then(|ended| ended.checked_sub(duration).ok()) {
-            event["start"] = format!("{start:.9}").into();
+            event["start"] = json!(Time(start));
         }
     }
     document["rule"] = json!({ "name": finding.verdict });
@@ -192,7 +195,7 @@ fn drop_null(object: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{event::samples, test_support::golden};
+    use crate::{event::samples, util::golden::golden};
 
     fn lines() -> String {
         let mut out = Vec::new();

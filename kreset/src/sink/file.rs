@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Place, SinkError, Stopped, place::write_all};
+use super::lines::write_all;
+use crate::delivery::{SinkError, Stopped, Writer};
 
 /// A file that lines are appended to.
 ///
@@ -81,7 +82,7 @@ fn ends_inside_a_line(path: &Path, file: &File) -> bool {
     last_byte().is_ok_and(|last| last != b'\n')
 }
 
-impl Place for LineFile {
+impl Writer for LineFile {
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
         if self.torn {
             write_all(&self.file, b"\n").map_err(|(_, error)| self.stopped(0, error))?;

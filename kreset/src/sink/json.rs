@@ -5,8 +5,12 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-use super::{Encoder, SinkError, escape::is_plain, object::append};
-use crate::event::{Message, SCHEMA};
+use super::object::append;
+use crate::{
+    delivery::{Encoder, SinkError},
+    event::{Message, SCHEMA},
+    util::escape::is_plain,
+};
 
 /// Encodes each event as one line of JSON.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +81,7 @@ mod tests {
     use super::*;
     use crate::{
         event::{Event, Line, samples},
-        test_support::golden,
+        util::golden::golden,
     };
 
     fn encode(message: &Message) -> String {

@@ -19,10 +19,10 @@ use rdkafka::{
     util::Timeout,
 };
 
-use super::{Ecs, Encoder, Json, SinkError};
+use super::{Ecs, Json};
 use crate::{
     config::{Body, KafkaConfig},
-    delivery::{Handed, Remote, RemoteError, spool::Entry},
+    delivery::{Encoder, Handed, Remote, RemoteError, SinkError, spool::Entry},
     event::Message,
 };
 

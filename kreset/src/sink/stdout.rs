@@ -8,7 +8,8 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Place, SinkError, Stopped, place::write_all};
+use super::lines::write_all;
+use crate::delivery::{SinkError, Stopped, Writer};
 
 /// What errors call this place.
 const NAME: &str = "standard output";
@@ -50,7 +51,7 @@ impl Stdout {
     }
 }
 
-impl Place for Stdout {
+impl Writer for Stdout {
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
         write_all(&self.file, lines).map_err(|(written, error)| Stopped {
             // What is out cannot be taken back, so a line that was cut goes

@@ -18,11 +18,11 @@ use std::{
 
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 
-use super::{Ecs, Encoder, Json, SinkError, receipt};
+use super::{Ecs, Json, receipt};
 use crate::{
     config::{Body, Facility, SyslogAddress},
-    delivery::{Handed, Remote, RemoteError, spool::Entry},
-    event::{Event, Message},
+    delivery::{Encoder, Handed, Remote, RemoteError, SinkError, spool::Entry},
+    event::{Event, Message, Time},
 };
 
 /// How long a connection must stand after the receiver's kernel has a message
@@ -92,13 +92,8 @@ fn severity(event: &Event) -> u16 {
 }
 
 /// With microseconds: RFC 5424 allows no more.
-fn timestamp(time: &str) -> String {
-    match time.split_once('.') {
-        Some((seconds, fraction)) if fraction.len() > 7 => {
-            format!("{seconds}.{}Z", fraction.get(..6).unwrap_or("0"))
-        }
-        _ => time.to_owned(),
-    }
+fn timestamp(Time(time): Time) -> String {
+    format!("{time:.6}")
 }
 
 fn host_name(name: &str) -> &str {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Ecs, Encoder, Json};
+use super::{Ecs, Json};
+use crate::delivery::Encoder;
 use crate::event::samples;
 
 /// Tables whose keys the events choose.

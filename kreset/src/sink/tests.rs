@@ -1,12 +1,12 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     },
-    path::Path,
+    path::PathBuf,
     process,
     sync::{Arc, Barrier},
     thread,
@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Event, Host, Loss, samples};
+use crate::event::{Event, Host, Loss, Message, filter::SinkFilter, samples};
 
 /// A loss whose `total` is `number`: an event that is told from others.
 fn numbered(number: u64) -> Message {
@@ -47,7 +47,7 @@ struct JsonTo<P> {
     lines: Vec<u8>,
 }
 
-impl<P: Place> JsonTo<P> {
+impl<P: Writer> JsonTo<P> {
     const fn new(place: P) -> Self {
         Self {
             place,
@@ -279,31 +279,33 @@ fn two_writers_of_one_file_keep_their_lines_whole() {
 }
 
 #[test]
-fn the_command_line_chooses_form_and_place() {
+fn the_settings_choose_format_and_file() {
     let directory = TempDir::new().unwrap();
     for (format, first) in [
-        ("json", "{\"schema\":\"kreset/1\""),
-        ("ecs", "{\"@timestamp\":"),
-        ("text", "--- "),
+        (Format::Json, "{\"schema\":\"kreset/1\""),
+        (Format::Ecs, "{\"@timestamp\":"),
+        (Format::Text, "--- "),
     ] {
-        let path = directory.path().join(format);
-        let arguments = [
-            "kreset-trace",
-            "--format",
-            format,
-            "--output",
-            path.to_str().unwrap(),
-        ]
-        .map(str::to_owned);
-        let Ok(crate::cli::Command::Run(options)) = crate::cli::parse(arguments) else {
-            panic!()
+        let path = directory.path().join(format!("{format:?}"));
+        let sink = SinkConfig {
+            name: "file".to_owned(),
+            filter: SinkFilter::default(),
+            target: Target::File {
+                path: path.clone(),
+                format,
+                verbose: false,
+            },
         };
-        let sinks = options.sinks();
+        let settings = HostSettings {
+            spool: directory.path(),
+            spool_size: 0,
+            on_failure: OnFailure::EndRun,
+        };
         let Some(Outlet::Local {
             mut encoder,
             mut place,
             on_failure: OnFailure::EndRun,
-        }) = open(&sinks[0], &options).unwrap()
+        }) = open(&sink, &settings).unwrap()
         else {
             panic!()
         };

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kreset::sample::number_of;
+use kreset::cli::sample::number_of;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -9,16 +9,16 @@ use std::{
 };
 
 use kreset::{
-    agent::{self, Agent},
+    capture::recording::Recording,
     classify::Config,
-    cli::{self, Command},
-    clock::WallClock,
-    enrich::{Enricher, addresses::Addresses},
-    event::Host,
-    filter::Filter,
-    pipeline::{Clocks, KernelLosses, Parts, Pipeline},
-    recording::Recording,
-    sample,
+    cli::{self, Command, sample},
+    event::{Host, filter::Filter},
+    run::{
+        enrich::{Enricher, addresses::Addresses},
+        pipeline::{Clocks, KernelLosses, Parts, Pipeline},
+        sinks::{self, Agent},
+    },
+    util::clock::WallClock,
 };
 use kreset_common::record;
 use serde_json::Value;

@@ -13,10 +13,10 @@ pub(crate) mod judging;
 use std::{fs, path::PathBuf, time::Duration};
 
 use kreset::{
+    capture::recording::Recording,
     classify::{Classifier, Config, Judgement},
     facts::Facts,
-    recording::Recording,
-    waiting::Waiting,
+    run::holding::Waiting,
 };
 
 fn directory() -> PathBuf {

@@ -26,10 +26,9 @@ use ureq::{
 };
 
 use self::record::text;
-use super::SinkError;
 use crate::{
     config::OtlpConfig,
-    delivery::{Handed, Remote, RemoteError, spool::Entry},
+    delivery::{Handed, Remote, RemoteError, SinkError, spool::Entry},
 };
 
 /// What is read of a receiver's answer.

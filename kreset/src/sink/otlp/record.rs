@@ -3,7 +3,6 @@
 //! Names are those of the semantic conventions where there is one; the rest
 //! stands under `kreset.`, named as in the native form.
 
-use jiff::Timestamp;
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value as Any},
     logs::v1::{LogRecord, SeverityNumber},
@@ -12,8 +11,9 @@ use prost::Message as _;
 use serde_json::{Map, Value};
 
 use crate::{
-    event::{Direction, Endpoint, Event, Finding, Message, Role},
-    sink::{Encoder, SinkError, sentence::sentence},
+    delivery::{Encoder, SinkError},
+    event::{Direction, Endpoint, Event, Finding, Message, Role, Time},
+    sink::sentence::sentence,
 };
 
 /// Encodes each event as the protobuf of a log record.
@@ -78,9 +78,9 @@ pub(super) fn record(message: &Message) -> Result<LogRecord, SinkError> {
     })
 }
 
-fn nanoseconds(time: &str) -> u64 {
-    let timestamp = time.parse::<Timestamp>().unwrap_or(Timestamp::UNIX_EPOCH);
-    u64::try_from(timestamp.as_nanosecond()).unwrap_or(0)
+/// 0, which OTLP reads as unknown, for times before 1970.
+fn nanoseconds(time: Time) -> u64 {
+    u64::try_from(time.0.as_nanosecond()).unwrap_or(0)
 }
 
 fn severity(event: &Event) -> (SeverityNumber, &'static str) {
@@ -132,9 +132,10 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
     if let Some(pid) = process.pid {
         attributes.push(pair("process.pid", Any::IntValue(pid.into())));
     }
+    let start_time = process.start_time.map(|time| time.to_string());
     for (name, value) in [
         ("process.executable.name", process.name.as_deref()),
-        ("process.creation.time", process.start_time.as_deref()),
+        ("process.creation.time", start_time.as_deref()),
         ("process.linux.cgroup", process.cgroup.as_deref()),
         ("container.id", process.container_id.as_deref()),
         ("k8s.pod.uid", process.pod_uid.as_deref()),

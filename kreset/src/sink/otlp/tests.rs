@@ -78,7 +78,7 @@ fn every_type_is_a_record_with_a_body() {
             "{record:?}"
         );
         let mut bytes = Vec::new();
-        crate::sink::Encoder::encode(&mut OtlpEncoder, &message, &mut bytes).unwrap();
+        crate::delivery::Encoder::encode(&mut OtlpEncoder, &message, &mut bytes).unwrap();
         assert_eq!(LogRecord::decode(bytes.as_slice()).unwrap(), record);
     }
 }
@@ -88,7 +88,7 @@ fn entries(count: usize) -> Vec<Entry> {
     let mut spool = Spool::open(directory.path(), u64::MAX).unwrap();
     for message in samples::messages().into_iter().cycle().take(count) {
         let mut payload = Vec::new();
-        crate::sink::Encoder::encode(&mut OtlpEncoder, &message, &mut payload).unwrap();
+        crate::delivery::Encoder::encode(&mut OtlpEncoder, &message, &mut payload).unwrap();
         spool.append([payload.as_slice()]).unwrap();
     }
     spool.read(count, usize::MAX).unwrap()

@@ -3,12 +3,14 @@
 use std::fmt::{self, Display, Write as _};
 
 use super::{
-    super::escape::Escaped,
     INDENT,
     units::{percent, precise},
     words::Silences,
 };
-use crate::event::{Connection, Evidence, Finding, Path, Process, Reset};
+use crate::{
+    event::{Connection, Evidence, Finding, Path, Process, Reset},
+    util::escape::Escaped,
+};
 
 /// Width of a name; longer ones push the rest of their line.
 const NAME: usize = 22;

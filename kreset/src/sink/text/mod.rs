@@ -14,7 +14,6 @@ use std::{
 };
 
 use jiff::{
-    Timestamp,
     civil::Date,
     tz::{Offset, TimeZone},
 };
@@ -23,10 +22,13 @@ use self::{
     palette::Palette,
     units::{percent, precise, rough},
 };
-use super::{Encoder, SinkError, escape::Escaped};
 use crate::event::{
     AgeKind, Alert, Coverage, Direction, Endpoint, Event, Finding, Loss, Message, Role, Start,
-    Summary,
+    Summary, Time,
+};
+use crate::{
+    delivery::{Encoder, SinkError},
+    util::escape::Escaped,
 };
 
 /// Width of the widest IPv4 endpoint, with which the columns start.
@@ -96,10 +98,7 @@ impl Text {
 
     /// The local time of day; writes a line that names the day if it is a
     /// new one, so call it before anything else of an event is written.
-    fn clock(&mut self, time: &str) -> Result<String, fmt::Error> {
-        let Ok(timestamp) = time.parse::<Timestamp>() else {
-            return Ok(format!("{:<12}", Escaped(time).to_string()));
-        };
+    fn clock(&mut self, Time(timestamp): Time) -> Result<String, fmt::Error> {
         let offset = self.zone.to_offset(timestamp);
         let local = offset.to_datetime(timestamp);
         let day = (local.date(), offset);
@@ -127,7 +126,7 @@ impl Text {
     }
 
     fn start(&mut self, start: &Start) -> fmt::Result {
-        let clock = self.clock(&start.time)?;
+        let clock = self.clock(start.time)?;
         let Palette { bold, warning, .. } = self.palette;
         writeln!(
             self.block,
@@ -165,7 +164,7 @@ impl Text {
     }
 
     fn finding(&mut self, finding: &Finding, packet: char) -> fmt::Result {
-        let clock = self.clock(&finding.time)?;
+        let clock = self.clock(finding.time)?;
         for (endpoint, width) in [
             (finding.client, &mut self.client_width),
             (finding.broker, &mut self.broker_width),
@@ -230,7 +229,7 @@ impl Text {
     }
 
     fn alert(&mut self, alert: &Alert) -> fmt::Result {
-        let clock = self.clock(&alert.time)?;
+        let clock = self.clock(alert.time)?;
         let style = if alert.phase == "end" {
             self.palette.bold
         } else {
@@ -253,7 +252,7 @@ impl Text {
     }
 
     fn loss(&mut self, loss: &Loss) -> fmt::Result {
-        let clock = self.clock(&loss.time)?;
+        let clock = self.clock(loss.time)?;
         let style = self.palette.alarm;
         writeln!(
             self.block,
@@ -264,7 +263,7 @@ impl Text {
     }
 
     fn summary(&mut self, summary: &Summary) -> fmt::Result {
-        let clock = self.clock(&summary.time)?;
+        let clock = self.clock(summary.time)?;
         let style = self.palette.bold;
         let events: u64 = summary.events.values().sum();
         let noise: u64 = summary.noise.values().sum();

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use super::{
-    super::escape::Escaped,
     Count,
     units::{percent, precise},
 };
 use crate::{
-    classify::class::is_unclear,
-    event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict},
+    event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict, is_unclear},
+    util::escape::Escaped,
 };
 
 /// What a finding says, in one clause.

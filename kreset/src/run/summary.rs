@@ -79,7 +79,7 @@ mod tests {
         }
         counter.count_noise(Noise::Probe, 40);
         let host = Host { name: "h".into() };
-        let summary = counter.summary(Time::new(), host, Duration::from_millis(1500), true);
+        let summary = counter.summary(Time::default(), host, Duration::from_millis(1500), true);
         let pairs = |map: &BTreeMap<String, u64>| {
             map.iter()
                 .map(|(key, count)| format!("{key} {count}"))

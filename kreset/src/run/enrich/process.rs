@@ -1,6 +1,6 @@
 //! When a process started.
 
-use crate::{clock::WallClock, event::Time, facts::Owner};
+use crate::{event::Time, facts::Owner, util::clock::WallClock};
 
 /// RFC 3339; from the kernel's record, as the process may be gone by now.
 /// `boot` counts from boot, suspended time included (`CLOCK_BOOTTIME`).
@@ -8,5 +8,5 @@ use crate::{clock::WallClock, event::Time, facts::Owner};
 pub fn start_time(owner: &Owner, boot: WallClock) -> Option<Time> {
     owner
         .start_boottime_ns
-        .map(|since_boot| boot.rfc3339(since_boot))
+        .map(|since_boot| boot.timestamp(since_boot).into())
 }

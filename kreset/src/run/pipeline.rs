@@ -11,18 +11,22 @@ use std::{
 use lru::LruCache;
 
 use crate::{
-    classify::{Case, Classifier, Config},
-    clock::WallClock,
-    delivery::Delivery,
-    enrich::{Enricher, addresses::Addresses},
-    event::{Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage},
+    capture::recording::Recorder,
+    classify::{
+        Case, Classifier, Config,
+        finding::{alert, report},
+    },
+    delivery::{Delivery, SinkError},
+    event::{
+        Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Time, filter::Filter,
+    },
     facts::{Decoder, Facts},
-    filter::Filter,
-    recording::Recorder,
-    report::{alert, report},
-    sink::SinkError,
-    summary::Counter,
-    waiting::Waiting,
+    run::{
+        enrich::{Enricher, addresses::Addresses},
+        holding::Waiting,
+        summary::Counter,
+    },
+    util::clock::WallClock,
 };
 
 /// Ends of own connections that are remembered: of each, the other end on the
@@ -287,7 +291,7 @@ impl Pipeline {
     fn lose(&mut self, source: &str, lost: u64, clocks: Clocks) {
         self.lost += lost;
         self.write(Event::Loss(Loss {
-            time: clocks.monotonic.rfc3339(clocks.now_ns),
+            time: clocks.monotonic.timestamp(clocks.now_ns).into(),
             host: self.host.clone(),
             source: source.to_owned(),
             lost,
@@ -303,7 +307,7 @@ impl Pipeline {
 
     /// Writes the counts so far, and what this host can vouch for.
     pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
-        let time = clocks.monotonic.rfc3339(clocks.now_ns);
+        let time = Time(clocks.monotonic.timestamp(clocks.now_ns));
         let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
         summary.coverage = Coverage {
             ports: self.ports.clone(),

@@ -10,17 +10,18 @@ use tokio::time::sleep;
 
 use crate::{
     classify::Config,
-    cli::{self, Command, Options},
     config::{SinkConfig, Target},
-    confine::Needs,
-    delivery::{Delivery, Outlet},
-    notice::notice,
-    pipeline::Pipeline,
-    sink::{self, SinkError},
+    delivery::{Delivery, OnFailure, Outlet, SinkError},
+    run::{confine::Needs, options::Options, pipeline::Pipeline},
+    sink::{self, HostSettings},
+    util::stderr::log,
 };
 
 /// How often a draining run looks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Reads the options of a run again; a sentence says what is wrong with them.
+pub type ReadOptions<'a> = &'a dyn Fn() -> Result<Options, String>;
 
 /// Sinks that run.
 #[derive(Debug)]
@@ -54,9 +55,19 @@ impl fmt::Debug for Opened {
 pub fn open(options: &Options) -> Result<Opened, SinkError> {
     let mut outlets = Vec::new();
     let mut network = false;
+    let settings = HostSettings {
+        spool: &options.spool,
+        spool_size: options.spool_size,
+        // A user waits for a command's output; an agent runs unattended.
+        on_failure: if options.configured.is_empty() {
+            OnFailure::EndRun
+        } else {
+            OnFailure::Retry
+        },
+    };
     for sink in options.sinks() {
         network |= !matches!(sink.target, Target::Stdout { .. } | Target::File { .. });
-        if let Some(outlet) = sink::open(&sink, options)? {
+        if let Some(outlet) = sink::open(&sink, &settings)? {
             outlets.push((sink, outlet));
         }
     }
@@ -93,7 +104,7 @@ impl Opened {
 /// Has Prometheus sinks count.
 #[cfg(feature = "metrics")]
 fn count(options: &Options, delivery: &mut Delivery) -> Result<Arc<AtomicBool>, SinkError> {
-    use crate::metrics::{Metrics, serve};
+    use crate::sink::prometheus::{Metrics, serve};
 
     let metrics = Arc::new(Metrics::new());
     let mut wanted = false;
@@ -121,16 +132,19 @@ fn count(_: &Options, _: &mut Delivery) -> Result<Arc<AtomicBool>, SinkError> {
 }
 
 /// Opens files anew, and takes over what of the configuration may change:
-/// filters, `broker-max-idle`, and the returned interval of summaries.
-pub fn reload(options: &Options, pipeline: &mut Pipeline) -> Option<Duration> {
+/// filters, `broker-max-idle`, and the returned interval of summaries. `read`
+/// gives the options of the same command line with the file as it is now.
+pub fn reload(
+    options: &Options,
+    pipeline: &mut Pipeline,
+    read: ReadOptions<'_>,
+) -> Option<Duration> {
     pipeline.delivery().reopen();
     options.config.as_ref()?;
-    // The same command line, with what the file says now.
-    let fresh = match cli::parse(std::env::args_os()) {
-        Ok(Command::Run(fresh)) => fresh,
-        Ok(_) => return None,
+    let fresh = match read() {
+        Ok(fresh) => fresh,
         Err(error) => {
-            notice(format_args!("{error}; everything stays as it was"));
+            log(format_args!("{error}; everything stays as it was"));
             return None;
         }
     };
@@ -147,9 +161,9 @@ pub fn reload(options: &Options, pipeline: &mut Pipeline) -> Option<Duration> {
             .set_filter(&sink.name, sink.filter.clone());
     }
     for what in needs_restart(options, &fresh) {
-        notice(format_args!("a change of {what} takes a restart"));
+        log(format_args!("a change of {what} takes a restart"));
     }
-    notice(format_args!("configuration read again"));
+    log(format_args!("configuration read again"));
     fresh.summary_interval
 }
 

@@ -14,10 +14,12 @@ use crate::{
         devices,
         pattern::{Pattern, Turn},
     },
-    clock::WallClock,
-    community_id,
-    event::{AgeKind, Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset},
+    event::{
+        AgeKind, Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset,
+        community_id,
+    },
     facts::{Facts, Kind, ResetPacket, State},
+    util::clock::WallClock,
 };
 
 /// Puts an event together.
@@ -32,7 +34,7 @@ pub fn report(
 ) -> Event {
     let path = path(&case.context.path, &judgement);
     let finding = Box::new(Finding {
-        time: clock.rfc3339(facts.at_ns),
+        time: clock.timestamp(facts.at_ns).into(),
         host: host.clone(),
         community_id: community_id::of_tcp(address(facts.local), address(facts.remote)),
         direction: case.direction(),
@@ -49,7 +51,7 @@ pub fn report(
         evidence: judgement
             .evidence
             .into_iter()
-            .map(super::classify::evidence::Observation::tell)
+            .map(super::evidence::Observation::tell)
             .collect(),
         candidates: judgement.candidates,
         advice: judgement.advice,
@@ -170,7 +172,7 @@ fn known(view: &PathView, class: Option<Class>) -> Path {
 #[must_use]
 pub fn alert(turn: &Turn, view: &PathView, host: &Host, clock: WallClock) -> Event {
     Event::Alert(Box::new(Alert {
-        time: clock.rfc3339(turn.at_ns),
+        time: clock.timestamp(turn.at_ns).into(),
         host: host.clone(),
         phase: if turn.begins { "begin" } else { "end" },
         broker: turn.broker,

@@ -4,12 +4,8 @@
 //! The distance to `CLOCK_REALTIME` changes whenever the wall clock is
 //! stepped, so sample it for each batch of records rather than once.
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
-
-use crate::event::Time;
 
 /// The distance from `CLOCK_MONOTONIC` to `CLOCK_REALTIME` at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,23 +39,6 @@ impl WallClock {
         let nanoseconds = i128::from(ktime_ns) + i128::from(self.offset_ns);
         Timestamp::from_nanosecond(nanoseconds).unwrap_or(Timestamp::MAX)
     }
-
-    /// The wall time of a kernel time as events carry it.
-    #[must_use]
-    pub fn rfc3339(self, ktime_ns: u64) -> Time {
-        rfc3339(self.timestamp(ktime_ns))
-    }
-}
-
-/// A time as events carry it: RFC 3339, UTC, always nine decimals, so that text
-/// order is time order.
-#[must_use]
-pub fn rfc3339(time: Timestamp) -> Time {
-    let mut text = Time::new();
-    // There is room for years of four digits, and what the kernel tells is after
-    // the year 0.
-    let _whole = write!(text, "{time:.9}");
-    text
 }
 
 /// A time in nanoseconds: 64 bits of them last until the year 2262.
@@ -76,23 +55,6 @@ mod tests {
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
-
-    #[test]
-    fn every_time_has_nine_decimals() {
-        let clock = WallClock::new(1_795_443_727 * SECOND, 7 * SECOND);
-        assert_eq!(
-            &*clock.rfc3339(7_000_000_000),
-            "2026-11-23T14:22:07.000000000Z"
-        );
-        assert_eq!(
-            &*clock.rfc3339(7_123_456_789),
-            "2026-11-23T14:22:07.123456789Z"
-        );
-        assert_eq!(
-            &*clock.rfc3339(6_999_999_999),
-            "2026-11-23T14:22:06.999999999Z"
-        );
-    }
 
     #[test]
     fn now_is_now() {
@@ -113,7 +75,8 @@ mod tests {
             WallClock::new(i64::MIN, i64::MAX),
         ] {
             for ktime in [0, u64::MAX] {
-                assert!(clock.rfc3339(ktime).ends_with('Z'));
+                let text = format!("{:.9}", clock.timestamp(ktime));
+                assert_eq!(text.len(), "2026-11-23T14:22:07.123456789Z".len(), "{text}");
             }
         }
         assert_eq!(
@@ -129,7 +92,7 @@ mod tests {
         #[test]
         fn the_calendar_is_right(realtime in 0..=i64::MAX, ktime in 0..1_u64 << 62) {
             let clock = WallClock::new(realtime, i64::try_from(ktime).unwrap());
-            let text = clock.rfc3339(ktime);
+            let text = format!("{:.9}", clock.timestamp(ktime));
             prop_assert_eq!(text.len(), "2026-11-23T14:22:07.123456789Z".len());
             prop_assert_eq!(text.parse::<Timestamp>().unwrap().as_nanosecond(), i128::from(realtime));
 

@@ -1,5 +1,14 @@
 //! One run: prepare, attach, stream, end in order.
 
+pub mod confine;
+pub mod enrich;
+pub mod holding;
+pub mod options;
+pub mod pipeline;
+pub mod service;
+pub mod sinks;
+pub mod summary;
+
 use std::{
     convert::Infallible,
     io,
@@ -23,25 +32,25 @@ use tokio::{
 };
 
 use crate::{
-    agent::{self, Agent},
+    capture::recording::Recorder,
     classify::Config,
-    cli::Options,
-    clock::WallClock,
-    confine::{ConfineError, confine},
-    enrich::{Enricher, addresses::Addresses},
+    delivery::SinkError,
     event::{Degraded, Event, Host, Start},
-    exit::Exit,
     facts::Decoder,
-    heap,
     kernel::{
         apply::{ApplyError, Attached},
         plan::{Degradation, Plan},
-        prepare::{self, Ready},
+        prepare::{self, CannotStart, Ready},
     },
-    pipeline::{Clocks, KernelLosses, Parts, Pipeline, Turns},
-    recording::Recorder,
-    service::ServiceManager,
-    sink::SinkError,
+    run::{
+        confine::{ConfineError, confine},
+        enrich::{Enricher, addresses::Addresses},
+        options::Options,
+        pipeline::{Clocks, KernelLosses, Parts, Pipeline, Turns},
+        service::ServiceManager,
+        sinks::{Agent, ReadOptions},
+    },
+    util::{clock::WallClock, exit::Exit, heap},
 };
 
 /// How often the kernel's count of lost records is read.
@@ -52,7 +61,7 @@ const LOSS_EVERY: Duration = Duration::from_millis(500);
 pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
-    CannotStart(#[from] prepare::CannotStart),
+    CannotStart(#[from] CannotStart),
     /// Rights that are not needed cannot be given up.
     #[error(transparent)]
     Confine(#[from] ConfineError),
@@ -97,24 +106,28 @@ impl RunError {
     }
 }
 
-/// Runs until a signal, `--duration` or `--count`.
+/// Runs until a signal, `--duration` or `--count`. `read` gives the options anew
+/// when SIGHUP asks for it.
 ///
 /// # Errors
 ///
 /// If it cannot start here, or fails while running.
-pub fn run(options: &Options) -> Result<(), RunError> {
+pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
     let began = Instant::now();
     Signals::hold_reloads()?;
     let service = ServiceManager::from_env();
     // Opened before anything is attached: a bad path must not cost a trace.
-    let sinks = agent::open(options)?;
+    let sinks = sinks::open(options)?;
     let mut recorder = options.record.as_deref().map(record).transpose()?;
     let Ready {
         attached,
         plan,
         hz,
         seeded,
-    } = prepare::attach(options)?;
+    } = prepare::attach(
+        &options.kernel_request().map_err(CannotStart::from)?,
+        &options.ports,
+    )?;
     heap::trim();
     let host = Host {
         name: uname().nodename().to_string_lossy().into(),
@@ -161,7 +174,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
             source,
         })?;
     is_attached.store(true, Relaxed);
-    let ended = runtime.block_on(stream(options, attached, pipeline, service, start));
+    let ended = runtime.block_on(stream(options, read, attached, pipeline, service, start));
     is_attached.store(false, Relaxed);
     ended
 }
@@ -176,7 +189,7 @@ fn record(path: &Path) -> Result<Recorder, RunError> {
 fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: Instant) -> Start {
     let clocks = clocks();
     Start {
-        time: clocks.monotonic.rfc3339(clocks.now_ns),
+        time: clocks.monotonic.timestamp(clocks.now_ns).into(),
         host: host.clone(),
         version: env!("CARGO_PKG_VERSION"),
         kernel: uname().release().to_string_lossy().into_owned(),
@@ -275,6 +288,7 @@ impl Signals {
 
 async fn stream(
     options: &Options,
+    read: ReadOptions<'_>,
     mut attached: Attached,
     mut pipeline: Pipeline,
     mut service: ServiceManager,
@@ -349,7 +363,7 @@ async fn stream(
                 }
                 Asked::Reload => {
                     service.reloading();
-                    every = agent::reload(options, &mut pipeline).or(every);
+                    every = sinks::reload(options, &mut pipeline, read).or(every);
                     next_summary = every.map(|every| Deadline::now() + every);
                     service.ready(&status);
                 }
@@ -367,7 +381,7 @@ async fn stream(
     drop(ring);
     service.stopping("delivering what is left");
     end(attached, &mut pipeline, attached_at, options.drain)?;
-    let drained = agent::drain(options, pipeline.delivery_mut(), by_signal, async {
+    let drained = sinks::drain(options, pipeline.delivery_mut(), by_signal, async {
         while signals.next().await != Asked::End {}
     });
     tokio::select! {

@@ -12,13 +12,10 @@ use std::{
 
 use smol_str::format_smolstr;
 
-use crate::{
-    community_id,
-    event::{
-        AgeKind, Alert, Candidate, Candidates, Cause, Connection, Coverage, Degraded, Direction,
-        Endpoint, Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role,
-        Start, Summary, Time, Verdict, Weights,
-    },
+use crate::event::{
+    AgeKind, Alert, Candidate, Candidates, Cause, Connection, Coverage, Degraded, Direction,
+    Endpoint, Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role, Start,
+    Summary, Time, Verdict, Weights, community_id,
 };
 
 /// Verdicts and causes in turn.

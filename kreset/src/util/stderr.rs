@@ -8,7 +8,7 @@ use std::{
 
 /// Says one line. Say what changed, not what goes on: a sink that is down
 /// for a night is one line, and its return another.
-pub fn notice(text: fmt::Arguments<'_>) {
+pub fn log(text: fmt::Arguments<'_>) {
     // Nobody is left to tell if this fails.
     let _unheard = writeln!(io::stderr(), "kreset-trace: {text}");
 }

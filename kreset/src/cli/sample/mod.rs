@@ -15,12 +15,13 @@ use jiff::Timestamp;
 use rustix::system::uname;
 
 use crate::{
-    agent::{self, Agent},
     cli::Sample,
-    clock::rfc3339,
     delivery::Delivery,
-    event::{Event, Host, Ids, Loss, Message},
-    run::RunError,
+    event::{Event, Host, Ids, Loss, Message, Time},
+    run::{
+        RunError,
+        sinks::{self, Agent},
+    },
 };
 
 /// Events in between two looks at the clock.
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 ///
 /// When a sink cannot be opened or fails.
 pub fn run(sample: &Sample) -> Result<(), RunError> {
-    let Agent { mut delivery, .. } = agent::open(&sample.options)?.start(&sample.options)?;
+    let Agent { mut delivery, .. } = sinks::open(&sample.options)?.start(&sample.options)?;
     let host = Host {
         name: uname().nodename().to_string_lossy().into(),
     };
@@ -48,7 +49,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
     let began = Instant::now();
     let mut lost = 0;
     for number in sample.first..sample.first.saturating_add(count) {
-        let event = event(number, &host, rfc3339(Timestamp::now()));
+        let event = event(number, &host, Time(Timestamp::now()));
         delivery.offer(&Arc::new(Message {
             id: ids.next_id(),
             event,
@@ -78,7 +79,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
             what: "cannot start the event loop",
             source,
         })?;
-    let drained = agent::drain(
+    let drained = sinks::drain(
         &sample.options,
         &mut delivery,
         false,
@@ -94,7 +95,7 @@ fn tell_losses(delivery: &mut Delivery, host: &Host, ids: &mut Ids, total: &mut 
         delivery.offer(&Arc::new(Message {
             id: ids.next_id(),
             event: Event::Loss(Loss {
-                time: rfc3339(Timestamp::now()),
+                time: Time(Timestamp::now()),
                 host: host.clone(),
                 source: format!("sink {name}"),
                 lost: count,

@@ -11,7 +11,7 @@ pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
 pub use process::start_time;
 use smol_str::SmolStr;
 
-use crate::{clock::WallClock, event::Process, facts::Facts};
+use crate::{event::Process, facts::Facts, util::clock::WallClock};
 
 /// Looks names up.
 #[derive(Debug, Default)]

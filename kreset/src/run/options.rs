@@ -1,17 +1,17 @@
-//! What a command line means.
+//! What one run does.
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
-use super::Arguments;
 use crate::{
-    config::{SinkConfig, Target},
-    filter::{Filter, SinkFilter},
-    kernel::{feature::Feature, plan::PacketChoice},
-    ports::PortSet,
+    config::{Format, SinkConfig, Target},
+    event::filter::{Filter, SinkFilter},
+    kernel::{
+        feature::Feature,
+        netns::{self, NetnsError},
+        plan::{PacketChoice, Request},
+    },
+    util::ports::PortSet,
 };
-
-/// How often an agent tells what it can vouch for.
-const AGENT_SUMMARY: Duration = Duration::from_secs(10);
 
 /// What a run is to do: every value checked, every default filled in.
 #[derive(Clone, Debug)]
@@ -56,6 +56,21 @@ pub struct Options {
 }
 
 impl Options {
+    /// What the run asks of the kernel side.
+    ///
+    /// # Errors
+    /// If `--netns` names no network namespace.
+    pub fn kernel_request(&self) -> Result<Request, NetnsError> {
+        let netns = self.netns.as_deref().map(netns::resolve).transpose()?;
+        Ok(Request {
+            packet_evidence: self.packet_evidence,
+            require: self.require.clone(),
+            netns,
+            debug: self.verbosity > 1,
+            ..Request::default()
+        })
+    }
+
     /// The sinks of the run.
     #[must_use]
     pub fn sinks(&self) -> Vec<SinkConfig> {
@@ -78,56 +93,6 @@ impl Options {
             target,
         }]
     }
-}
-
-impl Options {
-    /// What `arguments` mean, with the sinks of the configuration file if
-    /// there is one.
-    pub(super) fn new(arguments: Arguments, sinks: Option<Vec<SinkConfig>>) -> Self {
-        let agent = arguments.config.is_some().then_some(AGENT_SUMMARY);
-        let mut ports = PortSet::empty();
-        for list in &arguments.port {
-            ports.extend(list);
-        }
-        Self {
-            ports,
-            format: arguments.format,
-            output: match arguments.output {
-                Some(path) if path.as_os_str() != "-" => Output::File(path),
-                _ => Output::Stdout,
-            },
-            duration: arguments.duration,
-            count: arguments.count,
-            filter: Filter {
-                role: arguments.role.into(),
-                all: arguments.all,
-            },
-            netns: arguments.netns,
-            broker_max_idle: arguments.broker_max_idle,
-            packet_evidence: arguments.packet_evidence,
-            require: arguments.require,
-            summary_interval: arguments.summary.or(agent),
-            record: arguments.record,
-            verbosity: arguments.verbose,
-            config: arguments.config,
-            configured: sinks.unwrap_or_default(),
-            spool: arguments.spool,
-            spool_size: arguments.spool_size,
-            drain: arguments.drain,
-        }
-    }
-}
-
-/// Form of the output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people: aligned columns.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-    /// One document of the Elastic Common Schema a line.
-    Ecs,
 }
 
 /// Where the output goes.

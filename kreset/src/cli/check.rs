@@ -6,15 +6,16 @@ use std::fmt;
 use rustix::system::uname;
 
 use crate::{
-    cli::Options,
     config::{SinkConfig, SyslogAddress, Target},
-    exit::Exit,
+    delivery::SinkError,
     kernel::{
         feature::Feature,
         plan::{PacketEvidence, Plan, TURNED_OFF},
         prepare::{self, CannotStart},
     },
-    sink::{self, SinkError},
+    run::options::Options,
+    sink,
+    util::exit::Exit,
 };
 
 /// What was found.
@@ -41,7 +42,10 @@ pub fn check(options: &Options) -> Report {
         configuration: path.unwrap_or_else(|| "command line".to_owned()),
         sinks: sinks.collect(),
         kernel: uname().release().to_string_lossy().into_owned(),
-        plan: prepare::plan(options),
+        plan: options
+            .kernel_request()
+            .map_err(CannotStart::from)
+            .and_then(|request| prepare::plan(&request)),
     }
 }
 

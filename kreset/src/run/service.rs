@@ -19,7 +19,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::notice::notice;
+use crate::util::stderr::log;
 
 /// The service manager that started this process; silence if none did.
 ///
@@ -146,7 +146,7 @@ impl ServiceManager {
 }
 
 fn unreachable(error: &io::Error) {
-    notice(format_args!(
+    log(format_args!(
         "cannot tell the service manager how this run goes (NOTIFY_SOCKET): {error}"
     ));
 }

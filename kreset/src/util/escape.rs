@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 /// Whether `c` shows as itself and does nothing else: no control character,
 /// no line break, no direction override, nothing invisible.
-pub(super) fn is_plain(c: char) -> bool {
+pub fn is_plain(c: char) -> bool {
     match c {
         ' '..='~' => true,
         '\0'..='\u{9f}' => false,

@@ -1,0 +1,3 @@
+//! What was seen earlier, read from files.
+
+pub mod recording;

@@ -1,0 +1,11 @@
+//! Small parts that know nothing of connections.
+
+pub mod clock;
+pub mod duration;
+pub mod escape;
+pub mod exit;
+#[cfg(test)]
+pub(crate) mod golden;
+pub(crate) mod heap;
+pub mod ports;
+pub mod stderr;
