@@ -1,18 +1,18 @@
 //! Indices of the kernel side's per-CPU counters.
 
-/// Records that found no room in the ring buffer.
+/// Records dropped because the ring buffer was full.
 pub const LOST: u32 = 0;
 /// Connections and listeners found when the tracer started.
 pub const SEEDED: u32 = 1;
-/// Connections that found no memory to be remembered in.
+/// Connections not tracked because no entry could be allocated.
 pub const UNTRACKED: u32 = 2;
-/// Entries made in the table of connections that stands for socket storage.
+/// Entries created in the connection table that replaces socket storage.
 pub const TABLE_MADE: u32 = 3;
-/// Entries taken out of it because their sockets ended. What was made and not
-/// taken out is in the table, or was evicted.
+/// Entries removed from it because their sockets closed. The difference is
+/// still in the table, or was evicted.
 pub const TABLE_FREED: u32 = 4;
-/// Changes of state of traced connections that no program was run for, as the
-/// next one shows.
+/// State changes of traced connections for which no program ran, detected at
+/// the next change or packet.
 pub const SKIPPED: u32 = 5;
-/// How many counters there are.
+/// Number of counters.
 pub const COUNT: u32 = 6;

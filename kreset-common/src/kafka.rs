@@ -1,4 +1,4 @@
-//! Bounds by which both sides know a request of the Kafka protocol.
+//! Bounds by which both sides recognise a request of the Kafka protocol.
 
 /// Largest request that a broker accepts by default, bytes:
 /// `socket.request.max.bytes`, 100 MiB.

@@ -1,7 +1,6 @@
-//! What crosses the boundary between kreset's kernel side and its loader:
-//! the records on the ring buffer, the kernel offsets injected before load,
-//! the settings that the kernel filters by, and the bounds by which both know a
-//! request. Nothing else.
+//! The interface between kreset's kernel side and its loader: records on the
+//! ring buffer, kernel offsets and settings injected before load, counters, and
+//! the bounds by which both recognise a Kafka request.
 //!
 //! Every type here is plain old data without padding (checked by the
 //! `zerocopy` derives), holds integers only, and is decoded by the loader as

@@ -21,7 +21,7 @@ macro_rules! offsets {
         pub struct Offsets { $($(#[$doc])* pub $field: u32,)+ }
 
         impl Offsets {
-            /// Nothing resolved: every read yields "unknown".
+            /// No field resolved: every read yields "unknown".
             pub const UNRESOLVED: Self = Self { $($field: ABSENT,)+ };
         }
     };
@@ -63,8 +63,8 @@ offsets! {
     kernfs_id,
 
     // struct tcp_sock, its inet_connection_sock and its inet_sock
-    /// `inet_sock.inet_sport`, u16, network order. Outlives `skc_num`, which
-    /// `inet_put_port` clears before a close()-generated RST is sent.
+    /// `inet_sock.inet_sport`, u16, network order. Still set after `inet_put_port`
+    /// clears `skc_num`, which it does before the RST of a `close()` is sent.
     inet_sport,
     /// `inet_connection_sock.icsk_ack.lrcvtime`, u32 jiffies.
     lrcvtime,

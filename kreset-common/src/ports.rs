@@ -20,7 +20,7 @@ mod tests {
     use super::{PORT_WORDS, bit, word};
 
     #[test]
-    fn every_port_has_a_place_of_its_own() {
+    fn every_port_has_its_own_bit() {
         let mut bitmap = [0_u64; PORT_WORDS as usize];
         for port in 0..=u16::MAX {
             let slot = &mut bitmap[word(port) as usize];

@@ -1,16 +1,16 @@
 //! The records that the kernel side writes to the ring buffer.
 //!
-//! A record is an [`Event`] that always stands alone, followed, where there
-//! is a full socket, by a snapshot of it ([`Tcp`]), of what kreset remembered
-//! of it ([`Connection`]) and of its packets ([`Packets`]). A socket-less
-//! reset is an [`Event`] only: at tens of thousands a second, size counts. One
-//! that a listener answered with names it ([`Listened`]).
+//! Every record begins with a [`KernelEvent`]. Where there is a full socket, a
+//! [`Record`] adds its snapshot ([`Tcp`]), the connection's history
+//! ([`Connection`]) and its packet evidence ([`Packets`]). A reset without a
+//! socket is a [`KernelEvent`] alone: at tens of thousands a second, size counts.
+//! A reset sent by a listener adds the listener ([`Listened`]).
 
 use core::mem::offset_of;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// What happened. Values of [`Event::kind`].
+/// What happened. Values of [`KernelEvent::kind`].
 pub mod kind {
     /// `tcp_receive_reset`: a RST was accepted on this socket.
     pub const RESET_RECEIVED: u8 = 1;
@@ -23,16 +23,16 @@ pub mod kind {
     pub const FIN: u8 = 4;
     /// The socket reached CLOSE without a reset after a FIN.
     pub const CLOSED: u8 = 5;
-    /// A connection became ESTABLISHED to a broker that had trouble lately.
+    /// A connection to a broker that sent a reset recently became ESTABLISHED.
     pub const ESTABLISHED: u8 = 6;
-    /// A connection carried a packet through after a silence.
+    /// A packet arrived after a silence, so the path survived it.
     pub const SURVIVED: u8 = 7;
 }
 
 /// Which end of the connection this host's socket is. Values of
-/// [`Event::role`].
+/// [`KernelEvent::role`].
 pub mod role {
-    /// Neither port is traced, or both are and nobody saw the handshake.
+    /// Neither port is traced, or both are and the handshake was not observed.
     pub const UNKNOWN: u8 = 0;
     /// This socket's peer has the traced port.
     pub const CLIENT: u8 = 1;
@@ -40,7 +40,7 @@ pub mod role {
     pub const BROKER: u8 = 2;
 }
 
-/// Bits of [`Event::flags`].
+/// Bits of [`KernelEvent::flags`].
 pub mod event_flag {
     /// The addresses come from the packet that drew the RST, not a socket.
     pub const ADDRESSES_FROM_PACKET: u16 = 1 << 0;
@@ -49,22 +49,22 @@ pub mod event_flag {
     pub const TASK_EXITING: u16 = 1 << 1;
     /// `sock.sk_socket` was NULL: not yet accepted, or closed by its process.
     pub const NO_FILE: u16 = 1 << 2;
-    /// [`Event::reason`](super::Event::reason) is valid: the kernel's tracepoint has one.
+    /// [`KernelEvent::reason`](super::KernelEvent::reason) is valid: the kernel's tracepoint has one.
     pub const HAS_REASON: u16 = 1 << 3;
-    /// A packet drew this RST; [`Event::trigger_flags`](super::Event::trigger_flags) is valid.
+    /// A packet drew this RST; [`KernelEvent::trigger_flags`](super::KernelEvent::trigger_flags) is valid.
     pub const HAS_TRIGGER: u16 = 1 << 4;
     /// [`Tcp`](super::Tcp), [`Connection`](super::Connection) and [`Packets`](super::Packets) follow.
     pub const FULL: u16 = 1 << 5;
-    /// `task_struct.exit_code` was readable: [`Event::exit_signal`](super::Event::exit_signal) is valid.
+    /// `task_struct.exit_code` was readable: [`KernelEvent::exit_signal`](super::KernelEvent::exit_signal) is valid.
     pub const HAS_EXIT_SIGNAL: u16 = 1 << 6;
-    /// The [`Connection`](super::Connection) of the listener that the packet met follows.
+    /// The [`Connection`](super::Connection) of the listener that received the packet follows.
     pub const LISTENER: u16 = 1 << 7;
 }
 
-/// The part of a record that is always there.
+/// The part that every record has.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
-pub struct Event {
+pub struct KernelEvent {
     /// `bpf_ktime_get_ns`: `CLOCK_MONOTONIC`, nanoseconds.
     pub ktime_ns: u64,
     /// Identity of the socket while it lives (its address); 0 for none.
@@ -115,8 +115,8 @@ pub struct Event {
 
 // The kernel side writes these as words.
 const _: () = assert!(
-    offset_of!(Event, local_address).is_multiple_of(8)
-        && offset_of!(Event, remote_address).is_multiple_of(8)
+    offset_of!(KernelEvent, local_address).is_multiple_of(8)
+        && offset_of!(KernelEvent, remote_address).is_multiple_of(8)
         && offset_of!(Connection, comm).is_multiple_of(8)
 );
 
@@ -198,13 +198,13 @@ pub mod tcp_present {
 pub mod connection_flag {
     /// The socket is a listener: its children inherit the entry.
     pub const LISTENER: u32 = 1 << 0;
-    /// Older than the tracer: `first_seen_ns` is not its birth.
+    /// Older than the tracer: `first_seen_ns` is not when it began.
     pub const SEEDED: u32 = 1 << 1;
     /// A reset of this connection was reported.
     pub const RESET: u32 = 1 << 2;
-    /// The peer's FIN came.
+    /// The peer's FIN was received.
     pub const FIN_RECEIVED: u32 = 1 << 3;
-    /// This host's FIN went out.
+    /// This host's FIN was sent.
     pub const FIN_SENT: u32 = 1 << 4;
     /// The peer's FIN came before this host's.
     pub const PEER_CLOSED_FIRST: u32 = 1 << 5;
@@ -212,17 +212,18 @@ pub mod connection_flag {
     pub const CLOSED_BY_EXIT: u32 = 1 << 6;
     /// This socket called `connect()`.
     pub const ACTIVE: u32 = 1 << 7;
-    /// The connection reached ESTABLISHED under the tracer's eyes.
+    /// The tracer saw the connection reach ESTABLISHED.
     pub const ESTABLISHED: u32 = 1 << 8;
 }
 
-/// What the kernel side remembered of one connection.
+/// History of one connection, as the kernel side kept it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
 pub struct Connection {
-    /// Birth (SYN sent, or the child made), or first sight; monotonic ns.
+    /// When it began (SYN sent, or the child socket made), or when it was first
+    /// observed; monotonic ns.
     pub first_seen_ns: u64,
-    /// Monotonic ns of ESTABLISHED; 0 if not seen.
+    /// Monotonic ns of ESTABLISHED; 0 if not observed.
     pub established_ns: u64,
     /// Monotonic ns of the first FIN, either side's; 0 for none.
     pub fin_ns: u64,
@@ -254,12 +255,12 @@ pub mod packets_flag {
     pub const HANDSHAKE_TTL: u32 = 1 << 0;
     /// `peer_ttl` is from some packet of the peer.
     pub const PEER_TTL: u32 = 1 << 1;
-    /// The `reset_*` fields describe a RST that came.
+    /// The `reset_*` fields describe a received RST.
     pub const RESET: u32 = 1 << 2;
-    /// A packet of ours that asks for an answer (data, FIN, keepalive probe)
-    /// has drawn none yet; `silence` is what went before it.
+    /// A packet sent that requires an answer (data, FIN, keepalive probe) has not
+    /// been answered yet; `silence` is the silence before it.
     pub const PENDING: u32 = 1 << 3;
-    /// The packets of this connection were watched from its first one.
+    /// The packets of this connection were observed from the first one on.
     pub const FROM_START: u32 = 1 << 4;
     /// `last_in` and `last_out` are set.
     pub const SEEN_IN: u32 = 1 << 5;
@@ -267,11 +268,11 @@ pub mod packets_flag {
     pub const SEEN_OUT: u32 = 1 << 6;
     /// `api_key` is set.
     pub const API_KEY: u32 = 1 << 7;
-    /// The last packet with payload came in rather than went out.
+    /// The last packet with payload was received, not sent.
     pub const LAST_DATA_IN: u32 = 1 << 8;
     /// `reset_ip_id` and `peer_ip_id` are set: the connection is IPv4.
     pub const RESET_IP_ID: u32 = 1 << 9;
-    /// New data of ours has drawn no answer yet; `data_silence` is what went
+    /// New data sent has not been answered yet; `data_silence` is the silence
     /// before it.
     pub const DATA_PENDING: u32 = 1 << 10;
     /// `last_data` is set.
@@ -280,7 +281,7 @@ pub mod packets_flag {
     pub const SEEN_SEQUENCE: u32 = 1 << 12;
     /// The client began a SASL exchange.
     pub const SASL: u32 = 1 << 13;
-    /// The broker answered something else after it: the client is in.
+    /// The broker answered another request after it: the client is authenticated.
     pub const SASL_DONE: u32 = 1 << 14;
     /// The broker's latest answer to `SaslAuthenticate` carries no error.
     pub const SASL_ACCEPTED: u32 = 1 << 15;
@@ -294,8 +295,7 @@ pub const RESPONSE_HEAD: usize = 32;
 /// Bytes kept of the latest segment each way.
 pub const LATEST_HEAD: usize = 8;
 
-/// What the packets of one connection showed. All zero without packet
-/// evidence.
+/// Packet evidence of one connection. All zero where no packets are observed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
 pub struct Packets {
@@ -306,29 +306,29 @@ pub struct Packets {
     /// Jiffies of this host's last packet.
     pub last_out: u32,
     /// Jiffies of the latest packet with payload (or of the handshake), either
-    /// way, retransmissions of ours left out.
+    /// direction, without this host's retransmissions.
     pub last_data: u32,
-    /// Jiffies without any packet before our oldest unanswered one.
+    /// Jiffies without any packet before the oldest unanswered packet sent.
     pub silence: u32,
-    /// Jiffies without payload before our oldest unanswered payload.
+    /// Jiffies without payload before the oldest unanswered payload sent.
     pub data_silence: u32,
-    /// Sequence number after our latest new data.
+    /// Sequence number after the latest new data sent.
     pub next_out: u32,
     /// Jiffies without any packet before the peer's latest one.
     pub silence_in: u32,
     /// Jiffies without payload before the peer's latest payload.
     pub data_silence_in: u32,
-    /// Longest silence that this connection came through, jiffies.
+    /// Longest silence that this connection survived, jiffies.
     pub silence_max: u32,
     /// Sequence number of the RST.
     pub reset_seq: u32,
-    /// Segments with payload that came in.
+    /// Segments with payload received.
     pub data_in: u32,
-    /// Segments with payload that went out.
+    /// Segments with payload sent.
     pub data_out: u32,
-    /// Payload bytes of the latest segment that came in.
+    /// Payload bytes of the latest segment received.
     pub latest_in_len: u32,
-    /// Payload bytes of the latest segment that went out.
+    /// Payload bytes of the latest segment sent.
     pub latest_out_len: u32,
     /// IPv4 identification of the RST.
     pub reset_ip_id: u16,
@@ -336,14 +336,14 @@ pub struct Packets {
     pub reset_window: u16,
     /// IPv4 identification of the peer's last packet before.
     pub peer_ip_id: u16,
-    /// API key of the client's latest request that stood at the start of a
+    /// API key of the client's latest request that began at the start of a
     /// segment.
     pub api_key: u16,
-    /// Times that the direction of the payload turned, from 1 at the first.
+    /// Times that the direction of the payload changed, from 1 at the first.
     pub turns: u16,
-    /// TLS alert that came in: level << 8 | description; 0 for none.
+    /// TLS alert received: level << 8 | description; 0 for none.
     pub alert_in: u16,
-    /// TLS alert that went out, likewise.
+    /// TLS alert sent, likewise.
     pub alert_out: u16,
     /// TTL or hop limit of the peer's handshake.
     pub handshake_ttl: u8,
@@ -355,12 +355,12 @@ pub struct Packets {
     pub reset_flags: u8,
     /// TCP header length of the RST, bytes.
     pub reset_header: u8,
-    /// Length of `request_head` that is set.
+    /// Bytes of `request_head` that are set.
     pub request_len: u8,
-    /// Length of `response_head` that is set.
+    /// Bytes of `response_head` that are set.
     pub response_len: u8,
-    /// Sequence number after the client's latest segment that was a request's length
-    /// and nothing else, in this host's byte order.
+    /// Sequence number after the client's latest segment that held only a request's
+    /// length, in this host's byte order.
     pub length_end: [u8; 4],
     /// Zero.
     pub padding: [u8; 3],
@@ -368,39 +368,38 @@ pub struct Packets {
     pub request_head: [u8; REQUEST_HEAD],
     /// First bytes of the broker.
     pub response_head: [u8; RESPONSE_HEAD],
-    /// First bytes of the latest early segment that came in.
+    /// First bytes of the latest early segment received.
     pub latest_in: [u8; LATEST_HEAD],
-    /// First bytes of the latest early segment that went out.
+    /// First bytes of the latest early segment sent.
     pub latest_out: [u8; LATEST_HEAD],
 }
 
-/// A full record.
+/// The record of a full socket.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
 pub struct Record {
-    /// Always there.
-    pub event: Event,
+    /// What happened.
+    pub event: KernelEvent,
     /// The socket.
     pub tcp: Tcp,
-    /// What was remembered of it.
+    /// Its history.
     pub connection: Connection,
-    /// What its packets showed.
+    /// Its packet evidence.
     pub packets: Packets,
 }
 
-/// A RST that a listener answered with: there is no connection, but somebody
-/// listens.
+/// A RST sent by a listener: there is no connection, but a process listens.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
 pub struct Listened {
-    /// Always there.
-    pub event: Event,
-    /// What was remembered of the listener: its owner.
+    /// What happened.
+    pub event: KernelEvent,
+    /// The listener's entry, which names its owner.
     pub listener: Connection,
 }
 
 impl Packets {
-    /// No packet seen.
+    /// No packet observed.
     pub const NONE: Self = zerocopy::transmute!([0_u8; size_of::<Self>()]);
 }
 

@@ -1,6 +1,6 @@
-//! What the loader tells the kernel side before load. The values sit in
-//! `.rodata`, which the kernel freezes, so that the verifier sees constants
-//! and removes the code of every feature that is off.
+//! Settings that the loader injects before load. They are in `.rodata`, which
+//! the kernel freezes, so the verifier sees constants and removes the code of
+//! every disabled feature.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -17,21 +17,20 @@ pub struct Settings {
     /// confidentiality mode forbids it; packet headers of socket-less resets
     /// are then unreadable.
     pub probe_read: u32,
-    /// Non-zero where the packet program is attached: then the absence of a
-    /// RST packet is a fact rather than ignorance.
+    /// Non-zero where the packet programs are attached: then no recorded RST
+    /// packet means that none arrived.
     pub packets: u32,
     /// Non-zero to log each decision through aya-log.
     pub debug: u32,
     /// Non-zero where tracing programs cannot use socket storage (before
     /// 5.11): connections live in a hash map keyed by socket address.
     pub hash_storage: u32,
-    /// Silences at least this long are reported when the path survives them,
-    /// jiffies.
+    /// Shortest survived silence that is reported, jiffies.
     pub silence_jiffies: u32,
     /// Non-zero where `bpf_get_current_task_btf` may be called (since 5.11);
     /// elsewhere tasks are read through `bpf_probe_read_kernel`.
     pub task_btf: u32,
-    /// Non-zero where the programs on function entries are attached: then a
-    /// reset that they saw no RST of is none.
+    /// Non-zero where the programs on function entries are attached: then a reset
+    /// without a recorded RST packet is not one.
     pub fentry: u32,
 }

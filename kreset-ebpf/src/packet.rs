@@ -14,7 +14,7 @@ use aya_ebpf::{
 };
 use kreset_common::{
     counter,
-    record::{Event, Packets, Record, event_flag, kind, packets_flag as seen, role},
+    record::{KernelEvent, Packets, Record, event_flag, kind, packets_flag as seen, role},
 };
 
 use crate::{
@@ -313,7 +313,7 @@ fn came_through(entry: &mut Entry, survived: u32, socket: *mut bpf_sock) {
     clippy::cast_ptr_alignment,
     reason = "kreset-common asserts that addresses are aligned to words"
 )]
-unsafe fn addresses(event: *mut Event, socket: *mut bpf_sock) {
+unsafe fn addresses(event: *mut KernelEvent, socket: *mut bpf_sock) {
     // SAFETY: by the caller's contract; each field is its own load, as the
     // kernel rewrites accesses to `bpf_sock` one by one.
     unsafe {

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use kreset_common::record::{
-    Event, Listened, Record, connection_flag as flag, event_flag, kind, role,
+    KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role,
 };
 
 use crate::{
@@ -172,7 +172,7 @@ fn mini_socket(
     if role == role::UNKNOWN || !filter::netns(sock.netns()) || !call.claim() {
         return None;
     }
-    ring::emit(|event: *mut Event| {
+    ring::emit(|event: *mut KernelEvent| {
         // SAFETY: room for an event, just reserved.
         unsafe {
             begin(event, state, role, reason);
@@ -205,7 +205,7 @@ fn without_socket(
     if role == role::UNKNOWN || !filter::netns(netns) || !call.claim() {
         return None;
     }
-    let fill = |event: *mut Event| {
+    let fill = |event: *mut KernelEvent| {
         // SAFETY: room for an event, just reserved.
         unsafe {
             begin(event, state, role, reason);
@@ -240,7 +240,7 @@ fn listener(sock: Sock) -> Option<&'static mut Entry> {
 ///
 /// `event` is valid for writes.
 #[inline(always)]
-unsafe fn begin(event: *mut Event, state: u8, role: u8, reason: Option<u32>) {
+unsafe fn begin(event: *mut KernelEvent, state: u8, role: u8, reason: Option<u32>) {
     // SAFETY: by the caller's contract.
     unsafe {
         snapshot::begin(event, kind::RESET_SENT);
@@ -254,7 +254,7 @@ unsafe fn begin(event: *mut Event, state: u8, role: u8, reason: Option<u32>) {
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-unsafe fn set_reason(event: *mut Event, reason: Option<u32>) {
+unsafe fn set_reason(event: *mut KernelEvent, reason: Option<u32>) {
     if let Some(reason) = reason {
         // SAFETY: by the caller's contract.
         unsafe {
@@ -306,7 +306,7 @@ unsafe impl Header for Network {}
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-unsafe fn set_trigger(event: *mut Event, skb: Skb, addresses: bool) {
+unsafe fn set_trigger(event: *mut KernelEvent, skb: Skb, addresses: bool) {
     let (mut transport, mut network) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     let Some(transport) = skb.transport_header::<Transport>(&mut transport) else {
         return;

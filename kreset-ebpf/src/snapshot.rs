@@ -1,7 +1,7 @@
 //! Fills records: who, and the state of the socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use kreset_common::record::{Event, Record, Tcp, event_flag, tcp_present};
+use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, tcp_present};
 
 use crate::{
     connection::{Entry, Key, now_ns},
@@ -39,8 +39,8 @@ pub(crate) fn remote_port(sock: Sock) -> u16 {
 ///
 /// `event` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn begin(event: *mut Event, kind: u8) {
-    // SAFETY: by the caller's contract; `Event` is a whole number of words.
+pub(crate) unsafe fn begin(event: *mut KernelEvent, kind: u8) {
+    // SAFETY: by the caller's contract; `KernelEvent` is a whole number of words.
     unsafe {
         ring::clear(event);
         (*event).ktime_ns = now_ns();
@@ -59,7 +59,7 @@ pub(crate) unsafe fn begin(event: *mut Event, kind: u8) {
     clippy::cast_ptr_alignment,
     reason = "kreset-common asserts that addresses are aligned to words"
 )]
-pub(crate) unsafe fn addresses(event: *mut Event, sock: Sock, tcp: Option<TcpSock>) {
+pub(crate) unsafe fn addresses(event: *mut KernelEvent, sock: Sock, tcp: Option<TcpSock>) {
     let family = sock.family();
     // SAFETY: by the caller's contract; addresses are aligned to 8 bytes.
     unsafe {
@@ -125,7 +125,7 @@ pub(crate) unsafe fn full(
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-pub(crate) unsafe fn closer(event: *mut Event) {
+pub(crate) unsafe fn closer(event: *mut KernelEvent) {
     let task = Task::current();
     if !task.exiting() {
         return;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kreset_common::record::{
-    Connection, Event, Listened, Record, connection_flag as flag, event_flag, kind, role,
+    Connection, KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role,
     tcp_present as present,
 };
 use smol_str::{SmolStr, ToSmolStr as _};
@@ -53,8 +53,8 @@ impl Decoder {
     ///
     /// If the bytes are no record of this version.
     pub fn decode(&self, bytes: &[u8]) -> Result<Facts, DecodeError> {
-        let (event, _) =
-            Event::read_from_prefix(bytes).map_err(|_short| DecodeError::Short(bytes.len()))?;
+        let (event, _) = KernelEvent::read_from_prefix(bytes)
+            .map_err(|_short| DecodeError::Short(bytes.len()))?;
         let full = if event.flags & event_flag::FULL == 0 {
             None
         } else {
@@ -71,7 +71,7 @@ impl Decoder {
         Ok(facts)
     }
 
-    fn facts(&self, event: &Event, full: Option<&Record>) -> Result<Facts, DecodeError> {
+    fn facts(&self, event: &KernelEvent, full: Option<&Record>) -> Result<Facts, DecodeError> {
         let role = decode_role(event.role)?;
         let state = State::from_number(event.state);
         let connection = full.map(|record| &record.connection);
@@ -261,7 +261,7 @@ fn counters(record: &Record, state: Option<State>) -> Counters {
     }
 }
 
-fn owner(event: &Event, connection: Option<&Connection>) -> Owner {
+fn owner(event: &KernelEvent, connection: Option<&Connection>) -> Owner {
     let Some(connection) = connection else {
         return Owner::default();
     };

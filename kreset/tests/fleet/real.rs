@@ -215,7 +215,7 @@ fn recordings() -> Vec<Vec<Vec<u8>>> {
 
 /// When a record was written.
 fn ktime(record: &[u8]) -> u64 {
-    let (event, _) = record::Event::read_from_prefix(record).unwrap();
+    let (event, _) = record::KernelEvent::read_from_prefix(record).unwrap();
     event.ktime_ns
 }
 
@@ -223,7 +223,7 @@ fn ktime(record: &[u8]) -> u64 {
 fn at(record: &[u8], ktime_ns: u64) -> Vec<u8> {
     let shift = ktime_ns - ktime(record);
     let Ok(mut full) = record::Record::read_from_bytes(record) else {
-        let mut event = record::Event::read_from_bytes(record).unwrap();
+        let mut event = record::KernelEvent::read_from_bytes(record).unwrap();
         event.ktime_ns = ktime_ns;
         return event.as_bytes().to_owned();
     };
