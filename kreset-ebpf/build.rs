@@ -1,8 +1,12 @@
-//! Links the kernel side anew when the linker changes, which cargo does not watch.
+//! Links the programs again when the linker changes, which cargo does not watch.
+
+/// Set by `kreset-toolchain`, which starts the build for the BPF target.
+const LINKER_VARIABLE: &str = "KRESET_BPF_LINKER";
 
 fn main() {
-    if let Some(linker) = kreset_toolchain::linker() {
-        println!("cargo::rerun-if-changed={}", linker.display());
-    }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed={LINKER_VARIABLE}");
+    if let Ok(linker) = std::env::var(LINKER_VARIABLE) {
+        println!("cargo::rerun-if-changed={linker}");
+    }
 }

@@ -50,6 +50,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         [Package {
             name: "kreset-ebpf",
             root_dir,
+            features: &["programs"],
             ..Package::default()
         }],
         Toolchain::Custom(&toolchain.name),

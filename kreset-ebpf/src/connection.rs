@@ -1,9 +1,9 @@
-//! What is remembered of each traced connection, in the socket itself.
+//! One entry for each traced connection, in its socket's storage.
 //!
-//! An entry is made when a connection to a traced port begins, or at start by
+//! An entry is created when a connection to a traced port begins, or at start by
 //! the seeding iterator. Children of a traced listener inherit a copy of its
-//! entry (`BPF_F_CLONE`), and with it the process that listens. The kernel
-//! frees the entry with the socket.
+//! entry (`BPF_F_CLONE`), including the process that listens. The kernel frees
+//! the entry with the socket.
 
 use core::{ffi::c_void, ptr};
 
@@ -23,9 +23,11 @@ use kreset_common::{
 };
 
 use crate::{
-    kernel::{Sock, Task, state},
+    filter,
+    kernel::{Sock, Task, TcpSock, state},
     ring,
     settings::constant,
+    snapshot::{local_port, remote_port},
 };
 
 /// One traced connection, or a listener whose children inherit it.
@@ -34,14 +36,15 @@ use crate::{
 pub(crate) struct Entry {
     pub(crate) connection: Connection,
     pub(crate) packets: Packets,
-    /// The state that the socket last went to; see `set_state`.
+    /// The state that the last handled change led to; see
+    /// `hooks::inet_sock_set_state`.
     pub(crate) handled_state: u32,
-    /// Its accepted RST was handled; see `receive_reset`.
+    /// The accepted RST was handled; see `hooks::tcp_receive_reset`.
     pub(crate) handled_reset: u32,
 }
 
 /// `BPF_MAP_TYPE_SK_STORAGE` whose entries children inherit. aya's own type
-/// has no way to set `BPF_F_CLONE`; the layout is that of its BTF maps.
+/// cannot set `BPF_F_CLONE`; the layout is that of its BTF maps.
 #[repr(C)]
 struct InheritedStorage<T> {
     r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
@@ -51,8 +54,8 @@ struct InheritedStorage<T> {
     map_flags: *const [i32; (BPF_F_NO_PREALLOC | BPF_F_CLONE) as usize],
 }
 
-// SAFETY: the pointers are placeholders that encode the definition in BTF;
-// nothing ever dereferences them.
+// SAFETY: the pointers encode the definition in BTF and are never
+// dereferenced.
 unsafe impl<T> Sync for InheritedStorage<T> {}
 
 #[btf_map(name = "CONNECTIONS")]
@@ -64,13 +67,13 @@ static CONNECTIONS: InheritedStorage<Entry> = InheritedStorage {
     map_flags: ptr::null(),
 };
 
-/// Where tracing programs may not use socket storage (before 5.11):
-/// connections by the address of their socket. Children do not inherit.
+/// Connections by socket address, for kernels whose tracing programs cannot use
+/// socket storage (before 5.11). Children do not inherit.
 #[btf_map(name = "CONNECTIONS_BY_ADDRESS")]
 static CONNECTIONS_BY_ADDRESS: LruHashMap<u64, Entry, 1> = LruHashMap::new();
 
-/// A socket as the maps take it: a `sock` of a tracing program, or the
-/// `bpf_sock` of a packet program.
+/// A socket as a map key: a `sock` of a tracing program, or the `bpf_sock` of a
+/// packet program.
 #[derive(Clone, Copy)]
 pub(crate) struct Key(*mut c_void);
 
@@ -88,16 +91,16 @@ impl Key {
         Self(socket)
     }
 
-    /// A socket that only its address is known of: for the map by address.
+    /// A socket known only by its address: for the map by address.
     #[inline(always)]
     pub(crate) const fn of_address(address: *const c_void) -> Self {
         Self(address.cast_mut())
     }
 
-    /// Identity of the socket while it lives: its address, bytes swapped. Only
-    /// so do old verifiers let it be a key: they refuse pointers to `bpf_sock`
-    /// there, and take what came out of an operation for a number (5.10:
-    /// `check_stack_boundary`, `check_alu_op`).
+    /// Identity of the socket while it exists: its address, bytes swapped. Old
+    /// verifiers refuse pointers to `bpf_sock` in a key, but treat the result of
+    /// an arithmetic operation as a number (5.10: `check_stack_boundary`,
+    /// `check_alu_op`).
     #[inline(always)]
     pub(crate) fn address(self) -> u64 {
         (self.0 as u64).swap_bytes()
@@ -119,13 +122,13 @@ pub(crate) fn get(key: Key) -> Option<&'static mut Entry> {
     unsafe { entry.as_mut() }
 }
 
-/// The entry of a socket, made (all zero) if there is none.
+/// The entry of a socket, created (all zero) if there is none.
 #[inline(always)]
-pub(crate) fn get_or_make(key: Key) -> Option<&'static mut Entry> {
+pub(crate) fn get_or_create(key: Key) -> Option<&'static mut Entry> {
     let entry = if constant!(SETTINGS.hash_storage) == 0 {
         storage(key, BPF_SK_STORAGE_GET_F_CREATE.into())
     } else {
-        by_address_or_make(key.address())
+        get_or_create_raw(key.address())
     };
     // SAFETY: as in `get`.
     let entry = unsafe { entry.as_mut() };
@@ -135,7 +138,7 @@ pub(crate) fn get_or_make(key: Key) -> Option<&'static mut Entry> {
     entry
 }
 
-/// The entry of a socket that only its address is known of.
+/// The entry of a socket known only by its address.
 #[inline(always)]
 pub(crate) fn get_by_address(key: Key) -> Option<&'static mut Entry> {
     let entry = CONNECTIONS_BY_ADDRESS
@@ -145,17 +148,17 @@ pub(crate) fn get_by_address(key: Key) -> Option<&'static mut Entry> {
     unsafe { entry.as_mut() }
 }
 
-/// The same, made if there is none.
+/// The same, created if there is none.
 #[inline(always)]
-pub(crate) fn make_by_address(key: Key) -> Option<&'static mut Entry> {
+pub(crate) fn get_or_create_by_address(key: Key) -> Option<&'static mut Entry> {
     // SAFETY: as in `get`.
-    unsafe { by_address_or_make(key.address()).as_mut() }
+    unsafe { get_or_create_raw(key.address()).as_mut() }
 }
 
-/// Forgets a socket that ends, and returns its entry where that is still there:
-/// socket storage ends with its socket.
+/// Removes the entry of a socket that closes. Returns the entry if it is still
+/// there: socket storage is freed with its socket.
 #[inline(always)]
-pub(crate) fn forget(key: Key, entry: &'static mut Entry) -> Option<&'static mut Entry> {
+pub(crate) fn remove(key: Key, entry: &'static mut Entry) -> Option<&'static mut Entry> {
     if constant!(SETTINGS.hash_storage) == 0 {
         return Some(entry);
     }
@@ -163,6 +166,29 @@ pub(crate) fn forget(key: Key, entry: &'static mut Entry) -> Option<&'static mut
         ring::count(counter::TABLE_FREED);
     }
     None
+}
+
+/// The entry of a traced socket; created here if seeding did not find the socket,
+/// or if the kernel skipped the programs when the connection began.
+#[inline(always)]
+pub(crate) fn get_or_begin_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Entry> {
+    let key = Key::from(sock);
+    if let Some(entry) = get(key) {
+        if !entry.is_listener() {
+            return Some(entry);
+        }
+        if sock.state() == state::LISTEN {
+            return None;
+        }
+        // A child whose start was not observed still has the inherited entry.
+    }
+    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
+    if role == role::UNKNOWN || !filter::netns(sock.netns()) {
+        return None;
+    }
+    let entry = get_or_create(key)?;
+    entry.begin_late(sock.netns(), role);
+    Some(entry)
 }
 
 #[inline(always)]
@@ -181,11 +207,11 @@ fn storage(key: Key, flags: u64) -> *mut Entry {
 }
 
 #[inline(always)]
-fn by_address_or_make(address: u64) -> *mut Entry {
+fn get_or_create_raw(address: u64) -> *mut Entry {
     if let Some(entry) = CONNECTIONS_BY_ADDRESS.get_ptr_mut(address) {
         return entry;
     }
-    // The entry is too large for the stack; the template is a map's value.
+    // The entry is too large for the stack, so its template is a map value.
     let Some(template) = TEMPLATE.get(0) else {
         return ptr::null_mut();
     };
@@ -206,7 +232,7 @@ fn by_address_or_make(address: u64) -> *mut Entry {
 static TEMPLATE: aya_ebpf::btf_maps::Array<Entry, 1> = aya_ebpf::btf_maps::Array::new();
 
 impl Entry {
-    /// Begins a connection that this host opens or accepts now.
+    /// Begins a connection that this host is opening or accepting.
     #[inline(always)]
     pub(crate) fn begin(&mut self, sock: Sock, role: u8, flags: u32) {
         self.connection.first_seen_ns = now_ns();
@@ -219,7 +245,7 @@ impl Entry {
         self.connection.role = role;
         self.connection.netns = sock.netns();
         if constant!(SETTINGS.hash_storage) != 0 {
-            // The address may have been another connection's.
+            // Another connection may have had this address before.
             self.packets = Packets::NONE;
         }
         if constant!(SETTINGS.packets) != 0 {
@@ -227,8 +253,8 @@ impl Entry {
         }
     }
 
-    /// Begins a connection whose beginning was not seen: it is older than the
-    /// tracer, or the kernel skipped the programs then.
+    /// Begins a connection whose start was not observed: it is older than the
+    /// tracer, or the kernel skipped the programs.
     #[inline(always)]
     pub(crate) fn begin_late(&mut self, netns: u32, role: u8) {
         self.connection.first_seen_ns = now_ns();
@@ -237,10 +263,10 @@ impl Entry {
         self.connection.netns = netns;
     }
 
-    /// Begins a connection whose first packet is seen, and whose beginning the
-    /// kernel skipped the programs for. The namespace stays what it was.
+    /// Begins a connection at a packet, after the kernel skipped the programs at
+    /// its first state change. The namespace is left unchanged.
     #[inline(always)]
-    pub(crate) fn begin_unseen(&mut self, role: u8, from_start: bool) {
+    pub(crate) fn begin_at_packet(&mut self, role: u8, from_start: bool) {
         self.handled_state = 0;
         self.connection.first_seen_ns = now_ns();
         self.connection.role = role;
@@ -256,10 +282,10 @@ impl Entry {
         };
     }
 
-    /// Notes the FINs that `state` is proof of (RFC 9293, 3.3.2), for those that
-    /// nobody saw.
+    /// Sets the flags of the FINs that `state` implies (RFC 9293, 3.3.2), in case
+    /// they were not observed.
     #[inline(always)]
-    pub(crate) const fn note_fins_of(&mut self, state: u8) {
+    pub(crate) const fn infer_fins(&mut self, state: u8) {
         self.set(match state {
             state::FIN_WAIT1 | state::FIN_WAIT2 => flag::FIN_SENT,
             state::CLOSING => flag::FIN_SENT | flag::FIN_RECEIVED,
@@ -269,10 +295,10 @@ impl Entry {
         });
     }
 
-    /// Names the running process as the owner: right where the kernel calls in
-    /// the context of `connect()` or `listen()`.
+    /// Records the running process as the owner: correct in the context of
+    /// `connect()` and `listen()`.
     #[inline(always)]
-    pub(crate) fn own_by_current(&mut self) {
+    pub(crate) fn set_owner_to_current(&mut self) {
         self.connection.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
         if let Ok(comm) = bpf_get_current_comm() {
             self.connection.comm = comm;
@@ -280,13 +306,13 @@ impl Entry {
         self.connection.owner_start_ns = Task::current().leader().start_boottime();
     }
 
-    /// Names `task` as the owner.
+    /// Records `task` as the owner.
     #[inline(always)]
     #[expect(
         clippy::cast_ptr_alignment,
         reason = "kreset-common asserts that the name is aligned to words"
     )]
-    pub(crate) fn own_by(&mut self, task: Task) {
+    pub(crate) fn set_owner(&mut self, task: Task) {
         let owner = task.leader();
         self.connection.tgid = task.tgid();
         self.connection.owner_start_ns = owner.start_boottime();

@@ -23,8 +23,8 @@ pub(crate) fn traced(port: u16) -> bool {
 
 /// The role of a socket by its ports; `role::UNKNOWN` if neither is traced.
 ///
-/// Where both are, nothing but the handshake can tell: the caller that saw
-/// `connect()` overrides it.
+/// Where both are, only the handshake decides: the hook of `connect()` overrides
+/// this.
 #[inline(always)]
 pub(crate) fn role(local_port: u16, remote_port: u16) -> u8 {
     if traced(local_port) {
@@ -36,8 +36,8 @@ pub(crate) fn role(local_port: u16, remote_port: u16) -> u8 {
     }
 }
 
-/// A socket or packet of network namespace `netns` is traced. One whose
-/// namespace is unknown (0) is not, where only one was asked for.
+/// Network namespace `netns` is traced. An unknown one (0) is not, if only one
+/// namespace is traced.
 #[inline(always)]
 pub(crate) fn netns(netns: u32) -> bool {
     let only = constant!(SETTINGS.netns);

@@ -1,26 +1,32 @@
 //! Every raw read of kernel memory.
 //!
-//! Kernel objects are opaque `Copy` pointers; an accessor yields 0 where the
-//! running kernel's BTF has no such field ([`has!`] tells the two apart). An
-//! `Option` would be nicer, but LLVM leaves the payload of a `None` undefined
-//! and the verifier rejects even a copy of an undefined register. Reads are
-//! plain loads at a constant offset from a pointer that the verifier knows
-//! the BTF type of, so they need no `bpf_probe_read_kernel` (which lockdown in
-//! confidentiality mode forbids); a fault yields 0 (`ex_handler_bpf`, since
-//! 5.5). What no typed pointer leads to is read through the helper: packet headers,
-//! behind `sk_buff.head`, and on 5.10 tasks and the sockets of files.
+//! Kernel objects are opaque `Copy` pointers; an accessor returns 0 if the
+//! running kernel's BTF has no such field ([`has!`] distinguishes the two). An
+//! `Option` is not possible: LLVM leaves the payload of a `None` undefined, and
+//! the verifier rejects even a copy of an undefined register. Reads are plain
+//! loads at a constant offset from a pointer whose BTF type the verifier knows, so
+//! they need no `bpf_probe_read_kernel` (which lockdown in confidentiality mode
+//! forbids); a fault reads as 0 (`ex_handler_bpf`, since 5.5). Memory that no typed
+//! pointer leads to is read through the helper: packet headers, behind
+//! `sk_buff.head`, and on 5.10 tasks and the sockets of files. Packet programs
+//! read `__sk_buff` and `bpf_sock`, whose layout is stable.
 
 use core::{ffi::c_void, mem::MaybeUninit, ptr};
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
-    bpf_sock_from_file,
+use aya_ebpf::{
+    bindings::{__sk_buff, bpf_sock},
+    helpers::generated::{
+        bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_sk_fullsock,
+        bpf_skb_load_bytes, bpf_skc_to_tcp_sock, bpf_sock_from_file,
+    },
+    programs::SkBuffContext,
 };
-use kreset_common::offsets::ABSENT;
+use kreset_common::{offsets::ABSENT, record::KernelEvent};
+use kreset_ebpf::segment::Packet;
 
 use crate::settings::constant;
 
-/// `TCP_ESTABLISHED` and its kin; kernel: `include/net/tcp_states.h`.
+/// `TCP_ESTABLISHED` and the other states; kernel: `include/net/tcp_states.h`.
 pub(crate) mod state {
     pub(crate) const ESTABLISHED: u8 = 1;
     pub(crate) const SYN_SENT: u8 = 2;
@@ -52,10 +58,10 @@ macro_rules! has {
 
 pub(crate) use has;
 
-/// Loads a `T` at `base + offset`, or yields `unknown`.
+/// Loads a `T` at `base + offset`, or returns `unknown`.
 ///
-/// `base` must be a pointer that the verifier tracks the BTF type of, and
-/// `offset` a constant of `.rodata`.
+/// `base` must be a pointer whose BTF type the verifier tracks, and `offset` a
+/// constant of `.rodata`.
 #[inline(always)]
 fn load<T: Copy>(base: *const c_void, offset: u32, unknown: T) -> T {
     if offset == ABSENT {
@@ -91,8 +97,8 @@ macro_rules! accessors {
     };
 }
 
-/// A `struct sock`: full, or a `TIME_WAIT` or request mini-socket, of which only
-/// the members of `sock_common` may be read.
+/// A `struct sock`: a full one, or a `TIME_WAIT` or request mini-socket, of which
+/// only the members of `sock_common` may be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Sock(pub(crate) *const c_void);
 
@@ -142,8 +148,8 @@ impl Sock {
     }
 }
 
-/// A full `struct tcp_sock`, and the `sock`, `inet_sock` and
-/// `inet_connection_sock` that it begins with.
+/// A full `struct tcp_sock`, including the `sock`, `inet_sock` and
+/// `inet_connection_sock` at its start.
 #[derive(Clone, Copy)]
 pub(crate) struct TcpSock(*const c_void);
 
@@ -197,7 +203,7 @@ impl TcpSock {
         has!(sk_socket) && follow(self.0, constant!(OFFSETS.sk_socket)).is_null()
     }
 
-    /// Cgroup v2 id; set when the socket is made, children inherit it.
+    /// Cgroup v2 id; set when the socket is created, inherited by children.
     #[inline(always)]
     pub(crate) fn cgroup(self) -> u64 {
         let cgroup = follow(self.0, constant!(OFFSETS.sk_cgroup));
@@ -212,11 +218,11 @@ impl TcpSock {
     }
 }
 
-/// What the headers of a packet are read as.
+/// A type that headers of a packet are copied into.
 ///
 /// # Safety
 ///
-/// Any bytes are a value, and it has no padding.
+/// Any bytes are a valid value, and the type has no padding.
 pub(crate) unsafe trait Header: Copy {}
 
 // SAFETY: bytes.
@@ -295,7 +301,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// A task that the kernel handed out with its type.
+    /// A task pointer whose type the verifier knows.
     #[inline(always)]
     pub(crate) const fn typed(pointer: *const c_void) -> Self {
         Self {
@@ -353,7 +359,7 @@ impl Task {
         [self.load(offset, 0), self.load(offset + 8, 0)]
     }
 
-    /// The task is in `do_exit`: what it closes, it closes by dying.
+    /// The task is in `do_exit`: its sockets are closed by process teardown.
     #[inline(always)]
     pub(crate) fn exiting(self) -> bool {
         self.flags() & PF_EXITING != 0
@@ -380,8 +386,8 @@ impl Task {
     }
 }
 
-/// Reads a `T` at `base + offset`, a place that the verifier knows nothing of;
-/// `unknown` where that is forbidden (lockdown) or fails.
+/// Reads a `T` at `base + offset`, an address of no type that the verifier knows;
+/// returns `unknown` if that is forbidden (lockdown) or fails.
 #[inline(always)]
 pub(crate) fn probe<T: Copy>(base: *const c_void, offset: u32, unknown: T) -> T {
     if constant!(SETTINGS.probe_read) == 0 || offset == ABSENT {
@@ -400,10 +406,10 @@ pub(crate) fn probe<T: Copy>(base: *const c_void, offset: u32, unknown: T) -> T 
     if outcome == 0 { value } else { unknown }
 }
 
-/// What stands behind an open file, if its inode says that it is a socket: a
-/// pointer that nothing is known of.
+/// The `struct socket` of an open file, by its inode's type, as an untyped
+/// pointer; NULL for other files.
 #[inline(always)]
-pub(crate) fn socket_behind(file: *const c_void) -> *const c_void {
+pub(crate) fn socket_of_file(file: *const c_void) -> *const c_void {
     /// `S_IFMT` and `S_IFSOCK`.
     const FORMAT: u16 = 0xf000;
     const SOCKET: u16 = 0xc000;
@@ -418,7 +424,7 @@ pub(crate) fn socket_behind(file: *const c_void) -> *const c_void {
     follow(file, constant!(OFFSETS.file_private_data))
 }
 
-/// The socket of an open file, if it is one.
+/// The `sock` of an open file, if it is a socket.
 #[inline(always)]
 pub(crate) fn sock_of_file(file: *const c_void) -> Option<Sock> {
     // SAFETY: `file` comes from the iterator's context; kernel:
@@ -432,5 +438,192 @@ pub(crate) fn sock_of_file(file: *const c_void) -> Option<Sock> {
         None
     } else {
         Some(Sock(sock))
+    }
+}
+
+/// `struct bpf_iter__task_file`; kernel: `kernel/bpf/task_iter.c`, since 5.8.
+#[repr(C)]
+pub(crate) struct TaskFile {
+    meta: *const c_void,
+    task: *const c_void,
+    descriptor: u64,
+    file: *const c_void,
+}
+
+impl TaskFile {
+    /// The task and its file; `None` at the end of the iteration.
+    ///
+    /// # Safety
+    ///
+    /// `ctx` is the kernel's context.
+    #[inline(always)]
+    pub(crate) unsafe fn task_and_file(ctx: *const Self) -> Option<(Task, *const c_void)> {
+        // SAFETY: by the caller's contract; volatile keeps the loads at their own
+        // offsets, as the verifier requires.
+        let (task, file) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*ctx).task),
+                ptr::read_volatile(&raw const (*ctx).file),
+            )
+        };
+        (!task.is_null() && !file.is_null()).then_some((Task::typed(task), file))
+    }
+}
+
+/// The context of a packet program: the packet from its network header on.
+#[derive(Clone, Copy)]
+pub(crate) struct SkbPacket(*mut __sk_buff);
+
+impl SkbPacket {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: &SkBuffContext) -> Self {
+        Self(ctx.skb.skb)
+    }
+
+    /// The packet's socket, full or mini.
+    #[inline(always)]
+    pub(crate) fn socket(&self) -> Option<SkbSocket> {
+        // SAFETY: the kernel passes a valid context.
+        let socket = unsafe { (*self.0).__bindgen_anon_2.sk };
+        (!socket.is_null()).then_some(SkbSocket(socket))
+    }
+
+    /// # Safety
+    ///
+    /// `into` is valid for writes of `len` bytes.
+    #[inline(always)]
+    unsafe fn read(&self, offset: u32, into: *mut u8, len: u32) -> bool {
+        // SAFETY: by the caller's contract; the helper checks the packet's bounds.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset, into.cast(), len) == 0 }
+    }
+}
+
+impl Packet for SkbPacket {
+    #[inline(always)]
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
+        // SAFETY: the kernel's context is valid; each field is a separate load.
+        let (data, end) = unsafe {
+            (
+                ptr::read_volatile(&raw const (*self.0).data) as usize,
+                ptr::read_volatile(&raw const (*self.0).data_end) as usize,
+            )
+        };
+        // SAFETY: N bytes from the network header on are before the end of the linear
+        // part (kernel: bpf_compute_data_pointers, for cgroup_skb since 4.20), and
+        // stay while the program runs. Bytes need no alignment.
+        (data + N <= end).then(|| unsafe { &*(data as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]> {
+        // SAFETY: the destination has room for N bytes, and all of them are written
+        // if the helper succeeds.
+        unsafe {
+            self.read(offset, into.as_mut_ptr().cast(), N as u32)
+                .then(|| into.assume_init_ref())
+        }
+    }
+
+    #[inline(always)]
+    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+        // SAFETY: a local variable, reloaded so that the compiler knows no more about it
+        // than the verifier. On 6.18 the verifier learns from a comparison with 0; on
+        // 6.1 it does not, and does not see that a bounded value plus 1 is not 0.
+        let rest = unsafe { ptr::read_volatile(&raw const len) }.wrapping_sub(1);
+        let len = rest.min(N as u32 - 1) + 1;
+        // SAFETY: the destination has room for N bytes, of which `len` are written.
+        unsafe { self.read(offset, into.as_mut_ptr(), len) }.then_some(len as u8)
+    }
+}
+
+/// A `struct bpf_sock`: the stable view of a socket in packet programs. The
+/// kernel rewrites each access to it, so each field is a separate load.
+#[derive(Clone, Copy)]
+pub(crate) struct SkbSocket(*mut bpf_sock);
+
+impl SkbSocket {
+    /// The full socket; `None` for a mini-socket.
+    #[inline(always)]
+    pub(crate) fn full(self) -> Option<Self> {
+        // SAFETY: checked for NULL when it was taken from the context.
+        let socket = unsafe { bpf_sk_fullsock(self.0) };
+        (!socket.is_null()).then_some(Self(socket))
+    }
+
+    /// The socket as a pointer, for maps.
+    #[inline(always)]
+    pub(crate) const fn as_ptr(self) -> *mut c_void {
+        self.0.cast()
+    }
+
+    /// Local and remote port, host order.
+    #[inline(always)]
+    pub(crate) fn ports(self) -> (u16, u16) {
+        // SAFETY: checked for NULL; each field is a separate load.
+        unsafe {
+            (
+                ptr::read_volatile(&raw const (*self.0).src_port) as u16,
+                u16::from_be(ptr::read_volatile(&raw const (*self.0).dst_port)),
+            )
+        }
+    }
+
+    /// `TCP_ESTABLISHED` or another state, of a full socket.
+    #[inline(always)]
+    pub(crate) fn state(self) -> u8 {
+        // SAFETY: a full socket of this program.
+        (unsafe { ptr::read_volatile(&raw const (*self.0).state) }) as u8
+    }
+
+    /// Sets the addresses and ports of an event from a full socket.
+    ///
+    /// # Safety
+    ///
+    /// `event` is valid for writes.
+    #[inline(always)]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "kreset-common asserts that addresses are aligned to words"
+    )]
+    pub(crate) unsafe fn set_addresses(self, event: *mut KernelEvent) {
+        let socket = self.0;
+        // SAFETY: by the caller's contract; each field is a separate load.
+        unsafe {
+            let family = ptr::read_volatile(&raw const (*socket).family);
+            (*event).family = family as u16;
+            (*event).local_port = ptr::read_volatile(&raw const (*socket).src_port) as u16;
+            (*event).remote_port = u16::from_be(ptr::read_volatile(&raw const (*socket).dst_port));
+            let local = (&raw mut (*event).local_address).cast::<u32>();
+            let remote = (&raw mut (*event).remote_address).cast::<u32>();
+            if family == u32::from(AF_INET6) {
+                local.write(ptr::read_volatile(&raw const (*socket).src_ip6[0]));
+                local
+                    .add(1)
+                    .write(ptr::read_volatile(&raw const (*socket).src_ip6[1]));
+                local
+                    .add(2)
+                    .write(ptr::read_volatile(&raw const (*socket).src_ip6[2]));
+                local
+                    .add(3)
+                    .write(ptr::read_volatile(&raw const (*socket).src_ip6[3]));
+                remote.write(ptr::read_volatile(&raw const (*socket).dst_ip6[0]));
+                remote
+                    .add(1)
+                    .write(ptr::read_volatile(&raw const (*socket).dst_ip6[1]));
+                remote
+                    .add(2)
+                    .write(ptr::read_volatile(&raw const (*socket).dst_ip6[2]));
+                remote
+                    .add(3)
+                    .write(ptr::read_volatile(&raw const (*socket).dst_ip6[3]));
+            } else {
+                local.write(ptr::read_volatile(&raw const (*socket).src_ip4));
+                remote.write(ptr::read_volatile(&raw const (*socket).dst_ip4));
+            }
+        }
     }
 }

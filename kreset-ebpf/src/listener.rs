@@ -1,20 +1,20 @@
-//! Who listens where: for kernels on which accepted connections do not inherit
-//! the memory of their listener (before 5.11). Of two listeners on one port of
-//! a network namespace, the later one counts.
+//! Owners of listeners, for kernels on which accepted connections do not inherit
+//! the entry of their listener (before 5.11). Of two listeners on one port of a
+//! network namespace, the later one counts.
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
 
 use crate::{connection::Entry, settings::constant};
 
-/// Where a process listens.
+/// Where a process listens, on any address.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Place {
+struct Endpoint {
     netns: u32,
     port: u32,
 }
 
-/// The process.
+/// The process that listens.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Owner {
@@ -25,11 +25,11 @@ struct Owner {
 }
 
 #[btf_map(name = "LISTENERS")]
-static LISTENERS: LruHashMap<Place, Owner, 1024> = LruHashMap::new();
+static LISTENERS: LruHashMap<Endpoint, Owner, 1024> = LruHashMap::new();
 
-/// Keeps the owner of a listener for the connections that it accepts.
+/// Stores the owner of a listener for the connections that it accepts.
 #[inline(always)]
-pub(crate) fn remember(entry: &Entry, port: u16) {
+pub(crate) fn store_owner(entry: &Entry, port: u16) {
     if constant!(SETTINGS.hash_storage) == 0 {
         return;
     }
@@ -39,24 +39,24 @@ pub(crate) fn remember(entry: &Entry, port: u16) {
         tgid: entry.connection.tgid,
         padding: 0,
     };
-    let place = Place {
+    let endpoint = Endpoint {
         netns: entry.connection.netns,
         port: u32::from(port),
     };
-    let _full = LISTENERS.insert(place, owner, u64::from(BPF_ANY));
+    let _full = LISTENERS.insert(endpoint, owner, u64::from(BPF_ANY));
 }
 
-/// Gives an accepted connection the owner of its listener.
+/// Copies the owner of the listener to an accepted connection.
 #[inline(always)]
-pub(crate) fn inherit(entry: &mut Entry, port: u16) {
+pub(crate) fn inherit_owner(entry: &mut Entry, port: u16) {
     if constant!(SETTINGS.hash_storage) == 0 {
         return;
     }
-    let place = Place {
+    let endpoint = Endpoint {
         netns: entry.connection.netns,
         port: u32::from(port),
     };
-    if let Some(owner) = LISTENERS.get_ptr_mut(place) {
+    if let Some(owner) = LISTENERS.get_ptr_mut(endpoint) {
         // SAFETY: an entry that the kernel keeps until the program ends (RCU).
         let owner = unsafe { *owner };
         entry.connection.owner_start_ns = owner.start_ns;

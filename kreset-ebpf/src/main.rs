@@ -1,8 +1,8 @@
-//! The kernel side of kreset: one file per hook, each a thin way from the
-//! hook's arguments to a record on the ring buffer.
+//! The BPF programs of kreset: one file per hook in [`hooks`], each a short path
+//! from the hook's arguments to a record on the ring buffer.
 //!
-//! All raw kernel reads are in [`kernel`]; what is remembered of a connection
-//! is in [`connection`]; the ring and its loss count are in [`ring`].
+//! All raw reads of kernel memory are in [`kernel`]; the entries of connections
+//! are in [`connection`]; the ring buffer and the counters are in [`ring`].
 #![no_std]
 #![no_main]
 #![allow(
@@ -11,26 +11,16 @@
 )]
 
 mod connection;
-mod fentry;
 mod filter;
+mod hooks;
 mod kernel;
 mod listener;
-mod packet;
-mod payload;
-mod receive_reset;
-mod reset;
+mod recent_resets;
 mod ring;
-mod seed;
-mod seed_by_probe;
-mod segment;
-mod send_reset;
-mod set_state;
 mod settings;
 mod snapshot;
-mod trouble;
 
 /// Never runs: the verifier rejects a program from which it is reachable.
-#[cfg(not(test))]
 #[panic_handler]
 const fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

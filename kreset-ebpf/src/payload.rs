@@ -1,6 +1,4 @@
-//! What the payload of a segment says: first bytes, Kafka requests, TLS alerts.
-//!
-//! Knows nothing of BPF, so that the fuzzer runs the same code on a host.
+//! Reads the payload of a segment: first bytes, Kafka requests, TLS alerts.
 
 use core::mem::MaybeUninit;
 
@@ -9,49 +7,49 @@ use kreset_common::{
     record::{LATEST_HEAD, Packets, REQUEST_HEAD, packets_flag as seen},
 };
 
-use super::segment::{Packet, Segment};
+use crate::segment::{Packet, Segment};
 
-/// Segments each way whose first bytes are kept: the handshakes of TLS and
+/// Segments in each direction whose first bytes are kept: the handshakes of TLS and
 /// SASL are shorter.
 const EARLY_SEGMENTS: u32 = 16;
-/// First byte of a TLS record that carries a handshake, or an alert.
+/// First byte of a TLS record: a handshake or an alert (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: u8 = 0x15;
-/// Bytes of the length that stands before each request.
+/// Bytes of the length that precedes each request.
 const LENGTH: usize = 4;
 
 /// The direction of a segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub enum Direction {
     /// To this host.
     In,
     /// From this host.
     Out,
 }
 
-/// Notes what a segment with payload shows.
+/// Records a segment with payload.
 #[inline(always)]
-pub(crate) fn payload(
+pub fn record_payload(
     packets: &mut Packets,
     packet: &impl Packet,
     segment: &Segment,
-    way: Way,
+    direction: Direction,
     by_client: bool,
 ) -> Option<()> {
-    let turned = (packets.flags & seen::LAST_DATA_IN != 0) != (way == Way::In);
+    let turned = (packets.flags & seen::LAST_DATA_IN != 0) != (direction == Direction::In);
     if turned || (packets.data_in == 0 && packets.data_out == 0) {
         packets.turns = packets.turns.saturating_add(1);
     }
-    // Some clients write a request's length and the request one by one.
+    // Some clients write a request's length and the request separately.
     let after_length = by_client && packets.length_end == segment.sequence.to_ne_bytes();
-    let count = match way {
-        Way::In => {
+    let count = match direction {
+        Direction::In => {
             packets.flags |= seen::LAST_DATA_IN;
             packets.data_in = packets.data_in.wrapping_add(1);
             packets.latest_in_len = segment.payload_len;
             packets.data_in
         }
-        Way::Out => {
+        Direction::Out => {
             packets.flags &= !seen::LAST_DATA_IN;
             packets.data_out = packets.data_out.wrapping_add(1);
             packets.latest_out_len = segment.payload_len;
@@ -74,7 +72,7 @@ pub(crate) fn payload(
         let mut length = MaybeUninit::uninit();
         let length = *packet.load(segment.payload, &mut length)?;
         packets.length_end = segment.sequence.wrapping_add(LENGTH as u32).to_ne_bytes();
-        let latest = latest(packets, way);
+        let latest = latest(packets, direction);
         *latest = [0; LATEST_HEAD];
         *latest.first_chunk_mut::<LENGTH>()? = length;
         return None;
@@ -82,11 +80,11 @@ pub(crate) fn payload(
     let head: [u8; LATEST_HEAD] = if after_length {
         let mut rest = MaybeUninit::uninit();
         let rest = *packet.load(segment.payload, &mut rest)?;
-        let mut head = *latest(packets, way);
+        let mut head = *latest(packets, direction);
         *head.last_chunk_mut::<LENGTH>()? = rest;
         head
     } else if segment.payload_len < LATEST_HEAD as u32 {
-        // A TLS alert in clear is 7 bytes.
+        // A TLS alert in plaintext is 7 bytes.
         if segment.payload_len != LATEST_HEAD as u32 - 1 {
             return None;
         }
@@ -100,19 +98,19 @@ pub(crate) fn payload(
         *packet.load(segment.payload, &mut head)?
     };
     if after_length || count <= EARLY_SEGMENTS {
-        // What was sent again finds its length there still.
-        *latest(packets, way) = head;
+        // A retransmission still finds its length there.
+        *latest(packets, direction) = head;
     }
     if count <= EARLY_SEGMENTS
         && let Some(alert) = tls_alert(head)
     {
-        match way {
-            Way::In => packets.alert_in = alert,
-            Way::Out => packets.alert_out = alert,
+        match direction {
+            Direction::In => packets.alert_in = alert,
+            Direction::Out => packets.alert_out = alert,
         }
     }
     if !by_client && packets.flags & seen::SASL != 0 && packets.api_key == SASL_AUTHENTICATE {
-        sasl_answer(packets, packet, segment, way);
+        sasl_answer(packets, packet, segment, direction);
     }
     if by_client
         && !encrypted
@@ -127,16 +125,16 @@ pub(crate) fn payload(
     Some(())
 }
 
-/// First bytes of the latest early segment that went this way.
+/// First bytes of the latest early segment in this direction.
 #[inline(always)]
-const fn latest(packets: &mut Packets, way: Way) -> &mut [u8; LATEST_HEAD] {
-    match way {
-        Way::In => &mut packets.latest_in,
-        Way::Out => &mut packets.latest_out,
+const fn latest(packets: &mut Packets, direction: Direction) -> &mut [u8; LATEST_HEAD] {
+    match direction {
+        Direction::In => &mut packets.latest_in,
+        Direction::Out => &mut packets.latest_out,
     }
 }
 
-/// A TLS alert in clear: level << 8 | description (RFC 8446, 6).
+/// A TLS alert in plaintext: level << 8 | description (RFC 8446, 6).
 #[inline(always)]
 fn tls_alert(head: [u8; LATEST_HEAD]) -> Option<u16> {
     let is_alert = head[0] == TLS_ALERT && head[1] == 3 && head[3] == 0 && head[4] == 2;
@@ -145,21 +143,26 @@ fn tls_alert(head: [u8; LATEST_HEAD]) -> Option<u16> {
 
 /// The API keys of the SASL exchange: `SaslHandshake` and `SaslAuthenticate`.
 #[inline(always)]
-pub(crate) const fn is_sasl(api_key: u16) -> bool {
+pub const fn is_sasl(api_key: u16) -> bool {
     api_key == 17 || api_key == SASL_AUTHENTICATE
 }
 
 /// `SaslAuthenticate`.
 const SASL_AUTHENTICATE: u16 = 36;
 
-/// Whether the broker's answer to `SaslAuthenticate` carries an error: after the
-/// length and the correlation id, and from version 2 on a byte of tags
+/// Records whether the broker's answer to `SaslAuthenticate` has an error code:
+/// after the length and the correlation id, and from version 2 on a byte of tags
 /// (`SaslAuthenticateResponse.json`, `ResponseHeader.json` of Apache Kafka).
 #[inline(always)]
-fn sasl_answer(packets: &mut Packets, packet: &impl Packet, segment: &Segment, way: Way) {
-    let request = match way {
-        Way::In => packets.latest_out,
-        Way::Out => packets.latest_in,
+fn sasl_answer(
+    packets: &mut Packets,
+    packet: &impl Packet,
+    segment: &Segment,
+    direction: Direction,
+) {
+    let request = match direction {
+        Direction::In => packets.latest_out,
+        Direction::Out => packets.latest_in,
     };
     let is_flexible = u16::from_be_bytes([request[6], request[7]]) >= 2;
     let mut error = MaybeUninit::uninit();
@@ -171,8 +174,8 @@ fn sasl_answer(packets: &mut Packets, packet: &impl Packet, segment: &Segment, w
     }
 }
 
-/// The API key, if the bytes can be the head of a Kafka request: a length that
-/// brokers accept, a key and a version that exist.
+/// The API key, if the bytes can begin a Kafka request: a length that brokers
+/// accept, and a key and a version that exist.
 #[inline(always)]
 fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
     let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
@@ -183,7 +186,7 @@ fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
     plausible.then_some(key)
 }
 
-/// Keeps the head of the first segment of one side.
+/// Keeps the first bytes of one side.
 #[inline(always)]
 fn first_bytes(packets: &mut Packets, packet: &impl Packet, segment: &Segment, by_client: bool) {
     if by_client {
@@ -193,7 +196,7 @@ fn first_bytes(packets: &mut Packets, packet: &impl Packet, segment: &Segment, b
     }
 }
 
-/// Keeps the head of the first request behind its length, which came alone.
+/// Keeps the first request after its length, which was a segment of its own.
 #[inline(always)]
 fn rest_of_first_request(
     packets: &mut Packets,
@@ -205,10 +208,10 @@ fn rest_of_first_request(
     Some(())
 }
 
-/// What of a request's head is not its length.
+/// Bytes kept of a request after its length.
 const REST: usize = REQUEST_HEAD - LENGTH;
 
-/// Copies the head of the payload, and says how many bytes.
+/// Copies the first bytes of the payload, and returns how many.
 #[inline(always)]
 fn copy_head<const ROOM: usize>(
     packet: &impl Packet,

@@ -1,17 +1,17 @@
-//! What is kept of a RST that comes in, until the kernel accepts it.
-//!
-//! Knows nothing of BPF, so that tests run the same code on a host.
+//! Records a received RST until the kernel accepts it.
 
 use kreset_common::record::{Packets, packets_flag as seen};
 
-use super::segment::Segment;
+use crate::segment::Segment;
 
-/// A RST: kept beside the peer's other packets, to be compared with them. Of two
-/// with one sequence number the kernel accepts the first, which may wait in the
-/// socket's backlog while the second comes (`tcp_v4_rcv`, `tcp_validate_incoming`,
-/// 6.18); one with another number may be the one that it waits for.
+/// Keeps a RST beside the peer's other packets, to be compared with them.
+///
+/// Of two with the same sequence number the kernel accepts the first, which may
+/// be in the socket's backlog when the second arrives (`tcp_v4_rcv`,
+/// `tcp_validate_incoming`, 6.18). One with another number replaces it: the
+/// kernel may accept that one.
 #[inline(always)]
-pub(crate) const fn reset_came(packets: &mut Packets, segment: &Segment) {
+pub const fn record_reset(packets: &mut Packets, segment: &Segment) {
     if packets.flags & seen::RESET != 0 && packets.reset_seq == segment.sequence {
         return;
     }

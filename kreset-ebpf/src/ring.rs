@@ -1,4 +1,4 @@
-//! The ring buffer, and the count of what did not fit.
+//! The ring buffer and the counters.
 
 use core::ptr;
 
@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use kreset_common::{counter, record::Record};
 
-/// 4 MiB: 6,000 full records, or 40,000 socket-less ones.
+/// 4 MiB: 6,000 full records, or 40,000 without a socket.
 #[btf_map(name = "RECORDS")]
 static RECORDS: RingBuf<Record, { 4 << 20 }> = RingBuf::new();
 
@@ -19,17 +19,17 @@ static COUNTERS: PerCpuArray<u64, { counter::COUNT as usize }> = PerCpuArray::ne
 #[inline(always)]
 pub(crate) fn count(counter: u32) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter) {
-        // SAFETY: this CPU's own slot of the array. A program that interrupts this one
-        // between load and store goes uncounted: Rust has no atomic addition for BPF
-        // (`atomic_cas` of the target), and what counts is whether it stays at 0.
+        // SAFETY: this CPU's own slot of the array. An increment by a program that
+        // interrupts this one between load and store is lost: Rust has no atomic
+        // addition for BPF (`atomic_cas` of the target). A count above 0 still shows.
         unsafe {
             *value += 1;
         }
     }
 }
 
-/// Reserves room for a `T`, lets `fill` write all of it, and submits it; or
-/// counts the loss.
+/// Reserves room for a `T`, lets `fill` write all of it, and submits it; counts
+/// a lost record if the ring buffer is full.
 #[inline(always)]
 pub(crate) fn emit<T: 'static>(fill: impl FnOnce(*mut T)) {
     let Some(mut entry) = RECORDS.reserve_untyped::<T>(0) else {
@@ -40,7 +40,7 @@ pub(crate) fn emit<T: 'static>(fill: impl FnOnce(*mut T)) {
     entry.submit(0);
 }
 
-/// Copies a `T` of 8-byte words, word by word: `memcpy` would go byte by byte.
+/// Copies a `T` made of 8-byte words, word by word: `memcpy` copies byte by byte.
 ///
 /// # Safety
 ///
@@ -58,7 +58,7 @@ pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
     }
 }
 
-/// Zeroes a `T` of 8-byte words.
+/// Zeroes a `T` made of 8-byte words.
 ///
 /// # Safety
 ///

@@ -1,25 +1,57 @@
-//! One TCP segment as the packet programs see it, parsed in place.
-//!
-//! Knows nothing of BPF, so that the fuzzer runs the same code on a host.
+//! Parses the headers of one TCP segment in place.
 
 use core::mem::MaybeUninit;
 
-/// A packet from its network header on. Where its bytes are read to is not
-/// zeroed before: `memset` is a call in BPF, and goes byte by byte.
-pub(crate) trait Packet {
-    /// The first `N` bytes where they are, if they lie in one piece.
+/// A packet from its network header on. Destination buffers are not zeroed
+/// first: `memset` is a call in BPF, and goes byte by byte.
+pub trait Packet {
+    /// The first `N` bytes in place, if they are contiguous in memory.
     fn in_place<const N: usize>(&self) -> Option<&[u8; N]>;
 
-    /// Reads bytes at `offset`, wherever they lie; `None` beyond the end.
+    /// Copies bytes at `offset`, contiguous or not; `None` beyond the end.
     fn load<'a, const N: usize>(
         &self,
         offset: u32,
         into: &'a mut MaybeUninit<[u8; N]>,
     ) -> Option<&'a [u8; N]>;
 
-    /// Overwrites the first `len` of the bytes that are there already, or all of
-    /// them, and says how many; `None` beyond the end. `len` is not 0.
+    /// Overwrites the first `len` bytes of `into`, or all of it if it is shorter,
+    /// and returns how many; `None` beyond the end. `len` is not 0.
     fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8>;
+}
+
+/// A packet in memory, for tests and fuzzers.
+#[cfg(not(target_arch = "bpf"))]
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a> {
+    /// All bytes, from the network header on.
+    pub bytes: &'a [u8],
+    /// How many of the first are contiguous, as after `bpf_skb_pull_data`.
+    pub linear: usize,
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl Packet for Bytes<'_> {
+    fn in_place<const N: usize>(&self) -> Option<&[u8; N]> {
+        self.bytes.get(..self.linear)?.first_chunk()
+    }
+
+    fn load<'a, const N: usize>(
+        &self,
+        offset: u32,
+        into: &'a mut MaybeUninit<[u8; N]>,
+    ) -> Option<&'a [u8; N]> {
+        let offset = usize::try_from(offset).ok()?;
+        Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
+    }
+
+    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+        let len = N.min(usize::try_from(len).ok()?);
+        let offset = usize::try_from(offset).ok()?;
+        let from = self.bytes.get(offset..)?.get(..len)?;
+        into.get_mut(..len)?.copy_from_slice(from);
+        u8::try_from(len).ok()
+    }
 }
 
 /// Lengths of the headers without options or extensions, bytes.
@@ -30,43 +62,52 @@ const TCP_LEN: usize = 20;
 const PLAIN_IPV4: u8 = 0x45;
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
-/// IPv6 extension headers that may stand before TCP (RFC 8200): hop-by-hop
+/// IPv6 extension headers that may precede TCP (RFC 8200): hop-by-hop
 /// options, routing, fragment, destination options.
 const EXTENSIONS: [u8; 4] = [0, 43, 44, 60];
-/// More extension headers than this are not looked through.
+/// Most extension headers that are followed.
 const MAX_EXTENSIONS: usize = 4;
 
 /// TCP flags, byte 13 of the header.
-pub(crate) mod tcp_flag {
-    pub(crate) const FIN: u8 = 0x01;
-    pub(crate) const SYN: u8 = 0x02;
-    pub(crate) const RST: u8 = 0x04;
+pub mod tcp_flag {
+    /// No more data from the sender.
+    pub const FIN: u8 = 0x01;
+    /// Synchronizes sequence numbers.
+    pub const SYN: u8 = 0x02;
+    /// Resets the connection.
+    pub const RST: u8 = 0x04;
 }
 
-/// What one segment's headers say.
+/// The header fields of one segment.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "bpf"), derive(Debug, PartialEq, Eq))]
-pub(crate) struct Segment {
-    pub(crate) ttl: u8,
-    pub(crate) is_v4: bool,
-    pub(crate) ip_id: u16,
-    pub(crate) sequence: u32,
-    pub(crate) flags: u8,
-    pub(crate) window: u16,
+pub struct Segment {
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// The network header is IPv4, not IPv6.
+    pub is_v4: bool,
+    /// IPv4 identification; 0 for IPv6.
+    pub ip_id: u16,
+    /// Sequence number of the first byte.
+    pub sequence: u32,
+    /// TCP flags; see [`tcp_flag`].
+    pub flags: u8,
+    /// Window field, unscaled.
+    pub window: u16,
     /// Length of the TCP header, bytes.
-    pub(crate) header_len: u32,
+    pub header_len: u32,
     /// Offset of the payload from the network header.
-    pub(crate) payload: u32,
+    pub payload: u32,
     /// Length of the payload; of all segments where the kernel keeps several
     /// as one packet (GSO, GRO).
-    pub(crate) payload_len: u32,
+    pub payload_len: u32,
 }
 
 impl Segment {
-    /// Parses the headers; `None` for what is not a whole TCP segment.
+    /// Parses the headers; `None` if this is not a whole TCP segment.
     #[inline(always)]
-    pub(crate) fn parse(packet: &impl Packet, packet_len: u32) -> Option<Self> {
-        // Nearly every packet. What is read in place costs no call of a helper.
+    pub fn parse(packet: &impl Packet, packet_len: u32) -> Option<Self> {
+        // Nearly every packet takes this path: reading in place calls no helper.
         if let Some(head) = packet.in_place::<{ IPV4_LEN + TCP_LEN }>()
             && head[0] == PLAIN_IPV4
         {
@@ -92,10 +133,11 @@ impl Segment {
         Self::of(network, network_len, tcp, packet_len)
     }
 
-    /// Of headers: the first bytes of that of the network, which is known to be
-    /// followed by one of TCP where it is IPv6, and its length.
+    /// Reads the fields of the given headers: the first bytes of the network
+    /// header, its whole length, and the TCP header. For IPv6 the caller has
+    /// checked that TCP follows.
     #[inline(always)]
-    pub(crate) fn of(
+    pub fn of(
         network: &[u8; IPV4_LEN],
         network_len: u32,
         tcp: &[u8; TCP_LEN],
@@ -125,29 +167,29 @@ impl Segment {
         })
     }
 
-    /// Sequence numbers that it takes: its payload, and one for SYN or FIN.
+    /// Sequence numbers that it consumes: its payload, and one for SYN or FIN.
     #[inline(always)]
-    pub(crate) fn consumes(&self) -> u32 {
+    pub fn consumes(&self) -> u32 {
         let synchronizes = self.has(tcp_flag::SYN | tcp_flag::FIN);
         self.payload_len + u32::from(synchronizes)
     }
 
-    /// What ends a silence of the data: payload, or the handshake before it.
+    /// Whether it ends a silence of the data: payload, or the SYN of a handshake.
     #[inline(always)]
-    pub(crate) const fn is_data(&self) -> bool {
+    pub const fn is_data(&self) -> bool {
         self.payload_len > 0 || self.has(tcp_flag::SYN)
     }
 
     /// Whether any of `flags` is set.
     #[inline(always)]
-    pub(crate) const fn has(&self, flags: u8) -> bool {
+    pub const fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
 }
 
-/// TTL or hop limit, of the first bytes of a network header.
+/// TTL or hop limit from the first bytes of a network header.
 #[inline(always)]
-pub(crate) const fn ttl(network: &[u8; IPV4_LEN]) -> u8 {
+pub const fn ttl(network: &[u8; IPV4_LEN]) -> u8 {
     if network[0] >> 4 == 4 {
         network[8]
     } else {
@@ -155,7 +197,7 @@ pub(crate) const fn ttl(network: &[u8; IPV4_LEN]) -> u8 {
     }
 }
 
-/// Length of the IPv6 header and its extensions, if TCP follows.
+/// Length of the IPv6 header and its extensions; `None` if TCP does not follow.
 #[inline(always)]
 fn ipv6_header_len(packet: &impl Packet, next_header: u8) -> Option<u32> {
     let mut next = next_header;

@@ -1,11 +1,11 @@
-//! The constants of this run, injected by the loader before load.
+//! Constants of this run, injected by the loader before load.
 //!
-//! They are read volatile so that the compiler does not fold the defaults;
-//! the verifier does fold the injected values, because `.rodata` is frozen.
+//! They are read with volatile loads, so the compiler does not fold the defaults.
+//! The verifier does fold the injected values, because `.rodata` is frozen.
 
 use kreset_common::{offsets::Offsets, settings::Settings};
 
-/// Replaced by the loader. As compiled, nothing is resolved.
+/// Replaced by the loader. As compiled, no field is resolved.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = Offsets::UNRESOLVED;
 
@@ -22,7 +22,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     fentry: 0,
 };
 
-/// Reads a constant as it is now, not as it was compiled.
+/// Reads the injected value of a constant.
 #[inline(always)]
 pub(crate) fn read<T: Copy>(constant: &'static T) -> T {
     // SAFETY: a reference is valid and aligned.

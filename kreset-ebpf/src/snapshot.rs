@@ -1,4 +1,4 @@
-//! Fills records: who, and the state of the socket.
+//! Fills records: addresses, owner, and the state of the socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, tcp_present};
@@ -9,7 +9,7 @@ use crate::{
     ring,
 };
 
-/// `bpf_jiffies64`, low half: the clock of the socket's own time stamps.
+/// Low half of `bpf_jiffies64`: the clock of the socket's own timestamps.
 #[inline(always)]
 pub(crate) fn jiffies() -> u32 {
     // SAFETY: no arguments; in tracing programs since 5.9.
@@ -33,7 +33,7 @@ pub(crate) fn remote_port(sock: Sock) -> u16 {
     u16::from_be(sock.dport())
 }
 
-/// Clears an event and sets what does not depend on a socket.
+/// Clears an event and sets the fields that do not depend on a socket.
 ///
 /// # Safety
 ///
@@ -118,14 +118,14 @@ pub(crate) unsafe fn full(
     }
 }
 
-/// Notes that the running task is exiting, where the hook runs in the context
-/// of whoever closes the socket.
+/// Records whether the running task is exiting, for hooks that run in the
+/// context of the task that closes the socket.
 ///
 /// # Safety
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-pub(crate) unsafe fn closer(event: *mut KernelEvent) {
+pub(crate) unsafe fn set_closing_task(event: *mut KernelEvent) {
     let task = Task::current();
     if !task.exiting() {
         return;

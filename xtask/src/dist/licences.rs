@@ -44,6 +44,7 @@ pub(super) fn third_party() -> Result<String> {
     let said = exec::output(
         exec::cargo()
             .args(["metadata", "--format-version", "1", "--locked"])
+            .args(["--features", "kreset-ebpf/programs"])
             .args(["--filter-platform", build::STATIC_TARGET])
             .current_dir(exec::root()?),
     )?;

@@ -1,5 +1,5 @@
-//! Brokers that a reset came from lately: only for these is a new connection
-//! worth a record.
+//! Brokers that recently sent a reset: a new connection to one of these is
+//! reported.
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
 
@@ -9,10 +9,10 @@ use crate::{
     snapshot::remote_port,
 };
 
-/// How long a broker counts as troubled, nanoseconds.
-const LATELY_NS: u64 = 3_000_000_000;
+/// How long a reset counts as recent, nanoseconds.
+const RECENT_NS: u64 = 3_000_000_000;
 
-/// A broker as a client reaches it.
+/// A broker as its clients address it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Broker {
@@ -21,9 +21,9 @@ struct Broker {
     port: u32,
 }
 
-/// When the latest reset was.
-#[btf_map(name = "TROUBLED")]
-static TROUBLED: LruHashMap<Broker, u64, 4096> = LruHashMap::new();
+/// Time of the latest reset, `CLOCK_MONOTONIC`, nanoseconds.
+#[btf_map(name = "RECENT_RESETS")]
+static RECENT_RESETS: LruHashMap<Broker, u64, 4096> = LruHashMap::new();
 
 impl Broker {
     #[inline(always)]
@@ -41,18 +41,18 @@ impl Broker {
     }
 }
 
-/// Notes that a reset came from the socket's peer.
+/// Records a reset from the socket's peer.
 #[inline(always)]
-pub(crate) fn note(sock: Sock) {
-    let _full = TROUBLED.insert(Broker::of(sock), now_ns(), u64::from(BPF_ANY));
+pub(crate) fn record(sock: Sock) {
+    let _full = RECENT_RESETS.insert(Broker::of(sock), now_ns(), u64::from(BPF_ANY));
 }
 
-/// A reset came from the socket's peer lately.
+/// The socket's peer recently sent a reset.
 #[inline(always)]
-pub(crate) fn is_recent(sock: Sock) -> bool {
-    match TROUBLED.get_ptr_mut(Broker::of(sock)) {
+pub(crate) fn contains(sock: Sock) -> bool {
+    match RECENT_RESETS.get_ptr_mut(Broker::of(sock)) {
         // SAFETY: an entry that the kernel keeps until the program ends (RCU).
-        Some(at) => now_ns().wrapping_sub(unsafe { *at }) < LATELY_NS,
+        Some(at) => now_ns().wrapping_sub(unsafe { *at }) < RECENT_NS,
         None => false,
     }
 }

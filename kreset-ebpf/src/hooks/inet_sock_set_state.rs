@@ -1,43 +1,41 @@
-//! `inet_sock_set_state`: connections begin, close their sides, and end.
+//! `inet_sock_set_state`: connections begin, close either side, and end.
 //!
-//! There are two of this program, one after the other on the same tracepoint.
-//! The kernel skips a program that is running on the processor already
-//! (`prog->active` in `__bpf_trace_run`, since 6.1). Packets that arrive while a
-//! task is in the program do that: whoever finds the first one busy finds the
-//! second one free; where the first one ran, the second one sees so and does
-//! nothing. Up to 6.18 no more can meet on one processor than a task and the
-//! packets that interrupt it, for tracepoints cannot be preempted. Since 7.0
-//! they can (`rcu_read_lock_dont_migrate` in `__bpf_trace_run`), and two tasks
-//! may hold one program each, for as long as they wait for the processor. So no
-//! change of state is relied on: what a later one, or a packet, finds missing it
-//! makes up for, and a RST that nobody saw is told when the socket closes.
+//! Two copies of this program are attached to the same tracepoint. The kernel
+//! skips a program that is already running on the CPU (`prog->active` in
+//! `__bpf_trace_run`, since 6.1), which happens when packets arrive while a task
+//! is in the program. If the first copy is active, the second one runs; if the
+//! first copy ran, the second one sees that and does nothing. Up to 6.18 two are
+//! enough: tracepoints cannot be preempted, so only a task and the packets that
+//! interrupt it can meet on one CPU. Since 7.0 they can be preempted
+//! (`rcu_read_lock_dont_migrate` in `__bpf_trace_run`), and two tasks may hold one
+//! copy each while they wait for the CPU. Therefore no single state change is
+//! relied on: a later change, or a packet, completes what is missing, and a RST
+//! that was not observed is reported when the socket closes.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use kreset_common::{
     counter,
     record::{Record, connection_flag as flag, kind, packets_flag, role},
 };
+use kreset_ebpf::payload::is_sasl;
 
+use super::tcp_receive_reset::{is_real, observes_packets};
 use crate::{
     connection::{self, Entry, Key, now_ns},
     filter,
     kernel::{Sock, Task, TcpSock, state},
-    listener,
-    payload::is_sasl,
-    receive_reset::{is_real, known_or_late, watches_packets},
-    ring,
+    listener, recent_resets, ring,
     settings::constant,
     snapshot::{self, jiffies, local_port, remote_port},
-    trouble,
 };
 
-/// Errors that a reset leaves in `sk_err` (kernel: `tcp_reset`): not timeouts.
+/// Errors that a reset sets in `sk_err` (kernel: `tcp_reset`): not timeouts.
 const EPIPE: u32 = 32;
 const ECONNRESET: u32 = 104;
 const ECONNREFUSED: u32 = 111;
 
-/// Connections with fewer data segments than this are young enough that their
-/// end may still be part of the first exchange.
+/// A connection with fewer data segments than this may have closed in its first
+/// exchange.
 const YOUNG_SEGMENTS: u32 = 24;
 
 /// Prototype: `inet_sock_set_state(const struct sock *sk, const int oldstate,
@@ -47,42 +45,43 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    once(sock, old as u8, new as u8);
+    handle_once(sock, old as u8, new as u8);
     0
 }
 
-/// As above: for those whom the first one missed.
+/// Second copy: runs when the first is already active on this CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
-    once(sock, old as u8, new as u8);
+    handle_once(sock, old as u8, new as u8);
     0
 }
 
-/// No socket goes to the same state twice in a row, and each goes on from the
-/// state that it last went to.
+/// Handles a change that the other copy has not handled. No socket enters the same
+/// state twice in a row, and each change starts from the state that the last one
+/// led to; if it does not, a change was skipped.
 #[inline(always)]
-fn once(sock: Sock, old: u8, new: u8) {
+fn handle_once(sock: Sock, old: u8, new: u8) {
     let known = connection::get(Key::from(sock));
     if let Some(entry) = &known {
         if entry.handled_state == u32::from(new) {
             return;
         }
-        // 0: nobody saw it go anywhere yet.
+        // 0: no change has been handled yet.
         if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
             ring::count(counter::SKIPPED);
         }
     }
-    let known = if begins(new) {
+    let known = if may_begin(new) {
         // Most sockets of a host leave here.
         if known.is_none() && filter::role(sock.num(), remote_port(sock)) == role::UNKNOWN {
             return;
         }
         known
     } else {
-        let begun = begun(sock, known, old);
+        let begun = begun_entry(sock, known, old);
         if begun.is_none() {
             return;
         }
@@ -93,22 +92,21 @@ fn once(sock: Sock, old: u8, new: u8) {
     }
 }
 
-/// A socket that nothing is remembered of may be one to remember from here on.
-/// Its ports tell: the local one is there in all of these states but `SYN_SENT`,
-/// where the remote one counts (kernel: `tcp_set_state` releases it on the way
-/// to CLOSE, 5.10 to 7.3).
+/// A socket without an entry may get one in this state, decided by its ports. The
+/// local one is set in all of these states but `SYN_SENT`, where the remote one
+/// decides (kernel: `tcp_set_state` releases it on the way to CLOSE, 5.10 to 7.3).
 #[inline(always)]
-const fn begins(new: u8) -> bool {
+const fn may_begin(new: u8) -> bool {
     matches!(
         new,
         state::SYN_SENT | state::LISTEN | state::SYN_RECV | state::ESTABLISHED
     )
 }
 
-/// What a later change goes on from. Of a connection that nobody saw begin, what
-/// it inherited, or nothing.
+/// The entry that a later change continues. For a connection whose start was not
+/// observed, it is the inherited one, or created here.
 #[inline(always)]
-fn begun(sock: Sock, known: Handled, old: u8) -> Handled {
+fn begun_entry(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
     match known {
         Some(entry) => {
             if entry.is_listener() && old != state::LISTEN {
@@ -116,16 +114,16 @@ fn begun(sock: Sock, known: Handled, old: u8) -> Handled {
             }
             Some(entry)
         }
-        None => missed(sock, old),
+        None => begin_missed(sock, old),
     }
 }
 
-/// A connection for which both programs were skipped at each change before. One
-/// without a file may be older than the tracer: no process shows it to the seeding.
-/// Where a table holds entries in place of sockets, nothing is skipped, and what
-/// is not there was given up.
+/// Begins a connection for which both copies were skipped at every earlier change.
+/// One without a file may be older than the tracer: seeding finds sockets through
+/// the files of processes. With the table of connections nothing is skipped: an
+/// entry that is not there was evicted.
 #[inline(always)]
-fn missed(sock: Sock, old: u8) -> Handled {
+fn begin_missed(sock: Sock, old: u8) -> MaybeEntry {
     if constant!(SETTINGS.hash_storage) != 0 || matches!(old, state::CLOSE | state::LISTEN) {
         return None;
     }
@@ -135,16 +133,16 @@ fn missed(sock: Sock, old: u8) -> Handled {
     {
         return None;
     }
-    let entry = known_or_late(sock, tcp)?;
+    let entry = connection::get_or_begin_late(sock, tcp)?;
     ring::count(counter::SKIPPED);
     Some(entry)
 }
 
-/// The entry of the socket, if it has one now.
-type Handled = Option<&'static mut Entry>;
+/// The entry of the socket, if it has one.
+type MaybeEntry = Option<&'static mut Entry>;
 
 #[inline(always)]
-fn on_set_state(sock: Sock, known: Handled, old: u8, new: u8) -> Handled {
+fn on_set_state(sock: Sock, known: MaybeEntry, old: u8, new: u8) -> MaybeEntry {
     match new {
         state::SYN_SENT => connecting(sock, known),
         state::LISTEN => listening(sock, known),
@@ -160,86 +158,86 @@ fn on_set_state(sock: Sock, known: Handled, old: u8, new: u8) -> Handled {
 /// `connect()`: the remote address is set, the local port not yet
 /// (kernel: `tcp_v4_connect`).
 #[inline(always)]
-fn connecting(sock: Sock, known: Handled) -> Handled {
+fn connecting(sock: Sock, known: MaybeEntry) -> MaybeEntry {
     if !filter::traced(remote_port(sock)) || !filter::netns(sock.netns()) {
         return known;
     }
-    let entry = known_or_made(sock, known)?;
+    let entry = known_or_created(sock, known)?;
     entry.begin(sock, role::CLIENT, flag::ACTIVE);
-    entry.own_by_current();
+    entry.set_owner_to_current();
     Some(entry)
 }
 
 /// `listen()`: children will inherit this entry.
 #[inline(always)]
-fn listening(sock: Sock, known: Handled) -> Handled {
+fn listening(sock: Sock, known: MaybeEntry) -> MaybeEntry {
     if !filter::traced(sock.num()) || !filter::netns(sock.netns()) {
         return known;
     }
-    let entry = known_or_made(sock, known)?;
+    let entry = known_or_created(sock, known)?;
     entry.begin(sock, role::BROKER, flag::LISTENER);
-    entry.own_by_current();
-    listener::remember(entry, sock.num());
+    entry.set_owner_to_current();
+    listener::store_owner(entry, sock.num());
     Some(entry)
 }
 
 /// A child of a listener (kernel: `inet_csk_clone_lock`), or a simultaneous open.
 #[inline(always)]
-fn accepting(sock: Sock, known: Handled, old: u8) -> Handled {
+fn accepting(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
     if old != state::LISTEN {
         return known;
     }
     if known.is_none() && !(filter::traced(sock.num()) && filter::netns(sock.netns())) {
         return None;
     }
-    let entry = known_or_made(sock, known)?;
+    let entry = known_or_created(sock, known)?;
     entry.begin(sock, role::BROKER, 0);
-    listener::inherit(entry, sock.num());
+    listener::inherit_owner(entry, sock.num());
     Some(entry)
 }
 
 #[inline(always)]
-fn known_or_made(sock: Sock, known: Handled) -> Handled {
+fn known_or_created(sock: Sock, known: MaybeEntry) -> MaybeEntry {
     if known.is_some() {
         return known;
     }
     sock.tcp()?;
-    connection::get_or_make(Key::from(sock))
+    connection::get_or_create(Key::from(sock))
 }
 
 #[inline(always)]
-fn established(sock: Sock, known: Handled, old: u8) -> Handled {
+fn established(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
     let entry = match known {
         Some(entry) if !entry.is_listener() => entry,
-        _missed => begun_unseen(sock, old)?,
+        _missed => begin_established(sock, old)?,
     };
-    // Packets, which may have met it first, do not tell.
+    // A packet program, which may have created the entry, cannot read it.
     entry.connection.netns = sock.netns();
     entry.connection.established_ns = now_ns();
     entry.set(flag::ESTABLISHED);
     if entry.connection.role == role::CLIENT
-        && trouble::is_recent(sock)
+        && recent_resets::contains(sock)
         && let Some(tcp) = sock.tcp()
     {
-        tell(sock, tcp, kind::ESTABLISHED, state::ESTABLISHED, entry);
+        report(sock, tcp, kind::ESTABLISHED, state::ESTABLISHED, entry);
     }
     Some(entry)
 }
 
 #[inline(always)]
-fn tell(sock: Sock, tcp: TcpSock, kind: u8, state: u8, entry: &Entry) {
+fn report(sock: Sock, tcp: TcpSock, kind: u8, state: u8, entry: &Entry) {
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
         unsafe { snapshot::full(record, kind, state, sock, tcp, entry) }
     });
 }
 
-/// A connection for whose first state both programs were skipped.
+/// Begins a connection for whose first state change both copies were skipped.
 #[inline(always)]
-fn begun_unseen(sock: Sock, old: u8) -> Option<&'static mut Entry> {
-    let entry = known_or_late(sock, sock.tcp()?)?;
+fn begin_established(sock: Sock, old: u8) -> Option<&'static mut Entry> {
+    let entry = connection::get_or_begin_late(sock, sock.tcp()?)?;
     if entry.handled_state == 0 {
-        // Else `once` has counted it.
+        // Otherwise `handle_once` has counted it.
         ring::count(counter::SKIPPED);
     }
     if old == state::SYN_SENT {
@@ -252,14 +250,14 @@ fn begun_unseen(sock: Sock, old: u8) -> Option<&'static mut Entry> {
     Some(entry)
 }
 
-/// The FIN of one side. The first one of a broker is reported: it tells an idle
-/// or a dying broker from everything that comes after it.
+/// The FIN of one side. The first FIN is reported if the broker sent it: it
+/// distinguishes an idle close or a dying broker from later causes.
 #[inline(always)]
 fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> &'static mut Entry {
     if entry.is_listener() {
         return entry;
     }
-    entry.note_fins_of(old);
+    entry.infer_fins(old);
     let first = !entry.has(flag::FIN_SENT) && !entry.has(flag::FIN_RECEIVED);
     entry.set(side);
     if first {
@@ -274,20 +272,20 @@ fn first_fin(sock: Sock, entry: &mut Entry, old: u8, by_peer: bool) -> Option<()
     if by_peer {
         entry.set(flag::PEER_CLOSED_FIRST);
     } else {
-        note_exit(entry);
+        record_exit(entry);
     }
     entry.connection.fin_ns = now_ns();
     entry.connection.fin_silence = silence_before_fin(tcp, by_peer);
     let by_broker = by_peer == (entry.connection.role == role::CLIENT);
     if by_broker && !entry.has(flag::RESET) {
-        tell(sock, tcp, kind::FIN, old, entry);
+        report(sock, tcp, kind::FIN, old, entry);
     }
     Some(())
 }
 
-/// A FIN sent by the teardown of a process: it exited or was killed.
+/// Records whether process teardown sent the FIN: the process exited or was killed.
 #[inline(always)]
-fn note_exit(entry: &mut Entry) {
+fn record_exit(entry: &mut Entry) {
     let task = Task::current();
     if task.exiting() {
         entry.set(flag::CLOSED_BY_EXIT);
@@ -295,8 +293,8 @@ fn note_exit(entry: &mut Entry) {
     }
 }
 
-/// Jiffies without data before a FIN. The peer's own FIN has just refreshed
-/// `rcv_tstamp` (`tcp_fin` runs after `tcp_ack`), so that one is left out.
+/// Jiffies without data before a FIN. `rcv_tstamp` is not used for the peer's FIN,
+/// which has just updated it (`tcp_fin` runs after `tcp_ack`).
 #[inline(always)]
 fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
     let now = jiffies();
@@ -312,14 +310,15 @@ fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
     silence
 }
 
-/// The socket ends: silently, by a timeout, or after FINs in its first exchange.
+/// The socket reaches CLOSE: by a timeout, by a RST that was not observed, after
+/// FINs in its first exchange, or routinely.
 #[inline(always)]
-fn closed(sock: Sock, entry: &'static mut Entry, old: u8) -> Handled {
+fn closed(sock: Sock, entry: &'static mut Entry, old: u8) -> MaybeEntry {
     if !entry.is_listener() && !entry.has(flag::RESET) {
-        entry.note_fins_of(old);
+        entry.infer_fins(old);
         report_end(sock, old, entry);
     }
-    connection::forget(Key::from(sock), entry)
+    connection::remove(Key::from(sock), entry)
 }
 
 #[inline(always)]
@@ -327,8 +326,8 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
     let tcp = sock.tcp()?;
     let error = tcp.error();
     let kind = match error {
-        // Of ICMP, kept until the kernel gave up (tcp_v4_err, tcp_write_err, 5.10 to
-        // 7.3): a RST leaves it in SYN_SENT only.
+        // Set by ICMP and kept until the kernel gave up (tcp_v4_err, tcp_write_err, 5.10
+        // to 7.3): a RST sets this error in SYN_SENT only.
         ECONNREFUSED if old != state::SYN_SENT => kind::TIMEOUT,
         EPIPE | ECONNRESET | ECONNREFUSED => {
             if !missed_reset(entry, old, error) || !is_real(sock, tcp, entry, old) {
@@ -337,7 +336,7 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
             kind::RESET_RECEIVED
         }
         0 if entry.has(flag::FIN_SENT) || entry.has(flag::FIN_RECEIVED) => {
-            if !ended_young(entry, tcp) {
+            if !may_be_first_exchange(entry, tcp) {
                 return None;
             }
             kind::CLOSED
@@ -345,14 +344,14 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
         0 => return None,
         _timeout => kind::TIMEOUT,
     };
-    tell(sock, tcp, kind, old, entry);
+    report(sock, tcp, kind, old, entry);
     Some(())
 }
 
-/// The kernel left the error of a RST that came in this state (`tcp_reset`, 5.10
-/// to 7.3), and neither program saw it. ICMP refuses a connection with the same
-/// error (`tcp_v4_err`): a refusal counts only where packets show a RST, and so
-/// does any RST where packets are watched.
+/// The kernel set the error of a RST received in this state (`tcp_reset`, 5.10 to
+/// 7.3), and neither copy observed it. ICMP refuses a connection with the same
+/// error (`tcp_v4_err`), so a refusal counts only if the packets show a RST; where
+/// packets are observed, so does every RST.
 #[inline(always)]
 fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
     let fits = match error {
@@ -362,15 +361,15 @@ fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
     };
     let packets = &entry.packets;
     let shown = packets.flags & packets_flag::RESET != 0
-        || (error != ECONNREFUSED && !watches_packets(packets));
+        || (error != ECONNREFUSED && !observes_packets(packets));
     fits && shown && entry.handled_reset == 0
 }
 
-/// The end may be a failed handshake: few segments, and the packets do not show
-/// that a plaintext exchange other than SASL was answered. Where no packets are
-/// watched, it may be one that was not answered.
+/// The close may be a failed first exchange: few segments, and the packets do not
+/// show that a plaintext request other than SASL was answered. Without packets:
+/// one direction carried no data.
 #[inline(always)]
-fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
+fn may_be_first_exchange(entry: &Entry, tcp: TcpSock) -> bool {
     let received = tcp.data_segs_in();
     let sent = tcp.data_segs_out();
     if received == 0 && sent == 0 && closed_by_client(entry) {
@@ -383,12 +382,12 @@ fn ended_young(entry: &Entry, tcp: TcpSock) -> bool {
     if packets.data_in == 0 && packets.data_out == 0 {
         return received == 0 || sent == 0;
     }
-    let answered_in_clear = packets.turns >= 4
+    let answered_in_plaintext = packets.turns >= 4
         && packets.request_head[0] == 0
         && packets.flags & packets_flag::API_KEY != 0
         && !is_sasl(packets.api_key)
         && packets.flags & (packets_flag::SASL | packets_flag::SASL_DONE) != packets_flag::SASL;
-    !answered_in_clear
+    !answered_in_plaintext
 }
 
 #[inline(always)]

@@ -1,18 +1,19 @@
 //! Packet evidence from function entries: the headers of the RST and of the
-//! peer's handshake, at no cost to any other packet. What only the packets in
-//! between could tell (first bytes, survived silences) stays unknown.
+//! peer's handshake, without cost for other packets. What only the packets in
+//! between show (first bytes, survived silences) stays unknown.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::{macros::fentry, programs::FEntryContext};
 use kreset_common::record::packets_flag as seen;
+use kreset_ebpf::{
+    reset::record_reset,
+    segment::{Segment, tcp_flag, ttl},
+};
 
 use crate::{
     connection::{self, Key},
     kernel::{Skb, Sock},
-    receive_reset::known_or_late,
-    reset::reset_came,
-    segment::{Segment, tcp_flag, ttl},
 };
 
 /// Prototype: `tcp_reset(struct sock *sk, struct sk_buff *skb)`, since 5.11.
@@ -25,7 +26,7 @@ fn reset_enters(ctx: FEntryContext) -> i32 {
 }
 
 /// Prototype: `tcp_finish_connect(struct sock *sk, struct sk_buff *skb)`, 2.6
-/// to 7.3; the packet is the SYN,ACK, or NULL under `TCP_REPAIR`.
+/// to 7.3; the packet is the SYN-ACK, or NULL under `TCP_REPAIR`.
 #[fentry(function = "tcp_finish_connect")]
 fn connect_ends(ctx: FEntryContext) -> i32 {
     let _untraced = on_handshake(Sock(ctx.arg(0)), ctx.arg(1));
@@ -33,8 +34,8 @@ fn connect_ends(ctx: FEntryContext) -> i32 {
 }
 
 /// Prototype: `tcp_child_process(struct sock *parent, struct sock *child,
-/// struct sk_buff *skb)`, 2.6 to 7.3; the packet ends the handshake, with or
-/// without syncookies, of either IP version.
+/// struct sk_buff *skb)`, 2.6 to 7.3; the packet completes the handshake, with
+/// or without syncookies, over IPv4 and IPv6.
 #[fentry(function = "tcp_child_process")]
 fn accept_ends(ctx: FEntryContext) -> i32 {
     let _untraced = on_handshake(Sock(ctx.arg(1)), ctx.arg(2));
@@ -43,18 +44,18 @@ fn accept_ends(ctx: FEntryContext) -> i32 {
 
 #[inline(always)]
 fn on_reset(sock: Sock, skb: Skb) -> Option<()> {
-    let entry = known_or_late(sock, sock.tcp()?)?;
+    let entry = connection::get_or_begin_late(sock, sock.tcp()?)?;
     let packets = &mut entry.packets;
     packets.flags &= !(seen::RESET | seen::RESET_IP_ID);
     let (mut transport, mut network) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     let transport = skb.transport_header(&mut transport)?;
     let network = skb.network_header(&mut network)?;
-    // Its payload, which nobody asks for, has no length here.
+    // The length of the payload is not used: 0.
     let segment = Segment::of(network, skb.network_header_len().into(), transport, 0)?;
     if !segment.has(tcp_flag::RST) {
         return None;
     }
-    reset_came(packets, &segment);
+    record_reset(packets, &segment);
     Some(())
 }
 

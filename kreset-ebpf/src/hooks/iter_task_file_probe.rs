@@ -1,6 +1,6 @@
-//! As `seed`, where programs cannot tell a file's socket (before 5.11): the
-//! file's inode says that it is a socket, and everything behind that is read
-//! through `bpf_probe_read_kernel`.
+//! `iter/task_file` for kernels without `bpf_sock_from_file` (before 5.11): the
+//! inode shows that a file is a socket, and the socket is read through
+//! `bpf_probe_read_kernel`.
 
 use core::{ffi::c_void, ptr};
 
@@ -12,9 +12,8 @@ use kreset_common::{
 use crate::{
     connection::{self, Key},
     filter,
-    kernel::{Task, probe, socket_behind, state},
+    kernel::{Task, TaskFile, probe, socket_of_file, state},
     listener, ring,
-    seed::{TaskFile, task_and_file},
     settings::constant,
 };
 
@@ -25,14 +24,15 @@ const TCP: u16 = 6;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn seed_by_probe(ctx: *mut TaskFile) -> i32 {
-    // SAFETY: the kernel hands a valid context.
-    let _not_a_socket = unsafe { task_and_file(ctx) }.and_then(|(task, file)| remember(task, file));
+    // SAFETY: the kernel passes a valid context.
+    let _not_a_socket =
+        unsafe { TaskFile::task_and_file(ctx) }.and_then(|(task, file)| seed_socket(task, file));
     0
 }
 
 #[inline(always)]
-fn remember(task: Task, file: *const c_void) -> Option<()> {
-    let socket = socket_behind(file);
+fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
+    let socket = socket_of_file(file);
     if socket.is_null() {
         return None;
     }
@@ -57,14 +57,14 @@ fn remember(task: Task, file: *const c_void) -> Option<()> {
     if connection::get_by_address(key).is_some() {
         return None;
     }
-    let entry = connection::make_by_address(key)?;
+    let entry = connection::get_or_create_by_address(key)?;
     entry.begin_late(netns, role);
     if listens {
         entry.set(flag::LISTENER);
     }
-    entry.own_by(task);
+    entry.set_owner(task);
     if listens {
-        listener::remember(entry, port);
+        listener::store_owner(entry, port);
     }
     ring::count(counter::SEEDED);
     Some(())

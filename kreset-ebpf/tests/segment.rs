@@ -1,22 +1,11 @@
-//! What the headers of a packet say, wherever its bytes lie: the kernel side's own parser,
-//! compiled for this host.
+//! Headers of packets, contiguous in memory or not.
 
-#[expect(
-    dead_code,
-    reason = "the kernel side's parser, of which a part is enough"
-)]
-#[path = "../../kreset-ebpf/src/segment.rs"]
-mod segment;
-#[path = "../../fuzz/src/slice.rs"]
-mod slice;
-
+use kreset_ebpf::segment::{Bytes, Segment, tcp_flag};
 use proptest::{collection::vec, prelude::*};
-use segment::Segment;
-use slice::Slice;
 
 fn parse(bytes: &[u8], linear: usize) -> Option<Segment> {
     let length = u32::try_from(bytes.len()).expect("no packet is longer");
-    Segment::parse(&Slice { bytes, linear }, length)
+    Segment::parse(&Bytes { bytes, linear }, length)
 }
 
 /// A RST with sequence number 7 and window 9, with options of 12 bytes and 3 bytes of payload.
@@ -46,7 +35,7 @@ fn ipv6(extension: &[u8], next: u8) -> Vec<u8> {
 }
 
 #[test]
-fn headers_say_the_same_with_and_without_options_and_extensions() {
+fn headers_are_parsed_with_and_without_options_and_extensions() {
     let hop_by_hop = [6, 0, 1, 4, 0, 0, 0, 0];
     for (bytes, network, is_v4) in [
         (ipv4(0), 20, true),
@@ -59,7 +48,7 @@ fn headers_say_the_same_with_and_without_options_and_extensions() {
             is_v4,
             ip_id: if is_v4 { 0x0102 } else { 0 },
             sequence: 7,
-            flags: segment::tcp_flag::RST,
+            flags: tcp_flag::RST,
             window: 9,
             header_len: 32,
             payload: network + 32,
@@ -72,7 +61,7 @@ fn headers_say_the_same_with_and_without_options_and_extensions() {
 }
 
 #[test]
-fn what_is_not_a_whole_segment_is_none() {
+fn a_packet_without_a_whole_tcp_header_is_none() {
     let mut udp = ipv4(0);
     udp[9] = 17;
     let in_udp = ipv6(&[], 17);
@@ -86,7 +75,7 @@ fn what_is_not_a_whole_segment_is_none() {
 
 proptest! {
     #[test]
-    fn where_bytes_lie_does_not_change_what_they_say(
+    fn the_linear_part_does_not_change_the_result(
         first in prop_oneof![Just(0x45_u8), Just(0x46), Just(0x60), any::<u8>()],
         next in prop_oneof![Just(6_u8), Just(0), any::<u8>()],
         rest in vec(any::<u8>(), 0..120),
@@ -94,8 +83,8 @@ proptest! {
     ) {
         let mut bytes = rest;
         for (at, byte) in [(0, first), (6, next), (9, next)] {
-            if let Some(place) = bytes.get_mut(at) {
-                *place = byte;
+            if let Some(field) = bytes.get_mut(at) {
+                *field = byte;
             }
         }
         let linear = linear.min(bytes.len());

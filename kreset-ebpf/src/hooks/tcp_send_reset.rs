@@ -1,7 +1,7 @@
 //! `tcp_send_reset`: this host sends a RST, from a socket or without one. There
-//! are two of this program for the reason that `set_state` gives. Not every
-//! call has a socket to remember in that it was handled, so that the first one
-//! leaves a mark, which the second one takes away.
+//! are two copies of this program; `inet_sock_set_state` says why. A call without
+//! a socket has no entry that could show it was handled, so the first copy marks
+//! the call in a map, and the second removes the mark.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -15,14 +15,13 @@ use aya_log_ebpf::debug;
 use kreset_common::record::{
     KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role,
 };
+use kreset_ebpf::segment::ttl;
 
 use crate::{
     connection::{self, Entry, Key},
     filter,
     kernel::{AF_INET, AF_INET6, Header, Skb, Sock, state},
-    receive_reset::known_or_late,
     ring,
-    segment::ttl,
     settings::constant,
     snapshot,
 };
@@ -31,14 +30,14 @@ use crate::{
 /// *skb)`, 4.16 to 6.9; only with a full socket.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_reset(ctx: BtfTracePointContext) -> i32 {
-    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::First);
-    traced(&ctx, on_send_reset(call, None))
+    let call = Call::new(ctx.arg(0), ctx.arg(1), ProgramCopy::First);
+    log_outcome(&ctx, on_send_reset(call, None))
 }
 
-/// As above: for those whom the first one missed.
+/// Second copy: runs when the first is already active on this CPU.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_again(ctx: BtfTracePointContext) -> i32 {
-    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::Second);
+    let call = Call::new(ctx.arg(0), ctx.arg(1), ProgramCopy::Second);
     let _handled = on_send_reset(call, None);
     0
 }
@@ -49,61 +48,61 @@ fn send_again(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_reset_reason(ctx: BtfTracePointContext) -> i32 {
     let reason: u32 = ctx.arg(2);
-    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::First);
-    traced(&ctx, on_send_reset(call, Some(reason)))
+    let call = Call::new(ctx.arg(0), ctx.arg(1), ProgramCopy::First);
+    log_outcome(&ctx, on_send_reset(call, Some(reason)))
 }
 
-/// As above: for those whom the first one missed.
+/// Second copy: runs when the first is already active on this CPU.
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn send_again_reason(ctx: BtfTracePointContext) -> i32 {
     let reason: u32 = ctx.arg(2);
-    let call = Call::new(ctx.arg(0), ctx.arg(1), Turn::Second);
+    let call = Call::new(ctx.arg(0), ctx.arg(1), ProgramCopy::Second);
     let _handled = on_send_reset(call, Some(reason));
     0
 }
 
-/// Calls of the tracepoint that the first program handled and the second one
-/// has not seen yet: the addresses of socket and packet.
+/// Calls of the tracepoint that the first copy handled and the second has not
+/// run for yet: the addresses of socket and packet.
 #[btf_map(name = "SENDING")]
 static SENDING: LruHashMap<[u64; 2], u32, 1024> = LruHashMap::new();
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum ProgramCopy {
     First,
     Second,
 }
 
-/// One call of the tracepoint, as one of the two programs sees it.
+/// One call of the tracepoint in one of the two copies.
 #[derive(Clone, Copy)]
 struct Call {
     sk: *const c_void,
     skb: *const c_void,
-    turn: Turn,
+    copy: ProgramCopy,
 }
 
 impl Call {
     #[inline(always)]
-    const fn new(sk: *const c_void, skb: *const c_void, turn: Turn) -> Self {
-        Self { sk, skb, turn }
+    const fn new(sk: *const c_void, skb: *const c_void, copy: ProgramCopy) -> Self {
+        Self { sk, skb, copy }
     }
 
-    /// Whether it is for this program to handle.
+    /// Whether this copy has to handle the call.
     #[inline(always)]
     fn claim(self) -> bool {
-        // Swapped for the reason that `connection::Key::address` gives.
+        // Bytes swapped as in `connection::Key::address`.
         let mark = [
             (self.sk as u64).swap_bytes(),
             (self.skb as u64).swap_bytes(),
         ];
-        match self.turn {
-            Turn::First => SENDING.insert(mark, 0, BPF_ANY.into()).is_ok(),
-            Turn::Second => SENDING.remove(mark).is_err(),
+        match self.copy {
+            ProgramCopy::First => SENDING.insert(mark, 0, BPF_ANY.into()).is_ok(),
+            ProgramCopy::Second => SENDING.remove(mark).is_err(),
         }
     }
 }
 
 #[inline(always)]
-fn traced(ctx: &BtfTracePointContext, outcome: Option<u8>) -> i32 {
+fn log_outcome(ctx: &BtfTracePointContext, outcome: Option<u8>) -> i32 {
     if let Some(state) = outcome
         && constant!(SETTINGS.debug) != 0
     {
@@ -119,8 +118,8 @@ fn on_send_reset(call: Call, reason: Option<u32>) -> Option<u8> {
     if sk.is_null() {
         return without_socket(call, trigger?, None, 0, reason);
     }
-    // From 6.10 to early 6.12 the verifier believes that `sk` is never NULL and
-    // removes the test above; a load through NULL then yields state 0.
+    // From 6.10 to early 6.12 the verifier assumes that `sk` is never NULL and
+    // removes the test above; a load through NULL then reads state 0.
     let sock = Sock(sk);
     let state = sock.state();
     match state {
@@ -139,7 +138,7 @@ fn full_socket(
     reason: Option<u32>,
 ) -> Option<u8> {
     let tcp = sock.tcp()?;
-    let entry = known_or_late(sock, tcp)?;
+    let entry = connection::get_or_begin_late(sock, tcp)?;
     if !call.claim() {
         return None;
     }
@@ -152,8 +151,8 @@ fn full_socket(
             set_reason(event, reason);
             match trigger {
                 Some(skb) => set_trigger(event, skb, false),
-                // No packet drew it: the hook runs in the closing task.
-                None => snapshot::closer(event),
+                // No packet triggered it: the hook runs in the closing task.
+                None => snapshot::set_closing_task(event),
             }
         }
     });
@@ -185,8 +184,8 @@ fn mini_socket(
     Some(state)
 }
 
-/// No socket, or a listener, whose own address says nothing of the peer: the
-/// packet has the addresses.
+/// No socket, or a listener, which has no remote address: the addresses are read
+/// from the packet.
 #[inline(always)]
 fn without_socket(
     call: Call,
@@ -228,13 +227,13 @@ fn without_socket(
     Some(state)
 }
 
-/// What is remembered of a listener.
+/// The entry of a listener.
 #[inline(always)]
 fn listener(sock: Sock) -> Option<&'static mut Entry> {
     connection::get(Key::from(sock)).filter(|entry| entry.is_listener())
 }
 
-/// Begins an event of no full socket.
+/// Begins an event without a full socket.
 ///
 /// # Safety
 ///
@@ -299,8 +298,8 @@ unsafe impl Header for Transport {}
 // SAFETY: bytes.
 unsafe impl Header for Network {}
 
-/// Describes the packet that drew the RST; with `addresses`, takes them from
-/// it too: its destination is this host.
+/// Describes the packet that triggered the RST. With `addresses`, also takes the
+/// addresses from it: its destination is this host.
 ///
 /// # Safety
 ///

@@ -1,25 +1,23 @@
-//! `tcp_receive_reset`: a RST was accepted, or so the kernel says. There are two
-//! of this program for the reason that `set_state` gives.
+//! `tcp_receive_reset`: the kernel accepted a RST, or acts as if it had. There are
+//! two copies of this program; `inet_sock_set_state` says why.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 use kreset_common::record::{Packets, Record, connection_flag as flag, kind, packets_flag, role};
 
 use crate::{
-    connection::{self, Entry, Key},
-    filter,
-    kernel::{Sock, TcpSock, state},
-    ring,
+    connection::{self, Entry},
+    kernel::{Sock, TcpSock},
+    recent_resets, ring,
     settings::constant,
-    snapshot::{self, closed_here, jiffies, local_port, remote_port},
-    trouble,
+    snapshot::{self, closed_here, jiffies},
 };
 
 /// `RCV_SHUTDOWN | SEND_SHUTDOWN`; kernel: `include/net/sock.h`.
 const SHUTDOWN_MASK: u8 = 3;
 
 /// Prototype: `tcp_receive_reset(struct sock *sk)`, since 4.16; `sk` is a full
-/// socket, in the state that the RST found it in.
+/// socket, still in the state in which the RST arrived.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn receive_reset(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
@@ -29,13 +27,17 @@ fn receive_reset(ctx: BtfTracePointContext) -> i32 {
         debug!(
             &ctx,
             "tcp_receive_reset: {}",
-            if emitted { "reported" } else { "no RST came" }
+            if emitted {
+                "reported"
+            } else {
+                "no RST received"
+            }
         );
     }
     0
 }
 
-/// As above: for those whom the first one missed.
+/// Second copy: runs when the first is already active on this CPU.
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn receive_reset_again(ctx: BtfTracePointContext) -> i32 {
     let _handled = on_receive_reset(Sock(ctx.arg(0)));
@@ -45,7 +47,7 @@ fn receive_reset_again(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn on_receive_reset(sock: Sock) -> Option<bool> {
     let tcp = sock.tcp()?;
-    let entry = known_or_late(sock, tcp)?;
+    let entry = connection::get_or_begin_late(sock, tcp)?;
     // A socket accepts one RST in its life, and is closed by it.
     if entry.handled_reset != 0 {
         return None;
@@ -61,67 +63,44 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
     Some(true)
 }
 
-/// Whether a RST came, and takes note of it.
+/// Whether a RST was received; if so, records it in the entry.
 #[inline(always)]
 pub(crate) fn is_real(sock: Sock, tcp: TcpSock, entry: &mut Entry, state: u8) -> bool {
     entry.handled_reset = 1;
-    if drawn_by_own_close(entry, tcp, state) {
+    if caused_by_own_close(entry, tcp, state) {
         return false;
     }
     entry.set(flag::RESET);
-    entry.note_fins_of(state);
+    entry.infer_fins(state);
     if entry.connection.role == role::CLIENT {
-        trouble::note(sock);
+        recent_resets::record(sock);
     }
     true
 }
 
-/// The entry of a traced socket; made now for one that the seeding missed, and
-/// for one whose beginning the kernel skipped the programs for.
+/// For data that arrives after this host's own `close()` the kernel calls
+/// `tcp_reset()` although it received no RST (`tcp_rcv_state_process`, 5.10 to
+/// 7.3). The packets prove which it was; without them, the best sign is that an
+/// acknowledgement was processed in this very jiffy.
 #[inline(always)]
-pub(crate) fn known_or_late(sock: Sock, tcp: TcpSock) -> Option<&'static mut Entry> {
-    let key = Key::from(sock);
-    if let Some(entry) = connection::get(key) {
-        if !entry.is_listener() {
-            return Some(entry);
-        }
-        if sock.state() == state::LISTEN {
-            return None;
-        }
-        // A child that nobody saw begin still has what it inherited.
-    }
-    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
-    if role == role::UNKNOWN || !filter::netns(sock.netns()) {
-        return None;
-    }
-    let entry = connection::get_or_make(key)?;
-    entry.begin_late(sock.netns(), role);
-    Some(entry)
-}
-
-/// Data that arrives after this host's own `close()` makes the kernel call
-/// `tcp_reset()` although no RST came (`tcp_rcv_state_process`, 5.10 to 7.3). The
-/// packets prove it; without them, that data was acknowledging this very
-/// jiffy is the best sign.
-#[inline(always)]
-fn drawn_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
+fn caused_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
     if !closed_here(state) || tcp.shutdown() & SHUTDOWN_MASK != SHUTDOWN_MASK {
         return false;
     }
-    if constant!(SETTINGS.fentry) != 0 || watches_packets(&entry.packets) {
+    if constant!(SETTINGS.fentry) != 0 || observes_packets(&entry.packets) {
         return !has_fitting_reset(&entry.packets, tcp);
     }
     tcp.rcv_tstamp() == jiffies()
 }
 
-/// Packet programs see this connection.
+/// The packet programs observe this connection.
 #[inline(always)]
-pub(crate) fn watches_packets(packets: &Packets) -> bool {
+pub(crate) fn observes_packets(packets: &Packets) -> bool {
     constant!(SETTINGS.packets) != 0 && packets.flags & packets_flag::SEEN_IN != 0
 }
 
-/// The last RST that came is one that this host accepts: anybody can send
-/// others. The second number is taken once the peer has sent its FIN (kernel:
+/// The last RST has a sequence number that this host accepts; others may be
+/// forged. `rcv_nxt - 1` is accepted after the peer's FIN (kernel:
 /// `tcp_reset_check`, 4.14 to 7.3).
 #[inline(always)]
 fn has_fitting_reset(packets: &Packets, tcp: TcpSock) -> bool {

@@ -1,0 +1,58 @@
+//! `iter/task_file`: finds connections and listeners older than the tracer, with
+//! their owners, in every network namespace, in one pass.
+
+use core::ffi::c_void;
+
+use kreset_common::{
+    counter,
+    record::{connection_flag as flag, role},
+};
+
+use crate::{
+    connection::{self, Key},
+    filter,
+    kernel::{Task, TaskFile, sock_of_file, state},
+    ring,
+    snapshot::{local_port, remote_port},
+};
+
+/// Prototype: `bpf_iter__task_file`, since 5.8; aya-ebpf has no macro for
+/// iterators, so the section is named by hand.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn seed(ctx: *mut TaskFile) -> i32 {
+    // SAFETY: the kernel passes a valid context.
+    let _not_a_socket =
+        unsafe { TaskFile::task_and_file(ctx) }.and_then(|(task, file)| seed_socket(task, file));
+    0
+}
+
+#[inline(always)]
+fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
+    let sock = sock_of_file(file)?;
+    let tcp = sock.tcp()?;
+    let listens = sock.state() == state::LISTEN;
+    let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
+    if role == role::UNKNOWN || (listens && role != role::BROKER) || !filter::netns(sock.netns()) {
+        return None;
+    }
+    let key = Key::from(sock);
+    if let Some(entry) = connection::get(key) {
+        if entry.connection.tgid == 0 {
+            // Another program found it while programs were being attached.
+            entry.set_owner(task);
+            if entry.has(flag::SEEDED) {
+                ring::count(counter::SEEDED);
+            }
+        }
+        return None;
+    }
+    let entry = connection::get_or_create(key)?;
+    entry.begin_late(sock.netns(), role);
+    if listens {
+        entry.set(flag::LISTENER);
+    }
+    entry.set_owner(task);
+    ring::count(counter::SEEDED);
+    Some(())
+}
