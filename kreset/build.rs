@@ -1,11 +1,21 @@
-//! Builds the kernel side, which `kreset` carries inside its binary.
+//! Provides the object of the kernel side, which `kreset` carries inside its binary: the shipped
+//! one if it fits the sources, or else one built here.
 
-use std::{env, error::Error, fs, io::ErrorKind, os::unix::fs::symlink, path::Path};
+use std::{
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use aya_build::{Package, Toolchain};
-use kreset_toolchain::{TOOLCHAIN_VARIABLE, Tools, belongs_to_host};
+use kreset_toolchain::{
+    TOOLCHAIN_VARIABLE, Tools,
+    compile::object,
+    shipped::{OBJECT, STAMP, Unfit, shipped, workspace},
+    source::CRATES,
+};
 
-/// Aya's switch for tools that look at the source and run nothing: the kernel side is left empty.
+/// Aya's switch for tools that read the source and run nothing: the object is left empty.
 const SKIP_VARIABLE: &str = "AYA_BUILD_SKIP";
 
 fn main() {
@@ -16,90 +26,69 @@ fn main() {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let out_dir = env::var("OUT_DIR")?;
-    let out_dir = Path::new(&out_dir);
+    let kreset = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out_dir = PathBuf::from(env::var("OUT_DIR")?);
+    let embedded = out_dir.join("kreset");
     println!("cargo::rerun-if-env-changed={SKIP_VARIABLE}");
     if env::var_os(SKIP_VARIABLE).is_some_and(|value| value == "1" || value == "true") {
-        return Ok(fs::write(out_dir.join("kreset"), [])?);
+        return Ok(fs::write(embedded, [])?);
     }
 
-    let kreset = env::var("CARGO_MANIFEST_DIR")?;
-    let workspace = Path::new(&kreset)
-        .parent()
-        .ok_or("kreset is built from its workspace only")?;
+    rerun_if_changed(&kreset);
+    // Whoever names a toolchain wants the object that it builds.
+    let asked = env::var_os(TOOLCHAIN_VARIABLE).is_some();
+    let object = match shipped(&kreset) {
+        Ok(object) if !asked => object,
+        outcome => build(&kreset, &out_dir, outcome.err())?,
+    };
+    fs::copy(object, embedded)?;
+    Ok(())
+}
 
+fn rerun_if_changed(kreset: &Path) {
     println!("cargo::rerun-if-env-changed={TOOLCHAIN_VARIABLE}");
-    // Aya names the directory of the kernel side itself.
-    for input in ["kreset-common", "Cargo.toml", "Cargo.lock"] {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(input).display()
+    println!("cargo::rerun-if-changed=build.rs");
+    for file in [OBJECT, STAMP] {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    if let Some(workspace) = workspace(kreset) {
+        for input in CRATES.into_iter().chain(["Cargo.toml", "Cargo.lock"]) {
+            println!(
+                "cargo::rerun-if-changed={}",
+                workspace.join(input).display()
+            );
+        }
+    }
+}
+
+/// Builds the object from source, because the shipped one is `unfit` or the user asked for it.
+fn build(kreset: &Path, out_dir: &Path, unfit: Option<Unfit>) -> Result<PathBuf, Box<dyn Error>> {
+    let because = unfit.map_or_else(String::new, |unfit| format!("{unfit}, and "));
+    let Some(workspace) = workspace(kreset) else {
+        return Err(format!("{because}its sources are not here").into());
+    };
+    let tools = Tools::find().map_err(|missing| format!("{because}{missing}"))?;
+    println!("cargo::rerun-if-changed={}", tools.linker.display());
+
+    // OUT_DIR is `PROFILE/build/kreset-HASH/out` in the target directory. All profiles share one
+    // build of the kernel side, which is the same in each.
+    let target = out_dir.ancestors().nth(4).ok_or("OUT_DIR is too short")?;
+    let target = target.join("kernel-side");
+    let output = tools.build(workspace, &target).arg("--quiet").output()?;
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let level = if output.status.success() {
+        "warning"
+    } else {
+        "error"
+    };
+    for line in messages.lines() {
+        println!("cargo::{level}={line}");
+    }
+    if !output.status.success() {
+        let name = &tools.toolchain.name;
+        return Err(
+            format!("the kernel side did not build with the Rust toolchain `{name}`").into(),
         );
     }
-
-    let Tools { toolchain, linker } = Tools::find()?;
-    println!("cargo::rerun-if-changed={}", linker.display());
-
-    share_target_directory(out_dir)?;
-    prepare_environment();
-    let root_dir = workspace.join("kreset-ebpf");
-    let root_dir = root_dir
-        .to_str()
-        .ok_or("the path of the workspace is not UTF-8")?;
-    aya_build::build_ebpf(
-        [Package {
-            name: "kreset-ebpf",
-            root_dir,
-            features: &["programs"],
-            ..Package::default()
-        }],
-        Toolchain::Custom(&toolchain.name),
-    )
-    .map_err(|error| {
-        let name = &toolchain.name;
-        format!("the kernel side did not build with the Rust toolchain `{name}`: {error:#}").into()
-    })
-}
-
-/// Lets all profiles share one build of the kernel side, which is the same in each.
-///
-/// Aya gives every `OUT_DIR` its own, and building `core` takes longer than the rest of a debug
-/// build.
-fn share_target_directory(out_dir: &Path) -> Result<(), Box<dyn Error>> {
-    // OUT_DIR is `PROFILE/build/kreset-HASH/out` in the target directory.
-    let target = out_dir.ancestors().nth(4).ok_or("OUT_DIR is too short")?;
-    let own = out_dir.join("aya-build/target");
-    fs::create_dir_all(target.join("kernel-side"))?;
-    fs::create_dir_all(&own)?;
-    // Relative, so that a copy of the target directory does not write into the original.
-    match symlink("../../../../../../kernel-side", own.join("kreset-ebpf")) {
-        // From the last time.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        result => Ok(result?),
-    }
-}
-
-/// Sets the environment that the build of the kernel side will have.
-fn prepare_environment() {
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(belongs_to_host) {
-            // SAFETY: this process has no other thread that could read the environment.
-            unsafe {
-                env::remove_var(name);
-            }
-        }
-    }
-
-    let set = [
-        // Lets a compiler that is no nightly build `core`; to a nightly it says nothing new.
-        ("RUSTC_BOOTSTRAP", "1"),
-        // Cargo repeats what a build script prints at every build. Compiler messages still come.
-        ("CARGO_TERM_QUIET", "true"),
-    ];
-    for (name, value) in set {
-        // SAFETY: as above.
-        unsafe {
-            env::set_var(name, value);
-        }
-    }
+    Ok(object(&target))
 }

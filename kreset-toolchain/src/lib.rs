@@ -1,19 +1,23 @@
-//! Finds what the kernel side is built with: a Rust toolchain that can build `core` for the BPF
-//! target, and `bpf-linker`.
+//! The object of the kernel side: whether the shipped one fits its sources ([`shipped`]), the tools
+//! that build another ([`Tools`]), and how they do it ([`compile`]).
 //!
-//! The build scripts and `cargo xtask setup` have to agree on what is there, so both ask here.
-//! Everything is decided from files, without starting a process: the question comes before every
-//! build, and `rustup` alone takes longer than an up-to-date build does.
+//! kreset's build script and `cargo xtask` have to agree on all of this, so both ask here. Tools
+//! are found by their files, without starting a process: the question is asked before every build,
+//! and `rustup` alone takes longer than an up-to-date build does.
 
+pub mod compile;
 mod linker;
 mod rustup;
+pub mod shipped;
+pub mod source;
 
 use std::{error, fmt, path::PathBuf};
 
 pub use linker::linker;
 pub use rustup::{Rustup, Toolchain};
 
-/// Names the rustup toolchain to build the kernel side with, in place of the one found.
+/// Names the rustup toolchain to build the kernel side with, in place of the one found. kreset's
+/// build script then does not use the shipped object.
 pub const TOOLCHAIN_VARIABLE: &str = "KRESET_BPF_TOOLCHAIN";
 
 /// The toolchains that are looked for, best first.
@@ -25,13 +29,13 @@ pub const TOOLCHAINS: [&str; 2] = ["nightly", LINKED_TOOLCHAIN];
 /// The name under which `cargo xtask setup` links the distribution's compiler into rustup.
 pub const LINKED_TOOLCHAIN: &str = "bpf";
 
-/// Says whether an environment variable is about the build for the host.
+/// Whether an environment variable is about the build for the host.
 ///
-/// Cargo, rustup, clippy and rust-analyzer set such variables for all that they start. They must
-/// not reach the build of the kernel side, which another compiler does for another target.
+/// Cargo, rustup, clippy and rust-analyzer set such variables for the processes that they start.
+/// They must not reach the build of the kernel side, by another compiler for another target.
 #[must_use]
 pub fn belongs_to_host(variable: &str) -> bool {
-    // `RUSTC` also stands for the wrappers that clippy and rust-analyzer put before it.
+    // `RUSTC` also matches the wrappers that clippy and rust-analyzer set.
     const PREFIXES: [&str; 4] = ["CARGO_BUILD_RUSTC", "CARGO_PROFILE_", "RUSTC", "RUSTDOC"];
     matches!(
         variable,
@@ -39,7 +43,7 @@ pub fn belongs_to_host(variable: &str) -> bool {
     ) || PREFIXES.iter().any(|prefix| variable.starts_with(prefix))
 }
 
-/// All that building the kernel side takes.
+/// The tools that build the kernel side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tools {
     /// The Rust toolchain.
@@ -49,11 +53,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds the tools that the environment of this process offers.
+    /// Finds the tools in the environment of this process.
     ///
     /// # Errors
     ///
-    /// The first of them that is missing.
+    /// The first one that is missing.
     pub fn find() -> Result<Self, Missing> {
         let toolchain = toolchain(
             &Rustup::from_env(),
@@ -80,12 +84,12 @@ pub fn toolchain(rustup: &Rustup, asked: Option<&str>) -> Result<Toolchain, Miss
     }
 }
 
-/// What a build of the kernel side lacks, as a sentence that ends in what to do.
+/// The tool that a build of the kernel side lacks. Its message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// No toolchain that can build `core`.
     Toolchain,
-    /// The toolchain named by [`TOOLCHAIN_VARIABLE`] is not there or cannot build `core`.
+    /// The toolchain named by [`TOOLCHAIN_VARIABLE`] is not installed or cannot build `core`.
     AskedToolchain(String),
     /// No `bpf-linker`.
     Linker,
@@ -96,16 +100,16 @@ impl fmt::Display for Missing {
         match self {
             Self::Toolchain => write!(
                 f,
-                "no Rust toolchain here can build the kernel side; run `cargo xtask setup`"
+                "no installed Rust toolchain can build the kernel side: run `cargo xtask setup`"
             ),
             Self::AskedToolchain(name) => write!(
                 f,
                 "the Rust toolchain `{name}` named by {TOOLCHAIN_VARIABLE} is not installed or \
-                 lacks rust-src; run `cargo xtask setup`"
+                 lacks rust-src: run `cargo xtask setup`"
             ),
             Self::Linker => write!(
                 f,
-                "bpf-linker, which links the kernel side, is not installed; run `cargo xtask setup`"
+                "bpf-linker, which links the kernel side, is not installed: run `cargo xtask setup`"
             ),
         }
     }

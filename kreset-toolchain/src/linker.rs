@@ -2,15 +2,15 @@
 
 use std::{env, path::PathBuf};
 
-/// Returns the path of `bpf-linker`, the one that the compiler will find.
+/// The path of the `bpf-linker` that the compiler will use.
 #[must_use]
 pub fn linker() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     find(env::split_paths(&path).collect(), cargo_bin())
 }
 
-/// Searches `path` as `rustup run` hands it to the compiler: with the place where cargo installs
-/// binaries put before all else, unless it is in there already.
+/// Searches `path` as `rustup run` passes it to the compiler: preceded by the directory where cargo
+/// installs binaries, unless `path` contains it already.
 fn find(path: Vec<PathBuf>, cargo_bin: Option<PathBuf>) -> Option<PathBuf> {
     cargo_bin
         .filter(|directory| !path.contains(directory))

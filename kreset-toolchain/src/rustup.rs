@@ -12,7 +12,7 @@ pub struct Rustup {
 }
 
 impl Rustup {
-    /// The rustup that the environment of this process points to.
+    /// The rustup of this process's environment.
     #[must_use]
     pub fn from_env() -> Self {
         let home = env::var_os("RUSTUP_HOME")
@@ -61,7 +61,7 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// Says whether it has the compiler, cargo, and the source of `core`.
+    /// Whether it has the compiler, cargo, and the source of `core`.
     #[must_use]
     pub fn can_build_core(&self) -> bool {
         // The lock file is what `-Zbuild-std` itself looks for.
@@ -75,7 +75,7 @@ impl Toolchain {
     }
 }
 
-/// Says whether the toolchain in `directory` answers to `name`.
+/// Whether the toolchain in `directory` has this `name`.
 ///
 /// What follows the name has to be a host triple: `nightly-2026-05-20-x86_64-unknown-linux-gnu` is
 /// not `nightly`.
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stands_for_itself_with_or_without_the_host() {
+    fn a_name_matches_with_or_without_the_host() {
         assert!(is_named("bpf", "bpf"));
         assert!(is_named("nightly-x86_64-unknown-linux-gnu", "nightly"));
         assert!(is_named(

@@ -1,15 +1,14 @@
 //! `cargo xtask lint`
 
-use std::{env, process::Command};
-
 use anyhow::{Error, Result};
 use kreset_toolchain::Tools;
 
-use crate::{exec, setup};
+use crate::{ebpf, exec, setup};
 
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Build)?;
     host_side()?;
+    ebpf::check()?;
     kernel_side()
 }
 
@@ -37,35 +36,13 @@ pub(crate) fn host_side() -> Result<()> {
 ///
 /// Warnings do not fail: which lints a nightly knows changes from day to day.
 fn kernel_side() -> Result<()> {
-    let Tools {
-        toolchain,
-        linker: _,
-    } = Tools::find().map_err(Error::new)?;
-    let clippy = toolchain.directory.join("bin/cargo-clippy").is_file();
-    let target = if cfg!(target_endian = "big") {
-        "bpfeb-unknown-none"
-    } else {
-        "bpfel-unknown-none"
-    };
-
-    let mut command = Command::new("rustup");
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(kreset_toolchain::belongs_to_host) {
-            command.env_remove(name);
-        }
-    }
+    let tools = Tools::find().map_err(Error::new)?;
+    let clippy = tools.toolchain.directory.join("bin/cargo-clippy").is_file();
+    let subcommand = if clippy { "clippy" } else { "check" };
+    let target = exec::target_directory()?.join("kernel-side");
     exec::run(
-        command
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env(
-                "RUSTFLAGS",
-                format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH),
-            )
-            .args(["run", &toolchain.name, "cargo"])
-            .arg(if clippy { "clippy" } else { "check" })
-            .args(["--package", "kreset-ebpf", "--locked", "--release"])
-            .args(["--target", target, "-Zbuild-std=core"])
-            .arg("--target-dir")
-            .arg(exec::target_directory()?.join("kernel-side")),
+        tools
+            .cargo(subcommand, &exec::root()?, &target)
+            .arg("--locked"),
     )
 }

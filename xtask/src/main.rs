@@ -9,6 +9,7 @@ mod accuracy;
 mod bench;
 mod build;
 mod dist;
+mod ebpf;
 mod exec;
 mod fleet;
 mod fuzz;
@@ -53,6 +54,8 @@ enum Command {
     },
     /// Build target/release/kreset-trace
     Build,
+    /// Build the BPF object that is shipped in kreset/bpf, after a change of the kernel side
+    BuildEbpf,
     /// Run the lints, the unit tests, and as root the privileged tests
     Test,
     /// Run the lab as root
@@ -91,6 +94,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup { kafka: false } => setup::run(setup::Purpose::Run),
         Command::Setup { kafka: true } => setup::run(setup::Purpose::Kafka),
         Command::Build => build::run(),
+        Command::BuildEbpf => ebpf::run(),
         Command::Test => test::run(),
         Command::FleetTest(arguments) => fleet::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),

@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 
-use crate::{build, dist, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
+use crate::{build, dist, ebpf, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
 
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Kafka)?;
     lint::host_side()?;
+    ebpf::check()?;
     unprivileged()?;
     dist::check()?;
     fleet::light()?;
@@ -15,13 +16,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// Tests all that runs on this machine without rights.
 fn unprivileged() -> Result<()> {
-    exec::run(exec::cargo().args([
-        "test",
-        "--workspace",
-        "--exclude",
-        "kreset-ebpf",
-        "--locked",
-    ]))
+    exec::run(exec::cargo().args(["test", "--workspace", "--locked"]))
 }
 
 /// Tests with the kernel, as root.
