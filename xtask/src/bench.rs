@@ -1,13 +1,17 @@
 //! `cargo xtask bench`
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _, path::Path};
+use std::{ffi::OsString, os::unix::process::CommandExt as _};
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Error, Result};
 
-use crate::{build, exec, lab::TRACER_VARIABLE, setup};
+use crate::{
+    build, exec,
+    lab::TRACER_VARIABLE,
+    setup::{self, Program},
+};
 
-/// What people use today for the same question, and the packages that bring it.
-const PEERS: [(&str, &str); 4] = [
+/// The tools that people use today for the same question.
+const PEERS: [Program; 4] = [
     ("bpftrace", "bpftrace"),
     ("tcpdump", "tcpdump"),
     ("tcpstates", "libbpf-tools"),
@@ -16,38 +20,25 @@ const PEERS: [(&str, &str); 4] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What the benchmark is told; `cargo xtask bench -- --help` lists it
+    /// Arguments of the benchmark; `cargo xtask bench -- --help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     bench: Vec<OsString>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::run(setup::Purpose::Run)?;
-    let mut missing: Vec<&str> = PEERS
-        .iter()
-        .filter(|(program, _)| exec::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    missing.dedup();
-    if !missing.is_empty() {
-        eprintln!(
-            "bench: installing what kreset is compared with: {}",
-            missing.join(", ")
-        );
-        if let Err(error) = setup::packages(&missing) {
-            // The tables say of each that it does not run here.
-            eprintln!("bench: that failed, and they stay out of the comparison: {error:#}");
-        }
+    setup::run(setup::Purpose::Kafka)?;
+    if let Err(error) = setup::programs(&PEERS) {
+        // The tables say of each that it does not run here.
+        eprintln!("bench: not all tools to compare with could be installed: {error:#}");
     }
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
-    let page = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("this package is in no workspace")?
-        .join("docs/performance.md");
+    let page = exec::root()?.join("docs/performance.md");
     let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
-    command.args([lab.as_os_str(), "bench".as_ref(), "--page".as_ref()]).arg(page);
+    command
+        .args([lab.as_os_str(), "bench".as_ref(), "--page".as_ref()])
+        .arg(page);
     command.args(&arguments.bench);
-    // As for the lab: the benchmark alone is run as root, in this process's place.
+    // As for the lab: only the benchmark runs as root, and it replaces this process.
     Err(Error::new(command.exec()).context(format!("`{}` did not start", exec::show(&command))))
 }

@@ -35,9 +35,33 @@ pub(crate) fn release(package: &str, program: &str) -> Result<PathBuf> {
     Ok(exec::target_directory()?.join("release").join(program))
 }
 
-/// Whether there is a standard library for [`STATIC_TARGET`], perhaps after asking rustup for it.
-pub(crate) fn has_static_target() -> bool {
-    exec::run(Command::new("rustup").args(["target", "add", STATIC_TARGET])).is_ok()
+/// Builds the tracer and the lab as fast as possible, and returns their paths.
+///
+/// They lack what no scenario uses: OTLP, and with it TLS, and the validation against the JSON
+/// Schema. In cargo's development profile, so that tests and this share dependencies.
+pub(crate) fn quick() -> Result<(PathBuf, PathBuf)> {
+    exec::run(
+        exec::cargo()
+            .args([
+                "build",
+                "--locked",
+                "--package",
+                "kreset",
+                "--package",
+                "kreset-lab",
+            ])
+            .args(["--bin", "kreset-trace", "--bin", "kreset-lab"])
+            .args(["--no-default-features", "--features", "kreset/metrics"]),
+    )?;
+    let programs = exec::target_directory()?.join("debug");
+    Ok((programs.join("kreset-trace"), programs.join("kreset-lab")))
+}
+
+/// Installs the standard library for [`STATIC_TARGET`], unless it is installed.
+pub(crate) fn add_static_target() -> Result<()> {
+    exec::run(Command::new("rustup").args(["target", "add", STATIC_TARGET])).with_context(|| {
+        format!("static programs need the target {STATIC_TARGET}, which rustup could not install")
+    })
 }
 
 /// Builds a program that needs no other file, with `options` of cargo's, and returns its path.
@@ -45,13 +69,12 @@ pub(crate) fn static_program(package: &str, program: &str, options: &[&str]) -> 
     let compiler = format!("CC_{}", STATIC_TARGET.replace('-', "_"));
     exec::run(
         exec::cargo()
-            // The little C that there is needs no C library: any compiler will do.
+            // The C sources of dependencies use no C library, so the host's compiler builds them.
             .env(compiler, "cc")
             .args(["build", "--release", "--locked", "--target", STATIC_TARGET])
             .args(["--package", package, "--bin", program])
             .args(options),
-    )
-    .with_context(|| format!("is the target there? rustup target add {STATIC_TARGET}"))?;
+    )?;
     Ok(exec::target_directory()?
         .join(STATIC_TARGET)
         .join("release")

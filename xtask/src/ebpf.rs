@@ -18,7 +18,7 @@ use crate::{exec, setup};
 
 /// Builds the object of the kernel side and puts it beside the source, with its stamp.
 pub(crate) fn run() -> Result<()> {
-    setup::run(setup::Purpose::Build)?;
+    setup::run(setup::Purpose::KernelSide)?;
     let tools = Tools::find()?;
     let workspace = exec::root()?;
     let kreset = workspace.join("kreset");

@@ -6,11 +6,11 @@ use anyhow::Result;
 
 use crate::{
     exec,
-    setup::{self, receivers},
+    setup::{self, Program, receivers},
 };
 
-/// Receivers that Debian has: program and package.
-const PACKAGES: [(&str, &str); 2] = [("rsyslogd", "rsyslog"), ("prometheus", "prometheus")];
+/// Receivers that Debian has; `cargo xtask test` delivers to them too.
+pub(crate) const PACKAGES: [Program; 2] = [("rsyslogd", "rsyslog"), ("prometheus", "prometheus")];
 
 /// The test that needs root, and those that take long.
 const OWN_CONNECTIONS: &str = "own_connections";
@@ -20,21 +20,22 @@ const OUTAGE: &str = "outage";
 /// Which receivers.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Test with an OpenTelemetry Collector alone, which is built for minutes the first time
+    /// Test only with an OpenTelemetry Collector, whose first build takes minutes
     #[arg(long)]
     collector: bool,
-    /// Hold receivers down for ten minutes, and watch the agent's memory
+    /// Keep receivers down for ten minutes, and measure the agent's memory
     #[arg(long)]
     outage: bool,
-    /// How many seconds an outage is
+    /// How many seconds an outage lasts
     #[arg(long, value_name = "S", default_value_t = 600, requires = "outage")]
     seconds: u32,
 }
 
 /// Tests delivery against real receivers.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::run(setup::Purpose::Kafka)?;
-    setup::programs(&PACKAGES)?;
+    // OpenSSL, for librdkafka, is configured by Perl.
+    let programs = [&PACKAGES[..], &setup::LIBRDKAFKA, &[("perl", "perl")]].concat();
+    setup::run_with(setup::Purpose::Kafka, &programs)?;
     if arguments.collector {
         let collector = receivers::collector()?;
         return exec::run(
@@ -63,16 +64,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         &mut command,
         &["--nocapture", &format!("{OWN_CONNECTIONS}::")],
     ))
-}
-
-/// Tests delivery against the receivers that cost little to install.
-pub(crate) fn light() -> Result<()> {
-    setup::programs(&PACKAGES)?;
-    exec::run(
-        exec::cargo()
-            .args(["test", "--locked", "--package", "kreset"])
-            .args(["--features", "receivers", "--test", "fleet"]),
-    )
 }
 
 /// The tests with all receivers, with `words` for the test program.

@@ -8,27 +8,27 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::exec;
+use crate::{exec, setup};
 
-/// The version of cargo-fuzz that is installed where none is.
+/// The version of cargo-fuzz that is installed if none is.
 const CARGO_FUZZ: &str = "0.13.2";
-/// More memory than any input may take, MiB.
+/// The most memory that an input may take, MiB.
 const MEMORY: u32 = 1_024;
-/// More time than any input may take, seconds, on a machine that does other things too.
+/// The most time that an input may take, seconds; generous, for a machine under load.
 const SLOWEST: u32 = 20;
 
-/// Where files are in memory.
+/// A file system in memory.
 const IN_MEMORY: &str = "/dev/shm";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// What to fuzz, all in turn if none is named
+    /// What to fuzz; all in turn if none is named
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     /// How long each is fuzzed
     #[arg(long, value_name = "N", default_value_t = 10)]
     minutes: u32,
-    /// Afterwards add the inputs that reached new code to the corpus of the repository
+    /// Afterwards, add the inputs that reached new code to the corpus of the repository
     #[arg(long)]
     grow: bool,
 }
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for asked in &arguments.targets {
         if !known.contains(asked) {
             bail!(
-                "there is no fuzz target {asked}; there are {}",
+                "unknown fuzz target {asked:?}; expected one of {}",
                 known.join(", ")
             );
         }
@@ -59,12 +59,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn fuzz(directory: &Path, target: &str, arguments: &Arguments) -> Result<()> {
     let corpus = directory.join("corpus").join(target);
-    // What is found goes here: the corpus of the repository stays small.
+    // New inputs go here, so that the corpus of the repository stays small.
     let found = exec::target_directory()?.join("fuzz").join(target);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     let mut run = cargo_fuzz(directory, target);
     if Path::new(IN_MEMORY).is_dir() {
-        // A spool is files: on a disk there are a hundred inputs a second.
+        // A spool writes files: on a disk that allows a hundred inputs a second.
         run.env("TMPDIR", IN_MEMORY);
     }
     run.args([&found, &corpus]).args([
@@ -87,7 +87,7 @@ fn cargo_fuzz(directory: &Path, target: &str) -> Command {
     let mut command = Command::new("rustup");
     command
         .current_dir(directory)
-        // The kernel side is not what is fuzzed, and another compiler builds it.
+        // The kernel side is not fuzzed.
         .env("AYA_BUILD_SKIP", "1")
         // Set for this program by its own toolchain.
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -97,23 +97,25 @@ fn cargo_fuzz(directory: &Path, target: &str) -> Command {
 }
 
 fn install() -> Result<()> {
-    let there = Command::new("cargo")
+    setup::programs(&[("c++", "g++")])?;
+    setup::nightly()?;
+    let installed = Command::new("cargo")
         .args(["fuzz", "--version"])
         .output()
         .is_ok_and(|output| output.status.success());
-    if there {
+    if installed {
         return Ok(());
     }
-    println!("cargo-fuzz {CARGO_FUZZ} is installed with `cargo install`");
+    eprintln!("fuzz: installing cargo-fuzz {CARGO_FUZZ}");
     exec::run(exec::cargo().args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ]))
-        .context("fuzzing takes cargo-fuzz")
+        .context("fuzzing needs cargo-fuzz")
 }
 
 fn directory() -> Result<PathBuf> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map(|repository| repository.join("fuzz"))
-        .context("this package is in no workspace")
+        .context("xtask has no parent directory")
 }
 
 /// The names of all targets: each is a file.

@@ -1,20 +1,20 @@
 //! `cargo xtask lab`
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, path::Path};
 
 use anyhow::{Error, Result};
 
 use crate::{build, exec, setup};
 
-/// Tells the lab and its tests which `kreset-trace` to judge.
+/// Names, for the lab and its tests, the `kreset-trace` to judge.
 pub(crate) const TRACER_VARIABLE: &str = "KRESET_TRACE";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Run the scenarios with real brokers and clients, and install these if they are missing
+    /// Run the scenarios with real brokers and clients; installs these if they are missing
     #[arg(long)]
     kafka: bool,
-    /// What the lab is told; `cargo xtask lab -- --help` lists it
+    /// Arguments of the lab; `cargo xtask lab -- --help` lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     lab: Vec<OsString>,
 }
@@ -25,24 +25,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         setup::Purpose::Run
     })?;
-    // As many at once as two cores carry.
+    // Two cores run four scenarios at once.
     let all = ["run", "--kafka", "--jobs", "4"].map(OsString::from);
+    let (tracer, lab) = build::quick()?;
     match (arguments.kafka, arguments.lab.as_slice()) {
-        (true, []) => become_lab(&all),
-        (_, asked) => become_lab(asked),
+        (true, []) => execute(&tracer, &lab, &all),
+        (_, asked) => execute(&tracer, &lab, asked),
     }
 }
 
-/// Runs the lab's program in this process's place; what it needs is set up.
+/// Runs the lab in this process's place, with the tracer as users have it; both are built first.
 pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
+    execute(&tracer, &lab, arguments)
+}
 
-    // The lab alone is run as root, so that cargo leaves no file of root's in the target directory.
+fn execute(tracer: &Path, lab: &Path, arguments: &[OsString]) -> Result<()> {
+    // Only the lab runs as root, so that cargo leaves no file of root's in the target directory.
     let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
     command.arg(lab).args(arguments);
 
-    // The lab takes this process's place: at Ctrl-C it has a network to take down, and the shell
-    // has to wait for that.
+    // The lab replaces this process: at Ctrl-C it has a network to take down, and the shell has to
+    // wait for that.
     Err(Error::new(command.exec()).context(format!("`{}` did not start", exec::show(&command))))
 }

@@ -2,7 +2,7 @@
 #![expect(
     clippy::print_stderr,
     clippy::print_stdout,
-    reason = "saying on a terminal what is done is half the job"
+    reason = "these commands report on a terminal"
 )]
 
 mod accuracy;
@@ -19,6 +19,7 @@ mod lint;
 mod setup;
 mod soak;
 mod test;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -27,13 +28,13 @@ use clap::{Parser, Subcommand};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask setup                  install what building and testing takes
+  cargo xtask setup                  install what building and testing need
   cargo xtask build                  make target/release/kreset-trace
-  cargo xtask lab                    reset connections in a lab and see them explained
+  cargo xtask lab                    reset connections in a lab and see each explained
   cargo xtask lab --kafka            the same with real brokers and clients
-  cargo xtask soak --minutes 30      everything at once, at random, and an account at the end
-  cargo xtask fuzz record            fuzz one of the readers of bytes from outside
-  cargo xtask test                   run every check and test there is, as CI does
+  cargo xtask soak --minutes 30      random faults, and each reset accounted for at the end
+  cargo xtask fuzz record            fuzz one parser of untrusted bytes
+  cargo xtask test                   run all checks and tests, as CI does
   sudo target/release/kreset-trace --port 9092";
 
 /// Builds, tests and tries out kreset.
@@ -46,7 +47,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing of the BPF toolchain and of the lab's tools
+    /// Install the missing tools of the build and of the lab
     Setup {
         /// And the lab's real brokers and clients: Apache Kafka, librdkafka, kafkajs, proxies
         #[arg(long)]
@@ -66,9 +67,9 @@ enum Command {
     Bench(bench::Arguments),
     /// Test delivery against real receivers: rsyslog, Prometheus, OTLP, OpenSearch, Kafka
     FleetTest(fleet::Arguments),
-    /// Let everything happen at random for a while, and account for each reset, as root
+    /// Inject random faults for a while and account for each reset, as root
     Soak(soak::Arguments),
-    /// Fuzz everything that reads bytes from outside
+    /// Fuzz the parsers of untrusted bytes
     Fuzz(fuzz::Arguments),
     /// Check formatting, lints and documentation
     Lint,
@@ -82,7 +83,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not `main() -> Result`: that prints a backtrace where RUST_BACKTRACE asks for one.
+            // Not `main() -> Result`: that prints a backtrace if RUST_BACKTRACE is set.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

@@ -1,38 +1,41 @@
 //! `cargo xtask test`
 
+use std::process::Command;
+
 use anyhow::Result;
 
-use crate::{build, dist, ebpf, exec, fleet, lab::TRACER_VARIABLE, lint, setup};
+use crate::{dist, ebpf, exec, fleet, lab::TRACER_VARIABLE, lint, setup, workspace};
 
 pub(crate) fn run() -> Result<()> {
-    setup::run(setup::Purpose::Kafka)?;
+    let programs = [&fleet::PACKAGES[..], &setup::LIBRDKAFKA, &dist::CHECKERS].concat();
+    setup::run_with(setup::Purpose::Kafka, &programs)?;
     lint::host_side()?;
     ebpf::check()?;
-    unprivileged()?;
+    let tests = workspace::tests()?;
+    unprivileged(&tests.plain)?;
     dist::check()?;
-    fleet::light()?;
-    privileged()
+    privileged(&tests.privileged)
 }
 
-/// Tests all that runs on this machine without rights.
-fn unprivileged() -> Result<()> {
-    exec::run(exec::cargo().args(["test", "--workspace", "--locked"]))
+/// Runs the tests that need no rights, those of the documentation among them.
+fn unprivileged(tests: &[String]) -> Result<()> {
+    exec::run(named(&mut workspace::cargo("test"), tests).args(["--lib", "--bins"]))?;
+    exec::run(workspace::cargo("test").arg("--doc"))
 }
 
-/// Tests with the kernel, as root.
+/// Runs the tests with the kernel, as root.
 ///
-/// Cargo compiles as the user who called and hands to root what it compiled.
-fn privileged() -> Result<()> {
-    let tracer = build::tracer()?;
+/// Cargo compiles as the user who called, and runs as root what it compiled.
+fn privileged(tests: &[String]) -> Result<()> {
+    exec::run(workspace::cargo("build").arg("--bins"))?;
+    let tracer = exec::target_directory()?.join("debug/kreset-trace");
     let runner = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
-    exec::run(
-        exec::cargo()
-            .arg("--config")
-            .arg(exec::runner(&runner)?)
-            .args(["test", "--locked"])
-            .args(["--package", "kreset-lab"])
-            .args(["--features", "privileged"])
-            // All integration tests. That there are none is an error.
-            .args(["--test", "*"]),
-    )
+    let mut command = workspace::cargo("test");
+    command.arg("--config").arg(exec::runner(&runner)?);
+    exec::run(named(&mut command, tests))
+}
+
+/// Selects test programs by name.
+fn named<'a>(command: &'a mut Command, tests: &[String]) -> &'a mut Command {
+    command.args(tests.iter().flat_map(|name| ["--test", name]))
 }

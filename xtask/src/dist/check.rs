@@ -1,24 +1,30 @@
-//! What of the packages is checked at every `cargo xtask test`: all that takes no building.
+//! The checks of the packages that need no build; `cargo xtask test` makes them too.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{fresh, tree, work_directory};
-use crate::{exec, setup};
+use crate::{
+    exec,
+    setup::{self, Program},
+};
 
-/// The most that `systemd-analyze security` may say of the unit, in tenths.
+/// The highest exposure that `systemd-analyze security` may report for the unit, in tenths.
 ///
-/// What it rests on is what an agent is for: BPF, sinks on the network, and `/proc` of others.
+/// What remains is what an agent needs: BPF, sinks on the network, and `/proc` of other processes.
 const EXPOSURE: &str = "18";
+
+/// The programs that check them.
+pub(crate) const CHECKERS: [Program; 3] = [
+    ("systemd-analyze", "systemd"),
+    ("man", "man-db"),
+    ("groff", "groff-base"),
+];
 
 /// Checks man pages, completions, scripts and the unit.
 pub(crate) fn check() -> Result<()> {
-    setup::programs(&[
-        ("systemd-analyze", "systemd"),
-        ("man", "man-db"),
-        ("groff", "groff-base"),
-    ])?;
+    setup::programs(&CHECKERS)?;
     pages_and_completions()?;
     scripts()?;
     unit()
@@ -38,12 +44,12 @@ fn pages_and_completions() -> Result<()> {
         ("kreset-trace-sample.1", &["\\-\\-rate"]),
     ] {
         let Some(page) = pages.iter().find(|page| page.ends_with(name)) else {
-            bail!("there is no man page {name}");
+            bail!("missing man page {name}");
         };
         let text = std::fs::read_to_string(page)
             .with_context(|| format!("cannot read {}", page.display()))?;
         if let Some(word) = words.iter().find(|word| !text.contains(**word)) {
-            bail!("{name} does not tell of {word}");
+            bail!("{name} does not contain {word:?}");
         }
     }
     for page in &pages {
@@ -59,7 +65,7 @@ fn pages_and_completions() -> Result<()> {
         )?;
     }
     let completions = share.join("bash-completion/completions/kreset-trace");
-    // As bash does on TAB, but for what it draws.
+    // What bash does on TAB, without the terminal.
     let script = format!(
         ". '{}'\nCOMP_WORDS=(kreset-trace check --packet-e); COMP_CWORD=2\n\
          $(complete -p kreset-trace | sed 's/.* -F \\([^ ]*\\) .*/\\1/') \
@@ -76,7 +82,7 @@ fn pages_and_completions() -> Result<()> {
     Ok(())
 }
 
-/// Maintainers' scripts run as root on every host: their syntax is the least.
+/// Checks the syntax of the maintainers' scripts: they run as root on every host.
 fn scripts() -> Result<()> {
     for kind in ["deb", "rpm"] {
         for name in [
@@ -91,7 +97,7 @@ fn scripts() -> Result<()> {
     Ok(())
 }
 
-/// No word of the unit is unknown, and it is as confined as is told.
+/// Checks that the unit has no unknown key, and is as confined as docs/security.md says.
 fn unit() -> Result<()> {
     silent(
         Command::new("systemd-analyze")
@@ -101,7 +107,7 @@ fn unit() -> Result<()> {
     )
 }
 
-/// Runs a command that says nothing on standard error where all is well.
+/// Runs a command that prints nothing to standard error if it succeeds.
 fn silent(command: &mut Command) -> Result<()> {
     let output = command
         .output()

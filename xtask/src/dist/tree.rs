@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{VERSION, architecture, fresh, licences, write};
-use crate::exec;
+use crate::{exec, workspace};
 
 /// Where zsh looks, on Debian and elsewhere.
 const ZSH: [&str; 2] = ["zsh/vendor-completions", "zsh/site-functions"];
@@ -116,15 +116,12 @@ impl Tree {
     }
 }
 
-/// Man pages and completions, written below `share` by an example of the crate: they cost the
-/// program nothing.
+/// Writes man pages and completions below `share`. An example of the crate makes them, so that they
+/// cost the program nothing.
 pub(super) fn manual(share: &Path) -> Result<()> {
-    exec::run(
-        exec::cargo()
-            .args(["run", "--quiet", "--locked", "--package", "kreset"])
-            .args(["--example", "manual", "--"])
-            .arg(share),
-    )?;
+    exec::run(workspace::cargo("build").args(["--quiet", "--example", "manual"]))?;
+    let manual = exec::target_directory()?.join("debug/examples/manual");
+    exec::run(Command::new(manual).arg(share))?;
     let completions = share.join(ZSH[1]).join("_kreset-trace");
     let debian = share.join(ZSH[0]).join("_kreset-trace");
     let text = fs::read(&completions).context("cannot read the completions of zsh")?;

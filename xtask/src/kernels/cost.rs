@@ -1,5 +1,5 @@
-//! What the verifier spends on each program, kept beside this file so that a
-//! change which makes a program dear is seen before an old kernel refuses it.
+//! What the verifier spends on each program. It is on record, so that a change
+//! which makes a program expensive is seen before an old kernel refuses it.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
@@ -10,7 +10,7 @@ use super::report::Report;
 /// Kernel, program, instructions processed.
 type Costs = BTreeMap<(String, String), u32>;
 
-/// More than this share above what is kept is worth a look.
+/// More than this share above the recorded cost fails.
 const TOLERANCE: f64 = 0.10;
 /// The verifier gives up at a million (`BPF_COMPLEXITY_LIMIT_INSNS`, 5.10 to
 /// 7.3); before that, loading takes long.
@@ -20,7 +20,7 @@ fn file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("verifier-cost.tsv")
 }
 
-/// Compares with what is kept, or keeps it.
+/// Compares with the costs on record, or records them.
 pub(crate) fn settle(reports: &[Report], bless: bool) -> Result<()> {
     let measured = measured(reports);
     let kept = parse(&fs::read_to_string(file()).unwrap_or_default())?;
@@ -29,12 +29,12 @@ pub(crate) fn settle(reports: &[Report], bless: bool) -> Result<()> {
         let versions: Vec<&String> = measured.keys().map(|(version, _)| version).collect();
         all.retain(|(version, _), _| !versions.contains(&version));
         all.extend(measured);
-        return fs::write(file(), show(&all)).context("the verifier's costs cannot be kept");
+        return fs::write(file(), show(&all)).context("cannot write verifier-cost.tsv");
     }
     let dear = compare(&kept, &measured);
     if !dear.is_empty() {
         bail!(
-            "the verifier's costs changed (cargo xtask kernels --bless keeps them):\n{}",
+            "the verifier's costs changed (`cargo xtask kernels --bless` records them):\n{}",
             dear.join("\n")
         );
     }
@@ -46,7 +46,7 @@ fn measured(reports: &[Report]) -> Costs {
     for report in reports {
         let version = short(&report.version);
         for (program, (instructions, _)) in &report.costs {
-            // Not told before 5.16.
+            // Linux reports them since 5.16.
             if let Ok(instructions) = instructions.parse() {
                 costs.insert((version.clone(), program.clone()), instructions);
             }
@@ -72,7 +72,7 @@ fn compare(kept: &Costs, measured: &Costs) -> Vec<String> {
                 (Some(before), Some(allowed)) if f64::from(*now) > allowed => {
                     format!("{before}, now {now}")
                 }
-                (None, _) => format!("not kept yet, now {now}"),
+                (None, _) => format!("not on record, now {now}"),
                 _ => return None,
             };
             Some(format!("  {version} {program}: {told}"))
@@ -99,7 +99,7 @@ fn parse(text: &str) -> Result<Costs> {
             let (Some(version), Some(program), Some(count)) =
                 (fields.next(), fields.next(), fields.next())
             else {
-                bail!("{line:?} is no line of verifier-cost.tsv");
+                bail!("invalid line {line:?} in verifier-cost.tsv: expected version, program and count");
             };
             Ok(((version.to_owned(), program.to_owned()), count.parse()?))
         })
@@ -142,7 +142,7 @@ mod tests {
         );
         assert_eq!(
             compare(&Costs::new(), &costs(5)),
-            ["  6.1 seed: not kept yet, now 5"]
+            ["  6.1 seed: not on record, now 5"]
         );
         assert!(compare(&costs(LIMIT), &costs(LIMIT + 1))[0].contains("far too many"));
     }

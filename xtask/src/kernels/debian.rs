@@ -1,6 +1,6 @@
-//! Debian's kernels, through an apt of its own: its lists, its cache and its
-//! idea of what is installed are in the target directory, so that nothing of
-//! the host changes.
+//! Debian's kernels, through an apt with its own lists, cache and record of
+//! installed packages in the target directory, so that nothing of the host
+//! changes.
 
 use std::{
     fmt::Write as _,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::exec;
+use crate::{exec, setup};
 
 /// Where the host's apt gets Debian from; the same mirror serves all suites.
 const MIRROR: &str = "http://deb.debian.org";
@@ -31,7 +31,15 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
 }
 
-/// Gets the newest kernel of each version; what is there already is not got again.
+/// Installs Debian's keys: other distributions with apt have only their own.
+pub(crate) fn install_keyring() -> Result<()> {
+    if Path::new(KEYRING).is_file() {
+        return Ok(());
+    }
+    setup::packages(&["debian-archive-keyring"])
+}
+
+/// Downloads the newest kernel of each version, unless it was downloaded before.
 pub(crate) fn fetch(place: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
     let apt = Apt::set_up(place)?;
     let names = apt.names()?;
@@ -78,7 +86,7 @@ impl Apt {
         )?;
         let apt = Self { configuration };
         exec::run(apt.command("apt-get").args(["-qq", "update"]))
-            .context("Debian's lists of packages cannot be had")?;
+            .context("cannot fetch Debian's lists of packages")?;
         Ok(apt)
     }
 
@@ -99,7 +107,7 @@ impl Apt {
 
     fn kernel(&self, place: &Path, package: &str) -> Result<Kernel> {
         let version = version_of(package)
-            .context("a package without a version")?
+            .with_context(|| format!("{package} has no version in its name"))?
             .to_owned();
         let image = place.join(format!("vmlinuz-{version}"));
         if !image.is_file() {
@@ -127,7 +135,7 @@ impl Apt {
                 work.join(format!("root/usr/lib/modules/{version}/vmlinuz")),
             ];
             let Some(found) = found.iter().find(|path| path.is_file()) else {
-                bail!("{package} has no vmlinuz where it was looked for");
+                bail!("{package} has no vmlinuz in /boot or /usr/lib/modules");
             };
             fs::rename(found, &image)?;
             fs::remove_dir_all(&work)?;

@@ -1,4 +1,4 @@
-//! Boots a kernel and listens to its console.
+//! Boots a kernel and reads its console.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// The emulator.
 pub(crate) const QEMU: &str = "qemu-system-x86_64";
-/// A guest that says nothing for this long hangs.
+/// A guest that prints nothing for this long hangs.
 const SILENCE: Duration = Duration::from_mins(3);
 
 /// What to boot.
@@ -22,7 +22,7 @@ pub(crate) struct Guest<'a> {
     pub(crate) initramfs: &'a Path,
 }
 
-/// A child that does not outlive this process's interest in it.
+/// A child process that is killed when dropped.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -33,7 +33,7 @@ impl Drop for Ended {
 }
 
 impl Guest<'_> {
-    /// Runs it to its end; what it said, `@kreset` taken off.
+    /// Runs it to its end and returns its lines without their `@kreset`.
     ///
     /// Without KVM: emulation runs everywhere, in containers as well.
     pub(crate) fn run(&self, options: &str) -> Result<Vec<String>> {
@@ -85,13 +85,16 @@ impl Guest<'_> {
                 },
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    bail!("the guest hangs; its console:\n{}", tail(&rest));
+                    bail!(
+                        "the guest printed nothing for {SILENCE:?}; its console:\n{}",
+                        tail(&rest)
+                    );
                 }
             }
         }
         if said.last().map(String::as_str) != Some("end") {
             bail!(
-                "the guest ended early; it said {said:#?}; its console:\n{}",
+                "the guest ended early; its lines: {said:#?}; its console:\n{}",
                 tail(&rest)
             );
         }

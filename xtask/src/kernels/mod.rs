@@ -10,16 +10,16 @@ mod report;
 use anyhow::{Result, bail};
 
 use self::{guest::Guest, report::Report};
-use crate::{build, exec};
+use crate::{build, exec, setup};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask kernels                       5.10, 6.1, 6.12, 6.18 and 7.3
   cargo xtask kernels 6.1 --packets fentry  one kernel, one source of packet evidence
-  cargo xtask kernels --bless               keep what was measured
+  cargo xtask kernels --bless               record what was measured
 
-Needs qemu-system-x86_64. Installs nothing: kernels come from Debian's mirrors,
-through an apt with its own lists and cache, into the target directory.";
+Installs qemu and the musl target if they are missing. Kernels come from Debian's
+mirrors, through an apt with its own lists and cache, into the target directory.";
 
 /// The kernels of a run that names none.
 const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
@@ -34,20 +34,20 @@ pub(crate) struct Arguments {
     /// Sources of packet evidence, as kreset-trace takes them
     #[arg(long, value_delimiter = ',', default_values = PACKETS)]
     packets: Vec<String>,
-    /// Leave out what happens where rights, types or the control groups are missing
+    /// Leave out the cases where privileges, types or control groups are missing
     #[arg(long)]
     no_limits: bool,
     /// More for the kernel's command line, such as lockdown=confidentiality
     #[arg(long, value_name = "WORDS")]
     append: Option<String>,
-    /// Keep the verifier's costs as measured instead of comparing with what is kept, and, where
-    /// all kernels were run, write docs/kernels.md
+    /// Record the verifier's costs as measured instead of comparing with those on record, and,
+    /// after a run of all kernels, write docs/kernels.md
     #[arg(long)]
     bless: bool,
 }
 
 impl Arguments {
-    /// Whether everything is run that the page about kernels tells of, and nothing else.
+    /// Whether this run is what docs/kernels.md describes.
     fn is_whole(&self) -> bool {
         self.versions.is_empty()
             && self.packets == PACKETS
@@ -57,13 +57,10 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if exec::find(guest::QEMU).is_none() {
-        bail!(
-            "{} is missing: sudo apt-get install --no-install-recommends qemu-system-x86",
-            guest::QEMU
-        );
-    }
-    // Without what only sinks take, TLS above all: no guest sends anything away.
+    setup::run_with(setup::Purpose::Build, &[(guest::QEMU, "qemu-system-x86")])?;
+    debian::install_keyring()?;
+    build::add_static_target()?;
+    // Without sinks, and so without TLS: no guest has a network.
     let tracer = build::static_program("kreset", "kreset-trace", &["--no-default-features"])?;
     let runner = build::static_program("kreset-guest", "kreset-guest", &[])?;
     println!("static programs for {}", build::STATIC_TARGET);
@@ -101,7 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     cost::settle(&reports, arguments.bless)?;
     let wrong: usize = reports.iter().map(Report::wrong).sum();
     if wrong > 0 {
-        bail!("{wrong} of the guests' findings are not as they should be");
+        bail!("{wrong} results of the guests are wrong");
     }
     if arguments.bless && arguments.is_whole() {
         page::write(&reports)?;

@@ -1,4 +1,4 @@
-//! What all kernels said, as the measured part of `docs/kernels.md`.
+//! The results of all kernels, as the measured part of `docs/kernels.md`.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
@@ -12,9 +12,9 @@ const END: &str = "<!-- end measured -->";
 /// Writes it into the page.
 pub(crate) fn write(reports: &[Report]) -> Result<()> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md");
-    let page = fs::read_to_string(&path).context("the page about kernels cannot be read")?;
+    let page = fs::read_to_string(&path).context("cannot read docs/kernels.md")?;
     let page = put(&page, &markdown(reports))?;
-    fs::write(&path, page).context("the page about kernels cannot be written")
+    fs::write(&path, page).context("cannot write docs/kernels.md")
 }
 
 fn put(page: &str, body: &str) -> Result<String> {
@@ -22,7 +22,8 @@ fn put(page: &str, body: &str) -> Result<String> {
         let (_, tail) = rest.split_once(END)?;
         Some((head, tail))
     });
-    let (head, tail) = parts.context("the page about kernels has no place for what is measured")?;
+    let (head, tail) =
+        parts.context("docs/kernels.md lacks the comments around its measured part")?;
     Ok(format!("{head}{BEGIN}{body}{END}{tail}"))
 }
 
@@ -50,7 +51,7 @@ fn markdown(reports: &[Report]) -> String {
         if source == "fentry" {
             table.row("RSTs read as `cgroup_skb` reads them", Report::agreement);
         }
-        table.row("calls told as skipped", |report| {
+        table.row("calls reported as skipped", |report| {
             let told = report.told.get(source);
             told.map_or_else(|| "-".to_owned(), usize::to_string)
         });
@@ -83,12 +84,12 @@ fn markdown(reports: &[Report]) -> String {
     out
 }
 
-/// In the order of the alphabet: guests tell them as they come.
+/// In alphabetical order, since guests report them as they come.
 fn names(reports: &[Report], of: impl Fn(&Report) -> Vec<String>) -> BTreeSet<String> {
     reports.iter().flat_map(of).collect()
 }
 
-/// How the tracer took it: that it refused, or with which packet evidence it started.
+/// What the tracer did: refused, or started with which packet evidence.
 fn brief(limit: &Limit) -> String {
     if limit.outcome != "ok" {
         return format!("{} {}", limit.outcome, limit.details);
@@ -158,7 +159,7 @@ mod tests {
         for line in [
             "| `--packet-evidence auto` | 5.10.0 | 6.1.0 |",
             "| in use | `cgroup_skb` | `fentry` |",
-            "| calls told as skipped | 3 | 3 |",
+            "| calls reported as skipped | 3 | 3 |",
             "| refused | 0.99 | 0.98 |",
             "| no BTF | exit 3 | exit 3 |",
             "| CAP_SYS_ADMIN | `off` | `off` |",

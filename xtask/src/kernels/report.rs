@@ -1,13 +1,13 @@
-//! What a guest said, and the table of all.
+//! The results of one guest, and the table of all guests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One staged reset and what came of it.
+/// One staged reset and its verdict.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) source: String,
     pub(crate) scenario: String,
-    /// `ok`, `less` where the source of packet evidence cannot tell more, or what is wrong.
+    /// `ok`, `less` where the source of packet evidence does not allow more, or what is wrong.
     pub(crate) outcome: String,
     pub(crate) answer: String,
     pub(crate) confidence: String,
@@ -42,7 +42,7 @@ fn is_without_handshake(packets: &Verdict, entries: &Verdict) -> bool {
     }
 }
 
-/// Something taken away, and how the tracer took it.
+/// Something that a guest lacks, and what the tracer did.
 #[derive(Debug, Default)]
 pub(crate) struct Limit {
     pub(crate) name: String,
@@ -50,7 +50,7 @@ pub(crate) struct Limit {
     pub(crate) details: String,
 }
 
-/// Everything that one guest said.
+/// All results of one guest.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) version: String,
@@ -58,7 +58,7 @@ pub(crate) struct Report {
     pub(crate) limits: Vec<Limit>,
     /// Source asked for, to the one in use.
     pub(crate) sources: BTreeMap<String, String>,
-    /// Source asked for, to calls that the tracer told as skipped.
+    /// Source asked for, to calls that the tracer reported as skipped.
     pub(crate) told: BTreeMap<String, usize>,
     /// Program, to instructions that the verifier processed and bytes that it made of them.
     pub(crate) costs: BTreeMap<String, (String, String)>,
@@ -112,7 +112,7 @@ impl Report {
                 )),
                 Some("told") => {
                     report.rest.push(format!(
-                        "packet evidence {}: {} told as skipped",
+                        "packet evidence {}: {} reported as skipped",
                         field(1),
                         field(2)
                     ));
@@ -130,7 +130,7 @@ impl Report {
         report
     }
 
-    /// How much is not as it should be.
+    /// The number of wrong results.
     pub(crate) fn wrong(&self) -> usize {
         let verdicts = self
             .verdicts
@@ -159,7 +159,7 @@ impl Report {
         })
     }
 
-    /// Where these two read something else. Of a handshake whose function entry the kernel
+    /// Where these two read different values. Of a handshake whose function entry the kernel
     /// skipped, function entries read nothing.
     fn differences(&self) -> Vec<String> {
         self.read_twice()
@@ -183,7 +183,7 @@ impl Report {
         }
     }
 
-    /// Handshakes that function entries missed, beyond what the tracer told as skipped.
+    /// Handshakes that function entries missed and the tracer did not report as skipped.
     fn untold(&self) -> usize {
         let missed = self
             .read_twice()
@@ -214,7 +214,7 @@ impl Report {
         let (twice, differences) = (self.read_twice().count(), self.differences());
         println!(
             "  {twice} RSTs read by packet programs and function entries, {} differently; \
-             {} handshakes missed by function entries and not told as skipped",
+             {} handshakes missed by function entries and not reported as skipped",
             differences.len(),
             self.untold()
         );

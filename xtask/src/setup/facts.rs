@@ -1,4 +1,4 @@
-//! What this machine has.
+//! What is installed on this machine.
 
 use std::{
     env,
@@ -6,27 +6,29 @@ use std::{
     process::Command,
 };
 
-use kreset_toolchain::{LINKED_TOOLCHAIN, Rustup, TOOLCHAIN_VARIABLE, Toolchain};
+use kreset_toolchain::{LINKED_TOOLCHAIN, Rustup, TOOLCHAIN_VARIABLE, Toolchain, shipped::shipped};
 
-use super::{Purpose, kafka, step::DISTRIBUTION};
+use super::{Program, Purpose, kafka, step::DISTRIBUTION};
 use crate::exec;
 
-/// All that the plan is made from.
+/// What the plan is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// Whether rustup is there.
+    /// Whether the kernel side has to be built.
+    pub(super) kernel_side: bool,
+    /// Whether rustup is installed.
     pub(super) rustup: bool,
-    /// The toolchain the user wants, if any in particular, and whether it is installed.
+    /// The toolchain that the user named, if any, and whether it is installed.
     pub(super) asked: Option<(String, bool)>,
-    /// Whether a toolchain that can build the kernel side is there.
+    /// Whether a toolchain that can build the kernel side is installed.
     pub(super) toolchain: bool,
     /// Whether a nightly is installed, complete or not.
     pub(super) nightly: bool,
     /// Whether the distribution's own compiler could build the kernel side.
     pub(super) distribution: bool,
-    /// What linking takes.
+    /// What links the kernel side.
     pub(super) linker: Linker,
-    /// The packages, by Debian's names, of the programs that are missing.
+    /// The Debian packages of the programs that are missing.
     pub(super) missing: Vec<&'static str>,
     /// Whether packages can be installed: with apt, as root or with sudo.
     pub(super) apt: bool,
@@ -51,15 +53,16 @@ pub(super) struct Llvm {
 }
 
 impl Facts {
-    /// Looks at this machine. Starts no process unless bpf-linker is missing.
-    pub(super) fn gather(purpose: Purpose) -> Self {
+    /// Looks at this machine, also for `programs`. Starts no process unless bpf-linker is missing.
+    pub(super) fn gather(purpose: Purpose, programs: &[Program]) -> Self {
         let rustup = Rustup::from_env();
         let asked = env::var(TOOLCHAIN_VARIABLE).ok();
         let toolchain = kreset_toolchain::toolchain(&rustup, asked.as_deref()).ok();
         Self {
+            kernel_side: purpose == Purpose::KernelSide || asked.is_some() || is_stale(),
             rustup: exec::find("rustup").is_some(),
             toolchain: toolchain.is_some(),
-            nightly: rustup.toolchain("nightly").is_some(),
+            nightly: has_nightly(),
             distribution: Toolchain {
                 name: LINKED_TOOLCHAIN.to_owned(),
                 directory: DISTRIBUTION.into(),
@@ -70,14 +73,17 @@ impl Facts {
             } else {
                 Linker::Missing(toolchain.as_ref().and_then(Llvm::of))
             },
-            missing: match purpose {
-                Purpose::Build => Vec::new(),
-                Purpose::Run => missing_packages(&PROGRAMS, is_there),
-                Purpose::Kafka => {
-                    missing_packages(&[&PROGRAMS[..], &kafka::PROGRAMS].concat(), is_there)
+            missing: missing(
+                &match purpose {
+                    Purpose::KernelSide | Purpose::Build => vec![],
+                    Purpose::Run => PROGRAMS.to_vec(),
+                    Purpose::Kafka => [&PROGRAMS[..], &kafka::PROGRAMS].concat(),
                 }
-            },
-            apt: exec::find("apt-get").is_some() && exec::as_root(&[]).is_ok(),
+                .into_iter()
+                .chain(programs.iter().copied())
+                .collect::<Vec<_>>(),
+            ),
+            apt: has_apt(),
             asked: asked.map(|name| {
                 let installed = rustup.toolchain(&name).is_some();
                 (name, installed)
@@ -86,18 +92,30 @@ impl Facts {
     }
 }
 
-fn is_there(program: &str) -> bool {
-    exec::find(program).is_some()
+/// Whether the shipped object does not fit its sources, so that builds make another.
+fn is_stale() -> bool {
+    exec::root().is_ok_and(|root| shipped(&root.join("kreset")).is_err())
 }
 
-/// The packages of those programs that are not there.
-fn missing_packages(
-    programs: &[(&str, &'static str)],
-    there: impl Fn(&str) -> bool,
-) -> Vec<&'static str> {
+/// Whether packages can be installed.
+pub(super) fn has_apt() -> bool {
+    exec::find("apt-get").is_some() && exec::as_root(&[]).is_ok()
+}
+
+/// Whether a nightly compiler is installed, with or without components.
+pub(super) fn has_nightly() -> bool {
+    Rustup::from_env().toolchain("nightly").is_some()
+}
+
+/// The packages of those programs that are not installed.
+pub(super) fn missing(programs: &[Program]) -> Vec<&'static str> {
+    missing_packages(programs, |program| exec::find(program).is_some())
+}
+
+fn missing_packages(programs: &[Program], installed: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let mut packages: Vec<_> = programs
         .iter()
-        .filter(|(program, _)| !there(program))
+        .filter(|(program, _)| !installed(program))
         .map(|(_, package)| *package)
         .collect();
     packages.dedup();
@@ -105,7 +123,7 @@ fn missing_packages(
 }
 
 /// The programs that the lab always needs.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [Program; 3] = [
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("conntrack", "conntrack"),

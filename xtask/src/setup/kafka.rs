@@ -1,14 +1,15 @@
 //! The lab's real parts: Apache Kafka, librdkafka and kafkajs, each by its own package manager, in
 //! `kafka` of cargo's target directory.
 //!
-//! What was installed from is kept beside each part, so that a part is installed again when its
-//! list has changed, and only then.
+//! The list that a part was installed from is kept beside it: a part is installed again if its list
+//! has changed.
 
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use super::{
+    Program,
     part::{COPY_JARS, Part},
     session::Session,
 };
@@ -17,8 +18,8 @@ use crate::exec;
 /// Where the lists and the sources are, below this repository's root.
 const SOURCES: &str = "kreset-lab/kafka";
 
-/// The programs that installing and running the parts takes, and Debian's packages for them.
-pub(super) const PROGRAMS: [(&str, &str); 9] = [
+/// The programs that install and run the parts.
+pub(super) const PROGRAMS: [Program; 9] = [
     ("java", "default-jdk-headless"),
     ("javac", "default-jdk-headless"),
     ("mvn", "maven"),
@@ -34,7 +35,7 @@ pub(super) const PROGRAMS: [(&str, &str); 9] = [
 pub(super) fn install(session: &mut Session) -> Result<bool> {
     let home = exec::target_directory()?.join("kafka");
     let sources = exec::root()?.join(SOURCES);
-    fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
     let parts = [
         Part {
             name: "libs",
@@ -85,9 +86,9 @@ fn jars(session: &mut Session, sources: &Path, libs: &Path) -> Result<()> {
             .arg(sources.join("java/Warm.java")),
     )?;
     checkpoint(session, libs, &class_path)?;
-    // The lab takes it for the sign that all is there.
+    // Last, because the lab looks for this file to see whether all parts are installed.
     session.run(
-        "packing them",
+        "packing the lab's Java programs",
         Command::new("jar")
             .arg("--create")
             .arg("--file")
@@ -99,16 +100,16 @@ fn jars(session: &mut Session, sources: &Path, libs: &Path) -> Result<()> {
     archive(session, libs, &class_path)
 }
 
-/// Keeps the classes that brokers and clients load as the JVM has them in memory (class data
-/// sharing, JEP 350): a broker then starts in half the processor time. It has to be made with the
-/// class path that it is used with, and the lab does without where it is missing.
+/// Archives the classes that brokers and clients load (class data sharing, JEP 350): a broker then
+/// starts in half the processor time. The archive is valid for one class path only, and the lab
+/// works without it.
 fn archive(session: &mut Session, libs: &Path, class_path: &str) -> Result<()> {
     let archive = libs.with_file_name("loaded.jsa");
     if archive.exists() {
         fs::remove_file(&archive)?;
     }
     session.run(
-        "keeping the classes that they load",
+        "archiving the classes that brokers and clients load",
         Command::new("java")
             .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             .arg(format!("-XX:ArchiveClassesAtExit={}", archive.display()))
@@ -117,7 +118,7 @@ fn archive(session: &mut Session, libs: &Path, class_path: &str) -> Result<()> {
     )
 }
 
-/// What an empty broker's directory holds is the same for all brokers, and takes a JVM to make.
+/// The content of an empty broker's directory is the same for all brokers, and only a JVM makes it.
 fn checkpoint(session: &mut Session, libs: &Path, class_path: &str) -> Result<()> {
     let data = libs.with_file_name("empty-broker");
     if data.exists() {
@@ -147,7 +148,7 @@ fn checkpoint(session: &mut Session, libs: &Path, class_path: &str) -> Result<()
     )?;
     let made = data.join("bootstrap.checkpoint");
     fs::copy(&made, libs.with_file_name("bootstrap.checkpoint"))
-        .with_context(|| format!("{} cannot be copied", made.display()))?;
+        .with_context(|| format!("cannot copy {}", made.display()))?;
     Ok(())
 }
 
@@ -164,7 +165,7 @@ fn python(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
 
 fn js(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
     fs::copy(sources.join("js/package.json"), place.join("package.json"))
-        .context("package.json cannot be copied")?;
+        .context("cannot copy package.json")?;
     session.run(
         "installing kafkajs",
         Command::new("npm")

@@ -1,8 +1,8 @@
-//! `cargo xtask setup`: what building and testing takes, found or installed.
+//! `cargo xtask setup`: finds or installs what building and testing need.
 //!
-//! [`facts`] says what is there, [`plan`] picks the next step from that alone, [`session`] takes it.
-//! The facts are then gathered anew until nothing is left to do: whether a step worked is never
-//! taken from its own word.
+//! [`facts`] says what is installed, [`plan`] picks the next step from that alone, [`session`] takes
+//! it. The facts are then gathered again until nothing is missing: whether a step worked is decided
+//! by what is installed afterwards, not by its exit status.
 
 mod facts;
 mod kafka;
@@ -18,12 +18,15 @@ use self::{
     facts::Facts,
     plan::{Next, next},
     session::Session,
+    step::Step,
 };
 
-/// What the tools are wanted for.
+/// What the tools are needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Building alone.
+    /// Building the kernel side.
+    KernelSide,
+    /// Building the programs. The kernel side's tools are needed if the shipped object is stale.
     Build,
     /// Building, and running the lab or the privileged tests.
     Run,
@@ -31,50 +34,68 @@ pub(crate) enum Purpose {
     Kafka,
 }
 
-/// Installs packages of the distribution.
-pub(crate) fn packages(names: &[&str]) -> Result<()> {
-    crate::exec::run(
-        step::apt_get()?
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(names),
-    )
-}
+/// A program, and the Debian package that contains it.
+pub(crate) type Program = (&'static str, &'static str);
 
-/// Installs the packages of those programs that are missing: program and package.
-pub(crate) fn programs(programs: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<_> = programs
-        .iter()
-        .filter(|(program, _)| crate::exec::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    packages(&missing)
-}
+/// What librdkafka, which the Kafka sink contains, is built with beside a C compiler.
+pub(crate) const LIBRDKAFKA: [Program; 2] = [("make", "make"), ("c++", "g++")];
 
-/// Installs what is missing, or says how to. Says nothing where nothing is missing.
+/// Installs what is missing, or says how to. Prints nothing where nothing is missing.
 pub(crate) fn run(purpose: Purpose) -> Result<()> {
+    run_with(purpose, &[])
+}
+
+/// The same with the packages of more programs.
+pub(crate) fn run_with(purpose: Purpose, programs: &[Program]) -> Result<()> {
     let mut session = Session::default();
+    let installed = install(&mut session, |tried| {
+        next(&Facts::gather(purpose, programs), tried)
+    })?;
+    let with_kafka = purpose == Purpose::Kafka && kafka::install(&mut session)?;
+    if installed || with_kafka {
+        eprintln!("setup: done");
+    }
+    Ok(())
+}
+
+/// Installs the packages of those programs that are missing.
+pub(crate) fn programs(programs: &[Program]) -> Result<()> {
+    install(&mut Session::default(), |tried| {
+        plan::programs(&facts::missing(programs), facts::has_apt(), tried)
+    })?;
+    Ok(())
+}
+
+/// Installs packages of Debian.
+pub(crate) fn packages(names: &[&str]) -> Result<()> {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    Session::default().take(&Step::InstallPackages(names))
+}
+
+/// Installs a nightly compiler, if none is installed.
+pub(crate) fn nightly() -> Result<()> {
+    install(&mut Session::default(), |tried| {
+        plan::nightly(facts::has_nightly(), tried)
+    })?;
+    Ok(())
+}
+
+/// Takes the steps that `next` picks until nothing is missing. Whether there were any.
+fn install(session: &mut Session, next: impl Fn(&[Step]) -> Next) -> Result<bool> {
     let mut tried = Vec::new();
     loop {
-        match next(&Facts::gather(purpose), &tried) {
-            Next::Ready => break,
+        match next(&tried) {
+            Next::Ready => return Ok(!tried.is_empty()),
             Next::Stuck(reason) => match session.log() {
-                Some(log) => bail!("{reason} (what was tried is in {})", log.display()),
+                Some(log) => bail!("{reason} (the output of what was tried: {})", log.display()),
                 None => bail!("{reason}"),
             },
             Next::Take(step) => {
                 if let Err(error) = session.take(&step) {
-                    eprintln!("setup: that failed: {error:#}");
+                    eprintln!("setup: failed: {error:#}");
                 }
                 tried.push(step);
             }
         }
     }
-    let with_kafka = purpose == Purpose::Kafka && kafka::install(&mut session)?;
-    if with_kafka || !tried.is_empty() {
-        eprintln!("setup: done");
-    }
-    Ok(())
 }

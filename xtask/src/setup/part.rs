@@ -1,4 +1,4 @@
-//! Something that a package manager of its own installs from a list of this repository, once.
+//! A part that its own package manager installs, once, from a list in this repository.
 
 use std::{fs, path::Path};
 
@@ -19,7 +19,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Says whether anything was to be done.
+    /// Installs it unless it is installed. Whether it had to.
     pub(super) fn install_once(
         &self,
         session: &mut Session,
@@ -30,7 +30,7 @@ impl Part {
         for list in self.lists {
             let path = sources.join(list);
             wanted += &fs::read_to_string(&path)
-                .with_context(|| format!("{} cannot be read", path.display()))?;
+                .with_context(|| format!("cannot read {}", path.display()))?;
         }
         let stamp = home.join(format!("{}.installed", self.name));
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
@@ -39,12 +39,11 @@ impl Part {
         let place = home.join(self.name);
         if place.exists() {
             fs::remove_dir_all(&place)
-                .with_context(|| format!("{} cannot be removed", place.display()))?;
+                .with_context(|| format!("cannot remove {}", place.display()))?;
         }
         fs::create_dir_all(&place)?;
         (self.install)(session, sources, &place)?;
-        fs::write(&stamp, wanted)
-            .with_context(|| format!("{} cannot be written", stamp.display()))?;
+        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(true)
     }
 }

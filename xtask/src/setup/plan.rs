@@ -1,4 +1,4 @@
-//! What to do next, from facts alone.
+//! Picks the next step, from facts alone.
 
 use std::ops::RangeInclusive;
 
@@ -10,48 +10,44 @@ use super::{
 /// The versions of LLVM that this version of bpf-linker can be built against.
 const LINKER_LLVM: RangeInclusive<u32> = 21..=23;
 
-/// The distribution's compiler and what building `core` with it takes.
+/// The distribution's compiler, its cargo, and the source of `core`.
 const DISTRIBUTION_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing: all is there.
+    /// Nothing is missing.
     Ready,
-    /// This.
+    /// Take this step.
     Take(Step),
-    /// Nothing that setup could do; a sentence that says what the user can.
+    /// Setup cannot go on; a sentence that says what the user can do.
     Stuck(String),
 }
 
-/// Picks the next step. One that was `tried` is never picked again.
+/// Picks the next step. One that was `tried` is not picked again.
 pub(super) fn next(facts: &Facts, tried: &[Step]) -> Next {
-    if !facts.toolchain {
-        return toolchain(facts, tried);
+    if facts.kernel_side {
+        if !facts.toolchain {
+            return toolchain(facts, tried);
+        }
+        if let Linker::Missing(llvm) = &facts.linker {
+            return linker(llvm.as_ref(), facts.apt, tried);
+        }
     }
-    if let Linker::Missing(llvm) = &facts.linker {
-        return linker(llvm.as_ref(), facts.apt, tried);
-    }
-    if !facts.missing.is_empty() {
-        return programs(facts, tried);
-    }
-    Next::Ready
+    programs(&facts.missing, facts.apt, tried)
 }
 
 fn toolchain(facts: &Facts, tried: &[Step]) -> Next {
     if !facts.rustup {
         return Next::Stuck(
-            "rustup, which keeps the compilers apart, is missing: install it from \
-             https://rustup.rs"
-                .to_owned(),
+            "rustup is not installed: install it from https://rustup.rs".to_owned(),
         );
     }
     let mut ways = Vec::new();
     if let Some((name, installed)) = &facts.asked {
         ways.push(nightly_step(name, *installed));
         let stuck = format!(
-            "the Rust toolchain `{name}` cannot be made to build the kernel side: unset {} to \
-             have another one chosen",
+            "the Rust toolchain `{name}` cannot build the kernel side: unset {} to use another one",
             kreset_toolchain::TOOLCHAIN_VARIABLE
         );
         return first_untried(ways, tried, stuck);
@@ -94,20 +90,20 @@ fn linker(llvm: Option<&Llvm>, apt: bool, tried: &[Step]) -> Next {
     };
     if !LINKER_LLVM.contains(major) {
         return Next::Stuck(format!(
-            "bpf-linker {LINKER_VERSION} does not know LLVM {major} of the Rust toolchain for the \
-             kernel side: choose another toolchain with {}",
+            "bpf-linker {LINKER_VERSION} does not support LLVM {major}, which the Rust toolchain for \
+             the kernel side has: choose another toolchain with {}",
             kreset_toolchain::TOOLCHAIN_VARIABLE
         ));
     }
     let stuck = match prefix {
         Some(prefix) => format!(
             "bpf-linker did not build against LLVM {major} in {}: install a C++ compiler, or a \
-             ready bpf-linker with `cargo binstall bpf-linker@{LINKER_VERSION}`",
+             built bpf-linker with `cargo binstall bpf-linker@{LINKER_VERSION}`",
             prefix.display()
         ),
         None => format!(
-            "building bpf-linker takes the development files of LLVM {major} (on Debian \
-             llvm-{major}-dev): install them, or a ready bpf-linker with `cargo binstall \
+            "building bpf-linker needs the development files of LLVM {major} (Debian: \
+             llvm-{major}-dev): install them, or a built bpf-linker with `cargo binstall \
              bpf-linker@{LINKER_VERSION}`"
         ),
     };
@@ -122,15 +118,29 @@ fn linker(llvm: Option<&Llvm>, apt: bool, tried: &[Step]) -> Next {
     first_untried(way, tried, stuck)
 }
 
-fn programs(facts: &Facts, tried: &[Step]) -> Next {
-    let way = facts.apt.then(|| packages(facts.missing.iter().copied()));
+/// Picks the step that installs packages.
+pub(super) fn programs(missing: &[&str], apt: bool, tried: &[Step]) -> Next {
+    if missing.is_empty() {
+        return Next::Ready;
+    }
+    let way = apt.then(|| packages(missing.iter().copied()));
     let stuck = format!(
-        "the lab and the tests need {}: install them as root, with `apt-get install {}` or as your \
-         distribution does it",
-        facts.missing.join(", "),
-        facts.missing.join(" ")
+        "not installed: {}; install them as root with `apt-get install {}`, or the packages of \
+         your distribution with the same programs",
+        missing.join(", "),
+        missing.join(" ")
     );
     first_untried(way, tried, stuck)
+}
+
+/// Picks the step that installs a nightly compiler.
+pub(super) fn nightly(installed: bool, tried: &[Step]) -> Next {
+    if installed {
+        return Next::Ready;
+    }
+    let stuck =
+        "no nightly compiler could be installed: make `rustup toolchain install nightly` work";
+    first_untried([nightly_step("nightly", false)], tried, stuck.to_owned())
 }
 
 fn packages<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Step {
@@ -150,6 +160,7 @@ mod tests {
     /// A machine on which nothing is missing.
     fn complete() -> Facts {
         Facts {
+            kernel_side: true,
             rustup: true,
             asked: None,
             toolchain: true,
@@ -191,7 +202,7 @@ mod tests {
         }
     }
 
-    /// All that is tried on a machine where no step changes anything, and the last word.
+    /// All steps on a machine where none of them changes anything, and the final message.
     fn all_ways(facts: &Facts) -> (Vec<Step>, String) {
         let mut tried = Vec::new();
         loop {
@@ -206,6 +217,17 @@ mod tests {
     #[test]
     fn nothing_is_done_where_nothing_is_missing() {
         assert_eq!(next(&complete(), &[]), Next::Ready);
+    }
+
+    #[test]
+    fn the_tools_of_the_kernel_side_are_not_needed_where_its_object_is_shipped() {
+        let facts = Facts {
+            kernel_side: false,
+            rustup: false,
+            linker: Linker::Missing(None),
+            ..without_toolchain()
+        };
+        assert_eq!(next(&facts, &[]), Next::Ready);
     }
 
     #[test]

@@ -18,8 +18,7 @@ use crate::exec;
 /// Where the lists are, below this repository's root.
 const SOURCES: &str = "kreset/tests/fleet";
 
-/// Builds a Collector from a list of its parts. As new as those parts: newer versions name parts
-/// that the module mirror does not have.
+/// Builds a Collector from a list of its parts, and has the version of those parts.
 const BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.157.0";
 
 /// The directory of OpenSearch's jars.
@@ -43,7 +42,7 @@ pub(crate) fn collector() -> Result<PathBuf> {
 
 fn install(part: &Part) -> Result<PathBuf> {
     let home = exec::target_directory()?.join("receivers");
-    fs::create_dir_all(&home).with_context(|| format!("{} cannot be made", home.display()))?;
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
     let sources = exec::root()?.join(SOURCES);
     part.install_once(&mut Session::default(), &sources, &home)?;
     Ok(home.join(part.name))
@@ -62,16 +61,16 @@ fn jars(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
 
 fn build(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
     if exec::find("go").is_none() {
-        bail!("building the OpenTelemetry Collector takes Go 1.25 or newer: see https://go.dev/dl");
+        bail!("building the OpenTelemetry Collector needs Go 1.25 or newer: https://go.dev/dl");
     }
     session.run(
-        "installing the builder of Collectors",
+        "installing the OpenTelemetry Collector builder",
         Command::new("go")
             .args(["install", BUILDER])
             .env("GOBIN", place),
     )?;
     session.run(
-        "building an OpenTelemetry Collector, for minutes",
+        "building an OpenTelemetry Collector (some minutes)",
         Command::new(place.join("builder"))
             .current_dir(place)
             .arg("--skip-strict-versioning")

@@ -1,4 +1,4 @@
-//! Takes steps, and keeps what they print until someone wants to know.
+//! Takes steps, and keeps their output in a log.
 
 use std::{
     fs::{self, File},
@@ -16,28 +16,28 @@ use crate::exec;
 pub(super) struct Session {
     /// The output of all commands so far.
     log: Option<PathBuf>,
-    /// Whether the package lists are as new as can be.
+    /// Whether the package lists were refreshed.
     lists_are_fresh: bool,
 }
 
 impl Session {
-    /// Takes `step`, after a line that says so.
+    /// Prints `step` and takes it.
     pub(super) fn take(&mut self, step: &Step) -> Result<()> {
         if matches!(step, Step::InstallPackages(_)) && !self.lists_are_fresh {
             self.lists_are_fresh = true;
             if let Err(error) = self.run("refreshing the package lists", apt_get()?.arg("update")) {
-                eprintln!("setup: {error:#}; going on with the lists of last time");
+                eprintln!("setup: {error:#}; going on with the present lists");
             }
         }
         self.run(&step.to_string(), &mut step.command()?)
     }
 
-    /// Where the output of the commands is, if there were any.
+    /// The log of the commands' output, if there were any.
     pub(super) const fn log(&self) -> Option<&PathBuf> {
         self.log.as_ref()
     }
 
-    /// Runs `command` after a line that says so.
+    /// Prints what `command` does and runs it.
     pub(super) fn run(&mut self, what: &str, command: &mut Command) -> Result<()> {
         let line = exec::show(command);
         eprintln!("setup: {what}: {line}");
@@ -48,7 +48,7 @@ impl Session {
         } else {
             File::create(&path)
         }
-        .with_context(|| format!("{} cannot be written", path.display()))?;
+        .with_context(|| format!("cannot write {}", path.display()))?;
         let start = log.metadata()?.len();
         self.log = Some(path.clone());
 
@@ -60,14 +60,14 @@ impl Session {
         if !status.success() {
             let output = fs::read(&path)?;
             let output = output.get(start as usize..).unwrap_or_default();
-            bail!("{}", telling_line(&String::from_utf8_lossy(output)));
+            bail!("{}", reason_in(&String::from_utf8_lossy(output)));
         }
         Ok(())
     }
 }
 
-/// The line of a failed command's output that is most likely to say why.
-fn telling_line(output: &str) -> &str {
+/// The line of a failed command's output that most likely has the reason.
+fn reason_in(output: &str) -> &str {
     let lines = || {
         output
             .lines()
@@ -77,7 +77,7 @@ fn telling_line(output: &str) -> &str {
     lines()
         .find(|line| line.starts_with("error") || line.starts_with("E: "))
         .or_else(|| lines().next_back())
-        .unwrap_or("its command failed and said nothing")
+        .unwrap_or("its command failed without output")
 }
 
 #[cfg(test)]
@@ -85,19 +85,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_error_is_the_telling_line() {
+    fn the_first_error_is_the_reason_in() {
         let output = "Reading package lists...\nE: Unable to locate package nosuch\n                      E: Couldn't find any package by regex 'nosuch'\n";
-        assert_eq!(telling_line(output), "E: Unable to locate package nosuch");
+        assert_eq!(reason_in(output), "E: Unable to locate package nosuch");
         let output = "info: syncing\nerror: no release found for 'nosuch'\n\n";
-        assert_eq!(telling_line(output), "error: no release found for 'nosuch'");
+        assert_eq!(reason_in(output), "error: no release found for 'nosuch'");
     }
 
     #[test]
-    fn without_an_error_the_last_line_is_the_telling_one() {
+    fn without_an_error_the_last_line_is_the_reason() {
         assert_eq!(
-            telling_line("\nsudo: a password is required\n\n"),
+            reason_in("\nsudo: a password is required\n\n"),
             "sudo: a password is required"
         );
-        assert_eq!(telling_line(""), "its command failed and said nothing");
+        assert_eq!(reason_in(""), "its command failed without output");
     }
 }

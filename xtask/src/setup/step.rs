@@ -84,18 +84,18 @@ impl fmt::Display for Step {
             }
             Self::LinkDistribution => write!(
                 f,
-                "making the compiler in {DISTRIBUTION} the toolchain {LINKED_TOOLCHAIN}"
+                "linking the compiler in {DISTRIBUTION} into rustup as {LINKED_TOOLCHAIN}"
             ),
             Self::InstallPackages(packages) => write!(f, "installing {}", packages.join(", ")),
             Self::InstallLinker { llvm, prefix: _ } => write!(
                 f,
-                "building bpf-linker {LINKER_VERSION} for LLVM {llvm}, which takes a minute"
+                "building bpf-linker {LINKER_VERSION} for LLVM {llvm} (about a minute)"
             ),
         }
     }
 }
 
-/// apt-get as root, that asks nothing.
+/// apt-get as root, without questions.
 pub(super) fn apt_get() -> Result<Command> {
     let mut command = exec::as_root(&[("DEBIAN_FRONTEND", "noninteractive".as_ref())])?;
     command.arg("apt-get");
