@@ -38,12 +38,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         bail!("`{}` failed", show(command));
     }
     String::from_utf8(output.stdout)
-        .with_context(|| format!("what `{}` says is not UTF-8", show(command)))
+        .with_context(|| format!("the output of `{}` is not UTF-8", show(command)))
 }
 
 /// A command that runs, as root, the program that is added to it as an argument.
 ///
-/// `variables` reach that program, which sudo alone does not see to.
+/// `variables` reach that program: sudo would drop them.
 pub(crate) fn as_root(variables: &[(&str, &OsStr)]) -> Result<Command> {
     let mut command = if is_root() {
         Command::new("env")
@@ -52,7 +52,7 @@ pub(crate) fn as_root(variables: &[(&str, &OsStr)]) -> Result<Command> {
         command.arg("env");
         command
     } else {
-        bail!("this needs root and there is no sudo: run it as root");
+        bail!("this needs root, and sudo is not installed: run it as root");
     };
     for (name, value) in variables {
         let mut variable = OsString::from(name);
@@ -72,11 +72,11 @@ pub(crate) fn runner(runner: &Command) -> Result<String> {
                 .with_context(|| format!("not UTF-8: {}", word.display()))
         })
         .collect::<Result<_>>()?;
-    // True everywhere: the triple of the host need not be known.
+    // True for every target: the triple of the host need not be known.
     Ok(format!("target.'cfg(all())'.runner = {words:?}"))
 }
 
-/// Says whether this process has root's rights.
+/// Whether this process runs as root.
 fn is_root() -> bool {
     // The kernel gives a process's directory to its effective user.
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)

@@ -8,10 +8,10 @@ use crate::{lab, setup};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long everything goes on
+    /// How long the soak runs
     #[arg(long, value_name = "N", default_value_t = 30)]
     minutes: u64,
-    /// Repeat the choices of an earlier run, which said its seed
+    /// Repeat the choices of an earlier run, which printed its seed
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
 }

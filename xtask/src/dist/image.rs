@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes the image in `out` as an archive of the OCI layout, and returns its path.
 ///
-/// crane changes an image where it lies, which is in a registry: its own, on a port of loopback,
-/// that ends with this function.
+/// crane changes images in a registry only. This is its own one, on a port of loopback, and ends
+/// with this function.
 pub(super) fn make(tools: &Tools, tree: &Tree, out: &Path, epoch: &str) -> Result<PathBuf> {
     let architecture = architecture()?.oci;
     let work = work_directory()?.join("image");
@@ -93,7 +93,7 @@ struct Registry {
 
 impl Registry {
     fn start(tools: &Tools) -> Result<Self> {
-        // Taken by nobody a moment ago.
+        // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .context("no port on loopback")?

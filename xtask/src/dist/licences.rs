@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use crate::{build, exec};
 
-/// The program, and what it carries for the kernel.
+/// The program, and the kernel side that it contains.
 const ROOTS: [&str; 2] = ["kreset", "kreset-ebpf"];
 
-/// What is linked in beside crates.
+/// Libraries that are linked in beside crates.
 const LIBRARIES: &str = "\
 The standard library of Rust is compiled in: copyright its contributors, \
 Apache-2.0 or MIT.
@@ -39,7 +39,7 @@ struct Crate {
     directory: String,
 }
 
-/// The text for users: each crate with its licence, then each text with whose it is.
+/// The text for users: each crate with its licence, then each text with the crates under it.
 pub(super) fn third_party() -> Result<String> {
     let said = exec::output(
         exec::cargo()
@@ -48,7 +48,7 @@ pub(super) fn third_party() -> Result<String> {
             .args(["--filter-platform", build::STATIC_TARGET])
             .current_dir(exec::root()?),
     )?;
-    let metadata = serde_json::from_str(&said).context("cargo's metadata is no JSON")?;
+    let metadata = serde_json::from_str(&said).context("cargo's metadata is not JSON")?;
     let crates = compiled_in(&metadata)?;
     let apache = super::read("LICENSE-APACHE")?;
     let mut texts: BTreeMap<String, Vec<&Crate>> = BTreeMap::new();
@@ -102,7 +102,7 @@ fn texts_of(it: &Crate, apache: &str) -> Result<Vec<String>> {
         return Ok(vec![apache.to_owned()]);
     }
     bail!(
-        "{} {} is under {} and has no text of it: its licence has to come from its repository",
+        "{} {} is under {} and its package lacks the text: add it from its repository",
         it.name,
         it.version,
         it.licence
@@ -155,7 +155,7 @@ fn compiled_in(metadata: &Value) -> Result<Vec<Crate>> {
     let mut crates = Vec::new();
     for id in seen {
         let package = packages[id];
-        // A crate of this workspace has no source elsewhere.
+        // A crate of this workspace has no source.
         if package["source"].is_null() {
             continue;
         }
@@ -163,7 +163,7 @@ fn compiled_in(metadata: &Value) -> Result<Vec<Crate>> {
             package[key]
                 .as_str()
                 .map(ToOwned::to_owned)
-                .with_context(|| format!("{id} does not say its {key}"))
+                .with_context(|| format!("cargo's metadata lacks the {key} of {id}"))
         };
         let manifest = text("manifest_path")?;
         let directory = Path::new(&manifest)

@@ -94,7 +94,7 @@ fn rotated(machine: &Machine) -> Result<()> {
         machine.has(EVENTS, "\"cause\":\"refused\"")
     })?;
     ensure(!machine.has(EVENTS, "\"type\":\"start\""), || {
-        "it was started anew".to_owned()
+        "it was restarted".to_owned()
     })?;
     seen("deb: logrotate moves the file, and the agent writes on in a new one");
     Ok(())
@@ -108,13 +108,13 @@ fn reloaded(machine: &Machine) -> Result<()> {
         machine.journal().contains("configuration read again")
     })?;
     ensure(machine.property("MainPID") == pid, || {
-        "a reload started it anew".to_owned()
+        "a reload restarted it".to_owned()
     })?;
     seen("deb: systemctl reload reads the configuration again");
     Ok(())
 }
 
-/// What stands still is killed by the watchdog, and started anew.
+/// A stalled agent is killed by the watchdog and restarted.
 fn stalled(machine: &Machine) -> Result<()> {
     let quick = "mkdir -p /run/systemd/system/kreset.service.d
         printf '[Service]\\nWatchdogSec=3s\\nRestartSec=100ms\\n' \
@@ -123,7 +123,7 @@ fn stalled(machine: &Machine) -> Result<()> {
         systemctl restart kreset.service";
     machine.run(&["sh", "-ec", quick])?;
     let pid = machine.property("MainPID");
-    // Two of its intervals, in which it has to be fed to live.
+    // Two of its intervals: an agent that did not notify it would have been killed.
     let began = Instant::now();
     await_that("the watchdog has had its time", || {
         began.elapsed().as_secs() >= 7
@@ -132,7 +132,7 @@ fn stalled(machine: &Machine) -> Result<()> {
         format!("the watchdog was not fed:\n{}", machine.journal())
     })?;
     machine.run(&["kill", "-STOP", &pid])?;
-    await_that("the watchdog starts it anew", || {
+    await_that("the watchdog restarts it", || {
         machine.property("NRestarts") == "1" && machine.property("ActiveState") == "active"
     })?;
     await_that("systemd says that the watchdog was not fed", || {
@@ -144,7 +144,7 @@ fn stalled(machine: &Machine) -> Result<()> {
         "-ec",
         "rm -r /run/systemd/system/kreset.service.d; systemctl daemon-reload",
     ])?;
-    seen("deb: fed, the watchdog (3 s here) lets it run; stalled, it is killed and started anew");
+    seen("deb: fed, the watchdog (3 s here) lets it run; stalled, it is killed and restarted");
     Ok(())
 }
 
@@ -159,7 +159,7 @@ fn stopped(machine: &Machine) -> Result<()> {
     let last = machine.run(&["tail", "--lines=1", EVENTS])?;
     ensure(
         last.contains("\"type\":\"summary\"") && last.contains("\"end\":true"),
-        || format!("its last word is {last}"),
+        || format!("its last event is {last}"),
     )?;
     machine.run(&["systemctl", "start", "kreset.service"])?;
     seen("deb: systemctl stop ends it in order, its last event is the summary");
@@ -189,7 +189,7 @@ fn upgraded(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     ])?;
     for file in [CONFIG, "/etc/logrotate.d/kreset"] {
         ensure(conffiles.contains(file), || {
-            format!("{file} is no conffile: {conffiles}")
+            format!("{file} is not a conffile: {conffiles}")
         })?;
     }
     change_configuration(machine)?;
@@ -206,7 +206,7 @@ fn upgraded(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Who disabled it finds it so after an upgrade.
+/// A disabled agent stays disabled after an upgrade.
 fn left_off(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     machine.run(&["systemctl", "disable", "--now", "--quiet", "kreset.service"])?;
     machine.run(&["dpkg", "--install", &later(machine, subject, "999.2")?])?;

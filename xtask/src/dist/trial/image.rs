@@ -68,17 +68,17 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let events = run_confined(machine, &capabilities)?;
     let start = events.lines().next().unwrap_or_default();
     let start: Value = serde_json::from_str(start)
-        .with_context(|| format!("the image's first word is {start:?}"))?;
+        .with_context(|| format!("the image's first event is {start:?}"))?;
     let evidence = &start["packet_evidence"];
     ensure(
         start["type"] == "start" && *evidence != "none" && !evidence.is_null(),
         || format!("not all is attached: {start}"),
     )?;
     ensure(events.contains("\"cause\":\"refused\""), || {
-        format!("a refused connection is not told:\n{events}")
+        format!("no event of a refused connection:\n{events}")
     })?;
     seen(&format!(
-        "image: in its own read-only root as root with {capabilities} it attaches {evidence} and tells of a reset"
+        "image: in its own read-only root as root with {capabilities} it attaches {evidence} and reports a reset"
     ));
     Ok(())
 }
@@ -144,7 +144,7 @@ fn capabilities(manifest: &Path) -> Result<String> {
 
 fn json(file: &Path) -> Result<Value> {
     let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", file.display()))
+    serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))
 }
 
 fn blob(layout: &Path, digest: &Value) -> Result<Value> {

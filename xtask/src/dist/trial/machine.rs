@@ -14,7 +14,7 @@ use super::super::{fresh, write};
 use crate::exec;
 
 const BOOT: &str = include_str!("boot.sh");
-/// How long anything may take that is waited for: others may work on this machine as well.
+/// How long to wait for anything: the machine may be under load.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Ends, with everything in it, when dropped.

@@ -1,4 +1,4 @@
-//! Tries out what was made as its users will: with a real dpkg, rpm and systemd, in a
+//! Tests the packages as their users will install them: with a real dpkg, rpm and systemd, in a
 //! [`Machine`] that leaves nothing behind.
 
 mod deb;
@@ -18,7 +18,7 @@ use crate::setup;
 /// The agent's configuration.
 const CONFIG: &str = "/etc/kreset/kreset.toml";
 
-/// What is tried out.
+/// What is tested.
 pub(super) struct Subject<'a> {
     pub(super) tools: &'a Tools,
     pub(super) tree: &'a Tree,
@@ -49,7 +49,7 @@ pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
     siem::run(&machine, subject)
 }
 
-/// Puts a file where the machine sees it.
+/// Copies a file to where the machine sees it.
 fn bring(machine: &Machine, file: &Path) -> Result<()> {
     let name = file.file_name().unwrap_or_default();
     fs::copy(file, machine.share().join(name))
@@ -57,13 +57,13 @@ fn bring(machine: &Machine, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the machine sees it then.
+/// The path of that file in the machine.
 fn inside(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default();
     format!("/run/trial/{}", name.display())
 }
 
-/// Says what was seen.
+/// Prints a passed check.
 fn seen(what: &str) {
     println!("ok  {what}");
 }
@@ -82,7 +82,7 @@ fn keeps_configuration(machine: &Machine) -> Result<()> {
     })
 }
 
-/// Fails unless it is so.
+/// Fails unless the condition holds.
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { bail!(what()) }
 }
@@ -101,9 +101,9 @@ fn manifest(subject: &Subject<'_>) -> Result<()> {
         Ok(output.status.success())
     };
     ensure(accepts(subject.manifest)?, || {
-        format!("{} is no valid manifest", subject.manifest.display())
+        format!("{} is not a valid manifest", subject.manifest.display())
     })?;
-    // That it can refuse: one letter less.
+    // Refuses a manifest with a misspelt key.
     let text = fs::read_to_string(subject.manifest).context("cannot read the manifest")?;
     let wrong = subject.work.join("wrong.yaml");
     write(&wrong, text.replace("hostNetwork:", "hostNetwrk:"))?;

@@ -27,7 +27,7 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     }
     let configuration = machine.run(&["rpm", "--query", "--configfiles", "--package", &file])?;
     ensure(configuration.contains(CONFIG), || {
-        format!("{CONFIG} is no configuration of the rpm: {configuration}")
+        format!("{CONFIG} is not among the configuration files of the rpm: {configuration}")
     })?;
 
     machine.run(&["rpm", "--install", "--nodeps", &file])?;
@@ -67,7 +67,7 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     )?;
     machine.run(&["test", "-e", &format!("{CONFIG}.rpmsave")])?;
     seen("rpm: installs, verifies, runs, is upgraded with its changed configuration, and erased");
-    // rpm leaves users and what was recorded, as is its way. The next trial starts anew.
+    // rpm leaves users and recorded events behind. The next trial starts without them.
     machine.run(&[
         "sh",
         "-ec",

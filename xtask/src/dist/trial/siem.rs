@@ -1,4 +1,4 @@
-//! The whole way of docs/fleet.md, with a real rsyslog at its end: from `dpkg --install` on a host
+//! All of docs/fleet.md, with a real rsyslog at its end: from `dpkg --install` on a host
 //! that has only its configuration to an event in rsyslog's file.
 
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     })?;
 
     let began = Instant::now();
-    // As a configuration management does that has laid down the file before.
+    // As configuration management does, which writes the file before.
     machine.run(&["dpkg", "--force-confold", "--install", &inside(subject.deb)])?;
     let installed = began.elapsed();
     await_that("an event in rsyslog's file", || {
