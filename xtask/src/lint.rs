@@ -3,7 +3,7 @@
 use anyhow::{Error, Result};
 use kreset_toolchain::Tools;
 
-use crate::{ebpf, exec, setup, workspace};
+use crate::{arrows, ebpf, exec, setup, workspace};
 
 pub(crate) fn run() -> Result<()> {
     setup::run_with(setup::Purpose::KernelSide, &setup::LIBRDKAFKA)?;
@@ -12,9 +12,11 @@ pub(crate) fn run() -> Result<()> {
     kernel_side()
 }
 
-/// Checks everything but the kernel side: formatting, lints and documentation.
+/// Checks everything but the kernel side: formatting, lints, documentation, and that no modules
+/// import each other in a circle.
 pub(crate) fn host_side() -> Result<()> {
     exec::run(exec::cargo().args(["fmt", "--all", "--check"]))?;
+    arrows::check()?;
     // Without TLS for the Kafka sink: no line of ours depends on it, and OpenSSL builds for minutes.
     let kafka = ["kreset/kafka"];
     exec::run(workspace::cargo_with("clippy", &kafka).args([

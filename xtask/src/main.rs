@@ -6,6 +6,7 @@
 )]
 
 mod accuracy;
+mod arrows;
 mod bench;
 mod build;
 mod dist;
