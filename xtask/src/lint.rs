@@ -28,9 +28,7 @@ pub(crate) fn host_side() -> Result<()> {
     exec::run(
         workspace::cargo_with("doc", &kafka)
             .env("RUSTDOCFLAGS", "--deny warnings")
-            .args(["--no-deps", "--document-private-items"])
-            // With an example, cargo counts the features of tests too, as it does for clippy.
-            .args(["--lib", "--bins", "--examples"]),
+            .args(["--no-deps", "--document-private-items"]),
     )
 }
 
