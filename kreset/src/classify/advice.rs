@@ -213,6 +213,16 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
             "The flow was in use: look for a policy, a failover or out-of-window packets \
              (conntrack INVALID) on the devices between the ends."
         }
+        Class::Rebound | Class::Moved => {
+            "This host answered for a connection that it never had: a NAT, balancer or failover on \
+             the way gave the flow another port, address or backend. Look at the idle timer and the \
+             failover of those devices, not at this host."
+        }
+        Class::BrokerClosed => {
+            "The broker, or a proxy at its address, closed this connection and goes on: look in its \
+             log for this client at this time (connections.max.reauth.ms, a quota, a TLS error, a \
+             proxy's limit on the age of a connection)."
+        }
         Class::BrokerIdleClose => {
             "The broker closed an idle connection (connections.max.idle.ms): set \
              connections.max.idle.ms of the client below the broker's, so that the client closes \

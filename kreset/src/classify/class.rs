@@ -39,10 +39,13 @@ macro_rules! classes {
 classes! {
     IdleOnSend = MiddleboxIdleReset / ResetOnSend, "middlebox_idle_reset/reset_on_send";
     IdleOnTimer = MiddleboxIdleReset / ResetOnTimer, "middlebox_idle_reset/reset_on_timer";
+    Rebound = MiddleboxIdleReset / Rebound, "middlebox_idle_reset/rebound";
     Blackholed = MiddleboxIdleDrop / Blackholed, "middlebox_idle_drop/blackholed";
     NotIdle = MiddleboxReset / NotIdle, "middlebox_reset/not_idle";
+    Moved = MiddleboxReset / Moved, "middlebox_reset/moved";
     BrokerIdleClose = BrokerOriginated / IdleClose, "broker_originated/idle_close";
     BrokerShutdown = BrokerOriginated / Shutdown, "broker_originated/shutdown";
+    BrokerClosed = BrokerOriginated / Closed, "broker_originated/closed";
     BrokerLost = BrokerOriginated / ConnectionLost, "broker_originated/connection_lost";
     BrokerAborted = BrokerOriginated / Aborted, "broker_originated/aborted";
     Refused = HandshakePhase / Refused, "handshake_phase/refused";

@@ -80,14 +80,23 @@ words! {
         ResetOnSend = "reset_on_send",
         /// The RST came by itself after a silence.
         ResetOnTimer = "reset_on_timer",
+        /// The flow came back from another port or address after a silence, or
+        /// reached another host: the RST answers for a connection that its sender
+        /// never had.
+        Rebound = "rebound",
         /// Packets after a silence were never answered.
         Blackholed = "blackholed",
         /// Forged, though the flow was in use.
         NotIdle = "not_idle",
+        /// As [`Cause::Rebound`], but the flow was in use.
+        Moved = "moved",
         /// The broker closed an idle connection; our late write drew the RST.
         IdleClose = "idle_close",
         /// The broker process ended or closed many connections at once.
         Shutdown = "shutdown",
+        /// The broker, or a proxy at its address, closed this connection in order
+        /// and goes on; our late write drew the RST.
+        Closed = "closed",
         /// The host of the peer no longer knows the connection.
         ConnectionLost = "connection_lost",
         /// A live socket of the peer aborted the connection.

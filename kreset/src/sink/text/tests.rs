@@ -137,15 +137,16 @@ fn advice_is_repeated_only_after_other_advice() {
 const PAIRS: &[(Verdict, &[Cause])] = &[
     (
         Verdict::MiddleboxIdleReset,
-        &[Cause::ResetOnSend, Cause::ResetOnTimer],
+        &[Cause::ResetOnSend, Cause::ResetOnTimer, Cause::Rebound],
     ),
     (Verdict::MiddleboxIdleDrop, &[Cause::Blackholed]),
-    (Verdict::MiddleboxReset, &[Cause::NotIdle]),
+    (Verdict::MiddleboxReset, &[Cause::NotIdle, Cause::Moved]),
     (
         Verdict::BrokerOriginated,
         &[
             Cause::IdleClose,
             Cause::Shutdown,
+            Cause::Closed,
             Cause::ConnectionLost,
             Cause::Aborted,
         ],

@@ -74,10 +74,13 @@ const fn clause(verdict: Verdict, cause: Cause) -> &'static str {
     match cause {
         Cause::ResetOnSend => "a device between had forgotten the idle flow and reset it on use",
         Cause::ResetOnTimer => "a device between reset the flow when its idle timer ran out",
+        Cause::Rebound => "the flow came back changed after a silence: its sender never had it",
         Cause::Blackholed => "a device between had forgotten the idle flow and drops its packets",
         Cause::NotIdle => "a device between reset a flow that was in use",
+        Cause::Moved => "the flow in use was moved: the RST's sender never had it",
         Cause::IdleClose => "the broker had closed the idle connection; a late write drew the RST",
         Cause::Shutdown => "the broker ended, or closed many connections at once",
+        Cause::Closed => "the broker closed this connection and goes on; a late write drew the RST",
         Cause::ConnectionLost => match verdict {
             Verdict::ClientOriginated => {
                 "the client's host no longer knows the connection: restarted, crashed or moved"
