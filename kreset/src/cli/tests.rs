@@ -135,7 +135,7 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
         (
             &["--packet-evidence", "pcap"],
             "invalid value 'pcap' for '--packet-evidence <SOURCE>': \
-             packet evidence is auto, fentry, cgroup_skb, off, not \"pcap\"",
+             unknown packet evidence \"pcap\"; expected one of auto, fentry, cgroup_skb, off",
         ),
         (
             &["--prot", "9092"],

@@ -1,7 +1,6 @@
 //! Carries out a plan: loads, injects, attaches.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io,
     os::fd::{AsFd as _, BorrowedFd},
@@ -22,7 +21,8 @@ use zerocopy::IntoBytes as _;
 
 use super::{
     log::KernelLog,
-    plan::{Plan, Program},
+    plan::Plan,
+    programs::{Hook, Program, Way},
     skips::Skips,
 };
 
@@ -33,7 +33,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kreset"
 #[derive(Debug, Error)]
 pub enum ApplyError {
     /// The object or a map was refused.
-    #[error("the kernel side does not load: {0}")]
+    #[error("cannot load the BPF object: {0}")]
     Load(#[from] EbpfError),
     /// The kernel's type information cannot be read.
     #[error("the kernel's type information cannot be read: {0}")]
@@ -55,7 +55,7 @@ pub enum ApplyError {
         source: MapError,
     },
     /// The object lacks a part: it is of another build.
-    #[error("the kernel side has no {0}")]
+    #[error("the BPF object has no {0}")]
     Missing(&'static str),
     /// The packet programs do not attach; everything else may.
     #[error("packet programs: {reason}")]
@@ -73,7 +73,7 @@ pub enum ApplyError {
     #[error("the iterator over open files: {0}")]
     Seed(io::Error),
     /// A program's descriptor cannot be kept.
-    #[error("the programs' own counts: {0}")]
+    #[error("program statistics: {0}")]
     Skips(io::Error),
 }
 
@@ -133,18 +133,8 @@ impl Attached {
         let mut ebpf = loader.load(OBJECT)?;
         fill_ports(&mut ebpf, ports)?;
 
-        // The packets come first: a connection that begins between two
-        // attachments must not look as if it had none.
-        if let Some(cgroup) = &plan.cgroup {
-            attach_packets(&mut ebpf, cgroup).map_err(|error| ApplyError::Packets {
-                reason: error.to_string(),
-            })?;
-        }
-        attach_function_entries(&mut ebpf, btf, plan)?;
         for program in &plan.programs {
-            if let Some(hook) = hook(*program) {
-                tracepoint(&mut ebpf, btf, program.name(), hook)?;
-            }
+            attach(&mut ebpf, btf, program, plan)?;
         }
         let skips = skips(&ebpf, plan)?;
 
@@ -191,11 +181,10 @@ impl Attached {
     }
 
     fn run_seeder(&mut self, plan: &Plan, types: &KernelTypes) -> Result<(), ApplyError> {
-        let seeders = [Program::Seed, Program::SeedByProbe];
-        let Some(seeder) = seeders.iter().find(|seeder| plan.programs.contains(seeder)) else {
+        let mut programs = plan.programs.iter();
+        let Some(Program { name, .. }) = programs.find(|it| it.hook == Hook::OpenFiles) else {
             return Ok(());
         };
-        let name = seeder.name();
         let refused = |source| ApplyError::Program { name, source };
         let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(name))?;
         let program: &mut Iter = program(ebpf, name)?;
@@ -269,78 +258,65 @@ impl Attached {
     }
 }
 
-/// The tracepoint of a program; `None` for those that hook otherwise.
-const fn hook(program: Program) -> Option<&'static str> {
-    match program {
-        Program::ReceiveReset | Program::ReceiveResetAgain => Some("tcp_receive_reset"),
-        Program::SendReset
-        | Program::SendAgain
-        | Program::SendResetReason
-        | Program::SendAgainReason => Some("tcp_send_reset"),
-        Program::SetState | Program::SetStateAgain => Some("inet_sock_set_state"),
-        Program::PacketsIn
-        | Program::PacketsOut
-        | Program::ResetEnters
-        | Program::ConnectEnds
-        | Program::AcceptEnds
-        | Program::Seed
-        | Program::SeedByProbe => None,
-    }
-}
-
-/// The function of a program on a function entry.
-const fn function(program: Program) -> Option<&'static str> {
-    match program {
-        Program::ResetEnters => Some("tcp_reset"),
-        Program::ConnectEnds => Some("tcp_finish_connect"),
-        Program::AcceptEnds => Some("tcp_child_process"),
-        _ => None,
-    }
-}
-
-/// The programs of the hooks that [`Skips`] is for. A received RST that nobody
-/// saw is found where its socket closes.
+/// The loaded programs of the hooks that [`Skips`] is for.
 fn skips(ebpf: &Ebpf, plan: &Plan) -> Result<Skips, ApplyError> {
-    let mut hooks = BTreeMap::<&str, Vec<BorrowedFd<'_>>>::new();
-    for program in &plan.programs {
-        let hook = match program {
-            Program::SendReset
-            | Program::SendAgain
-            | Program::SendResetReason
-            | Program::SendAgainReason => hook(*program),
-            _ => function(*program),
-        };
-        let Some(hook) = hook else {
-            continue;
-        };
-        let name = program.name();
-        let loaded = ebpf.program(name).ok_or(ApplyError::Missing(name))?;
-        let descriptor = loaded
-            .fd()
-            .map_err(|source| ApplyError::Program { name, source })?;
-        hooks.entry(hook).or_default().push(descriptor.as_fd());
-    }
-    let hooks: Vec<_> = hooks.into_values().collect();
+    let descriptors = |program: &Program| {
+        program
+            .names()
+            .map(|name| {
+                let loaded = ebpf.program(name).ok_or(ApplyError::Missing(name))?;
+                let descriptor = loaded
+                    .fd()
+                    .map_err(|source| ApplyError::Program { name, source })?;
+                Ok(descriptor.as_fd())
+            })
+            .collect()
+    };
+    let hooks: Vec<Vec<BorrowedFd<'_>>> = plan
+        .programs
+        .iter()
+        .filter(|program| program.counts_skips)
+        .map(|program| descriptors(program))
+        .collect::<Result<_, ApplyError>>()?;
     Skips::of(&hooks).map_err(ApplyError::Skips)
 }
 
-fn attach_function_entries(ebpf: &mut Ebpf, btf: &Btf, plan: &Plan) -> Result<(), ApplyError> {
-    for planned in &plan.programs {
-        let Some(function) = function(*planned) else {
-            continue;
-        };
-        let program: &mut FEntry = program(ebpf, planned.name())?;
-        program
-            .load(function, btf)
-            .and_then(|()| program.attach())
-            .map_err(|source| ApplyError::FunctionEntries {
-                reason: format!(
-                    "the entry of {function} cannot be hooked: {}",
-                    reason(&source)
-                ),
-            })?;
+/// Loads and attaches one program, and its twin. Those that seed run later.
+fn attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program, plan: &Plan) -> Result<(), ApplyError> {
+    match program.hook {
+        Hook::Tracepoint { target, .. } => program
+            .names()
+            .try_for_each(|name| tracepoint(ebpf, btf, name, target)),
+        Hook::FunctionEntry { target, .. } => function_entry(ebpf, btf, program.name, target),
+        Hook::Packets(way) => match &plan.cgroup {
+            Some(cgroup) => {
+                packets(ebpf, program.name, way, cgroup).map_err(|error| ApplyError::Packets {
+                    reason: error.to_string(),
+                })
+            }
+            None => Ok(()),
+        },
+        Hook::OpenFiles => Ok(()),
     }
-    Ok(())
+}
+
+fn function_entry(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    name: &'static str,
+    target: &str,
+) -> Result<(), ApplyError> {
+    let program: &mut FEntry = program(ebpf, name)?;
+    program
+        .load(target, btf)
+        .and_then(|()| program.attach())
+        .map(drop)
+        .map_err(|source| ApplyError::FunctionEntries {
+            reason: format!(
+                "the entry of {target} cannot be hooked: {}",
+                reason(&source)
+            ),
+        })
 }
 
 /// An error of aya's on one line: without the verifier's log, which has many.
@@ -367,23 +343,21 @@ fn fill_ports(ebpf: &mut Ebpf, ports: &[(u32, u64)]) -> Result<(), ApplyError> {
     Ok(())
 }
 
-fn attach_packets(ebpf: &mut Ebpf, cgroup: &Path) -> Result<(), ApplyError> {
+fn packets(ebpf: &mut Ebpf, name: &'static str, way: Way, cgroup: &Path) -> Result<(), ApplyError> {
     let cgroup_file = File::open(cgroup).map_err(|error| ApplyError::Packets {
         reason: format!("{}: {error}", cgroup.display()),
     })?;
-    let ways = [
-        (Program::PacketsIn.name(), CgroupSkbAttachType::Ingress),
-        (Program::PacketsOut.name(), CgroupSkbAttachType::Egress),
-    ];
-    for (name, way) in ways {
-        let refused = |source| ApplyError::Program { name, source };
-        let program: &mut CgroupSkb = program(ebpf, name)?;
-        program.load().map_err(refused)?;
-        // A link: it ends with this process, and stands beside others' links.
-        program
-            .attach(cgroup_file.as_fd(), way, CgroupAttachMode::Single)
-            .map_err(refused)?;
-    }
+    let way = match way {
+        Way::In => CgroupSkbAttachType::Ingress,
+        Way::Out => CgroupSkbAttachType::Egress,
+    };
+    let refused = |source| ApplyError::Program { name, source };
+    let program: &mut CgroupSkb = program(ebpf, name)?;
+    program.load().map_err(refused)?;
+    // A link: it ends with this process, and stands beside others' links.
+    program
+        .attach(cgroup_file.as_fd(), way, CgroupAttachMode::Single)
+        .map_err(refused)?;
     Ok(())
 }
 

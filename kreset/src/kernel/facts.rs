@@ -20,6 +20,7 @@ use super::{
     hz,
     offsets::{self, OffsetError, Resolved},
     privilege::{PrivilegeError, Privileges},
+    programs::{Hook, PROGRAMS, Program},
 };
 
 /// Where kernels since 5.4 show their BTF.
@@ -45,7 +46,7 @@ pub struct KernelFacts {
 }
 
 impl Default for KernelFacts {
-    /// A kernel that was not looked at: nothing is known to work.
+    /// A kernel that was not examined: nothing is known to work.
     fn default() -> Self {
         Self {
             release: String::new(),
@@ -94,7 +95,7 @@ pub enum Availability {
     Yes,
     /// It does not; a clause that can follow "since".
     No(String),
-    /// What was to work by all that is known failed; as above.
+    /// It should work by all other facts, and failed; a clause that can follow "since".
     Failed(String),
 }
 
@@ -110,7 +111,7 @@ impl Availability {
         match answer {
             Ok(true) => Self::Yes,
             Ok(false) => Self::No(format!("the kernel does not offer {what}")),
-            Err(error) => Self::No(format!("a trial of {what} failed: {}", chain(&error))),
+            Err(error) => Self::No(format!("probing {what} failed: {}", chain(&error))),
         }
     }
 }
@@ -178,8 +179,8 @@ impl Loads {
 /// Why BTF says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoTypes {
-    /// Nobody looked.
-    #[error("it was not looked at")]
+    /// The kernel was not examined.
+    #[error("it was not read")]
     NotLookedAt,
     /// The file is not there or not readable.
     #[error("{} cannot be read ({why})", path.display())]
@@ -204,15 +205,9 @@ pub enum NoTypes {
 pub struct Types {
     /// Where it was read.
     pub path: PathBuf,
-    /// Arguments of the tracepoint `tcp_receive_reset`, if there is one.
-    pub receive_reset: Option<u32>,
-    /// Arguments of `tcp_send_reset`: 2, and 3 with the reason, since 6.10.
-    pub send_reset: Option<u32>,
-    /// Arguments of `inet_sock_set_state`.
-    pub set_state: Option<u32>,
-    /// Parameters of the function `tcp_reset`: 1, and 2 with the packet, since
-    /// 5.11.
-    pub tcp_reset: Option<u32>,
+    /// Arguments of the tracepoints and parameters of the functions in
+    /// [`PROGRAMS`], of those that the kernel has.
+    pub arguments: BTreeMap<&'static str, u32>,
     /// Names of `enum sk_rst_reason` without their prefix, by value; since
     /// 6.10.
     pub reset_reasons: BTreeMap<u32, String>,
@@ -221,23 +216,28 @@ pub struct Types {
     /// Tracing programs can keep memory in a socket: the kernel has
     /// `bpf_sk_storage_get_tracing`, since 5.11.
     ///
-    /// BTF rather than a trial tells, since a tracing program can be tried on
+    /// Read from BTF rather than by a trial, since a tracing program can be tried on
     /// a real target only. The same goes for the next.
     pub storage_in_tracing: bool,
-    /// The file iterator can tell sockets: [`Self::iterates_files`] and
+    /// The file iterator can identify sockets: [`Self::iterates_files`] and
     /// `bpf_sock_from_file`, since 5.11.
     pub sockets_of_files: Availability,
     /// Programs can iterate over open files: `bpf_iter__task_file`, since 5.8.
     pub iterates_files: bool,
     /// `bpf_get_current_task_btf`, since 5.11.
     pub task_in_tracing: bool,
-    /// Parameters of `tcp_finish_connect`: 2.
-    pub finish_connect: Option<u32>,
-    /// Parameters of `tcp_child_process`: 3.
-    pub child_process: Option<u32>,
 }
 
 impl Types {
+    /// Whether the kernel has what `program` hooks, with the arguments that it
+    /// expects.
+    pub fn fits(&self, program: &Program) -> bool {
+        program
+            .hook
+            .target()
+            .is_none_or(|(target, arguments)| self.arguments.get(target) == Some(&arguments))
+    }
+
     fn load(path: &Path) -> Result<Self, NoTypes> {
         let bytes = fs::read(path).map_err(|error| NoTypes::Unreadable {
             path: path.to_owned(),
@@ -256,10 +256,7 @@ impl Types {
         let iterates_files = btf.structure("bpf_iter__task_file").is_ok();
         Self {
             path: path.to_owned(),
-            receive_reset: btf.tracepoint_arity("tcp_receive_reset").ok(),
-            send_reset: btf.tracepoint_arity("tcp_send_reset").ok(),
-            set_state: btf.tracepoint_arity("inet_sock_set_state").ok(),
-            tcp_reset: btf.function_arity("tcp_reset").ok(),
+            arguments: arguments(btf),
             reset_reasons: reset_reasons(btf),
             offsets: offsets::resolve(btf),
             storage_in_tracing: has("bpf_sk_storage_get_tracing"),
@@ -267,16 +264,25 @@ impl Types {
                 Availability::Yes
             } else {
                 Availability::No(
-                    "programs cannot tell the sockets among open files before Linux 5.11"
+                    "programs cannot identify sockets among open files before Linux 5.11"
                         .to_owned(),
                 )
             },
             iterates_files,
             task_in_tracing: has("bpf_get_current_task_btf"),
-            finish_connect: btf.function_arity("tcp_finish_connect").ok(),
-            child_process: btf.function_arity("tcp_child_process").ok(),
         }
     }
+}
+
+fn arguments(btf: &Btf<'_>) -> BTreeMap<&'static str, u32> {
+    PROGRAMS
+        .iter()
+        .filter_map(|program| match program.hook {
+            Hook::Tracepoint { target, .. } => Some((target, btf.tracepoint_arity(target).ok()?)),
+            Hook::FunctionEntry { target, .. } => Some((target, btf.function_arity(target).ok()?)),
+            Hook::Packets(_) | Hook::OpenFiles => None,
+        })
+        .collect()
 }
 
 fn reset_reasons(btf: &Btf<'_>) -> BTreeMap<u32, String> {
@@ -356,6 +362,7 @@ mod tests {
     use crate::kernel::{
         btf::synthetic::Builder,
         offsets::synthetic::{Edit, add_kernel},
+        programs::{RECEIVE_RESET, SET_STATE},
     };
 
     fn types(fill: impl FnOnce(&mut Builder)) -> Types {
@@ -376,10 +383,13 @@ mod tests {
             b.function("tcp_reset", prototype);
             b.structure("bpf_iter__task_file", 0, &[]);
         });
-        assert_eq!(types.receive_reset, Some(1));
-        assert_eq!(types.send_reset, Some(2));
-        assert_eq!(types.set_state, Some(3));
-        assert_eq!(types.tcp_reset, Some(1));
+        let arguments = [
+            ("inet_sock_set_state", 3),
+            ("tcp_receive_reset", 1),
+            ("tcp_reset", 1),
+            ("tcp_send_reset", 2),
+        ];
+        assert_eq!(types.arguments, BTreeMap::from(arguments));
         assert_eq!(types.reset_reasons, BTreeMap::new());
         assert!(!types.storage_in_tracing);
         assert_ne!(
@@ -473,7 +483,7 @@ garbage
         let facts = KernelFacts::collect(Path::new(BTF)).unwrap();
         let types = facts.types.unwrap();
         assert!(types.offsets.is_ok(), "{:?}", types.offsets);
-        assert_eq!((types.receive_reset, types.set_state), (Some(1), Some(3)));
+        assert!(types.fits(&RECEIVE_RESET) && types.fits(&SET_STATE));
         assert!(!facts.release.is_empty());
     }
 }

@@ -78,9 +78,9 @@ impl fmt::Display for Feature {
     }
 }
 
-/// A name that is no [`Feature`].
+/// A name that is not a [`Feature`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no feature is called {name:?}; there are {}", names())]
+#[error("unknown feature {name:?}; expected one of {}", names())]
 pub struct UnknownFeature {
     name: String,
 }
@@ -121,11 +121,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known() {
         let sentence = "idel".parse::<Feature>().unwrap_err().to_string();
-        assert!(
-            sentence.starts_with(
-                "no feature is called \"idel\"; there are packet-evidence, first-bytes,"
-            )
-        );
+        assert!(sentence.starts_with(
+            "unknown feature \"idel\"; expected one of packet-evidence, first-bytes,"
+        ));
         assert!(
             Feature::ALL
                 .iter()

@@ -1,5 +1,5 @@
 //! How long a jiffy is. The kernel keeps times of a socket in jiffies and does
-//! not tell programs how many make a second (`sysconf(_SC_CLK_TCK)` is always
+//! not expose how many make a second (`sysconf(_SC_CLK_TCK)` is always
 //! 100).
 
 use std::ops::RangeInclusive;

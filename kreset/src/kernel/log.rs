@@ -17,8 +17,8 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // Nobody is left to tell if this fails.
-        let _unheard = writeln!(io::stderr(), "kreset-trace: kernel: {}", record.args());
+        // Standard error itself has failed: there is nowhere to report it.
+        let _ignored = writeln!(io::stderr(), "kreset-trace: kernel: {}", record.args());
     }
 
     fn flush(&self) {}

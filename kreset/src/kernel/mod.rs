@@ -11,4 +11,5 @@ pub mod offsets;
 pub mod plan;
 pub mod prepare;
 pub mod privilege;
+pub mod programs;
 mod skips;

@@ -20,7 +20,7 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 pub enum NetnsError {
     /// No namespace has this name.
     #[error(
-        "no network namespace is called {name:?}: see `ip netns list`, or give a path such as /proc/PID/ns/net"
+        "unknown network namespace {name:?}: see `ip netns list`, or give a path such as /proc/PID/ns/net"
     )]
     NoSuchName {
         /// The name given.
@@ -35,7 +35,7 @@ pub enum NetnsError {
         source: io::Error,
     },
     /// The path is a file of another kind.
-    #[error("{} is no network namespace", path.display())]
+    #[error("{} is not a network namespace", path.display())]
     NotANamespace {
         /// The path.
         path: PathBuf,

@@ -33,7 +33,7 @@ pub enum CannotStart {
 }
 
 impl CannotStart {
-    /// The exit code that tells a script.
+    /// The exit code for scripts.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {

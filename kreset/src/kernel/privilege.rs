@@ -81,7 +81,7 @@ impl FromIterator<Capability> for Capabilities {
     }
 }
 
-/// What the kernel would not tell.
+/// The capabilities cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the capabilities of this process cannot be read")]
 pub struct PrivilegeError(#[source] std::io::Error);

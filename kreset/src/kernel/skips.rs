@@ -22,7 +22,7 @@ pub(super) struct Skips {
 struct Count {
     /// Open from the start: without rights a process may not open it later.
     info: Option<File>,
-    /// `info` tells of this descriptor, and of the program after its links are gone.
+    /// `info` describes this descriptor, which keeps the program after its links are gone.
     _program: OwnedFd,
 }
 
@@ -56,13 +56,13 @@ impl Count {
         })
     }
 
-    /// 0 where the kernel does not tell.
+    /// 0 where the kernel has no such count.
     fn read(&mut self) -> u64 {
-        let told = self.info.as_mut().and_then(|info| {
+        let text = self.info.as_mut().and_then(|info| {
             info.rewind().ok()?;
             io::read_to_string(info).ok()
         });
-        told.and_then(|text| misses(&text)).unwrap_or(0)
+        text.and_then(|text| misses(&text)).unwrap_or(0)
     }
 }
 

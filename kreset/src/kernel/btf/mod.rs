@@ -57,7 +57,7 @@ pub enum BtfError {
         id: u32,
     },
     /// A name that is no C identifier, or outside the string section.
-    #[error("BTF name at {offset} is no identifier")]
+    #[error("invalid identifier in BTF at offset {offset}")]
     BadName {
         /// Offset in the string section.
         offset: u32,
@@ -83,20 +83,20 @@ pub enum BtfError {
         path: String,
     },
     /// A path that does not read `a.b[0].c`.
-    #[error("{path} is no member path")]
+    #[error("invalid member path {path:?}")]
     BadPath {
         /// The path asked for.
         path: String,
     },
     /// The member lies outside its structure, off its bytes, or is a bit field
     /// that spans bytes.
-    #[error("member {path} lies where it cannot be read")]
+    #[error("member {path} has an unreadable offset")]
     Misplaced {
         /// The path asked for.
         path: String,
     },
     /// Several types have this name, and they do not agree on the answer.
-    #[error("types named {name} disagree")]
+    #[error("conflicting BTF types named {name}")]
     Ambiguous {
         /// The name they share.
         name: String,
@@ -267,7 +267,7 @@ impl<'data> Btf<'data> {
 ///
 /// Kernels do hold several structures of one name, where a driver has a type
 /// of its own or a header was compiled twice. Which of them is meant cannot be
-/// told, so a question is answered only where all give the same answer.
+/// distinguished, so a question is answered only where all give the same answer.
 #[derive(Debug)]
 pub struct Structure<'a> {
     raw: &'a Raw<'a>,

@@ -18,7 +18,7 @@ const RECORD_LEN: usize = 12;
 /// `sizeof(struct btf_layout)`.
 const LAYOUT_LEN: usize = 4;
 
-/// Byte order of a blob, told by its magic number.
+/// Byte order of a blob, from its magic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endian {
     Little,

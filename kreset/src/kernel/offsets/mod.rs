@@ -57,7 +57,7 @@ pub enum Unusable {
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// It is not what the kernel side would read.
-    #[error("it is not {expected}")]
+    #[error("expected {expected}")]
     Width {
         /// How it would be read.
         expected: Width,
@@ -275,7 +275,7 @@ const TABLE: &[(&str, &[Line])] = &[
             "__sk_common.skc_v6_daddr" Width::Bytes(16), NEEDED => sk_v6_daddr;
             "__sk_common.skc_v6_rcv_saddr" Width::Bytes(16), NEEDED => sk_v6_rcv_saddr;
             "__sk_common.skc_net.net" POINTER, NEEDED => sk_net;
-            // Tells data that arrived after close() from a RST: tcp_reset() fires
+            // Separates data that arrived after close() from a RST: tcp_reset() fires
             // for both, and calling the one the other would be wrong, not worse.
             "sk_shutdown" U8, NEEDED => sk_shutdown;
             "sk_err" U32, TIMEOUTS => sk_err;

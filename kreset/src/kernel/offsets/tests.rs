@@ -216,7 +216,7 @@ fn the_running_kernel_has_every_field() {
 }
 
 /// What holds on every kernel looked at (5.10.262, 6.1.192, 6.12.117, 6.18.15,
-/// 6.18.44, 7.3.4), although hardly an offset is the same on two.
+/// 6.18.44, 7.3.4), where hardly an offset is the same on two.
 #[test]
 fn the_running_kernel_is_laid_out_like_a_kernel() {
     let bytes = running_kernel();

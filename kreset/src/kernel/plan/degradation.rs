@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::Program;
 use crate::kernel::{
     facts::{Availability, KernelFacts, Lockdown, Types},
     feature::Feature,
     offsets::{Missing, Resolved},
     privilege::Capability,
+    programs::{ACCEPT_ENDS, CONNECT_ENDS, Program, RESET_ENTERS, SEED, SEED_BY_PROBE},
 };
 
 /// A feature that a kernel or a privilege does not allow.
@@ -38,7 +38,7 @@ pub(super) fn of_kernel(
     resolved: &Resolved,
 ) -> Vec<Degradation> {
     let mut found = sent_resets(types);
-    // What the tracepoint itself does not tell is lost once.
+    // A tracepoint that reports none of these is one degradation, not two.
     if !found.iter().any(|it| it.feature == Feature::Socketless) {
         found.extend(probe_read(facts).err());
     }
@@ -49,15 +49,15 @@ pub(super) fn of_kernel(
     found
 }
 
-/// What `tcp_send_reset` tells, by its arguments.
+/// What `tcp_send_reset` reports, by its number of arguments.
 fn sent_resets(types: &Types) -> Vec<Degradation> {
-    const TOLD: [Feature; 3] = [
+    const REPORTED: [Feature; 3] = [
         Feature::SentResets,
         Feature::ResetReason,
         Feature::Socketless,
     ];
-    match types.send_reset {
-        None => TOLD
+    match types.arguments.get("tcp_send_reset").copied() {
+        None => REPORTED
             .map(|feature| {
                 let reason = "the kernel has no tracepoint tcp_send_reset";
                 Degradation::new(feature, reason, "use Linux 6.10 or newer")
@@ -66,12 +66,12 @@ fn sent_resets(types: &Types) -> Vec<Degradation> {
         Some(2) => vec![
             Degradation::new(
                 Feature::ResetReason,
-                "the kernel tells no reason before Linux 6.10",
+                "tcp_send_reset carries no reason before Linux 6.10",
                 "use Linux 6.10 or newer",
             ),
             Degradation::new(
                 Feature::Socketless,
-                "the kernel shows only resets that a socket sent before Linux 6.10",
+                "before Linux 6.10 the kernel reports only resets that a socket sent",
                 "use Linux 6.10 or newer",
             ),
         ],
@@ -81,14 +81,11 @@ fn sent_resets(types: &Types) -> Vec<Degradation> {
             "use a kernel whose BTF has enum sk_rst_reason",
         )],
         Some(3) => Vec::new(),
-        Some(other) => TOLD
+        Some(other) => REPORTED
             .map(|feature| {
-                let reason = format!("tcp_send_reset has {other} arguments, as on no known kernel");
-                Degradation::new(
-                    feature,
-                    reason,
-                    "use a kreset-trace that is made for this kernel",
-                )
+                let reason =
+                    format!("tcp_send_reset has {other} arguments, which no known kernel has");
+                Degradation::new(feature, reason, "use a kreset-trace built for this kernel")
             })
             .into(),
     }
@@ -113,8 +110,8 @@ fn storage(types: &Types) -> Option<Degradation> {
     (!types.storage_in_tracing).then(|| {
         Degradation::new(
             Feature::SocketStorage,
-            "tracing programs cannot keep memory in a socket before Linux 5.11, \
-             so a table of limited size keeps it",
+            "tracing programs cannot use socket storage before Linux 5.11, \
+             so a map of limited size is used instead",
             "use Linux 5.11 or newer",
         )
     })
@@ -125,8 +122,8 @@ fn tasks(facts: &KernelFacts, types: &Types) -> Vec<Degradation> {
     if types.task_in_tracing || probe_read(facts).is_ok() {
         return Vec::new();
     }
-    let why = "programs can read the running process neither by its type, before Linux 5.11, \
-               nor under lockdown";
+    let why = "programs cannot read the running process before Linux 5.11 \
+               or under lockdown";
     let remedy = "boot without lockdown=confidentiality";
     vec![
         Degradation::new(Feature::Owner, why, remedy),
@@ -135,11 +132,11 @@ fn tasks(facts: &KernelFacts, types: &Types) -> Vec<Degradation> {
 }
 
 /// The program that finds connections older than the tracer.
-pub(super) fn seeder(facts: &KernelFacts, types: &Types) -> Result<Program, Degradation> {
+pub(super) fn seeder(facts: &KernelFacts, types: &Types) -> Result<&'static Program, Degradation> {
     let reason = match &types.sockets_of_files {
-        Availability::Yes => return Ok(Program::Seed),
+        Availability::Yes => return Ok(&SEED),
         Availability::No(_) if types.iterates_files && probe_read(facts).is_ok() => {
-            return Ok(Program::SeedByProbe);
+            return Ok(&SEED_BY_PROBE);
         }
         Availability::No(reason) | Availability::Failed(reason) => reason,
     };
@@ -207,13 +204,13 @@ pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation
     )
 }
 
-/// Whether programs on function entries can be tried, or what is in the way.
+/// Whether programs on function entries can be tried, or why not.
 pub(super) fn function_entries(facts: &KernelFacts) -> Result<(), Degradation> {
     let blocked =
         |reason: &str, remedy| Err(Degradation::new(Feature::PacketEvidence, reason, remedy));
-    let types = facts.types.as_ref().ok();
-    let shapes = types.map(|types| (types.tcp_reset, types.finish_connect, types.child_process));
-    if shapes != Some((Some(2), Some(2), Some(3))) {
+    let programs = [RESET_ENTERS, CONNECT_ENDS, ACCEPT_ENDS];
+    let fits = |types: &Types| programs.iter().all(|program| types.fits(program));
+    if !facts.types.as_ref().is_ok_and(fits) {
         return blocked(
             "tcp_reset gets no packet before Linux 5.11",
             "use --packet-evidence cgroup_skb",
@@ -244,8 +241,8 @@ pub(super) fn of_no_packets(blocked: &Degradation) -> Vec<Degradation> {
         .collect()
 }
 
-/// What programs on function entries do not see; `why` says why they are used
-/// although.
+/// What programs on function entries do not see; `why` is the reason they are
+/// used anyway.
 pub(super) fn of_fentry(why: &str) -> Vec<Degradation> {
     [Feature::FirstBytes, Feature::SurvivedSilences]
         .map(|feature| {

@@ -23,71 +23,14 @@ pub use self::{
 use super::{
     facts::{Availability, KernelFacts, Types},
     offsets::Resolved,
+    programs::{Hook, PROGRAMS, Program, RECEIVE_RESET, SET_STATE},
 };
-
-/// A program of the kernel side, by the name that it has in the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Program {
-    /// BTF tracepoint `tcp_receive_reset`.
-    ReceiveReset,
-    /// The same again, for tasks that find the first one running.
-    ReceiveResetAgain,
-    /// BTF tracepoint `tcp_send_reset` with 2 arguments, up to 6.9.
-    SendReset,
-    /// The same again, for tasks that find the first one running.
-    SendAgain,
-    /// BTF tracepoint `tcp_send_reset` with 3 arguments, since 6.10.
-    SendResetReason,
-    /// The same again, for tasks that find the first one running.
-    SendAgainReason,
-    /// BTF tracepoint `inet_sock_set_state`.
-    SetState,
-    /// The same again, for tasks that find the first one running.
-    SetStateAgain,
-    /// `cgroup_skb/ingress`.
-    PacketsIn,
-    /// `cgroup_skb/egress`.
-    PacketsOut,
-    /// `fentry/tcp_reset`.
-    ResetEnters,
-    /// `fentry/tcp_finish_connect`.
-    ConnectEnds,
-    /// `fentry/tcp_child_process`.
-    AcceptEnds,
-    /// `iter/task_file`.
-    Seed,
-    /// The same where programs cannot tell a file's socket, up to 5.10.
-    SeedByProbe,
-}
-
-impl Program {
-    /// Name of its function.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ReceiveReset => "receive_reset",
-            Self::ReceiveResetAgain => "receive_reset_again",
-            Self::SendReset => "send_reset",
-            Self::SendAgain => "send_again",
-            Self::SendResetReason => "send_reset_reason",
-            Self::SendAgainReason => "send_again_reason",
-            Self::SetState => "set_state",
-            Self::SetStateAgain => "set_state_again",
-            Self::PacketsIn => "packets_in",
-            Self::PacketsOut => "packets_out",
-            Self::ResetEnters => "reset_enters",
-            Self::ConnectEnds => "connect_ends",
-            Self::AcceptEnds => "accept_ends",
-            Self::Seed => "seed",
-            Self::SeedByProbe => "seed_by_probe",
-        }
-    }
-}
 
 /// What to load, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The programs, each once.
-    pub programs: Vec<Program>,
+    /// The programs, in the order in which they are attached.
+    pub programs: Vec<&'static Program>,
     /// Constants of the kernel side.
     pub settings: Settings,
     /// Connections remembered where sockets cannot hold memory themselves; the
@@ -182,11 +125,11 @@ fn basis(facts: &KernelFacts) -> Result<Basis<'_>, Refusal> {
         .as_ref()
         .map_err(|why| Refusal::NoTypes(why.clone()))?;
     let hz = facts.hz.ok_or(Refusal::NoJiffies)?;
-    for (name, found, known) in [
-        ("tcp_receive_reset", types.receive_reset, 1),
-        ("inet_sock_set_state", types.set_state, 3),
-    ] {
-        match found {
+    for (name, known) in [RECEIVE_RESET, SET_STATE]
+        .iter()
+        .filter_map(|program| program.hook.target())
+    {
+        match types.arguments.get(name).copied() {
             None => return Err(Refusal::NoTracepoint { name }),
             Some(found) if found != known => {
                 return Err(Refusal::OtherTracepoint { name, found, known });
@@ -217,14 +160,14 @@ enum Source {
     CgroupSkb(PathBuf),
     /// With what it cannot see.
     Fentry(Vec<Degradation>),
-    /// Nowhere, although it was asked for; with all that is not seen therefore.
+    /// Nowhere, against the request; with every feature that is missing for it.
     Nothing(Vec<Degradation>),
     /// Not wanted.
     Off,
 }
 
-/// Picks the source of packet evidence: the one named, or the one that tells
-/// most of those that work.
+/// Picks the source of packet evidence: the one named, or of those
+/// that work the one that sees most.
 ///
 /// Function entries cost nothing per packet, but see neither the first bytes of
 /// a connection nor the silences that it came through; without these, the
@@ -259,31 +202,17 @@ fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal>
     })
 }
 
-fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<Program> {
-    let mut programs = vec![
-        Program::ReceiveReset,
-        Program::ReceiveResetAgain,
-        Program::SetState,
-        Program::SetStateAgain,
-    ];
-    match types.send_reset {
-        Some(2) => programs.extend([Program::SendReset, Program::SendAgain]),
-        Some(3) => programs.extend([Program::SendResetReason, Program::SendAgainReason]),
-        _ => {}
-    }
-    match packets {
-        PacketEvidence::CgroupSkb => programs.extend([Program::PacketsIn, Program::PacketsOut]),
-        PacketEvidence::Fentry => {
-            programs.extend([
-                Program::ResetEnters,
-                Program::ConnectEnds,
-                Program::AcceptEnds,
-            ]);
-        }
-        PacketEvidence::Off => {}
-    }
-    programs.extend(degradation::seeder(facts, types).ok());
-    programs
+fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<&'static Program> {
+    let seeder = degradation::seeder(facts, types).ok();
+    PROGRAMS
+        .into_iter()
+        .filter(|program| match program.hook {
+            Hook::Tracepoint { .. } => types.fits(program),
+            Hook::FunctionEntry { .. } => packets == PacketEvidence::Fentry,
+            Hook::Packets(_) => packets == PacketEvidence::CgroupSkb,
+            Hook::OpenFiles => seeder == Some(*program),
+        })
+        .collect()
 }
 
 /// The first whole number of jiffies that is no shorter than `duration`.

@@ -3,16 +3,16 @@
 use super::{Degradation, PacketChoice, PacketEvidence};
 use crate::kernel::{facts::NoTypes, feature::Feature, offsets::OffsetError};
 
-/// Why a feature of packets is not there where none were to be watched.
+/// Why a feature of packets is off where the user turned packet evidence off.
 pub const TURNED_OFF: &str = "--packet-evidence off turns it off";
 
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Capabilities of a user namespace are none to BPF.
+    /// BPF ignores the capabilities of a user namespace.
     #[error(
-        "inside a user namespace no capability counts for BPF: \
-         run it as root of the host"
+        "BPF is not available in a user namespace, whatever its capabilities: \
+         run it as root on the host"
     )]
     UserNamespace,
     /// Not privileged.
@@ -23,14 +23,14 @@ pub enum Refusal {
     Privileges,
     /// No BTF, or none that can be read.
     #[error(
-        "the kernel's description of its types is needed, and {0}: \
+        "kernel type information (BTF) is required, but {0}: \
          use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
     )]
     NoTypes(NoTypes),
     /// The length of a jiffy is unknown, and with it all times of a socket.
     #[error(
-        "nothing tells how long a jiffy of this kernel is: \
-         use one whose coarse clocks advance with the tick"
+        "cannot determine this kernel's tick length (HZ): \
+         use a kernel whose coarse clocks advance with the tick"
     )]
     NoJiffies,
     /// A tracepoint is missing.
@@ -41,8 +41,8 @@ pub enum Refusal {
     },
     /// A tracepoint has other arguments than any known kernel.
     #[error(
-        "tracepoint {name} has {found} arguments here rather than {known}: \
-         use a kreset-trace that is made for this kernel"
+        "tracepoint {name} has {found} arguments, expected {known}: \
+         use a kreset-trace built for this kernel"
     )]
     OtherTracepoint {
         /// Its name.
@@ -53,16 +53,16 @@ pub enum Refusal {
         known: u32,
     },
     /// A kernel structure is not as it should be.
-    #[error("{0}, but all depends on it: use a kreset-trace that is made for this kernel")]
+    #[error("required kernel field not usable: {0}: use a kreset-trace built for this kernel")]
     Offsets(OffsetError),
-    /// A map type or helper without which nothing works.
-    #[error("nothing works without this, and {reason}: use Linux 5.10 or newer")]
+    /// A map type or helper that kreset cannot work without.
+    #[error("a required BPF feature is missing, since {reason}: use Linux 5.10 or newer")]
     CannotLoad {
         /// A clause that can follow "since".
         reason: String,
     },
     /// The source of packet evidence that was asked for does not work.
-    #[error("packet evidence from {asked} does not work here, since {reason}: {remedy}")]
+    #[error("packet evidence from {asked} is not available here, since {reason}: {remedy}")]
     PacketEvidence {
         /// The source asked for.
         asked: PacketEvidence,
@@ -72,7 +72,7 @@ pub enum Refusal {
         remedy: String,
     },
     /// A required feature does not work.
-    #[error("{feature} is required and does not work here, since {reason}: {remedy}")]
+    #[error("{feature} is required but not available here, since {reason}: {remedy}")]
     Required {
         /// The feature.
         feature: Feature,
@@ -95,7 +95,7 @@ pub(super) fn check_required(
             return Err(Refusal::Required {
                 feature: *feature,
                 reason: TURNED_OFF.to_owned(),
-                remedy: "leave one of the two options out".to_owned(),
+                remedy: "remove one of the two options".to_owned(),
             });
         }
         if let Some(found) = degradations.iter().find(|found| found.feature == *feature) {

@@ -78,9 +78,9 @@ pub enum PacketChoice {
     Exactly(PacketEvidence),
 }
 
-/// A name that is no source of packet evidence.
+/// A name that is not a source of packet evidence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("packet evidence is auto, {}, not {name:?}", names())]
+#[error("unknown packet evidence {name:?}; expected one of auto, {}", names())]
 pub struct UnknownSource {
     name: String,
 }
@@ -122,7 +122,7 @@ mod tests {
         }
         assert_eq!(
             "tcpdump".parse::<PacketChoice>().unwrap_err().to_string(),
-            "packet evidence is auto, fentry, cgroup_skb, off, not \"tcpdump\""
+            "unknown packet evidence \"tcpdump\"; expected one of auto, fentry, cgroup_skb, off"
         );
     }
 }

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::*;
 use crate::kernel::{
@@ -7,6 +7,10 @@ use crate::kernel::{
     feature::Feature,
     offsets::synthetic::{Edit, add_kernel},
     privilege::{Capabilities, Capability, Privileges},
+    programs::{
+        ACCEPT_ENDS, CONNECT_ENDS, PACKETS_IN, PACKETS_OUT, RESET_ENTERS, SEED, SEED_BY_PROBE,
+        SEND_RESET, SEND_RESET_REASON,
+    },
 };
 
 /// What differs between the kernels of `kernel-facts.md`.
@@ -117,31 +121,26 @@ fn degraded(plan: &Plan) -> Vec<Feature> {
 /// What no plan may break, whatever the facts.
 fn check(plan: &Plan) {
     let has = |program| plan.programs.contains(&program);
-    assert!(has(Program::ReceiveReset) && has(Program::ReceiveResetAgain));
-    assert!(has(Program::SetState) && has(Program::SetStateAgain));
-    assert!(!(has(Program::SendReset) && has(Program::SendResetReason)));
-    // The kernel skips a program that is running: each has a second one.
-    assert_eq!(has(Program::SendReset), has(Program::SendAgain));
-    assert_eq!(has(Program::SendResetReason), has(Program::SendAgainReason));
+    assert!(has(&RECEIVE_RESET) && has(&SET_STATE));
+    assert!(!(has(&SEND_RESET) && has(&SEND_RESET_REASON)));
+    // The kernel skips a program that is already active.
+    for program in &plan.programs {
+        let tracepoint = matches!(program.hook, Hook::Tracepoint { .. });
+        assert_eq!(program.twin.is_some(), tracepoint, "{}", program.name);
+    }
     let packets = plan.packet_evidence == PacketEvidence::CgroupSkb;
-    assert_eq!(has(Program::PacketsIn), packets);
-    assert_eq!(has(Program::PacketsOut), packets);
+    assert_eq!(has(&PACKETS_IN), packets);
+    assert_eq!(has(&PACKETS_OUT), packets);
     assert_eq!(plan.cgroup.is_some(), packets);
     let fentry = plan.packet_evidence == PacketEvidence::Fentry;
-    for program in [
-        Program::ResetEnters,
-        Program::ConnectEnds,
-        Program::AcceptEnds,
-    ] {
+    for program in [&RESET_ENTERS, &CONNECT_ENDS, &ACCEPT_ENDS] {
         assert_eq!(has(program), fentry);
     }
     assert_eq!(plan.settings.fentry, u32::from(fentry));
-    assert!(!(has(Program::Seed) && has(Program::SeedByProbe)));
+    assert!(!(has(&SEED) && has(&SEED_BY_PROBE)));
     assert_eq!(plan.settings.packets, u32::from(packets));
-    let mut once = plan.programs.clone();
-    once.sort();
-    once.dedup();
-    assert_eq!(once.len(), plan.programs.len());
+    let names: BTreeSet<_> = plan.programs.iter().map(|program| program.name).collect();
+    assert_eq!(names.len(), plan.programs.len());
 }
 
 #[test]
@@ -152,15 +151,12 @@ fn linux_6_18_has_everything() {
     assert_eq!(
         plan.programs,
         [
-            Program::ReceiveReset,
-            Program::ReceiveResetAgain,
-            Program::SetState,
-            Program::SetStateAgain,
-            Program::SendResetReason,
-            Program::SendAgainReason,
-            Program::PacketsIn,
-            Program::PacketsOut,
-            Program::Seed,
+            &PACKETS_IN,
+            &PACKETS_OUT,
+            &RECEIVE_RESET,
+            &SET_STATE,
+            &SEND_RESET_REASON,
+            &SEED,
         ]
     );
     assert_eq!(
@@ -196,8 +192,8 @@ fn linux_6_1_tells_no_reasons() {
     let plan = planned(&facts(&V6_1, &[]));
     check(&plan);
     assert_eq!(degraded(&plan), [Feature::ResetReason, Feature::Socketless]);
-    assert!(plan.programs.contains(&Program::SendReset));
-    assert!(plan.programs.contains(&Program::Seed));
+    assert!(plan.programs.contains(&&SEND_RESET));
+    assert!(plan.programs.contains(&&SEED));
     assert_eq!(plan.settings.hash_storage, 0);
 }
 
@@ -215,8 +211,8 @@ fn linux_5_10_remembers_connections_in_a_table() {
             Feature::Cgroup,
         ]
     );
-    assert!(!plan.programs.contains(&Program::Seed));
-    assert!(plan.programs.contains(&Program::SeedByProbe));
+    assert!(!plan.programs.contains(&&SEED));
+    assert!(plan.programs.contains(&&SEED_BY_PROBE));
     assert_eq!((plan.settings.hash_storage, plan.settings.task_btf), (1, 0));
     assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
     let cgroup = plan.degradations.last().unwrap();
@@ -287,7 +283,7 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
         };
         let refusal = super::plan(&facts, &named).unwrap_err().to_string();
         assert!(
-            refusal.starts_with("packet evidence from cgroup_skb does not work here, since "),
+            refusal.starts_with("packet evidence from cgroup_skb is not available here, since "),
             "{refusal}"
         );
         assert!(refusal.contains(reason), "{refusal}");
@@ -357,7 +353,7 @@ fn lockdown_takes_more_from_linux_5_10() {
             Feature::Seeding,
         ]
     );
-    assert!(!plan.programs.contains(&Program::SeedByProbe));
+    assert!(!plan.programs.contains(&&SEED_BY_PROBE));
 }
 
 /// Why seeding failed when it was tried is what is said.
@@ -395,7 +391,8 @@ fn lockdown_in_confidentiality_mode_hides_packets_of_socketless_resets() {
 fn a_send_reset_of_another_shape_is_left_alone() {
     for (arity, has) in [(1, "1 arguments"), (4, "4 arguments")] {
         let mut facts = facts(&V6_18, &[]);
-        facts.types.as_mut().unwrap().send_reset = Some(arity);
+        let types = facts.types.as_mut().unwrap();
+        types.arguments.insert("tcp_send_reset", arity);
         let plan = planned(&facts);
         check(&plan);
         let features = [
@@ -405,8 +402,8 @@ fn a_send_reset_of_another_shape_is_left_alone() {
         ];
         assert_eq!(degraded(&plan), features);
         assert!(plan.degradations[0].reason.contains(has));
-        assert!(!plan.programs.contains(&Program::SendReset));
-        assert!(!plan.programs.contains(&Program::SendResetReason));
+        assert!(!plan.programs.contains(&&SEND_RESET));
+        assert!(!plan.programs.contains(&&SEND_RESET_REASON));
     }
 }
 
@@ -418,7 +415,7 @@ fn reasons_without_names_stay_numbers() {
     };
     let plan = planned(&facts(&release, &[]));
     assert_eq!(degraded(&plan), [Feature::ResetReason]);
-    assert!(plan.programs.contains(&Program::SendResetReason));
+    assert!(plan.programs.contains(&&SEND_RESET_REASON));
 }
 
 /// One line, one sentence, and something to do after the colon.
@@ -432,7 +429,7 @@ fn assert_actionable(refusal: &Refusal) {
     let (_, remedy) = sentence.rsplit_once(": ").expect("a remedy");
     let first = remedy.split(' ').next().unwrap();
     assert!(
-        ["run", "use", "boot", "mount", "leave"].contains(&first),
+        ["run", "use", "boot", "mount", "remove"].contains(&first),
         "{sentence}"
     );
 }
@@ -445,7 +442,7 @@ fn what_cannot_run_is_refused_in_one_sentence() {
     let breaks: [(Change, &str); 11] = [
         (
             |facts| facts.privileges.user_namespace = true,
-            "inside a user namespace",
+            "in a user namespace",
         ),
         (
             |facts| facts.privileges = privileges(&[]),
@@ -473,13 +470,13 @@ fn what_cannot_run_is_refused_in_one_sentence() {
             },
             "/tmp/btf cannot be used",
         ),
-        (|facts| facts.hz = None, "how long a jiffy"),
+        (|facts| facts.hz = None, "tick length"),
         (
-            |facts| types(facts).receive_reset = None,
+            |facts| _ = types(facts).arguments.remove("tcp_receive_reset"),
             "no tracepoint tcp_receive_reset",
         ),
         (
-            |facts| types(facts).set_state = Some(4),
+            |facts| _ = types(facts).arguments.insert("inet_sock_set_state", 4),
             "inet_sock_set_state has 4 arguments",
         ),
         (
@@ -534,7 +531,8 @@ fn without(feature: Feature) -> KernelFacts {
         Feature::ResetReason | Feature::Socketless => facts(&V6_1, &[]),
         Feature::SentResets => {
             let mut facts = facts(&V6_18, &[]);
-            facts.types.as_mut().unwrap().send_reset = None;
+            let types = facts.types.as_mut().unwrap();
+            types.arguments.remove("tcp_send_reset");
             facts
         }
         Feature::Owner | Feature::Seeding => {
