@@ -2,7 +2,7 @@
 
 use super::{
     Bits, BtfError, Field, Shape,
-    raw::{Endian, Kind, Member, Raw, Type},
+    raw::{Kind, Member, Raw, Type},
 };
 
 /// Modifiers and array dimensions followed before a chain is called endless.
@@ -137,7 +137,7 @@ fn locate(raw: &Raw<'_>, root: &Type, place: &Place) -> Result<Option<Field>, Bt
     let bits = match bit_field {
         None if start % 8 == 0 => None,
         None => return Ok(None),
-        Some(_) => match bits(raw.endian, start % 8, width) {
+        Some(_) => match bits(start % 8, width) {
             None => return Ok(None),
             found => found,
         },
@@ -160,16 +160,13 @@ fn locate(raw: &Raw<'_>, root: &Type, place: &Place) -> Result<Option<Field>, Bt
 
 /// A bit field that starts `first` bits into its byte; `None` if it reaches
 /// into the next.
-fn bits(endian: Endian, first: u64, width: u64) -> Option<Bits> {
-    let after = 8_u64.checked_sub(first)?.checked_sub(width)?;
-    // Offsets count from the least significant bit on little-endian machines,
-    // from the most significant one on big-endian.
-    let shift = match endian {
-        Endian::Little => first,
-        Endian::Big => after,
-    };
+fn bits(first: u64, width: u64) -> Option<Bits> {
+    if first.checked_add(width)? > 8 {
+        return None;
+    }
     Some(Bits {
-        shift: u8::try_from(shift).ok()?,
+        // Offsets count from the least significant bit on little-endian machines.
+        shift: u8::try_from(first).ok()?,
         width: u8::try_from(width).ok()?,
     })
 }

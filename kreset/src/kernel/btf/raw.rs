@@ -18,21 +18,10 @@ const RECORD_LEN: usize = 12;
 /// `sizeof(struct btf_layout)`.
 const LAYOUT_LEN: usize = 4;
 
-/// Byte order of a blob, from its magic number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endian {
-    Little,
-    Big,
-}
-
-impl Endian {
-    pub(super) fn u32_at(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let word = bytes.get(at..)?.first_chunk::<4>()?;
-        Some(match self {
-            Self::Little => u32::from_le_bytes(*word),
-            Self::Big => u32::from_be_bytes(*word),
-        })
-    }
+/// The word at `at`, little-endian as on every architecture that kreset runs on.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*word))
 }
 
 /// `BTF_KIND_*`.
@@ -158,7 +147,6 @@ pub(super) struct Array {
 /// A blob with the place of each type.
 #[derive(Debug)]
 pub(super) struct Raw<'data> {
-    pub(super) endian: Endian,
     types: &'data [u8],
     strings: &'data [u8],
     /// Place of type id `n + 1` in the type section.
@@ -176,7 +164,6 @@ impl<'data> Raw<'data> {
     pub(super) fn parse(bytes: &'data [u8]) -> Result<Self, BtfError> {
         let header = Header::parse(bytes)?;
         let mut raw = Self {
-            endian: header.endian,
             types: header.types,
             strings: header.strings,
             places: Vec::with_capacity(header.types.len() / 24),
@@ -238,9 +225,7 @@ impl<'data> Raw<'data> {
     }
 
     fn word(&self, at: usize) -> Result<u32, BtfError> {
-        self.endian
-            .u32_at(self.types, at)
-            .ok_or(BtfError::Truncated { what: "type" })
+        u32_at(self.types, at).ok_or(BtfError::Truncated { what: "type" })
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -378,7 +363,6 @@ fn layout_of(layout: &[u8], kind: u32) -> Option<(usize, usize)> {
 }
 
 struct Header<'data> {
-    endian: Endian,
     types: &'data [u8],
     strings: &'data [u8],
     layout: &'data [u8],
@@ -388,18 +372,16 @@ impl<'data> Header<'data> {
     fn parse(bytes: &'data [u8]) -> Result<Self, BtfError> {
         const SHORT: BtfError = BtfError::Truncated { what: "header" };
         let magic = bytes.first_chunk::<2>().ok_or(SHORT)?;
-        let endian = match (u16::from_le_bytes(*magic), u16::from_be_bytes(*magic)) {
-            (MAGIC, _) => Endian::Little,
-            (_, MAGIC) => Endian::Big,
-            (found, _) => return Err(BtfError::NotBtf { found }),
-        };
+        let found = u16::from_le_bytes(*magic);
+        if found != MAGIC {
+            return Err(BtfError::NotBtf { found });
+        }
         let version = *bytes.get(2).ok_or(SHORT)?;
         if version != VERSION {
             return Err(BtfError::Version { found: version });
         }
         let word = |at| {
-            endian
-                .u32_at(bytes, at)
+            u32_at(bytes, at)
                 .and_then(|word| usize::try_from(word).ok())
                 .ok_or(SHORT)
         };
@@ -416,7 +398,6 @@ impl<'data> Header<'data> {
                 .ok_or(BtfError::Truncated { what })
         };
         Ok(Self {
-            endian,
             types: section(8, "type section")?,
             strings: section(16, "string section")?,
             layout: if header_len >= HEADER_LEN_WITH_LAYOUT {

@@ -1,10 +1,9 @@
-//! Writes small BTF blobs for tests, in either byte order.
+//! Writes small BTF blobs for tests.
 
 const MAGIC: u16 = 0xeb9f;
 
 /// A blob in the making. Each method that adds a type returns its id.
 pub(crate) struct Builder {
-    big_endian: bool,
     types: Vec<u8>,
     strings: Vec<u8>,
     layout: Vec<u8>,
@@ -18,18 +17,10 @@ pub(crate) type Member<'a> = (&'a str, u32, u32, u32);
 impl Builder {
     pub(crate) fn new() -> Self {
         Self {
-            big_endian: false,
             types: Vec::new(),
             strings: vec![0],
             layout: Vec::new(),
             last_id: 0,
-        }
-    }
-
-    pub(crate) fn big_endian() -> Self {
-        Self {
-            big_endian: true,
-            ..Self::new()
         }
     }
 
@@ -148,16 +139,11 @@ impl Builder {
 
     pub(crate) fn finish(self) -> Vec<u8> {
         let mut header = Self::new();
-        header.big_endian = self.big_endian;
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap();
         let (types, layout) = (length(&self.types), length(&self.layout));
         header.words(&[32, 0, types, types + layout, length(&self.strings)]);
         header.words(&[types, layout]);
-        let magic = if self.big_endian {
-            MAGIC.to_be_bytes()
-        } else {
-            MAGIC.to_le_bytes()
-        };
+        let magic = MAGIC.to_le_bytes();
         let version_and_flags = [1, 0];
         [
             &magic[..],
@@ -195,10 +181,6 @@ impl Builder {
     }
 
     fn word(&mut self, word: u32) {
-        self.types.extend(if self.big_endian {
-            word.to_be_bytes()
-        } else {
-            word.to_le_bytes()
-        });
+        self.types.extend(word.to_le_bytes());
     }
 }
