@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use kreset::{
     cli::{self, Command},
-    config::Target,
     run::options::Options,
+    sink::{FileConfig, PrometheusConfig, Target},
 };
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ fn the_default_configuration_writes_where_the_unit_lets_it() {
     let options = options(&packaged("kreset.toml"));
     assert_eq!(options.ports.to_string(), "9092");
     let [sink] = options.sinks().try_into().unwrap();
-    let Target::File { path, .. } = sink.target else {
+    let Target::File(FileConfig { path, .. }) = sink.target else {
         panic!("{:?}", sink.target);
     };
     let unit = packaged("kreset.service");
@@ -116,7 +116,7 @@ fn the_manifest_has_the_rights_of_the_unit_and_a_right_configuration() {
         .configured
         .iter()
         .find_map(|sink| match sink.target {
-            Target::Prometheus { listen } => Some(listen.port()),
+            Target::Prometheus(PrometheusConfig { listen }) => Some(listen.port()),
             _ => None,
         });
     // Where the probes ask.

@@ -6,10 +6,10 @@ use clap::{ArgAction, Args};
 
 use super::size;
 use crate::{
-    config::{Format, SinkConfig},
     event::{Role, filter::Filter},
     kernel::{feature::Feature, plan::PacketChoice},
     run::options::{Options, Output},
+    sink::{Format, SinkConfig},
     util::{duration, ports::PortSet},
 };
 

@@ -6,7 +6,6 @@ use std::fmt;
 use rustix::system::uname;
 
 use crate::{
-    config::{SinkConfig, SyslogAddress, Target},
     delivery::SinkError,
     kernel::{
         feature::Feature,
@@ -14,7 +13,7 @@ use crate::{
         prepare::{self, CannotStart},
     },
     run::options::Options,
-    sink,
+    sink::SinkConfig,
     util::exit::Exit,
 };
 
@@ -35,7 +34,7 @@ pub fn check(options: &Options) -> Report {
         .as_ref()
         .map(|path| path.display().to_string());
     let sinks = options.sinks().into_iter().map(|sink| {
-        let checked = sink::check(&sink);
+        let checked = sink.check();
         (sink, checked)
     });
     Report {
@@ -72,7 +71,7 @@ impl fmt::Display for Report {
                 "sink {:<16} {:<10} {}: ",
                 sink.name,
                 sink.target.kind(),
-                Where(&sink.target)
+                sink.target.destination()
             )?;
             match checked {
                 Ok(()) => writeln!(f, "yes")?,
@@ -110,25 +109,6 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
-    }
-}
-
-/// Where a sink's events go, in a few words.
-struct Where<'a>(&'a Target);
-
-impl fmt::Display for Where<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Target::Stdout { .. } => f.write_str("standard output"),
-            Target::File { path, .. } => write!(f, "{}", path.display()),
-            Target::Syslog(config) => match &config.address {
-                SyslogAddress::Tcp(authority) => write!(f, "tcp://{authority}"),
-                SyslogAddress::Unix(path) => write!(f, "unix://{}", path.display()),
-            },
-            Target::Otlp(config) => f.write_str(&config.endpoint),
-            Target::Kafka(config) => write!(f, "{} at {}", config.topic, config.brokers),
-            Target::Prometheus { listen } => write!(f, "{listen}"),
-        }
     }
 }
 

@@ -5,7 +5,10 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{ArgAction, ArgMatches, CommandFactory as _, parser::ValueSource};
 
 use super::{CommandLine, Refused, sentence};
-use crate::config::{ConfigFile, Key, SinkConfig, Takes};
+use crate::{
+    config::{ConfigFile, Key, Takes},
+    sink::SinkConfig,
+};
 
 /// Flags that stand for a sink.
 const OUTPUT: [&str; 2] = ["output", "format"];
@@ -32,7 +35,7 @@ pub(super) fn of(matches: &ArgMatches) -> Result<Option<File>, Refused> {
         && !config.sinks.is_empty()
     {
         let sentence = format!(
-            "{} stands beside [[sink]] tables: write it into one",
+            "\"{}\" cannot be combined with [[sink]] tables: set it inside a [[sink]] table",
             setting.key
         );
         return Err(config.refuse(setting, &sentence).into());

@@ -5,7 +5,7 @@ use crate::delivery::spool::LEAST_BYTES;
 /// Reads a number of bytes with a unit K, M, G or T, powers of 1024.
 pub(super) fn parse(text: &str) -> Result<u64, &'static str> {
     const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
-    let form = "a size is a whole number with a unit K, M, G or T, such as 256M";
+    let form = "expected a whole number with a unit K, M, G or T, such as 256M";
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
     let (unit, shift) = unit.ok_or(form)?;
     let number = text.strip_suffix(*unit).unwrap_or_default();
@@ -17,9 +17,9 @@ pub(super) fn parse(text: &str) -> Result<u64, &'static str> {
         .ok()
         .and_then(|number| number.checked_mul(1 << shift));
     match bytes {
-        Some(bytes) if bytes < LEAST_BYTES => Err("a spool is at least 1M"),
+        Some(bytes) if bytes < LEAST_BYTES => Err("must be at least 1M"),
         Some(bytes) => Ok(bytes),
-        None => Err("the size is too large"),
+        None => Err("too large"),
     }
 }
 

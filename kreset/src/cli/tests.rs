@@ -5,13 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    config::Format,
     event::{Role, filter::Filter},
     kernel::{
         feature::Feature,
         plan::{PacketChoice, PacketEvidence},
     },
     run::options::Output,
+    sink::Format,
     util::exit::Exit,
 };
 
@@ -118,7 +118,7 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
         ),
         (
             &["--duration", "30"],
-            "invalid value '30' for '--duration <TIME>': 30 has no unit; write 30s, 30m or 30h",
+            "invalid value '30' for '--duration <TIME>': missing unit after 30: use 30s, 30m or 30h",
         ),
         (
             &["--count", "0"],

@@ -1,33 +1,27 @@
 //! The configuration file: TOML, its keys named as the flags are.
 //!
-//! A key of the file becomes the flag of its name, so that both are checked
-//! by the same code and mean the same. Only `[[sink]]` tables have no flag.
+//! A key becomes the flag of its name, so that the same code checks both and
+//! they mean the same. Only `[[sink]]` tables have no flag.
 
-mod format;
 mod sinks;
-mod table;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-pub use format::Format;
-pub use sinks::{
-    Body, Facility, KafkaConfig, OtlpConfig, SinkConfig, SyslogAddress, SyslogConfig, Target,
-};
 use thiserror::Error;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use self::table::Table;
-use crate::util::escape::Escaped;
+use crate::{sink::SinkConfig, util::escape::Escaped};
 
-/// A file that was refused: where, and what would be right.
+/// Why a file was refused.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// It cannot be read.
@@ -35,7 +29,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the kernel says.
+        /// Why.
         source: io::Error,
     },
     /// Something in it is wrong.
@@ -45,17 +39,17 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is valid.
         sentence: String,
     },
 }
 
-/// What a flag takes, for the keys of the file.
+/// What a flag takes, and so its key in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Nothing: it is there or not.
+    /// Nothing: given or not.
     Nothing,
-    /// Nothing, and it may be there several times.
+    /// Nothing, and it may be given several times.
     Times,
     /// A value.
     Value,
@@ -75,9 +69,9 @@ pub struct Key {
 pub struct Setting {
     /// The key.
     pub key: String,
-    /// The flags that say the same.
+    /// The flags with the same meaning.
     pub arguments: Vec<String>,
-    /// The line that it stands on, from 1.
+    /// Its line, from 1.
     pub line: usize,
 }
 
@@ -92,7 +86,7 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads a file in which `keys` and `[[sink]]` tables may stand.
+    /// Reads a file that may have `keys` and `[[sink]]` tables.
     ///
     /// # Errors
     ///
@@ -128,17 +122,17 @@ impl ConfigFile {
                 let tables = tables(value).ok_or_else(|| {
                     wrong(
                         key.span().start,
-                        "a sink is a table: write [[sink]]".to_owned(),
+                        "invalid \"sink\": expected a table, written as [[sink]]".to_owned(),
                     )
                 })?;
                 for table in tables {
-                    let sink = sinks::read(Table::new(table)).map_err(|(at, it)| wrong(at, it))?;
+                    let sink = sinks::read(table).map_err(|(at, it)| wrong(at, it))?;
                     if sinks
                         .iter()
                         .any(|other: &SinkConfig| other.name == sink.name)
                     {
                         let sentence = format!(
-                            "two sinks are called {}: give each a name of its own",
+                            "duplicate sink name \"{}\": give each sink its own name",
                             sink.name
                         );
                         return Err(wrong(table.span().start, sentence));
@@ -201,22 +195,29 @@ fn line_of(text: &str, at: usize) -> usize {
     text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
 }
 
-/// The flags that say what `name = value` says.
+/// The flags with the meaning of `name = value`.
 fn arguments(name: &str, value: &DeValue<'_>, keys: &[Key]) -> Result<Vec<String>, String> {
     let Some(key) = keys.iter().find(|key| key.name == name) else {
         let names: Vec<_> = keys.iter().map(|key| key.name.as_str()).collect();
-        return Err(unknown(name, &names, ", or a [[sink]] table"));
+        let names = names.join(", ");
+        return Err(format!(
+            "unknown key \"{name}\"; expected one of {names}, or a [[sink]] table"
+        ));
     };
     let flag = format!("--{name}");
     match (key.takes, value) {
         (Takes::Nothing, DeValue::Boolean(given)) => {
             Ok(given.then_some(flag).into_iter().collect())
         }
-        (Takes::Nothing, _) => Err(format!("{name} is true or false")),
+        (Takes::Nothing, _) => Err(format!(
+            "invalid value for \"{name}\": expected true or false"
+        )),
         (Takes::Times, value) => {
             let times = scalar(value).and_then(|times| times.parse::<u8>().ok());
             let times = times.filter(|times| *times < 10);
-            let times = times.ok_or_else(|| format!("{name} is a whole number, 0 to 9"))?;
+            let times = times.ok_or_else(|| {
+                format!("invalid value for \"{name}\": expected a whole number from 0 to 9")
+            })?;
             Ok(vec![flag; times.into()])
         }
         (Takes::Value, DeValue::Array(items)) => items
@@ -228,10 +229,13 @@ fn arguments(name: &str, value: &DeValue<'_>, keys: &[Key]) -> Result<Vec<String
 }
 
 fn written(name: &str, value: &DeValue<'_>) -> Result<String, String> {
-    scalar(value).ok_or_else(|| format!("{name} takes no {}", value.type_str()))
+    scalar(value).ok_or_else(|| {
+        let kind = value.type_str();
+        format!("invalid type for \"{name}\": expected a string or a number, found {kind}")
+    })
 }
 
-/// A text or a number as it would stand on a command line.
+/// A string or a number as it would be written on a command line.
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -239,12 +243,4 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
         DeValue::Float(number) => Some(number.to_string()),
         _ => None,
     }
-}
-
-/// Says that `name` is none of `known`, and which of them was meant.
-fn unknown(name: &str, known: &[&str], more: &str) -> String {
-    format!(
-        "there is no key {name}; there are {}{more}",
-        known.join(", ")
-    )
 }

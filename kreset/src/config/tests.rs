@@ -5,6 +5,7 @@ use crate::{
     cli::{self, Command},
     event::{Kind, Verdict, filter::SinkFilter},
     run::options::{Options, Output},
+    sink::{Body, Facility, Format, StdoutConfig, SyslogAddress, SyslogConfig, Target},
 };
 
 fn parse_with(config: &str, arguments: &[&str]) -> Result<Options, String> {
@@ -87,7 +88,7 @@ fn a_whole_file_is_heard() {
             target: Target::Syslog(SyslogConfig {
                 address: SyslogAddress::Tcp("siem.example:601".to_owned()),
                 body: Body::Ecs,
-                facility: Facility(19),
+                facility: Facility::try_from("local3".to_owned()).unwrap(),
             }),
         }
     );
@@ -99,10 +100,10 @@ fn an_agent_tells_what_it_covers_and_writes_somewhere() {
     assert_eq!(options.summary_interval, Some(Duration::from_secs(10)));
     assert_eq!(
         options.sinks()[0].target,
-        Target::Stdout {
+        Target::Stdout(StdoutConfig {
             format: Format::Text,
             verbose: false
-        }
+        })
     );
 }
 
@@ -119,10 +120,10 @@ fn flags_win_over_the_file() {
 #[test]
 fn an_output_on_the_command_line_takes_the_place_of_all_sinks() {
     let options = parse_with(WHOLE, &["--output", "-", "--format", "json"]).unwrap();
-    let target = Target::Stdout {
+    let target = Target::Stdout(StdoutConfig {
         format: Format::Json,
         verbose: true,
-    };
+    });
     assert_eq!(options.sinks()[0].target, target);
     assert_eq!(options.sinks().len(), 1);
     let options = parse_with("output = \"/tmp/x\"", &["--output=/tmp/y"]).unwrap();
@@ -134,11 +135,11 @@ fn refusals_name_file_line_and_what_is_valid() {
     for (config, expected) in [
         (
             "port = 9092\nprot = 9092\n",
-            "FILE:2: there is no key prot; there are port, format, output,",
+            "FILE:2: unknown key \"prot\"; expected one of port, format, output,",
         ),
         (
             "config = \"x\"\n",
-            "FILE:1: there is no key config; there are port",
+            "FILE:1: unknown key \"config\"; expected one of port",
         ),
         (
             "\n\nrole = \"server\"\n",
@@ -146,65 +147,94 @@ fn refusals_name_file_line_and_what_is_valid() {
         ),
         (
             "duration = 30\n",
-            "FILE:1: invalid value '30' for 'duration <TIME>': 30 has no unit; write 30s,",
+            "FILE:1: invalid value '30' for 'duration <TIME>': missing unit after 30: use 30s,",
         ),
-        ("all = 1\n", "FILE:1: all is true or false"),
+        (
+            "all = 1\n",
+            "FILE:1: invalid value for \"all\": expected true or false",
+        ),
         (
             "verbose = \"much\"\n",
-            "FILE:1: verbose is a whole number, 0 to 9",
+            "FILE:1: invalid value for \"verbose\": expected a whole number from 0 to 9",
         ),
-        ("port = { a = 1 }\n", "FILE:1: port takes no table"),
+        (
+            "port = { a = 1 }\n",
+            "FILE:1: invalid type for \"port\": expected a string or a number, found table",
+        ),
         ("port = 9092\nport = 9093\n", "FILE:2: duplicate key"),
         ("port = \n", "FILE:1: "),
         (
             "spool-size = \"1K\"\n",
-            "FILE:1: invalid value '1K' for 'spool-size <SIZE>': a spool is at least 1M",
+            "FILE:1: invalid value '1K' for 'spool-size <SIZE>': must be at least 1M",
         ),
-        ("sink = 1\n", "FILE:1: a sink is a table: write [[sink]]"),
+        (
+            "sink = 1\n",
+            "FILE:1: invalid \"sink\": expected a table, written as [[sink]]",
+        ),
         (
             "[[sink]]\n",
-            "FILE:1: the key type is missing, such as type = \"file\"",
+            "FILE:1: missing key \"type\": add it, such as type = \"file\"",
         ),
         (
             "[[sink]]\ntype = \"loki\"\n",
-            "FILE:1: there is no sink of type loki; there are stdout, file, syslog, otlp, kafka, prometheus",
+            "FILE:1: unknown sink type \"loki\"; expected one of stdout, file, syslog, otlp, kafka, prometheus",
         ),
         (
             "[[sink]]\ntype = \"syslog\"\nadress = \"tcp://a:1\"\n",
-            "FILE:3: there is no key adress; there are type, name, events, verdicts, min-confidence, \
+            "FILE:3: unknown key \"adress\"; expected one of type, name, events, verdicts, min-confidence, \
              address, format, facility",
         ),
         (
             "[[sink]]\ntype = \"file\"\n",
-            "FILE:1: the key path is missing, such as path = \"/var/log/kreset/events.json\"",
+            "FILE:1: missing key \"path\": add it, such as path = \"/var/log/kreset/events.json\"",
         ),
         (
             "[[sink]]\ntype = \"syslog\"\naddress = \"siem:514\"\n",
-            "FILE:3: siem:514 is no receiver: write tcp://host:port or unix:///path",
+            "FILE:3: invalid address \"siem:514\": expected tcp://host:port or unix:///path",
         ),
         (
             "[[sink]]\ntype = \"stdout\"\nevents = [\n  \"reset\",\n  \"resets\",\n]\n",
-            "FILE:5: there is no type of event resets; there are start, reset, close, timeout, alert, loss, summary",
+            "FILE:5: unknown event type \"resets\"; expected one of start, reset, close, timeout, alert, loss, summary",
         ),
         (
             "[[sink]]\ntype = \"stdout\"\nverdicts = \"middlebox\"\n",
-            "FILE:3: there is no verdict middlebox; there are middlebox_idle_reset,",
+            "FILE:3: unknown verdict \"middlebox\"; expected one of middlebox_idle_reset,",
         ),
         (
             "[[sink]]\ntype = \"stdout\"\nmin-confidence = 97\n",
-            "FILE:3: 97 is no confidence: those are 0 to 1",
+            "FILE:3: invalid confidence \"97\": expected a number from 0 to 1",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nformat = \"xml\"\n",
+            "FILE:3: unknown format \"xml\"; expected one of text, json, ecs",
+        ),
+        (
+            "[[sink]]\ntype = \"syslog\"\naddress = \"unix:///log\"\nformat = \"text\"\n",
+            "FILE:4: unknown format \"text\"; expected one of json, ecs",
+        ),
+        (
+            "[[sink]]\ntype = \"syslog\"\naddress = \"unix:///log\"\nfacility = \"x\"\n",
+            "FILE:4: unknown facility \"x\"; expected one of kern, user,",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nverbose = 1\n",
+            "FILE:3: invalid type for \"verbose\": expected a boolean, found an integer",
+        ),
+        (
+            "[[sink]]\ntype = \"stdout\"\nevents = { a = 1 }\n",
+            "FILE:3: invalid type for \"events\": expected an array, found a table",
         ),
         (
             "[[sink]]\ntype = \"stdout\"\nname = \"a/b\"\n",
-            "FILE:3: \"a/b\" is no name",
+            "FILE:3: invalid sink name \"a/b\": use letters, digits, \"-\" and \"_\"",
         ),
         (
             "[[sink]]\ntype = \"stdout\"\n[[sink]]\ntype = \"stdout\"\n",
-            "FILE:3: two sinks are called stdout",
+            "FILE:3: duplicate sink name \"stdout\": give each sink its own name",
         ),
         (
             "format = \"json\"\n[[sink]]\ntype = \"stdout\"\n",
-            "FILE:1: format stands beside [[sink]] tables",
+            "FILE:1: \"format\" cannot be combined with [[sink]] tables: set it inside a [[sink]] table",
         ),
     ] {
         let said = refusal(config);
@@ -221,6 +251,45 @@ fn a_file_that_is_not_there_is_named() {
         error.starts_with("cannot read the configuration /no/such.toml: No such file"),
         "{error}"
     );
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn prometheus_has_an_address_and_no_filter() {
+    let prometheus = "[[sink]]\ntype = \"prometheus\"\n";
+    for (keys, expected) in [
+        (
+            "",
+            "FILE:1: missing key \"listen\": add it, such as listen = \"127.0.0.1:9464\"",
+        ),
+        (
+            "listen = \"localhost\"",
+            "FILE:3: invalid address \"localhost\": expected IP:PORT, such as 127.0.0.1:9464",
+        ),
+        (
+            "events = \"reset\"\nlisten = \"127.0.0.1:9464\"",
+            "FILE:3: unknown key \"events\"; expected one of type, name, listen",
+        ),
+    ] {
+        assert_eq!(refusal(&format!("{prometheus}{keys}")), expected);
+    }
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn no_refusal_shows_a_secret() {
+    for keys in [
+        "endpoint = \"user:SECRET@c:4318\"",
+        "endpoint = \"https://user:SECRET@c d\"",
+        "headers = \"Bearer SECRET\"",
+        "headers = { Authorization = [\"Bearer SECRET\"] }",
+    ] {
+        let said = refusal(&format!("[[sink]]\ntype = \"otlp\"\n{keys}\n"));
+        assert!(
+            said.starts_with("FILE:3: invalid ") && !said.contains("SECRET"),
+            "{said}"
+        );
+    }
 }
 
 #[cfg(feature = "otlp")]
@@ -240,9 +309,12 @@ fn otlp_takes_headers_and_files() {
         (Some("/ca.pem".into()), Duration::from_secs(3))
     );
     let half = "[[sink]]\ntype = \"otlp\"\nendpoint = \"http://c\"\ncert = \"/c.pem\"\n";
-    assert!(refusal(half).contains("takes both keys, cert and key"));
+    assert!(refusal(half).contains("a client certificate needs both \"cert\" and \"key\""));
     let scheme = "[[sink]]\ntype = \"otlp\"\nendpoint = \"c:4318\"\n";
-    assert!(refusal(scheme).starts_with("FILE:3: c:4318 is no http:// or https:// URL"));
+    assert!(
+        refusal(scheme)
+            .starts_with("FILE:3: invalid URL \"c:4318\": expected one that starts with http:")
+    );
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -31,7 +31,7 @@ pub(super) struct Local {
     pub(super) queue: Receiver<Chunk>,
     /// Takes buffers back.
     pub(super) spare: Sender<Vec<u8>>,
-    pub(super) place: Box<dyn Writer>,
+    pub(super) writer: Box<dyn Writer>,
     pub(super) on_failure: OnFailure,
     pub(super) gate: Arc<Gate<()>>,
     pub(super) status: Arc<Status>,
@@ -51,7 +51,7 @@ impl Local {
     /// Writes what is queued; whether there may be more.
     fn turn(&mut self) -> Result<bool, Ended> {
         if self.status.take_reopen()
-            && let Err(error) = self.place.reopen()
+            && let Err(error) = self.writer.reopen()
         {
             log(format_args!(
                 "sink {}: {error}; writing goes on in the old file",
@@ -68,7 +68,7 @@ impl Local {
                 let _unused = self.spare.send(lines);
                 Ok(true)
             }
-            Err(RecvTimeoutError::Timeout) => match self.place.check() {
+            Err(RecvTimeoutError::Timeout) => match self.writer.check() {
                 Ok(()) => Ok(true),
                 Err(error) => self.end(error),
             },
@@ -102,7 +102,7 @@ impl Local {
         let mut backoff = Backoff::default();
         let mut written = 0;
         loop {
-            let Err(stopped) = self.place.write_lines(&lines[written..]) else {
+            let Err(stopped) = self.writer.write_lines(&lines[written..]) else {
                 if backoff.is_failing() {
                     log(format_args!("sink {}: works again", self.name));
                 }
@@ -122,7 +122,7 @@ impl Local {
                 return Err(Ended);
             }
             // A file that was removed, or whose disk was replaced.
-            let _reopened = self.place.reopen();
+            let _reopened = self.writer.reopen();
         }
     }
 

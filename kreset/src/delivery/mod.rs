@@ -52,32 +52,43 @@ use crate::event::{Event, Message, filter::SinkFilter};
 /// Events that wait in memory for one sink.
 pub const QUEUE: usize = 16_384;
 
-/// Sees every event, without waiting for anything.
-pub type Observer = Box<dyn Fn(&Event) + Send>;
+/// Sees every event as it passes.
+pub trait Observer: Send {
+    /// Called once, when all sinks run: their names and counts.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    fn start(&mut self, sinks: Vec<(String, Arc<Status>)>) -> Result<(), SinkError>;
+
+    /// Sees `event`, on the pipeline's thread: must not wait for anything.
+    fn observe(&self, event: &Event);
+}
 
 /// Tells threads when to leave things as they are.
 type StopAt = Box<dyn Fn(Instant) + Send>;
 
 /// Where the events of one sink go.
-pub enum Outlet {
-    /// To a place of this host.
+pub enum Sink {
+    /// To a file or standard output.
     Local {
-        /// The form in which events are written.
+        /// The format in which events are written.
         encoder: Box<dyn Encoder>,
         /// Where they are written.
-        place: Box<dyn Writer>,
-        /// What it means when that fails.
+        writer: Box<dyn Writer>,
+        /// What a failed write means.
         on_failure: OnFailure,
     },
     /// Through a spool to a receiver.
     Remote {
-        /// The form in which events are spooled and sent.
+        /// The format in which events are spooled and sent.
         encoder: Box<dyn Encoder>,
-        /// Whom they are sent to.
+        /// The receiver.
         remote: Box<dyn Remote>,
         /// Where they wait.
         spool: Box<Spool>,
     },
+    /// To an observer, which neither queues nor loses any.
+    Observer(Box<dyn Observer>),
 }
 
 /// A running sink.
@@ -140,7 +151,7 @@ impl Running {
 #[derive(Default)]
 pub struct Delivery {
     running: Vec<Running>,
-    observers: Vec<Observer>,
+    observers: Vec<Box<dyn Observer>>,
     /// Something was added since the last flush.
     is_held: bool,
     wake: Arc<Notify>,
@@ -160,14 +171,14 @@ impl Delivery {
     /// # Errors
     ///
     /// When the system has no thread for it.
-    pub fn start(&mut self, name: &str, filter: SinkFilter, outlet: Outlet) -> io::Result<()> {
+    pub fn start(&mut self, name: &str, filter: SinkFilter, sink: Sink) -> io::Result<()> {
         let status = Arc::new(Status::default());
         let owned = name.to_owned();
-        let is_local = matches!(outlet, Outlet::Local { .. });
-        let (queue, threads, stop_at): (_, _, StopAt) = match outlet {
-            Outlet::Local {
+        let is_local = matches!(sink, Sink::Local { .. });
+        let (queue, threads, stop_at): (_, _, StopAt) = match sink {
+            Sink::Local {
                 encoder,
-                place,
+                writer,
                 on_failure,
             } => {
                 let (to, chunks) = channel();
@@ -178,7 +189,7 @@ impl Delivery {
                     name: owned,
                     queue: chunks,
                     spare: done_with,
-                    place,
+                    writer,
                     on_failure,
                     gate: Arc::clone(&gate),
                     status: Arc::clone(&status),
@@ -186,7 +197,7 @@ impl Delivery {
                 let thread = self.thread(name, move || local.run())?;
                 (queue, vec![thread], Box::new(move |at| gate.stop_at(at)))
             }
-            Outlet::Remote {
+            Sink::Remote {
                 encoder,
                 remote,
                 spool,
@@ -208,6 +219,10 @@ impl Delivery {
                     self.thread(name, move || sender.run())?,
                 ];
                 (queue, threads, Box::new(move |at| gate.stop_at(at)))
+            }
+            Sink::Observer(observer) => {
+                self.observers.push(observer);
+                return Ok(());
             }
         };
         self.running.push(Running {
@@ -238,10 +253,18 @@ impl Delivery {
             })
     }
 
-    /// Has `observer` see every event, on the pipeline's thread: it must not
-    /// wait for anything.
-    pub fn observe(&mut self, observer: Observer) {
-        self.observers.push(observer);
+    /// Starts the observers, once all sinks run.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot start.
+    pub fn start_observers(&mut self) -> Result<(), SinkError> {
+        for observer in &mut self.observers {
+            let sinks = self.running.iter();
+            let statuses = sinks.map(|it| (it.name.clone(), Arc::clone(&it.status)));
+            observer.start(statuses.collect())?;
+        }
+        Ok(())
     }
 
     /// Gives `message` to every sink that wants it, and has them look for it.
@@ -255,7 +278,7 @@ impl Delivery {
     /// wants it. Never waits.
     pub fn add(&mut self, message: &Arc<Message>) {
         for observer in &self.observers {
-            observer(&message.event);
+            observer.observe(&message.event);
         }
         for it in &mut self.running {
             if it.filter.wants(&message.event) {

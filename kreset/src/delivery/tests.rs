@@ -111,7 +111,7 @@ impl Seen {
 
 fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery {
     let mut delivery = Delivery::default();
-    let outlet = Outlet::Remote {
+    let sink = Sink::Remote {
         encoder: Box::new(Json),
         remote: Box::new(Scripted {
             taken: Arc::clone(&seen.taken),
@@ -121,9 +121,7 @@ fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery 
         }),
         spool: Box::new(Spool::open(directory, limit).unwrap()),
     };
-    delivery
-        .start("siem", SinkFilter::default(), outlet)
-        .unwrap();
+    delivery.start("siem", SinkFilter::default(), sink).unwrap();
     delivery
 }
 
@@ -416,14 +414,12 @@ fn local(
         fail: Box::new(fail),
     };
     let mut delivery = Delivery::default();
-    let outlet = Outlet::Local {
+    let sink = Sink::Local {
         encoder: Box::new(Json),
-        place: Box::new(place),
+        writer: Box::new(place),
         on_failure,
     };
-    delivery
-        .start("file", SinkFilter::default(), outlet)
-        .unwrap();
+    delivery.start("file", SinkFilter::default(), sink).unwrap();
     (delivery, taken)
 }
 

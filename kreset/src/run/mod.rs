@@ -48,7 +48,7 @@ use crate::{
         options::Options,
         pipeline::{Clocks, KernelLosses, Parts, Pipeline, Turns},
         service::ServiceManager,
-        sinks::{Agent, ReadOptions},
+        sinks::{ReadOptions, Sinks},
     },
     util::{clock::WallClock, exit::Exit, heap},
 };
@@ -148,10 +148,10 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
     }
     // No thread but this one yet: what is given up here is given up for good.
     confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
-    let Agent {
+    let Sinks {
         delivery,
         attached: is_attached,
-    } = sinks.start(options)?;
+    } = sinks.start()?;
     let pipeline = Pipeline::new(Parts {
         decoder,
         config: Config {

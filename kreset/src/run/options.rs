@@ -3,13 +3,13 @@
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 use crate::{
-    config::{Format, SinkConfig, Target},
     event::filter::{Filter, SinkFilter},
     kernel::{
         feature::Feature,
         netns::{self, NetnsError},
         plan::{PacketChoice, Request},
     },
+    sink::{FileConfig, Format, SinkConfig, StdoutConfig, Target},
     util::ports::PortSet,
 };
 
@@ -79,12 +79,12 @@ impl Options {
         }
         let (format, verbose) = (self.format, self.verbosity > 0);
         let target = match &self.output {
-            Output::Stdout => Target::Stdout { format, verbose },
-            Output::File(path) => Target::File {
+            Output::Stdout => Target::Stdout(StdoutConfig { format, verbose }),
+            Output::File(path) => Target::File(FileConfig {
                 path: path.clone(),
                 format,
                 verbose,
-            },
+            }),
         };
         let name = target.kind().to_owned();
         vec![SinkConfig {

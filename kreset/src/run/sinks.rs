@@ -10,10 +10,9 @@ use tokio::time::sleep;
 
 use crate::{
     classify::Config,
-    config::{SinkConfig, Target},
-    delivery::{Delivery, OnFailure, Outlet, SinkError},
+    delivery::{Delivery, OnFailure, Sink, SinkError},
     run::{confine::Needs, options::Options, pipeline::Pipeline},
-    sink::{self, HostSettings},
+    sink::{HostSettings, SinkConfig},
     util::stderr::log,
 };
 
@@ -25,24 +24,23 @@ pub type ReadOptions<'a> = &'a dyn Fn() -> Result<Options, String>;
 
 /// Sinks that run.
 #[derive(Debug)]
-pub struct Agent {
+pub struct Sinks {
     /// Where events go.
     pub delivery: Delivery,
-    /// To be told whether the kernel is watched.
+    /// To be set while the tracer is attached; health checks read it.
     pub attached: Arc<AtomicBool>,
 }
 
 /// Sinks that are open, but have no thread yet.
 pub struct Opened {
-    outlets: Vec<(SinkConfig, Outlet)>,
-    /// Whether a sink connects or listens.
-    network: bool,
+    sinks: Vec<(SinkConfig, Sink)>,
+    attached: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list()
-            .entries(self.outlets.iter().map(|(sink, _)| &sink.name))
+            .entries(self.sinks.iter().map(|(sink, _)| &sink.name))
             .finish()
     }
 }
@@ -53,8 +51,8 @@ impl fmt::Debug for Opened {
 ///
 /// When one cannot be opened.
 pub fn open(options: &Options) -> Result<Opened, SinkError> {
-    let mut outlets = Vec::new();
-    let mut network = false;
+    let mut sinks = Vec::new();
+    let attached = Arc::default();
     let settings = HostSettings {
         spool: &options.spool,
         spool_size: options.spool_size,
@@ -64,22 +62,23 @@ pub fn open(options: &Options) -> Result<Opened, SinkError> {
         } else {
             OnFailure::Retry
         },
+        attached: &attached,
     };
-    for sink in options.sinks() {
-        network |= !matches!(sink.target, Target::Stdout { .. } | Target::File { .. });
-        if let Some(outlet) = sink::open(&sink, &settings)? {
-            outlets.push((sink, outlet));
-        }
+    for config in options.sinks() {
+        let sink = config.open(&settings)?;
+        sinks.push((config, sink));
     }
-    Ok(Opened { outlets, network })
+    Ok(Opened { sinks, attached })
 }
 
 impl Opened {
-    /// What the sinks take beside the event loop.
+    /// The rights that the sinks need, beside those of the event loop.
     #[must_use]
-    pub const fn needs(&self) -> Needs {
+    pub fn needs(&self) -> Needs {
+        let mut sinks = self.sinks.iter();
         Needs {
-            network: self.network,
+            // Others than local ones connect or listen.
+            network: sinks.any(|(_, sink)| !matches!(sink, Sink::Local { .. })),
             threads: true,
         }
     }
@@ -89,51 +88,25 @@ impl Opened {
     /// # Errors
     ///
     /// When the system has no thread for one, or no port for metrics.
-    pub fn start(self, options: &Options) -> Result<Agent, SinkError> {
+    pub fn start(self) -> Result<Sinks, SinkError> {
         let mut delivery = Delivery::default();
-        for (sink, outlet) in self.outlets {
+        for (config, sink) in self.sinks {
             delivery
-                .start(&sink.name, sink.filter, outlet)
+                .start(&config.name, config.filter, sink)
                 .map_err(SinkError::Thread)?;
         }
-        let attached = count(options, &mut delivery)?;
-        Ok(Agent { delivery, attached })
+        delivery.start_observers()?;
+        Ok(Sinks {
+            delivery,
+            attached: self.attached,
+        })
     }
 }
 
-/// Has Prometheus sinks count.
-#[cfg(feature = "metrics")]
-fn count(options: &Options, delivery: &mut Delivery) -> Result<Arc<AtomicBool>, SinkError> {
-    use crate::sink::prometheus::{Metrics, serve};
-
-    let metrics = Arc::new(Metrics::new());
-    let mut wanted = false;
-    for sink in &options.configured {
-        if let Target::Prometheus { listen } = sink.target {
-            wanted = true;
-            serve(Arc::clone(&metrics), listen).map_err(|source| SinkError::Listen {
-                address: listen,
-                source,
-            })?;
-        }
-    }
-    if wanted {
-        metrics.watch(delivery, options.spool_size);
-        let observer = Arc::clone(&metrics);
-        delivery.observe(Box::new(move |event| observer.observe(event)));
-    }
-    Ok(metrics.attached())
-}
-
-/// Nobody counts in this build.
-#[cfg(not(feature = "metrics"))]
-fn count(_: &Options, _: &mut Delivery) -> Result<Arc<AtomicBool>, SinkError> {
-    Ok(Arc::default())
-}
-
-/// Opens files anew, and takes over what of the configuration may change:
-/// filters, `broker-max-idle`, and the returned interval of summaries. `read`
-/// gives the options of the same command line with the file as it is now.
+/// Reopens files, and applies what may change of the configuration.
+///
+/// That is filters, `broker-max-idle`, and the returned interval of summaries.
+/// `read` gives the options of the same command line with the file as it is now.
 pub fn reload(
     options: &Options,
     pipeline: &mut Pipeline,
@@ -144,7 +117,7 @@ pub fn reload(
     let fresh = match read() {
         Ok(fresh) => fresh,
         Err(error) => {
-            log(format_args!("{error}; everything stays as it was"));
+            log(format_args!("{error}; the running configuration is kept"));
             return None;
         }
     };
@@ -161,9 +134,9 @@ pub fn reload(
             .set_filter(&sink.name, sink.filter.clone());
     }
     for what in needs_restart(options, &fresh) {
-        log(format_args!("a change of {what} takes a restart"));
+        log(format_args!("changing {what} requires a restart"));
     }
-    log(format_args!("configuration read again"));
+    log(format_args!("configuration reloaded"));
     fresh.summary_interval
 }
 

@@ -6,14 +6,53 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::lines::write_all;
+use serde::Deserialize;
+
+use super::{Format, HostSettings, Parts, Settings, lines::write_all};
 use crate::delivery::{SinkError, Stopped, Writer};
+
+/// The keys of a sink that appends to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FileConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// Output format.
+    #[serde(default = "Format::of_a_sink")]
+    pub format: Format,
+    /// Whether text includes the evidence for each verdict.
+    #[serde(default)]
+    pub verbose: bool,
+}
+
+impl Settings for FileConfig {
+    const REQUIRED: &[(&str, &str)] = &[("path", "/var/log/kreset/events.json")];
+
+    fn destination(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        let directory = self.path.parent().filter(|it| !it.as_os_str().is_empty());
+        let failed = |source| SinkError::Open {
+            path: self.path.clone(),
+            source,
+        };
+        directory.map_or(Ok(()), |it| it.metadata().map(drop).map_err(failed))
+    }
+
+    fn open(&self, _: &HostSettings<'_>) -> Result<Parts, SinkError> {
+        let file = LineFile::open(&self.path)?;
+        let encoder = self.format.encoder(self.verbose, false);
+        Ok(Parts::Local(encoder, Box::new(file)))
+    }
+}
 
 /// A file that lines are appended to.
 ///
-/// Every line is written whole: several processes may append to one file,
-/// and a line that the disk had no room for is taken back rather than left
-/// half there. If it cannot be taken back, it is ended before the next one.
+/// Every line is written whole: several processes may append to one file.
+/// A line that did not fit on the disk is removed again; if that fails, a
+/// newline ends it before the next line.
 #[derive(Debug)]
 pub struct LineFile {
     path: PathBuf,
@@ -33,7 +72,7 @@ impl LineFile {
             path: path.to_owned(),
             source,
         })?;
-        // A process that was killed may have left the half of a line.
+        // A process that was killed may have left part of a line.
         let torn = ends_inside_a_line(path, &file);
         Ok(Self {
             path: path.to_owned(),
@@ -46,7 +85,7 @@ impl LineFile {
     fn take_back(&mut self, count: usize) -> io::Result<()> {
         let end = self.file.stream_position()?;
         let metadata = self.file.metadata()?;
-        // Someone else's lines behind ours must stay, and then ours too.
+        // Lines that another process has appended since must stay.
         if !metadata.is_file() || metadata.len() != end {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -62,12 +101,12 @@ impl LineFile {
     }
 }
 
-/// Whether the last byte of a regular file is something else than a newline.
-/// A file that may not be read counts as whole.
+/// Whether a regular file does not end with a newline. A file without read
+/// permission counts as ending with one.
 fn ends_inside_a_line(path: &Path, file: &File) -> bool {
     let last_byte = || {
-        // Anything but a regular file (a pipe, a terminal) has no last byte,
-        // and opening it to read could even take what others wait for.
+        // Only a regular file has a last byte. Opening a pipe or terminal for
+        // reading could take data from its reader.
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::Unsupported.into());
         }

@@ -1,8 +1,8 @@
 //! Records of a Kafka topic, by librdkafka.
 //!
-//! The key of a record is the connection's community id, so that what both
-//! ends of a connection saw meets in one partition; events without a
-//! connection are keyed by the host.
+//! The key of a record is the connection's Community ID, so that the events of
+//! both ends of a connection are in one partition; events without a connection
+//! are keyed by the host.
 
 use std::{
     collections::BTreeMap,
@@ -19,22 +19,69 @@ use rdkafka::{
     util::Timeout,
 };
 
-use super::{Ecs, Json};
+use serde::Deserialize;
+
+use super::{
+    Body, HostSettings, Parts, Settings,
+    keys::{request_timeout, texts},
+};
 use crate::{
-    config::{Body, KafkaConfig},
     delivery::{Encoder, Handed, Remote, RemoteError, SinkError, spool::Entry},
     event::Message,
+    util::duration,
 };
 
-/// Settings that delivery rests on or that serve the fleet; the operator's
-/// own come after them and win.
+/// The keys of a sink that produces records to a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// The bootstrap servers, `host:port,...`.
+    pub brokers: String,
+    /// The topic.
+    pub topic: String,
+    /// A record's value.
+    #[serde(default, rename = "format")]
+    pub body: Body,
+    /// Settings of librdkafka, such as those of TLS and SASL.
+    #[serde(default, deserialize_with = "texts")]
+    pub properties: BTreeMap<String, String>,
+    /// Time limit of a batch.
+    #[serde(
+        default = "request_timeout",
+        deserialize_with = "duration::deserialize"
+    )]
+    pub timeout: Duration,
+}
+
+impl Settings for KafkaConfig {
+    const REQUIRED: &[(&str, &str)] = &[("brokers", "kafka.example:9092"), ("topic", "kreset")];
+
+    fn destination(&self) -> String {
+        format!("{} at {}", self.topic, self.brokers)
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        Kafka::new(self).map(drop)
+    }
+
+    fn open(&self, _: &HostSettings<'_>) -> Result<Parts, SinkError> {
+        let cluster = Kafka::new(self)?;
+        Ok(Parts::Remote(
+            Box::new(KafkaEncoder(self.body)),
+            Box::new(cluster),
+        ))
+    }
+}
+
+/// Settings that delivery depends on or that suit a fleet; `properties`
+/// override them.
 const SETTINGS: [(&str, &str); 5] = [
-    // In order and without repeats of its own, while a connection lasts.
+    // Keeps order and adds no duplicates while a connection lasts.
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("linger.ms", "5"),
     ("compression.type", "gzip"),
-    // What Java producers do, so that their keys and ours meet.
+    // As Java producers do, so that equal keys are in the same partition.
     ("partitioner", "murmur2_random"),
 ];
 
@@ -52,12 +99,7 @@ impl Encoder for KafkaEncoder {
         let length = u16::try_from(key.len()).unwrap_or(0);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&key.as_bytes()[..length.into()]);
-        match self.0 {
-            Body::Json => Json.encode(message, out)?,
-            Body::Ecs => Ecs.encode(message, out)?,
-        }
-        out.pop_if(|byte| *byte == b'\n');
-        Ok(())
+        self.0.encode(message, out)
     }
 }
 
@@ -67,16 +109,16 @@ fn split(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u16::from_be_bytes(*length).into())
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug, Default)]
 struct Outcome {
     delivered: usize,
     error: Option<KafkaError>,
-    /// Why brokers cannot be talked to, in librdkafka's words.
+    /// Why no broker can be reached, as librdkafka says.
     reason: Option<String>,
 }
 
-/// Hears what became of each record.
+/// Gets the result of each record.
 #[derive(Clone, Debug, Default)]
 struct Context(Arc<Mutex<Outcome>>);
 
@@ -87,11 +129,11 @@ impl Context {
 }
 
 impl ClientContext for Context {
-    /// librdkafka repeats each failure every second; the sink says it once.
+    /// librdkafka repeats each failure every second; the sink reports it once.
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // "1/1 brokers are down" follows the reason why they are.
+        // "1/1 brokers are down" comes after the reason.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             self.outcome().reason = Some(reason.to_owned());
         }
@@ -127,11 +169,11 @@ impl fmt::Debug for Kafka {
 }
 
 impl Kafka {
-    /// One that is connected to when there is something to send.
+    /// Connects when there is something to send.
     ///
     /// # Errors
     ///
-    /// When librdkafka knows no such setting.
+    /// When librdkafka rejects a setting.
     pub fn new(config: &KafkaConfig) -> Result<Self, SinkError> {
         let timeout = config.timeout.as_millis().to_string();
         let mut client = ClientConfig::new();
@@ -154,10 +196,12 @@ impl Kafka {
             timeout: config.timeout,
             producer: None,
         };
-        // Connects to nothing yet, but refuses what it does not know.
-        kafka
-            .producer()
-            .map_err(|error| SinkError::Kafka(error.to_string()))?;
+        // Connects to nothing yet, but rejects unknown settings.
+        kafka.producer().map_err(|error| match error {
+            // The whole error has the value too, such as a password.
+            KafkaError::ClientConfig(_, description, ..) => SinkError::Kafka(description),
+            error => SinkError::Kafka(error.to_string()),
+        })?;
         Ok(kafka)
     }
 
@@ -202,7 +246,7 @@ impl Remote for Kafka {
         let Err(error) = self.produce(batch) else {
             return Ok(Handed::Confirmed);
         };
-        // What is left in its queue would come out of order later on.
+        // What is left in its queue would be sent out of order later.
         let producer = self.producer.take();
         let reason = producer.and_then(|it| it.context().outcome().reason.take());
         let code = error.rdkafka_error_code();
@@ -211,7 +255,7 @@ impl Remote for Kafka {
                 RemoteError::Refused(error.to_string())
             }
             _ => RemoteError::Unavailable(format!(
-                "Kafka takes nothing: {}",
+                "cannot send to Kafka: {}",
                 reason.unwrap_or_else(|| error.to_string())
             )),
         })

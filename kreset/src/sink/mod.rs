@@ -1,45 +1,70 @@
 //! Where events go.
 //!
-//! A local sink is a form ([`Encoder`]) and a place ([`Writer`]) with a queue of
-//! lines between them. A remote one is a form and a receiver ([`Remote`]) with a
-//! spool between them. Adding a form, a place or a receiver is adding a file.
+//! Each type of sink is one file: its keys in the configuration, its
+//! constructor, and its code. A local sink is an [`Encoder`] and a [`Writer`]
+//! with a queue of lines between them. A remote one is an [`Encoder`] and a
+//! [`Remote`] with a spool between them. A new type of sink is a new file and
+//! a line in `target.rs`.
 
 mod ecs;
 mod file;
+mod format;
 mod json;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(any(feature = "otlp", feature = "kafka"))]
+mod keys;
 mod lines;
 mod object;
 #[cfg(feature = "otlp")]
 mod otlp;
 #[cfg(feature = "metrics")]
-pub mod prometheus;
+mod prometheus;
 mod receipt;
 mod sentence;
 mod stdout;
 mod syslog;
+mod target;
 mod text;
 
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
 pub use ecs::Ecs;
-pub use file::LineFile;
+pub use file::{FileConfig, LineFile};
+pub use format::{Body, Format};
 pub use json::Json;
 #[cfg(feature = "kafka")]
-pub use kafka::{Kafka, KafkaEncoder};
+pub use kafka::{Kafka, KafkaConfig, KafkaEncoder};
 #[cfg(feature = "otlp")]
-pub use otlp::{Otlp, OtlpEncoder};
+pub use otlp::{Otlp, OtlpConfig, OtlpEncoder};
+#[cfg(feature = "metrics")]
+pub use prometheus::PrometheusConfig;
 #[cfg(test)]
 pub(crate) use receipt::unacknowledged;
-pub use stdout::Stdout;
-pub use syslog::{SETTLE, Syslog, SyslogEncoder};
+use serde::de::DeserializeOwned;
+pub use stdout::{Stdout, StdoutConfig};
+pub use syslog::{Facility, SETTLE, Syslog, SyslogAddress, SyslogConfig, SyslogEncoder};
+pub use target::Target;
 pub use text::Text;
 
-use std::path::Path;
-
 use crate::{
-    config::{Format, SinkConfig, Target},
-    delivery::{Encoder, OnFailure, Outlet, Remote, SinkError, Writer, spool::Spool},
+    delivery::{Encoder, Observer, OnFailure, Remote, Sink, SinkError, Writer, spool::Spool},
+    event::filter::SinkFilter,
 };
+
+/// One sink: its name, what it gets, and where it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkConfig {
+    /// Unique among the sinks of a run.
+    pub name: String,
+    /// What it gets.
+    pub filter: SinkFilter,
+    /// Where it goes.
+    pub target: Target,
+}
 
 /// What all sinks of a run share.
 #[derive(Clone, Copy, Debug)]
@@ -50,97 +75,82 @@ pub struct HostSettings<'a> {
     pub spool_size: u64,
     /// What a failed write to standard output or a file means.
     pub on_failure: OnFailure,
+    /// Whether the tracer is attached, for health checks.
+    pub attached: &'a Arc<AtomicBool>,
 }
 
-/// Opens a sink; `None` for one that events do not go to, but are counted
-/// for.
-///
-/// # Errors
-/// When its file, its spool or something that its settings name cannot be
-/// opened.
-pub fn open(sink: &SinkConfig, host: &HostSettings<'_>) -> Result<Option<Outlet>, SinkError> {
-    let on_failure = host.on_failure;
-    let local = |encoder: Box<dyn Encoder>, place: Box<dyn Writer>| {
-        Ok(Some(Outlet::Local {
-            encoder,
-            place,
-            on_failure,
-        }))
-    };
-    let remote = |encoder: Box<dyn Encoder>, remote: Box<dyn Remote>| {
-        // Of its type too: a name may come to mean another sink.
-        let directory = host
-            .spool
-            .join(format!("{}.{}", sink.name, sink.target.kind()));
-        let spool = Box::new(Spool::open(&directory, host.spool_size)?);
-        Ok(Some(Outlet::Remote {
-            encoder,
-            remote,
-            spool,
-        }))
-    };
-    match &sink.target {
-        Target::Stdout { format, verbose } => {
-            let stdout = Stdout::open()?;
-            let color = stdout.takes_color();
-            local(encoder(*format, *verbose, color), Box::new(stdout))
-        }
-        Target::File {
-            path,
-            format,
-            verbose,
-        } => local(
-            encoder(*format, *verbose, false),
-            Box::new(LineFile::open(path)?),
-        ),
-        Target::Syslog(config) => remote(
-            Box::new(SyslogEncoder::new(config.facility, config.body)),
-            Box::new(Syslog::new(config.address.clone())),
-        ),
-        #[cfg(feature = "otlp")]
-        Target::Otlp(config) => remote(Box::new(OtlpEncoder), Box::new(Otlp::new(config)?)),
-        #[cfg(feature = "kafka")]
-        Target::Kafka(config) => remote(
-            Box::new(KafkaEncoder(config.body)),
-            Box::new(Kafka::new(config)?),
-        ),
-        // What this build has no code for was refused with the file.
-        #[cfg(not(feature = "otlp"))]
-        Target::Otlp(_) => Ok(None),
-        #[cfg(not(feature = "kafka"))]
-        Target::Kafka(_) => Ok(None),
-        Target::Prometheus { .. } => Ok(None),
+/// What a type of sink consists of.
+enum Parts {
+    /// Lines in this format, written here.
+    Local(Box<dyn Encoder>, Box<dyn Writer>),
+    /// Events in this format, spooled and sent there.
+    Remote(Box<dyn Encoder>, Box<dyn Remote>),
+    /// Sees events as they pass.
+    #[cfg_attr(
+        not(feature = "metrics"),
+        expect(dead_code, reason = "only Prometheus observes")
+    )]
+    Observer(Box<dyn Observer>),
+}
+
+/// The keys of a type of sink, and what they mean.
+trait Settings: DeserializeOwned {
+    /// Whether the sink gets events one by one, so that it can be given a filter.
+    const IS_FILTERED: bool = true;
+    /// The required keys, each with an example of its value.
+    const REQUIRED: &[(&str, &str)] = &[];
+
+    /// Refuses keys that do not fit together, in a sentence.
+    fn validate(&self) -> Result<(), String> {
+        Ok(())
     }
-}
 
-/// Looks whether [`open`] would find what the sink's settings name, without
-/// creating, locking or connecting to anything.
-///
-/// # Errors
-/// When it would not.
-pub fn check(sink: &SinkConfig) -> Result<(), SinkError> {
-    match &sink.target {
-        Target::File { path, .. } => {
-            let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-            let failed = |source| SinkError::Open {
-                path: path.clone(),
-                source,
-            };
-            directory.map_or(Ok(()), |it| it.metadata().map(drop).map_err(failed))
-        }
-        #[cfg(feature = "otlp")]
-        Target::Otlp(config) => Otlp::new(config).map(drop),
-        #[cfg(feature = "kafka")]
-        Target::Kafka(config) => Kafka::new(config).map(drop),
-        _ => Ok(()),
+    /// Where the events go, in a few words and without secrets.
+    fn destination(&self) -> String;
+
+    /// Checks whether [`Settings::open`] would find what the keys name, without
+    /// creating, locking or connecting to anything.
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
     }
+
+    /// Opens the files that the keys name; connects to nothing.
+    fn open(&self, host: &HostSettings<'_>) -> Result<Parts, SinkError>;
 }
 
-fn encoder(format: Format, verbose: bool, color: bool) -> Box<dyn Encoder> {
-    match format {
-        Format::Json => Box::new(Json),
-        Format::Ecs => Box::new(Ecs),
-        Format::Text => Box::new(Text::new(verbose, color)),
+impl SinkConfig {
+    /// Opens the sink.
+    ///
+    /// # Errors
+    /// When its file, its spool or a file that its settings name cannot be opened.
+    pub fn open(&self, host: &HostSettings<'_>) -> Result<Sink, SinkError> {
+        Ok(match self.target.open(host)? {
+            Parts::Local(encoder, writer) => Sink::Local {
+                encoder,
+                writer,
+                on_failure: host.on_failure,
+            },
+            Parts::Remote(encoder, remote) => {
+                // With its type: a name may be given to another sink later.
+                let name = format!("{}.{}", self.name, self.target.kind());
+                let spool = Spool::open(&host.spool.join(name), host.spool_size)?;
+                Sink::Remote {
+                    encoder,
+                    remote,
+                    spool: Box::new(spool),
+                }
+            }
+            Parts::Observer(observer) => Sink::Observer(observer),
+        })
+    }
+
+    /// Checks whether [`SinkConfig::open`] would find what the settings name,
+    /// without creating, locking or connecting to anything.
+    ///
+    /// # Errors
+    /// When it would not.
+    pub fn check(&self) -> Result<(), SinkError> {
+        self.target.check()
     }
 }
 

@@ -7,15 +7,40 @@ use std::{
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Deserialize;
 
-use super::lines::write_all;
+use super::{Format, HostSettings, Parts, Settings, lines::write_all};
 use crate::delivery::{SinkError, Stopped, Writer};
 
-/// What errors call this place.
+/// Its name in errors.
 const NAME: &str = "standard output";
 
-/// Standard output, without the standard library's own buffer: lines come in
-/// as large pieces as there is to write.
+/// The keys of a sink that writes to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StdoutConfig {
+    /// Output format.
+    #[serde(default = "Format::of_a_sink")]
+    pub format: Format,
+    /// Whether text includes the evidence for each verdict.
+    #[serde(default)]
+    pub verbose: bool,
+}
+
+impl Settings for StdoutConfig {
+    fn destination(&self) -> String {
+        NAME.to_owned()
+    }
+
+    fn open(&self, _: &HostSettings<'_>) -> Result<Parts, SinkError> {
+        let stdout = Stdout::open()?;
+        let encoder = self.format.encoder(self.verbose, stdout.takes_color());
+        Ok(Parts::Local(encoder, Box::new(stdout)))
+    }
+}
+
+/// Standard output without the standard library's buffer: lines already come in
+/// pieces as large as possible.
 #[derive(Debug)]
 pub struct Stdout {
     file: File,
@@ -35,13 +60,13 @@ impl Stdout {
         Ok(Self::on(fd.into()))
     }
 
-    /// Takes `file` for standard output.
+    /// Uses `file` as standard output.
     pub(super) const fn on(file: File) -> Self {
         Self { file }
     }
 
     /// Whether it is a terminal whose user wants colour: `NO_COLOR`,
-    /// `CLICOLOR=0` and `TERM=dumb` say no.
+    /// `CLICOLOR=0` and `TERM=dumb` turn it off.
     #[must_use]
     pub fn takes_color(&self) -> bool {
         self.file.is_terminal()
@@ -54,8 +79,8 @@ impl Stdout {
 impl Writer for Stdout {
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
         write_all(&self.file, lines).map_err(|(written, error)| Stopped {
-            // What is out cannot be taken back, so a line that was cut goes
-            // on where it stopped.
+            // Written bytes cannot be taken back, so a line that was cut off is
+            // continued.
             written,
             error: match error.kind() {
                 io::ErrorKind::BrokenPipe => SinkError::Closed,
@@ -65,7 +90,7 @@ impl Writer for Stdout {
     }
 
     fn check(&self) -> Result<(), SinkError> {
-        // Asked for nothing, poll still tells of a reader that has gone.
+        // poll() reports a closed reader even if no event is requested.
         let mut fds = [PollFd::new(&self.file, PollFlags::empty())];
         let known = poll(&mut fds, Some(&Timespec::default())).unwrap_or_default();
         let gone = fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP);

@@ -12,18 +12,117 @@ use std::{
         fd::AsFd,
         unix::net::{UnixDatagram, UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 
-use super::{Ecs, Json, receipt};
+use serde::Deserialize;
+
+use super::{Body, HostSettings, Parts, Settings, receipt};
 use crate::{
-    config::{Body, Facility, SyslogAddress},
     delivery::{Encoder, Handed, Remote, RemoteError, SinkError, spool::Entry},
     event::{Event, Message, Time},
+    util::redact::redact,
 };
+
+/// The keys of a sink that sends syslog messages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SyslogConfig {
+    /// The receiver.
+    pub address: SyslogAddress,
+    /// The JSON in a message.
+    #[serde(default, rename = "format")]
+    pub body: Body,
+    /// The facility of every message.
+    #[serde(default)]
+    pub facility: Facility,
+}
+
+/// A syslog receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum SyslogAddress {
+    /// TCP to `host:port`.
+    Tcp(String),
+    /// A stream or datagram socket in the file system.
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for SyslogAddress {
+    type Error = String;
+
+    fn try_from(value: String) -> Result<Self, String> {
+        let text = value;
+        let has_port = |authority: &&str| {
+            authority.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+            })
+        };
+        let tcp = text.strip_prefix("tcp://").filter(has_port);
+        let unix = text.strip_prefix("unix://");
+        match (tcp, unix.filter(|path| path.starts_with('/'))) {
+            (Some(authority), _) => Ok(Self::Tcp(authority.to_owned())),
+            (_, Some(path)) => Ok(Self::Unix(path.into())),
+            _ => Err(format!(
+                "invalid address \"{}\": expected tcp://host:port or unix:///path",
+                redact(&text)
+            )),
+        }
+    }
+}
+
+/// A facility of RFC 5424: by default `daemon`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Facility(u8);
+
+impl Facility {
+    /// By number.
+    const NAMES: [&str; 24] = [
+        "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
+        "authpriv", "ftp", "ntp", "security", "console", "clock", "local0", "local1", "local2",
+        "local3", "local4", "local5", "local6", "local7",
+    ];
+}
+
+impl Default for Facility {
+    fn default() -> Self {
+        Self(3)
+    }
+}
+
+impl TryFrom<String> for Facility {
+    type Error = String;
+
+    fn try_from(value: String) -> Result<Self, String> {
+        let text = value;
+        let number = (0..).zip(Self::NAMES).find(|(_, name)| *name == text);
+        number.map(|(number, _)| Self(number)).ok_or_else(|| {
+            let names = Self::NAMES.join(", ");
+            format!("unknown facility \"{text}\"; expected one of {names}")
+        })
+    }
+}
+
+impl Settings for SyslogConfig {
+    const REQUIRED: &[(&str, &str)] = &[("address", "tcp://siem.example:601")];
+
+    fn destination(&self) -> String {
+        match &self.address {
+            SyslogAddress::Tcp(authority) => format!("tcp://{}", redact(authority)),
+            SyslogAddress::Unix(path) => format!("unix://{}", path.display()),
+        }
+    }
+
+    fn open(&self, _: &HostSettings<'_>) -> Result<Parts, SinkError> {
+        let encoder = SyslogEncoder::new(self.facility, self.body);
+        let receiver = Syslog::new(self.address.clone());
+        Ok(Parts::Remote(Box::new(encoder), Box::new(receiver)))
+    }
+}
 
 /// How long a connection must stand after the receiver's kernel has a message
 /// for it to count: one that ends with the message unread resets it.
@@ -70,13 +169,7 @@ impl Encoder for SyslogEncoder {
             env!("CARGO_PKG_VERSION"),
         )
         .map_err(|error| SinkError::Encode(Box::new(error)))?;
-        match self.body {
-            Body::Json => Json.encode(message, out)?,
-            Body::Ecs => Ecs.encode(message, out)?,
-        }
-        // The end of a line is no part of a counted message.
-        out.pop_if(|byte| *byte == b'\n');
-        Ok(())
+        self.body.encode(message, out)
     }
 }
 
@@ -181,12 +274,12 @@ impl Syslog {
     }
 
     fn unavailable(&self, error: &io::Error) -> RemoteError {
-        let place = match &self.address {
-            SyslogAddress::Tcp(authority) => authority.clone(),
+        let receiver = match &self.address {
+            SyslogAddress::Tcp(authority) => redact(authority),
             SyslogAddress::Unix(path) => path.display().to_string(),
         };
         RemoteError::Unavailable(format!(
-            "the syslog receiver {place} takes nothing: {error}"
+            "cannot send to the syslog receiver {receiver}: {error}"
         ))
     }
 }

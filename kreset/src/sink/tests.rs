@@ -8,16 +8,16 @@ use std::{
     },
     path::PathBuf,
     process,
-    sync::{Arc, Barrier},
+    sync::Barrier,
     thread,
 };
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::event::{Event, Host, Loss, Message, filter::SinkFilter, samples};
+use crate::event::{Event, Host, Loss, Message, samples};
 
-/// A loss whose `total` is `number`: an event that is told from others.
+/// A loss whose `total` is `number`: a distinct event.
 fn numbered(number: u64) -> Message {
     let event = Event::Loss(Loss {
         time: samples::time("2026-11-23T14:22:07.123456789Z"),
@@ -41,16 +41,16 @@ fn numbers(path: &Path) -> Vec<u64> {
         .collect()
 }
 
-/// JSON on its way into a place, as a sink's queue and its thread have it.
+/// JSON on its way to a writer, as in a sink's queue and its thread.
 struct JsonTo<P> {
-    place: P,
+    writer: P,
     lines: Vec<u8>,
 }
 
 impl<P: Writer> JsonTo<P> {
-    const fn new(place: P) -> Self {
+    const fn new(writer: P) -> Self {
         Self {
-            place,
+            writer,
             lines: Vec::new(),
         }
     }
@@ -60,7 +60,7 @@ impl<P: Writer> JsonTo<P> {
     }
 
     fn flush(&mut self) -> Result<(), SinkError> {
-        let written = self.place.write_lines(&self.lines);
+        let written = self.writer.write_lines(&self.lines);
         let stopped = written.err();
         let done = stopped.as_ref().map_or(self.lines.len(), |it| it.written);
         self.lines.drain(..done);
@@ -109,7 +109,7 @@ fn reopen_follows_the_name_and_loses_nothing() {
     fs::rename(&path, &rotated).unwrap();
     sink.write(&numbered(1)).unwrap();
     sink.flush().unwrap();
-    sink.place.reopen().unwrap();
+    sink.writer.reopen().unwrap();
     sink.write(&numbered(2)).unwrap();
     sink.flush().unwrap();
     assert_eq!(numbers(&rotated), [0, 1]);
@@ -124,7 +124,7 @@ fn a_failed_reopen_keeps_the_old_file() {
     fs::create_dir(path.parent().unwrap()).unwrap();
     let mut sink = json_to(&path);
     fs::rename(path.parent().unwrap(), &moved).unwrap();
-    let error = sink.place.reopen().unwrap_err();
+    let error = sink.writer.reopen().unwrap_err();
     assert!(matches!(error, SinkError::Open { .. }), "{error}");
     sink.write(&numbered(7)).unwrap();
     sink.flush().unwrap();
@@ -214,9 +214,9 @@ fn a_closed_pipe_is_told_from_a_failure() {
     let mut sink = JsonTo::new(Stdout::on(File::from(OwnedFd::from(writer))));
     sink.write(&numbered(0)).unwrap();
     sink.flush().unwrap();
-    sink.place.check().unwrap();
+    sink.writer.check().unwrap();
     drop(reader);
-    assert!(sink.place.check().unwrap_err().is_closed());
+    assert!(sink.writer.check().unwrap_err().is_closed());
     sink.write(&numbered(1)).unwrap();
     assert!(sink.flush().unwrap_err().is_closed());
 }
@@ -290,22 +290,23 @@ fn the_settings_choose_format_and_file() {
         let sink = SinkConfig {
             name: "file".to_owned(),
             filter: SinkFilter::default(),
-            target: Target::File {
+            target: Target::File(FileConfig {
                 path: path.clone(),
                 format,
                 verbose: false,
-            },
+            }),
         };
         let settings = HostSettings {
             spool: directory.path(),
             spool_size: 0,
             on_failure: OnFailure::EndRun,
+            attached: &Arc::default(),
         };
-        let Some(Outlet::Local {
+        let Sink::Local {
             mut encoder,
-            mut place,
+            mut writer,
             on_failure: OnFailure::EndRun,
-        }) = open(&sink, &settings).unwrap()
+        } = sink.open(&settings).unwrap()
         else {
             panic!()
         };
@@ -313,7 +314,7 @@ fn the_settings_choose_format_and_file() {
         for message in samples::messages() {
             encoder.encode(&message, &mut lines).unwrap();
         }
-        place.write_lines(&lines).unwrap();
+        writer.write_lines(&lines).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(first), "{text}");
         assert!(!text.contains('\x1b'));

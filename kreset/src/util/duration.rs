@@ -1,7 +1,8 @@
 //! Durations as people write them: `500ms`, `30s`, `1h30m`, `7d`.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
+use serde::{Deserialize as _, Deserializer, de::Error as _};
 use thiserror::Error;
 
 /// Units, largest first, with their length in milliseconds.
@@ -59,52 +60,41 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     }
 }
 
+/// Reads a duration of the configuration.
+///
+/// # Errors
+/// When it is not what [`parse`] reads.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text)
+        .map_err(|error| D::Error::custom(format_args!("invalid duration \"{text}\": {error}")))
+}
+
 /// Splits `text` after its longest prefix of characters that `belongs` takes.
 fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !belongs(c)).unwrap_or(text.len()))
 }
 
-/// Displays a duration the way [`parse`] reads it, in whole milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Written(pub Duration);
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_millis();
-        if rest == 0 {
-            return f.write_str("0s");
-        }
-        for (unit, length) in UNITS {
-            let length = u128::from(length);
-            if rest >= length {
-                write!(f, "{}{unit}", rest / length)?;
-                rest %= length;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Why a duration was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DurationError {
-    /// Not of the form of a duration.
-    #[error("a duration is whole numbers with units d, h, m, s, ms, such as 30s, 10m or 1h30m")]
+    /// Not a list of numbers with units.
+    #[error("expected whole numbers with units d, h, m, s or ms, such as 30s, 10m or 1h30m")]
     NotADuration,
-    /// A number without unit: guessing seconds or milliseconds helps nobody.
-    #[error("{number} has no unit; write {number}s, {number}m or {number}h")]
+    /// A number without unit: it could mean seconds or milliseconds.
+    #[error("missing unit after {number}: use {number}s, {number}m or {number}h")]
     NoUnit {
         /// The number.
         number: String,
     },
     /// A unit twice, or a larger one after a smaller one.
-    #[error("units go from large to small, each once, such as 1h30m")]
+    #[error("units must go from large to small, each once, such as 1h30m")]
     Order,
-    /// Nothing would be measured.
-    #[error("a duration must be longer than zero")]
+    /// Zero.
+    #[error("must be longer than zero")]
     Zero,
     /// More milliseconds than 64 bits hold.
-    #[error("the duration is too long")]
+    #[error("too long")]
     TooLong,
 }
 
@@ -172,9 +162,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn display_parses_back(milliseconds in 1..u64::MAX) {
-            let duration = Duration::from_millis(milliseconds);
-            prop_assert_eq!(parse(&Written(duration).to_string()), Ok(duration));
+        fn a_duration_is_the_sum_of_its_units(
+            d in 0..100_000_u64, h in 0..100_000_u64, m in 0..100_000_u64,
+            s in 0..100_000_u64, ms in 1..100_000_u64,
+        ) {
+            let seconds = ((d * 24 + h) * 60 + m) * 60 + s;
+            let sum = Duration::from_secs(seconds) + Duration::from_millis(ms);
+            prop_assert_eq!(parse(&format!("{d}d{h}h{m}m{s}s{ms}ms")), Ok(sum));
         }
 
         #[test]

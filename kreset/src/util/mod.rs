@@ -8,4 +8,5 @@ pub mod exit;
 pub(crate) mod golden;
 pub(crate) mod heap;
 pub mod ports;
+pub mod redact;
 pub mod stderr;

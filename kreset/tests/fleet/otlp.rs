@@ -63,7 +63,7 @@ fn an_otlp_receiver_with_tls_gets_every_event_of_who_knows_the_token() {
     let config = write_config(directory.path(), &sink_with("wrong"));
     let agent = Agent::start(&config, 0, COUNT, 0);
     soon("the answer is told", Duration::from_secs(20), || {
-        agent.complaints().contains("answers HTTP 401")
+        agent.complaints().contains("answered HTTP 401")
     });
     agent.await_kept(COUNT);
     agent.kill();
@@ -89,7 +89,7 @@ fn an_otlp_receiver_of_another_authority_is_refused_with_the_reason() {
     let sink = sink(server.port, &certificates, "stranger.pem", "right");
     let config = write_config(directory.path(), &sink);
     let agent = Agent::start(&config, 0, COUNT, 0);
-    let told = "certificate is signed by no authority in ca";
+    let told = "certificate is not signed by an authority in ca";
     soon("the reason is told", Duration::from_secs(20), || {
         agent.complaints().contains(told)
     });

@@ -20,7 +20,7 @@ use crate::{
     event::{Event, Host, Ids, Loss, Message, Time},
     run::{
         RunError,
-        sinks::{self, Agent},
+        sinks::{self, Sinks},
     },
 };
 
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 ///
 /// When a sink cannot be opened or fails.
 pub fn run(sample: &Sample) -> Result<(), RunError> {
-    let Agent { mut delivery, .. } = sinks::open(&sample.options)?.start(&sample.options)?;
+    let Sinks { mut delivery, .. } = sinks::open(&sample.options)?.start()?;
     let host = Host {
         name: uname().nodename().to_string_lossy().into(),
     };

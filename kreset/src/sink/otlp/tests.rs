@@ -2,7 +2,6 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     thread,
-    time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
@@ -123,10 +122,11 @@ fn exchange(
         )
     });
     let mut otlp = Otlp::new(&OtlpConfig {
-        endpoint: format!("http://{address}/v1/logs"),
+        endpoint: format!("http://{address}/v1/logs").try_into().unwrap(),
         headers: BTreeMap::from([("Authorization".to_owned(), "Bearer token".to_owned())]),
         ca: None,
-        identity: None,
+        cert: None,
+        key: None,
         timeout: Duration::from_secs(5),
     })
     .unwrap();
@@ -195,10 +195,11 @@ fn nobody_there_is_unavailable() {
         .local_addr()
         .unwrap();
     let mut otlp = Otlp::new(&OtlpConfig {
-        endpoint: format!("http://{address}/v1/logs"),
+        endpoint: format!("http://{address}/v1/logs").try_into().unwrap(),
         headers: BTreeMap::new(),
         ca: None,
-        identity: None,
+        cert: None,
+        key: None,
         timeout: Duration::from_secs(5),
     })
     .unwrap();

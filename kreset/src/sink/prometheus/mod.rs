@@ -1,8 +1,7 @@
 //! Counts for Prometheus, and whether the tracer is attached.
 //!
-//! Labels are bounded: of verdicts, causes and the like there are as many as
-//! the contract names, of brokers (and so of paths) the first [`BROKERS`]
-//! seen, and `other` for all further ones.
+//! Labels are bounded: verdicts, causes and the like are those of the contract;
+//! brokers (and so paths) are the first [`BROKERS`] seen, and `other` for the rest.
 
 mod http;
 #[cfg(test)]
@@ -24,18 +23,80 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use serde::{Deserialize, Deserializer, de::Error as _};
+
 use self::http::Answer;
+use super::{HostSettings, Parts, Settings};
 use crate::{
-    delivery::{Delivery, Status},
+    delivery::{Observer, SinkError, Status},
     event::{Endpoint, Event, Finding, Summary, Verdict},
 };
 
+/// The keys of a sink that Prometheus scrapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PrometheusConfig {
+    /// Where `/metrics` and `/healthz` are served.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_not_one| {
+        D::Error::custom(format_args!(
+            "invalid address \"{text}\": expected IP:PORT, such as 127.0.0.1:9464"
+        ))
+    })
+}
+
+impl Settings for PrometheusConfig {
+    // It counts all events.
+    const IS_FILTERED: bool = false;
+    const REQUIRED: &[(&str, &str)] = &[("listen", "127.0.0.1:9464")];
+
+    fn destination(&self) -> String {
+        self.listen.to_string()
+    }
+
+    fn open(&self, host: &HostSettings<'_>) -> Result<Parts, SinkError> {
+        let attached = Arc::clone(host.attached);
+        Ok(Parts::Observer(Box::new(Prometheus {
+            listen: self.listen,
+            metrics: Arc::new(Metrics::new(attached, host.spool_size)),
+        })))
+    }
+}
+
+/// Counts events for one address.
+#[derive(Debug)]
+struct Prometheus {
+    listen: SocketAddr,
+    metrics: Arc<Metrics>,
+}
+
+impl Observer for Prometheus {
+    fn start(&mut self, sinks: Vec<(String, Arc<Status>)>) -> Result<(), SinkError> {
+        self.metrics.watch(sinks);
+        serve(Arc::clone(&self.metrics), self.listen)
+            .map(drop)
+            .map_err(|source| SinkError::Listen {
+                address: self.listen,
+                source,
+            })
+    }
+
+    fn observe(&self, event: &Event) {
+        self.metrics.observe(event);
+    }
+}
+
 /// Brokers that have a label of their own.
-pub const BROKERS: usize = 200;
-/// The label of all others.
+const BROKERS: usize = 200;
+/// The label of all other brokers.
 const OTHER: &str = "other";
-/// Bounds of the silences that were fatal, seconds: at and between the
-/// timers that devices come with.
+/// Buckets of the fatal idle times, seconds: at and between common timers of
+/// devices.
 const SILENCES: [f64; 16] = [
     10.0, 30.0, 60.0, 120.0, 180.0, 240.0, 300.0, 330.0, 360.0, 420.0, 540.0, 660.0, 960.0,
     1_860.0, 3_660.0, 7_260.0,
@@ -78,9 +139,9 @@ struct SinkLabels {
     sink: String,
 }
 
-/// All that is counted.
+/// All counts.
 #[derive(Debug)]
-pub struct Metrics {
+struct Metrics {
     registry: Registry,
     attached: Arc<AtomicBool>,
     findings: Family<FindingLabels, Counter>,
@@ -99,20 +160,13 @@ pub struct Metrics {
     brokers: Mutex<HashSet<Endpoint>>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// Nothing counted yet.
-    #[must_use]
-    pub fn new() -> Self {
+    /// Nothing counted yet. Each sink may spool `spool_size` bytes.
+    fn new(attached: Arc<AtomicBool>, spool_size: u64) -> Self {
         let silences: fn() -> Histogram = || Histogram::new(SILENCES);
         let mut metrics = Self {
             registry: Registry::default(),
-            attached: Arc::default(),
+            attached,
             findings: Family::default(),
             silences: Family::new_with_constructor(silences),
             alerts: Family::default(),
@@ -130,7 +184,7 @@ impl Metrics {
         };
         let mut registry = Registry::with_prefix("kreset");
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
-        registry.register("build", "What runs here", Info::new(build));
+        registry.register("build", "The running version", Info::new(build));
         registry.register(
             "findings",
             "Connections that were reset, closed early or timed out",
@@ -138,7 +192,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "fatal_idle",
-            "Silences after which a flow was dead on its path, for middlebox_idle_reset and middlebox_idle_drop",
+            "Idle times after which a flow was dead on its path, for middlebox_idle_reset and middlebox_idle_drop",
             Unit::Seconds,
             metrics.silences.clone(),
         );
@@ -149,13 +203,13 @@ impl Metrics {
         );
         registry.register(
             "noise",
-            "Everyday teardown, as of the last summary",
+            "Routine closes, as of the last summary",
             metrics.noise.clone(),
         );
-        registry.register("lost", "Events lost, by where", metrics.lost.clone());
+        registry.register("lost", "Events lost, by source", metrics.lost.clone());
         registry.register(
             "attached",
-            "Whether the kernel is watched",
+            "Whether the tracer is attached",
             metrics.attached_gauge.clone(),
         );
         registry.register(
@@ -165,12 +219,12 @@ impl Metrics {
         );
         registry.register(
             "sink_failures",
-            "Tries to deliver that failed",
+            "Failed attempts to deliver",
             metrics.failures.clone(),
         );
         registry.register(
             "sink_lost",
-            "Events that never will be delivered",
+            "Events that will never be delivered",
             metrics.undelivered.clone(),
         );
         registry.register(
@@ -186,39 +240,31 @@ impl Metrics {
         );
         registry.register_with_unit(
             "spool_limit",
-            "What the spool of each sink may grow to",
+            "Size limit of the spool of each sink",
             Unit::Bytes,
             metrics.spool_limit.clone(),
         );
-        // A counter that is first seen above 0 shows no increase.
+        // A counter whose first value is above 0 shows no increase.
         for source in ["kernel", "kernel_skipped", "kernel_untracked", "decoder"] {
             metrics.has_lost(source, 0);
         }
+        metrics
+            .spool_limit
+            .set(i64::try_from(spool_size).unwrap_or(i64::MAX));
         metrics.registry = registry;
         metrics
     }
 
-    /// Tells from now on whether the kernel is watched.
-    #[must_use]
-    pub fn attached(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.attached)
-    }
-
-    /// Shows the sinks of `delivery`, and that each may keep `spool_size` bytes.
-    pub fn watch(&self, delivery: &Delivery, spool_size: u64) {
-        self.spool_limit
-            .set(i64::try_from(spool_size).unwrap_or(i64::MAX));
-        for (name, _) in delivery.statuses() {
+    /// Shows the counts of `sinks`.
+    fn watch(&self, sinks: Vec<(String, Arc<Status>)>) {
+        for (name, _) in &sinks {
             self.has_lost(&format!("sink {name}"), 0);
         }
-        let sinks = delivery
-            .statuses()
-            .map(|(name, status)| (name.to_owned(), Arc::clone(status)));
-        *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = sinks.collect();
+        *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = sinks;
     }
 
     /// Counts `event`.
-    pub fn observe(&self, event: &Event) {
+    fn observe(&self, event: &Event) {
         match event {
             Event::Reset(it) | Event::Close(it) | Event::Timeout(it) => {
                 self.count(event.kind().as_str(), it);
@@ -340,18 +386,14 @@ impl Metrics {
             _ => Answer {
                 status: "404 Not Found",
                 content_type: PLAIN,
-                body: "there are /metrics and /healthz\n".to_owned(),
+                body: "expected /metrics or /healthz\n".to_owned(),
             },
         }
     }
 }
 
-/// Answers on `listen` with `metrics`; the address in use.
-///
-/// # Errors
-///
-/// When the address cannot be listened on.
-pub fn serve(metrics: Arc<Metrics>, listen: SocketAddr) -> io::Result<SocketAddr> {
+/// Serves `metrics` on `listen`; the address in use.
+fn serve(metrics: Arc<Metrics>, listen: SocketAddr) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(listen)?;
     let address = listener.local_addr()?;
     http::serve(listener, move |path| metrics.answer(path))?;

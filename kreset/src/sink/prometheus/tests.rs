@@ -16,8 +16,8 @@ fn get(address: SocketAddr, request: &str) -> String {
     answer
 }
 
-fn counted() -> Metrics {
-    let metrics = Metrics::new();
+fn counted(attached: &Arc<AtomicBool>) -> Metrics {
+    let metrics = Metrics::new(Arc::clone(attached), 0);
     for event in samples::all() {
         metrics.observe(&event);
     }
@@ -26,7 +26,7 @@ fn counted() -> Metrics {
 
 #[test]
 fn events_are_counted_under_their_labels() {
-    let text = counted().text();
+    let text = counted(&Arc::default()).text();
     for line in [
         "kreset_build_info{version=\"0.1.0\"} 1",
         "kreset_findings_total{type=\"reset\",verdict=\"middlebox_idle_reset\",cause=\"reset_on_send\",\
@@ -51,7 +51,7 @@ fn events_are_counted_under_their_labels() {
 
 #[test]
 fn brokers_beyond_the_bound_share_a_label() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Arc::default(), 0);
     for host in 0..=u16::MAX {
         let mut finding = samples::finding();
         finding.broker.port = host;
@@ -77,10 +77,11 @@ fn brokers_beyond_the_bound_share_a_label() {
 
 #[test]
 fn health_tells_attached_from_not() {
-    let metrics = Arc::new(counted());
-    let address = serve(Arc::clone(&metrics), "127.0.0.1:0".parse().unwrap()).unwrap();
+    let attached = Arc::default();
+    let metrics = Arc::new(counted(&attached));
+    let address = serve(metrics, "127.0.0.1:0".parse().unwrap()).unwrap();
     assert!(get(address, "GET /healthz").starts_with("HTTP/1.1 503 "));
-    metrics.attached().store(true, Relaxed);
+    attached.store(true, Relaxed);
     let answer = get(address, "GET /healthz");
     assert!(
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("attached\n"),

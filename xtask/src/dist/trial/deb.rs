@@ -105,7 +105,7 @@ fn reloaded(machine: &Machine) -> Result<()> {
     machine.run(&["systemctl", "reload", "kreset.service"])?;
     machine.await_state("active")?;
     await_that("the configuration is read again", || {
-        machine.journal().contains("configuration read again")
+        machine.journal().contains("configuration reloaded")
     })?;
     ensure(machine.property("MainPID") == pid, || {
         "a reload restarted it".to_owned()
