@@ -33,18 +33,18 @@
 pub mod accuracy;
 #[cfg(feature = "full")]
 pub mod bench;
+pub mod case;
 pub mod crowd;
 pub mod device;
 pub mod driver;
 pub mod error;
 pub mod event;
-pub mod judge;
+mod judge;
 pub mod kafka;
 mod lab;
 pub mod net;
 pub mod report;
 pub mod runner;
-pub mod scenario;
 mod side;
 #[cfg(feature = "full")]
 pub mod soak;

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, error::Error as _, fmt, time::Duration};
 
 use crate::{
     Side,
+    case::{HostOutcome, Outcome},
     error::Error,
     event::Event,
     judge::ms,
-    scenario::{HostOutcome, Outcome},
 };
 
 /// How a scenario ended.
@@ -18,7 +18,7 @@ pub struct Report {
     /// What happens in it.
     pub about: &'static str,
     /// What the tracers said, or why they could not be judged.
-    pub result: Result<Outcome, Error>,
+    pub(crate) result: Result<Outcome, Error>,
     /// How long it took.
     pub took: Duration,
 }
@@ -64,9 +64,9 @@ fn tell(
     host: &HostOutcome,
     advised: &mut BTreeSet<String>,
 ) -> fmt::Result {
-    let told = host.told();
+    let told = host.events();
     match (&host.said, told.as_slice()) {
-        (None, _) => writeln!(f, "  {side}  not judged, expected {}", host.expected)?,
+        (None, _) => writeln!(f, "  {side}  not judged, expected {}", host.claims)?,
         (Some(_), []) => writeln!(f, "  {side}  no event")?,
         (Some(_), _) => {}
     }
@@ -179,9 +179,13 @@ pub fn attach_times(reports: &[Report]) -> Option<(f64, f64)> {
 }
 
 fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
-    let told = host.told();
+    let told = host.events();
     let event = told.first();
-    let truth = host.expected.truth().and_then(|truth| truth.idle);
+    let truth = host
+        .claims
+        .all
+        .first()
+        .and_then(|claim| claim.truths.first()?.idle);
     let idle = |time: Option<f64>| time.map_or_else(unknown, |time| format!("{time:.0}"));
     let (said, ok) = match (&host.said, told.as_slice()) {
         (None, _) => ("-".to_owned(), "not judged"),
@@ -192,7 +196,7 @@ fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
     [
         name.to_owned(),
         side.name().to_owned(),
-        host.expected.to_string(),
+        host.claims.to_string(),
         said,
         event.map_or_else(unknown, |event| confidence(event)),
         format!(

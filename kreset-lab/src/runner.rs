@@ -13,8 +13,8 @@ use std::{
 
 use crate::{
     Status, Stop,
+    case::{Scenario, Settings},
     report::Report,
-    scenario::{Scenario, Settings},
 };
 
 /// What is told while scenarios run.

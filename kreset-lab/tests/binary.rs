@@ -106,7 +106,7 @@ fn the_list_has_every_scenario() {
     let listed = lab(&["list"]);
     assert_eq!(code(&listed), Some(0));
     let listed = text(&listed.stdout);
-    for scenario in kreset_lab::scenario::catalogue() {
+    for scenario in kreset_lab::case::scenarios() {
         let (name, variant) = match scenario.name().rsplit_once('.') {
             Some((name, variant)) => (name, variant),
             None => (scenario.name(), scenario.about()),

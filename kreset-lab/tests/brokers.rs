@@ -11,8 +11,9 @@ use std::{
 };
 
 use kreset_lab::{
-    Stop, runner,
-    scenario::{self, Scenario, Settings},
+    Stop,
+    case::{self, Scenario, Settings},
+    runner,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -35,7 +36,7 @@ fn run(name: &str) {
             .iter()
             .any(|client| scenario.name() == format!("{name}.{client}"))
     };
-    let scenarios: Vec<_> = scenario::catalogue().into_iter().filter(both).collect();
+    let scenarios: Vec<_> = case::scenarios().into_iter().filter(both).collect();
     assert_eq!(scenarios.len(), 2, "{name}");
     let one = NonZeroUsize::MIN;
     let reports = runner::run(&scenarios, one, &settings, &Stop::default(), |_| {});

@@ -7,12 +7,12 @@ use std::{
 };
 
 use super::{
-    Findings,
-    draw::USED,
+    matrix::Findings,
     observation::{Observation, Outcome},
     orderly::Orderly,
     score::{BARS, Score, percent},
 };
+use crate::case::USED;
 
 /// What may go unsaid, and is a flaw.
 const SILENT_DROPS: &str = "\

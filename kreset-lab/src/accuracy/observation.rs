@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::case::{Case, Label, Told, Wanted};
-use crate::{Side, driver::Said, event::Event};
+use crate::{
+    Side,
+    case::Case,
+    driver::Said,
+    event::Event,
+    judge::{Expected, OnHost, Wanted},
+};
 
 /// How a tracer did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -30,7 +35,7 @@ pub enum Outcome {
     Noise,
 }
 
-/// From this confidence on nobody may be wrong.
+/// From this confidence on no answer may be wrong.
 pub const SURE: f64 = 0.9;
 
 /// One connection, seen from one host.
@@ -67,37 +72,25 @@ pub struct Observation {
 pub(super) fn observe(
     side: Side,
     held_out: bool,
-    labelled: &[(&Case, Label)],
+    labelled: &[(&Case, Expected)],
     said: &Said,
 ) -> Vec<Observation> {
     let mut events: BTreeMap<u16, Vec<&Event>> = BTreeMap::new();
-    for event in said.events.iter().filter(|it| it.is_about_a_connection()) {
+    for event in said.about_connections() {
         let port = event.client.as_ref().and_then(|client| client.port);
         events.entry(port.unwrap_or(0)).or_default().push(event);
     }
     let mut all = Vec::new();
-    for (case, label) in labelled {
-        let told = events.remove(&label.port).unwrap_or_default();
-        let mut told = told.into_iter();
-        let first = told.next();
-        all.push(Observation::new(
-            case,
-            label.port,
-            side,
-            held_out,
-            label.on(side),
-            first,
-        ));
-        for again in told {
-            let nothing = &Wanted::Nothing;
-            all.push(Observation::new(
-                case,
-                label.port,
-                side,
-                held_out,
-                nothing,
-                Some(again),
-            ));
+    for (case, expected) in labelled {
+        let mut observe = |on_host: &OnHost, event| {
+            let port = expected.port;
+            all.push(Observation::new(case, port, side, held_out, on_host, event));
+        };
+        let events = events.remove(&expected.port).unwrap_or_default();
+        let mut events = events.into_iter();
+        observe(expected.on(side), events.next());
+        for again in events {
+            observe(&OnHost::Nothing, Some(again));
         }
     }
     all
@@ -109,26 +102,25 @@ impl Observation {
         port: u16,
         side: Side,
         held_out: bool,
-        wanted: &Wanted,
+        on_host: &OnHost,
         event: Option<&Event>,
     ) -> Self {
-        let told = match wanted {
-            Wanted::Nothing => None,
-            Wanted::Told(told) | Wanted::IfTold(told) => Some(told),
-        };
-        let right = told
+        let wanted = on_host.wanted();
+        let right = wanted
             .zip(event)
-            .is_some_and(|(told, event)| told.right.iter().any(|answer| answer.fits(event)));
-        let outcome = match (wanted, event) {
-            (Wanted::Nothing | Wanted::IfTold(_), None) => Outcome::Quiet,
-            (Wanted::Nothing, Some(_)) => Outcome::Noise,
-            (Wanted::Told(_), None) => Outcome::Missed,
-            (Wanted::Told(told) | Wanted::IfTold(told), Some(event)) => outcome(told, event, right),
+            .is_some_and(|(wanted, event)| wanted.right.iter().any(|answer| answer.fits(event)));
+        let outcome = match (on_host, event) {
+            (OnHost::Nothing | OnHost::Optional(_), None) => Outcome::Quiet,
+            (OnHost::Nothing, Some(_)) => Outcome::Noise,
+            (OnHost::Required(_), None) => Outcome::Missed,
+            (OnHost::Required(wanted) | OnHost::Optional(wanted), Some(event)) => {
+                outcome(wanted, event, right)
+            }
         };
-        let truth = told.map_or_else(
+        let truth = wanted.map_or_else(
             || "nothing".to_owned(),
-            |told| {
-                let right: Vec<_> = told.right.iter().map(ToString::to_string).collect();
+            |wanted| {
+                let right: Vec<_> = wanted.right.iter().map(ToString::to_string).collect();
                 right.join(" or ")
             },
         );
@@ -138,7 +130,7 @@ impl Observation {
             host: side.name(),
             held_out,
             unseen: case.is_unseen(),
-            decidable: told.is_none_or(Told::is_decidable),
+            decidable: wanted.is_none_or(Wanted::is_decidable),
             truth,
             said: event.map(Event::answer),
             confidence: event.and_then(|event| event.confidence),
@@ -164,19 +156,19 @@ impl Observation {
 /// The verdict of a tracer that abstains.
 const ABSTAINED: &str = "indeterminate";
 
-fn outcome(told: &Told, event: &Event, right: bool) -> Outcome {
+fn outcome(wanted: &Wanted, event: &Event, right: bool) -> Outcome {
     let sure = event.confidence.is_none_or(|confidence| confidence >= SURE);
     let abstained = event.verdict.as_deref() == Some(ABSTAINED);
-    if told.is_decidable() {
+    if wanted.is_decidable() {
         return match (right, abstained) {
             (true, _) => Outcome::Right,
             (false, true) => Outcome::Abstained,
             (false, false) => Outcome::Wrong,
         };
     }
-    let alike = abstained || right || told.alike.iter().any(|answer| answer.fits(event));
-    // Who made use of what settles it may be sure.
-    let sure = sure && !(told.settled && right);
+    let alike = abstained || right || wanted.alike.iter().any(|answer| answer.fits(event));
+    // A tracer that made use of what settles it may be sure.
+    let sure = sure && !(wanted.settled && right);
     match (alike, abstained, sure) {
         (false, ..) => Outcome::Wrong,
         (true, false, true) => Outcome::Overconfident,

@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::device::{self, Device};
 use crate::{
     Family, PORT, Side, Stop,
+    case::{self, Device},
     driver::{Options, Tracer},
     error::{Context as _, Error, Result},
     event::Event,
@@ -47,7 +47,7 @@ pub struct Orderly {
 /// When a connection fails, a reset was on the wire, or a tracer did not run.
 pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
     let network = Network::new()?;
-    device::give_addresses(&network)?;
+    case::give_addresses(&network)?;
     let options = Options::default().longer_by(LONGEST);
     let mut tracers = Vec::new();
     for side in Side::BOTH {

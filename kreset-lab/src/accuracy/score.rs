@@ -6,17 +6,17 @@ use super::observation::{Observation, Outcome, SURE};
 
 /// What a tracer has to reach on the cases held out.
 #[derive(Clone, Copy, Debug)]
-pub struct Bars {
+pub(crate) struct Bars {
     /// Least share of right ones among the decided.
-    pub right: f64,
+    pub(crate) right: f64,
     /// Greatest share of abstentions among those that one host can decide.
-    pub abstained: f64,
+    pub(crate) abstained: f64,
     /// Greatest calibration error.
-    pub calibration: f64,
+    pub(crate) calibration: f64,
 }
 
 /// The bars of a release.
-pub const BARS: Bars = Bars {
+pub(crate) const BARS: Bars = Bars {
     right: 0.99,
     abstained: 0.05,
     calibration: 0.05,
@@ -24,20 +24,19 @@ pub const BARS: Bars = Bars {
 
 /// Counts over some of the observations.
 #[derive(Clone, Debug, Default)]
-pub struct Score {
+pub(crate) struct Score {
     counts: BTreeMap<Outcome, usize>,
     /// Wrong, or sure where nobody can be, with a confidence of [`SURE`] or more.
-    pub wrong_and_sure: usize,
+    pub(crate) wrong_and_sure: usize,
     /// Stated and observed confidence.
-    pub calibration: Calibration,
+    pub(crate) calibration: Calibration,
     /// The same of what one host can decide.
-    pub of_decidable: Calibration,
+    pub(crate) of_decidable: Calibration,
 }
 
 impl Score {
     /// Counts.
-    #[must_use]
-    pub fn of<'a, I: Iterator<Item = &'a Observation>>(observations: I) -> Self {
+    pub(crate) fn of<'a, I: Iterator<Item = &'a Observation>>(observations: I) -> Self {
         let mut score = Self::default();
         for one in observations {
             *score.counts.entry(one.outcome).or_default() += 1;
@@ -58,14 +57,12 @@ impl Score {
     }
 
     /// How many came to this.
-    #[must_use]
-    pub fn count(&self, outcome: Outcome) -> usize {
+    pub(crate) fn count(&self, outcome: Outcome) -> usize {
         self.counts.get(&outcome).copied().unwrap_or_default()
     }
 
     /// Labels that one host can decide.
-    #[must_use]
-    pub fn decidable(&self) -> usize {
+    pub(crate) fn decidable(&self) -> usize {
         [
             Outcome::Right,
             Outcome::Wrong,
@@ -78,21 +75,18 @@ impl Score {
     }
 
     /// Share of right ones among the decided; what was not told of at all counts as wrong.
-    #[must_use]
-    pub fn right(&self) -> f64 {
+    pub(crate) fn right(&self) -> f64 {
         let decided = self.decidable() - self.count(Outcome::Abstained);
         share(self.count(Outcome::Right), decided)
     }
 
     /// Share of abstentions among those that one host can decide.
-    #[must_use]
-    pub fn abstained(&self) -> f64 {
+    pub(crate) fn abstained(&self) -> f64 {
         share(self.count(Outcome::Abstained), self.decidable().max(1))
     }
 
     /// Which bars are missed, in words.
-    #[must_use]
-    pub fn missed(&self, bars: Bars) -> Vec<String> {
+    pub(crate) fn missed(&self, bars: Bars) -> Vec<String> {
         let mut missed = Vec::new();
         if self.right() < bars.right {
             missed.push(format!(
@@ -130,34 +124,32 @@ impl Score {
 }
 
 /// Lower bounds of the buckets of stated confidence.
-pub const BUCKETS: [f64; 8] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
+pub(crate) const BUCKETS: [f64; 8] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99];
 
 /// Stated against observed confidence.
 #[derive(Clone, Debug, Default)]
-pub struct Calibration {
+pub(crate) struct Calibration {
     buckets: [Bucket; BUCKETS.len()],
 }
 
 /// What was said with about the same confidence.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// How many.
-    pub count: usize,
+    pub(crate) count: usize,
     /// How many of them were right.
-    pub right: usize,
+    pub(crate) right: usize,
     sum: f64,
 }
 
 impl Bucket {
     /// The mean confidence stated.
-    #[must_use]
-    pub fn stated(&self) -> f64 {
+    pub(crate) fn stated(&self) -> f64 {
         self.sum / real(self.count)
     }
 
     /// The share that was right.
-    #[must_use]
-    pub fn observed(&self) -> f64 {
+    pub(crate) fn observed(&self) -> f64 {
         share(self.right, self.count)
     }
 }
@@ -173,14 +165,13 @@ impl Calibration {
     }
 
     /// Each bucket's lower bound, and what is in it.
-    pub fn buckets(&self) -> impl Iterator<Item = (f64, &Bucket)> {
+    pub(crate) fn buckets(&self) -> impl Iterator<Item = (f64, &Bucket)> {
         BUCKETS.into_iter().zip(&self.buckets)
     }
 
     /// The expected calibration error: how far what was stated is from what was observed, over
     /// the buckets by their size.
-    #[must_use]
-    pub fn error(&self) -> f64 {
+    pub(crate) fn error(&self) -> f64 {
         let total: usize = self.buckets.iter().map(|bucket| bucket.count).sum();
         let filled = self.buckets.iter().filter(|bucket| bucket.count > 0);
         filled

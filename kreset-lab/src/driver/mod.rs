@@ -132,6 +132,14 @@ pub struct Said {
     pub stderr: String,
 }
 
+impl Said {
+    /// The events about connections.
+    pub fn about_connections(&self) -> impl Iterator<Item = &Event> {
+        let events = self.events.iter();
+        events.filter(|event| event.is_about_a_connection())
+    }
+}
+
 /// A running tracer; killed when dropped.
 #[derive(Debug)]
 pub struct Tracer {

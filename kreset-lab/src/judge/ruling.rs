@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     Side, event,
-    judge::{Answer, Claim, Measured, Truth},
+    judge::{Answer, Claim, Claims, Measured, Truth},
     net::packet::Flags,
     trace::{
         ending::{Ending, What},
@@ -21,7 +21,7 @@ const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// What a host should say of the end of a connection.
 #[derive(Clone, Debug)]
-pub enum Ruling {
+pub(crate) enum Ruling {
     /// One of these, and it has to.
     Must(Vec<Answer>),
     /// One of these, or nothing.
@@ -31,16 +31,15 @@ pub enum Ruling {
 }
 
 /// What `host` should say, with `rule` for each connection that ended.
-pub fn claims(wire: &Wire, host: Side, rule: impl Fn(&Ending) -> Ruling) -> Vec<Claim> {
-    Ending::all(wire, host)
-        .iter()
-        .filter_map(|ending| ending.claim(&rule(ending)))
-        .collect()
+pub(crate) fn claims(wire: &Wire, host: Side, rule: impl Fn(&Ending) -> Ruling) -> Claims {
+    let endings = Ending::all(wire, host);
+    let claims = endings.iter().map(|ending| ending.claim(&rule(ending)));
+    Claims::from(claims.flatten().collect::<Vec<_>>())
 }
 
 impl Ending {
     /// The headers of the reset that came in; of each one that may be it.
-    fn headers(&self) -> Vec<event::Reset> {
+    pub(super) fn headers(&self) -> Vec<event::Reset> {
         if self.what != What::Received {
             return Vec::new();
         }
@@ -64,7 +63,7 @@ impl Ending {
             .collect()
     }
 
-    fn truth(&self, kind: &'static str, answers: &[Answer]) -> Truth {
+    pub(super) fn truth(&self, kind: &'static str, answers: &[Answer]) -> Truth {
         let direction = match self.what {
             What::Received => Some("received"),
             What::Sent => Some("sent"),
@@ -92,7 +91,7 @@ impl Ending {
     }
 
     /// What `ruling` means for this end of a connection.
-    pub fn claim(&self, ruling: &Ruling) -> Option<Claim> {
+    pub(crate) fn claim(&self, ruling: &Ruling) -> Option<Claim> {
         let (answers, required) = match ruling {
             Ruling::Must(answers) => (answers, true),
             Ruling::May(answers) => (answers, false),

@@ -200,7 +200,7 @@ const SMALL: [&str; 17] = [
 
 /// A broker; killed when dropped.
 #[derive(Debug)]
-pub struct Broker {
+pub(crate) struct Broker {
     plan: Plan,
     home: Home,
     properties: PathBuf,
@@ -210,10 +210,7 @@ pub struct Broker {
 
 impl Broker {
     /// Starts one with an empty directory of its own in `scratch`, and waits until it serves.
-    ///
-    /// # Errors
-    /// When it is not installed, or does not start.
-    pub fn start(
+    pub(crate) fn start(
         lab: &Lab,
         home: &Home,
         scratch: &Scratch,
@@ -226,10 +223,7 @@ impl Broker {
     }
 
     /// Starts one, and waits for nothing: the nodes of a cluster wait for each other.
-    ///
-    /// # Errors
-    /// When it is not installed.
-    pub fn begin(
+    pub(crate) fn begin(
         lab: &Lab,
         home: &Home,
         scratch: &Scratch,
@@ -248,10 +242,7 @@ impl Broker {
     }
 
     /// Waits until it serves, by what it says from line `from` of its log on.
-    ///
-    /// # Errors
-    /// When it ends instead, or takes too long.
-    pub fn wait_until_ready(&mut self, from: usize) -> Result<()> {
+    pub(crate) fn wait_until_ready(&mut self, from: usize) -> Result<()> {
         self.process
             .wait_for("a broker to start", from, START, |line| {
                 line.contains("Kafka Server started")
@@ -260,8 +251,7 @@ impl Broker {
     }
 
     /// Where clients reach it, as `bootstrap.servers` has it.
-    #[must_use]
-    pub fn bootstrap(&self) -> String {
+    pub(crate) fn bootstrap(&self) -> String {
         let address = self
             .plan
             .advertised
@@ -270,10 +260,7 @@ impl Broker {
     }
 
     /// Alters its settings while it runs, with Kafka's own `kafka-configs`.
-    ///
-    /// # Errors
-    /// When that fails.
-    pub fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
+    pub(crate) fn configure(&self, lab: &Lab, change: &[&str]) -> Result<()> {
         let mut command = self.home.java("-Xmx64m")?;
         command
             .arg("kafka.admin.ConfigCommand")
@@ -288,35 +275,20 @@ impl Broker {
         Err(Error::Staging(format!("kafka-configs ended with {status}")))
     }
 
-    /// The process.
-    #[must_use]
-    pub const fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
     /// Ends it with SIGKILL, and waits until its sockets are closed.
-    ///
-    /// # Errors
-    /// What the system refuses.
-    pub fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.signal(Signal::SIGKILL)?;
         self.process.wait_for_end(END).map(drop)
     }
 
     /// Asks it to end with SIGTERM, as an orderly restart does, and waits until it has.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn shut_down(&mut self) -> Result<()> {
+    pub(crate) fn shut_down(&mut self) -> Result<()> {
         self.process.signal(Signal::SIGTERM)?;
         self.process.wait_for_end(END).map(drop)
     }
 
     /// Starts it again with what it kept, after it has ended, and waits until it serves.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn restart(&mut self, lab: &Lab) -> Result<()> {
+    pub(crate) fn restart(&mut self, lab: &Lab) -> Result<()> {
         lab.status().set("restarting a broker");
         let from = self.process.log().length();
         self.process = run(lab, &self.home, &self.plan, &self.properties, &self.hosts)?;

@@ -11,16 +11,13 @@ use crate::{
 
 /// A certificate authority and a broker's certificate by it, and an authority that signed nothing.
 #[derive(Clone, Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     directory: PathBuf,
 }
 
 impl Certificates {
     /// Makes them in `scratch`.
-    ///
-    /// # Errors
-    /// When `openssl` is missing or fails.
-    pub fn make(scratch: &Scratch) -> Result<Self> {
+    pub(crate) fn make(scratch: &Scratch) -> Result<Self> {
         let made = Self {
             directory: scratch.path().to_owned(),
         };
@@ -58,20 +55,17 @@ impl Certificates {
     }
 
     /// The authority that signed the broker's certificate.
-    #[must_use]
-    pub fn authority_file(&self) -> PathBuf {
+    pub(crate) fn authority_file(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
     /// An authority that did not.
-    #[must_use]
-    pub fn stranger_file(&self) -> PathBuf {
+    pub(crate) fn stranger_file(&self) -> PathBuf {
         self.path("stranger.pem")
     }
 
     /// Key, certificate and authority of the broker.
-    #[must_use]
-    pub fn broker_file(&self) -> PathBuf {
+    pub(crate) fn broker_file(&self) -> PathBuf {
         self.path("broker.pem")
     }
 

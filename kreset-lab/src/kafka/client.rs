@@ -24,7 +24,7 @@ const REACTION: Duration = Duration::from_secs(20);
 
 /// Whose client it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Software {
+pub(crate) enum Software {
     /// Apache Kafka's own.
     Java,
     /// librdkafka, by its Python package.
@@ -35,14 +35,13 @@ pub enum Software {
 
 impl Software {
     /// The two that every scenario is run with.
-    pub const USUAL: [Self; 2] = [Self::Java, Self::Librdkafka];
+    pub(crate) const USUAL: [Self; 2] = [Self::Java, Self::Librdkafka];
 
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Java, Self::Librdkafka, Self::Kafkajs];
+    pub(crate) const ALL: [Self; 3] = [Self::Java, Self::Librdkafka, Self::Kafkajs];
 
     /// The word for it on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Java => "java",
             Self::Librdkafka => "librdkafka",
@@ -51,8 +50,7 @@ impl Software {
     }
 
     /// What its log says when a connection was reset under its hands.
-    #[must_use]
-    pub const fn reset_words(self) -> &'static str {
+    pub(crate) const fn reset_words(self) -> &'static str {
         match self {
             Self::Java => "Connection reset",
             Self::Librdkafka => "connection reset by peer",
@@ -63,7 +61,7 @@ impl Software {
 
 /// What a client is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
+pub(crate) enum Job {
     /// Sends records.
     Producer,
     /// Reads them, as the only member of a group.
@@ -87,7 +85,7 @@ impl Job {
 
 /// A client to be started.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     software: Software,
     job: Job,
     settings: Vec<(String, String)>,
@@ -97,22 +95,19 @@ pub struct Plan {
 
 impl Plan {
     /// Sets a variable of its environment to the path of a file.
-    #[must_use]
-    pub fn variable(mut self, name: &'static str, file: PathBuf) -> Self {
+    pub(crate) fn variable(mut self, name: &'static str, file: PathBuf) -> Self {
         self.variables.push((name, file));
         self
     }
 
     /// Has its log called by another name than its job's.
-    #[must_use]
-    pub const fn named(mut self, name: &'static str) -> Self {
+    pub(crate) const fn named(mut self, name: &'static str) -> Self {
         self.name = Some(name);
         self
     }
 
     /// A client that speaks plain Kafka, and leaves the wire alone when it has nothing to do.
-    #[must_use]
-    pub fn new(software: Software, job: Job) -> Self {
+    pub(crate) fn new(software: Software, job: Job) -> Self {
         let plan = Self {
             software,
             job,
@@ -138,20 +133,18 @@ impl Plan {
     }
 
     /// Adds a setting, in the client's own words.
-    #[must_use]
     #[expect(
         clippy::needless_pass_by_value,
         reason = "numbers and literals read best as they are"
     )]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.retain(|(other, _)| other != name);
         self.settings.push((name.to_owned(), value.to_string()));
         self
     }
 
     /// Adds a setting if the client is the one that has it.
-    #[must_use]
-    pub fn with_if(self, software: Software, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with_if(self, software: Software, name: &str, value: impl ToString) -> Self {
         if self.software == software {
             self.with(name, value)
         } else {
@@ -160,8 +153,7 @@ impl Plan {
     }
 
     /// Speaks TLS, and trusts the authority in `authority`.
-    #[must_use]
-    pub fn tls(self, authority: &Path) -> Self {
+    pub(crate) fn tls(self, authority: &Path) -> Self {
         let file = authority.display();
         match self.software {
             Software::Java => self
@@ -176,8 +168,7 @@ impl Plan {
     }
 
     /// Authenticates as `alice`.
-    #[must_use]
-    pub fn sasl(self, mechanism: &str, password: &str) -> Self {
+    pub(crate) fn sasl(self, mechanism: &str, password: &str) -> Self {
         let plan = self.with("security.protocol", Protocol::SaslPlaintext.name());
         match plan.software {
             Software::Java => {
@@ -240,7 +231,7 @@ const JS: &str = include_str!("../../kafka/js/client.js");
 
 /// A running client; killed when dropped.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     process: Process,
     software: Software,
     /// Up to here its log was read for answers.
@@ -249,7 +240,7 @@ pub struct Client {
 
 /// What a client said of what it was told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub(crate) enum Said {
     /// It worked.
     Done(String),
     /// Why it did not.
@@ -258,10 +249,7 @@ pub enum Said {
 
 impl Client {
     /// Starts a client that knows of the broker at `bootstrap`, and waits until it takes orders.
-    ///
-    /// # Errors
-    /// When it is not installed, or does not start.
-    pub fn start(
+    pub(crate) fn start(
         lab: &Lab,
         home: &Home,
         scratch: &Scratch,
@@ -287,45 +275,30 @@ impl Client {
     }
 
     /// Tells it to do something, and waits for what it says of it.
-    ///
-    /// # Errors
-    /// When it does not answer; not when it could not do it.
-    pub fn ask(&mut self, order: &str) -> Result<Said> {
+    pub(crate) fn ask(&mut self, order: &str) -> Result<Said> {
         self.tell(order)?;
         self.answer(order)
     }
 
     /// Tells it to do something that must work.
-    ///
-    /// # Errors
-    /// [`Error::Staging`] if it did not.
-    pub fn must(&mut self, order: &str) -> Result<()> {
+    pub(crate) fn must(&mut self, order: &str) -> Result<()> {
         self.ask(order)?.done()
     }
 
     /// Has it read records for `time`.
-    ///
-    /// # Errors
-    /// As [`Self::must`].
-    pub fn poll(&mut self, time: Duration) -> Result<()> {
+    pub(crate) fn poll(&mut self, time: Duration) -> Result<()> {
         let order = format!("poll {}", time.as_millis());
         self.tell(&order)?;
         self.answer_within(&order, time + PATIENCE)?.done()
     }
 
     /// Tells it to do something, and does not wait.
-    ///
-    /// # Errors
-    /// When it does not read any more.
-    pub fn tell(&mut self, order: &str) -> Result<()> {
+    pub(crate) fn tell(&mut self, order: &str) -> Result<()> {
         self.process.tell(order)
     }
 
     /// Waits for what it says of what it was told.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub fn answer(&mut self, order: &str) -> Result<Said> {
+    pub(crate) fn answer(&mut self, order: &str) -> Result<Said> {
         self.answer_within(order, PATIENCE)
     }
 
@@ -348,34 +321,24 @@ impl Client {
     }
 
     /// Waits until its log has `words`, whenever it wrote them.
-    ///
-    /// # Errors
-    /// When it does not write them.
-    pub fn wait_for_words(&mut self, words: &str, patience: Duration) -> Result<Line> {
+    pub(crate) fn wait_for_words(&mut self, words: &str, patience: Duration) -> Result<Line> {
         let what = format!("{:?} in the log of {}", words, self.process.log().name());
         self.process
             .wait_for(&what, 0, patience, |line| line.contains(words))
     }
 
     /// Waits until its log says that a connection was reset, which should happen `within` so long.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn wait_for_reset_words(&mut self, within: Duration) -> Result<Line> {
+    pub(crate) fn wait_for_reset_words(&mut self, within: Duration) -> Result<Line> {
         self.wait_for_words(self.software.reset_words(), within + REACTION)
     }
 
     /// The process.
-    #[must_use]
-    pub const fn process(&mut self) -> &mut Process {
+    pub(crate) const fn process(&mut self) -> &mut Process {
         &mut self.process
     }
 
     /// Has it close in order, and waits until it has.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn close(&mut self) -> Result<()> {
+    pub(crate) fn close(&mut self) -> Result<()> {
         self.must("close")?;
         self.process.wait_for_end(PATIENCE).map(drop)
     }
@@ -383,26 +346,10 @@ impl Client {
 
 impl Said {
     /// Makes sure that it worked.
-    ///
-    /// # Errors
-    /// [`Error::Staging`] if it did not.
-    pub fn done(self) -> Result<()> {
+    pub(crate) fn done(self) -> Result<()> {
         match self {
             Self::Done(_) => Ok(()),
             Self::Failed(why) => Err(Error::Staging(format!("a client failed: {why}"))),
-        }
-    }
-
-    /// Makes sure that it did not work, since that is what the scenario is about.
-    ///
-    /// # Errors
-    /// [`Error::Staging`] if it did.
-    pub fn failed(self) -> Result<String> {
-        match self {
-            Self::Failed(why) => Ok(why),
-            Self::Done(what) => Err(Error::Staging(format!(
-                "a client should have failed, and says {what}"
-            ))),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Kafka's own brokers and clients.
 
 pub mod broker;
-pub mod certificates;
-pub mod client;
+pub(crate) mod certificates;
+pub(crate) mod client;
 pub mod home;
-pub mod process;
-pub mod proxy;
+pub(crate) mod process;
+pub(crate) mod proxy;
 pub mod scratch;

@@ -21,7 +21,7 @@ use crate::{
 
 /// A running program; killed when dropped.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     /// Its end is how the program learns that the lab is gone, however that died.
     stdin: Option<ChildStdin>,
@@ -64,16 +64,12 @@ impl Process {
     }
 
     /// What it wrote.
-    #[must_use]
-    pub const fn log(&self) -> &Log {
+    pub(crate) const fn log(&self) -> &Log {
         &self.log
     }
 
     /// Waits for a line, from line `from` on, that fits.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`], naming `what`; [`Error::Ended`] if it ends before; [`Error::Stopped`].
-    pub fn wait_for(
+    pub(crate) fn wait_for(
         &mut self,
         what: &str,
         from: usize,
@@ -104,10 +100,7 @@ impl Process {
     }
 
     /// Writes a line to its standard input.
-    ///
-    /// # Errors
-    /// When it does not read any more.
-    pub fn tell(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
         let name = self.log.name().to_owned();
         if let Some(stdin) = &mut self.stdin {
             writeln!(stdin, "{line}").context(|| format!("tell {name} to {line}"))?;
@@ -116,28 +109,19 @@ impl Process {
     }
 
     /// Sends it a signal.
-    ///
-    /// # Errors
-    /// What the system refuses.
-    pub fn signal(&self, which: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, which: Signal) -> Result<()> {
         // The pid is this child's until it is waited for.
         let pid = Pid::from_raw(self.child.id().cast_signed());
         signal::kill(pid, which).context(|| format!("send {which} to process {pid}"))
     }
 
     /// Stops it where it is: its sockets stay open, and it does nothing more.
-    ///
-    /// # Errors
-    /// What the system refuses.
-    pub fn freeze(&self) -> Result<()> {
+    pub(crate) fn freeze(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)
     }
 
     /// Waits until it has ended.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`]; [`Error::Stopped`].
-    pub fn wait_for_end(&mut self, patience: Duration) -> Result<ExitStatus> {
+    pub(crate) fn wait_for_end(&mut self, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             let ended = self.child.try_wait();

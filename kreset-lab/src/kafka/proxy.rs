@@ -11,11 +11,11 @@ use crate::{
 };
 
 /// Where clients reach the proxy.
-pub const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 1, 1));
+pub(crate) const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 77, 1, 1));
 
 /// Which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// HAProxy in TCP mode.
     Haproxy,
     /// nginx with its stream module.
@@ -23,10 +23,7 @@ pub enum Kind {
 }
 
 /// Starts a proxy in the router that ends connections which were silent for `idle`.
-///
-/// # Errors
-/// When it is not installed, or does not start.
-pub fn start(lab: &Lab, scratch: &Scratch, kind: Kind, idle: Duration) -> Result<Process> {
+pub(crate) fn start(lab: &Lab, scratch: &Scratch, kind: Kind, idle: Duration) -> Result<Process> {
     let ms = idle.as_millis();
     let mut command = match kind {
         Kind::Haproxy => {

@@ -11,12 +11,9 @@ use fastrand::Rng;
 use super::faults::pause;
 use crate::{
     Moment, Side, Stop,
-    accuracy::{
-        self,
-        case::{Case, Label},
-        stage::Stage,
-    },
+    case::{self, Case, Testbed},
     error::{Error, Result},
+    judge::Expected,
     trace::follow::{Connection, Direction},
 };
 
@@ -45,17 +42,17 @@ struct Caused {
 }
 
 impl Journal {
-    fn note(&mut self, case: &Case, from: Moment, acted: Result<Vec<Label>>) {
+    fn note(&mut self, case: &Case, from: Moment, acted: Result<Vec<Expected>>) {
         const REASONS: usize = 10;
         match acted {
-            Ok(labels) => {
+            Ok(all) => {
                 self.done += 1;
                 let to = Moment::now();
-                for label in labels {
-                    let resets = label.resets.iter().flatten();
+                for expected in all {
+                    let resets = expected.resets.iter().flatten();
                     self.caused.extend(resets.map(|(victim, _)| Caused {
                         victim: *victim,
-                        port: label.port,
+                        port: expected.port,
                         from,
                         to,
                     }));
@@ -104,7 +101,7 @@ impl Journal {
 
 /// Acts cases out until `stop`, each drawn from `cases`.
 pub(crate) fn act(
-    stage: &Stage,
+    testbed: &Testbed<'_>,
     cases: &[Case],
     rng: &mut Rng,
     journal: &Mutex<Journal>,
@@ -115,11 +112,11 @@ pub(crate) fn act(
             return;
         };
         let from = Moment::now();
-        let acted = accuracy::act_out(stage, case, rng.u64(..));
+        let acted = case::play_one(testbed, case, rng.u64(..));
         journal
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .note(case, from, acted);
-        stage.let_go(KEPT);
+        testbed.release(KEPT);
     }
 }

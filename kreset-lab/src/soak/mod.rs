@@ -41,8 +41,8 @@ use self::{
     watch::Watch,
 };
 use crate::{
-    Moment, PORT, Side, Stop,
-    accuracy::{self, case::Room, stage::Stage},
+    Lab, Moment, PORT, Side, Stop,
+    case::{self, Distances, Environment, Testbed},
     error::{Error, Result},
     kafka::scratch::Scratch,
     trace::follow::Follower,
@@ -81,11 +81,12 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
     allow_open_files(20_000)?;
     // Everything that acts ends before the tracers do.
     let acting = Stop::default();
-    let stage = Stage::new(&acting, Room::Patient, settings.seed, 0)?;
-    stage.gate().open();
-    for room in [Room::GivesUp, Room::Patient] {
-        accuracy::prepare(room, stage.lab.network())?;
-    }
+    let lab = Lab::new(&acting)?;
+    let environment = Environment::LongIdle;
+    let distances = Distances::draw(settings.seed, environment);
+    let testbed = Testbed::new(&lab, environment, distances, 0)?;
+    testbed.attachment.complete();
+    Environment::FewRetries.apply(lab.network())?;
     let scratch = Scratch::new()?;
     let mut seeds = Rng::with_seed(settings.seed);
     let began = Instant::now();
@@ -97,13 +98,13 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
         destinations(&scratch, Side::Client)?,
         destinations(&scratch, Side::Broker)?,
     ];
-    let watches = Side::BOTH.map(|side| watch(side, &stage, &scratch, settings, &destinations));
+    let watches = Side::BOTH.map(|side| watch(side, &lab, &scratch, settings, &destinations));
     let [client, broker] = watches;
     let watches = [client?, broker?];
-    let cases = accuracy::cases();
+    let cases = case::matrix();
 
     let (watches, tallies, acted) = thread::scope(|scope| {
-        let observer = scope.spawn(|| observe(stage.lab.wire(), &follower, &is_over));
+        let observer = scope.spawn(|| observe(lab.wire(), &follower, &is_over));
         let tended: Vec<_> = watches
             .into_iter()
             .map(|watch| {
@@ -124,14 +125,14 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
         let mut actors = Vec::new();
         for _ in 0..ACTORS {
             let mut rng = Rng::with_seed(seeds.u64(..));
-            let (stage, cases, journal, acting) = (&stage, &cases, &journal, &acting);
+            let (testbed, cases, journal, acting) = (&testbed, &cases, &journal, &acting);
             actors.push(scope.spawn(move || {
-                acts::act(stage, cases, &mut rng, journal, acting);
+                acts::act(testbed, cases, &mut rng, journal, acting);
             }));
         }
         let kafka = settings.kafka.then(|| {
             let mut rng = Rng::with_seed(seeds.u64(..));
-            let (lab, follower, traffic, acting) = (&stage.lab, &follower, &traffic, &acting);
+            let (lab, follower, traffic, acting) = (&lab, &follower, &traffic, &acting);
             scope.spawn(move || {
                 let outcome = traffic::run(lab, &mut rng, follower, traffic, acting);
                 if outcome.is_err() {
@@ -161,12 +162,12 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
             let tally = run.join().unwrap_or_else(|panic| resume_unwind(panic));
             tallies.push(tally);
         }
-        stage.let_go(Duration::ZERO);
+        testbed.release(Duration::ZERO);
         let mut watches = Vec::new();
         for (watch, _) in tended {
             watches.push(watch.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
-        fall_silent(stage.lab.wire());
+        fall_silent(lab.wire());
         is_over.store(true, Ordering::Relaxed);
         observer.join().unwrap_or_else(|panic| resume_unwind(panic));
         let acted = match kafka {
@@ -185,7 +186,7 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
     Ok(Report::new(
         settings,
         cut_short.then(|| began.elapsed()),
-        &stage,
+        &lab,
         &connections,
         journal.into_inner().unwrap_or_else(PoisonError::into_inner),
         traffic,
@@ -207,7 +208,7 @@ fn destinations(scratch: &Scratch, side: Side) -> Result<Destinations> {
 
 fn watch(
     side: Side,
-    stage: &Stage,
+    lab: &Lab,
     scratch: &Scratch,
     settings: &Settings,
     destinations: &[Destinations; 2],
@@ -216,7 +217,7 @@ fn watch(
         Side::Client => &destinations[0],
         Side::Broker => &destinations[1],
     };
-    let namespace = stage.lab.network().host(side).name();
+    let namespace = lab.network().host(side).name();
     let spool = scratch.path().join(format!("spool-{side}"));
     let text = config(namespace, &spool, settings.time, destinations);
     let file = scratch.write(&format!("{side}.toml"), text)?;

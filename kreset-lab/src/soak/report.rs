@@ -20,7 +20,7 @@ use super::{
     traffic,
     watch::{Heard, Watch},
 };
-use crate::{Side, accuracy::stage::Stage, trace::follow::Connection};
+use crate::{Lab, Side, trace::follow::Connection};
 
 /// The kernel frees programs a little after their last holder is gone.
 const FREED: Duration = Duration::from_secs(20);
@@ -120,7 +120,7 @@ impl Report {
     pub(super) fn new(
         settings: &Settings,
         cut_short: Option<Duration>,
-        stage: &Stage,
+        lab: &Lab,
         connections: &[Connection],
         journal: Journal,
         traffic: traffic::Tally,
@@ -148,7 +148,7 @@ impl Report {
             reconciliation: reconcile::reconcile(connections, &reported, &lives, &lost),
             journal,
             traffic,
-            missed: stage.lab.wire().missed(),
+            missed: lab.wire().missed(),
             left: left_of(&attached),
             attached,
             hosts,

@@ -129,7 +129,7 @@ impl Ending {
     }
 
     /// Which end a segment came from, or was made up in the name of.
-    const fn sender(&self, seen: &Sighting) -> Side {
+    pub(crate) const fn sender(&self, seen: &Sighting) -> Side {
         if seen.leaving {
             self.host.other()
         } else {
@@ -170,6 +170,11 @@ impl Ending {
                 |seen: &Sighting| self.sender(seen) == self.host && end.since(seen.at) < CLUSTER;
             before.iter().position(drew).unwrap_or(self.at)
         };
+        self.silence_before(trigger)
+    }
+
+    /// How long nothing was said before one of the packets. `None` if it had not begun.
+    pub(crate) fn silence_before(&self, trigger: usize) -> Option<Silence> {
         silence(self.packets[..trigger].iter(), self.packets[trigger].at)
     }
 }

@@ -12,12 +12,12 @@ use clap::Parser;
 use kreset_lab::{
     Stop,
     accuracy::{
-        self, Findings,
         document::{Head, Page},
-        draw::USED,
+        matrix::{self, Findings},
         observation::Observation,
         orderly::{self, Orderly},
     },
+    case::{self, USED},
 };
 
 use crate::{complain, say, stop_on_signals, tracer_option::TracerOption};
@@ -58,7 +58,7 @@ fn fresh() -> anyhow::Result<u64> {
 /// Whether all bars were reached.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     if options.list {
-        for case in accuracy::cases() {
+        for case in case::matrix() {
             let part = if case.is_unseen() { "unseen" } else { "used" };
             say(format_args!("{}  {part}", case.id));
         }
@@ -81,12 +81,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     ));
     let mut findings = Findings::default();
     for seed in used_seed.into_iter().chain(held_out_seed) {
-        let settings = accuracy::Settings {
+        let settings = matrix::Settings {
             tracer: program.clone(),
             seed,
             only: options.only.clone(),
         };
-        findings.take(accuracy::run(&settings, &stop)?);
+        findings.take(matrix::run(&settings, &stop)?);
     }
     let took = began.elapsed();
     let orderly = orderly(&program, options, &stop)?;

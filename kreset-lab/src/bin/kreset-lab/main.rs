@@ -25,10 +25,10 @@ use anyhow::{Context as _, anyhow};
 use clap::{Parser, Subcommand};
 use kreset_lab::{
     Error, Family, Stop,
+    case::{self, Group, Scenario, Settings},
     net::{broker_process, holder},
     report,
     runner::{self, Progress},
-    scenario::{self, Scenario, Settings, Stage},
 };
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -182,8 +182,8 @@ fn exit_code(result: anyhow::Result<bool>) -> ExitCode {
 
 /// One line for each scenario, with what it is run with.
 fn list() {
-    let all = scenario::catalogue();
-    let mut rows: Vec<(Stage, &str, Vec<&str>, &str)> = Vec::new();
+    let all = case::scenarios();
+    let mut rows: Vec<(Group, &str, Vec<&str>, &str)> = Vec::new();
     for scenario in &all {
         let (name, variant) = match scenario.name().rsplit_once('.') {
             Some((name, variant)) => (name, Some(variant)),
@@ -192,7 +192,7 @@ fn list() {
         match rows.iter_mut().find(|(_, other, ..)| *other == name) {
             Some((_, _, variants, _)) => variants.extend(variant),
             None => rows.push((
-                scenario.stage(),
+                scenario.group(),
                 name,
                 variant.into_iter().collect(),
                 scenario.about(),
@@ -200,13 +200,13 @@ fn list() {
         }
     }
     let width = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);
-    for stage in [Stage::Core, Stage::Further, Stage::Kafka] {
-        match stage {
-            Stage::Core => {}
-            Stage::Further => say("\nWith --further, or by name:"),
-            Stage::Kafka => say("\nReal brokers and clients, with --kafka, or by name:"),
+    for group in [Group::Core, Group::Further, Group::Kafka] {
+        match group {
+            Group::Core => {}
+            Group::Further => say("\nWith --further, or by name:"),
+            Group::Kafka => say("\nReal brokers and clients, with --kafka, or by name:"),
         }
-        for (_, name, variants, about) in rows.iter().filter(|row| row.0 == stage) {
+        for (_, name, variants, about) in rows.iter().filter(|row| row.0 == group) {
             let variants = match variants.as_slice() {
                 [] => String::new(),
                 all => format!(" [{}]", all.join(", ")),
@@ -326,9 +326,9 @@ fn leave_out(scenarios: Vec<Scenario>, options: &Run) -> anyhow::Result<Vec<Scen
         complain(format_args!("{count} scenarios are left out: {reason}"));
     }
     if options.names.is_empty() && !options.kafka {
-        let real = scenario::catalogue()
+        let real = case::scenarios()
             .iter()
-            .filter(|scenario| scenario.stage() == Stage::Kafka)
+            .filter(|scenario| scenario.group() == Group::Kafka)
             .count();
         complain(format_args!(
             "{real} scenarios with real brokers and clients are left out: --kafka runs them"
@@ -347,7 +347,7 @@ fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
         kafka,
         ..
     } = options;
-    let all = scenario::catalogue();
+    let all = case::scenarios();
     for name in names {
         if !all.iter().any(|scenario| scenario.is_called(name)) {
             return Err(anyhow!(
@@ -357,10 +357,10 @@ fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
     }
     let wanted = |scenario: &Scenario| {
         if names.is_empty() {
-            match scenario.stage() {
-                Stage::Core => !kafka,
-                Stage::Further => *further && !kafka,
-                Stage::Kafka => *kafka,
+            match scenario.group() {
+                Group::Core => !kafka,
+                Group::Further => *further && !kafka,
+                Group::Kafka => *kafka,
             }
         } else {
             names.iter().any(|name| scenario.is_called(name))
@@ -372,7 +372,7 @@ fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
         else {
             return true;
         };
-        scenario.stage() != Stage::Kafka || of == client
+        scenario.group() != Group::Kafka || of == client
     };
     Ok(all
         .into_iter()

@@ -1,0 +1,116 @@
+//! Brokers that end connections which nobody uses, and writes that come too late.
+
+use super::prelude::*;
+
+/// `connections.max.idle.ms`: stands for the ten minutes that brokers wait by default.
+const MAX_IDLE: Duration = Duration::from_secs(2);
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    all.extend(with_each(
+        &Software::ALL,
+        "broker-idle-close",
+        "the broker ends connections that were idle for connections.max.idle.ms, and the client \
+         comes back",
+        idle_close,
+    ));
+    all.push(
+        Scenario::new(
+            "broker-idle-close-late-write",
+            "the same, of a client that reads only when it has asked, as some do: it writes late",
+            late_write,
+        )
+        .with_real_parts(setup::check_parts),
+    );
+    all.extend(with_each(
+        &Software::USUAL,
+        "broker-idle-close-lost-fin",
+        "the same, and the broker's FIN is lost on the way: the client writes late, and is reset \
+         with no FIN before",
+        lost_fin,
+    ));
+    all
+}
+
+fn stage<'a>(session: &'a Session<'a>) -> Result<(KafkaSetup<'a>, Broker, Watch<'a>)> {
+    let setup = KafkaSetup::new(session)?;
+    let broker = setup.broker(
+        broker::Plan::new(Protocol::Plaintext)
+            .with("connections.max.idle.ms", MAX_IDLE.as_millis()),
+    )?;
+    let watch = setup.watch_with(&Options::default().broker_max_idle(MAX_IDLE))?;
+    Ok((setup, broker, watch))
+}
+
+fn wait_for_a_fin(session: &Session<'_>) -> Result<()> {
+    let wire = session.lab.wire();
+    wire.wait_for("the broker's FIN", 5 * MAX_IDLE, |seen| {
+        seen.comes_from(Side::Broker, Flags::FIN)
+    })
+    .map(drop)
+}
+
+/// The clients answer the FIN with their own at once, and nothing is ever reset. A write that was
+/// on its way at that very moment would be.
+fn by_timer(ending: &Ending) -> Ruling {
+    match ending.what {
+        What::Received | What::Sent if ending.was_closed_by(Side::Client) => Ruling::Nothing,
+        What::Received | What::Sent => Ruling::Must(vec![Answer::IDLE_CLOSE]),
+        What::Closed | What::Left | What::TimedOut => Ruling::Nothing,
+    }
+}
+
+fn idle_close(session: &Session<'_>, software: Software) -> Result<Outcome> {
+    let (setup, broker, watch) = stage(session)?;
+    let mut client = setup.producer(&client::Plan::new(software, Job::Producer), &broker)?;
+    wait_for_a_fin(session)?;
+    client.must(setup::SEND)?;
+    setup.settle(&mut [&mut client])?;
+    setup::judge(session, watch, by_timer)
+}
+
+fn late_write(session: &Session<'_>) -> Result<Outcome> {
+    let (setup, _broker, watch) = stage(session)?;
+    let mut client = session.lab.connect(Family::Ipv4)?;
+    for _ in 0..2 {
+        client.request(Request::ApiVersions)?;
+        client.receive()?;
+    }
+    wait_for_a_fin(session)?;
+    // The FIN is acknowledged, and nobody looks.
+    setup.wait_for_silence(Duration::from_secs(1))?;
+    client.request(Request::ApiVersions)?;
+    session
+        .lab
+        .wire()
+        .wait_for("a reset", MAX_IDLE, |seen| seen.resets(Side::Client))?;
+    setup.settle(&mut [])?;
+    setup::judge_an_ending(session, watch, by_timer)
+}
+
+/// Without the FIN the client's host sees a bare reset of the broker's host, which knows no such
+/// connection: why is beyond it, and it may say so.
+fn lost_fin(session: &Session<'_>, software: Software) -> Result<Outcome> {
+    let (setup, broker, watch) = stage(session)?;
+    let mut client = setup.ready_client(&client::Plan::new(software, Job::Producer), &broker)?;
+    session.lab.middlebox().drop_fins_to(Side::Client)?;
+    client.must(setup::SEND)?;
+    // The connection in use is the last to end.
+    setup.wait_for_end_of_all(Side::Broker, 5 * MAX_IDLE)?;
+    client.tell(setup::SEND)?;
+    session
+        .lab
+        .wire()
+        .wait_for("a reset", 5 * MAX_IDLE, |seen| seen.resets(Side::Client))?;
+    session.lab.middlebox().forward_everything()?;
+    client.answer(setup::SEND)?;
+    setup.settle(&mut [&mut client])?;
+    setup::judge_an_ending(session, watch, |ending| match (ending.what, ending.host) {
+        (What::Received, Side::Client) => Ruling::Must(vec![
+            Answer::IDLE_CLOSE,
+            Answer::CONNECTION_LOST,
+            Answer::INDETERMINATE,
+        ]),
+        _ => by_timer(ending),
+    })
+}

@@ -1,0 +1,227 @@
+//! Devices that forget connections which are silent for long, between real ends.
+
+use super::prelude::*;
+use crate::{
+    device::Timer,
+    kafka::proxy::{self, Kind},
+    util::program::{HAPROXY, NGINX},
+};
+
+/// What a device does when its timer has run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// Answers who sends next with a reset.
+    OnSend,
+    /// Resets both ends at once.
+    OnTimer,
+    /// Drops what comes.
+    Silent,
+}
+
+/// A device by its name in the world.
+#[derive(Clone, Copy, Debug)]
+struct Device {
+    name: &'static str,
+    about: &'static str,
+    /// Its default.
+    timeout: Duration,
+    manner: Manner,
+}
+
+const DEVICES: [Device; 7] = [
+    Device {
+        name: "device.aws-nlb",
+        about: "AWS network load balancer (350 s): forgets, and resets who sends next",
+        timeout: Duration::from_secs(350),
+        manner: Manner::OnSend,
+    },
+    Device {
+        name: "device.aws-nat-gateway",
+        about: "AWS NAT gateway (350 s): forgets, and resets who sends next",
+        timeout: Duration::from_secs(350),
+        manner: Manner::OnSend,
+    },
+    Device {
+        name: "device.azure-lb",
+        about: "Azure load balancer (240 s): forgets, and drops what comes",
+        timeout: Duration::from_mins(4),
+        manner: Manner::Silent,
+    },
+    Device {
+        name: "device.azure-lb-reset",
+        about: "Azure load balancer with TCP reset (240 s): resets both ends at the timer",
+        timeout: Duration::from_mins(4),
+        manner: Manner::OnTimer,
+    },
+    Device {
+        name: "device.gcp-nat",
+        about: "Google Cloud NAT (1200 s): forgets, and drops what comes",
+        timeout: Duration::from_mins(20),
+        manner: Manner::Silent,
+    },
+    Device {
+        name: "device.f5-fastl4",
+        about: "F5 BIG-IP fastL4 (300 s): resets both ends at the timer",
+        timeout: Duration::from_mins(5),
+        manner: Manner::OnTimer,
+    },
+    Device {
+        name: "device.linux-conntrack",
+        about: "a Linux firewall that drops what it does not know (432000 s)",
+        timeout: Duration::from_hours(120),
+        manner: Manner::Silent,
+    },
+];
+
+pub(super) fn scenarios() -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for device in DEVICES {
+        all.extend(with_each(
+            &Software::ALL,
+            device.name,
+            device.about,
+            move |session, software| silent_producer(session, software, device),
+        ));
+    }
+    for (name, about, kind, program, timeout) in [
+        (
+            "device.haproxy",
+            "HAProxy with the timeouts of Debian's sample (50 s): closes both sides",
+            Kind::Haproxy,
+            HAPROXY,
+            Duration::from_secs(50),
+        ),
+        (
+            "device.nginx-stream",
+            "nginx as a TCP proxy (600 s): closes both sides",
+            Kind::Nginx,
+            NGINX,
+            Duration::from_mins(10),
+        ),
+    ] {
+        let each = with_each(&Software::ALL, name, about, move |session, software| {
+            proxied(session, software, kind, timeout)
+        });
+        all.extend(each.map(|scenario| scenario.needing(program)));
+    }
+    all
+}
+
+/// A producer behind a proxy that ends what is silent.
+fn proxied(
+    session: &Session<'_>,
+    software: Software,
+    kind: Kind,
+    timeout: Duration,
+) -> Result<Outcome> {
+    let idle = session.scaled(timeout);
+    let setup = KafkaSetup::new(session)?;
+    let broker = setup.broker(patient_broker(idle).advertised(proxy::ADDRESS))?;
+    let _proxy = proxy::start(session.lab, &setup.scratch, kind, idle)?;
+    let watch = setup.watch_past(idle)?;
+    let mut client = setup.producer(&patient_producer(software, idle), &broker)?;
+    let status = session.lab.status();
+    status.set(format!("waiting for the proxy's timer of {idle:?}"));
+    setup.wait_for_end_of_all(Side::Client, idle + Duration::from_secs(5))?;
+    client.must(setup::SEND)?;
+    setup.settle(&mut [&mut client])?;
+    // The client's host sees a FIN, and closes in order. To the broker the proxy is the client:
+    // one that closes and then aborts.
+    setup::judge(session, watch, |ending| match (ending.what, ending.host) {
+        (What::Received, Side::Broker) => {
+            Ruling::May(vec![Answer::CLIENT_ABORTED, Answer::LATE_DATA])
+        }
+        (What::Sent, Side::Broker) => Ruling::May(vec![Answer::LATE_DATA]),
+        _ => Ruling::Nothing,
+    })
+}
+
+/// A producer that sends, is silent for longer than the device remembers, and sends again.
+fn silent_producer(session: &Session<'_>, software: Software, device: Device) -> Result<Outcome> {
+    let idle = session.scaled(device.timeout);
+    let setup = KafkaSetup::new(session)?;
+    let lab = session.lab;
+    let mut timer: Option<Timer> = None;
+    match device.manner {
+        Manner::OnSend => lab.middlebox().reset_on_send(idle, Ttl::Own)?,
+        Manner::OnTimer => timer = Some(lab.middlebox().reset_on_timer(idle, Ttl::Own)?),
+        Manner::Silent => {
+            lab.middlebox().drop_silently(idle)?;
+            // The client's host gives up after about three seconds instead of a quarter of an
+            // hour, so that the kernel does before the client does.
+            lab.network()
+                .host(Side::Client)
+                .sysctl(&[("ipv4/tcp_retries2", "3")])?;
+        }
+    }
+    let broker = setup.broker(patient_broker(idle))?;
+    let watch = setup.watch_past(idle)?;
+    let mut client = setup.producer(&patient_producer(software, idle), &broker)?;
+    match device.manner {
+        Manner::OnTimer => {
+            let status = session.lab.status();
+            status.set(format!("waiting for the device's timer of {idle:?}"));
+            let within = idle + Duration::from_secs(20);
+            session
+                .lab
+                .wire()
+                .wait_for("the device's reset", within, |seen| {
+                    seen.resets(Side::Client)
+                })?;
+            // Of a connection that rested for so long librdkafka tells at its debug level only
+            // (`rd_kafka_broker_conn_closed`, 2.16).
+            if software != Software::Librdkafka || idle < Duration::from_mins(1) {
+                client.wait_for_reset_words(Duration::ZERO)?;
+            }
+            // The broker's end is silent for as long, and is reset a moment later.
+            setup.wait_for_silence(idle / 2)?;
+        }
+        Manner::OnSend | Manner::Silent => {
+            setup.wait_for_silence(idle + Duration::from_millis(500))?;
+            client.must(setup::SEND)?;
+        }
+    }
+    if device.manner == Manner::OnSend {
+        client.wait_for_reset_words(Duration::ZERO)?;
+    }
+    setup.settle(&mut [&mut client])?;
+    let outcome = setup::judge_an_ending(session, watch, |ending| by_device(ending, device.manner));
+    drop(timer);
+    outcome
+}
+
+/// A broker that does not end connections before the device does.
+fn patient_broker(idle: Duration) -> broker::Plan {
+    const DEFAULT: Duration = Duration::from_mins(10);
+    broker::Plan::new(Protocol::Plaintext).with(
+        "connections.max.idle.ms",
+        (4 * idle).max(DEFAULT).as_millis(),
+    )
+}
+
+/// A producer that neither ends its connections before the device does nor breaks their silence,
+/// with keepalives or for metadata, which it would ask of one broker of many only.
+fn patient_producer(software: Software, idle: Duration) -> client::Plan {
+    const IDLE: Duration = Duration::from_mins(9);
+    const AGE: Duration = Duration::from_mins(5);
+    const KEEPALIVE: Duration = Duration::from_mins(1);
+    let at_least = |default: Duration| (4 * idle).max(default).as_millis();
+    client::Plan::new(software, Job::Producer)
+        .with_if(Software::Java, "connections.max.idle.ms", at_least(IDLE))
+        .with_if(Software::Java, "metadata.max.age.ms", at_least(AGE))
+        .with_if(Software::Kafkajs, "keepalive.ms", at_least(KEEPALIVE))
+}
+
+/// The resets that the device made up are the device's, and there are no others.
+fn by_device(ending: &Ending, manner: Manner) -> Ruling {
+    match (ending.what, manner) {
+        (What::Received, Manner::OnSend) if ending.is_forged() => {
+            Ruling::Must(vec![Answer::IDLE_ON_SEND])
+        }
+        (What::Received, Manner::OnTimer) if ending.is_forged() => {
+            Ruling::Must(vec![Answer::IDLE_ON_TIMER])
+        }
+        (What::TimedOut, Manner::Silent) => Ruling::Must(vec![Answer::IDLE_DROP]),
+        _ => Ruling::Nothing,
+    }
+}

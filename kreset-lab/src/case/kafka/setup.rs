@@ -1,0 +1,391 @@
+//! The broker, the clients and the tracers of one scenario with real programs.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Moment, Side,
+    case::{HostOutcome, Outcome, Scenario, Session, Watch},
+    device::Ttl,
+    driver,
+    error::{Error, Result},
+    judge::{
+        Answer,
+        ruling::{self, Ruling},
+    },
+    kafka::{
+        broker::{self, Broker, Protocol},
+        certificates::Certificates,
+        client::{self, Client, Job, Software},
+        home::Home,
+        scratch::Scratch,
+    },
+    net::{CLIENT_V4, packet::Flags},
+    trace::{
+        ending::{Ending, What},
+        wire::Sighting,
+    },
+    util::program::{self, JAVA},
+};
+
+/// How long the wire must be silent for everything that happened to have happened.
+const SETTLED: Duration = Duration::from_millis(400);
+
+/// How long clients may take to fail.
+const SOON: Duration = Duration::from_secs(8);
+
+/// How long a producer may take to have sent some of all that it can: many programs
+/// share the processors.
+pub(super) const BUSY: Duration = Duration::from_mins(1);
+
+/// What producers are told most often: one record of 100 bytes.
+pub(super) const SEND: &str = "send 1 100";
+
+/// How long silence may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The real programs of one scenario, and what they need.
+#[derive(Debug)]
+pub(super) struct KafkaSetup<'a> {
+    pub(super) session: &'a Session<'a>,
+    pub(super) home: Home,
+    pub(super) scratch: Scratch,
+    pub(super) certificates: Option<Certificates>,
+}
+
+impl<'a> KafkaSetup<'a> {
+    pub(super) fn new(session: &'a Session<'a>) -> Result<Self> {
+        Ok(Self {
+            session,
+            home: Home::find()?,
+            scratch: Scratch::new()?,
+            certificates: None,
+        })
+    }
+
+    /// With certificates, for brokers that speak TLS.
+    pub(super) fn with_certificates(session: &'a Session<'a>) -> Result<Self> {
+        let mut setup = Self::new(session)?;
+        setup.certificates = Some(Certificates::make(&setup.scratch)?);
+        Ok(setup)
+    }
+
+    pub(super) fn broker(&self, plan: broker::Plan) -> Result<Broker> {
+        self.session.lab.status().set("starting a broker");
+        Broker::start(
+            self.session.lab,
+            &self.home,
+            &self.scratch,
+            plan,
+            self.certificates.as_ref(),
+        )
+    }
+
+    pub(super) fn client(&self, plan: &client::Plan, broker: &Broker) -> Result<Client> {
+        let status = self.session.lab.status();
+        status.set("starting a client");
+        let client = Client::start(
+            self.session.lab,
+            &self.home,
+            &self.scratch,
+            plan,
+            &broker.bootstrap(),
+        )?;
+        status.set("acting out what clients and brokers do");
+        Ok(client)
+    }
+
+    /// A client that has got through to the broker.
+    pub(super) fn ready_client(&self, plan: &client::Plan, broker: &Broker) -> Result<Client> {
+        let mut client = self.client(plan, broker)?;
+        client.must("hello")?;
+        Ok(client)
+    }
+
+    /// A producer that has sent a record.
+    pub(super) fn producer(&self, plan: &client::Plan, broker: &Broker) -> Result<Client> {
+        let mut client = self.ready_client(plan, broker)?;
+        client.must(SEND)?;
+        Ok(client)
+    }
+
+    /// A broker behind a device that forgets after `idle`, and resets who sends next.
+    pub(super) fn behind_device(&self, idle: Duration) -> Result<Broker> {
+        let device = self.session.lab.middlebox();
+        device.reset_on_send(idle, Ttl::Own)?;
+        self.plain_broker()
+    }
+
+    /// A broker without TLS and authentication.
+    pub(super) fn plain_broker(&self) -> Result<Broker> {
+        self.broker(broker::Plan::new(Protocol::Plaintext))
+    }
+
+    /// Writes a first record, since consumers read topics that exist.
+    pub(super) fn found_topic(&self, software: Software, broker: &Broker) -> Result<()> {
+        let plan = client::Plan::new(software, Job::Producer).named("founder");
+        self.producer(&plan, broker)?.close()
+    }
+
+    /// Starts the tracers, for as long as real programs need.
+    pub(super) fn watch(&self) -> Result<Watch<'a>> {
+        self.watch_with(&driver::Options::default())
+    }
+
+    /// The same, with a silence of `idle` in it.
+    pub(super) fn watch_past(&self, idle: Duration) -> Result<Watch<'a>> {
+        self.watch_with(&driver::Options::default().longer_by(2 * idle))
+    }
+
+    pub(super) fn watch_with(&self, options: &driver::Options) -> Result<Watch<'a>> {
+        let options = options.clone().without_noise();
+        self.session
+            .watch_with(&options.longer_by(Duration::from_mins(5)))
+    }
+
+    /// Waits until nothing was on the wire for `silence`.
+    pub(super) fn wait_for_silence(&self, silence: Duration) -> Result<()> {
+        let seconds = silence.as_secs_f64();
+        self.session
+            .lab
+            .status()
+            .set(format!("waiting for {seconds:.1} s of silence on the wire"));
+        let patience = silence + PATIENCE;
+        let deadline = Instant::now() + patience;
+        loop {
+            let last = self.session.lab.wire().last();
+            let quiet = last.map_or(silence, |last| Moment::now().since(last));
+            let left = silence.saturating_sub(quiet);
+            if left.is_zero() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: format!("{silence:?} without a packet"),
+                    waited: patience,
+                });
+            }
+            self.session.lab.pause(left)?;
+        }
+    }
+
+    /// Allows the client's host `rate` new connections a second.
+    pub(super) fn limit_connection_rate(&self, broker: &Broker, rate: u32) -> Result<()> {
+        broker.configure(
+            self.session.lab,
+            &[
+                "--add-config",
+                &format!("connection_creation_rate={rate}"),
+                "--entity-type",
+                "ips",
+                "--entity-name",
+                &CLIENT_V4.to_string(),
+            ],
+        )
+    }
+
+    /// Waits until `count` connections have come to an end on the client's wire.
+    pub(super) fn wait_for_failures(&self, count: usize) -> Result<()> {
+        let wire = self.session.lab.wire();
+        let deadline = Instant::now() + SOON;
+        let is_end = |seen: &Sighting| {
+            seen.leg == Side::Client
+                && [Flags::FIN, Flags::RST]
+                    .into_iter()
+                    .any(|flag| seen.segment.flags.contain(flag))
+        };
+        loop {
+            let ends = wire.sightings().into_iter().filter(is_end);
+            let ended: BTreeSet<_> = ends.map(|seen| seen.client_port()).collect();
+            if ended.len() >= count {
+                return Ok(());
+            }
+            // The next one, whoever's it is.
+            let so_far = wire.sightings().len();
+            let left = deadline.saturating_duration_since(Instant::now());
+            wire.wait_for_count(so_far + 1, "connections to fail", left, |_| true)?;
+        }
+    }
+
+    /// Waits until every connection that the wire of `leg` has had so far has come to an end.
+    pub(super) fn wait_for_end_of_all(&self, leg: Side, patience: Duration) -> Result<()> {
+        let wire = self.session.lab.wire();
+        let with = |flags: &[Flags]| -> BTreeSet<u16> {
+            let seen = wire.sightings().into_iter().filter(|seen| {
+                seen.leg == leg && flags.iter().any(|flag| seen.segment.flags.contain(*flag))
+            });
+            seen.map(|seen| seen.client_port()).collect()
+        };
+        let begun = with(&[Flags::SYN]);
+        self.wait_until("all connections to end", patience, || {
+            with(&[Flags::FIN, Flags::RST]).is_superset(&begun)
+        })
+    }
+
+    fn wait_until(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut holds: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !holds() {
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: what.to_owned(),
+                    waited: patience,
+                });
+            }
+            self.session.lab.pause(Duration::from_millis(20))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the client has answered whatever FIN it got with its own, so that no connection
+    /// is caught half closed. Some never are: a client may have died of what it was told.
+    fn wait_for_answers(&self) -> Result<()> {
+        let wire = self.session.lab.wire();
+        let answered = || {
+            Ending::all(wire, Side::Client).iter().all(|ending| {
+                ending.what != What::Closed
+                    || ending
+                        .packets
+                        .iter()
+                        .any(|seen| !seen.leaving && seen.segment.flags.contain(Flags::FIN))
+            })
+        };
+        match self.wait_until("answers to FINs", Duration::from_secs(2), answered) {
+            Ok(()) | Err(Error::Deadline { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stops the clients where they are, so that nothing new begins and nothing is closed, and
+    /// waits until the wire is silent.
+    pub(super) fn settle(&self, clients: &mut [&mut Client]) -> Result<()> {
+        self.wait_for_answers()?;
+        if self.session.has_visitors() {
+            return Ok(());
+        }
+        for client in clients {
+            client.process().freeze()?;
+        }
+        self.wait_for_silence(SETTLED)
+    }
+}
+
+/// Judges what the tracers said, with `rule` for each connection that ended.
+pub(super) fn judge(
+    session: &Session<'_>,
+    watch: Watch<'_>,
+    rule: impl Fn(&Ending) -> Ruling,
+) -> Result<Outcome> {
+    watch.judge_by(|side| Ok(ruling::claims(session.lab.wire(), side, &rule)))
+}
+
+/// The same of a scenario that is about how connections end: one of the hosts at least must have
+/// something to report, or have reported something, or nothing was shown.
+pub(super) fn judge_an_ending(
+    session: &Session<'_>,
+    watch: Watch<'_>,
+    rule: impl Fn(&Ending) -> Ruling,
+) -> Result<Outcome> {
+    let outcome = judge(session, watch, rule)?;
+    let shows = |host: &HostOutcome| match host.said {
+        Some(_) => host.claims.demand() || !host.events().is_empty(),
+        None => !host.claims.all.is_empty(),
+    };
+    if outcome.hosts().iter().any(|(_, host)| shows(host)) {
+        return Ok(outcome);
+    }
+    Err(Error::Staging(
+        "nothing happened that a tracer would have to report".to_owned(),
+    ))
+}
+
+/// The device's resets are the device's, at whichever end they arrive.
+pub(super) fn forged(ending: &Ending) -> Ruling {
+    match ending.what {
+        What::Received if ending.is_forged() => Ruling::Must(vec![Answer::IDLE_ON_SEND]),
+        _ => Ruling::Nothing,
+    }
+}
+
+/// A client that never gets through, for a reason that both hosts should name.
+pub(super) fn fail(
+    setup: &KafkaSetup<'_>,
+    broker: broker::Plan,
+    client: &client::Plan,
+    reason: Answer,
+) -> Result<Outcome> {
+    let broker = setup.broker(broker)?;
+    fail_at(setup, &broker, client, reason)
+}
+
+/// The same, at a broker that runs already.
+pub(super) fn fail_at(
+    setup: &KafkaSetup<'_>,
+    broker: &Broker,
+    client: &client::Plan,
+    reason: Answer,
+) -> Result<Outcome> {
+    let session = setup.session;
+    let watch = setup.watch()?;
+    // Two attempts show it as well as twenty.
+    let client = client
+        .clone()
+        .with("reconnect.backoff.ms", 500)
+        .with("reconnect.backoff.max.ms", 500);
+    let mut client = setup.client(&client, broker)?;
+    client.tell("hello")?;
+    setup.wait_for_failures(1)?;
+    // Not every client survives its first attempt, so that there may be no second one.
+    match setup.wait_for_failures(2) {
+        Ok(()) | Err(Error::Deadline { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    setup.settle(&mut [&mut client])?;
+    judge_an_ending(session, watch, |ending| failed(ending, reason))
+}
+
+/// Whatever ended, ended for that reason. The host whose own application gave up knows that, and
+/// no event is needed there.
+pub(super) fn failed(ending: &Ending, reason: Answer) -> Ruling {
+    if ending.is_refusal() {
+        return Ruling::Must(vec![Answer::REFUSED]);
+    }
+    match ending.what {
+        What::Received | What::Closed => Ruling::Must(vec![reason]),
+        What::Sent | What::Left => Ruling::May(vec![reason]),
+        What::TimedOut => Ruling::Nothing,
+    }
+}
+
+/// Makes sure that the broker and the client of a scenario are installed.
+pub(super) fn check_parts(name: &str) -> Result<()> {
+    let home = Home::find()?;
+    program::command(JAVA)?;
+    match name.rsplit_once('.') {
+        Some((_, "librdkafka")) => home.python().map(drop),
+        Some((_, "kafkajs")) => home.node().map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// The same scenario with each client, as `name.java`, `name.librdkafka`.
+pub(super) fn with_each(
+    clients: &'static [Software],
+    name: &str,
+    about: &'static str,
+    script: impl Fn(&Session<'_>, Software) -> Result<Outcome> + Clone + Send + Sync + 'static,
+) -> impl Iterator<Item = Scenario> {
+    let name = name.to_owned();
+    clients.iter().map(move |&software| {
+        let script = script.clone();
+        let name = format!("{name}.{}", software.name());
+        Scenario::new(&name, about, move |session| script(session, software))
+            .with_real_parts(check_parts)
+    })
+}
