@@ -239,19 +239,6 @@ impl Wire {
         self.feed.lock().kept.last().map(|seen| seen.at)
     }
 
-    /// When the connection from `client_port` sent its first SYN: the moment its age counts from.
-    pub fn began(&self, client_port: u16) -> Option<Moment> {
-        self.feed
-            .lock()
-            .kept
-            .iter()
-            .find(|sighting| {
-                sighting.client_port() == client_port
-                    && sighting.comes_from(Side::Client, Flags::SYN)
-            })
-            .map(|sighting| sighting.at)
-    }
-
     /// How long the connection of `trigger` had been silent before it. `None` if it had not begun.
     ///
     /// Resets do not count as activity: where a device resets both ends, the second one is not
@@ -263,22 +250,6 @@ impl Wire {
             .iter()
             .filter(|seen| seen.client_port() == trigger.client_port() && seen.at < trigger.at);
         silence(before, trigger.at)
-    }
-
-    /// The TTL with which `side` got the other end's first packet on the connection from
-    /// `client_port`.
-    pub fn handshake_ttl(&self, client_port: u16, side: Side) -> Option<u8> {
-        self.feed
-            .lock()
-            .kept
-            .iter()
-            .find(|seen| {
-                seen.client_port() == client_port
-                    && seen.leaving
-                    && seen.leg == side
-                    && seen.segment.flags.contain(Flags::SYN)
-            })
-            .map(|seen| seen.segment.ttl)
     }
 
     /// Writes what passed one leg as a pcap file (raw IP, ns), for tcpdump and Wireshark.
