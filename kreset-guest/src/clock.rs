@@ -9,8 +9,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 
 use crate::{
     ends::{self, Ends},
-    say,
-    tracer::{self, Tracer},
+    say, tracer,
 };
 
 const PORT: u16 = 9_118;
@@ -23,7 +22,7 @@ const TIMELY: Duration = Duration::from_secs(2);
 
 /// Steps it an hour back and a day ahead within one silence.
 pub(crate) fn steps() -> Result<()> {
-    let Ok(tracer) = Tracer::spawn(tracer::command())? else {
+    let Ok(tracer) = tracer::start(tracer::command())? else {
         say(&["limit", "a clock that steps", "WRONG", "it does not start"]);
         return Ok(());
     };
@@ -38,10 +37,8 @@ pub(crate) fn steps() -> Result<()> {
     lost.send()?;
     ends::reset(&lost.client)?;
     let now = Moment::now();
-    let event = tracer.wait_for(Duration::from_secs(10), |event| {
-        event.is_about_a_connection()
-            && event.role.as_deref() == Some("client")
-            && event.client.as_ref().and_then(|end| end.port) == Some(client)
+    let event = tracer::wait_for(&tracer, Duration::from_secs(10), |event| {
+        tracer::is_of_client(event, client)
     });
     let told = event.map(|event| event.line).unwrap_or_default();
     let json: serde_json::Value = serde_json::from_str(&told).unwrap_or_default();
@@ -66,7 +63,7 @@ pub(crate) fn steps() -> Result<()> {
     );
     say(&["limit", "a clock that steps", outcome, &found]);
     step(-24 * HOUR)?;
-    let _summary = tracer.end()?;
+    let _summary = tracer::end(tracer)?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use kreset_lab::driver::Tracer;
 use rustix::{
     fs::{XattrFlags, setxattr},
     mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount},
@@ -18,11 +19,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use crate::{
-    clock, say, scenario,
-    system::CGROUP,
-    tracer::{self, Refused, Tracer, is_orderly},
-};
+use crate::{clock, say, scenario, system::CGROUP, tracer};
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
@@ -206,23 +203,21 @@ fn rename(btf: &mut [u8], name: &str) {
 }
 
 fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
-    match Tracer::spawn(command)? {
-        Err(Refused { status, complaint }) => {
-            let ok = right == Right::Refuses && is_orderly(status, &complaint);
+    match tracer::start(command)? {
+        Err(refused) => {
+            let ok = right == Right::Refuses && refused.is_orderly();
             let outcome = if ok { "ok" } else { "WRONG" };
-            let told = format!("exit {}: {complaint}", status.unwrap_or(-1));
+            let status = refused.status.unwrap_or(-1);
+            let told = format!("exit {status}: {}", refused.complaint);
             say(&["limit", name, outcome, &told]);
         }
         Ok(tracer) => {
             let told = told(&tracer);
             let client = scenario::abort(PORT, false)?;
-            let verdict = tracer
-                .wait_for(Duration::from_secs(10), |event| {
-                    event.is_about_a_connection()
-                        && event.role.as_deref() == Some("client")
-                        && event.client.as_ref().and_then(|end| end.port) == Some(client)
-                })
-                .map_or_else(|| "no event".to_owned(), |event| event.answer());
+            let event = tracer::wait_for(&tracer, Duration::from_secs(10), |event| {
+                tracer::is_of_client(event, client)
+            });
+            let verdict = event.map_or_else(|| "no event".to_owned(), |event| event.answer());
             let ok = right == Right::Starts
                 && ["broker_originated/aborted", "indeterminate"].contains(&verdict.as_str());
             let outcome = if ok { "ok" } else { "WRONG" };
@@ -232,7 +227,7 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
                 outcome,
                 &format!("{told}; an abort is {verdict}"),
             ]);
-            let _summary = tracer.end()?;
+            let _summary = tracer::end(tracer)?;
         }
     }
     Ok(())
@@ -240,9 +235,8 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
 
 /// The source in use, what is degraded, and what is left of its rights.
 fn told(tracer: &Tracer) -> String {
-    let start = tracer
-        .find(|event| event.kind == "start")
-        .unwrap_or_default();
+    let start = tracer::wait_for(tracer, Duration::ZERO, |event| event.kind == "start");
+    let start = start.unwrap_or_default();
     let json: serde_json::Value = serde_json::from_str(&start.line).unwrap_or_default();
     let degraded: Vec<&str> = json["degraded"]
         .as_array()

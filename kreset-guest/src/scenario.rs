@@ -3,14 +3,13 @@
 use std::{io::Write as _, net::Shutdown, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use kreset_lab::{event::Event, net::message::Request};
+use kreset_lab::{driver::Tracer, event::Event, net::message::Request};
 use socket2::SockRef;
 
 use crate::{
     cost,
     ends::{self, Ends},
-    say,
-    tracer::{Refused, Tracer, is_orderly},
+    say, tracer,
 };
 
 /// Silence before a reset that an idle timer made.
@@ -146,13 +145,15 @@ const UNSURE: &[&str] = &["indeterminate"];
 pub(crate) fn run_all(source: &str) -> Result<()> {
     // Older than the tracer.
     let older = Ends::connect(FIRST_PORT, false)?.greet()?;
-    let tracer = match Tracer::start(source)? {
+    let mut command = tracer::command();
+    command.args(["--packet-evidence", source]);
+    let tracer = match tracer::start(command)? {
         Ok(tracer) => tracer,
-        Err(Refused { status, complaint }) => {
+        Err(refused) => {
             // Only a source that was asked for by name may be refused, and not because
             // of a program of ours that the verifier does not take.
-            let is_ours = complaint.contains("refuses to load it");
-            let outcome = if source != "auto" && !is_ours && is_orderly(status, &complaint) {
+            let is_ours = refused.complaint.contains("refuses to load it");
+            let outcome = if source != "auto" && !is_ours && refused.is_orderly() {
                 "ok"
             } else {
                 "WRONG"
@@ -161,12 +162,13 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
                 "limit",
                 &format!("packet evidence {source}"),
                 outcome,
-                &complaint,
+                &refused.complaint,
             ]);
             return Ok(());
         }
     };
-    let Some(start) = tracer.find(|event| event.kind == "start") else {
+    let Some(start) = tracer::wait_for(&tracer, Duration::ZERO, |event| event.kind == "start")
+    else {
         bail!("no start")
     };
     tell_start(source, &start)?;
@@ -192,7 +194,7 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
         }
     });
     let skipped = cost::tell_misses(source, tracer.id());
-    let summary = tracer.end()?;
+    let summary = tracer::end(tracer)?;
     let json: serde_json::Value = serde_json::from_str(&summary.line).context("summary")?;
     let told = json["coverage"]["kernel_skipped"].as_u64();
     say(&["told", source, &told.unwrap_or(0).to_string()]);
@@ -249,21 +251,20 @@ fn judge(source: &str, scenario: &Scenario, broker: u16, staged: Result<u16>, tr
             return;
         }
     };
-    let packets = tracer
-        .find(|event| event.line.contains("\"packet_evidence\":\"cgroup_skb\""))
-        .is_some();
+    let packets = tracer::wait_for(tracer, Duration::ZERO, |event| {
+        event.line.contains("\"packet_evidence\":\"cgroup_skb\"")
+    });
+    let packets = packets.is_some();
     let less = if packets { &[] } else { scenario.less };
     let outcome = |answer: &str| match () {
         () if answer == scenario.right => "ok",
         () if less.contains(&answer) => "less",
         () => "WRONG",
     };
-    let event = tracer.wait_for(PATIENCE, |event| {
+    let event = tracer::wait_for(tracer, PATIENCE, |event| {
         // A live broker's packets may draw a RST of the client's host afterwards.
-        event.is_about_a_connection()
+        tracer::is_of_client(event, client)
             && (event.kind != "reset" || event.direction.as_deref() == Some("received"))
-            && event.role.as_deref() == Some("client")
-            && event.client.as_ref().and_then(|end| end.port) == Some(client)
             // Another connection, of the other family, may have the same port.
             && event.broker.as_ref().and_then(|end| end.port) == Some(broker)
     });

@@ -262,12 +262,17 @@ impl Tracer {
     ///
     /// # Errors
     /// [`Error::Tracer`] if it does not end, or not with 0.
-    pub fn finish(mut self) -> Result<Said> {
+    pub fn finish(self) -> Result<Said> {
+        self.finish_within(END)
+    }
+
+    /// The same, on a machine where that takes up to `patience`.
+    pub fn finish_within(mut self, patience: Duration) -> Result<Said> {
         self.child.signal(Signal::SIGTERM)?;
-        match self.child.wait(END) {
+        match self.child.wait(patience) {
             Ok(status) if status.success() => {}
             Ok(status) => return Err(self.failed(format!("ended with {status}"))),
-            Err(_) => return Err(self.failed(format!("ignored SIGTERM for {END:?}"))),
+            Err(_) => return Err(self.failed(format!("ignored SIGTERM for {patience:?}"))),
         }
         let mut said = self.rest();
         #[cfg(feature = "full")]

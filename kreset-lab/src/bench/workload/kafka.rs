@@ -3,19 +3,19 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    PORT,
+    PORT, Stop,
     kafka::{
         broker::{self, Plan, Protocol},
         home::Home,
         scratch::Scratch,
     },
+    util::{child::Child, feed::Feed},
 };
 use anyhow::{Context as _, Result, bail};
 
@@ -32,8 +32,8 @@ const WARM: Duration = Duration::from_secs(6);
 #[derive(Debug)]
 pub struct Kafka {
     children: Vec<Child>,
-    produced: Told,
-    consumed: Told,
+    produced: Printed,
+    consumed: Printed,
     // Removed last.
     scratch: Scratch,
 }
@@ -49,71 +49,47 @@ pub struct Flow {
     pub consumed: f64,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Told(Arc<(Mutex<Lines>, Condvar)>);
+/// What a program prints, with when it was read.
+type Printed = Feed<(Instant, String)>;
 
-#[derive(Debug, Default)]
-struct Lines {
-    lines: Vec<(Instant, String)>,
-    ended: bool,
+fn listen(printed: &Printed, out: impl Read + Send + 'static) {
+    let printed = printed.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            printed.push((Instant::now(), line));
+        }
+        printed.end();
+    });
 }
 
-impl Told {
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+fn wait_for(printed: &Printed, what: &str) -> Result<()> {
+    let waited = printed.wait_until(what, PATIENCE, &Stop::default(), |lines| {
+        let found = lines.kept.iter().any(|(_, line)| line.contains(what));
+        (found || lines.ended).then_some(found)
+    });
+    if waited? {
+        return Ok(());
     }
+    let last = printed.all().pop().map(|(_, line)| line);
+    bail!(
+        "no {what:?}; the last line printed: {}",
+        last.unwrap_or_default()
+    );
+}
 
-    fn listen(&self, out: impl Read + Send + 'static) {
-        let told = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                told.lock().lines.push((Instant::now(), line));
-                told.0.1.notify_all();
-            }
-            told.lock().ended = true;
-            told.0.1.notify_all();
-        });
-    }
-
-    fn wait_for(&self, what: &str) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
-        let mut lines = self.lock();
-        while !lines.lines.iter().any(|(_, line)| line.contains(what)) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || lines.ended {
-                let last = lines.lines.last().map(|(_, line)| line.clone());
-                bail!(
-                    "no {what:?}; the last it said: {}",
-                    last.unwrap_or_default()
-                );
-            }
-            let waited = self.0.1.wait_timeout(lines, left);
-            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
+/// The mean of what `read` finds in lines about an interval after `from`. On a busy machine none
+/// may have ended yet: then of the first one that does.
+fn mean(printed: &Printed, from: Instant, read: impl Fn(&str) -> Option<f64>) -> Result<f64> {
+    let mean = printed.wait_until("an interval", PATIENCE, &Stop::default(), |lines| {
+        let fresh = lines.kept.iter().filter(|(at, _)| *at > from);
+        let intervals: Vec<f64> = fresh.filter_map(|(_, line)| read(line)).collect();
+        // The interval that was under way does not count.
+        match intervals.get(1..) {
+            Some(values @ [_, ..]) => Some(Some(values.iter().sum::<f64>() / values.len() as f64)),
+            _ => lines.ended.then_some(None),
         }
-        drop(lines);
-        Ok(())
-    }
-
-    /// The mean of what `read` finds in lines that tell of an interval after `from`. On a busy
-    /// machine none may have ended yet: then of the first one that does.
-    fn mean(&self, from: Instant, read: impl Fn(&str) -> Option<f64>) -> Result<f64> {
-        let until = Instant::now() + PATIENCE;
-        let mut lines = self.lock();
-        loop {
-            let told = lines.lines.iter().filter(|(at, _)| *at > from);
-            let intervals: Vec<f64> = told.filter_map(|(_, line)| read(line)).collect();
-            // The interval that was under way does not count.
-            if let Some(values @ [_, ..]) = intervals.get(1..) {
-                return Ok(values.iter().sum::<f64>() / values.len() as f64);
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || lines.ended {
-                bail!("a part of the Kafka load tells nothing any more");
-            }
-            let waited = self.0.1.wait_timeout(lines, left);
-            lines = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
+    });
+    mean?.context("a part of the Kafka load reports nothing any more")
 }
 
 impl Kafka {
@@ -128,14 +104,14 @@ impl Kafka {
         let bootstrap = format!("{}:{PORT}", plan.address());
         let mut kafka = Self {
             children: Vec::new(),
-            produced: Told::default(),
-            consumed: Told::default(),
+            produced: Printed::default(),
+            consumed: Printed::default(),
             scratch,
         };
-        let server = Told::default();
+        let server = Printed::default();
         let command = broker::command(&home, &kafka.scratch, &plan)?;
         kafka.run(command, &server)?;
-        server.wait_for("Kafka Server started")?;
+        wait_for(&server, "Kafka Server started")?;
 
         let mut producer = home.java("-Xmx256m")?;
         producer
@@ -147,7 +123,7 @@ impl Kafka {
             .args(["--command-property", "acks=1", "buffer.memory=2097152"]);
         let produced = kafka.produced.clone();
         kafka.run(producer, &produced)?;
-        produced.wait_for("records sent")?;
+        wait_for(&produced, "records sent")?;
 
         let mut consumer = home.java("-Xmx256m")?;
         consumer
@@ -158,20 +134,25 @@ impl Kafka {
             .args(["--reporting-interval", TELL, "--from-latest"]);
         let consumed = kafka.consumed.clone();
         kafka.run(consumer, &consumed)?;
-        consumed.wait_for(", ")?;
+        wait_for(&consumed, ", ")?;
         thread::sleep(WARM);
         Ok(kafka)
     }
 
-    fn run(&mut self, mut command: Command, told: &Told) -> Result<()> {
-        let mut child = command
+    fn run(&mut self, mut command: Command, printed: &Printed) -> Result<()> {
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("java did not start")?;
-        told.listen(child.stdout.take().context("its output is a pipe")?);
-        told.listen(child.stderr.take().context("its complaints are a pipe")?);
+            .stderr(Stdio::piped());
+        let mut child = Child::spawn(&mut command)?;
+        listen(
+            printed,
+            child.0.stdout.take().context("its output is a pipe")?,
+        );
+        listen(
+            printed,
+            child.0.stderr.take().context("its complaints are a pipe")?,
+        );
         self.children.push(child);
         Ok(())
     }
@@ -181,18 +162,14 @@ impl Kafka {
         let from = Instant::now();
         thread::sleep(time);
         for child in &mut self.children {
-            if let Some(status) = child.try_wait()? {
+            if let Some(status) = child.ended()? {
                 bail!("a part of the Kafka load ended with {status}");
             }
         }
         Ok(Flow {
-            produced: self
-                .produced
-                .mean(from, |line| before(line, "records/sec"))?,
-            latency_ms: self
-                .produced
-                .mean(from, |line| before(line, "ms avg latency"))?,
-            consumed: self.consumed.mean(from, consumed)?,
+            produced: mean(&self.produced, from, |line| before(line, "records/sec"))?,
+            latency_ms: mean(&self.produced, from, |line| before(line, "ms avg latency"))?,
+            consumed: mean(&self.consumed, from, consumed)?,
         })
     }
 }
@@ -200,10 +177,7 @@ impl Kafka {
 impl Drop for Kafka {
     fn drop(&mut self) {
         // The broker last: without it the others would complain.
-        for child in self.children.iter_mut().rev() {
-            let _ended = child.kill();
-            let _ended = child.wait();
-        }
+        while self.children.pop().is_some() {}
     }
 }
 
@@ -224,26 +198,23 @@ mod tests {
 
     #[test]
     fn a_window_in_which_nothing_was_told_is_no_zero() {
-        let told = Told::default();
+        let told = Printed::default();
         let from = Instant::now();
         let tell = |line: &str| {
-            let mut lines = told.lock();
-            lines.lines.push((Instant::now(), line.to_owned()));
-            drop(lines);
-            told.0.1.notify_all();
+            told.push((Instant::now(), line.to_owned()));
         };
         // Under way when the window began.
         tell("9");
-        let mean = thread::scope(|scope| {
-            let mean = scope.spawn(|| told.mean(from, |line| line.parse().ok()));
+        let found = thread::scope(|scope| {
+            let found = scope.spawn(|| mean(&told, from, |line| line.parse().ok()));
             tell("a warning");
             tell("4");
-            mean.join()
+            found.join()
         });
-        assert!((mean.unwrap().unwrap() - 4.0).abs() < 1e-9);
-        told.lock().ended = true;
-        let silent = told.mean(Instant::now(), |_| Some(1.0)).unwrap_err();
-        assert!(silent.to_string().contains("tells nothing"), "{silent}");
+        assert!((found.unwrap().unwrap() - 4.0).abs() < 1e-9);
+        told.end();
+        let silent = mean(&told, Instant::now(), |_| Some(1.0)).unwrap_err();
+        assert!(silent.to_string().contains("reports nothing"), "{silent}");
     }
 
     #[test]
