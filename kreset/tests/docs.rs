@@ -158,13 +158,20 @@ fn every_weight_has_its_value() {
         .filter(|weight| weight.starts_with(|letter: char| letter.is_ascii_uppercase()));
     let rows = of_table
         .chain(of_rules)
-        .filter(|name| *name != "BAR")
+        .filter(|name| *name != "BAR" && !name.starts_with("UNKNOWN_"))
         .map(|name| {
             let (_, value) = value_of(name).unwrap_or_else(|| panic!("{name} has no value"));
             let sign = if *value < 0.0 { '−' } else { '+' };
             format!("\n| `{name}` | {sign}{} | ", value.abs())
         });
     check("evidence.md", rows);
+    let reserves = values
+        .iter()
+        .filter(|(name, _)| name.starts_with("UNKNOWN_"));
+    check(
+        "evidence.md",
+        reserves.map(|(name, value)| format!("(`{name}`) | {value} | {} | ", 1.0 - value)),
+    );
     let (_, bar) = value_of("BAR").unwrap();
     check("evidence.md", [format!("share of {bar} (`BAR`)")]);
     check("verdicts.md", [format!("**{bar}**, the bar")]);
@@ -235,9 +242,12 @@ fn the_examples_of_sinks_are_understood() {
 /// What a page tells of a judgement: its class and confidence, the shares, and
 /// each weight.
 fn told(judgement: &Judgement) -> Vec<String> {
-    let cause = judgement.cause.unwrap();
+    let class = judgement.cause.map_or_else(
+        || judgement.verdict.to_string(),
+        |cause| format!("{}/{cause}", judgement.verdict),
+    );
     let mut told = vec![
-        format!("{}/{cause} ", judgement.verdict,),
+        format!("{class} "),
         format!("{:.0}% ", judgement.confidence * 100.0),
     ];
     let shares: Vec<String> = judgement

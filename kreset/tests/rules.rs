@@ -29,13 +29,13 @@ fn ttl_tells_a_hop_from_the_broker() {
     let forged = alone(&facts);
     assert_eq!(said(&forged), IDLE_ON_SEND);
     assert_eq!(told(&forged, "ttl"), Some("64, handshake 63"));
-    assert!(forged.confidence >= 0.9, "{forged:?}");
+    assert!((0.75..0.9).contains(&forged.confidence), "{forged:?}");
 
     let packets = facts.packets.as_mut().unwrap();
     packets.reset.as_mut().unwrap().ttl = packets.handshake_ttl.unwrap();
     let same = alone(&facts);
-    assert_eq!(said(&same), LOST);
-    assert!(same.confidence < 0.9, "a device may copy it: {same:?}");
+    assert_eq!(same.candidates[0].verdict, Verdict::BrokerOriginated);
+    assert!(same.confidence < 0.7, "a device may copy it: {same:?}");
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn a_changed_route_is_no_forgery() {
     packets.handshake_ttl = packets.reset.map(|reset| reset.ttl - 3);
     let judgement = alone(&facts);
     assert_eq!(
-        said(&judgement),
-        LOST,
+        judgement.candidates[0].verdict,
+        Verdict::BrokerOriginated,
         "the latest packets came the same way"
     );
 }
@@ -301,10 +301,10 @@ fn fins_after_one_silence_again_and_again_are_a_timer() {
     let (idle, shutdown) = (Some(Cause::IdleClose), Some(Cause::Shutdown));
     assert_eq!(
         after([30_000.0, 30_100.0, 29_900.0]),
-        [shutdown, shutdown, idle],
-        "one may be chance"
+        [idle; 3],
+        "a whole number of seconds, or again and again"
     );
-    assert_eq!(after([30_000.0, 10_000.0, 90_000.0]), [shutdown; 3]);
+    assert_eq!(after([30_000.0, 10_000.0, 90_000.0]), [idle; 3]);
     assert_eq!(after([100.0; 3]), [shutdown; 3], "not silent at all");
 }
 
@@ -331,8 +331,10 @@ fn the_answer_after_a_fin_does_not_count_it_as_an_earlier_one() {
         });
         let all = facts.iter().cloned().chain(answers).collect();
         for (_, judgement) in replay::judge(all, Config::default()) {
-            assert_eq!(judgement.cause, Some(Cause::Shutdown), "{judgement:?}");
-            assert!(judgement.confidence < 0.7, "{judgement:?}");
+            assert_eq!(judgement.cause, Some(Cause::IdleClose), "{judgement:?}");
+            let alike = judgement.evidence.iter().find(|it| it.name == "broker_fin");
+            let most = alike.unwrap().weights.iter().map(|(_, weight)| *weight);
+            assert!(most.fold(0.0, f64::max) < 3.0, "{judgement:?}");
         }
     }
 }
@@ -363,11 +365,8 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     );
     let mut context = closing(90_000.0, false);
     let alone = judged(&facts, &context);
-    assert_eq!(said(&alone), SHUTDOWN);
-    assert!(
-        alone.confidence < 0.7,
-        "a proxy, or a timer that nobody told of"
-    );
+    assert_eq!(alone.cause, Some(Cause::IdleClose), "a proxy's timer");
+    assert!(alone.confidence < 0.9, "{alone:?}");
     let busy = judged(&facts, &closing(50.0, false));
     assert_eq!(said(&busy), SHUTDOWN);
     assert!(busy.confidence < 0.85, "an expired login");
@@ -376,7 +375,7 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     assert_eq!(again.cause, Some(Cause::IdleClose));
     context.company.closes_alike = false;
     (context.company.together, context.company.closed_unlike) = (3, 3);
-    assert!(judged(&facts, &context).confidence >= 0.9);
+    assert!(judged(&facts, &context).confidence >= 0.85);
     assert_eq!(said(&judged(&facts, &closing(600_300.0, true))), SHUTDOWN);
     let short = Config {
         broker_max_idle: Duration::from_secs(90),
@@ -480,7 +479,7 @@ fn who_falls_silent_in_the_first_exchange_has_turned_nobody_away() {
 
 #[test]
 fn who_says_that_a_host_is_unreachable_drops_nothing_in_silence() {
-    for error in [101, 111, 113] {
+    for error in [13, 101, 111, 113] {
         let mut facts = timeout();
         facts.error = Some(error);
         let judgement = alone(&facts);

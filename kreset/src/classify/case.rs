@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{context::Context, phase::Phase};
 use crate::{
     event::{AgeKind, Direction, ProvokedBy, Role},
-    facts::{Facts, FirstBytes, Kind, State, is_leave},
+    facts::{Facts, FirstBytes, Kind, ResetPacket, State, Trigger, is_leave},
 };
 
 /// What the operator told.
@@ -73,6 +73,12 @@ impl<'a> Case<'a> {
         self.facts.kind == Kind::ResetSent
     }
 
+    /// A SYN,ACK that no attempt of this host's asked for drew its RST.
+    #[must_use]
+    pub fn drawn_by_synack(&self) -> bool {
+        self.sent() && self.facts.trigger.is_some_and(Trigger::is_synack)
+    }
+
     /// This host gave the connection up, as its peer answered nothing any more:
     /// retransmissions (a timeout), or keepalives (a RST of the kernel's own).
     #[must_use]
@@ -95,8 +101,8 @@ impl<'a> Case<'a> {
 
     /// This host is the client.
     #[must_use]
-    pub fn is_client(&self) -> bool {
-        self.facts.role == Role::Client
+    pub const fn is_client(&self) -> bool {
+        matches!(self.facts.role, Role::Client)
     }
 
     /// The state is one of `states`.
@@ -186,7 +192,7 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.received()
-            && (self.phase == Phase::InUse || self.is_early_hop())
+            && (self.phase == Phase::InUse || self.may_be_forged_early())
             && !self.facts.fin.is_some_and(|fin| fin.by_peer)
     }
 
@@ -196,16 +202,71 @@ impl<'a> Case<'a> {
     /// make its packets by hand, its kernel the RST.
     #[must_use]
     pub fn is_early_hop(&self) -> bool {
+        // Packets made by hand have no use for timestamps.
         let spoke = match self.phase {
-            Phase::Silent => self.is_client(),
+            Phase::Silent => self.is_client() || self.lacks_timestamps(),
             phase => phase.is_handshake() && phase != Phase::Connecting,
         };
-        let other_distance = self.facts.packets.as_ref().is_some_and(|packets| {
+        let nearer = self.facts.packets.as_ref().is_some_and(|packets| {
             packets
                 .reset
                 .zip(packets.baseline_ttl())
-                .is_some_and(|(reset, ttl)| reset.ttl != ttl && Some(reset.ttl) != packets.peer_ttl)
+                .is_some_and(|(reset, ttl)| {
+                    reset.ttl != ttl
+                        && Some(reset.ttl) != packets.peer_ttl
+                        && !is_farther(reset.ttl, ttl)
+                })
         });
-        self.received() && spoke && other_distance && self.facts.reset_is_live() != Some(true)
+        self.received() && spoke && nearer && self.facts.reset_is_live() != Some(true)
     }
+
+    /// The received RST has no timestamps, though they were negotiated: no live
+    /// Linux socket sent it (kernel: `tcp_send_active_reset`).
+    fn lacks_timestamps(&self) -> bool {
+        let counters = self.facts.counters;
+        counters.is_some_and(|counters| counters.reset_timestamps == Some(false))
+    }
+
+    /// A RST that came during the first exchange, of a shape that no Linux stack of the
+    /// peer's gives it. No live socket leaves the timestamps out, and what has no
+    /// socket answers data with a bare RST (`tcp_v4_send_reset`) and sends none
+    /// unasked, as to a broker that has said nothing.
+    #[must_use]
+    pub fn is_odd_early(&self) -> bool {
+        let early = self.phase.is_handshake() && self.phase != Phase::Connecting;
+        if !self.received() || !early || !self.lacks_timestamps() || self.facts.fin.is_some() {
+            return false;
+        }
+        let drawn = self.facts.idle.map(|idle| idle.provoked_by);
+        if self.is_client() {
+            let packet = self.facts.packets.as_ref().and_then(|it| it.reset);
+            packet.is_some_and(ResetPacket::has_ack) && drawn == Some(ProvokedBy::Data)
+        } else {
+            drawn == Some(ProvokedBy::Nothing)
+        }
+    }
+
+    /// A RST that came during the first exchange and that something between the ends
+    /// may have sent: by its distance or its shape.
+    #[must_use]
+    pub fn may_be_forged_early(&self) -> bool {
+        self.is_early_hop() || self.is_odd_early()
+    }
+}
+
+/// The TTL that a packet was sent with, of those that stacks begin with: each router on
+/// the way takes one.
+const fn initial(ttl: u8) -> u8 {
+    match ttl {
+        0..=64 => 64,
+        65..=128 => 128,
+        _ => 255,
+    }
+}
+
+/// A packet that came with `ttl` was made by a like stack, farther away than the one
+/// that made packets with `other`.
+#[must_use]
+pub const fn is_farther(ttl: u8, other: u8) -> bool {
+    initial(ttl) == initial(other) && ttl < other
 }

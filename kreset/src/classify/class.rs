@@ -99,9 +99,11 @@ impl Belief {
     }
 
     /// The verdict with the largest share, the largest of its classes, and
-    /// all verdicts worth telling, largest first.
+    /// all verdicts worth telling, largest first. `reserve` gives the share that is
+    /// kept for causes that no class stands for, by the leading class; it is the
+    /// last candidate, as `indeterminate`.
     #[must_use]
-    pub fn conclude(&self) -> Conclusion {
+    pub fn conclude(&self, reserve: impl FnOnce(Class) -> f64) -> Conclusion {
         let shares = self.shares();
         let mut sums = [0.0; Verdict::ALL.len()];
         for (class, share) in &shares {
@@ -109,24 +111,39 @@ impl Belief {
                 *sum += share;
             }
         }
-        let mut candidates: Candidates = Verdict::ALL
+        let leading = Verdict::ALL
             .iter()
             .zip(sums)
-            .filter(|(_, share)| *share >= WORTH_TELLING)
-            .map(|(verdict, share)| Candidate {
-                verdict: *verdict,
-                share: round(share),
-            })
-            .collect();
-        candidates.sort_by(|a, b| b.share.total_cmp(&a.share));
-        let leading = candidates
-            .first()
-            .map_or(Verdict::Indeterminate, |c| c.verdict);
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map_or(Verdict::Indeterminate, |(verdict, _)| *verdict);
         let best = shares
             .into_iter()
             .filter(|(class, _)| class.verdict() == leading)
             .max_by(|a, b| a.1.total_cmp(&b.1));
-        Conclusion { best, candidates }
+        let unknown = best.map_or(0.0, |(class, _)| reserve(class));
+        let known = 1.0 - unknown;
+        let mut candidates: Candidates = Verdict::ALL
+            .iter()
+            .zip(sums)
+            .map(|(verdict, share)| (*verdict, share * known))
+            .filter(|(_, share)| *share >= WORTH_TELLING)
+            .map(|(verdict, share)| Candidate {
+                verdict,
+                share: round(share),
+            })
+            .collect();
+        candidates.sort_by(|a, b| b.share.total_cmp(&a.share));
+        if unknown >= WORTH_TELLING {
+            candidates.push(Candidate {
+                verdict: Verdict::Indeterminate,
+                share: round(unknown),
+            });
+        }
+        Conclusion {
+            best: best.map(|(class, share)| (class, share * known)),
+            candidates,
+            unknown,
+        }
     }
 }
 
@@ -138,6 +155,8 @@ pub struct Conclusion {
     pub best: Option<(Class, f64)>,
     /// Verdicts with their shares.
     pub candidates: Candidates,
+    /// The share kept for causes that no class stands for.
+    pub unknown: f64,
 }
 
 /// Shares below this are left out of `candidates`.
@@ -166,10 +185,29 @@ mod tests {
         belief.add(Class::BrokerLost, 6.0);
         belief.add(Class::BrokerShutdown, 5.9);
         belief.add(Class::NotIdle, 6.1);
-        let Conclusion { best, candidates } = belief.conclude();
+        let Conclusion {
+            best, candidates, ..
+        } = belief.conclude(|_| 0.0);
         assert_eq!(best.unwrap().0, Class::BrokerLost);
         assert_eq!(candidates[0].verdict, Verdict::BrokerOriginated);
         assert!(candidates[0].share > candidates[1].share);
+    }
+
+    #[test]
+    fn what_is_kept_for_the_unknown_is_the_last_candidate() {
+        let mut belief = Belief::default();
+        belief.add(Class::BrokerLost, 14.0);
+        let Conclusion {
+            best, candidates, ..
+        } = belief.conclude(|class| {
+            assert_eq!(class, Class::BrokerLost);
+            0.2
+        });
+        assert!((best.unwrap().1 - 0.8).abs() < 1e-3);
+        let last = candidates.last().unwrap();
+        assert_eq!((last.verdict, last.share), (Verdict::Indeterminate, 0.2));
+        let sum: f64 = candidates.iter().map(|it| it.share).sum();
+        assert!((sum - 1.0).abs() < 0.01, "{candidates:?}");
     }
 
     #[test]

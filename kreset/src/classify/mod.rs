@@ -39,8 +39,11 @@ pub struct Judgement {
     pub confidence: f64,
     /// What was observed.
     pub evidence: Vec<Observation>,
-    /// Verdicts with their shares.
+    /// Verdicts with their shares; the last is what is kept for causes that no
+    /// class stands for.
     pub candidates: Candidates,
+    /// That last share.
+    pub unknown: f64,
     /// One sentence.
     pub advice: SmolStr,
     /// How events of this path and cause come; `None` where nothing was decided.
@@ -93,7 +96,9 @@ impl Classifier {
         let case = Case::new(facts, &context, &self.config);
         let closed_in_handshake = if facts.kind == Kind::Fin && case.phase.is_handshake() {
             let judgement = judge(&case);
-            class_of(&judgement).map(|class| (class, judgement.confidence))
+            // The reserve is taken again when the late packet is judged.
+            let share = judgement.confidence / (1.0 - judgement.unknown);
+            class_of(&judgement).map(|class| (class, share.min(1.0)))
         } else {
             None
         };
@@ -121,6 +126,8 @@ impl Classifier {
         if let Some(on_timer) = fatal_silence(&judgement) {
             self.memory.died(facts, on_timer);
             context.path = self.memory.path(&facts.path());
+        } else if may_be_fatal(facts, &judgement) {
+            self.memory.suspect(facts);
         }
         self.see_pattern(facts, &mut judgement);
         Some((judgement, context))
@@ -210,14 +217,26 @@ impl Classifier {
 fn may_be_event(facts: &Facts) -> bool {
     match facts.kind {
         Kind::Timeout => {
-            facts.state != Some(State::SynSent)
-                && facts
-                    .idle
-                    .is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
+            if facts.state == Some(State::SynSent) {
+                return evidence::timeout::is_unreachable(facts);
+            }
+            facts
+                .idle
+                .is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
         }
         Kind::Established | Kind::Survived => false,
         _ => true,
     }
+}
+
+/// A silence that one RST alone does not show to have been fatal: the peer may have lost
+/// the connection as well.
+fn may_be_fatal(facts: &Facts, judgement: &Judgement) -> bool {
+    const PAUSE_MS: f64 = 1_000.0;
+    let open = matches!(judgement.cause, None | Some(Cause::ConnectionLost));
+    let soft = judgement.evidence.iter().any(|seen| seen.name == "idle");
+    let paused = facts.idle.is_some_and(|idle| idle.wire_ms >= PAUSE_MS);
+    facts.kind == Kind::ResetReceived && open && soft && paused
 }
 
 /// Whether a judgement says that a silence was fatal, and if so, whether at the
@@ -238,7 +257,15 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     for (class, weight) in evidence.iter().flat_map(|observation| &observation.weights) {
         belief.add(*class, *weight);
     }
-    let Conclusion { best, candidates } = belief.conclude();
+    let basis = |class| {
+        let for_it = evidence.iter().filter(|seen| seen.speaks_for(class));
+        for_it.map(|seen| seen.basis).max().unwrap_or_default()
+    };
+    let Conclusion {
+        best,
+        candidates,
+        unknown,
+    } = belief.conclude(|class| basis(class).reserve());
     let decided = best.filter(|(class, _)| {
         candidates
             .first()
@@ -254,6 +281,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         advice: advice::advise(case, decided),
         evidence,
         candidates,
+        unknown,
         pattern: None,
     }
 }

@@ -14,6 +14,8 @@ pub enum Phase {
     Silent,
     /// The client spoke; no answer came.
     Unanswered,
+    /// The first answer was in no protocol of a broker's.
+    Foreign,
     /// A TLS handshake was under way.
     Tls,
     /// A SASL exchange was under way.
@@ -92,6 +94,9 @@ impl Phase {
         if packets.broker_speaks() == Some(FirstBytes::TlsAlert) {
             return Self::Tls;
         }
+        if is_foreign(packets) {
+            return Self::Foreign;
+        }
         if packets.sasl_pending && !(packets.sasl_accepted && closed_by_client(facts)) {
             return Self::Sasl;
         }
@@ -149,6 +154,7 @@ impl Phase {
             Self::Connecting
                 | Self::Silent
                 | Self::Unanswered
+                | Self::Foreign
                 | Self::Tls
                 | Self::Sasl
                 | Self::Second
@@ -162,6 +168,7 @@ impl Phase {
             Self::Connecting => "connecting",
             Self::Silent => "established, no byte either way",
             Self::Unanswered => "first request unanswered",
+            Self::Foreign => "answered, and not as a broker does",
             Self::Tls => "TLS handshake",
             Self::Sasl => "SASL exchange",
             Self::Second => "second request unanswered",
@@ -169,6 +176,13 @@ impl Phase {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// A Kafka client was answered in another protocol, or greeted in one.
+fn is_foreign(packets: &PacketFacts) -> bool {
+    let client_is_kafka = matches!(packets.client_speaks(), None | Some(FirstBytes::Kafka));
+    let answer = packets.broker_speaks();
+    client_is_kafka && matches!(answer, Some(FirstBytes::Http | FirstBytes::Other))
 }
 
 /// What comes with a SYN is for the listener, whose packets are not watched: the socket

@@ -117,6 +117,9 @@ pub struct Idle {
     pub from_packets: bool,
     /// The peer was heard from long after what it has not answered went out.
     pub heard_since: bool,
+    /// Nothing was pending, but an acknowledgement of this host's went out so shortly
+    /// before the RST that it may have drawn it.
+    pub acknowledged: bool,
 }
 
 /// The first FIN of a connection.
@@ -149,6 +152,12 @@ impl Trigger {
     #[must_use]
     pub const fn is_syn(self) -> bool {
         self.flags & Self::SYN != 0 && self.flags & Self::ACK == 0
+    }
+
+    /// It answers a request for a new connection.
+    #[must_use]
+    pub const fn is_synack(self) -> bool {
+        self.flags & (Self::SYN | Self::ACK) == Self::SYN | Self::ACK
     }
 
     /// It belongs to no connection of a listener's: all segments of those but the SYN

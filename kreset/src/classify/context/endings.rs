@@ -7,7 +7,7 @@ use lru::LruCache;
 use super::Closing;
 use crate::{
     classify::phase::Phase,
-    event::{Endpoint, ProvokedBy, Role},
+    event::{AgeKind, Endpoint, ProvokedBy, Role},
     facts::{Facts, Kind},
 };
 
@@ -27,6 +27,8 @@ const STOP_NS: u64 = 3_500_000_000;
 const BUSY_MS: f64 = 1_000.0;
 /// Connections closed at like silences that are no chance.
 const CLOSED_ALIKE: usize = 2;
+/// Younger connections have other reasons to end than a limit on their age.
+const LEAST_AGE_MS: f64 = 5_000.0;
 /// Silences that differ by less than this share are alike.
 const ALIKE: f64 = 0.05;
 /// Silences that differ by more than this share are not of one timer: devices
@@ -52,6 +54,8 @@ pub struct Company {
     /// The broker closed connections in use by FIN in pauses before: two or more at
     /// silences like this one's, and fewer at others. One alone may be chance.
     pub closes_alike: bool,
+    /// At least two earlier connections of the broker ended at the age of this one.
+    pub same_age: bool,
     /// A new connection was refused about then.
     pub refused: bool,
     /// One was refused within seconds after this one had ended.
@@ -71,6 +75,8 @@ struct Ending {
     fin: bool,
     /// It was in use, and the other side ended it.
     used: bool,
+    /// Its age, ms, where that is known and worth a limit.
+    age_ms: Option<f64>,
 }
 
 /// Endings that nothing drew: a failover of a device, or one idle timer?
@@ -129,6 +135,25 @@ impl Broker {
             }
         }
         like >= CLOSED_ALIKE && like > unlike
+    }
+}
+
+impl Broker {
+    /// Connections that ended at other times and at the age of `this`, as one timer ends
+    /// them.
+    fn same_age(&self, this: &Ending) -> bool {
+        const SEVERAL: usize = 2;
+        const ONE_AGE: f64 = 0.03;
+        let Some(age_ms) = this.age_ms else {
+            return false;
+        };
+        let earlier = |other: &&Ending| other.at_ns.saturating_add(TOGETHER_NS) < this.at_ns;
+        let like = |other: &Ending| {
+            let other_ms = other.age_ms?;
+            ((other_ms - age_ms).abs() <= ONE_AGE * age_ms).then_some(())
+        };
+        let endings = self.endings.iter().filter(earlier);
+        endings.filter_map(like).count() >= SEVERAL
     }
 }
 
@@ -221,6 +246,7 @@ impl Endings {
         Company {
             scattered: this.fell() && fell.are_scattered(),
             closes_alike: broker.closes_alike(&this),
+            same_age: broker.same_age(&this),
             refused_since: broker.refused_ns.is_some_and(soon_after),
             refused: broker
                 .refused_ns
@@ -262,6 +288,10 @@ impl Ending {
             fin: fin.is_some() || facts.kind == Kind::Fin,
             used: Phase::of(facts) == Phase::InUse
                 && (fin.is_some() || matches!(facts.kind, Kind::Fin | Kind::ResetReceived)),
+            age_ms: facts
+                .age
+                .filter(|age| age.kind == AgeKind::Exact && age.ms >= LEAST_AGE_MS)
+                .map(|age| age.ms),
         }
     }
 

@@ -7,7 +7,7 @@ mod paths;
 
 pub use closings::{Closing, Closings};
 pub use endings::{Company, Endings};
-pub use paths::{Death, PathView, Paths};
+pub use paths::{Death, PathView, Paths, alike};
 
 use super::{case::Case, class::Class};
 use crate::facts::{Facts, Kind, PathKey, State};
@@ -59,6 +59,11 @@ impl Memory {
     /// Takes in that a silence was fatal, once it has been judged so.
     pub fn died(&mut self, facts: &Facts, on_timer: bool) {
         self.paths.died(facts, on_timer);
+    }
+
+    /// Takes in that a silence may have been fatal, though other causes fit.
+    pub fn suspect(&mut self, facts: &Facts) {
+        self.paths.suspect(facts);
     }
 
     /// What is known that bears on an event.

@@ -33,17 +33,36 @@ pub struct PathView {
     pub samples: u64,
     /// The latest deaths, oldest first.
     pub deaths: Vec<Death>,
+    /// The latest silences that may have been fatal, ms: of resets that several causes
+    /// fit.
+    pub suspects_ms: Vec<f64>,
     /// TTL or hop limit of the far end's packets, from any connection.
     pub ttl: Option<u8>,
 }
+
+/// Silences within this share of each other are those of one timer.
+const ONE_TIMER: f64 = 0.05;
 
 #[derive(Debug, Default)]
 struct Path {
     survived_ms: f64,
     samples: u64,
     deaths: VecDeque<Death>,
+    suspects_ms: VecDeque<f64>,
     fatal_ms: Option<f64>,
     ttl: Option<u8>,
+}
+
+impl Path {
+    fn died(&mut self, death: Death) {
+        if self.deaths.len() == DEATHS {
+            self.deaths.pop_front();
+        }
+        self.deaths.push_back(death);
+        self.samples += 1;
+        let least = self.fatal_ms.unwrap_or(f64::INFINITY);
+        self.fatal_ms = Some(least.min(death.idle_ms));
+    }
 }
 
 /// All paths.
@@ -96,15 +115,28 @@ impl Paths {
             idle_ms: idle.wire_ms,
             on_timer,
         };
-        if path.deaths.len() == DEATHS {
-            path.deaths.pop_front();
+        // Those before that were like it, and undecided then.
+        let suspects = std::mem::take(&mut path.suspects_ms);
+        for idle_ms in suspects {
+            if alike(idle_ms, death.idle_ms) {
+                path.died(Death { idle_ms, ..death });
+            } else {
+                path.suspects_ms.push_back(idle_ms);
+            }
         }
-        path.deaths.push_back(death);
-        path.samples += 1;
-        path.fatal_ms = Some(
-            path.fatal_ms
-                .map_or(idle.wire_ms, |least| least.min(idle.wire_ms)),
-        );
+        path.died(death);
+    }
+
+    /// Takes in that a silence may have been fatal.
+    pub fn suspect(&mut self, facts: &Facts) {
+        let Some(idle) = facts.idle else {
+            return;
+        };
+        let path = self.path(facts.path());
+        if path.suspects_ms.len() == DEATHS {
+            path.suspects_ms.pop_front();
+        }
+        path.suspects_ms.push_back(idle.wire_ms);
     }
 
     /// What is known of a path.
@@ -118,6 +150,7 @@ impl Paths {
             fatal_ms: path.fatal_ms,
             samples: path.samples,
             deaths: path.deaths.iter().copied().collect(),
+            suspects_ms: path.suspects_ms.iter().copied().collect(),
             ttl: path.ttl,
         }
     }
@@ -128,4 +161,10 @@ impl Paths {
         }
         self.paths.get_or_insert_mut(key, Path::default)
     }
+}
+
+/// Two silences may be those of one timer.
+#[must_use]
+pub fn alike(a: f64, b: f64) -> bool {
+    (a - b).abs() <= ONE_TIMER * a.max(b)
 }

@@ -1,13 +1,13 @@
 //! The broker's FIN came first: was it the broker's idle timer, or its end?
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
     phase::Phase,
     weights::{
         CLOSED_ALIKE, CLOSED_ALONE, EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, OTHER_TIMER,
-        PROCESS_ENDED, UNREAD_AT_CLOSE,
+        PROCESS_ENDED, ROUND_TIMER, UNREAD_AT_CLOSE,
     },
 };
 
@@ -37,6 +37,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let alone = company.closed_unlike == 0 && company.together == 0 && !company.refused;
     let told = if closing.by_exit {
         told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+            .on(Basis::Shown)
     } else if alone {
         told.weigh(CLOSED_ALONE, &[Class::BrokerShutdown])
     } else {
@@ -45,8 +46,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let paused = silence_ms >= PAUSE_MS;
     Some(if fits {
         told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
+            .on(Basis::Shown)
     } else if paused && company.closes_alike && company.closed_unlike == 0 && !company.refused {
         told.weigh(CLOSED_ALIKE, &[Class::BrokerIdleClose])
+            .on(Basis::Shown)
+    } else if paused && alone && is_round(silence_ms) {
+        told.weigh(ROUND_TIMER, &[Class::BrokerIdleClose])
     } else if paused && alone {
         told.weigh(OTHER_TIMER, &[Class::BrokerIdleClose])
     } else {
@@ -54,12 +59,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     })
 }
 
+/// A whole number of seconds, as timers are set to: proxies fire within some milliseconds
+/// (`HAProxy`'s `timeout client`, `nginx`'s `proxy_timeout`: 4 to 12), and ticks are up to 10.
+fn is_round(silence_ms: f64) -> bool {
+    const NEAR_MS: f64 = 25.0;
+    const LEAST_MS: f64 = 1_900.0;
+    let seconds = (silence_ms / 1_000.0).round();
+    silence_ms >= LEAST_MS && (silence_ms - seconds * 1_000.0).abs() <= NEAR_MS
+}
+
 fn timer_ms(case: &Case<'_>) -> f64 {
     case.config.broker_max_idle.as_secs_f64() * 1_000.0
 }
 
 /// The silence before a FIN of the broker's is its idle timer.
-fn fits_timer(case: &Case<'_>, silence_ms: f64) -> bool {
+pub(in crate::classify) fn fits_timer(case: &Case<'_>, silence_ms: f64) -> bool {
     let timer_ms = timer_ms(case);
     silence_ms >= timer_ms.mul_add(0.99, -EARLY_MS)
         && silence_ms <= timer_ms.mul_add(1.0 + LATE_SHARE, LATE_MS)
@@ -88,6 +102,7 @@ pub(super) fn reset_after(case: &Case<'_>) -> Option<Observation> {
     Some(if case.facts.reset_is_live()? {
         Observation::new("reset_after_fin", "an abort of the broker's live socket")
             .weigh(UNREAD_AT_CLOSE, &[Class::BrokerAborted])
+            .on(Basis::Shown)
     } else {
         Observation::new("reset_after_fin", "a bare answer to a late write")
             .weigh(EXCLUDED, &[Class::BrokerAborted])

@@ -1,6 +1,6 @@
 //! What happened at the same broker at the same time.
 
-use super::{IDLE, Observation, hidden_exchange::is_hidden, kernel_reason::drawn_by_syn};
+use super::{Basis, IDLE, Observation, hidden_exchange::is_hidden, kernel_reason::drawn_by_syn};
 use crate::{
     classify::{
         case::Case,
@@ -25,7 +25,7 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
     }
     let company = case.context.company;
     let value = format!("{} others within a second", company.together);
-    let told = Observation::new("together", value);
+    let told = Observation::new("together", value).on(Basis::Shown);
     let undrawn = case
         .facts
         .idle
@@ -59,7 +59,8 @@ pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {
     }
     let company = case.context.company;
     if company.refused {
-        Some(Observation::new("reconnect", "refused").weigh(NOW_REFUSED, BROKER))
+        let told = Observation::new("reconnect", "refused").on(Basis::Shown);
+        Some(told.weigh(NOW_REFUSED, BROKER))
     } else if company.accepted {
         Some(
             Observation::new("reconnect", "established")

@@ -1,6 +1,6 @@
 //! What each side said first: Kafka, TLS, HTTP or something else.
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::{
     classify::{
         case::Case,
@@ -19,32 +19,42 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .packets
         .as_ref()
         .filter(|packets| packets.from_start)?;
-    let client = packets.client_speaks()?;
     let broker = packets.broker_speaks();
+    // A service that greets first may have ended before the client spoke.
+    let client = packets.client_speaks();
+    if client.is_none() && broker.is_none() {
+        return None;
+    }
     let value = format!(
         "client {}, broker {}",
-        word(client),
+        client.map_or("nothing", word),
         broker.map_or("nothing", word)
     );
     let told = Observation::new("first_bytes", value);
+    let Some(client) = client else {
+        return Some(foreign_answer(told));
+    };
     Some(match (client, broker) {
+        // No broker answers a request like this, and none speaks first.
+        (FirstBytes::Kafka, Some(FirstBytes::Http | FirstBytes::Other)) => foreign_answer(told),
         // Only a TLS listener answers plaintext with an alert.
-        (FirstBytes::Kafka | FirstBytes::Other, Some(FirstBytes::TlsAlert)) => {
-            told.weigh(FIRST_BYTES, &[Class::PlaintextToTls])
-        }
-        (FirstBytes::Http, _) => told.weigh(FIRST_BYTES, &[Class::NotKafka]),
+        (FirstBytes::Kafka | FirstBytes::Other, Some(FirstBytes::TlsAlert)) => told
+            .weigh(FIRST_BYTES, &[Class::PlaintextToTls])
+            .on(Basis::Named),
+        (FirstBytes::Http, _) => told.weigh(FIRST_BYTES, &[Class::NotKafka]).on(Basis::Named),
         // A TLS listener answers a hello, if only with an alert. A listener that
         // drops connections unread does so without a FIN.
-        (FirstBytes::Tls, None) if case.broker_closed_first() => {
-            told.weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
-        }
+        (FirstBytes::Tls, None) if closed_late(case) => told,
+        (FirstBytes::Tls, None) if case.broker_closed_first() => told
+            .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
+            .on(Basis::Shown),
         // Nor does a hop that resets what it will not let through.
-        (FirstBytes::Tls | FirstBytes::Other, None) if case.is_early_hop() => told,
+        (FirstBytes::Tls | FirstBytes::Other, None) if case.may_be_forged_early() => told,
         (FirstBytes::Tls, None) => told.weigh(FIRST_BYTES_NO_FIN, &[Class::TlsToPlaintext]),
         // Kafka and TLS brokers answer neither; others may.
-        (FirstBytes::Tls, Some(FirstBytes::Kafka | FirstBytes::Http | FirstBytes::Other)) => {
-            told.weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
-        }
+        (FirstBytes::Tls, Some(FirstBytes::Kafka | FirstBytes::Http | FirstBytes::Other)) => told
+            .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
+            .on(Basis::Named),
         (FirstBytes::Tls, Some(_)) => told.weigh(EXCLUDED, &[Class::ClosedByBroker]),
         (FirstBytes::Other, None) => told.weigh(FIRST_BYTES_OTHER, &[Class::NotKafka]),
         // Kafka to a listener that says nothing: TLS would have sent an alert,
@@ -52,6 +62,23 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         (FirstBytes::Kafka, None) => told.weigh(EXCLUDED, NOT_KAFKA_UNANSWERED),
         _ => told,
     })
+}
+
+/// What answers is another service: a web server, a proxy, one that greets first.
+fn foreign_answer(told: Observation) -> Observation {
+    told.weigh(FIRST_BYTES, &[Class::NotKafka]).on(Basis::Named)
+}
+
+/// A plaintext listener takes a TLS hello for a length that is too large and closes at
+/// once: Kafka 4.3 after 1 to 4 ms, with SASL after 105 ms. One that closes later ran
+/// into a timer or a limit.
+fn closed_late(case: &Case<'_>) -> bool {
+    const AT_ONCE_MS: f64 = 250.0;
+    let trip_us = case.facts.counters.and_then(|counters| counters.srtt_us);
+    let trip_ms = trip_us.map_or(0.0, |us| f64::from(us) / 1_000.0);
+    case.facts
+        .fin
+        .is_some_and(|fin| fin.silence_ms > AT_ONCE_MS + trip_ms)
 }
 
 /// What an unanswered Kafka request is not.

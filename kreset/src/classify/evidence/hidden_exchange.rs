@@ -1,7 +1,7 @@
 //! A SASL exchange inside TLS, of which nobody but its ends sees what was said: the
 //! broker turns a client away in order, and soon.
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -21,7 +21,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     Some(
         Observation::new("hidden_exchange", "in TLS, and soon closed by the broker")
             .weigh(HARD, &[Class::Authentication])
-            .weigh(weight, &[Class::Authentication]),
+            .weigh(weight, &[Class::Authentication])
+            .on(Basis::Shown),
     )
 }
 

@@ -3,7 +3,7 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{Observation, listener::broker_is_gone, phase::HANDSHAKES};
+use super::{Basis, Observation, listener::broker_is_gone, phase::HANDSHAKES};
 use crate::{
     classify::{
         case::Case,
@@ -33,7 +33,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let why = why(case);
     let value = told(case, why);
-    let told = Observation::new("kernel_reason", value);
+    let told = Observation::new("kernel_reason", value).on(basis(case, why));
     if case.gave_up() {
         // What it means that the peer is silent is for `timeout` to say.
         return Some(told);
@@ -67,6 +67,16 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(HARD, &[Class::BrokerLost, Class::BrokerShutdown])
         }
         (Why::NoSocket, false) => told.weigh(HARD, &[Class::BrokerLost]),
+        // The answer to a SYN of another address, of an attempt that was given up, or of
+        // a scan: this host closed nothing.
+        (Why::NoSocket, true) if case.drawn_by_synack() => {
+            told.weigh(HARD, &[Class::Moved, Class::Probe])
+        }
+        // A challenge ACK answered the SYN: the broker's host has a connection of these
+        // ports, which this host lost, or which another host behind one NAT has.
+        _ if case.is_client() && case.facts.state == Some(State::SynSent) => {
+            told.weigh(HARD, &[Class::ClientLost, Class::Rebound])
+        }
         (Why::NoSocket | Why::AfterClose, true) => told.weigh(HARD, &[Class::LateData]),
         (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
         (Why::Aborted, false) => {
@@ -78,6 +88,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             }
         }
     })
+}
+
+/// The kernel's word names the sender. Why a closed connection had been closed, it
+/// does not say to the broker's host.
+const fn basis(case: &Case<'_>, why: Why) -> Basis {
+    match why {
+        Why::AfterClose if !case.is_client() => Basis::Shown,
+        _ => Basis::Named,
+    }
 }
 
 /// A late packet adds nothing to what the broker's FIN showed: all causes of the

@@ -3,7 +3,7 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::{
     classify::{case::Case, class::Class, weights::PROCESS_ENDED},
     facts::{Facts, State},
@@ -16,7 +16,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if broker_is_gone(case) {
         return Some(
             Observation::new("listener", "none since its process ended")
-                .weigh(PROCESS_ENDED, &[Class::BrokerShutdown]),
+                .weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+                .on(Basis::Shown),
         );
     }
     let value = match case.facts.state {

@@ -2,7 +2,7 @@
 //! to say, names a fact, gives its value and what it weighs.
 
 mod beginning;
-mod broker_fin;
+pub(super) mod broker_fin;
 mod company;
 mod first_bytes;
 mod hidden_exchange;
@@ -19,14 +19,18 @@ mod same_host;
 pub(super) mod sasl;
 mod silence;
 mod state;
-mod timeout;
+pub(super) mod timeout;
 mod tls_alert;
 mod ttl;
 
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::{case::Case, class::Class};
+use super::{
+    case::Case,
+    class::Class,
+    weights::{UNKNOWN_ABSENCE, UNKNOWN_NAMED, UNKNOWN_SHOWN},
+};
 use crate::event::Evidence;
 
 /// A rule.
@@ -61,6 +65,30 @@ pub const RULES: &[Rule] = &[
     company::reconnect,
 ];
 
+/// How well a fact shows who ended the connection, weakest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Basis {
+    /// Something is missing, or fits: other causes leave the same trace.
+    #[default]
+    Absence,
+    /// Something was there that the class puts on the wire or does.
+    Shown,
+    /// This host's kernel names the sender, or the bytes on the wire do.
+    Named,
+}
+
+impl Basis {
+    /// The share kept for causes that no class stands for.
+    #[must_use]
+    pub const fn reserve(self) -> f64 {
+        match self {
+            Self::Absence => UNKNOWN_ABSENCE,
+            Self::Shown => UNKNOWN_SHOWN,
+            Self::Named => UNKNOWN_NAMED,
+        }
+    }
+}
+
 /// One observed fact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
@@ -70,6 +98,8 @@ pub struct Observation {
     pub value: SmolStr,
     /// What it weighs.
     pub weights: SmallVec<[(Class, f64); 8]>,
+    /// How well it shows what it speaks for.
+    pub basis: Basis,
 }
 
 impl Observation {
@@ -80,7 +110,24 @@ impl Observation {
             name,
             value: value.into(),
             weights: SmallVec::new(),
+            basis: Basis::Absence,
         }
+    }
+
+    /// Sets how well it shows the classes that it speaks for.
+    #[must_use]
+    pub const fn on(mut self, basis: Basis) -> Self {
+        self.basis = basis;
+        self
+    }
+
+    /// Whether it weighs for `class`.
+    #[must_use]
+    pub fn speaks_for(&self, class: Class) -> bool {
+        let weights = self.weights.iter();
+        weights
+            .filter(|(it, _)| *it == class)
+            .any(|(_, weight)| *weight > 0.0)
     }
 
     /// Adds `weight` to each of `classes`.
@@ -103,8 +150,8 @@ impl Observation {
     }
 }
 
-/// Both ways in which a device's idle timer resets.
-const IDLE: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer];
+/// All ways in which a device's idle timer leads to a reset.
+const IDLE: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer, Class::Rebound];
 /// Everything that something between the ends may have sent.
 const FORGED: &[Class] = &[Class::IdleOnSend, Class::IdleOnTimer, Class::NotIdle];
 /// Everything that a live socket of the peer may have sent.
@@ -113,5 +160,11 @@ const LIVE: &[Class] = &[
     Class::BrokerShutdown,
     Class::ClientAborted,
 ];
-/// Everything that the peer's host may have sent without a socket.
-const LOST: &[Class] = &[Class::BrokerLost, Class::ClientLost];
+/// Everything that a host may have sent without a socket: the peer's, or another that
+/// the flow was moved to.
+const LOST: &[Class] = &[
+    Class::BrokerLost,
+    Class::ClientLost,
+    Class::Moved,
+    Class::Rebound,
+];

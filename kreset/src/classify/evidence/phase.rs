@@ -2,7 +2,7 @@
 //! come, and which side ended them. The causes are told apart by the first
 //! bytes, the TLS alert and SASL.
 
-use super::{Observation, broker_fin};
+use super::{Basis, Observation, broker_fin};
 use crate::{
     classify::{
         case::Case,
@@ -28,8 +28,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.phase.is_handshake() || case.facts.state == Some(State::SynSent) || case.gave_up() {
         return None;
     }
-    let told = Observation::new("phase", case.phase.as_str());
     let by_broker = ended_by_broker(case);
+    let told = Observation::new("phase", case.phase.as_str()).on(basis(case, by_broker));
     let reaped = by_broker && broker_fin::reaped_unanswered(case);
     // Whatever the client had said, it was not turned away for it.
     let ended = if by_broker && case.facts.broker_exited() {
@@ -57,6 +57,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         Phase::Silent => told.weigh(HARD, &[Class::Probe]),
         _ if by_broker => {
             let told = told.weigh(HARD, HANDSHAKES);
+            // A host that does not know the flow, moved to it by a balancer, answers as
+            // barely as a listener.
+            let told = if case.received() && case.facts.reset_is_live() == Some(false) {
+                told.weigh(HARD, &[Class::NotIdle])
+            } else {
+                told
+            };
             // Who has not seen the first bytes has no reason to prefer any.
             let packets = case.facts.packets.as_ref();
             if packets.is_some_and(|packets| !first_request_unseen(case.facts, packets)) {
@@ -65,11 +72,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 told
             }
         }
-        // The client gave up. TLS and SASL tell why; plaintext does not.
-        Phase::Tls | Phase::Sasl => told.weigh(HARD, HANDSHAKES),
+        // The client gave up. TLS, SASL and a strange answer tell why; a request that
+        // was not answered does not.
+        Phase::Foreign | Phase::Tls | Phase::Sasl => told.weigh(HARD, HANDSHAKES),
         _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),
         _ => told.weigh(HARD, &[Class::ClientAborted]),
     })
+}
+
+/// This host's kernel names its own socket; the peer's shows by a FIN or a live RST,
+/// and of a bare one only the moment is known. The broker's reason is not in it.
+fn basis(case: &Case<'_>, by_broker: bool) -> Basis {
+    if case.facts.broker_exited() || (case.sent() && !by_broker) {
+        Basis::Named
+    } else if case.received()
+        && case.facts.fin.is_none()
+        && case.facts.reset_is_live() == Some(false)
+    {
+        Basis::Absence
+    } else {
+        Basis::Shown
+    }
 }
 
 /// As a client sees it: connections in use ended with this one, or nobody listens
@@ -78,7 +101,9 @@ fn stopped(case: &Case<'_>) -> bool {
     /// Others that are no coincidence.
     const SEVERAL: usize = 2;
     let company = case.context.company;
-    case.is_client() && !case.is_early_hop() && (company.refused_since || company.used >= SEVERAL)
+    case.is_client()
+        && !case.may_be_forged_early()
+        && (company.refused_since || company.used >= SEVERAL)
 }
 
 /// The broker's side ended the connection: its FIN or its RST came first.

@@ -1,11 +1,14 @@
 //! What drew the RST, or that nothing did.
 
-use super::{LOST, Observation};
+use super::{LIVE, LOST, Observation};
 use crate::{
     classify::{
         case::Case,
         class::Class,
-        weights::{EXCLUDED, NEEDS_TRIGGER, SPONTANEOUS, TIMER_WHILE_PENDING, UNSEEN_TRIGGER},
+        weights::{
+            ABORT_QUESTIONED, ACK_TRIGGER, EXCLUDED, NEEDS_TRIGGER, SPONTANEOUS,
+            TIMER_WHILE_PENDING, UNSEEN_TRIGGER,
+        },
     },
     event::ProvokedBy,
 };
@@ -14,7 +17,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.is_open() {
         return None;
     }
-    let provoked_by = case.facts.idle?.provoked_by;
+    let idle = case.facts.idle?;
+    let provoked_by = idle.provoked_by;
+    if idle.acknowledged {
+        return Some(by_acknowledgement());
+    }
     let told = Observation::new("provoked_by", provoked_by.as_str());
     Some(match provoked_by {
         ProvokedBy::Data | ProvokedBy::Keepalive | ProvokedBy::Close => {
@@ -31,6 +38,17 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 .weigh(SPONTANEOUS, &[Class::IdleOnTimer])
         }
     })
+}
+
+/// A bare ACK of this host's may have drawn it: a window update, a challenge ACK, the
+/// answer to a keepalive. A challenge ACK also answers the RST of a live socket whose last
+/// data was lost, and then draws a bare one (RFC 5961, 3.2).
+fn by_acknowledgement() -> Observation {
+    Observation::new("provoked_by", "nothing, or a bare ACK")
+        .weigh(ACK_TRIGGER, LOST)
+        .weigh(ACK_TRIGGER, &[Class::IdleOnSend])
+        .weigh(TIMER_WHILE_PENDING, &[Class::IdleOnTimer])
+        .weigh(ABORT_QUESTIONED, LIVE)
 }
 
 /// A delayed acknowledgement is sent 40 to 200 ms after the data that it is for

@@ -1,7 +1,12 @@
 //! Earlier deaths of the same path: a timer kills at the same silence again.
 
-use super::{IDLE, Observation};
-use crate::classify::{case::Case, class::Class, context::Death, weights::REPEATS};
+use super::{Basis, IDLE, Observation};
+use crate::classify::{
+    case::Case,
+    class::Class,
+    context::{self, Death},
+    weights::REPEATS,
+};
 
 /// Deaths on a timer are this much alike, share.
 const ALIKE: f64 = 0.03;
@@ -21,11 +26,22 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .count();
     if alike > 0 {
         let value = format!("{alike} earlier ones at {idle_ms:.0} ms");
-        return Some(Observation::new("repeats", value).weigh(REPEATS, &[Class::IdleOnTimer]));
+        let told = Observation::new("repeats", value).on(Basis::Shown);
+        return Some(told.weigh(REPEATS, &[Class::IdleOnTimer]));
     }
     // A timer T kills what is longer and spares what is shorter: every death
     // so far lies above every silence survived, this one too.
     let survived_ms = path.survived_ms?;
+    // What no verdict could be given for repeats as well.
+    let suspects = path.suspects_ms.iter();
+    let likewise = suspects
+        .filter(|ms| context::alike(**ms, idle_ms) && **ms > survived_ms)
+        .count();
+    if likewise >= AGREEING && idle_ms > survived_ms {
+        let value = format!("{likewise} undecided ones at {idle_ms:.0} ms");
+        let told = Observation::new("repeats", value).on(Basis::Shown);
+        return Some(told.weigh(REPEATS, IDLE));
+    }
     let agreeing = path
         .deaths
         .iter()
@@ -34,7 +50,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let consistent = agreeing == path.deaths.len() && idle_ms > survived_ms;
     (agreeing >= AGREEING && consistent).then(|| {
         let value = format!("{agreeing} earlier ones, all above {survived_ms:.0} ms survived");
-        Observation::new("repeats", value).weigh(REPEATS, IDLE)
+        Observation::new("repeats", value)
+            .weigh(REPEATS, IDLE)
+            .on(Basis::Shown)
     })
 }
 

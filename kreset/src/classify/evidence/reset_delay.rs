@@ -1,7 +1,7 @@
 //! How soon the RST came after the packet that drew it: sooner than the peer
 //! has ever answered means that something nearer did.
 
-use super::{FORGED, Observation};
+use super::{Basis, FORGED, Observation};
 use crate::classify::{case::Case, weights::NEARER_THAN_PEER};
 
 /// Round trips below this are within the noise of scheduling, us.
@@ -24,5 +24,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             format!("{delay_us} us, least round trip {least_us} us"),
         )
         .weigh(NEARER_THAN_PEER, FORGED)
+        .on(Basis::Shown)
     })
 }

@@ -1,10 +1,10 @@
 //! What the RST looked like: a live socket's abort, or a bare answer.
 
-use super::{FORGED, LIVE, LOST, Observation};
+use super::{Basis, FORGED, LIVE, LOST, Observation};
 use crate::{
     classify::{
         case::Case,
-        weights::{ACTIVE_SHAPE, BARE_SHAPE, LIVE_SOCKET, NOT_A_LIVE_SOCKET, ODD_SHAPE},
+        weights::{ACTIVE_SHAPE, BARE_SHAPE, LIVE_SOCKET, NOT_A_LIVE_SOCKET, ODD_EARLY, ODD_SHAPE},
     },
     event::ProvokedBy,
 };
@@ -15,6 +15,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.is_open() || case.is_early_hop() {
         return None;
     }
+    if case.is_odd_early() {
+        let told = Observation::new("reset_timestamps", "missing, though negotiated");
+        // Other stacks than Linux leave them out as well, and clients run on those.
+        return Some(if case.is_client() {
+            told.weigh(ODD_EARLY, FORGED)
+        } else {
+            told
+        });
+    }
     let counters = case.facts.counters?;
     let packet = case
         .facts
@@ -23,7 +32,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .and_then(|packets| packets.reset);
     match counters.reset_timestamps {
         Some(true) => Some(
-            Observation::new("reset_timestamps", "carried, as negotiated").weigh(LIVE_SOCKET, LIVE),
+            Observation::new("reset_timestamps", "carried, as negotiated")
+                .weigh(LIVE_SOCKET, LIVE)
+                .on(Basis::Shown),
         ),
         Some(false) => {
             let told = Observation::new("reset_timestamps", "missing, though negotiated")
@@ -46,7 +57,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             };
             let told = Observation::new("reset_shape", value);
             if live {
-                told.weigh(ACTIVE_SHAPE, LIVE)
+                told.weigh(ACTIVE_SHAPE, LIVE).on(Basis::Shown)
             } else {
                 told.weigh(BARE_SHAPE, FORGED).weigh(BARE_SHAPE, LOST)
             }

@@ -1,7 +1,7 @@
 //! A SASL exchange that began and did not end well, or that the listener
 //! wanted and the client did not begin.
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -14,7 +14,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let value = format!("{} ({api_key})", name(api_key));
     let told = Observation::new("last_api_key", value);
     match case.phase {
-        Phase::Sasl => Some(told.weigh(SASL_UNFINISHED, &[Class::Authentication])),
+        Phase::Sasl => Some(
+            told.weigh(SASL_UNFINISHED, &[Class::Authentication])
+                .on(Basis::Shown),
+        ),
         Phase::Second => Some(told.weigh(SASL_EXPECTED, &[Class::Authentication])),
         _ => None,
     }

@@ -38,7 +38,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     Some(if weight <= 0.0 || is_burst(case) {
         told
     } else {
-        told.weigh(-weight / 2.0, &[Class::NotIdle])
+        told.weigh(-weight / 2.0, &[Class::NotIdle, Class::Moved])
     })
 }
 
@@ -77,5 +77,5 @@ pub(super) fn longest(case: &Case<'_>) -> Option<Observation> {
     }
     let weight = f64::from(segments.max(1)).min(SURELY).ln();
     let value = format!("the longest of this connection in {segments} segments with data");
-    Some(Observation::new("longest_silence", value).weigh(-weight, &[Class::NotIdle]))
+    Some(Observation::new("longest_silence", value).weigh(-weight, &[Class::NotIdle, Class::Moved]))
 }

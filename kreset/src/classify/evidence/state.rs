@@ -1,12 +1,12 @@
 //! The state that the RST found the connection in: the first split.
 
-use super::{FORGED, Observation};
+use super::{Basis, FORGED, Observation};
 use crate::{
     classify::{
         case::Case,
         class::Class,
         phase::Phase,
-        weights::{HARD, NOT_IDLE_ALONE, SHUTDOWN_ALONE},
+        weights::{HARD, MOVED_ALONE, NOT_IDLE_ALONE, REBOUND_ALONE, SHUTDOWN_ALONE},
     },
     facts::State,
 };
@@ -17,24 +17,26 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let state = case.facts.state?;
     let told = Observation::new("state", state.as_str());
-    Some(match case.phase {
-        _ if state == State::SynSent => told.weigh(HARD, &[Class::Refused]),
-        _ if case.broker_closed_first() && case.is_client() && !case.phase.is_handshake() => told
-            .weigh(
-                HARD,
-                &[
-                    Class::BrokerIdleClose,
-                    Class::BrokerShutdown,
-                    Class::BrokerAborted,
-                ],
-            ),
-        _ if case.client_closed_first() && !case.is_client() => {
-            told.weigh(HARD, &[Class::LateData])
+    let told = match case.phase {
+        _ if state == State::SynSent => {
+            return Some(told.weigh(HARD, &[Class::Refused]).on(Basis::Named));
         }
-        _ if case.is_early_hop() => told
-            .weigh(HARD, FORGED)
-            .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
-        phase if phase.is_handshake() => told,
+        _ if case.broker_closed_first() && case.is_client() && !case.phase.is_handshake() => {
+            let closed = &[
+                Class::BrokerIdleClose,
+                Class::BrokerShutdown,
+                Class::BrokerAborted,
+            ];
+            return Some(told.weigh(HARD, closed).on(Basis::Shown));
+        }
+        _ if case.client_closed_first() && !case.is_client() && case.phase != Phase::Foreign => {
+            return Some(told.weigh(HARD, &[Class::LateData]).on(Basis::Shown));
+        }
+        _ if case.may_be_forged_early() => {
+            let told = told.weigh(HARD, FORGED);
+            return Some(told.weigh(NOT_IDLE_ALONE, &[Class::NotIdle]));
+        }
+        phase if phase.is_handshake() => return Some(told),
         _ if case.is_client() => told
             .weigh(HARD, FORGED)
             .weigh(
@@ -45,12 +47,26 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                     Class::BrokerShutdown,
                 ],
             )
-            .weigh(SHUTDOWN_ALONE, &[Class::BrokerShutdown])
-            .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
+            .weigh(SHUTDOWN_ALONE, &[Class::BrokerShutdown]),
         Phase::InUse | Phase::Unknown => told
             .weigh(HARD, FORGED)
-            .weigh(HARD, &[Class::ClientAborted, Class::ClientLost])
-            .weigh(NOT_IDLE_ALONE, &[Class::NotIdle]),
-        _ => told,
-    })
+            .weigh(HARD, &[Class::ClientAborted, Class::ClientLost]),
+        Phase::Connecting
+        | Phase::Silent
+        | Phase::Unanswered
+        | Phase::Foreign
+        | Phase::Tls
+        | Phase::Sasl
+        | Phase::Second => return Some(told),
+    };
+    Some(by_another_host(told))
+}
+
+/// What applies to both ends: the RST of a host that never had the connection looks like
+/// that of one which lost it.
+fn by_another_host(told: Observation) -> Observation {
+    told.weigh(NOT_IDLE_ALONE, &[Class::NotIdle])
+        .weigh(HARD, &[Class::Moved, Class::Rebound])
+        .weigh(MOVED_ALONE, &[Class::Moved])
+        .weigh(REBOUND_ALONE, &[Class::Rebound])
 }

@@ -1,7 +1,7 @@
 //! No RST of the peer's: what was sent after a silence went unanswered until the
 //! kernel, or the application, gave up.
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::{
     classify::{
         case::Case,
@@ -9,13 +9,14 @@ use crate::{
         weights::{BUSY, HARD, HOST_DIED, LONG_IDLE, REFUSED_IN_USE, SOME_IDLE, VERY_LONG_IDLE},
     },
     event::ProvokedBy,
-    facts::Kind,
+    facts::{Facts, Kind, State},
 };
 
-/// `ENETUNREACH`, `ECONNREFUSED` and `EHOSTUNREACH`: ICMP of a router that cannot
-/// reach the host, or of a firewall that will not let through; or nobody on this link
-/// has the address (kernel: `icmp_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
-const UNREACHABLE: [u32; 3] = [101, 111, 113];
+/// `ENETUNREACH`, `ECONNREFUSED`, `EHOSTUNREACH` and, of ICMPv6's "administratively
+/// prohibited", `EACCES`: ICMP of a router that cannot reach the host, or of a firewall
+/// that will not let through; or no host on this link has the address (kernel:
+/// `icmp_err_convert`, `icmpv6_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
+const UNREACHABLE: [u32; 4] = [13, 101, 111, 113];
 /// Silences that differ by no more than this share are the same: keepalives and
 /// heartbeats keep to one, and it is not what ended the last of many.
 const SAME: f64 = 1.02;
@@ -26,6 +27,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.gave_up() {
         return None;
     }
+    if case.facts.state == Some(State::SynSent) {
+        return refused_by_icmp(case);
+    }
     let idle_ms = case.facts.idle?.wire_ms;
     let retransmits = case.facts.counters?.retransmits;
     let told = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
@@ -34,11 +38,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     } else {
         Class::ClientLost
     };
-    if case
-        .facts
-        .error
-        .is_some_and(|error| UNREACHABLE.contains(&error))
-    {
+    if is_unreachable(case.facts) {
         // Silence is what an idle flow meets that was dropped; somebody spoke here.
         return Some(
             Observation::new(
@@ -46,7 +46,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 format!("{told}, host, network or port unreachable"),
             )
             .weigh(HARD, &[lost, Class::NotIdle])
-            .weigh(REFUSED_IN_USE, &[Class::NotIdle]),
+            .weigh(REFUSED_IN_USE, &[Class::NotIdle])
+            .on(Basis::Shown),
         );
     }
     let alive = alive(case);
@@ -71,6 +72,22 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .weigh(weight, &[Class::Blackholed])
             .weigh(died, &[lost]),
     )
+}
+
+/// The network answered that the host, its port or its network cannot be reached.
+pub(in crate::classify) fn is_unreachable(facts: &Facts) -> bool {
+    facts
+        .error
+        .is_some_and(|error| UNREACHABLE.contains(&error))
+}
+
+/// The SYN drew an ICMP error (kernel: `tcp_v4_err`, `tcp_v6_err`).
+fn refused_by_icmp(case: &Case<'_>) -> Option<Observation> {
+    is_unreachable(case.facts).then(|| {
+        Observation::new("timeout", "the SYN was answered by ICMP: unreachable")
+            .weigh(HARD, &[Class::Refused])
+            .on(Basis::Named)
+    })
 }
 
 /// What speaks against a path that is dead. Where nothing was sent that could have been

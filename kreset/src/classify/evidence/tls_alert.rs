@@ -1,7 +1,7 @@
 //! A TLS handshake that began and did not end: by an alert in clear, by one
 //! that is encrypted (TLS 1.3), or by an abort.
 
-use super::Observation;
+use super::{Basis, Observation};
 use crate::{
     classify::{
         case::Case,
@@ -28,7 +28,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     });
     if let Some((side, alert)) = fatal {
         let told = Observation::new("tls_alert", name(side, alert));
-        return Some(told.weigh(TLS_ALERT, &[Class::TlsAlert]));
+        return Some(told.weigh(TLS_ALERT, &[Class::TlsAlert]).on(Basis::Named));
     }
     let told = Observation::new("tls_alert", "none in clear, the handshake did not end")
         .weigh(TLS_UNFINISHED, &[Class::TlsAlert]);

@@ -1,10 +1,10 @@
 //! TTL or hop limit of the RST against the same peer's packets: a hop between
-//! the ends is nearer than the peer.
+//! the ends is nearer than the peer, and what is farther away is not between.
 
-use super::{FORGED, LIVE, LOST, Observation, same_host::is_same_host};
+use super::{Basis, FORGED, LIVE, LOST, Observation, same_host::is_same_host};
 use crate::classify::{
-    case::Case,
-    weights::{TTL_DIFFERS, TTL_DIFFERS_EARLY, TTL_SAME},
+    case::{Case, is_farther},
+    weights::{TTL_DIFFERS, TTL_DIFFERS_EARLY, TTL_FARTHER, TTL_MOVED, TTL_SAME},
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -21,15 +21,37 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     };
     // Routes change in mid-connection: the latest packet counts as well.
     let same = reset == baseline || Some(reset) == packets.peer_ttl;
-    let told = Observation::new("ttl", format!("{reset}, {source} {baseline}"));
+    let value = format!("{reset}, {source} {baseline}");
+    if !same && is_farther(reset, baseline) {
+        return Some(from_behind(case, reset, value));
+    }
+    let told = Observation::new("ttl", value);
     Some(if same && is_same_host(case) {
         // So are those of the host's packet filter.
         told
     } else if same {
         told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
     } else if case.is_early_hop() {
-        told.weigh(TTL_DIFFERS_EARLY, FORGED)
+        told.weigh(TTL_DIFFERS_EARLY, FORGED).on(Basis::Shown)
     } else {
-        told.weigh(TTL_DIFFERS, FORGED)
+        told.weigh(TTL_DIFFERS, FORGED).on(Basis::Shown)
     })
+}
+
+/// What is farther away than the peer does not stand between: the address is another
+/// host's now, or the route is longer. Where new connections come from as far, it is
+/// the address.
+fn from_behind(case: &Case<'_>, reset: u8, value: String) -> Observation {
+    let moved = case.context.path.ttl == Some(reset);
+    let value = if moved {
+        format!("{value}, new connections {reset}")
+    } else {
+        format!("{value}: farther away")
+    };
+    let told = Observation::new("ttl", value).weigh(TTL_FARTHER, FORGED);
+    if moved {
+        told.weigh(TTL_MOVED, LOST).on(Basis::Shown)
+    } else {
+        told
+    }
 }
