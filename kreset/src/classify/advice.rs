@@ -4,10 +4,16 @@ use std::net::SocketAddr;
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{case::Case, class::Class, context::PathView, evidence::refused_by};
+use super::{
+    case::Case,
+    class::Class,
+    context::PathView,
+    evidence::{broker_fin, refused_by, timeout},
+    weights::BAR,
+};
 use crate::{
     event::{Direction, Endpoint, Role, is_unclear},
-    facts::Facts,
+    facts::{Facts, FirstBytes, State},
 };
 
 /// Kafka API keys whose answer a broker holds back on purpose (long polls).
@@ -70,16 +76,78 @@ impl Client {
 /// What to do about an event.
 pub(super) fn advise(case: &Case<'_>, decided: Option<(Class, f64)>) -> SmolStr {
     match decided {
-        Some((class @ (Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed), _)) => {
-            idle(case, class)
-        }
         Some((class, share)) if is_unclear(class.verdict(), share) => unclear(case),
-        Some((class, _)) => fixed(case, class),
-        None => format_smolstr!(
-            "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",
-            long_poll_symptom(case)
-        ),
+        Some((class, share)) if share < BAR => hedged(&by_class(case, class)),
+        Some((class, _)) => by_class(case, class),
+        None => undecided(case),
     }
+}
+
+fn by_class(case: &Case<'_>, class: Class) -> SmolStr {
+    match class {
+        Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => idle(case, class),
+        _ => fixed(case, class),
+    }
+}
+
+/// What is below the bar is no fact: neither is what follows from it.
+fn hedged(advice: &str) -> SmolStr {
+    format_smolstr!("Probably, other causes fit as well: {advice}")
+}
+
+fn undecided(case: &Case<'_>) -> SmolStr {
+    let at = at(case);
+    if case.gave_up() && timeout::is_unreachable(case.facts) {
+        return format_smolstr!(
+            "The network answered that the other end is unreachable (ICMP, or no answer to ARP): \
+             check that its host is up and has its address, then routes and firewalls on the way \
+             to {at}."
+        );
+    }
+    let large = full_sized(case);
+    if case.gave_up() && !large.is_empty() {
+        return format_smolstr!("Packets went unanswered in mid-use{large}.");
+    }
+    if case.drawn_by_synack() {
+        return format_smolstr!(
+            "This host reset a SYN,ACK of {at} that answers no connection attempt of its own: \
+             translation on the way that changes the answers' address (asymmetric DNAT), an \
+             attempt that was given up, or a scan from here. Where connects time out, compare the \
+             address that the client asks with {at}."
+        );
+    }
+    if case.is_open() && case.received() && case.facts.reset_is_live() == Some(false) {
+        return format_smolstr!(
+            "One host alone cannot tell: the other end lost the connection (a crash, a restart), \
+             the flow was moved to another host (a NAT, a balancer, an address that moved), or a \
+             device or a host's own firewall reset it. Run kreset-trace on the other end too and \
+             compare{}.",
+            long_poll_symptom(case)
+        );
+    }
+    format_smolstr!(
+        "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",
+        long_poll_symptom(case)
+    )
+}
+
+/// What went unanswered was as large as packets get: a link with a smaller MTU drops
+/// those, and its ICMP is filtered.
+fn full_sized(case: &Case<'_>) -> String {
+    /// IPv6's least MTU without headers: links that carry less are not the internet's.
+    const LARGE: u32 = 1_220;
+    let packets = case.facts.packets.as_ref();
+    let sent = packets.map_or(0, |packets| match case.facts.role {
+        Role::Client => packets.latest_request_len,
+        Role::Broker => packets.latest_response_len,
+    });
+    if sent < LARGE {
+        return String::new();
+    }
+    format!(
+        "; the lost segment was full-sized ({sent} bytes), so check the MTU of the path (a tunnel, \
+         ICMP \"fragmentation needed\" that is filtered; net.ipv4.tcp_mtu_probing=1 works around it)"
+    )
 }
 
 /// A failed first exchange that several causes fit.
@@ -99,12 +167,14 @@ const fn at(case: &Case<'_>) -> SocketAddr {
     SocketAddr::new(address, port)
 }
 
-/// A value below the timer, milliseconds: below what is known to survive where
-/// something is, else half of what was fatal.
+/// A value below the timer, milliseconds: below what the path is known to survive, else
+/// half of what was fatal.
 fn safe_ms(path: &PathView, idle_ms: f64) -> u64 {
+    /// The kernel sends keepalives every second at most.
+    const LEAST_MS: f64 = 1_200.0;
     let fatal_ms = path.fatal_ms.map_or(idle_ms, |fatal| fatal.min(idle_ms));
     let safe = match path.survived_ms {
-        Some(survived) if survived < fatal_ms && survived > fatal_ms / 2.0 => survived * 0.9,
+        Some(survived) if survived < fatal_ms && survived >= LEAST_MS => survived * 0.9,
         _ => fatal_ms / 2.0,
     };
     whole(safe)
@@ -150,14 +220,17 @@ fn idle(case: &Case<'_>, class: Class) -> SmolStr {
     let idle_ms = case.facts.idle.map_or(0.0, |idle| idle.wire_ms);
     let fatal_ms = path.fatal_ms.map_or(idle_ms, |fatal| fatal.min(idle_ms));
     let what = match class {
-        Class::Blackholed => "drops",
-        _ => "resets",
+        Class::Blackholed => "drops what comes later",
+        Class::IdleOnTimer => "resets both ends then",
+        _ => "resets their next packet",
     };
     let interval = match path.survived_ms {
-        Some(survived) if survived < fatal_ms => {
-            format!("between {} and {}", seconds(survived), seconds(fatal_ms))
-        }
-        _ => format!("{} or less", seconds(fatal_ms)),
+        Some(survived) if survived < fatal_ms => format!(
+            "about {} (at most; {} are survived)",
+            seconds(fatal_ms),
+            seconds(survived)
+        ),
+        _ => format!("about {} (at most)", seconds(fatal_ms)),
     };
     let safe = safe_ms(path, idle_ms);
     let keep_s = (safe / 1_000).max(1);
@@ -186,9 +259,13 @@ fn idle(case: &Case<'_>, class: Class) -> SmolStr {
              {host} on the client's host"
         ),
     };
-    let symptom = long_poll_symptom(case);
+    let symptom = match class {
+        Class::Blackholed => full_sized(case),
+        _ => long_poll_symptom(case).to_owned(),
+    };
     format_smolstr!(
-        "A device on the way to {at} {what} flows silent for {interval}: {setting}{symptom}."
+        "A device on the way to {at} forgets connections that are idle for {interval} and {what}: \
+         {setting}{symptom}."
     )
 }
 
@@ -218,15 +295,19 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
              the way gave the flow another port, address or backend. Look at the idle timer and the \
              failover of those devices, not at this host."
         }
+        Class::BrokerAborted | Class::BrokerClosed if ended_at_one_age(case).is_some() => {
+            return ended_at_one_age(case).unwrap_or_default();
+        }
         Class::BrokerClosed => {
             "The broker, or a proxy at its address, closed this connection and goes on: look in its \
              log for this client at this time (connections.max.reauth.ms, a quota, a TLS error, a \
              proxy's limit on the age of a connection)."
         }
-        Class::BrokerIdleClose => {
-            "The broker closed an idle connection (connections.max.idle.ms): set \
-             connections.max.idle.ms of the client below the broker's, so that the client closes \
-             first."
+        Class::BrokerIdleClose => return idle_close(case),
+        Class::BrokerShutdown if case.context.company.accepted => {
+            "The broker, or a proxy at its address, ended several connections while new ones were \
+             accepted at once: a listener that was drained or replaced (a reload, a rolling \
+             restart); expected during a deploy."
         }
         Class::BrokerShutdown => {
             "The broker ended: expected during a deploy; otherwise look for its exit in its own \
@@ -236,6 +317,10 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
             "The broker's host no longer knew the connection: look for a crash or restart of the \
              host, or an address that moved to another one."
         }
+        Class::BrokerAborted | Class::ClientAborted if was_aborted_from_outside(case) => {
+            "The kernel was told to abort the connection from outside its process (tcp_abort): an \
+             administrator's ss -K, or an agent that does the same."
+        }
         Class::BrokerAborted => {
             "A live socket of the broker aborted the connection: look in the broker's log for \
              this client at this time (a request too large, a quota, a protocol error)."
@@ -243,10 +328,7 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
         Class::Refused => {
             return refused(case);
         }
-        Class::ClosedByBroker => {
-            "The broker accepted the connection and dropped it before any answer: check \
-             max.connections.per.ip and the creation rate, its load and its log."
-        }
+        Class::ClosedByBroker => return closed_by_broker(case),
         Class::PlaintextToTls => {
             "The client speaks plaintext to a TLS listener: set security.protocol=SSL (or \
              SASL_SSL) in the client, or use the plaintext port."
@@ -255,14 +337,34 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
             "The client speaks TLS to a plaintext listener: set security.protocol=PLAINTEXT (or \
              SASL_PLAINTEXT) in the client, or use the TLS port."
         }
+        Class::NotKafka if answers_otherwise(case) => return other_service(case),
+        Class::NotKafka if proxy_header(case).is_some() => {
+            return format_smolstr!(
+                "The connection begins with a PROXY protocol header ({}), which the listener does \
+                 not expect: turn it off at the balancer (send-proxy, proxy_protocol), or let a \
+                 proxy that accepts it stand before the broker.",
+                proxy_header(case).unwrap_or_default()
+            );
+        }
         Class::NotKafka => {
             "What connects here does not speak Kafka: find out who it is (a health check, a \
              browser, a scanner) and point it elsewhere."
         }
         Class::TlsAlert => return tls(case),
+        Class::Authentication if has_no_sasl(case) => {
+            "The listener has no SASL (it answered SaslHandshake with 34, ILLEGAL_SASL_STATE): set \
+             security.protocol=PLAINTEXT (or SSL) in the client, or use the SASL listener's port."
+        }
         Class::Authentication => {
             "Authentication failed: check sasl.mechanism, the user and the password, and that the \
              client's security.protocol has SASL where the listener wants it."
+        }
+        Class::ClientAborted if case.facts.exit_signal.is_some_and(|signal| signal != 0) => {
+            return format_smolstr!(
+                "The client's process was ended by signal {}: look at the out-of-memory killer, the \
+                 orchestrator or who sent it; the client's own log has nothing of it.",
+                case.facts.exit_signal.unwrap_or_default()
+            );
         }
         Class::ClientAborted => {
             "The client aborted the connection: look in the client's log at this time."
@@ -276,9 +378,148 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
     })
 }
 
+/// The timer, and whose it may be.
+fn idle_close(case: &Case<'_>) -> SmolStr {
+    let silence_ms = case.context.closing.map(|closing| closing.silence_ms);
+    let silence_ms = silence_ms.or_else(|| case.facts.fin.map(|fin| fin.silence_ms));
+    let Some(silence_ms) = silence_ms else {
+        return SmolStr::new_static(
+            "The broker closed an idle connection: set connections.max.idle.ms of the client below \
+             the broker's, so that the client closes first.",
+        );
+    };
+    let whose = if broker_fin::fits_timer(case, silence_ms) {
+        "its connections.max.idle.ms"
+    } else {
+        "its connections.max.idle.ms, or the idle timer of a proxy at its address (HAProxy's timeout \
+         client and server, nginx's proxy_timeout)"
+    };
+    format_smolstr!(
+        "The broker's end closed the connection after {} of silence ({whose}): set \
+         connections.max.idle.ms of the client below that, so that the client closes first.",
+        seconds(silence_ms)
+    )
+}
+
+/// A limit on the age of connections ended this one and others before.
+fn ended_at_one_age(case: &Case<'_>) -> Option<SmolStr> {
+    let age_ms = case.facts.age.filter(|_| case.context.company.same_age)?.ms;
+    Some(format_smolstr!(
+        "Connections of this broker end at the same age, {}: a session that was not \
+         reauthenticated in time (connections.max.reauth.ms; the client must support KIP-368), or a \
+         proxy's limit on the age of a connection.",
+        seconds(age_ms)
+    ))
+}
+
+/// Kernel: `tcp_abort` resets what is not closed yet; an application's own abort has left
+/// the state (`tcp_disconnect`).
+fn was_aborted_from_outside(case: &Case<'_>) -> bool {
+    case.sent()
+        && case.facts.kernel_reason.as_deref() == Some("TCP_STATE")
+        && case.in_state(&[State::Established, State::CloseWait])
+}
+
+/// What may drop a connection before any answer, as far as its end shows which.
+fn closed_by_broker(case: &Case<'_>) -> SmolStr {
+    const LIMITS: &str = "max.connections.per.ip or the creation rate of the broker";
+    const OTHERS: &str = "a proxy at its address without a working backend or with a full queue, a \
+                          listener that expects TLS or a PROXY protocol header, another service";
+    const QUEUE: &str = "net.core.somaxconn and socket.listen.backlog.size";
+    let bare = if case.is_client() {
+        case.received() && case.facts.reset_is_live() == Some(false)
+    } else {
+        case.sent() && case.facts.id.is_none()
+    };
+    if bare {
+        return format_smolstr!(
+            "No socket accepted the connection: the accept queue of the listener was full ({QUEUE}: \
+             raise both, and look at the broker's load), or the flow reached another host than the \
+             handshake did."
+        );
+    }
+    let silence_ms = case.facts.fin.map(|fin| fin.silence_ms);
+    match silence_ms {
+        Some(ms) if ms >= 900.0 => format_smolstr!(
+            "The connection was accepted and closed unanswered after {}: a timer ran out (a proxy's \
+             connect or queue timeout, its retries of a backend that is down), or the broker is \
+             overloaded.",
+            seconds(ms)
+        ),
+        _ => format_smolstr!(
+            "The connection was accepted and dropped before any answer. Possible: {LIMITS}, {OTHERS}. \
+             The log at that address names it."
+        ),
+    }
+}
+
+/// The broker's end answered a Kafka client in another protocol.
+fn answers_otherwise(case: &Case<'_>) -> bool {
+    let Some(packets) = &case.facts.packets else {
+        return false;
+    };
+    let answer = packets.broker_speaks();
+    matches!(packets.client_speaks(), None | Some(FirstBytes::Kafka))
+        && matches!(answer, Some(FirstBytes::Http | FirstBytes::Other))
+}
+
+fn other_service(case: &Case<'_>) -> SmolStr {
+    let at = at(case);
+    let packets = case.facts.packets.as_ref();
+    let head = packets.map_or(&[][..], |packets| &packets.response_head);
+    let text: String = head
+        .iter()
+        .map(|byte| char::from(*byte))
+        .take_while(|letter| letter.is_ascii_graphic() || *letter == ' ')
+        .take(16)
+        .collect();
+    let what = match packets.and_then(crate::facts::PacketFacts::broker_speaks) {
+        Some(FirstBytes::Http) => "an HTTP server".to_owned(),
+        _ if text.len() >= 4 => format!("another service (\"{text}\")"),
+        _ => "another service".to_owned(),
+    };
+    let size = head
+        .first_chunk::<4>()
+        .map_or(0, |size| u32::from_be_bytes(*size));
+    format_smolstr!(
+        "What answers at {at} is {what}, not a Kafka broker (clients show a response of {size} \
+         bytes, or that it is too large): correct bootstrap.servers, the port, or what the balancer \
+         forwards to."
+    )
+}
+
+/// The version of the PROXY protocol that the client's first bytes are a header of.
+fn proxy_header(case: &Case<'_>) -> Option<&'static str> {
+    let head = &case.facts.packets.as_ref()?.request_head;
+    if head.starts_with(b"PROXY ") {
+        Some("version 1")
+    } else if head.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
+        Some("version 2")
+    } else {
+        None
+    }
+}
+
+/// A client that began with `SaslHandshake` was answered with `ILLEGAL_SASL_STATE`.
+fn has_no_sasl(case: &Case<'_>) -> bool {
+    const SASL_HANDSHAKE: [u8; 2] = [0, 17];
+    const ILLEGAL_SASL_STATE: [u8; 2] = [0, 34];
+    case.facts.packets.as_ref().is_some_and(|packets| {
+        packets.request_head.get(4..6) == Some(SASL_HANDSHAKE.as_slice())
+            && packets.response_head.get(8..10) == Some(ILLEGAL_SASL_STATE.as_slice())
+    })
+}
+
 fn refused(case: &Case<'_>) -> SmolStr {
     const NOT_RESET: &str = "this is a refused connection, not a reset one";
     let at = at(case);
+    if case.gave_up() {
+        return format_smolstr!(
+            "The network answered the SYN to {at} by ICMP (unreachable or prohibited), or no host \
+             has the address: look at firewalls, security groups and routes on the way, and whether \
+             the host is up."
+        );
+    }
     match refused_by::distances(case) {
         Some((reset, known)) if reset != known => format_smolstr!(
             "Something before {at} refuses connections (its RST came with TTL {reset}, the \

@@ -84,13 +84,12 @@ fn just_acknowledged(record: &Record, hz: u32) -> bool {
     }
     let trip_ms = f64::from(tcp.srtt_us >> 3) / 1_000.0;
     let tick_ms = 1_000.0 / f64::from(hz);
-    let ours_last = later(packets.last_out, packets.last_in) == packets.last_out
-        || packets.last_out == packets.last_in;
+    let ours_last = later(packets.last_out, packets.last_in) == packets.last_out;
     let was_data = packets.flags & seen::SEEN_DATA != 0
         && packets.flags & seen::LAST_DATA_IN == 0
         && packets.last_data == packets.last_out;
     let ago_ms = jiffies_ms(event.jiffies, packets.last_out, hz);
-    ours_last && !was_data && ago_ms <= trip_ms + 2.0 * tick_ms
+    ours_last && !was_data && ago_ms <= 2.0_f64.mul_add(tick_ms, trip_ms)
 }
 
 /// The silence before an acknowledgement of this host's: since the peer's latest packet,

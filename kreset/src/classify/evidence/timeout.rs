@@ -12,8 +12,8 @@ use crate::{
     facts::{Facts, Kind, State},
 };
 
-/// `ENETUNREACH`, `ECONNREFUSED`, `EHOSTUNREACH` and, of ICMPv6's "administratively
-/// prohibited", `EACCES`: ICMP of a router that cannot reach the host, or of a firewall
+/// `ENETUNREACH`, `ECONNREFUSED`, `EHOSTUNREACH` and, of "administratively
+/// prohibited" in IPv6, `EACCES`: ICMP of a router that cannot reach the host, or of a firewall
 /// that will not let through; or no host on this link has the address (kernel:
 /// `icmp_err_convert`, `icmpv6_err_convert`, `ipv4_link_failure`, `tcp_write_err`).
 const UNREACHABLE: [u32; 4] = [13, 101, 111, 113];

@@ -23,7 +23,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let same = reset == baseline || Some(reset) == packets.peer_ttl;
     let value = format!("{reset}, {source} {baseline}");
     if !same && is_farther(reset, baseline) {
-        return Some(from_behind(case, reset, value));
+        return Some(from_behind(case, reset, &value));
     }
     let told = Observation::new("ttl", value);
     Some(if same && is_same_host(case) {
@@ -41,7 +41,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
 /// What is farther away than the peer does not stand between: the address is another
 /// host's now, or the route is longer. Where new connections come from as far, it is
 /// the address.
-fn from_behind(case: &Case<'_>, reset: u8, value: String) -> Observation {
+fn from_behind(case: &Case<'_>, reset: u8, value: &str) -> Observation {
     let moved = case.context.path.ttl == Some(reset);
     let value = if moved {
         format!("{value}, new connections {reset}")

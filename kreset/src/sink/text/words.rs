@@ -11,6 +11,9 @@ use crate::{
     util::escape::Escaped,
 };
 
+/// Below this confidence a cause is not stated as a fact.
+const LIKELY: f64 = 0.7;
+
 /// What a finding says, in one clause.
 pub(in crate::sink) struct What<'a>(pub(in crate::sink) &'a Finding);
 
@@ -18,11 +21,14 @@ impl fmt::Display for What<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let finding = self.0;
         if let Some(cause) = finding.cause {
-            f.write_str(if is_unclear(finding.verdict, finding.confidence) {
-                "the first exchange failed; its cause is unclear"
+            if is_unclear(finding.verdict, finding.confidence) {
+                f.write_str("the first exchange failed; its cause is unclear")?;
             } else {
-                clause(finding.verdict, cause)
-            })?;
+                if finding.confidence < LIKELY {
+                    f.write_str("probably: ")?;
+                }
+                f.write_str(clause(finding.verdict, cause))?;
+            }
         } else {
             f.write_str("cannot tell")?;
             for (i, candidate) in finding.candidates.iter().enumerate() {
