@@ -17,7 +17,7 @@ use crate::{
     report::Report,
 };
 
-/// What is told while scenarios run.
+/// What is reported while scenarios run.
 #[derive(Debug)]
 pub enum Progress<'a> {
     /// A scenario begins.
@@ -42,14 +42,14 @@ pub const LONG: Duration = Duration::from_secs(10);
 
 /// Runs `scenarios`, `jobs` of them at once, and returns a report of each in the same order.
 ///
-/// `tell` is called on the calling thread, as things happen. Once `stop` is requested no more
+/// `show` is called on the calling thread, as things happen. Once `stop` is requested no more
 /// scenarios begin, and those not begun have no report.
 pub fn run(
     scenarios: &[Scenario],
     jobs: NonZeroUsize,
     settings: &Settings,
     stop: &Stop,
-    mut tell: impl FnMut(Progress<'_>),
+    mut show: impl FnMut(Progress<'_>),
 ) -> Vec<Report> {
     let queue = Mutex::new(scenarios.iter().enumerate());
     let mut under_way: BTreeMap<usize, Status> = BTreeMap::new();
@@ -73,12 +73,12 @@ pub fn run(
         loop {
             match happened.recv_timeout(LONG) {
                 Ok((number, Event::Began(status))) => {
-                    tell(Progress::Began(&scenarios[number]));
+                    show(Progress::Began(&scenarios[number]));
                     under_way.insert(number, status);
                 }
                 Ok((number, Event::Ended(report))) => {
                     under_way.remove(&number);
-                    tell(Progress::Ended(&report));
+                    show(Progress::Ended(&report));
                     reports.insert(number, *report);
                 }
                 Err(RecvTimeoutError::Timeout) => {
@@ -87,7 +87,7 @@ pub fn run(
                         doing: status.line().unwrap_or_default(),
                     };
                     let all: Vec<_> = under_way.iter().map(doing).collect();
-                    tell(Progress::Waiting(&all));
+                    show(Progress::Waiting(&all));
                 }
                 // All have ended, and those who would begin the next as well.
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -97,7 +97,7 @@ pub fn run(
     reports.into_values().collect()
 }
 
-/// What the threads that run scenarios tell.
+/// What the threads that run scenarios report.
 enum Event {
     Began(Status),
     Ended(Box<Report>),

@@ -23,18 +23,18 @@ soak: for their sockets the tracepoint `inet_sock_set_state` did not fire when t
 /// What is not as it is in the field.
 const SCALED: &str = "\
 Silences are scaled: a device that forgets after 350 s stands here with 1 to 20 s. Where one host \
-cannot decide (a bare answer from as far away as the other host, or from nobody knows how far), the \
+cannot decide (a bare answer from as far away as the other host, or from an unknown distance), the \
 truth is drawn with the odds that the weights claim: one device in eight copies the other host's TTL; \
 for each host that lost a connection, 0.9 devices fail in mid-use, and the timers of 1.6 run out \
-within ten seconds, of 4.5 later. Nobody has such figures from the field: there, the calibration \
+within ten seconds, of 4.5 later. There are no such figures from the field: there, the calibration \
 shows that what is stated follows from what is assumed.";
 
 /// The columns of the last table.
 const COLUMNS: &str = "\
 Each label is in one column. *Alike*: one host cannot decide, and it named, without being sure, \
-another cause that leaves it the same evidence. *Untold*: nothing was said, and nothing had to be, \
-because the end hurts nobody and this host's own application knows of it, or because no reset came \
-and nobody saw the first exchange.";
+another cause that leaves it the same evidence. *Unreported*: nothing was said, and nothing had to be, \
+because the end is harmless and this host's own application knows of it, or because no reset came \
+and the first exchange was not observed.";
 
 /// What stands at the head of the page.
 #[derive(Clone, Debug)]
@@ -93,9 +93,7 @@ impl Page<'_> {
         }
         let failed = self.findings.not_staged.len();
         if failed > 0 {
-            missed.push(format!(
-                "{failed} cases were not acted out as they should be"
-            ));
+            missed.push(format!("{failed} cases were not played as they should be"));
         }
         missed
     }
@@ -121,7 +119,7 @@ impl fmt::Display for Page<'_> {
         writeln!(f, "# Accuracy\n")?;
         writeln!(
             f,
-            "`{command}` acts {} cases out in network namespaces, has one `kreset-trace` watch each \
+            "`{command}` plays {} cases in network namespaces, has one `kreset-trace` watch each \
              host alone, and compares what they say with what was done. Measured on {date}, Linux \
              {kernel}, in {:.0} s: {} labelled endings, {} connections of which nothing is to be \
              said.\n",
@@ -187,7 +185,7 @@ impl Page<'_> {
             (Outcome::Right, "right"),
             (Outcome::Abstained, "abstained"),
             (Outcome::Wrong, "wrong"),
-            (Outcome::Missed, "not told of"),
+            (Outcome::Missed, "missed"),
         ] {
             row(f, name, &|it| it.count(outcome).to_string())?;
         }
@@ -345,8 +343,8 @@ enum Column {
     Alike,
     Abstained,
     Wrong,
-    NotTold,
-    Untold,
+    Missed,
+    Unreported,
 }
 
 impl Column {
@@ -355,8 +353,8 @@ impl Column {
         Self::Alike,
         Self::Abstained,
         Self::Wrong,
-        Self::NotTold,
-        Self::Untold,
+        Self::Missed,
+        Self::Unreported,
     ];
 
     const fn name(self) -> &'static str {
@@ -365,16 +363,16 @@ impl Column {
             Self::Alike => "alike",
             Self::Abstained => "abstained",
             Self::Wrong => "wrong",
-            Self::NotTold => "not told of",
-            Self::Untold => "untold",
+            Self::Missed => "missed",
+            Self::Unreported => "unreported",
         }
     }
 
     fn of(one: &Observation) -> Self {
         match one.outcome {
             Outcome::Wrong | Outcome::Overconfident | Outcome::Noise => Self::Wrong,
-            Outcome::Missed => Self::NotTold,
-            Outcome::Quiet => Self::Untold,
+            Outcome::Missed => Self::Missed,
+            Outcome::Quiet => Self::Unreported,
             Outcome::Abstained => Self::Abstained,
             Outcome::Right => Self::Right,
             Outcome::Honest if one.right => Self::Right,

@@ -1,4 +1,4 @@
-//! A great many orderly connections, of which the tracers must say nothing at all.
+//! A great many orderly connections, of which the tracers must report nothing.
 
 use std::{
     fs,
@@ -108,8 +108,8 @@ pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
     for tracer in tracers {
         let said = tracer.finish()?;
         orderly.lost += crate::judge::lost(&said);
-        let told = said.events.into_iter().filter(Event::is_about_a_connection);
-        orderly.events.extend(told.map(|event| event.line));
+        let events = said.events.into_iter().filter(Event::is_about_a_connection);
+        orderly.events.extend(events.map(|event| event.line));
     }
     Ok(orderly)
 }
@@ -124,7 +124,7 @@ fn serve(listener: &TcpListener, connections: usize, client_first: bool) -> io::
         stream.set_nodelay(true)?;
         let request = message::receive(&mut stream)?;
         let answer = message::answer(&request)
-            .ok_or_else(|| io::Error::other("a request is no Kafka request"))?;
+            .ok_or_else(|| io::Error::other("a request is not a Kafka request"))?;
         stream.write_all(&answer)?;
         if client_first {
             wait_for_end(&mut stream)?;

@@ -26,7 +26,7 @@ pub(crate) const BARS: Bars = Bars {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Score {
     counts: BTreeMap<Outcome, usize>,
-    /// Wrong, or sure where nobody can be, with a confidence of [`SURE`] or more.
+    /// Wrong, or sure where one host cannot be, with a confidence of [`SURE`] or more.
     pub(crate) wrong_and_sure: usize,
     /// Stated and observed confidence.
     pub(crate) calibration: Calibration,
@@ -74,7 +74,7 @@ impl Score {
         .sum()
     }
 
-    /// Share of right ones among the decided; what was not told of at all counts as wrong.
+    /// Share of right ones among the decided; what was missed counts as wrong.
     pub(crate) fn right(&self) -> f64 {
         let decided = self.decidable() - self.count(Outcome::Abstained);
         share(self.count(Outcome::Right), decided)
@@ -180,7 +180,7 @@ impl Calibration {
     }
 }
 
-/// 0 of 0 is all of them: nobody failed.
+/// 0 of 0 is all of them: none failed.
 fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 {
         return 1.0;

@@ -77,7 +77,7 @@ fn unread(context: &Context<'_>) -> Result<Expected> {
 }
 
 /// What HAProxy does to a broker when its server timer runs out: FIN, and at once a reset. The
-/// broker has lost nothing that it was not told of; the proxy's own host may say so.
+/// broker has lost nothing that it did not know of; the proxy's own host may report it.
 fn after_its_fin(context: &Context<'_>) -> Result<Expected> {
     const EITHER: Answer = Answer::one("client_originated", &["aborted", "late_data"]);
     let mut pair = context.in_use(Device::None)?;

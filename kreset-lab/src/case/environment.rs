@@ -63,7 +63,7 @@ impl Environment {
         }
     }
 
-    /// The brokers' `connections.max.idle.ms`, of which the tracers are told.
+    /// The brokers' `connections.max.idle.ms`, which the tracers are given.
     pub(super) const fn max_idle(self) -> Duration {
         match self {
             Self::LongIdle => LONGER_MAX_IDLE,

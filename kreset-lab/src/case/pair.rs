@@ -25,7 +25,7 @@ const GIVES_UP: Duration = Duration::from_secs(30);
 pub(crate) struct ConnectionPair<'a> {
     testbed: &'a Testbed<'a>,
     draw: &'a Draw,
-    /// The client's port, which tells it from all others.
+    /// The client's port, which no other connection has.
     pub(crate) port: u16,
     client: Option<Connection>,
     broker: Option<Connection>,

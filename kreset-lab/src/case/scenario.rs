@@ -17,7 +17,7 @@ use crate::{
 pub enum Group {
     /// Who reset a connection, for the classes that people meet most.
     Core,
-    /// The finer causes, and abstaining where one host cannot tell. Not run unless named or asked
+    /// The finer causes, and abstaining where one host cannot decide. Not run unless named or asked
     /// for.
     Further,
     /// Real brokers and real clients, which take more than the rest needs to be installed. Not

@@ -12,7 +12,7 @@ use crate::{
     error::{Context as _, Result},
 };
 
-/// How much longer tracers live that somebody may look at.
+/// How much longer tracers live while a person looks around.
 pub(super) const LONGEST: Duration = Duration::from_hours(24);
 
 /// Runs the user's shell in the client's namespace, and waits until it ends.

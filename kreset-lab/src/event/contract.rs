@@ -1,4 +1,4 @@
-//! The JSON Schema of the contract, as it is shipped: every event that a lab hears has to be valid.
+//! The JSON Schema of the contract, as it is shipped: every event that a lab reads has to be valid.
 
 use std::sync::LazyLock;
 

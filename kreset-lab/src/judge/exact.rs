@@ -82,7 +82,7 @@ impl Ending {
                 Measured::Known(time)
             }
         };
-        // What was refused, or was reset before a byte was sent, has no silence to speak of.
+        // What was refused, or was reset before a byte was sent, has no silence.
         let silence = self.silence_before(self.trigger(expected));
         let silence = silence.filter(|_| !self.is_refusal() && !self.is_probe(&answers));
         let wire = silence.filter(|_| expected.without_wire_idle != Some(self.host));
@@ -108,7 +108,7 @@ impl Ending {
     }
 
     /// The age at the end, or the part of it that a tracer could see that came later. A timeout
-    /// leaves no packet to tell the age by.
+    /// leaves no packet to measure the age by.
     fn age(&self, attached: Moment) -> Option<Age> {
         let (began, ended) = (self.packets.first()?.at, self.last().at);
         let truth = ended.since(began);

@@ -120,7 +120,7 @@ impl Ending {
             reset: Some(reset),
             ..self.truth("reset", answers)
         }));
-        // A connection that never got through may have been told of at its FIN, before the reset.
+        // A connection that never got through may have been reported at its FIN, before the reset.
         let closed = matches!(self.what, What::Closed | What::Left);
         if phase && (closed || self.was_closed_by(self.host.other())) {
             truths.push(self.truth("close", answers));

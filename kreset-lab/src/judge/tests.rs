@@ -150,10 +150,10 @@ fn events_are_counted() {
 
 #[test]
 fn losses_garbage_and_a_missing_summary_are_differences() {
-    let mut told = said(&[r#"{"schema":"kreset/1","type":"loss","lost":3}"#]);
-    told.events.pop();
-    told.garbage.push("expected value: panicked".to_owned());
-    let differences = judge(&Claims::default(), &told);
+    let mut said = said(&[r#"{"schema":"kreset/1","type":"loss","lost":3}"#]);
+    said.events.pop();
+    said.garbage.push("expected value: panicked".to_owned());
+    let differences = judge(&Claims::default(), &said);
     for part in ["3 events lost", "not a summary", "panicked"] {
         assert!(
             differences.iter().any(|it| it.contains(part)),

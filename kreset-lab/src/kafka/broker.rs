@@ -103,7 +103,7 @@ impl Plan {
         Ipv4Addr::new(a, b, c, first + self.node.0 - 1)
     }
 
-    /// Where brokers talk to each other, and nobody sees it.
+    /// Where brokers talk to each other, off the network that tracers see.
     fn inside(&self) -> String {
         format!("127.0.0.1:{}", 19_100 + u16::from(self.node.0))
     }
@@ -337,7 +337,7 @@ fn prepare(
     Ok(Prepared { properties, hosts })
 }
 
-/// The command that runs a broker with an empty directory of its own, for whoever has no lab. It
+/// The command that runs a broker with an empty directory of its own, for programs that have no lab. It
 /// ends when its standard input does, and says `Kafka Server started` once it serves.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Real clients on the client's host, each a program that is told what to do line by line.
+//! Real clients on the client's host, each a program that takes orders line by line.
 
 use std::{
     path::{Path, PathBuf},
@@ -238,7 +238,7 @@ pub(crate) struct Client {
     heard: usize,
 }
 
-/// What a client said of what it was told to do.
+/// What a client answered to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// It worked.
@@ -274,13 +274,13 @@ impl Client {
         Ok(client)
     }
 
-    /// Tells it to do something, and waits for what it says of it.
+    /// Gives it an order, and waits for its answer.
     pub(crate) fn ask(&mut self, order: &str) -> Result<Said> {
-        self.tell(order)?;
+        self.order(order)?;
         self.answer(order)
     }
 
-    /// Tells it to do something that must work.
+    /// Gives it an order that must work.
     pub(crate) fn must(&mut self, order: &str) -> Result<()> {
         self.ask(order)?.done()
     }
@@ -288,16 +288,16 @@ impl Client {
     /// Has it read records for `time`.
     pub(crate) fn poll(&mut self, time: Duration) -> Result<()> {
         let order = format!("poll {}", time.as_millis());
-        self.tell(&order)?;
+        self.order(&order)?;
         self.answer_within(&order, time + PATIENCE)?.done()
     }
 
-    /// Tells it to do something, and does not wait.
-    pub(crate) fn tell(&mut self, order: &str) -> Result<()> {
-        self.process.tell(order)
+    /// Gives it an order, and does not wait.
+    pub(crate) fn order(&mut self, order: &str) -> Result<()> {
+        self.process.order(order)
     }
 
-    /// Waits for what it says of what it was told.
+    /// Waits for its answer to an order.
     pub(crate) fn answer(&mut self, order: &str) -> Result<Said> {
         self.answer_within(order, PATIENCE)
     }

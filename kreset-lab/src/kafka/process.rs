@@ -39,7 +39,7 @@ impl Process {
         command: &mut Command,
     ) -> Result<Self> {
         let program = command.get_program().display().to_string();
-        // Tells whose it is, should it ever outlive the lab.
+        // Shows whose it is, should it ever outlive the lab.
         command.env("KRESET_LAB", std::process::id().to_string());
         command
             .stdin(Stdio::piped())
@@ -100,10 +100,10 @@ impl Process {
     }
 
     /// Writes a line to its standard input.
-    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn order(&mut self, line: &str) -> Result<()> {
         let name = self.log.name().to_owned();
         if let Some(stdin) = &mut self.stdin {
-            writeln!(stdin, "{line}").context(|| format!("tell {name} to {line}"))?;
+            writeln!(stdin, "{line}").context(|| format!("order {name} to {line}"))?;
         }
         Ok(())
     }

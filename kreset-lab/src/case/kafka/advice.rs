@@ -61,7 +61,7 @@ fn change(part: &str) -> Change {
 mod tests {
     use super::*;
 
-    fn told(advice: &str) -> Vec<String> {
+    fn found(advice: &str) -> Vec<String> {
         changes(advice).iter().map(Change::to_string).collect()
     }
 
@@ -72,7 +72,7 @@ mod tests {
                       net.ipv4.tcp_keepalive_time=1 and net.ipv4.tcp_keepalive_intvl=2 on the \
                       client's host, or connections.max.idle.ms=1700.";
         assert_eq!(
-            told(advice),
+            found(advice),
             [
                 "net.ipv4.tcp_keepalive_time=1 and net.ipv4.tcp_keepalive_intvl=2 \
                  and socket.keepalive.enable=true",
@@ -81,18 +81,18 @@ mod tests {
         );
         let advice = "set net.ipv4.tcp_keepalive_time=1 on the client's host, since the Java client \
                       has keepalives on (connections.max.idle.ms does not save a quiet producer).";
-        assert_eq!(told(advice), ["net.ipv4.tcp_keepalive_time=1"]);
+        assert_eq!(found(advice), ["net.ipv4.tcp_keepalive_time=1"]);
     }
 
     #[test]
     fn what_kafkajs_is_to_call_is_found() {
         let advice =
             "give kafkajs a socketFactory that calls socket.setKeepAlive(true, 1000), since";
-        assert_eq!(told(advice), ["keepalive.ms=1000"]);
+        assert_eq!(found(advice), ["keepalive.ms=1000"]);
     }
 
     #[test]
     fn words_alone_change_nothing() {
-        assert_eq!(told("look for a policy or a failover"), [""; 0]);
+        assert_eq!(found("look for a policy or a failover"), [""; 0]);
     }
 }

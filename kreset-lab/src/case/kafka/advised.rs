@@ -6,8 +6,8 @@ use super::{
 };
 use crate::event::Event;
 
-/// How long a tracer may take to tell of a reset.
-const TOLD: Duration = Duration::from_secs(10);
+/// How long a tracer may take to report a reset.
+const REPORTED: Duration = Duration::from_secs(10);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     with_each(
@@ -26,7 +26,7 @@ fn advised(session: &Session<'_>, software: Software) -> Result<Outcome> {
     let watch = setup.watch()?;
     let mut client = pause(&setup, &broker, &client::Plan::new(software, Job::Producer))?;
     client.wait_for_reset_words(Duration::ZERO)?;
-    let advice = heard(&watch)?;
+    let advice = advice_of(&watch)?;
     let changes = advice.as_deref().map(advice::changes).unwrap_or_default();
     if advice.is_some() && changes.is_empty() {
         return Err(Error::Staging(format!(
@@ -51,14 +51,14 @@ fn advised(session: &Session<'_>, software: Software) -> Result<Outcome> {
 }
 
 /// What the tracer on the client's host advises, if there is one.
-fn heard(watch: &Watch<'_>) -> Result<Option<String>> {
-    let told = watch.wait_for(
+fn advice_of(watch: &Watch<'_>) -> Result<Option<String>> {
+    let event = watch.wait_for(
         Side::Client,
         "an advice",
-        TOLD,
+        REPORTED,
         Event::is_about_a_connection,
     )?;
-    Ok(told.and_then(|event| event.advice))
+    Ok(event.and_then(|event| event.advice))
 }
 
 /// A producer that is silent for longer than the device remembers.

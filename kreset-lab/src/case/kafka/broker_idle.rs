@@ -1,4 +1,4 @@
-//! Brokers that end connections which nobody uses, and writes that come too late.
+//! Brokers that end unused connections, and writes that come too late.
 
 use super::prelude::*;
 
@@ -32,7 +32,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-fn stage<'a>(session: &'a Session<'a>) -> Result<(KafkaSetup<'a>, Broker, Watch<'a>)> {
+fn prepare<'a>(session: &'a Session<'a>) -> Result<(KafkaSetup<'a>, Broker, Watch<'a>)> {
     let setup = KafkaSetup::new(session)?;
     let broker = setup.broker(
         broker::Plan::new(Protocol::Plaintext)
@@ -61,7 +61,7 @@ fn by_timer(ending: &Ending) -> Ruling {
 }
 
 fn idle_close(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let (setup, broker, watch) = stage(session)?;
+    let (setup, broker, watch) = prepare(session)?;
     let mut client = setup.producer(&client::Plan::new(software, Job::Producer), &broker)?;
     wait_for_a_fin(session)?;
     client.must(setup::SEND)?;
@@ -70,14 +70,14 @@ fn idle_close(session: &Session<'_>, software: Software) -> Result<Outcome> {
 }
 
 fn late_write(session: &Session<'_>) -> Result<Outcome> {
-    let (setup, _broker, watch) = stage(session)?;
+    let (setup, _broker, watch) = prepare(session)?;
     let mut client = session.lab.connect(Family::Ipv4)?;
     for _ in 0..2 {
         client.request(Request::ApiVersions)?;
         client.receive()?;
     }
     wait_for_a_fin(session)?;
-    // The FIN is acknowledged, and nobody looks.
+    // The FIN is acknowledged, and the application does not read it.
     setup.wait_for_silence(Duration::from_secs(1))?;
     client.request(Request::ApiVersions)?;
     session
@@ -91,13 +91,13 @@ fn late_write(session: &Session<'_>) -> Result<Outcome> {
 /// Without the FIN the client's host sees a bare reset of the broker's host, which knows no such
 /// connection: why is beyond it, and it may say so.
 fn lost_fin(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let (setup, broker, watch) = stage(session)?;
+    let (setup, broker, watch) = prepare(session)?;
     let mut client = setup.ready_client(&client::Plan::new(software, Job::Producer), &broker)?;
     session.lab.middlebox().drop_fins_to(Side::Client)?;
     client.must(setup::SEND)?;
     // The connection in use is the last to end.
     setup.wait_for_end_of_all(Side::Broker, 5 * MAX_IDLE)?;
-    client.tell(setup::SEND)?;
+    client.order(setup::SEND)?;
     session
         .lab
         .wire()

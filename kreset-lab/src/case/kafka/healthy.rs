@@ -1,4 +1,4 @@
-//! Clusters in good order, of which there is nothing to tell.
+//! Clusters in good order, of which nothing is reported.
 
 use super::prelude::*;
 use crate::util::program::OPENSSL;
@@ -14,14 +14,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(with_each(
         &Software::ALL,
         "healthy",
-        "produce, consume, rebalance and orderly closes, with and without load: nothing to tell",
+        "produce, consume, rebalance and orderly closes, with and without load: nothing to report",
         |session, software| healthy(session, software, Protocol::Plaintext),
     ));
     let with_tls = with_each(
         &Software::USUAL,
         "healthy-tls",
         "the same with TLS: a client that closes and leaves the broker's last words unread aborts, and \
-         nothing else is told",
+         nothing else is reported",
         |session, software| healthy(session, software, Protocol::Ssl),
     );
     all.extend(with_tls.map(|scenario| scenario.needing(OPENSSL)));
@@ -43,11 +43,11 @@ fn healthy(session: &Session<'_>, software: Software, protocol: Protocol) -> Res
     let broker = setup.broker(broker::Plan::new(protocol))?;
     let watch = setup.watch()?;
     let mut producer = setup.ready_client(&plan(Job::Producer), &broker)?;
-    // Consumers are told of topics that exist.
+    // Consumers are given topics that exist.
     producer.must(setup::SEND)?;
     let mut consumer = setup.ready_client(&plan(Job::Consumer), &broker)?;
     let reading = format!("poll {}", READING.as_millis());
-    consumer.tell(&reading)?;
+    consumer.order(&reading)?;
     for _ in 0..ROUNDS {
         producer.must("send 2000 500")?;
         session.lab.silence(Duration::from_secs(1))?;

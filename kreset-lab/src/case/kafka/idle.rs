@@ -168,7 +168,7 @@ fn silent_producer(session: &Session<'_>, software: Software, device: Device) ->
                 .wait_for("the device's reset", within, |seen| {
                     seen.resets(Side::Client)
                 })?;
-            // Of a connection that rested for so long librdkafka tells at its debug level only
+            // librdkafka logs the reset of a connection that idled this long at its debug level only
             // (`rd_kafka_broker_conn_closed`, 2.16).
             if software != Software::Librdkafka || idle < Duration::from_mins(1) {
                 client.wait_for_reset_words(Duration::ZERO)?;

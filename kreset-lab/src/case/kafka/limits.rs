@@ -41,7 +41,7 @@ fn connection_rate(session: &Session<'_>, software: Software) -> Result<Outcome>
     let setup = KafkaSetup::new(session)?;
     let broker = setup.plain_broker()?;
     setup.limit_connection_rate(&broker, 1)?;
-    // What other connections the host has are the lab's, and not part of the story.
+    // What other connections the host has are the lab's, and do not count.
     let guests = iter::repeat_with(|| session.lab.connect(Family::Ipv4))
         .take(12)
         .collect::<Result<Vec<_>>>()?;
@@ -51,7 +51,7 @@ fn connection_rate(session: &Session<'_>, software: Software) -> Result<Outcome>
         .collect::<Result<BTreeSet<_>>>()?;
     let watch = setup.watch()?;
     let mut client = setup.client(&client::Plan::new(software, Job::Producer), &broker)?;
-    client.tell("hello")?;
+    client.order("hello")?;
     session.lab.wire().wait_for(
         "the client to be turned away",
         Duration::from_secs(20),
@@ -84,7 +84,7 @@ fn oversized(session: &Session<'_>, software: Software) -> Result<Outcome> {
         .with("reconnect.backoff.ms", 500)
         .with("reconnect.backoff.max.ms", 500);
     let mut client = setup.ready_client(&plan, &broker)?;
-    client.tell("send 1 900000")?;
+    client.order("send 1 900000")?;
     session.lab.wire().wait_for_count(
         2,
         "the broker to close or reset connections",

@@ -108,7 +108,7 @@ fn never_idle(connections: &Connections, requests: &[&str], idle: Duration) -> R
         Ok(())
     } else {
         Err(Error::Staging(format!(
-            "nobody sent {}",
+            "no client sent {}",
             requests.join(" or ")
         )))
     }
@@ -127,7 +127,7 @@ fn long_poll(session: &Session<'_>, software: Software) -> Result<Outcome> {
         .with("fetch.min.bytes", 1_000_000);
     setup.found_topic(software, &broker)?;
     let mut client = setup.ready_client(&plan, &broker)?;
-    client.tell("poll 60000")?;
+    client.order("poll 60000")?;
     session.lab.wire().wait_for(
         "a reset towards the broker",
         6 * idle + Duration::from_secs(20),

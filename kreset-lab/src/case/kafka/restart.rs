@@ -58,7 +58,7 @@ fn restart(session: &Session<'_>, software: Software, end: End, busy: bool) -> R
         .with("reconnect.backoff.max.ms", "1000");
     let mut client = setup.producer(&plan, &broker)?;
     if busy {
-        client.tell("send 60000 1000")?;
+        client.order("send 60000 1000")?;
         // It is under way when megabytes have crossed.
         session
             .lab
@@ -104,8 +104,8 @@ pub(super) fn by_broker(ending: &Ending) -> Ruling {
         What::Sent if ending.host == Side::Broker => {
             Ruling::Must(vec![Answer::SHUTDOWN_OR_ABORTED, Answer::CONNECTION_LOST])
         }
-        // The client gives up what it was told to give up: an answer that comes after that is
-        // nobody's trouble.
+        // The client gives up what it was asked to give up: an answer that comes after that is
+        // harmless.
         What::Received | What::Sent => Ruling::May(vec![Answer::LATE_DATA, Answer::CLIENT_ABORTED]),
         What::Closed | What::Left | What::TimedOut => Ruling::Nothing,
     }

@@ -26,7 +26,7 @@ fn rolling(session: &Session<'_>, software: Software) -> Result<Outcome> {
         .with("reconnect.backoff.max.ms", "1000");
     let mut client = setup.producer(&plan, &brokers[0])?;
     for broker in &mut brokers {
-        client.tell("send 40000 1000")?;
+        client.order("send 40000 1000")?;
         // It is under way when more has crossed than acknowledgements.
         let so_far = session.lab.wire().sightings().len();
         session.lab.wire().wait_for_count(

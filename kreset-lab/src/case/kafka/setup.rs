@@ -40,7 +40,7 @@ const SOON: Duration = Duration::from_secs(8);
 /// share the processors.
 pub(super) const BUSY: Duration = Duration::from_mins(1);
 
-/// What producers are told most often: one record of 100 bytes.
+/// The order that producers get most often: one record of 100 bytes.
 pub(super) const SEND: &str = "send 1 100";
 
 /// How long silence may take to come.
@@ -202,7 +202,7 @@ impl<'a> KafkaSetup<'a> {
             if ended.len() >= count {
                 return Ok(());
             }
-            // The next one, whoever's it is.
+            // The next one, of any connection.
             let so_far = wire.sightings().len();
             let left = deadline.saturating_duration_since(Instant::now());
             wire.wait_for_count(so_far + 1, "connections to fail", left, |_| true)?;
@@ -244,7 +244,7 @@ impl<'a> KafkaSetup<'a> {
     }
 
     /// Waits until the client has answered whatever FIN it got with its own, so that no connection
-    /// is caught half closed. Some never are: a client may have died of what it was told.
+    /// is caught half closed. Some never are: a client may have died of its order.
     fn wait_for_answers(&self) -> Result<()> {
         let wire = self.session.lab.wire();
         let answered = || {
@@ -339,7 +339,7 @@ pub(super) fn fail_at(
         .with("reconnect.backoff.ms", 500)
         .with("reconnect.backoff.max.ms", 500);
     let mut client = setup.client(&client, broker)?;
-    client.tell("hello")?;
+    client.order("hello")?;
     setup.wait_for_failures(1)?;
     // Not every client survives its first attempt, so that there may be no second one.
     match setup.wait_for_failures(2) {
