@@ -14,9 +14,9 @@ fn main() -> Result<()> {
     let share = env::args_os()
         .nth(1)
         .map(PathBuf::from)
-        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "which directory?"))?;
+        .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "usage: manual DIRECTORY"))?;
     clap_mangen::generate_to(cli::command(), directory(&share, "man/man1")?)?;
-    for (shell, place) in [
+    for (shell, path) in [
         (Shell::Bash, "bash-completion/completions"),
         (Shell::Zsh, "zsh/site-functions"),
         (Shell::Fish, "fish/vendor_completions.d"),
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
             shell,
             &mut cli::command(),
             "kreset-trace",
-            directory(&share, place)?,
+            directory(&share, path)?,
         )?;
         if shell == Shell::Bash {
             // clap_complete 4.6 writes a subcommand's name in two ways where the

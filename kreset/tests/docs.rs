@@ -1,5 +1,5 @@
-//! The documents say what the code says: its classes, its evidence, its
-//! weights, its features, its exit codes, and the two worked cases.
+//! The documents match the code: classes, evidence, weights, features, exit codes
+//! and the two worked cases.
 
 #![expect(
     clippy::panic,
@@ -98,11 +98,11 @@ fn every_piece_of_evidence_is_explained() {
 fn every_rule_names_its_weights_and_classes() {
     let page = document("evidence.md");
     for source in &sources()[1..] {
-        let told: String = between(source, "Observation::new(", ",")
+        let documented: String = between(source, "Observation::new(", ",")
             .into_iter()
             .map(|name| row_and_sections(&page, name.trim_matches('"')))
             .collect();
-        if told.is_empty() {
+        if documented.is_empty() {
             continue;
         }
         let weights = between(source, ".weigh(", ",")
@@ -116,7 +116,10 @@ fn every_rule_names_its_weights_and_classes() {
             after.any(is_whole).then(|| class.cause().to_string())
         });
         for wanted in weights.chain(classes) {
-            assert!(told.contains(&format!("`{wanted}`")), "{wanted}: {told}");
+            assert!(
+                documented.contains(&format!("`{wanted}`")),
+                "{wanted}: {documented}"
+            );
         }
     }
 }
@@ -125,16 +128,16 @@ fn every_rule_names_its_weights_and_classes() {
 fn row_and_sections(page: &str, name: &str) -> String {
     let start = format!("| `{name}` | ");
     let row = page.lines().find(|line| line.starts_with(&start));
-    let mut told = row.unwrap_or_default().to_owned();
-    for anchor in between(&told.clone(), "](#", ")") {
+    let mut documented = row.unwrap_or_default().to_owned();
+    for anchor in between(&documented.clone(), "](#", ")") {
         let section = page.split("\n#").find(|section| {
             let heading = section.lines().next().unwrap_or_default();
             let heading = heading.trim_start_matches(['#', ' ']).to_lowercase();
             heading.replace(' ', "-") == anchor
         });
-        told.push_str(section.unwrap_or_else(|| panic!("no section {anchor}")));
+        documented.push_str(section.unwrap_or_else(|| panic!("no section {anchor}")));
     }
-    told
+    documented
 }
 
 #[test]
@@ -190,9 +193,9 @@ fn every_feature_and_exit_code_is_explained() {
     check_in(&readme, "README.md", codes);
 }
 
-/// What the code makes of recordings of the two scenarios is what the pages show.
+/// The judgements of the recordings of two scenarios are those on the pages.
 #[test]
-fn the_worked_cases_are_judged_as_they_are_told() {
+fn the_worked_cases_are_judged_as_documented() {
     for (name, recording) in [
         ("case-middlebox-idle.md", "idle_reset_on_send.ipv4.client"),
         ("case-connection-lost.md", "connection_lost.client"),
@@ -201,14 +204,14 @@ fn the_worked_cases_are_judged_as_they_are_told() {
             .into_iter()
             .find(|(facts, _)| facts.kind == Kind::ResetReceived)
             .unwrap();
-        check(name, told(&judgement));
+        check(name, shown(&judgement));
     }
 }
 
-/// Every configuration that the pages about fleets and sinks show is
-/// understood, and each sink has one.
+/// Every configuration on the pages about fleets and sinks is valid, and each sink
+/// has one.
 #[test]
-fn the_examples_of_sinks_are_understood() {
+fn the_examples_of_sinks_are_valid() {
     let text = ["fleet.md", "sinks.md"].map(document).concat();
     let examples = between(&text, "```toml\n", "```");
     for kind in ["stdout", "file", "syslog", "otlp", "kafka", "prometheus"] {
@@ -224,29 +227,29 @@ fn the_examples_of_sinks_are_understood() {
             .arg(&path)
             .output()
             .unwrap();
-        let (said, complaint) = (
+        let (said, error) = (
             String::from_utf8_lossy(&checked.stdout),
             String::from_utf8_lossy(&checked.stderr),
         );
-        // Certificates that it names are not on this host, and this user may
-        // not trace; what it says was understood before that is asked.
-        let understood = said.contains("kreset.toml: understood\n");
-        let needs_feature = complaint.contains("this build has no kafka sink");
+        // Its certificates are not on this host, and this user may not trace: those
+        // are checked after the configuration.
+        let is_valid = said.contains("kreset.toml: valid\n");
+        let needs_feature = error.contains("this build has no kafka sink");
         assert!(
-            understood || (needs_feature && !cfg!(feature = "kafka")),
-            "{example}\n{said}{complaint}"
+            is_valid || (needs_feature && !cfg!(feature = "kafka")),
+            "{example}\n{said}{error}"
         );
     }
 }
 
-/// What a page tells of a judgement: its class and confidence, the shares, and
+/// What a page shows of a judgement: its class and confidence, the shares, and
 /// each weight.
-fn told(judgement: &Judgement) -> Vec<String> {
+fn shown(judgement: &Judgement) -> Vec<String> {
     let class = judgement.cause.map_or_else(
         || judgement.verdict.to_string(),
         |cause| format!("{}/{cause}", judgement.verdict),
     );
-    let mut told = vec![
+    let mut shown = vec![
         format!("{class} "),
         format!("{:.0}% ", judgement.confidence * 100.0),
     ];
@@ -255,7 +258,7 @@ fn told(judgement: &Judgement) -> Vec<String> {
         .iter()
         .map(|candidate| format!("{} {:.0}%", candidate.verdict, candidate.share * 100.0))
         .collect();
-    told.push(shares.join(", "));
+    shown.push(shares.join(", "));
     for seen in &judgement.evidence {
         let evidence = seen.clone().tell();
         let mut weights: Vec<_> = evidence.weights.iter().collect();
@@ -265,7 +268,7 @@ fn told(judgement: &Judgement) -> Vec<String> {
             .into_iter()
             .map(|(class, weight)| format!("{weight:+.1} {class}"))
             .collect();
-        told.push(weights.join("  "));
+        shown.push(weights.join("  "));
     }
-    told
+    shown
 }

@@ -1,4 +1,4 @@
-//! What is installed on hosts fits the program: configurations, unit, manifest.
+//! The packaged files fit the program: configurations, unit, manifest.
 
 #![expect(
     clippy::panic,
@@ -22,7 +22,7 @@ fn packaged(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What a run with this configuration would do.
+/// The options of a run with this configuration.
 fn options(config: &str) -> Options {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("kreset.toml");
@@ -52,19 +52,19 @@ fn the_default_configuration_writes_where_the_unit_lets_it() {
         panic!("{:?}", sink.target);
     };
     let unit = packaged("kreset.service");
-    for (place, directive) in [
+    for (directory, directive) in [
         (path.parent().unwrap(), "LogsDirectory=kreset"),
         (options.spool.parent().unwrap(), "StateDirectory=kreset"),
     ] {
         assert!(unit.lines().any(|line| line == directive), "{directive}");
-        assert!(place.ends_with("kreset"), "{}", place.display());
+        assert!(directory.ends_with("kreset"), "{}", directory.display());
     }
     let rotated = packaged("kreset.logrotate");
     let begin = format!("{} {{", path.display());
     assert!(rotated.starts_with(&begin), "{rotated}");
 }
 
-/// Who takes the number signs away gets what the file says.
+/// Commented-out examples are valid, and show the defaults.
 #[test]
 fn every_example_of_the_default_configuration_is_right() {
     let text = packaged("kreset.toml");
@@ -119,7 +119,7 @@ fn the_manifest_has_the_rights_of_the_unit_and_a_right_configuration() {
             Target::Prometheus(PrometheusConfig { listen }) => Some(listen.port()),
             _ => None,
         });
-    // Where the probes ask.
+    // The port of the probes.
     let port = listens.unwrap().to_string();
     assert_eq!(
         words_after(&manifest, "containerPort: "),

@@ -1,4 +1,4 @@
-//! kreset-trace: says who reset a Kafka connection, and why.
+//! kreset-trace: shows who reset a Kafka connection, and why.
 
 use std::{
     io::{self, Write as _},
@@ -35,7 +35,7 @@ fn ended(result: Result<(), RunError>) -> Exit {
     }
 }
 
-/// One sentence on standard error, if the exit code is worth one.
+/// Logs the error, unless the exit code is 0.
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
     if exit != Exit::Done {
         log(format_args!("{error}"));

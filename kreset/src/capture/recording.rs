@@ -1,5 +1,5 @@
-//! Records as the kernel wrote them, kept in a text file: one header line, then
-//! one record a line in hexadecimal. What is recorded can be judged again.
+//! Raw records of the kernel side in a text file: a header line, then one record
+//! per line in hexadecimal. A recording can be replayed through the classifier.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::facts::Decoder;
 
-/// What is needed to decode the records: the header line, in JSON.
+/// The header line, in JSON: what is needed to decode the records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
     /// Ticks of jiffies per second of the kernel that wrote them.
@@ -30,8 +30,8 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a file anew. Its owner alone may read it: it holds the first bytes of
-    /// connections, which may be anything.
+    /// Creates or truncates the file. Only its owner can read it: it has the first
+    /// bytes of connections, which may be secret.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Recorder {
         })
     }
 
-    /// Writes what reading the records takes, before the first of them.
+    /// Writes the header.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Recorder {
         self.file.write_all(b"\n")
     }
 
-    /// Hands on what was added.
+    /// Writes buffered records.
     ///
     /// # Errors
     ///
@@ -84,18 +84,18 @@ impl Recorder {
     }
 }
 
-/// Why a text is no recording.
+/// Why a text is not a recording.
 #[derive(Debug, Error)]
 pub enum RecordingError {
-    /// The first line is no header.
-    #[error("the first line is no header of a recording: {0}")]
+    /// The first line is not a header.
+    #[error("line 1 is not a recording header: {0}")]
     Header(#[from] serde_json::Error),
     /// A line is not hexadecimal.
     #[error("line {0} is not a record in hexadecimal")]
     Line(usize),
 }
 
-/// What a file of records holds.
+/// A recording that was read.
 #[derive(Clone, Debug)]
 pub struct Recording {
     /// Decodes the records.
@@ -109,7 +109,7 @@ impl Recording {
     ///
     /// # Errors
     ///
-    /// If it is no recording.
+    /// If it is not a recording.
     pub fn parse(text: &str) -> Result<Self, RecordingError> {
         let mut lines = text.lines();
         let Header { hz, reasons } = serde_json::from_str(lines.next().unwrap_or_default())?;

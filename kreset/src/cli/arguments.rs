@@ -1,4 +1,4 @@
-//! The flags of a run, and what they mean.
+//! The flags of a run.
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
@@ -20,9 +20,9 @@ const AGENT_SUMMARY: Duration = Duration::from_secs(10);
 pub(super) struct Arguments {
     /// Read options and sinks from this TOML file
     ///
-    /// Its keys are named as these options are; an option given here wins
-    /// over the file, and --output or --format over all of its sinks. The
-    /// file is read again on SIGHUP.
+    /// Its keys have the names of these options. An option given here
+    /// overrides the file, and --output or --format replaces all of its sinks.
+    /// The file is reloaded on SIGHUP.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -33,11 +33,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "9092", value_parser = str::parse::<PortSet>)]
     port: Vec<PortSet>,
 
-    /// Form of the output
+    /// Output format
     ///
-    /// `text` is for people and may change; `json` is one object a line and
-    /// a stable contract; `ecs` is a document of the Elastic Common Schema a
-    /// line.
+    /// `text` is for people and may change; `json` is one object per line and
+    /// a stable contract; `ecs` is one document of the Elastic Common Schema
+    /// per line.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 
@@ -70,52 +70,52 @@ pub(super) struct Arguments {
 
     /// The brokers' connections.max.idle.ms
     ///
-    /// Tells a broker that closes idle connections from a device that
-    /// forgets them.
+    /// Distinguishes a broker that closes idle connections from a device that
+    /// drops them.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
     broker_max_idle: Duration,
 
-    /// How to see packets: their TTLs and first bytes
+    /// Source of packet evidence (TTLs and first bytes)
     ///
-    /// `auto` takes `cgroup_skb`, which sees most; where that is not
-    /// possible, `fentry`, which costs nothing per packet. `off` costs
-    /// least, and verdicts are less certain.
+    /// `auto` uses `cgroup_skb`, which sees most, or `fentry` if that is not
+    /// possible, which costs nothing per packet. `off` costs least, and
+    /// verdicts are less certain.
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = str::parse::<PacketChoice>)]
     packet_evidence: PacketChoice,
 
     /// Refuse to start without this feature
     ///
-    /// A feature that this kernel does not allow is otherwise left out and
-    /// named in the first event. May be given more than once.
+    /// Otherwise a feature that this kernel does not support is left out and
+    /// listed in the first event. May be given more than once.
     #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
     require: Vec<Feature>,
 
     /// Also print the counts so far at this interval
     ///
-    /// With --config every 10s by default.
+    /// The default is 10s with --config.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     summary: Option<Duration>,
 
-    /// Also keep the kernel's records, for a report of a wrong verdict
+    /// Also record the kernel's raw records, to report a wrong verdict
     ///
-    /// They hold the first bytes that clients and brokers said; only the
+    /// They contain the first bytes that clients and brokers sent; only the
     /// file's owner can read it.
     #[arg(long, value_name = "PATH")]
     record: Option<PathBuf>,
 
-    /// Also show everyday teardown: health checks, late data
+    /// Also show routine closes: health checks, late data
     #[arg(long)]
     all: bool,
 
-    /// Show what each verdict rests on; twice: log the kernel side's decisions
+    /// Show the evidence for each verdict; twice: also log the BPF programs' decisions
     ///
-    /// Under each event of text output; JSON always has all of it.
+    /// Under each event of text output; JSON always has all evidence.
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
-    /// Where sinks keep what they have still to deliver
+    /// Directory for events that sinks have not delivered yet
     ///
-    /// Each sink but standard output and files has a directory there.
+    /// Each sink that sends over a socket has a directory there.
     #[arg(
         long,
         value_name = "DIR",
@@ -124,22 +124,22 @@ pub(super) struct Arguments {
     )]
     spool: PathBuf,
 
-    /// The most that each sink keeps there, such as 256M or 2G
+    /// Maximum size of each sink's spool, such as 256M or 2G
     ///
-    /// When that is reached the oldest go, and are counted.
+    /// When it is full, the oldest events are dropped and counted.
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size::parse, hide_short_help = true)]
     spool_size: u64,
 
-    /// At the end, deliver for at most this time
+    /// Time limit for delivery at the end of a run
     ///
-    /// What is left then is delivered by the next run.
+    /// The next run delivers what is left.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse, hide_short_help = true)]
     drain: Duration,
 }
 
 impl Arguments {
-    /// What a run with these arguments does, with the sinks of the configuration
-    /// file if there is one.
+    /// The options of a run with these arguments, with the sinks of the
+    /// configuration file if there is one.
     pub(super) fn into_options(self, sinks: Option<Vec<SinkConfig>>) -> Options {
         let agent = self.config.is_some().then_some(AGENT_SUMMARY);
         let mut ports = PortSet::empty();
@@ -175,7 +175,7 @@ impl Arguments {
     }
 }
 
-/// `--role`, where `any` is a choice too.
+/// The values of `--role`.
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
 enum RoleChoice {
     Client,
@@ -196,5 +196,5 @@ impl From<RoleChoice> for Option<Role> {
 
 fn count(text: &str) -> Result<NonZeroU64, &'static str> {
     text.parse()
-        .map_err(|_not_one| "a count is a whole number, 1 or more")
+        .map_err(|_not_one| "expected a whole number of 1 or more")
 }

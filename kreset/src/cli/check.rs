@@ -1,5 +1,5 @@
-//! `kreset-trace check`: whether a configuration is right, and what this
-//! kernel and these privileges allow.
+//! `kreset-trace check`: whether a configuration is valid, and what this
+//! kernel and these privileges support.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::{
     util::exit::Exit,
 };
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Report {
     configuration: String,
@@ -26,7 +26,7 @@ pub struct Report {
     plan: Result<Plan, CannotStart>,
 }
 
-/// Looks at everything that a run with `options` would use.
+/// Checks everything that a run with `options` would use.
 #[must_use]
 pub fn check(options: &Options) -> Report {
     let path = options
@@ -49,7 +49,7 @@ pub fn check(options: &Options) -> Report {
 }
 
 impl Report {
-    /// How a run would end at once, or that it would start.
+    /// The exit code a run would have at start.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.sinks.iter().any(|(_, checked)| checked.is_err()) {
@@ -64,7 +64,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: understood", self.configuration)?;
+        writeln!(f, "{}: valid", self.configuration)?;
         for (sink, checked) in &self.sinks {
             write!(
                 f,
@@ -134,10 +134,10 @@ mod tests {
         assert!(text.contains("sink stdout"), "{text}");
         match &report.plan {
             Ok(_) => {
-                let told = Feature::ALL
+                let listed = Feature::ALL
                     .iter()
                     .all(|it| text.contains(&format!("  {it:<18} ")));
-                assert!(told, "{text}");
+                assert!(listed, "{text}");
                 assert_eq!(report.exit(), Exit::Done);
             }
             Err(error) => {

@@ -10,15 +10,15 @@ use crate::{
     sink::SinkConfig,
 };
 
-/// Flags that stand for a sink.
+/// Flags that replace a sink.
 const OUTPUT: [&str; 2] = ["output", "format"];
-/// Flags that make no sense in a file.
+/// Flags that are not keys of a file.
 const NOT_IN_FILES: [&str; 3] = ["config", "help", "version"];
 
 /// The file that a command line names.
 pub(super) struct File {
     config: ConfigFile,
-    /// Whether the command line asks for an output of its own.
+    /// Whether the command line sets an output.
     output_asked: bool,
 }
 
@@ -75,7 +75,7 @@ fn is_given(matches: &ArgMatches, key: &str) -> bool {
 }
 
 impl File {
-    /// The command line with what the file says before what it says itself.
+    /// The command line, with the file's settings first.
     pub(super) fn prepend(
         &self,
         mut line: Vec<OsString>,
@@ -83,7 +83,7 @@ impl File {
     ) -> Result<Vec<OsString>, Refused> {
         let mut added = Vec::new();
         for setting in &self.config.settings {
-            // Alone, so that a refusal is the file's.
+            // Each alone, so that the error names its line.
             let alone =
                 std::iter::once("kreset-trace").chain(setting.arguments.iter().map(String::as_str));
             if let Err(error) = CommandLine::command().try_get_matches_from(alone) {
@@ -98,8 +98,8 @@ impl File {
         Ok(line)
     }
 
-    /// The file's sinks, unless the command line asks for another output:
-    /// who tries a configuration out must not write to the SIEM.
+    /// The file's sinks, unless the command line sets an output: testing a
+    /// configuration must not write to the SIEM.
     pub(super) fn into_sinks(self) -> Vec<SinkConfig> {
         if self.output_asked {
             Vec::new()

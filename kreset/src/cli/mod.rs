@@ -21,30 +21,32 @@ use crate::{config::ConfigError, run::options::Options};
 const AFTER_HELP: &str = "\
 Examples:
   kreset-trace
-      Say who resets connections to port 9092, as seen from this host.
+      Show who resets connections to port 9092, as seen from this host.
   kreset-trace --port 9092,9094-9096 -v
-      More ports; under each event what the verdict rests on.
+      More ports, with the evidence under each event.
   kreset-trace --format json --output /var/log/kreset.json --summary 1m
-      One JSON object a line, for a log shipper.
+      One JSON object per line, for a log shipper.
   kreset-trace --duration 10m --count 1
       Wait up to ten minutes for the first event.
   kreset-trace --config /etc/kreset/kreset.toml
-      Run as an agent: several sinks, each with a spool for when it is down.
+      Run as an agent: several sinks, each remote one with a spool for when its
+      receiver is down.
   kreset-trace check --config /etc/kreset/kreset.toml
-      Say whether that file is right and what this host allows.
+      Check that file, and what this host supports.
 
 Exit codes:
-  0  ended as asked: a signal, --duration or --count, or the reader went away
+  0  ended as requested: by a signal, --duration or --count, or because the
+     reader closed the output
   1  failed while running, such as a full disk under --output
-  2  the command line is wrong; nothing was started
-  3  cannot start here: a privilege or something of the kernel is missing";
+  2  invalid command line or configuration; nothing was started
+  3  cannot start on this host: a privilege or a kernel feature is missing";
 
-/// Says who reset a Kafka connection, and why.
+/// Show who reset a Kafka connection, and why
 ///
-/// Watches the kernel reset TCP connections on Kafka's ports, on a broker's
-/// host or a client's, and says for each reset who sent it, how old and how
-/// idle the connection was, why it happened, how sure that is, and what to
-/// change.
+/// Traces resets of TCP connections on Kafka's ports in the kernel, on a
+/// broker's host or a client's. Reports for each reset who sent it, how old
+/// and how idle the connection was, the cause with its confidence, and what
+/// to change.
 #[derive(Debug, Parser)]
 #[command(
     name = "kreset-trace",
@@ -60,17 +62,17 @@ struct CommandLine {
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
-    /// Say whether a configuration is right and what this host allows
+    /// Check a configuration and what this host supports
     ///
-    /// Checks every option and key as a run would, and names each feature
-    /// that this kernel and these privileges allow, or why not. Attaches
-    /// nothing and connects to nothing.
+    /// Checks every option and key as a run would, and lists each feature
+    /// with whether this kernel and these privileges support it, or why not.
+    /// Attaches nothing and connects to nothing.
     Check(Arguments),
-    /// Send made-up events through the sinks
+    /// Send sample events through the sinks
     ///
-    /// To try out the way to a SIEM. The events come from addresses that
-    /// are set aside for documentation and are as many as --count says (100
-    /// by default). Needs no privileges.
+    /// Use it to test delivery to a SIEM. The events have addresses reserved
+    /// for documentation. --count sets their number (100 by default). Needs
+    /// no privileges.
     #[command(mut_arg("count", |count| count
         .help("Send this many events; 100 by default")
         .long_help(None)))]
@@ -86,11 +88,11 @@ struct SampleArguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     first: u64,
 
-    /// Events a second; 0 for as many as the sinks take
+    /// Events per second; 0 for as many as the sinks accept
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     rate: u64,
 
-    /// Say on standard output which events are kept, as "kept N"
+    /// Print each event that was accepted, as "kept N", on standard output
     #[arg(long)]
     progress: bool,
 }
@@ -100,29 +102,28 @@ struct SampleArguments {
 pub enum Command {
     /// Trace.
     Run(Box<Options>),
-    /// Say what this host allows.
+    /// Check the configuration and this host.
     Check(Box<Options>),
-    /// Send made-up events.
+    /// Send sample events.
     Sample(Box<Sample>),
     /// Print this and end: the help or the version.
     Print(String),
 }
 
-/// What made-up events are to be sent.
+/// Which sample events are to be sent.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// The sinks, and everything else of a run.
     pub options: Options,
     /// Number of the first event.
     pub first: u64,
-    /// Events a second; 0 for as many as possible.
+    /// Events per second; 0 for as many as possible.
     pub rate: u64,
-    /// Whether to say on standard output which events are kept.
+    /// Whether to print which events were accepted.
     pub progress: bool,
 }
 
-/// A command line that was refused: one sentence for standard error, to end
-/// with [`Exit::Usage`](crate::util::exit::Exit::Usage).
+/// Why a command line was refused: one sentence for standard error. Exit with [`Exit::Usage`](crate::util::exit::Exit::Usage).
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{sentence}")]
 pub struct UsageError {
@@ -130,7 +131,7 @@ pub struct UsageError {
 }
 
 impl UsageError {
-    /// A refusal for a reason that only showed after parsing.
+    /// An error that was found after parsing.
     #[must_use]
     pub fn new(sentence: impl Into<String>) -> Self {
         Self {
@@ -221,8 +222,7 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
     })
 }
 
-/// Clap's report as one sentence: what is wrong and what would be right,
-/// without the usage block.
+/// Clap's report as one sentence, without the usage block.
 fn sentence(error: &clap::Error) -> String {
     let report = error.to_string();
     let report = report.strip_prefix("error: ").unwrap_or(&report);

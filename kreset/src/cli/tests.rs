@@ -36,7 +36,7 @@ fn printed(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn clap_finds_no_fault() {
+fn clap_accepts_the_definition() {
     CommandLine::command().debug_assert();
 }
 
@@ -63,7 +63,7 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn every_flag_is_heard() {
+fn every_flag_is_read() {
     let options = options(&[
         "--port=9092,9094-9096",
         "--port=19092",
@@ -114,7 +114,7 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
     for (arguments, expected) in [
         (
             ["--port", "0"].as_slice(),
-            "invalid value '0' for '--port <LIST>': 0 is no port; ports are 1 to 65535",
+            "invalid value '0' for '--port <LIST>': invalid port 0: expected 1 to 65535",
         ),
         (
             &["--duration", "30"],
@@ -122,7 +122,7 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
         ),
         (
             &["--count", "0"],
-            "invalid value '0' for '--count <N>': a count is a whole number, 1 or more",
+            "invalid value '0' for '--count <N>': expected a whole number of 1 or more",
         ),
         (
             &["--format", "xml"],

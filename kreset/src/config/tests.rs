@@ -62,7 +62,7 @@ listen = "127.0.0.1:9464"
 "#;
 
 #[test]
-fn a_whole_file_is_heard() {
+fn a_whole_file_is_read() {
     let options = parse_with(WHOLE, &[]).unwrap();
     assert_eq!(options.ports.to_string(), "9092,9094-9096");
     assert_eq!(options.broker_max_idle, Duration::from_mins(5));
@@ -95,7 +95,7 @@ fn a_whole_file_is_heard() {
 }
 
 #[test]
-fn an_agent_tells_what_it_covers_and_writes_somewhere() {
+fn an_agent_reports_its_coverage_and_writes_to_standard_output() {
     let options = parse_with("", &[]).unwrap();
     assert_eq!(options.summary_interval, Some(Duration::from_secs(10)));
     assert_eq!(
@@ -108,7 +108,7 @@ fn an_agent_tells_what_it_covers_and_writes_somewhere() {
 }
 
 #[test]
-fn flags_win_over_the_file() {
+fn flags_override_the_file() {
     let options = parse_with(WHOLE, &["--port", "19092", "--summary=1m", "--role", "any"]).unwrap();
     assert_eq!(options.ports.to_string(), "19092");
     assert_eq!(options.summary_interval, Some(Duration::from_mins(1)));
@@ -118,7 +118,7 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
-fn an_output_on_the_command_line_takes_the_place_of_all_sinks() {
+fn an_output_on_the_command_line_replaces_all_sinks() {
     let options = parse_with(WHOLE, &["--output", "-", "--format", "json"]).unwrap();
     let target = Target::Stdout(StdoutConfig {
         format: Format::Json,

@@ -11,7 +11,7 @@ const LEAST: Duration = Duration::from_millis(100);
 const MOST: Duration = Duration::from_secs(30);
 
 /// Waits that double from 0.1 s to 30 s, each shortened at random by up to a
-/// half: a thousand agents that lost one receiver must not come back in step.
+/// half, so that a thousand agents that lost one receiver do not return at once.
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -27,20 +27,20 @@ impl Backoff {
         whole.mul_f64(0.5_f64.mul_add(chance(), 0.5))
     }
 
-    /// The next failure is a first one.
+    /// Resets the wait to the first one.
     pub const fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// Whether the last try failed.
+    /// Whether the last attempt failed.
     #[must_use]
     pub const fn is_failing(&self) -> bool {
         self.failures > 0
     }
 }
 
-/// Between 0 and 1. The standard library seeds each hasher at random, which
-/// is random enough to spread agents.
+/// A random number from 0 to 1: the standard library seeds each hasher at random,
+/// which is enough to spread agents.
 fn chance() -> f64 {
     let bits = RandomState::new().hash_one(0_u8) >> 32;
     f64::from(u32::try_from(bits).unwrap_or(0)) / f64::from(u32::MAX)

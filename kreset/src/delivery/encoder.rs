@@ -1,13 +1,13 @@
-//! What turns events into bytes.
+//! The interface of formats.
 
 use super::SinkError;
 use crate::event::Message;
 
-/// Turns an event into bytes.
+/// Encodes events in one format.
 pub trait Encoder: Send {
-    /// Appends `message` to `out`: to text forms as one or more whole lines.
+    /// Appends `message` to `out`: in line formats as one or more whole lines.
     ///
     /// # Errors
-    /// When the event cannot be represented.
+    /// When the event cannot be encoded.
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError>;
 }

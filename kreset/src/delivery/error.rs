@@ -9,33 +9,33 @@ use super::spool::SpoolError;
 /// Why a sink failed.
 #[derive(Debug, Error)]
 pub enum SinkError {
-    /// The reader of standard output has gone. That is how `| head` ends a
-    /// run, so it is no failure: end quietly with
+    /// The reader of standard output has closed it, as `| head` does. This is not
+    /// a failure: the run ends with
     /// [`Exit::Done`](crate::util::exit::Exit::Done).
-    #[error("nobody reads standard output any more")]
+    #[error("standard output was closed by its reader")]
     Closed,
     /// The file cannot be opened.
     #[error("cannot open {}: {source}; choose another file with --output", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// No space, or no quota, is left.
-    #[error("cannot write to {place}: no space is left; free some or choose another --output")]
+    /// No space or quota is left.
+    #[error("cannot write to {path}: no space is left; free some or choose another --output")]
     Full {
         /// The file's path, or `standard output`.
-        place: String,
-        /// What the kernel says.
+        path: String,
+        /// The error of the system call.
         source: io::Error,
     },
-    /// Writing failed otherwise.
-    #[error("cannot write to {place}: {source}")]
+    /// Writing failed for another reason.
+    #[error("cannot write to {path}: {source}")]
     Write {
         /// The file's path, or `standard output`.
-        place: String,
-        /// What the kernel says.
+        path: String,
+        /// The error of the system call.
         source: io::Error,
     },
     /// A certificate or key that the settings name cannot be read.
@@ -46,8 +46,8 @@ pub enum SinkError {
         /// What is wrong.
         source: io::Error,
     },
-    /// A setting that librdkafka refuses.
-    #[error("librdkafka refuses the settings of the Kafka sink: {0}")]
+    /// A setting that librdkafka rejects.
+    #[error("librdkafka rejected the Kafka sink's settings: {0}")]
     Kafka(String),
     /// The spool cannot be opened.
     #[error(transparent)]
@@ -57,14 +57,14 @@ pub enum SinkError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The system has no thread for a sink.
+    /// The system cannot start a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
-    /// The event cannot be represented.
-    #[error("cannot represent an event: {0}")]
+    /// The event cannot be encoded.
+    #[error("cannot encode an event: {0}")]
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -81,18 +81,18 @@ impl From<fmt::Error> for SinkError {
 }
 
 impl SinkError {
-    /// A failed write to `place`.
-    pub(crate) fn write(place: impl Into<String>, source: io::Error) -> Self {
-        let place = place.into();
+    /// A failed write to `path`.
+    pub(crate) fn write(path: impl Into<String>, source: io::Error) -> Self {
+        let path = path.into();
         match source.kind() {
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => Self::Full { place, source },
-            _ => Self::Write { place, source },
+            | io::ErrorKind::FileTooLarge => Self::Full { path, source },
+            _ => Self::Write { path, source },
         }
     }
 
-    /// Whether the reader has gone, which ends a run without failure.
+    /// Whether the reader closed the output, which ends a run without failure.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)

@@ -1,5 +1,5 @@
-//! Delivery to standard output and files: a thread that writes what is
-//! queued, and nothing on disk besides.
+//! Delivery to standard output and files: a thread that writes the queue, with
+//! no spool.
 
 use std::{
     sync::{
@@ -10,18 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backoff, SinkError, Writer, gate::Gate, queue::Chunk, status::Status};
+use super::{Backoff, SinkError, Writer, queue::Chunk, shared::Shared, status::Status};
 use crate::util::stderr::log;
 
-/// How often a silent place is asked whether somebody still reads it.
+/// How often an idle writer checks whether its output still has a reader.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// What a failure of the place means.
+/// What a failed write means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
-    /// The end of the run: somebody waits at the terminal.
+    /// The run ends: a user waits at the terminal.
     EndRun,
-    /// Trying again: nobody does.
+    /// The write is retried: the agent is unattended.
     Retry,
 }
 
@@ -33,28 +33,28 @@ pub(super) struct Local {
     pub(super) spare: Sender<Vec<u8>>,
     pub(super) writer: Box<dyn Writer>,
     pub(super) on_failure: OnFailure,
-    pub(super) gate: Arc<Gate<()>>,
+    pub(super) shared: Arc<Shared<()>>,
     pub(super) status: Arc<Status>,
 }
 
-/// The sink takes nothing any more.
+/// The sink has ended.
 struct Ended;
 
 impl Local {
-    /// Writes until nothing more comes, or the place is closed.
+    /// Writes until no more events come, or the output is closed.
     pub(super) fn run(mut self) {
         while let Ok(more) = self.turn()
             && more
         {}
     }
 
-    /// Writes what is queued; whether there may be more.
+    /// Writes what is queued; returns whether there may be more.
     fn turn(&mut self) -> Result<bool, Ended> {
         if self.status.take_reopen()
             && let Err(error) = self.writer.reopen()
         {
             log(format_args!(
-                "sink {}: {error}; writing goes on in the old file",
+                "sink {}: {error}; writing to the old file",
                 self.name
             ));
         }
@@ -64,7 +64,7 @@ impl Local {
                 self.status.dequeued(events);
                 self.status.deliver(events);
                 lines.clear();
-                // Nobody is left to use it at the end.
+                // The pipeline has no use for it once it has closed the queue.
                 let _unused = self.spare.send(lines);
                 Ok(true)
             }
@@ -76,11 +76,10 @@ impl Local {
         }
     }
 
-    /// What comes next, for which it waits until it is time to ask the place.
+    /// The next chunk, awaited until the next check of the output.
     ///
-    /// It sleeps until it is told to look, not until something comes: a channel
-    /// wakes who waits for it at the first chunk of a turn, and again at the next
-    /// one, as that one has long been written.
+    /// The thread sleeps until it is unparked at the end of a turn. Waiting on the
+    /// channel would wake it once for every chunk of the turn.
     fn next(&self) -> Result<Chunk, RecvTimeoutError> {
         let until = Instant::now() + CHECK_EVERY;
         loop {
@@ -97,14 +96,14 @@ impl Local {
         }
     }
 
-    /// Writes all `lines`, again and again until that works, or nothing will.
+    /// Writes all `lines`, with retries.
     fn write(&mut self, lines: &[u8]) -> Result<(), Ended> {
         let mut backoff = Backoff::default();
         let mut written = 0;
         loop {
             let Err(stopped) = self.writer.write_lines(&lines[written..]) else {
                 if backoff.is_failing() {
-                    log(format_args!("sink {}: works again", self.name));
+                    log(format_args!("sink {}: recovered", self.name));
                 }
                 return Ok(());
             };
@@ -114,14 +113,14 @@ impl Local {
                 return self.end(error);
             }
             if !backoff.is_failing() {
-                log(format_args!("sink {}: {error}; tried again", self.name));
+                log(format_args!("sink {}: {error}; retrying", self.name));
             }
             self.status.fail();
-            self.gate.wait(backoff.failed(), |_| false);
-            if self.gate.lock().is_over() {
+            self.shared.wait(backoff.failed(), |_| false);
+            if self.shared.lock().is_over() {
                 return Err(Ended);
             }
-            // A file that was removed, or whose disk was replaced.
+            // The file may have been removed, or its disk replaced.
             let _reopened = self.writer.reopen();
         }
     }

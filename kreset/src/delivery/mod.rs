@@ -1,22 +1,22 @@
-//! From the pipeline to the sinks, without ever holding the pipeline up.
+//! From the pipeline to the sinks. The pipeline never waits for a sink.
 //!
-//! Each sink has a bounded queue and threads of its own. An event that finds
-//! a queue full is counted, and a `loss` event names the sink. That event is
-//! not lost in turn: it waits for room (`owed.rs`).
+//! Each sink has a bounded queue and its own threads. An event that finds the
+//! queue full is counted as lost, and a `loss` event names the sink. `loss`
+//! events are not lost: they are deferred until there is room (`deferred.rs`).
 //!
 //! | sink | queue in memory | behind it |
 //! |---|---|---|
-//! | standard output, file | [`QUEUE`] events | the place itself |
+//! | standard output, file | [`QUEUE`] events | the file itself |
 //! | every other | [`QUEUE`] events | a [`spool`] on disk, bounded by `spool-size` |
 
 mod backoff;
+mod deferred;
 mod encoder;
 mod error;
-mod gate;
 mod local;
-mod owed;
 mod queue;
 mod remote;
+mod shared;
 pub mod spool;
 mod status;
 #[cfg(test)]
@@ -40,11 +40,11 @@ use tokio::sync::Notify;
 pub use writer::{Stopped, Writer};
 
 use self::{
-    gate::Gate,
+    deferred::Deferred,
     local::Local,
-    owed::Owed,
     queue::{Put, Queue},
-    remote::{Keeper, Sender},
+    remote::{Sender, SpoolWriter},
+    shared::Shared,
     spool::Spool,
 };
 use crate::event::{Event, Message, filter::SinkFilter};
@@ -64,7 +64,7 @@ pub trait Observer: Send {
     fn observe(&self, event: &Event);
 }
 
-/// Tells threads when to leave things as they are.
+/// Sets when a sink's threads stop trying.
 type StopAt = Box<dyn Fn(Instant) + Send>;
 
 /// Where the events of one sink go.
@@ -95,27 +95,27 @@ pub enum Sink {
 struct Running {
     name: String,
     filter: SinkFilter,
-    /// `None` once nothing more is to come.
+    /// `None` once no more events come.
     queue: Option<Queue>,
-    owed: Owed,
+    deferred: Deferred,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
-    /// Tells the threads when to leave things as they are.
+    /// Sets when the threads stop trying.
     stop_at: StopAt,
     is_local: bool,
 }
 
 impl Running {
     fn add(&mut self, message: &Arc<Message>) {
-        if self.hand_owed() && self.hand(message) {
+        if self.enqueue_deferred() && self.enqueue(message) {
             return;
         }
-        if !self.owed.take(message) {
-            self.status.lose(1);
+        if !self.deferred.defer(message) {
+            self.status.record_loss(1);
         }
     }
 
-    /// Hands over what the turn has brought, and has a local sink look for it.
+    /// Hands over the events of this turn, and wakes a local sink.
     fn flush(&mut self) {
         if let Some(queue) = &mut self.queue {
             queue.flush();
@@ -125,13 +125,13 @@ impl Running {
         }
     }
 
-    /// Hands on what is owed; whether that is all of it.
-    fn hand_owed(&mut self) -> bool {
-        while let Some(message) = self.owed.first() {
-            if !self.hand(&Arc::clone(message)) {
+    /// Enqueues the deferred events; returns whether that was all of them.
+    fn enqueue_deferred(&mut self) -> bool {
+        while let Some(message) = self.deferred.first() {
+            if !self.enqueue(&Arc::clone(message)) {
                 return false;
             }
-            self.owed.settle_first();
+            self.deferred.remove_first();
         }
         true
     }
@@ -140,8 +140,8 @@ impl Running {
         self.threads.iter().all(JoinHandle::is_finished)
     }
 
-    /// Puts `message` into the queue; whether it need not be tried again.
-    fn hand(&mut self, message: &Arc<Message>) -> bool {
+    /// Puts `message` into the queue; returns false if it is full.
+    fn enqueue(&mut self, message: &Arc<Message>) -> bool {
         let queue = self.queue.as_mut();
         queue.is_none_or(|queue| queue.put(message) != Put::Full)
     }
@@ -152,7 +152,7 @@ impl Running {
 pub struct Delivery {
     running: Vec<Running>,
     observers: Vec<Box<dyn Observer>>,
-    /// Something was added since the last flush.
+    /// Whether an event was added since the last flush.
     is_held: bool,
     wake: Arc<Notify>,
 }
@@ -170,7 +170,7 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// When the system has no thread for it.
+    /// When the system cannot start a thread.
     pub fn start(&mut self, name: &str, filter: SinkFilter, sink: Sink) -> io::Result<()> {
         let status = Arc::new(Status::default());
         let owned = name.to_owned();
@@ -184,18 +184,18 @@ impl Delivery {
                 let (to, chunks) = channel();
                 let (done_with, spare) = channel();
                 let queue = Queue::of_lines(owned.clone(), encoder, to, spare, Arc::clone(&status));
-                let gate = Arc::new(Gate::new(()));
+                let shared = Arc::new(Shared::new(()));
                 let local = Local {
                     name: owned,
                     queue: chunks,
                     spare: done_with,
                     writer,
                     on_failure,
-                    gate: Arc::clone(&gate),
+                    shared: Arc::clone(&shared),
                     status: Arc::clone(&status),
                 };
                 let thread = self.thread(name, move || local.run())?;
-                (queue, vec![thread], Box::new(move |at| gate.stop_at(at)))
+                (queue, vec![thread], Box::new(move |at| shared.stop_at(at)))
             }
             Sink::Remote {
                 encoder,
@@ -205,20 +205,20 @@ impl Delivery {
                 status.spooled(spool.depth(), spool.bytes());
                 let (to, events) = channel();
                 let queue = Queue::of_events(to, Arc::clone(&status));
-                let gate = Arc::new(Gate::new(*spool));
-                let keeper = Keeper {
+                let shared = Arc::new(Shared::new(*spool));
+                let spool_writer = SpoolWriter {
                     name: owned.clone(),
                     queue: events,
                     encoder,
-                    gate: Arc::clone(&gate),
+                    shared: Arc::clone(&shared),
                     status: Arc::clone(&status),
                 };
-                let sender = Sender::new(owned, remote, Arc::clone(&gate), Arc::clone(&status));
+                let sender = Sender::new(owned, remote, Arc::clone(&shared), Arc::clone(&status));
                 let threads = vec![
-                    self.thread(name, move || keeper.run())?,
+                    self.thread(name, move || spool_writer.run())?,
                     self.thread(name, move || sender.run())?,
                 ];
-                (queue, threads, Box::new(move |at| gate.stop_at(at)))
+                (queue, threads, Box::new(move |at| shared.stop_at(at)))
             }
             Sink::Observer(observer) => {
                 self.observers.push(observer);
@@ -229,7 +229,7 @@ impl Delivery {
             name: name.to_owned(),
             filter,
             queue: Some(queue),
-            owed: Owed::default(),
+            deferred: Deferred::default(),
             status,
             threads,
             stop_at,
@@ -267,15 +267,15 @@ impl Delivery {
         Ok(())
     }
 
-    /// Gives `message` to every sink that wants it, and has them look for it.
+    /// Gives `message` to every sink whose filter accepts it, and wakes them.
     /// Never waits.
     pub fn offer(&mut self, message: &Arc<Message>) {
         self.add(message);
         self.flush();
     }
 
-    /// Adds `message` to what [`Delivery::flush`] hands over to every sink that
-    /// wants it. Never waits.
+    /// Adds `message` to what [`Delivery::flush`] hands over to every sink whose
+    /// filter accepts it. Never waits.
     pub fn add(&mut self, message: &Arc<Message>) {
         for observer in &self.observers {
             observer.observe(&message.event);
@@ -288,23 +288,23 @@ impl Delivery {
         self.is_held = true;
     }
 
-    /// Hands over what was added: a sink wakes up once for all of it.
+    /// Hands over what was added. A sink wakes up once for all of it.
     pub fn flush(&mut self) {
         if std::mem::take(&mut self.is_held) {
             self.running.iter_mut().for_each(Running::flush);
         }
     }
 
-    /// Losses that no `loss` event has told of: sink and count.
+    /// Losses that no `loss` event has reported yet: sink and count.
     pub fn take_losses(&self) -> Vec<(String, u64)> {
-        let untold = self
+        let unreported = self
             .running
             .iter()
-            .map(|it| (it.name.clone(), it.status.take_untold()));
-        untold.filter(|(_, count)| *count > 0).collect()
+            .map(|it| (it.name.clone(), it.status.take_unreported()));
+        unreported.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Why a sink could not go on, where that is to end the run.
+    /// The failure of a sink that ends the run.
     pub fn take_failure(&self) -> Option<SinkError> {
         self.running.iter().find_map(|it| it.status.take_failure())
     }
@@ -314,27 +314,27 @@ impl Delivery {
         self.running.iter().map(|it| (it.name.as_str(), &it.status))
     }
 
-    /// Tells whoever awaits it that a sink's thread ended.
+    /// Notified when a sink's thread has ended.
     pub fn wake(&self) -> Arc<Notify> {
         Arc::clone(&self.wake)
     }
 
-    /// Opens files anew, soon.
+    /// Has files reopened, soon.
     pub fn reopen(&self) {
         for it in &self.running {
             it.status.ask_reopen();
         }
     }
 
-    /// Gives the sink `name` another filter; whether there is such a sink.
+    /// Changes the filter of the sink `name`; returns whether there is such a sink.
     pub fn set_filter(&mut self, name: &str, filter: SinkFilter) -> bool {
         let found = self.running.iter_mut().find(|it| it.name == name);
         found.map(|it| it.filter = filter).is_some()
     }
 
-    /// Waits until every event offered is in its spool or place, for at most
-    /// `longest`, and for no sink that has ended; whether that is so. For sources
-    /// that can wait; the kernel cannot.
+    /// Waits until every event is spooled or written, for at most `longest`;
+    /// returns whether that is so. A sink that has ended is not waited for. Only
+    /// for sources that can wait, which the kernel cannot.
     pub fn settle(&self, longest: Duration) -> bool {
         let until = Instant::now() + longest;
         let behind = || self.running.iter().filter(|it| it.status.queued() > 0);
@@ -347,29 +347,29 @@ impl Delivery {
         true
     }
 
-    /// Nothing more comes: sinks end once all is delivered. Those that are
-    /// owed something stay open; whether there is none.
+    /// No more events come: sinks end once all is delivered. Those with deferred
+    /// events stay open; returns whether there are none.
     pub fn close(&mut self) -> bool {
         for it in &mut self.running {
-            let is_all = it.hand_owed();
+            let is_all = it.enqueue_deferred();
             it.flush();
             if is_all {
                 it.queue = None;
-                // Its thread sees that only when it looks.
+                // Its thread notices only when it wakes up.
                 it.flush();
             }
         }
         self.running.iter().all(|it| it.queue.is_none())
     }
 
-    /// Nothing is tried any more from `at` on: what is spooled stays so.
+    /// Sinks stop trying at `at`: what is spooled then stays spooled.
     pub fn stop_at(&self, at: Instant) {
         for it in &self.running {
             (it.stop_at)(at);
         }
     }
 
-    /// As [`Delivery::stop_at`], for sinks that have a spool to leave it in.
+    /// As [`Delivery::stop_at`], for sinks with a spool only.
     pub fn stop_remote_at(&self, at: Instant) {
         for it in self.running.iter().filter(|it| !it.is_local) {
             (it.stop_at)(at);

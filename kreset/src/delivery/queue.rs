@@ -1,4 +1,4 @@
-//! The pipeline's end of a sink's queue: what a turn brings goes in, and is
+//! The pipeline's end of a sink's queue: events of a turn are collected, and
 //! handed over at its end.
 
 use std::sync::{
@@ -9,24 +9,24 @@ use std::sync::{
 use super::{Encoder, QUEUE, status::Status};
 use crate::{event::Message, util::stderr::log};
 
-/// Lines of so many bytes do not wait for the end of a turn.
+/// More bytes of lines than this are handed over before the end of a turn.
 const ENOUGH: usize = 64 * 1024;
 
-/// Whole lines of so many events.
+/// Whole lines, and the number of their events.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) lines: Vec<u8>,
     pub(super) events: u64,
 }
 
-/// What became of an event.
+/// The result of [`Queue::put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
-    /// It is in the queue.
+    /// The event is in the queue.
     Taken,
-    /// There is no room for it now.
+    /// The queue is full.
     Full,
-    /// Nothing can represent it, as was told.
+    /// The event cannot be encoded, which was logged.
     Unfit,
 }
 
@@ -36,13 +36,13 @@ pub(super) struct Queue {
     status: Arc<Status>,
 }
 
-/// What a turn has brought so far.
+/// The events of this turn so far.
 enum Held {
-    /// For a local sink: lines, made while the event is in the processor's
-    /// cache. On its way to another thread it would cost more than they do,
-    /// which are copied in one go.
+    /// For a local sink: lines, encoded while the event is in the processor's
+    /// cache. Moving each event to another thread would cost more than copying
+    /// the lines at once.
     Lines(Lines),
-    /// For a remote one, whose keeper makes of them what its spool holds.
+    /// For a remote sink, whose spool writer encodes them.
     Events {
         events: Vec<Arc<Message>>,
         to: Sender<Arc<Message>>,
@@ -54,12 +54,12 @@ struct Lines {
     encoder: Box<dyn Encoder>,
     chunk: Chunk,
     to: Sender<Chunk>,
-    /// Buffers that the sink's thread is done with.
+    /// Buffers that the sink's thread has written.
     spare: Receiver<Vec<u8>>,
 }
 
 impl Queue {
-    /// Lines in the form of `encoder`, for the sink `name`.
+    /// Lines encoded by `encoder`, for the sink `name`.
     pub(super) fn of_lines(
         name: String,
         encoder: Box<dyn Encoder>,
@@ -97,7 +97,7 @@ impl Queue {
         match &mut self.held {
             Held::Lines(lines) => {
                 if !lines.add(message) {
-                    self.status.lose(1);
+                    self.status.record_loss(1);
                     return Put::Unfit;
                 }
                 self.status.enqueued();
@@ -113,8 +113,8 @@ impl Queue {
         Put::Taken
     }
 
-    /// Hands over what a turn has brought. A sink that ended told why: what was
-    /// meant for it is nobody's.
+    /// Hands over the events of this turn. Events for a sink that has ended are
+    /// dropped: it has reported why it ended.
     pub(super) fn flush(&mut self) {
         match &mut self.held {
             Held::Lines(lines) => lines.flush(&self.status),
@@ -130,7 +130,7 @@ impl Queue {
 }
 
 impl Lines {
-    /// Whether `message` could be represented.
+    /// Encodes `message`; returns whether that was possible.
     fn add(&mut self, message: &Message) -> bool {
         let lines = &mut self.chunk.lines;
         let whole = lines.len();

@@ -1,9 +1,9 @@
-//! Delivery to a receiver that may be slow, restart or be gone for a night.
+//! Delivery to a receiver that may be slow, restart or be down for hours.
 //!
-//! Two threads share a spool. The keeper takes events from the queue,
+//! Two threads share a spool. The spool writer takes events from the queue,
 //! encodes them and appends them to the spool; from then on they survive the
-//! process. The sender reads the spool in order and hands batches over, and
-//! marks as done what the receiver has for certain.
+//! process. The sender reads the spool in order, sends batches, and marks as
+//! done what the receiver certainly has.
 
 use std::{
     collections::VecDeque,
@@ -18,100 +18,100 @@ use thiserror::Error;
 
 use super::{
     Backoff, Encoder,
-    gate::{Gate, State},
+    shared::{Shared, State},
     spool::{Entry, Position, Spool},
     status::Status,
 };
 use crate::{
     event::Message,
-    util::{heap::Spender, stderr::log},
+    util::{heap::HeapTrimmer, stderr::log},
 };
 
-/// Events and bytes that are appended at once.
+/// Events and bytes that are appended at once, at most.
 const APPEND: (usize, usize) = (256, 256 * 1024);
-/// Undelivered events are on the disk itself, not only in the kernel, after
-/// this time.
+/// Undelivered events are synced to disk within this time.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
-/// How often a connection is looked after while something is unconfirmed.
+/// How often a connection is checked while a batch on it is unconfirmed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A thread that waits for events looks up so often, at the least.
+/// A thread that waits for events wakes up at least this often.
 const IDLE: Duration = Duration::from_hours(1);
-/// So many events at once take memory that is worth giving back.
+/// A batch of this many events takes memory that is worth returning to the system.
 const MANY: usize = 64;
-/// No event is longer: what a receiver would take is far less.
+/// Longer events are dropped: receivers accept far less.
 const LONGEST_EVENT: usize = 1024 * 1024;
 
-/// How a batch was handed over.
+/// How a batch was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handed {
-    /// The receiver said that it has it.
+    /// The receiver has acknowledged it.
     Confirmed,
-    /// The receiver never says so. It counts as delivered once its kernel has it
-    /// ([`Remote::check`]) and the connection has stood this long after.
+    /// The protocol has no acknowledgement. A batch counts as delivered once the
+    /// receiver's kernel has it ([`Remote::check`]) and the connection has stayed
+    /// up this much longer.
     Unconfirmed(Duration),
 }
 
-/// Why a batch was not handed over.
+/// Why a batch was not sent.
 #[derive(Debug, Error)]
 pub enum RemoteError {
-    /// The receiver cannot be reached, or has no time: try again.
+    /// The receiver cannot be reached or is busy: retry.
     #[error("{0}")]
     Unavailable(String),
-    /// The receiver takes everything but this: never try again.
-    #[error("the receiver refuses an event: {0}")]
+    /// The receiver rejects this batch: do not retry.
+    #[error("the receiver rejected an event: {0}")]
     Refused(String),
 }
 
 /// A receiver at the other end of a connection.
 pub trait Remote: Send {
-    /// Events and bytes that are handed over at once, at most.
+    /// Events and bytes in a batch, at most.
     fn batch(&self) -> (usize, usize) {
         (512, 512 * 1024)
     }
 
-    /// Hands a batch over, in order. Connects if need be. It must give up
-    /// after some seconds.
+    /// Sends a batch, in order. Connects if needed. It must give up after some
+    /// seconds.
     ///
     /// # Errors
     ///
-    /// When the batch, or part of it, was not handed over.
+    /// When the batch, or part of it, was not sent.
     fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError>;
 
-    /// Looks whether the connection still stands; how many of the batches that
-    /// were handed over last have not reached the receiver's host as a whole.
+    /// Checks whether the connection is still up; returns how many of the latest
+    /// batches have not completely reached the receiver's host.
     ///
     /// # Errors
     ///
-    /// When what is unconfirmed has to be sent again.
+    /// When unconfirmed batches have to be sent again.
     fn check(&mut self) -> Result<usize, RemoteError> {
         Ok(0)
     }
 
-    /// Ends the connection in order; whether the receiver has read all that
-    /// was handed over.
+    /// Closes the connection; returns whether the receiver has read all that was
+    /// sent.
     fn finish(&mut self) -> bool {
         false
     }
 }
 
 /// Takes events from the queue into the spool.
-pub(super) struct Keeper {
+pub(super) struct SpoolWriter {
     pub(super) name: String,
     pub(super) queue: Queue<Arc<Message>>,
     pub(super) encoder: Box<dyn Encoder>,
-    pub(super) gate: Arc<Gate<Spool>>,
+    pub(super) shared: Arc<Shared<Spool>>,
     pub(super) status: Arc<Status>,
 }
 
-impl Keeper {
-    /// Keeps until nothing more comes.
+impl SpoolWriter {
+    /// Writes until no more events come.
     pub(super) fn run(mut self) {
         let mut sync_at = Instant::now() + SYNC_EVERY;
         loop {
             let until_sync = sync_at.saturating_duration_since(Instant::now());
             let ended = match self.queue.recv_timeout(until_sync) {
                 Ok(first) => {
-                    self.keep(&first);
+                    self.append(&first);
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => false,
@@ -122,14 +122,14 @@ impl Keeper {
                 sync_at = Instant::now() + SYNC_EVERY;
             }
             if ended {
-                self.gate.update(|state| state.ended = true);
+                self.shared.update(|state| state.ended = true);
                 return;
             }
         }
     }
 
-    /// Appends `first` and what has come behind it.
-    fn keep(&mut self, first: &Message) {
+    /// Appends `first` and the events queued behind it.
+    fn append(&mut self, first: &Message) {
         let mut payloads = Vec::new();
         let mut bytes = self.encode(first, &mut payloads);
         let mut taken = 1;
@@ -140,19 +140,19 @@ impl Keeper {
             bytes += self.encode(&message, &mut payloads);
             taken += 1;
         }
-        let kept = self.gate.update(|State { value: spool, .. }| {
-            let mut kept = spool.append(&payloads);
-            if kept.is_err() && spool.give_up_oldest() {
-                // The disk is full of other things: our oldest make room.
-                kept = spool.append(&payloads);
+        let appended = self.shared.update(|State { value: spool, .. }| {
+            let mut appended = spool.append(&payloads);
+            if appended.is_err() && spool.give_up_oldest() {
+                // The disk is full of other data: the oldest events make room.
+                appended = spool.append(&payloads);
             }
-            account(spool, &self.status);
-            kept
+            update_status(spool, &self.status);
+            appended
         });
-        if let Err(error) = kept {
-            self.status.lose(payloads.len() as u64);
+        if let Err(error) = appended {
+            self.status.record_loss(payloads.len() as u64);
             log(format_args!(
-                "sink {}: its spool takes no events: {error}",
+                "sink {}: cannot write to its spool: {error}",
                 self.name
             ));
         }
@@ -169,20 +169,20 @@ impl Keeper {
             }
             Ok(()) => {
                 log(format_args!(
-                    "sink {}: an event of {} bytes",
+                    "sink {}: dropped an event of {} bytes",
                     self.name,
                     payload.len()
                 ));
             }
             Err(error) => log(format_args!("sink {}: {error}", self.name)),
         }
-        self.status.lose(1);
+        self.status.record_loss(1);
         0
     }
 
     fn sync(&self) {
-        // Not under the lock: a slow disk must not hold the sender up.
-        let file = self.gate.lock().value.unsynced();
+        // Not under the lock: the sender must not wait for a slow disk.
+        let file = self.shared.lock().value.unsynced();
         if let Some(file) = file
             && let Err(error) = file.sync_data()
         {
@@ -200,49 +200,49 @@ struct Unconfirmed {
     /// Where it ends in the spool.
     end: Position,
     events: u64,
-    /// How long the connection must stand once the receiver's host has it.
+    /// How long the connection must stay up once the receiver's host has it.
     settle: Duration,
     /// When it counts as delivered, once the receiver's host has it.
     due: Option<Instant>,
 }
 
-/// Hands what the spool holds to the receiver.
+/// Sends the spooled events to the receiver.
 pub(super) struct Sender {
     pub(super) name: String,
     pub(super) remote: Box<dyn Remote>,
-    pub(super) gate: Arc<Gate<Spool>>,
+    pub(super) shared: Arc<Shared<Spool>>,
     pub(super) status: Arc<Status>,
     backoff: Backoff,
-    /// What was handed over, in order, and does not count as delivered yet.
+    /// Batches that were sent and do not count as delivered yet, in order.
     unconfirmed: VecDeque<Unconfirmed>,
-    /// Events in the next batch, at most: fewer while one is looked for that
-    /// the receiver refuses.
+    /// Events in the next batch, at most: fewer while a rejected event is being
+    /// searched for.
     count: usize,
-    memory: Spender,
+    heap: HeapTrimmer,
 }
 
 impl Sender {
     pub(super) fn new(
         name: String,
         remote: Box<dyn Remote>,
-        gate: Arc<Gate<Spool>>,
+        shared: Arc<Shared<Spool>>,
         status: Arc<Status>,
     ) -> Self {
         let count = remote.batch().0;
         Self {
             name,
             remote,
-            gate,
+            shared,
             status,
             backoff: Backoff::default(),
             unconfirmed: VecDeque::new(),
             count,
-            memory: Spender::default(),
+            heap: HeapTrimmer::default(),
         }
     }
 
-    /// Sends until all is delivered and nothing more comes, or until the
-    /// time to stop.
+    /// Sends until all is delivered and no more events come, or until the time to
+    /// stop.
     pub(super) fn run(mut self) {
         loop {
             let look = if self.unconfirmed.is_empty() {
@@ -250,7 +250,7 @@ impl Sender {
             } else {
                 LOOK_EVERY
             };
-            self.gate
+            self.shared
                 .wait(look, |state| state.value.is_readable() || state.ended);
             let (over, ended, batch) = self.next_batch();
             if over || (ended && batch.is_empty()) {
@@ -266,16 +266,16 @@ impl Sender {
                 self.failed(&error);
             }
             if batch.len() >= MANY {
-                self.memory.spend();
+                self.heap.allocated();
             }
             drop(batch);
-            if !self.gate.lock().value.is_readable() {
-                self.memory.settle();
+            if !self.shared.lock().value.is_readable() {
+                self.heap.trim_if_due();
             }
         }
     }
 
-    /// What is still unconfirmed is so for good, or sent by the next run.
+    /// Confirms what the receiver has read; the next run sends the rest.
     fn finish(&mut self) {
         let Some(last) = self.unconfirmed.back().copied() else {
             return;
@@ -287,20 +287,20 @@ impl Sender {
     }
 
     fn next_batch(&self) -> (bool, bool, Vec<Entry>) {
-        let mut state = self.gate.lock();
+        let mut state = self.shared.lock();
         let (over, ended) = (state.is_over(), state.ended);
         if over {
             return (over, ended, Vec::new());
         }
         let batch = state.value.read(self.count, self.remote.batch().1);
-        account(&mut state.value, &self.status);
+        update_status(&mut state.value, &self.status);
         drop(state);
         let batch = batch.unwrap_or_else(|error| {
             log(format_args!(
-                "sink {}: its spool cannot be read: {error}",
+                "sink {}: cannot read its spool: {error}",
                 self.name
             ));
-            self.gate.wait(Duration::from_secs(1), |_| false);
+            self.shared.wait(Duration::from_secs(1), |_| false);
             Vec::new()
         });
         (over, ended, batch)
@@ -329,29 +329,29 @@ impl Sender {
         }
         if self.backoff.is_failing() {
             self.backoff.succeeded();
-            log(format_args!("sink {}: delivers again", self.name));
+            log(format_args!("sink {}: delivering again", self.name));
         }
         Ok(())
     }
 
-    /// Finds the refused event by halves, and leaves it out.
+    /// Finds the rejected event by halving the batch, and drops it.
     fn refused(&mut self, batch: &[Entry], why: &str) {
         if let [alone] = batch {
             log(format_args!(
-                "sink {}: the receiver refuses an event: {why}",
+                "sink {}: the receiver rejected an event: {why}",
                 self.name
             ));
-            self.status.lose(1);
+            self.status.record_loss(1);
             self.delivered(alone.end, 0);
         } else {
-            // Doubled by every batch that gets through.
+            // Doubled again by every batch that is accepted.
             self.count = (batch.len() / 2).max(1);
             self.unconfirmed.clear();
-            self.gate.lock().value.rewind();
+            self.shared.lock().value.rewind();
         }
     }
 
-    /// Marks what has stood long enough.
+    /// Marks as delivered what has been with the receiver's host long enough.
     fn confirm(&mut self) -> Result<(), RemoteError> {
         if self.unconfirmed.is_empty() {
             return Ok(());
@@ -373,9 +373,9 @@ impl Sender {
 
     fn delivered(&self, end: Position, count: u64) {
         self.status.deliver(count);
-        let mut state = self.gate.lock();
+        let mut state = self.shared.lock();
         state.value.done(end);
-        account(&mut state.value, &self.status);
+        update_status(&mut state.value, &self.status);
     }
 
     fn failed(&mut self, error: &RemoteError) {
@@ -385,16 +385,16 @@ impl Sender {
         }
         self.status.fail();
         self.unconfirmed.clear();
-        let mut state = self.gate.lock();
+        let mut state = self.shared.lock();
         state.value.rewind();
-        account(&mut state.value, &self.status);
+        update_status(&mut state.value, &self.status);
         drop(state);
-        self.gate.wait(self.backoff.failed(), |_| false);
+        self.shared.wait(self.backoff.failed(), |_| false);
     }
 }
 
-/// Tells the counts of `spool`.
-fn account(spool: &mut Spool, status: &Status) {
+/// Updates the sink's counts from `spool`.
+fn update_status(spool: &mut Spool, status: &Status) {
     status.spooled(spool.depth(), spool.bytes());
-    status.lose(spool.take_lost());
+    status.record_loss(spool.take_lost());
 }

@@ -1,4 +1,4 @@
-//! What is known of one sink while it runs.
+//! The state of a running sink.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -17,8 +17,8 @@ pub struct Status {
     delivered: AtomicU64,
     failures: AtomicU64,
     lost: AtomicU64,
-    /// What of `lost` a `loss` event has told.
-    told: AtomicU64,
+    /// The part of `lost` that `loss` events have reported.
+    reported: AtomicU64,
     reopen: AtomicBool,
     failure: Mutex<Option<SinkError>>,
 }
@@ -26,15 +26,15 @@ pub struct Status {
 /// One look at a [`Status`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Events that it has still to deliver.
+    /// Events still to be delivered.
     pub waiting: u64,
     /// Bytes of its spool on disk.
     pub spool_bytes: u64,
     /// Events delivered.
     pub delivered: u64,
-    /// Tries that failed.
+    /// Failed attempts.
     pub failures: u64,
-    /// Events that it never will deliver.
+    /// Events that will never be delivered.
     pub lost: u64,
 }
 
@@ -72,7 +72,7 @@ impl Status {
         self.queued.fetch_add(1, Relaxed);
     }
 
-    /// So many have left the queue.
+    /// `count` events have left the queue.
     pub(super) fn dequeued(&self, count: u64) {
         self.queued.fetch_sub(count, Relaxed);
     }
@@ -82,49 +82,49 @@ impl Status {
         self.queued.load(Relaxed)
     }
 
-    /// What the spool holds now.
+    /// Sets the size of the spool.
     pub(super) fn spooled(&self, depth: u64, bytes: u64) {
         self.depth.store(depth, Relaxed);
         self.bytes.store(bytes, Relaxed);
     }
 
-    /// So many were delivered.
+    /// Counts delivered events.
     pub(super) fn deliver(&self, count: u64) {
         self.delivered.fetch_add(count, Relaxed);
     }
 
-    /// One more try failed.
+    /// Counts a failed attempt.
     pub(super) fn fail(&self) {
         self.failures.fetch_add(1, Relaxed);
     }
 
-    /// So many never will be delivered.
-    pub(super) fn lose(&self, count: u64) {
+    /// Counts events that will never be delivered.
+    pub(super) fn record_loss(&self, count: u64) {
         self.lost.fetch_add(count, Relaxed);
     }
 
-    /// How many were lost that no `loss` event has told of yet.
-    pub(super) fn take_untold(&self) -> u64 {
+    /// Lost events that no `loss` event has reported yet.
+    pub(super) fn take_unreported(&self) -> u64 {
         let lost = self.lost.load(Relaxed);
-        lost.saturating_sub(self.told.swap(lost, Relaxed))
+        lost.saturating_sub(self.reported.swap(lost, Relaxed))
     }
 
-    /// Asks for the place to be opened anew.
+    /// Asks for the file to be reopened.
     pub(super) fn ask_reopen(&self) {
         self.reopen.store(true, Relaxed);
     }
 
-    /// Whether that was asked since the last call.
+    /// Whether that was requested since the last call.
     pub(super) fn take_reopen(&self) -> bool {
         self.reopen.swap(false, Relaxed)
     }
 
-    /// The sink cannot go on.
+    /// Ends the sink with a failure.
     pub(super) fn end_with(&self, error: SinkError) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    /// Why it cannot go on.
+    /// Why it ended.
     pub(super) fn take_failure(&self) -> Option<SinkError> {
         self.failure
             .lock()

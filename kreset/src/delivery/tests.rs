@@ -26,7 +26,7 @@ fn message(number: u64, event: Event) -> Arc<Message> {
     Arc::new(Message { id, event })
 }
 
-/// An event that is told from others by its `seeded`.
+/// A distinct event: its `seeded` is `number`.
 fn numbered(number: u64) -> Arc<Message> {
     let start = Start {
         time: samples::time(TIME),
@@ -145,7 +145,7 @@ fn end(mut delivery: Delivery, within: Duration) {
 }
 
 #[test]
-fn a_stalled_receiver_holds_nobody_up_and_loses_nothing() {
+fn a_stalled_receiver_delays_no_event_and_loses_none() {
     let directory = TempDir::new().unwrap();
     let (release, stalled) = channel::<()>();
     let seen = Seen::default();
@@ -373,13 +373,13 @@ fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
     end(delivery, Duration::from_secs(5));
 }
 
-/// A place that fails as a test says.
-struct Scene {
+/// A writer that fails as a test says.
+struct Failing {
     taken: Arc<Mutex<Vec<Value>>>,
     fail: Box<dyn FnMut() -> Result<(), SinkError> + Send>,
 }
 
-impl Writer for Scene {
+impl Writer for Failing {
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped> {
         (self.fail)().map_err(|error| Stopped { written: 0, error })?;
         let events = serde_json::Deserializer::from_slice(lines).into_iter();
@@ -399,7 +399,7 @@ impl Writer for Scene {
 
 fn full() -> SinkError {
     SinkError::Full {
-        place: "p".to_owned(),
+        path: "p".to_owned(),
         source: io::ErrorKind::StorageFull.into(),
     }
 }
@@ -409,14 +409,14 @@ fn local(
     fail: impl FnMut() -> Result<(), SinkError> + Send + 'static,
 ) -> (Delivery, Arc<Mutex<Vec<Value>>>) {
     let taken = Arc::default();
-    let place = Scene {
+    let writer = Failing {
         taken: Arc::clone(&taken),
         fail: Box::new(fail),
     };
     let mut delivery = Delivery::default();
     let sink = Sink::Local {
         encoder: Box::new(Json),
-        writer: Box::new(place),
+        writer: Box::new(writer),
         on_failure,
     };
     delivery.start("file", SinkFilter::default(), sink).unwrap();
@@ -456,7 +456,7 @@ fn a_reader_that_left_ends_an_agent_too() {
     let (mut delivery, _) = local(OnFailure::Retry, || Err(SinkError::Closed));
     delivery.offer(&numbered(0));
     soon("it ends", || delivery.has_ended());
-    // Nobody waits for a sink that is not there any more.
+    // A sink that has ended is not waited for.
     assert!(!delivery.settle(Duration::from_mins(10)));
     assert!(
         delivery
@@ -465,7 +465,7 @@ fn a_reader_that_left_ends_an_agent_too() {
     );
 }
 
-/// A place that takes nothing until the sender is dropped.
+/// A writer that blocks until the sender is dropped.
 fn stalled() -> (Sender<()>, Delivery, Arc<Mutex<Vec<Value>>>) {
     let (release, stalled) = channel::<()>();
     let mut held = Some(stalled);
@@ -479,7 +479,7 @@ fn stalled() -> (Sender<()>, Delivery, Arc<Mutex<Vec<Value>>>) {
 }
 
 #[test]
-fn a_place_that_takes_nothing_loses_what_its_queue_cannot_hold() {
+fn a_writer_that_blocks_loses_what_its_queue_cannot_hold() {
     let (release, mut delivery, taken) = stalled();
     let all = QUEUE as u64 + 5_000;
     // Were it to wait for room, it would never end.
@@ -514,7 +514,7 @@ fn counts_that_find_a_queue_full_come_later_and_whole() {
     let (release, mut delivery, taken) = stalled();
     let all = 2 * QUEUE as u64;
     let mut counter = Counter::default();
-    let mut lose = |delivery: &mut Delivery, source: &str, lost| {
+    let mut report = |delivery: &mut Delivery, source: &str, lost| {
         let message = loss(0, source, lost);
         counter.count(&message.event);
         delivery.offer(&message);
@@ -522,37 +522,37 @@ fn counts_that_find_a_queue_full_come_later_and_whole() {
     for number in 0..all {
         delivery.offer(&numbered(number));
         if number % 1_000 == 0 {
-            lose(&mut delivery, "kernel", 7);
+            report(&mut delivery, "kernel", 7);
             for (name, count) in delivery.take_losses() {
-                lose(&mut delivery, &format!("sink {name}"), count);
+                report(&mut delivery, &format!("sink {name}"), count);
             }
         }
     }
     for (name, count) in delivery.take_losses() {
-        lose(&mut delivery, &format!("sink {name}"), count);
+        report(&mut delivery, &format!("sink {name}"), count);
     }
     for end in [false, true] {
         let summary = counter.summary(samples::time(TIME), host(), Duration::ZERO, end);
         delivery.offer(&message(0, Event::Summary(Box::new(summary))));
     }
-    assert!(!delivery.close(), "something is owed");
+    assert!(!delivery.close(), "events are deferred");
     drop(release);
-    soon("there is room for it", || delivery.close());
+    soon("there is room for them", || delivery.close());
     soon("all is written", || delivery.has_ended());
     let taken = taken.lock().unwrap().clone();
-    let told = |source: &str| -> u64 {
+    let reported = |source: &str| -> u64 {
         let losses = taken.iter().filter(|it| {
             it["type"] == "loss" && it["source"].as_str().unwrap().starts_with(source)
         });
         losses.map(|it| it["lost"].as_u64().unwrap()).sum()
     };
     let seen = taken.iter().filter(|it| it["type"] == "start").count();
-    assert_eq!(seen as u64 + told("sink"), all);
-    assert_eq!(told("kernel"), all.div_ceil(1_000) * 7);
+    assert_eq!(seen as u64 + reported("sink"), all);
+    assert_eq!(reported("kernel"), all.div_ceil(1_000) * 7);
     let last = taken.last().unwrap();
     assert_eq!(
         (&last["type"], &last["end"]),
         (&"summary".into(), &true.into())
     );
-    assert_eq!(last["lost"], told(""));
+    assert_eq!(last["lost"], reported(""));
 }

@@ -1,34 +1,34 @@
-//! What lines are written to.
+//! The interface of outputs on this host.
 
 use super::SinkError;
 
-/// Something that takes lines.
+/// An output for lines.
 pub trait Writer: Send {
-    /// Writes whole lines: with one system call where the kernel takes them
-    /// at once, so that the lines of other writers never land inside one.
+    /// Writes whole lines, with one system call if the kernel accepts them at once,
+    /// so that other processes' lines are not mixed into them.
     ///
     /// # Errors
-    /// When it stopped early; says how much need not be written again.
+    /// When it stopped early, with how much was written.
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), Stopped>;
 
-    /// Asks whether lines would still be taken, without writing any.
+    /// Checks whether lines would still be accepted, without writing any.
     ///
     /// # Errors
-    /// With [`SinkError::Closed`] when whoever read them has gone.
+    /// With [`SinkError::Closed`] when the reader has closed the output.
     fn check(&self) -> Result<(), SinkError>;
 
-    /// Starts anew, where that means anything.
+    /// Reopens the file, if it is one.
     ///
     /// # Errors
-    /// When it cannot be opened; the writer then stays as it is.
+    /// When it cannot be opened; the writer is then unchanged.
     fn reopen(&mut self) -> Result<(), SinkError>;
 }
 
 /// A write that stopped early.
 #[derive(Debug)]
 pub struct Stopped {
-    /// Bytes that were written for good.
+    /// Bytes that need not be written again.
     pub written: usize,
-    /// Why no more did.
+    /// Why it stopped.
     pub error: SinkError,
 }

@@ -1,8 +1,8 @@
-//! Events that wait for company before they are judged.
+//! Holds events briefly so that related ones can be correlated.
 //!
 //! Connections of one broker end within tens of milliseconds of each other,
 //! clients reconnect as fast, and a FIN is often followed by the RST that is
-//! the event proper.
+//! the event to report.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -11,48 +11,48 @@ use crate::{
     facts::{Facts, Kind, State, Tuple},
 };
 
-/// How long a RST waits. Well under the 100 ms within which it must be out.
+/// How long a RST is held. Well under the 100 ms within which it must be reported.
 const RESET_WAIT_NS: u64 = 60_000_000;
-/// How long an answer of no socket waits: to a packet that comes while the socket
+/// How long a RST that no socket sent is held: to a packet that comes while the socket
 /// itself sends a RST, or while its process ends (kernel: `__tcp_close` takes the
 /// socket out of the table before `tcp_send_active_reset`; 6.18).
 const ANSWER_WAIT_NS: u64 = 10_000_000;
-/// Room for so many of them stays.
+/// The queue of such RSTs keeps room for this many.
 const FEW_ANSWERS: usize = 256;
-/// How long the end of a socket waits for a RST that is decoded after it.
+/// How long the end of a socket is held for a RST that is decoded after it.
 const CLOSED_WAIT_NS: u64 = 60_000_000;
-/// How long a FIN in the handshake waits for a RST, or for the socket to end:
+/// How long a FIN in the handshake is held for a RST, or for the socket to end:
 /// the client may write once more before it notices.
 const FIN_WAIT_NS: u64 = 1_000_000_000;
 
 /// When an event is due, monotonic ns, and its number.
-type Place = (u64, u64);
+type Due = (u64, u64);
 
-/// The events that wait, by when they are due.
+/// The held events, by when they are due.
 #[derive(Debug, Default)]
-pub struct Waiting {
-    events: BTreeMap<Place, Facts>,
-    /// Answers of no socket, as they came: there may be tens of thousands a second.
+pub struct Holding {
+    events: BTreeMap<Due, Facts>,
+    /// RSTs that no socket sent, in order: there may be tens of thousands a second.
     answers: VecDeque<Facts>,
-    /// Where those are that the end of their connection supersedes: with
-    /// thousands waiting, none is looked for one by one.
-    superseded: HashMap<Tuple, Vec<Place>>,
+    /// The events that the end of their connection supersedes, by connection: with
+    /// thousands held, a search would be too slow.
+    superseded: HashMap<Tuple, Vec<Due>>,
     admitted: u64,
 }
 
-impl Waiting {
-    /// Takes an event in: gives it back if it is to be judged at once. What is
-    /// no event of its own is dropped; what a new event supersedes leaves.
+impl Holding {
+    /// Holds an event, or returns it if it is to be judged at once. Records that
+    /// are not events are dropped, as are events that this one supersedes.
     pub fn admit(&mut self, facts: Facts) -> Option<Facts> {
         let wait_ns = match facts.kind {
             Kind::ResetReceived if facts.state == Some(State::SynSent) => 0,
             Kind::ResetReceived => RESET_WAIT_NS,
-            // Its receiver is on this host, and is told right after: whether
-            // that is this process decides whether this is an event at all.
+            // Its receiver is on this host, and its record follows: whether that is
+            // this process decides whether this is an event at all.
             Kind::ResetSent if facts.local.address == facts.remote.address => RESET_WAIT_NS,
-            // A broker that stops closes one connection after the other. Where
-            // its process is at its end already, there is nothing to wait for,
-            // and soon nothing to name it by.
+            // A broker that stops closes one connection after the other. If its
+            // process is already exiting, there is nothing to wait for, and its name
+            // will soon be gone.
             Kind::ResetSent
                 if facts.role == Role::Broker && facts.trigger.is_none() && !facts.by_exit =>
             {
@@ -73,19 +73,16 @@ impl Waiting {
             return Some(facts);
         }
         self.admitted += 1;
-        let place = (facts.at_ns.saturating_add(wait_ns), self.admitted);
+        let due = (facts.at_ns.saturating_add(wait_ns), self.admitted);
         if is_ending(&facts) {
-            self.superseded
-                .entry(facts.tuple())
-                .or_default()
-                .push(place);
+            self.superseded.entry(facts.tuple()).or_default().push(due);
         }
-        self.events.insert(place, facts);
+        self.events.insert(due, facts);
         None
     }
 
-    /// When the first one is due; monotonic ns. An answer of no socket is not
-    /// worth waking up for `while_turning`: it is due with the turn.
+    /// When the first one is due; monotonic ns. A RST that no socket sent is not
+    /// worth waking up for `while_turning`: it is released at the turn's end.
     #[must_use]
     pub fn due_ns(&self, while_turning: bool) -> Option<u64> {
         let answer = self.answer_due_ns().filter(|_| !while_turning);
@@ -109,9 +106,9 @@ impl Waiting {
         if first.key().0 > until_ns {
             return None;
         }
-        let (place, facts) = first.remove_entry();
+        let (due, facts) = first.remove_entry();
         if is_ending(&facts) {
-            self.forget(facts.tuple(), place);
+            self.forget(facts.tuple(), due);
         }
         Some(facts)
     }
@@ -130,21 +127,20 @@ impl Waiting {
         Some(first.at_ns.saturating_add(ANSWER_WAIT_NS))
     }
 
-    /// A connection ends once: its RST, or else its end, stands for the FINs
-    /// that went before.
+    /// A connection ends once: its RST, or else its end, replaces the FINs before.
     fn supersede(&mut self, facts: &Facts) {
         if self.superseded.is_empty() {
             return;
         }
-        for place in self.superseded.remove(&facts.tuple()).into_iter().flatten() {
-            self.events.remove(&place);
+        for due in self.superseded.remove(&facts.tuple()).into_iter().flatten() {
+            self.events.remove(&due);
         }
     }
 
-    fn forget(&mut self, tuple: Tuple, place: Place) {
-        if let Some(places) = self.superseded.get_mut(&tuple) {
-            places.retain(|it| *it != place);
-            if places.is_empty() {
+    fn forget(&mut self, tuple: Tuple, due: Due) {
+        if let Some(dues) = self.superseded.get_mut(&tuple) {
+            dues.retain(|it| *it != due);
+            if dues.is_empty() {
                 self.superseded.remove(&tuple);
             }
         }

@@ -1,4 +1,4 @@
-//! One run: prepare, attach, stream, end in order.
+//! A run: prepare, attach, stream, end.
 
 pub mod confine;
 pub mod enrich;
@@ -56,13 +56,13 @@ use crate::{
 /// How often the kernel's count of lost records is read.
 const LOSS_EVERY: Duration = Duration::from_millis(500);
 
-/// Why a run did not end as asked.
+/// Why a run did not end as requested.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// It cannot start here.
     #[error(transparent)]
     CannotStart(#[from] CannotStart),
-    /// Rights that are not needed cannot be given up.
+    /// Privileges that are not needed cannot be dropped.
     #[error(transparent)]
     Confine(#[from] ConfineError),
     /// The output failed.
@@ -73,29 +73,29 @@ pub enum RunError {
     Record {
         /// The file.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// Something of the system failed while running.
+    /// A system call failed while running.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// What failed.
         what: &'static str,
-        /// What the system said.
+        /// The error of the system call.
         source: io::Error,
     },
     /// Reading a counter failed.
-    #[error("cannot read the kernel side's counters: {0}")]
+    #[error("cannot read the BPF counters: {0}")]
     Counters(#[source] ApplyError),
 }
 
 impl RunError {
-    /// The exit code that tells a script.
+    /// The exit code.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
             Self::CannotStart(error) => error.exit(),
-            // The reader went away: that is how pipes end.
+            // The reader closed the pipe, which is not a failure.
             Self::Sink(SinkError::Closed) => Exit::Done,
             Self::Confine(_)
             | Self::Sink(_)
@@ -116,7 +116,7 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
     let began = Instant::now();
     Signals::hold_reloads()?;
     let service = ServiceManager::from_env();
-    // Opened before anything is attached: a bad path must not cost a trace.
+    // Opened before anything is attached, so that a bad path fails early.
     let sinks = sinks::open(options)?;
     let mut recorder = options.record.as_deref().map(record).transpose()?;
     let Ready {
@@ -146,7 +146,7 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
                 source,
             })?;
     }
-    // No thread but this one yet: what is given up here is given up for good.
+    // There are no other threads yet, so this holds for all of them.
     confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
     let Sinks {
         delivery,
@@ -214,7 +214,7 @@ fn degraded(degradation: &Degradation) -> Degraded {
     }
 }
 
-/// Reads all clocks at once: the wall's may be stepped at any time.
+/// Reads all clocks at once: the wall clock may be stepped at any time.
 fn clocks() -> Clocks {
     let realtime = nanoseconds(ClockId::Realtime);
     let monotonic = nanoseconds(ClockId::Monotonic);
@@ -233,7 +233,7 @@ fn nanoseconds(clock: ClockId) -> i64 {
         .saturating_add(now.tv_nsec)
 }
 
-/// The signals that a run hears.
+/// The signals that a run handles.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
@@ -248,9 +248,9 @@ enum Asked {
 }
 
 impl Signals {
-    /// Holds SIGHUP back until [`Self::new`]: it would end a process that still
-    /// attaches. It is blocked, not caught, as the verifier gives up where a signal
-    /// is pending (kernel: `do_check` returns EAGAIN, 5.10 to 7.3).
+    /// Blocks SIGHUP until [`Self::new`]: it would end a process that is still
+    /// attaching. It is blocked, not caught, because the verifier gives up if a
+    /// signal is pending (kernel: `do_check` returns EAGAIN, 5.10 to 7.3).
     fn hold_reloads() -> Result<(), RunError> {
         SigSet::from(SIGHUP)
             .thread_block()
@@ -342,10 +342,9 @@ async fn stream(
             break;
         }
         service.alive(Instant::now());
-        // Where one comes, more may follow: let them gather. The kernel wakes the
-        // reader of a ring only at the first record that it has not been told of
-        // (bpf_ringbuf_commit, 6.18), so that meanwhile neither side wakes the
-        // other.
+        // More records may follow: let them gather. The kernel wakes the reader of a
+        // ring only at the first record after the reader's position
+        // (bpf_ringbuf_commit, 6.18), so neither side wakes the other meanwhile.
         let turn = turns.after(taken).map(|wait| Deadline::now() + wait);
         let due = pipeline
             .due_ns(turn.is_some())
@@ -379,7 +378,7 @@ async fn stream(
         }
     }
     drop(ring);
-    service.stopping("delivering what is left");
+    service.stopping("delivering the remaining events");
     end(attached, &mut pipeline, attached_at, options.drain)?;
     let drained = sinks::drain(options, pipeline.delivery_mut(), by_signal, async {
         while signals.next().await != Asked::End {}
@@ -390,7 +389,7 @@ async fn stream(
     }
 }
 
-/// What is watched, in the words of `systemctl status`.
+/// The status line that `systemctl status` shows.
 fn watching(start: &Start) -> String {
     format!(
         "watching ports {}, packet evidence {}",
@@ -398,7 +397,7 @@ fn watching(start: &Start) -> String {
     )
 }
 
-/// Feeds the watchdog while nothing else happens.
+/// Feeds the watchdog while the run drains.
 async fn keep_alive(service: &mut ServiceManager) -> Infallible {
     while let Some(due) = service.due() {
         sleep_until(due.into()).await;
@@ -407,8 +406,8 @@ async fn keep_alive(service: &mut ServiceManager) -> Infallible {
     std::future::pending().await
 }
 
-/// Ends in order: stop producing, drain, tell what was lost, count. Sinks are
-/// waited for, but for no longer than `drain`.
+/// Detaches, judges what is left, and reports losses and counts. Waits for sinks
+/// for at most `drain`.
 fn end(
     mut attached: Attached,
     pipeline: &mut Pipeline,
@@ -432,7 +431,7 @@ fn end(
     Ok(())
 }
 
-/// Takes what the ring holds, up to a batch; how many that were.
+/// Reads up to a batch of records from the ring; returns how many.
 fn take_batch(
     attached: &mut Attached,
     pipeline: &mut Pipeline,

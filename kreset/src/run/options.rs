@@ -13,12 +13,12 @@ use crate::{
     util::ports::PortSet,
 };
 
-/// What a run is to do: every value checked, every default filled in.
+/// The options of a run: every value checked, every default filled in.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The ports of the brokers; never empty.
     pub ports: PortSet,
-    /// Form of the output.
+    /// Output format.
     pub format: Format,
     /// Where the output goes.
     pub output: Output,
@@ -32,26 +32,26 @@ pub struct Options {
     pub netns: Option<String>,
     /// `connections.max.idle.ms` of the brokers.
     pub broker_max_idle: Duration,
-    /// Where the packet evidence is to come from.
+    /// The source of packet evidence.
     pub packet_evidence: PacketChoice,
     /// Features without which the run must not start.
     pub require: Vec<Feature>,
     /// Interval of `summary` events before the last one.
     pub summary_interval: Option<Duration>,
-    /// Keep the kernel's records in this file.
+    /// Record the kernel's raw records in this file.
     pub record: Option<PathBuf>,
-    /// How much more to tell: 0 nothing, 1 the evidence of each finding, 2
-    /// and up the log of the kernel side too.
+    /// Verbosity: 1 adds the evidence of each finding, 2 and more the log of the
+    /// BPF programs.
     pub verbosity: u8,
     /// The file that the options come from, where it is an agent that runs.
     pub config: Option<PathBuf>,
     /// The sinks of that file; empty for the one of `format` and `output`.
     pub configured: Vec<SinkConfig>,
-    /// Where sinks keep what they have still to deliver.
+    /// The directory for events that sinks have not delivered yet.
     pub spool: PathBuf,
-    /// The most that each of them keeps there, bytes.
+    /// The maximum size of each sink's spool, bytes.
     pub spool_size: u64,
-    /// How long the end of a run may take to deliver what is left.
+    /// Time limit for delivery at the end of a run.
     pub drain: Duration,
 }
 

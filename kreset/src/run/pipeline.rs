@@ -1,6 +1,5 @@
-//! The whole way of the data: bytes of the ring -> facts -> (a moment's wait for
-//! company) -> judgement -> event -> sinks. Nothing here waits for a sink: see
-//! [`crate::delivery`].
+//! The data flow: bytes of the ring -> facts -> (held briefly) -> judgement ->
+//! event -> sinks. Nothing here waits for a sink: see [`crate::delivery`].
 
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -23,24 +22,24 @@ use crate::{
     facts::{Decoder, Facts},
     run::{
         enrich::{Enricher, addresses::Addresses},
-        holding::Waiting,
+        holding::Holding,
         summary::Counter,
     },
     util::clock::WallClock,
 };
 
-/// Ends of own connections that are remembered: of each, the other end on the
-/// same host is told within a moment.
+/// Ends of this process's connections that are remembered: the record of the other
+/// end on the same host follows within milliseconds.
 const OWN_ENDS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// While events keep coming, they are taken, judged and written in turns this
-/// long. Waking up costs many times what an event does.
+/// While events keep coming, they are read, judged and written in turns this long.
+/// A wake-up costs many times what an event does.
 const TURN: Duration = Duration::from_millis(20);
-/// Where a turn brings so many, the next one is longer: nobody waits for one line
-/// among hundreds a second, and yet each is out within 100 ms.
+/// After a turn with this many, the next one is longer: among hundreds of events a
+/// second a delay does not matter, and each is still written within 100 ms.
 const MANY: usize = 16;
 const TURN_OF_MANY: Duration = Duration::from_millis(80);
-/// Where it brings more than this, the ring would fill up meanwhile, and they are
-/// enough to be worth waking up for.
+/// With more than this, the ring could fill up meanwhile, and they are worth
+/// waking up for.
 const TOO_MANY: usize = 512;
 
 /// The turns in which the ring is read.
@@ -51,7 +50,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Records taken before others get their turn.
+    /// Records read at once, at most.
     pub const BATCH: usize = 2_048;
 
     /// How long to let events gather after a batch that brought `taken`. `None`:
@@ -59,7 +58,7 @@ impl Turns {
     pub fn after(&mut self, taken: usize) -> Option<Duration> {
         self.taken = self.taken.saturating_add(taken);
         if taken == Self::BATCH {
-            // There may be more already: the rest of them is no turn of its own.
+            // There may be more already, which belong to the same turn.
             return Some(Duration::ZERO);
         }
         match std::mem::take(&mut self.taken) {
@@ -81,13 +80,13 @@ pub struct Clocks {
     pub now_ns: u64,
 }
 
-/// What a pipeline is made of.
+/// The parts of a pipeline.
 pub struct Parts {
     /// Bytes to facts.
     pub decoder: Decoder,
-    /// What the operator told the classifier.
+    /// The operator's settings of the classifier.
     pub config: Config,
-    /// Names of things.
+    /// Looks up names of processes, containers and units.
     pub enricher: Enricher,
     /// What is shown.
     pub filter: Filter,
@@ -97,11 +96,11 @@ pub struct Parts {
     pub host: Host,
     /// Traced ports, as ranges.
     pub ports: String,
-    /// The addresses that this run watches.
+    /// The addresses of the traced namespaces.
     pub addresses: Addresses,
     /// Where events go.
     pub delivery: Delivery,
-    /// Where records are kept as well.
+    /// Where raw records are written as well.
     pub recorder: Option<Recorder>,
 }
 
@@ -119,7 +118,7 @@ pub struct Pipeline {
     own_pid: u32,
     ids: Ids,
     recorder: Option<Recorder>,
-    waiting: Waiting,
+    holding: Holding,
     /// Ends of this process's own connections to Kafka.
     own: LruCache<Endpoint, ()>,
     counter: Counter,
@@ -132,14 +131,14 @@ pub struct Pipeline {
 pub struct KernelLosses {
     /// Records that found no room in the ring buffer.
     pub records: u64,
-    /// Times that the kernel ran no program, at most.
+    /// Calls of a program that the kernel skipped: an upper bound.
     pub skipped: u64,
-    /// Connections that are not remembered.
+    /// Connections that are not tracked.
     pub untracked: u64,
 }
 
 impl KernelLosses {
-    /// What has come since `before`, by [`Loss::source`].
+    /// The increase since `before`, by [`Loss::source`].
     fn since(self, before: Self) -> impl Iterator<Item = (&'static str, u64)> {
         [
             ("kernel", self.records, before.records),
@@ -155,7 +154,7 @@ impl KernelLosses {
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pipeline")
-            .field("waiting", &self.waiting)
+            .field("holding", &self.holding)
             .finish_non_exhaustive()
     }
 }
@@ -189,7 +188,7 @@ impl Pipeline {
             own_pid: std::process::id(),
             ids: Ids::of_this_run(),
             recorder,
-            waiting: Waiting::default(),
+            holding: Holding::default(),
             own: LruCache::new(OWN_ENDS),
             counter: Counter::default(),
             lost: 0,
@@ -207,39 +206,39 @@ impl Pipeline {
             recorder.add(bytes).map_err(unrecorded)?;
         }
         let Ok(facts) = self.decoder.decode(bytes) else {
-            // Only a kernel side of another build writes such records.
-            self.lose("decoder", 1, clocks);
+            // Only BPF programs of another build write such records.
+            self.record_loss("decoder", 1, clocks);
             return Ok(());
         };
         if facts.owner.pid == Some(self.own_pid) {
             self.own.put(facts.local, ());
         }
         self.classifier.observe(&facts);
-        if let Some(facts) = self.waiting.admit(facts) {
+        if let Some(facts) = self.holding.admit(facts) {
             self.judge(&facts, clocks);
         }
         Ok(())
     }
 
-    /// When the next waiting event is to be released; monotonic ns. Those that
-    /// are due within a turn of each other are released together, and those that
-    /// can wait `while_turning` at its end.
+    /// When the next held event is to be released; monotonic ns. Those that are due
+    /// within a turn of each other are released together, and those that can wait
+    /// `while_turning` at its end.
     #[must_use]
     pub fn due_ns(&self, while_turning: bool) -> Option<u64> {
         let turn_ns = TURN.as_nanos() as u64;
-        self.waiting
+        self.holding
             .due_ns(while_turning)
             .map(|due| due.div_ceil(turn_ns).saturating_mul(turn_ns))
     }
 
-    /// Judges the waiting events that are due by `until_ns`.
+    /// Judges the held events that are due by `until_ns`.
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
-        while let Some(facts) = self.waiting.next_due(until_ns) {
+        while let Some(facts) = self.holding.next_due(until_ns) {
             self.judge(&facts, clocks);
         }
     }
 
-    /// Tells the paths that turned into a lasting pattern, or out of it.
+    /// Writes an alert for each path on which a pattern began or ended.
     pub fn alert(&mut self, clocks: Clocks) {
         for (turn, path) in self.classifier.turns(clocks.now_ns) {
             let event = alert(&turn, &path, &self.host, clocks.monotonic);
@@ -247,8 +246,8 @@ impl Pipeline {
         }
     }
 
-    /// As [`Pipeline::flush`], and waits for room for as much again, for at
-    /// most `longest`. For when the kernel hands over nothing any more.
+    /// As [`Pipeline::flush`], and waits until the sinks have room again, for at
+    /// most `longest`. For use after detaching.
     ///
     /// # Errors
     ///
@@ -259,8 +258,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Hands the events of this turn to the sinks, and sees to it that the
-    /// file of `--record` has all records.
+    /// Hands the events of this turn to the sinks, and flushes the file of
+    /// `--record`.
     ///
     /// # Errors
     ///
@@ -273,22 +272,22 @@ impl Pipeline {
         }
     }
 
-    /// Takes in the kernel side's counts, and tells what is new.
+    /// Reports the increase of the kernel side's loss counts.
     pub fn kernel_lost(&mut self, now: KernelLosses, clocks: Clocks) {
         let before = std::mem::replace(&mut self.kernel, now);
         for (source, fresh) in now.since(before) {
-            self.lose(source, fresh, clocks);
+            self.record_loss(source, fresh, clocks);
         }
     }
 
-    /// Tells of what sinks have lost since the last call.
+    /// Reports what sinks have lost since the last call.
     pub fn sinks_lost(&mut self, clocks: Clocks) {
         for (name, count) in self.delivery.take_losses() {
-            self.lose(&format!("sink {name}"), count, clocks);
+            self.record_loss(&format!("sink {name}"), count, clocks);
         }
     }
 
-    fn lose(&mut self, source: &str, lost: u64, clocks: Clocks) {
+    fn record_loss(&mut self, source: &str, lost: u64, clocks: Clocks) {
         self.lost += lost;
         self.write(Event::Loss(Loss {
             time: clocks.monotonic.timestamp(clocks.now_ns).into(),
@@ -305,7 +304,7 @@ impl Pipeline {
         self.hand_on(event);
     }
 
-    /// Writes the counts so far, and what this host can vouch for.
+    /// Writes the counts so far, and this host's coverage.
     pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
         let time = Time(clocks.monotonic.timestamp(clocks.now_ns));
         let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
@@ -341,20 +340,20 @@ impl Pipeline {
         &mut self.delivery
     }
 
-    /// Changes what is shown, and what the operator told the classifier.
+    /// Changes what is shown, and the settings of the classifier.
     pub const fn reconfigure(&mut self, filter: Filter, config: Config) {
         self.filter = filter;
         self.classifier.reconfigure(config);
     }
 
-    /// As many events were shown as were asked for.
+    /// Whether `--count` events were shown.
     #[must_use]
     pub fn is_done(&self) -> bool {
         self.left == Some(0)
     }
 
-    /// A Kafka sink's own connections, from either end: each finding about
-    /// them would be one more event for that sink.
+    /// Whether it is about this process's own connections, from either end: each
+    /// such event would create another one for a Kafka sink to deliver.
     fn is_own(&self, facts: &Facts) -> bool {
         facts.owner.pid == Some(self.own_pid) || self.own.contains(&facts.remote)
     }
@@ -392,7 +391,7 @@ impl Pipeline {
 
 fn unrecorded(source: std::io::Error) -> SinkError {
     SinkError::Write {
-        place: "the file of --record".to_owned(),
+        path: "the file of --record".to_owned(),
         source,
     }
 }
@@ -403,7 +402,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn each_loss_of_the_kernel_is_told_once_under_its_own_name() {
+    fn each_loss_of_the_kernel_is_reported_once_under_its_own_name() {
         let before = KernelLosses {
             records: 5,
             skipped: 1,
@@ -414,8 +413,8 @@ mod tests {
             skipped: 1,
             untracked: 3,
         };
-        let told: Vec<_> = now.since(before).collect();
-        assert_eq!(told, [("kernel", 2), ("kernel_untracked", 3)]);
+        let reported: Vec<_> = now.since(before).collect();
+        assert_eq!(reported, [("kernel", 2), ("kernel_untracked", 3)]);
         assert_eq!(now.since(now).count(), 0);
     }
 

@@ -1,4 +1,4 @@
-//! What the service manager is told: the protocol of `sd_notify(3)`.
+//! Notifications to the service manager: the protocol of `sd_notify(3)`.
 //!
 //! A run has one socket, connected before system calls are filtered: the filter
 //! of a run without network sinks has no socket(2), and the crate sd-notify
@@ -21,10 +21,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::util::stderr::log;
 
-/// The service manager that started this process; silence if none did.
+/// The service manager that started this process; does nothing without one.
 ///
-/// Nothing here waits: what the manager does not take at once is offered again
-/// with the next message.
+/// Nothing here waits: a message that cannot be sent at once is sent with the next
+/// one.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     socket: Option<UnixDatagram>,
@@ -33,7 +33,7 @@ pub struct ServiceManager {
     watchdog: Option<Watchdog>,
 }
 
-/// When to say that the run still moves.
+/// When to send the next watchdog message.
 #[derive(Clone, Copy, Debug)]
 struct Watchdog {
     every: Duration,
@@ -42,8 +42,8 @@ struct Watchdog {
 
 impl ServiceManager {
     /// The one that the environment names: `NOTIFY_SOCKET`, `WATCHDOG_USEC`
-    /// and `WATCHDOG_PID`. One that cannot be reached is told of on standard
-    /// error, and then left alone.
+    /// and `WATCHDOG_PID`. One that cannot be reached is reported on standard
+    /// error, and then ignored.
     #[must_use]
     pub fn from_env() -> Self {
         let Some(address) = env::var_os("NOTIFY_SOCKET") else {
@@ -85,29 +85,29 @@ impl ServiceManager {
 
     /// Everything is attached, or a reload is done.
     pub fn ready(&mut self, status: impl fmt::Display) {
-        self.tell(format!("READY=1\nSTATUS={status}"));
+        self.notify(format!("READY=1\nSTATUS={status}"));
     }
 
     /// The configuration is being read again; [`ServiceManager::ready`] ends it.
     pub fn reloading(&mut self) {
         let now = clock_gettime(ClockId::Monotonic);
         let now_us = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
-        self.tell(format!("RELOADING=1\nMONOTONIC_USEC={now_us}"));
+        self.notify(format!("RELOADING=1\nMONOTONIC_USEC={now_us}"));
     }
 
     /// The run ends.
     pub fn stopping(&mut self, status: impl fmt::Display) {
-        self.tell(format!("STOPPING=1\nSTATUS={status}"));
+        self.notify(format!("STOPPING=1\nSTATUS={status}"));
     }
 
-    /// The run moves: to be called whenever it has. Feeds the watchdog when
-    /// that is due.
+    /// To be called regularly: feeds the watchdog when that is due, and sends what
+    /// is unsent.
     pub fn alive(&mut self, now: Instant) {
         if let Some(watchdog) = &mut self.watchdog
             && now >= watchdog.due
         {
             watchdog.due = now + watchdog.every;
-            // One that the manager has not taken says the same.
+            // An unsent message would have the same effect.
             if self.unsent.is_empty() {
                 self.unsent.push_back("WATCHDOG=1".to_owned());
             }
@@ -121,7 +121,7 @@ impl ServiceManager {
         self.watchdog.map(|watchdog| watchdog.due)
     }
 
-    fn tell(&mut self, message: String) {
+    fn notify(&mut self, message: String) {
         if self.socket.is_some() {
             self.unsent.push_back(message);
             self.send();
@@ -147,7 +147,7 @@ impl ServiceManager {
 
 fn unreachable(error: &io::Error) {
     log(format_args!(
-        "cannot tell the service manager how this run goes (NOTIFY_SOCKET): {error}"
+        "cannot notify the service manager (NOTIFY_SOCKET): {error}"
     ));
 }
 
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_from_begin_to_end() {
+    fn a_run_is_reported_from_begin_to_end() {
         let (_directory, socket, mut manager) = pair();
         manager.ready("watching");
         assert_eq!(receive(&socket), "READY=1\nSTATUS=watching");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_went_away_is_left_alone() {
+    fn a_manager_that_went_away_is_ignored() {
         let (_directory, socket, mut manager) = pair();
         drop(socket);
         manager.ready("watching");

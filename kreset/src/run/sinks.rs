@@ -16,10 +16,10 @@ use crate::{
     util::stderr::log,
 };
 
-/// How often a draining run looks whether it is done.
+/// How often a draining run checks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Reads the options of a run again; a sentence says what is wrong with them.
+/// Reads the options of a run again; the error is a sentence.
 pub type ReadOptions<'a> = &'a dyn Fn() -> Result<Options, String>;
 
 /// Sinks that run.
@@ -56,7 +56,7 @@ pub fn open(options: &Options) -> Result<Opened, SinkError> {
     let settings = HostSettings {
         spool: &options.spool,
         spool_size: options.spool_size,
-        // A user waits for a command's output; an agent runs unattended.
+        // A user waits for the output of a command; an agent runs unattended.
         on_failure: if options.configured.is_empty() {
             OnFailure::EndRun
         } else {
@@ -87,7 +87,7 @@ impl Opened {
     ///
     /// # Errors
     ///
-    /// When the system has no thread for one, or no port for metrics.
+    /// When a thread cannot be started, or the address for metrics is not available.
     pub fn start(self) -> Result<Sinks, SinkError> {
         let mut delivery = Delivery::default();
         for (config, sink) in self.sinks {
@@ -140,7 +140,7 @@ pub fn reload(
     fresh.summary_interval
 }
 
-/// What differs and cannot be taken over.
+/// The options that differ and require a restart.
 fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
     let targets = |options: &Options| {
         let sinks = options.sinks();
@@ -172,9 +172,10 @@ fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
     .collect()
 }
 
-/// Delivers what is left. Sinks with a spool have `--drain` for it; standard
-/// output and files have as long as they take, unless the run was ended by a
-/// signal or `hurry` is over before.
+/// Delivers the remaining events.
+///
+/// Sinks with a spool have `--drain` for it. Standard output and files have
+/// unlimited time, unless the run was ended by a signal or `hurry` completes.
 ///
 /// # Errors
 ///

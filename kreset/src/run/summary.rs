@@ -14,7 +14,7 @@ pub struct Counter {
 
 impl Counter {
     /// Counts `event`: a finding as an event or as noise, a loss by its
-    /// size. Other events say nothing about connections.
+    /// size. Other events are not about connections.
     pub fn count(&mut self, event: &Event) {
         if let Event::Loss(loss) = event {
             self.lost += loss.lost;
@@ -32,7 +32,7 @@ impl Counter {
         }
     }
 
-    /// Counts noise that nobody made an event of.
+    /// Counts noise without an event.
     pub fn count_noise(&mut self, noise: Noise, times: u64) {
         *self.noise.entry(noise).or_default() += times;
     }

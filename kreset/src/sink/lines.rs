@@ -1,4 +1,4 @@
-//! Writing whole lines to a descriptor.
+//! Writes to a descriptor.
 
 use std::{
     fs::File,
@@ -7,11 +7,10 @@ use std::{
     time::Duration,
 };
 
-/// How long to wait before asking again for room in a pipe that does not
-/// block.
+/// How long to wait before retrying a full non-blocking pipe.
 const PIPE_PAUSE: Duration = Duration::from_millis(1);
 
-/// Writes all of `bytes`, or says how many went out before which error.
+/// Writes all of `bytes`; otherwise returns how many were written and the error.
 pub(super) fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < bytes.len() {
@@ -19,8 +18,8 @@ pub(super) fn write_all(mut file: &File, bytes: &[u8]) -> Result<(), (usize, io:
             Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
             Ok(count) => written += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another process that shares the pipe or terminal made it
-            // non-blocking; for us it is as slow as its reader.
+            // Another process that shares the pipe or terminal has made it
+            // non-blocking: wait for its reader.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PIPE_PAUSE),
             Err(error) => return Err((written, error)),
         }

@@ -1,4 +1,4 @@
-//! What a receiver has of what it was sent over a stream.
+//! How much of what was sent over a stream the receiver has.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Batches of bytes in the order in which they were sent on one connection.
+/// The sizes of the batches sent on one connection, in order.
 #[derive(Debug)]
 pub(super) struct Sent(VecDeque<u64>);
 

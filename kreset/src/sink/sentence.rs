@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::text::words::{Lost, What};
 use crate::event::{Cause, Endpoint, Event, Finding};
 
-/// Says what happened, without time and host: receivers have those.
+/// The sentence, without time and host, which receivers have.
 pub(super) fn sentence(event: &Event) -> String {
     match event {
         Event::Start(start) => format!(
@@ -54,7 +54,7 @@ fn cause(verdict: &str, cause: Option<&str>) -> String {
     cause.map_or_else(|| verdict.to_owned(), |cause| format!("{verdict}/{cause}"))
 }
 
-/// Address and port as people write them.
+/// As IP:PORT.
 pub(super) const fn socket(endpoint: Endpoint) -> SocketAddr {
     SocketAddr::new(endpoint.address, endpoint.port)
 }

@@ -54,7 +54,7 @@ impl Stdout {
     pub fn open() -> Result<Self, SinkError> {
         let fd = io::stdout().as_fd().try_clone_to_owned();
         let fd = fd.map_err(|source| SinkError::Write {
-            place: NAME.to_owned(),
+            path: NAME.to_owned(),
             source,
         })?;
         Ok(Self::on(fd.into()))

@@ -1,9 +1,10 @@
 //! Syslog: messages of RFC 5424, counted in octets (RFC 6587) on TCP and on
 //! Unix stream sockets, one a datagram on Unix datagram sockets.
 //!
-//! A syslog receiver never says that it has a message. What its kernel has
-//! acknowledged (over a Unix stream socket: what it has read) counts as delivered
-//! once the connection has stood [`SETTLE`] longer; what an ended connection leaves in doubt is sent again.
+//! Syslog has no acknowledgement. What the receiver's kernel has acknowledged (over
+//! a Unix stream socket: what the receiver has read) counts as delivered once the
+//! connection has stayed up [`SETTLE`] longer. When a connection ends, everything on
+//! it that does not count as delivered is sent again.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -124,15 +125,15 @@ impl Settings for SyslogConfig {
     }
 }
 
-/// How long a connection must stand after the receiver's kernel has a message
-/// for it to count: one that ends with the message unread resets it.
+/// How long a connection must stay up after the receiver's kernel has a message for
+/// it to count as delivered: a receiver that ends with unread data resets it.
 pub const SETTLE: Duration = Duration::from_millis(4_500);
-/// A connection whose peer's kernel acknowledges nothing for so long is
-/// ended by this host's.
+/// A connection on which the peer's kernel acknowledges nothing for this long is
+/// closed by this host's.
 const ACKNOWLEDGED: Duration = Duration::from_secs(4);
-/// What connecting and writing may take.
+/// Time limit for connecting and for writing.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the receiver may take to read what is left, at the end.
+/// Time limit for the receiver to read the rest, at the end.
 const FINISH: Duration = Duration::from_secs(2);
 
 /// Encodes an event as one syslog message, not framed.
@@ -173,7 +174,7 @@ impl Encoder for SyslogEncoder {
     }
 }
 
-/// What RFC 5424 calls it: 3 error, 4 warning, 5 notice, 6 informational.
+/// The severity of RFC 5424: 3 error, 4 warning, 5 notice, 6 informational.
 fn severity(event: &Event) -> u16 {
     match event {
         Event::Alert(alert) if alert.phase == "begin" => 3,
@@ -217,7 +218,7 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// One that is connected to when there is something to send.
+    /// Connects when there is something to send.
     #[must_use]
     pub const fn new(address: SyslogAddress) -> Self {
         Self {
@@ -242,8 +243,8 @@ impl Syslog {
             self.sent = receipt::Sent::new();
             self.connect()?
         };
-        // Kept only if all of the batch went out: a frame that was cut must
-        // be the last of its connection.
+        // Kept only if the whole batch was written: a partial frame must be the
+        // last on its connection.
         write_batch(&connection, batch, &mut self.buffer)?;
         self.sent.push(self.buffer.len() as u64);
         self.connection = Some(connection);
@@ -251,12 +252,12 @@ impl Syslog {
     }
 
     /// How many of the latest batches the receiver's kernel does not have, while
-    /// the connection stands.
+    /// the connection is up.
     fn outstanding(&mut self) -> io::Result<usize> {
         let unacknowledged = match &self.connection {
             Some(Connection::Tcp(stream)) => {
-                // Asked first: what is acknowledged then is so on a connection
-                // that stands afterwards.
+                // Read before checking the connection: what was acknowledged was
+                // so on a connection that is still up.
                 let bytes = receipt::unacknowledged(stream)?;
                 still_open(stream, |on| stream.set_nonblocking(on))?;
                 bytes
@@ -334,7 +335,7 @@ fn connect_tcp(authority: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Has the kernel end the connection of a receiver that is gone.
+/// Has the kernel close the connection if the receiver's host is gone.
 fn watch(stream: &impl AsFd) -> io::Result<()> {
     let milliseconds = u32::try_from(ACKNOWLEDGED.as_millis()).unwrap_or(u32::MAX);
     set_tcp_user_timeout(stream, milliseconds)?;

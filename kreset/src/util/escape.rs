@@ -12,16 +12,16 @@ pub fn is_plain(c: char) -> bool {
     match c {
         ' '..='~' => true,
         '\0'..='\u{9f}' => false,
-        // The standard library's own judgement of what a reader could not
-        // see; its tables grow with Unicode.
+        // The standard library knows which characters are invisible; its tables
+        // are updated with Unicode.
         c => c.escape_debug().len() == 1,
     }
 }
 
 /// Displays text with every character that is not plain as `\u{..}`.
 ///
-/// Backslashes stay as they are: systemd's own names are full of them, and
-/// this is for eyes, not for parsers.
+/// Backslashes are not escaped: systemd's names have many, and the result is for
+/// people, not for parsers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 

@@ -6,15 +6,15 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Ended as asked: by a signal, by `--duration` or `--count`, or because
-    /// the reader of the output went away.
+    /// Ended as requested: by a signal, by `--duration` or `--count`, or because
+    /// the reader closed the output.
     Done = 0,
     /// Failed while running, such as a full disk under `--output`.
     Failed = 1,
-    /// The command line was wrong; nothing was started.
+    /// The command line or the configuration is invalid; nothing was started.
     Usage = 2,
-    /// It cannot start here: a privilege or something of the kernel is
-    /// missing. Trying again changes nothing.
+    /// It cannot start on this host: a privilege or a kernel feature is missing.
+    /// Retrying does not help.
     CannotStart = 3,
 }
 

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Comparison with golden files, for tests.
 
 use std::{env, fs, path::Path};
 

@@ -1,49 +1,49 @@
-//! Memory that is needed now and then goes back to the system.
+//! Returns free memory of the heap to the system.
 
 use std::time::{Duration, Instant};
 
-/// Gives memory that is free in the heap back to the system. Reading the
-/// kernel's types takes 17 MB that nothing needs once all is attached.
+/// Returns free memory of the heap to the system. Reading the kernel's BTF takes
+/// 17 MB that are not needed once all is attached.
 pub(crate) fn trim() {
-    // Other libraries give large blocks back by themselves.
+    // Other C libraries return large blocks by themselves.
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer and touches free memory alone.
+    // SAFETY: takes no pointer and touches only free memory.
     unsafe {
         libc::malloc_trim(0);
     }
 }
 
-/// A thread that takes much memory now and then. glibc keeps what it frees: 2.7 MB
-/// of a sink that has once caught up with a receiver that was away.
+/// Trims the heap after a thread has used much memory. glibc keeps what is freed:
+/// 2.7 MB of a sink that has caught up with a receiver that was down.
 #[derive(Debug, Default)]
-pub(crate) struct Spender {
-    owes: bool,
-    paid: Option<Instant>,
+pub(crate) struct HeapTrimmer {
+    is_needed: bool,
+    trimmed: Option<Instant>,
 }
 
-impl Spender {
-    /// Giving back takes a millisecond, and what goes on for long needs it again.
+impl HeapTrimmer {
+    /// Trimming takes a millisecond, and a longer load needs the memory again.
     const EVERY: Duration = Duration::from_secs(10);
 
-    /// Much was taken.
-    pub(crate) const fn spend(&mut self) {
-        self.owes = true;
+    /// Much memory was allocated.
+    pub(crate) const fn allocated(&mut self) {
+        self.is_needed = true;
     }
 
-    /// Nothing of it is needed for the moment.
-    pub(crate) fn settle(&mut self) {
+    /// Trims, at most every ten seconds, if much was allocated since.
+    pub(crate) fn trim_if_due(&mut self) {
         if self.is_due(Instant::now()) {
             trim();
         }
     }
 
     fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.owes
+        let is_due = self.is_needed
             && self
-                .paid
-                .is_none_or(|paid| now.saturating_duration_since(paid) >= Self::EVERY);
+                .trimmed
+                .is_none_or(|at| now.saturating_duration_since(at) >= Self::EVERY);
         if is_due {
-            (self.owes, self.paid) = (false, Some(now));
+            (self.is_needed, self.trimmed) = (false, Some(now));
         }
         is_due
     }
@@ -54,15 +54,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_is_given_back_once_and_not_too_often() {
-        let mut spender = Spender::default();
+    fn the_heap_is_trimmed_once_after_a_load_and_not_too_often() {
+        let mut trimmer = HeapTrimmer::default();
         let begin = Instant::now();
-        assert!(!spender.is_due(begin), "nothing was taken");
-        spender.spend();
-        assert!(spender.is_due(begin));
-        assert!(!spender.is_due(begin + Spender::EVERY), "it was given back");
-        spender.spend();
-        assert!(!spender.is_due(begin + Spender::EVERY / 2));
-        assert!(spender.is_due(begin + Spender::EVERY));
+        assert!(!trimmer.is_due(begin), "nothing was allocated");
+        trimmer.allocated();
+        assert!(trimmer.is_due(begin));
+        assert!(
+            !trimmer.is_due(begin + HeapTrimmer::EVERY),
+            "it was trimmed"
+        );
+        trimmer.allocated();
+        assert!(!trimmer.is_due(begin + HeapTrimmer::EVERY / 2));
+        assert!(trimmer.is_due(begin + HeapTrimmer::EVERY));
     }
 }

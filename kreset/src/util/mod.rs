@@ -1,4 +1,4 @@
-//! Small parts that know nothing of connections.
+//! Small parts without knowledge of connections.
 
 pub mod clock;
 pub mod duration;

@@ -14,7 +14,7 @@ const LAST: u16 = u16::MAX;
 /// as the shortest such list.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PortSet {
-    // The kernel's own layout: what is tested here is what is looked up there.
+    // The layout of the kernel side's bitmap.
     words: Box<[u64; PORT_WORDS as usize]>,
 }
 
@@ -138,23 +138,25 @@ impl fmt::Debug for PortSet {
 /// Why a list of ports was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PortError {
-    /// Nothing where a port should be, as in `9092,`.
-    #[error("a port is missing; write ports and ranges such as 9092,9094-9096")]
+    /// An empty entry, as in `9092,`.
+    #[error("missing port: expected ports or ranges such as 9092,9094-9096")]
     Missing,
-    /// Something else than digits.
-    #[error("{entry:?} is no port; write ports and ranges such as 9092,9094-9096")]
+    /// Not digits.
+    #[error("invalid port {entry:?}: expected 1 to 65535, or a range such as 9094-9096")]
     NotANumber {
-        /// What stood there.
+        /// The entry.
         entry: String,
     },
-    /// A number that no TCP port has.
-    #[error("{entry} is no port; ports are 1 to 65535")]
+    /// Not a TCP port.
+    #[error("invalid port {entry}: expected 1 to 65535")]
     OutOfRange {
-        /// What stood there.
+        /// The entry.
         entry: String,
     },
     /// A range that ends before it starts.
-    #[error("the range {start}-{end} runs backwards; write {end}-{start}")]
+    #[error(
+        "invalid port range {start}-{end}: the first port is greater than the last; use {end}-{start}"
+    )]
     Backwards {
         /// The first port, as written.
         start: u16,
@@ -196,20 +198,20 @@ mod tests {
     #[test]
     fn refusals_name_what_is_wrong() {
         for (list, sentence) in [
-            ("", "a port is missing"),
-            ("9092,", "a port is missing"),
-            ("9092-", "a port is missing"),
-            ("-9092", "a port is missing"),
-            ("kafka", "\"kafka\" is no port"),
-            ("+9092", "\"+9092\" is no port"),
-            ("9092;9093", "\"9092;9093\" is no port"),
-            ("1-2-3", "\"2-3\" is no port"),
-            ("0", "0 is no port; ports are 1 to 65535"),
-            ("65536", "65536 is no port; ports are 1 to 65535"),
-            ("99999999999999999999", "99999999999999999999 is no port"),
+            ("", "missing port"),
+            ("9092,", "missing port"),
+            ("9092-", "missing port"),
+            ("-9092", "missing port"),
+            ("kafka", "invalid port \"kafka\": expected 1 to 65535, or"),
+            ("+9092", "invalid port \"+9092\""),
+            ("9092;9093", "invalid port \"9092;9093\""),
+            ("1-2-3", "invalid port \"2-3\""),
+            ("0", "invalid port 0: expected 1 to 65535"),
+            ("65536", "invalid port 65536: expected 1 to 65535"),
+            ("99999999999999999999", "invalid port 99999999999999999999"),
             (
                 "9096-9094",
-                "the range 9096-9094 runs backwards; write 9094-9096",
+                "invalid port range 9096-9094: the first port is greater than the last; use 9094-9096",
             ),
         ] {
             let error = parse(list).unwrap_err();

@@ -1,14 +1,13 @@
-//! What the operator is told beside the events: on standard error, where a
-//! service manager keeps it.
+//! Messages to the operator on standard error, which a service manager logs.
 
 use std::{
     fmt,
     io::{self, Write as _},
 };
 
-/// Says one line. Say what changed, not what goes on: a sink that is down
-/// for a night is one line, and its return another.
+/// Logs one line. Log changes, not states: a sink that is down for hours is one
+/// line, and its recovery another.
 pub fn log(text: fmt::Arguments<'_>) {
-    // Nobody is left to tell if this fails.
-    let _unheard = writeln!(io::stderr(), "kreset-trace: {text}");
+    // A failure of standard error cannot be reported.
+    let _ignored = writeln!(io::stderr(), "kreset-trace: {text}");
 }

@@ -66,16 +66,16 @@ pub(crate) fn endure(receiver: &mut impl Receiver) {
         "{} missing, such as {start:?}",
         missing.len()
     );
-    assert_eq!(distinct.len() as u64, EVENTS, "events that nobody sent");
+    assert_eq!(distinct.len() as u64, EVENTS, "events that were never sent");
 
-    // Repeats are told by their ids: with those dropped, the few that are
-    // left are those whose keeping was interrupted before it was told.
+    // Duplicates are found by id. Without them, the few that are left were spooled
+    // but not yet reported as kept when the agent was killed.
     let ids: BTreeMap<_, _> = events.iter().map(|(number, id)| (id, number)).collect();
     let repeats = events.len() - ids.len();
     let anew = ids.len() as u64 - EVENTS;
     assert!(anew <= 1_000, "{anew} events with two ids");
     println!(
-        "{EVENTS} events in {:.1} s: 0 missing, {repeats} repeats by id, {anew} kept but not yet told at SIGKILL",
+        "{EVENTS} events in {:.1} s: 0 missing, {repeats} repeats by id, {anew} spooled but not yet reported at SIGKILL",
         took.as_secs_f64()
     );
 }

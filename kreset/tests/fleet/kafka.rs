@@ -124,7 +124,7 @@ impl Broker {
         lines.join("\n")
     }
 
-    /// What librdkafka is told to get in.
+    /// The settings of librdkafka to connect.
     fn properties_of_clients(&self) -> Vec<(&'static str, String)> {
         let Some(certificates) = &self.certificates else {
             return Vec::new();
@@ -247,8 +247,8 @@ fn a_kafka_broker_with_tls_and_a_password_gets_every_event() {
     let directory = TempDir::new().unwrap();
     let config = write_config(directory.path(), &broker.sink());
 
-    // What is refused says why; once that is put right, nothing is missing.
-    for (right, wrong, told) in [
+    // A refusal is reported with its reason; once that is fixed, nothing is missing.
+    for (right, wrong, reason) in [
         (
             "ca.pem",
             "stranger.pem",
@@ -259,8 +259,8 @@ fn a_kafka_broker_with_tls_and_a_password_gets_every_event() {
         let shipped = fs::read_to_string(&config).unwrap();
         fs::write(&config, shipped.replace(right, wrong)).unwrap();
         let agent = Agent::start(&config, 0, COUNT, 0);
-        soon("the reason is told", Duration::from_mins(1), || {
-            agent.complaints().contains(told)
+        soon("the reason is reported", Duration::from_mins(1), || {
+            agent.complaints().contains(reason)
         });
         agent.await_kept(COUNT);
         agent.kill();

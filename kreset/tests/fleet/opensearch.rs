@@ -29,18 +29,18 @@ impl Http {
     fn put(self, path: &str, body: &str) -> (u16, Value) {
         let request = agent().put(self.url(path));
         let answer = request.content_type("application/json").send(body).unwrap();
-        told(answer)
+        status_and_body(answer)
     }
 
     /// Likewise, of a body of lines of JSON.
     fn post(self, path: &str, body: &str) -> (u16, Value) {
         let request = agent().post(self.url(path));
         let answer = request.content_type("application/x-ndjson").send(body);
-        told(answer.unwrap())
+        status_and_body(answer.unwrap())
     }
 }
 
-fn told(answer: ureq::http::Response<ureq::Body>) -> (u16, Value) {
+fn status_and_body(answer: ureq::http::Response<ureq::Body>) -> (u16, Value) {
     let status = answer.status().as_u16();
     (status, serde_json::from_str(&text(answer)).unwrap())
 }

@@ -62,7 +62,7 @@ fn an_otlp_receiver_with_tls_gets_every_event_of_who_knows_the_token() {
     let sink_with = |token| sink(server.port, &certificates, "ca.pem", token);
     let config = write_config(directory.path(), &sink_with("wrong"));
     let agent = Agent::start(&config, 0, COUNT, 0);
-    soon("the answer is told", Duration::from_secs(20), || {
+    soon("the answer is reported", Duration::from_secs(20), || {
         agent.complaints().contains("answered HTTP 401")
     });
     agent.await_kept(COUNT);
@@ -89,9 +89,9 @@ fn an_otlp_receiver_of_another_authority_is_refused_with_the_reason() {
     let sink = sink(server.port, &certificates, "stranger.pem", "right");
     let config = write_config(directory.path(), &sink);
     let agent = Agent::start(&config, 0, COUNT, 0);
-    let told = "certificate is not signed by an authority in ca";
-    soon("the reason is told", Duration::from_secs(20), || {
-        agent.complaints().contains(told)
+    let reason = "certificate is not signed by an authority in ca";
+    soon("the reason is reported", Duration::from_secs(20), || {
+        agent.complaints().contains(reason)
     });
     agent.await_kept(COUNT);
     assert!(server.received().is_empty());

@@ -95,7 +95,7 @@ fn outage_takes_no_memory_and_ends_in_order() {
     let losses = || -> Vec<Value> {
         let text = fs::read_to_string(&file).unwrap_or_default();
         let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        // Some of the sent events are made-up losses.
+        // Some of the sent events are sample losses.
         lines
             .filter(|it: &Value| it["source"] != "sample")
             .collect()
@@ -116,19 +116,19 @@ fn outage_takes_no_memory_and_ends_in_order() {
         missing <= lost("sink siem")
     });
     let (arrived, missing) = (arrived(), seconds * RATE - arrived());
-    let told = lost("sink siem");
+    let reported = lost("sink siem");
     // A few of those lost are the agent's own `loss` events.
     assert!(
-        told >= missing && told - missing <= losses().len() as u64,
-        "{told}, {missing}"
+        reported >= missing && reported - missing <= losses().len() as u64,
+        "{reported}, {missing}"
     );
     assert!(
-        seconds < 120 || (told > 0 && lost("sink dead") > 0),
+        seconds < 120 || (reported > 0 && lost("sink dead") > 0),
         "the spool was full"
     );
     println!(
         "{} events in {} s: RSS at most {early} kB in the first quarter, {late} kB after; \
-         {arrived} arrived, {missing} missing, {told} told as lost by `loss` events",
+         {arrived} arrived, {missing} missing, {reported} reported as lost by `loss` events",
         seconds * RATE,
         took.as_secs(),
     );

@@ -46,8 +46,8 @@ fn own_connections_are_never_reported() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kreset-trace"));
     command.arg("--config").arg(&config).stderr(Stdio::null());
     let agent = Program::start(&mut command);
-    let told = |kind: &str| events(&file).iter().filter(|it| it["type"] == kind).count();
-    soon("the agent watches", LONGEST, || told("start") == 1);
+    let count = |kind: &str| events(&file).iter().filter(|it| it["type"] == kind).count();
+    soon("the agent traces", LONGEST, || count("start") == 1);
     let waiting = || {
         let summaries = events(&file);
         let last = summaries.iter().rev().find(|it| it["type"] == "summary");
@@ -62,13 +62,13 @@ fn own_connections_are_never_reported() {
     // Its connections are reset with the broker's death, and refused from
     // then on, while summaries keep coming that it has to deliver.
     broker.kill();
-    let summaries = told("summary");
+    let summaries = count("summary");
     soon("it has tried often", LONGEST, || {
-        told("summary") > summaries + 15
+        count("summary") > summaries + 15
     });
-    // Somebody else is refused, and that is told.
+    // A refused connection of another process is reported.
     TcpStream::connect(("127.0.0.1", broker.port)).unwrap_err();
-    soon("others are reported", LONGEST, || told("reset") > 0);
+    soon("others are reported", LONGEST, || count("reset") > 0);
     broker.start();
     soon("all is delivered", LONGEST, || waiting() == Some(0));
 

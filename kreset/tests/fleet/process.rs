@@ -30,13 +30,13 @@ impl Program {
     /// Its standard error so far, once that is read.
     fn complaints(&mut self) -> Arc<Mutex<String>> {
         let complaints = Arc::<Mutex<String>>::default();
-        let heard = Arc::clone(&complaints);
+        let text_so_far = Arc::clone(&complaints);
         let mut stderr = self.0.stderr.take().unwrap();
         thread::spawn(move || {
             let mut bytes = [0; 4_096];
             while let Ok(count @ 1..) = stderr.read(&mut bytes) {
                 let text = String::from_utf8_lossy(&bytes[..count]);
-                heard.lock().unwrap().push_str(&text);
+                text_so_far.lock().unwrap().push_str(&text);
             }
         });
         complaints
@@ -59,7 +59,7 @@ impl Drop for Program {
     }
 }
 
-/// An agent that sends made-up events and says how many it has kept.
+/// An agent that sends sample events and prints how many it has kept.
 pub(crate) struct Agent {
     program: Program,
     kept: Arc<AtomicU64>,
@@ -81,12 +81,12 @@ impl Agent {
         );
         let complaints = program.complaints();
         let kept = Arc::new(AtomicU64::new(first));
-        let told = Arc::clone(&kept);
+        let printed = Arc::clone(&kept);
         let output = program.0.stdout.take().unwrap();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Some(number) = line.strip_prefix("kept ") {
-                    told.store(number.parse().unwrap(), Relaxed);
+                    printed.store(number.parse().unwrap(), Relaxed);
                 }
             }
         });
@@ -102,7 +102,7 @@ impl Agent {
         self.program.id()
     }
 
-    /// What it has said on standard error.
+    /// Its standard error so far.
     pub(crate) fn complaints(&self) -> String {
         self.complaints.lock().unwrap().clone()
     }
@@ -142,7 +142,7 @@ pub(crate) fn soon(what: &str, longest: Duration, happened: impl Fn() -> bool) {
     }
 }
 
-/// A port that nobody listens on.
+/// A closed port.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()

@@ -101,10 +101,10 @@ fn the_rules_do_what_their_tests_say() {
 fn prometheus_scrapes_what_was_counted_and_what_rules_and_dashboard_ask_for() {
     let directory = TempDir::new().unwrap();
     let (agent_port, port) = (free_port(), free_port());
-    // Nobody listens there: that sink fails, and its spool holds something.
-    let nobody = free_port();
+    // A closed port: that sink fails, and its spool has events.
+    let closed = free_port();
     let sink = format!(
-        "[[sink]]\ntype = \"syslog\"\naddress = \"tcp://127.0.0.1:{nobody}\"\n\
+        "[[sink]]\ntype = \"syslog\"\naddress = \"tcp://127.0.0.1:{closed}\"\n\
          [[sink]]\ntype = \"prometheus\"\nlisten = \"127.0.0.1:{agent_port}\"\n\
          [[sink]]\ntype = \"file\"\npath = \"{}\"\n",
         directory.path().join("events.json").display()

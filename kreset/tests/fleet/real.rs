@@ -1,4 +1,4 @@
-//! Real events of every type: recorded resets, judged and told as a run does.
+//! Real events of every type: recorded resets, judged and reported as a run does.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ const CLOSED: [&str; 2] = [
     "kafka/sasl-wrong-password.java.client",
     "kafka/sasl-wrong-password.librdkafka.client",
 ];
-/// What is told again and again in a round: a path that turns periodic.
+/// What is reported repeatedly in a round: a path with a periodic pattern.
 const REPEATED: (&str, usize) = ("idle_reset_on_send.ipv4.client", 8);
 /// Where monotonic time begins: long before the first record.
 const BEGIN_NS: u64 = 1 << 50;
@@ -122,8 +122,8 @@ impl Events {
             })
             .collect();
         assert_eq!(seen.len(), 7, "{seen:?}");
-        for (kind, told) in &seen {
-            assert!(*told >= count, "only {told} of type {kind}");
+        for (kind, count_seen) in &seen {
+            assert!(*count_seen >= count, "only {count_seen} of type {kind}");
         }
         assert_eq!(self.native.len(), self.ecs.len());
         for lines in [&mut self.native, &mut self.ecs] {

@@ -16,7 +16,7 @@ use kreset::{
     capture::recording::Recording,
     classify::{Classifier, Config, Judgement},
     facts::Facts,
-    run::holding::Waiting,
+    run::holding::Holding,
 };
 
 fn directory() -> PathBuf {
@@ -67,11 +67,11 @@ pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
 /// The events that facts come to.
 pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)> {
     let mut classifier = Classifier::new(config);
-    let mut waiting = Waiting::default();
+    let mut holding = Holding::default();
     let mut told = Vec::new();
     for facts in facts {
         let now_ns = facts.at_ns;
-        while let Some(due) = waiting.next_due(now_ns) {
+        while let Some(due) = holding.next_due(now_ns) {
             told.extend(
                 classifier
                     .judge(&due)
@@ -79,7 +79,7 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
             );
         }
         classifier.observe(&facts);
-        if let Some(facts) = waiting.admit(facts) {
+        if let Some(facts) = holding.admit(facts) {
             told.extend(
                 classifier
                     .judge(&facts)
@@ -87,7 +87,7 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
             );
         }
     }
-    while let Some(due) = waiting.next_due(u64::MAX) {
+    while let Some(due) = holding.next_due(u64::MAX) {
         told.extend(
             classifier
                 .judge(&due)

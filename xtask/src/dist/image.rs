@@ -47,7 +47,7 @@ pub(super) fn make(tools: &Tools, tree: &Tree, out: &Path, epoch: &str) -> Resul
         .args(["--entrypoint", "/usr/bin/kreset-trace"]);
     for (name, value) in [
         ("title", "kreset-trace"),
-        ("description", "Says who reset a Kafka connection, and why"),
+        ("description", "Shows who reset a Kafka connection, and why"),
         ("version", VERSION),
         ("licenses", "MIT OR Apache-2.0"),
         ("source", env!("CARGO_PKG_REPOSITORY")),

@@ -86,7 +86,7 @@ pub fn number_of(client: SocketAddr) -> Option<u64> {
         .map(|low| high * PORTS + low)
 }
 
-/// Ports of the made-up clients.
+/// Ports of the sample clients.
 const FIRST_PORT: u64 = 10_000;
 const PORTS: u64 = 50_000;
 
@@ -123,7 +123,7 @@ fn path(number: u64) -> Path {
         fatal_idle_ms: Some(350_000.0),
         samples: number % 40,
         pattern: Some("periodic"),
-        devices: vec!["made up".into()],
+        devices: vec!["sample".into()],
     }
 }
 
@@ -194,14 +194,14 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         path: path(number),
         evidence: vec![Evidence {
             name: "idle",
-            value: format_smolstr!("{idle} ms \"made up\" \\ ]"),
+            value: format_smolstr!("{idle} ms \"sample\" \\ ]"),
             weights: Weights::from_iter([("middlebox_idle_reset", 2.5)]),
         }],
         candidates: Candidates::from_iter([Candidate {
             verdict,
             share: 0.97,
         }]),
-        advice: "None: this event was made up.".into(),
+        advice: "None: this is a sample event.".into(),
     }
 }
 
@@ -216,7 +216,7 @@ fn alert(number: u64, host: &Host, time: Time) -> Alert {
         pattern: "periodic",
         count: number,
         path: path(number),
-        advice: "None: this alert was made up.".into(),
+        advice: "None: this is a sample alert.".into(),
     }
 }
 
@@ -225,14 +225,14 @@ fn start(number: u64, host: &Host, time: Time) -> Start {
         time,
         host: host.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        kernel: "made up".to_owned(),
+        kernel: "sample".to_owned(),
         ports: "9092".to_owned(),
         packet_evidence: "off",
         seeded: number,
         attach_ms: 200.5,
         degraded: vec![Degraded {
             feature: "packet_evidence",
-            reason: "this event was made up".to_owned(),
+            reason: "this is a sample event".to_owned(),
             remedy: "none".to_owned(),
         }],
     }
@@ -248,12 +248,12 @@ fn loss(number: u64, host: &Host, time: Time) -> Loss {
     }
 }
 
-/// One of the addresses that are set aside for documentation.
+/// One of the addresses reserved for documentation.
 const fn unused_address(number: u16) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 3, 0, 0, 0, number))
 }
 
-/// Covers addresses that nobody has, so that it proves nothing.
+/// Covers reserved addresses, so that it proves nothing about real ones.
 fn summary(number: u64, host: &Host, time: Time) -> Summary {
     Summary {
         time,
@@ -292,7 +292,7 @@ mod tests {
                 &host,
                 samples::time("2026-11-23T14:22:07.123456789Z"),
             );
-            let told = match &event {
+            let found = match &event {
                 Event::Start(start) => start.seeded,
                 Event::Loss(loss) => loss.total,
                 Event::Summary(summary) => summary.duration_ms,
@@ -302,7 +302,7 @@ mod tests {
                     number_of(SocketAddr::new(client.address, client.port)).unwrap()
                 }
             };
-            assert_eq!(told, number);
+            assert_eq!(found, number);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Made-up events, to try out the way from this host to a SIEM.
+//! Sample events, to test delivery from this host to a SIEM.
 
 mod event;
 
@@ -24,12 +24,13 @@ use crate::{
     },
 };
 
-/// Events in between two looks at the clock.
+/// Events between two reads of the clock.
 const BURST: u64 = 64;
-/// The least that is sent where nobody says how many.
+/// The default of `--count`.
 const COUNT: u64 = 100;
-/// How long the sinks may take to keep a burst.
+/// Time limit for the sinks to accept a burst.
 const PATIENCE: Duration = Duration::from_mins(1);
+
 /// Sends what `sample` asks for through its sinks, and waits until it is
 /// delivered or the time to drain is over.
 ///
@@ -62,10 +63,10 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
         if let Some(error) = delivery.take_failure() {
             return Err(error.into());
         }
-        tell_losses(&mut delivery, &host, &mut ids, &mut lost);
+        report_losses(&mut delivery, &host, &mut ids, &mut lost);
         if kept && sample.progress {
-            // Whoever counted has gone.
-            let _told = writeln!(io::stdout(), "kept {}", number + 1);
+            // The reader may have closed standard output.
+            let _ignored = writeln!(io::stdout(), "kept {}", number + 1);
         }
         if let Some(due) = (sent * 1_000_000).checked_div(sample.rate) {
             let ahead = Duration::from_micros(due).saturating_sub(began.elapsed());
@@ -88,8 +89,8 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
     Ok(runtime.block_on(drained)?)
 }
 
-/// Tells what the sinks had no room for, as a run does: that is not made up.
-fn tell_losses(delivery: &mut Delivery, host: &Host, ids: &mut Ids, total: &mut u64) {
+/// Reports what the sinks have lost, as a run does.
+fn report_losses(delivery: &mut Delivery, host: &Host, ids: &mut Ids, total: &mut u64) {
     for (name, count) in delivery.take_losses() {
         *total += count;
         delivery.offer(&Arc::new(Message {

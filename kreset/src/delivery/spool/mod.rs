@@ -1,12 +1,12 @@
-//! A queue on disk: what a sink has still to deliver.
+//! A queue on disk: the events that a sink has not delivered yet.
 //!
-//! Records are numbered and appended to segment files; `done` holds the
-//! number up to which all are delivered. What was appended survives the end
-//! of the process, however it ends, because the kernel has it. It survives
-//! the end of the host once [`Spool::unsynced`] was synced.
+//! Records are numbered and appended to segment files; the file `done` has the
+//! number up to which all are delivered. Appended records survive the end of the
+//! process, even by SIGKILL, because the kernel has them. They survive a crash of
+//! the host once [`Spool::unsynced`] was synced.
 //!
-//! A spool is bounded: when it is full the oldest segment goes, and what was
-//! in it undelivered is counted.
+//! A spool is bounded: when it is full, the oldest segment is dropped and its
+//! undelivered records are counted as lost.
 
 mod segment;
 #[cfg(test)]
@@ -26,9 +26,9 @@ use thiserror::Error;
 
 use self::segment::{HEADER, HIGHEST, LONGEST, Segment, Walk};
 
-/// The least that a spool may be bounded to.
+/// The smallest size limit of a spool.
 pub const LEAST_BYTES: u64 = 1024 * 1024;
-/// A full spool gives up this part of itself at once.
+/// A full spool drops one part of this many at once.
 const PARTS: u64 = 16;
 /// No segment is longer.
 const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
@@ -37,11 +37,11 @@ const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum SpoolError {
     /// Something of the file system.
-    #[error("cannot use the spool {}: {source}; choose another place with the key spool", path.display())]
+    #[error("cannot use the spool {}: {source}; set another directory with the key \"spool\"", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the system call.
         source: io::Error,
     },
     /// Another process has it open.
@@ -61,7 +61,7 @@ pub struct Entry {
     pub end: Position,
 }
 
-/// A place between two records.
+/// A position between two records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Number of the record after it.
@@ -85,11 +85,11 @@ pub struct Spool {
     /// Holds the number below which all is delivered.
     done_file: File,
     done: Position,
-    /// Where reading goes on.
+    /// Where reading continues.
     read: Position,
-    /// Records given up since [`Spool::take_lost`].
+    /// Records dropped since [`Spool::take_lost`].
     lost: u64,
-    /// Which records behind `done` were given up: counted already.
+    /// Dropped records behind `done`, which are counted already.
     given_up: Vec<Range<u64>>,
     unsynced: bool,
     buffer: Vec<u8>,
@@ -165,8 +165,8 @@ impl Spool {
         while self.bytes() + written > self.limit && self.give_up_oldest() {}
         let begin = self.last().bytes;
         if let Err(error) = self.writer.write_all_at(&self.buffer, begin) {
-            // The begin of a record is no record: reading ends before it,
-            // also if it cannot be taken back.
+            // Reading ends before a partial record, so it does no harm if it
+            // cannot be removed.
             let _taken_back = self.writer.set_len(begin);
             return Err(error);
         }
@@ -178,19 +178,19 @@ impl Spool {
         Ok(())
     }
 
-    /// Makes room by giving up the oldest segment, as [`Spool::append`] does
-    /// when the bound is reached; whether there was more than one.
+    /// Makes room by dropping the oldest segment, as [`Spool::append`] does at the
+    /// size limit; returns whether there was more than one.
     pub fn give_up_oldest(&mut self) -> bool {
         if self.segments.len() < 2 {
             return false;
         }
         let Segment { first, end, .. } = self.segments[0];
-        // What is under way may still arrive: rewind() judges it.
+        // Records in flight may still arrive: rewind() counts those that did not.
         let from = self.read.number.max(first);
         if from < end {
             self.pass_over(from, Position::at_begin(end));
         }
-        // Passing over what nobody has read yet removes it already.
+        // Skipping unread records may have removed it already.
         if self.segments[0].first == first {
             self.remove_first();
         }
@@ -215,7 +215,7 @@ impl Spool {
             };
             let Segment { first, end, .. } = self.segments[at];
             if self.read.number < first || self.read.segment != first {
-                // What lay between is gone: dropped and counted.
+                // The records between were dropped and counted.
                 self.read = Position::at_begin(first);
             }
             let file = File::open(segment::path(&self.directory, first))?;
@@ -224,7 +224,7 @@ impl Spool {
                 let payload = match walk.next_record() {
                     Ok(Some(payload)) => payload,
                     Ok(None) => break,
-                    // What was read before is passed already.
+                    // Return what was read before.
                     Err(_) if !entries.is_empty() => break,
                     Err(error) => return Err(error),
                 };
@@ -257,11 +257,11 @@ impl Spool {
         }
     }
 
-    /// Goes back to what is not delivered: it is read again.
+    /// Goes back to the first undelivered record.
     pub fn rewind(&mut self) {
         let floor = self.segments[0].first;
         if self.done.number < floor {
-            // Given up while it was under way, and it did not arrive.
+            // Dropped while in flight, and it did not arrive.
             let counted: u64 = self
                 .given_up
                 .iter()
@@ -291,13 +291,13 @@ impl Spool {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Records that were given up since the last call.
+    /// Records that were dropped since the last call.
     pub const fn take_lost(&mut self) -> u64 {
         std::mem::replace(&mut self.lost, 0)
     }
 
-    /// The file that holds undelivered records that are not synced yet: the
-    /// caller is to sync it without holding up others.
+    /// The file with undelivered records that are not synced yet. The caller syncs
+    /// it, without the lock.
     pub fn unsynced(&mut self) -> Option<Arc<File>> {
         let due = self.unsynced && self.depth() > 0;
         self.unsynced &= !due;
@@ -427,8 +427,8 @@ fn lock(directory: &Path) -> Result<File, SpoolError> {
     }
 }
 
-/// The number below which all is delivered; 0 if that cannot be told, which
-/// repeats events and loses none.
+/// The number below which all is delivered; 0 if it cannot be read, which
+/// duplicates events and loses none.
 fn read_done(file: &File) -> u64 {
     let (mut number, mut checksum) = ([0; 8], [0; 4]);
     let read = file
@@ -452,7 +452,7 @@ fn recover(directory: &Path, done: u64) -> io::Result<(VecDeque<Segment>, File)>
         let Some(first) = segment::number(&path) else {
             continue;
         };
-        // A host that died may leave a file that was never written.
+        // A crash of the host may leave a file that was never written.
         if File::open(&path).is_ok_and(|file| segment::has_header(&file, first)) {
             firsts.push(first);
         } else {
@@ -464,7 +464,7 @@ fn recover(directory: &Path, done: u64) -> io::Result<(VecDeque<Segment>, File)>
     for (at, first) in firsts.iter().enumerate() {
         let path = segment::path(directory, *first);
         let bytes = fs::metadata(&path)?.len();
-        // What follows tells where one ends; only the last has to be read.
+        // A segment ends where the next begins; only the last has to be read.
         let end = firsts.get(at + 1).copied().unwrap_or(*first);
         segments.push_back(Segment {
             first: *first,
@@ -483,8 +483,8 @@ fn recover(directory: &Path, done: u64) -> io::Result<(VecDeque<Segment>, File)>
             return Ok((segments, file));
         }
     }
-    // An empty spool; or what was delivered is further than what is here,
-    // because the host died: numbers must not be used again.
+    // The spool is empty, or the host crashed and records that were delivered are
+    // gone: numbers must not be used again.
     let first = segments.back().map_or(0, |last| last.end).max(done);
     segments.push_back(Segment {
         first,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! All numbers are little-endian. A record whose length or checksum is wrong
-//! ends the file: it was being written when the agent or the host died.
+//! ends the file: it was being written when the agent or the host crashed.
 
 use std::{
     fs::File,
@@ -22,15 +22,15 @@ const MAGIC: &[u8; 8] = b"KRSPOOL1";
 pub(super) const HEADER: u64 = 16;
 /// Bytes before a record's payload.
 pub(super) const PREFIX: usize = 8;
-/// No payload is longer: a length beyond is damage.
+/// The longest payload: a greater length is damage.
 pub(super) const LONGEST: usize = 4 * 1024 * 1024;
-/// No record has a higher number: at a million a second it takes 290,000
-/// years. One beyond is damage, and counting on from it could overflow.
+/// The highest number: at a million records per second it takes 290,000 years. A
+/// higher one is damage, and counting on from it could overflow.
 pub(super) const HIGHEST: u64 = u64::MAX / 2;
-/// What names of segments end with.
+/// The suffix of segment files.
 const SUFFIX: &str = ".spool";
 
-/// What is known of a segment without reading it.
+/// A segment, without its contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Number of its first record.
@@ -83,14 +83,14 @@ fn checksum(number: u64, payload: &[u8]) -> u32 {
     hash.finalize()
 }
 
-/// What stands at the begin of some bytes.
+/// What bytes begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
     /// The whole record.
     Record(&'a [u8]),
-    /// The begin of one: so many bytes are needed.
+    /// A partial record: this many bytes are needed.
     Part(usize),
-    /// No record.
+    /// Not a record.
     Damage,
 }
 
@@ -113,7 +113,7 @@ pub(super) fn parse(number: u64, bytes: &[u8]) -> Found<'_> {
     }
 }
 
-/// Reads records of a segment one after the other.
+/// Reads the records of a segment in order.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     file: &'a File,
@@ -122,7 +122,7 @@ pub(super) struct Walk<'a> {
     /// Where it begins.
     pub(super) offset: u64,
     buffer: Vec<u8>,
-    /// What of the buffer has been handed out.
+    /// Bytes of the buffer that were returned already.
     used: usize,
 }
 
@@ -166,7 +166,7 @@ impl<'a> Walk<'a> {
 
     /// Reads on until the buffer holds `needed` bytes; whether it does.
     fn fill(&mut self, needed: usize) -> io::Result<bool> {
-        // A buffer for what is there: most of what is read is far shorter than a chunk.
+        // No larger than the file's rest: most reads are far shorter than a chunk.
         let there = self.file.metadata()?.len().saturating_sub(self.offset);
         let there = usize::try_from(there).unwrap_or(usize::MAX);
         if there < needed {

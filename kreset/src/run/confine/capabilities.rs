@@ -1,4 +1,4 @@
-//! Giving up capabilities.
+//! Drops capabilities.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities,
 };
 
-/// Takes away every capability of this thread, but `CAP_BPF` where `works` fails
-/// without: reading a map takes it where `kernel.unprivileged_bpf_disabled` is
+/// Drops every capability of this thread, except `CAP_BPF` if `works` fails without
+/// it: reading a map needs it if `kernel.unprivileged_bpf_disabled` is
 /// set, up to Linux 5.18 (kernel: `__sys_bpf`; since 5.19 a descriptor is
 /// enough). Before 5.8 that was `CAP_SYS_ADMIN`.
-pub(super) fn give_up(works: impl Fn() -> bool) -> io::Result<()> {
+pub(super) fn drop_unused(works: impl Fn() -> bool) -> io::Result<()> {
     let held = capabilities(None)?;
-    // The bounding set can be left alone without CAP_SETPCAP: no_new_privs makes
-    // it meaningless.
+    // Without CAP_SETPCAP the bounding set stays as it is: no_new_privs makes it
+    // irrelevant.
     for capability in CapabilitySet::all() {
-        let _not_ours_to_take = remove_capability_from_bounding_set(capability);
+        let _not_permitted = remove_capability_from_bounding_set(capability);
     }
     // None before 4.3.
     let _absent = clear_ambient_capability_set();
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_that_is_not_used() {
         let held = thread::spawn(|| {
-            give_up(|| true).unwrap();
+            drop_unused(|| true).unwrap();
             capabilities(None).unwrap()
         });
         let held = held.join().unwrap();
@@ -76,13 +76,13 @@ mod tests {
             .permitted
             .contains(CapabilitySet::BPF)
         {
-            // Nobody can keep what he has not: the same as above.
+            // Without the capability this is the test above.
             return;
         }
         let held = thread::spawn(|| {
             let has_bpf =
                 || capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::BPF));
-            give_up(has_bpf).unwrap();
+            drop_unused(has_bpf).unwrap();
             capabilities(None).unwrap()
         });
         let held = held.join().unwrap();

@@ -1,11 +1,10 @@
-//! Least privilege, once everything is attached: what this process cannot do
-//! any more, nobody can make it do.
+//! Least privilege, once everything is attached: an attacker who controls this
+//! process can do only what it still needs to do.
 //!
-//! Three steps, each of which takes away something that the next one need not:
-//! no program that this one executes gains rights, no capability is kept that
-//! is not used, and no system call works that the event loop does not make.
-//! All three are the calling thread's, and those of threads that it starts
-//! later: call [`confine`] before there are any.
+//! Three steps: programs that it executes gain no privileges (`no_new_privs`),
+//! capabilities that are not used are dropped, and system calls that the event loop
+//! does not make are denied. All three hold for the calling thread and the threads
+//! that it starts later: call [`confine`] before there are any.
 
 mod capabilities;
 mod syscalls;
@@ -16,35 +15,35 @@ use thiserror::Error;
 
 pub use self::syscalls::Needs;
 
-/// Why a step did not succeed.
+/// Why a step failed.
 #[derive(Debug, Error)]
 pub enum ConfineError {
     /// prctl(2) with `PR_SET_NO_NEW_PRIVS`.
-    #[error("cannot give up new privileges: {0}")]
+    #[error("cannot set no_new_privs: {0}")]
     NoNewPrivileges(#[source] io::Error),
     /// capset(2).
-    #[error("cannot give up capabilities: {0}")]
+    #[error("cannot drop capabilities: {0}")]
     Capabilities(#[source] io::Error),
-    /// The filter of system calls is not accepted.
-    #[error("cannot filter system calls: {0}")]
+    /// The kernel does not accept the filter.
+    #[error("cannot install the system call filter: {0}")]
     Filter(#[from] seccompiler::Error),
-    /// The filter cannot be made from its rules.
-    #[error("cannot make the filter of system calls: {0}")]
+    /// The filter cannot be built from its rules.
+    #[error("cannot build the system call filter: {0}")]
     Rules(#[from] seccompiler::BackendError),
 }
 
-/// Takes away all that is not needed; `needs` is what the sinks take beside
-/// the event loop, and `works` tells whether everything still works.
+/// Drops all privileges that are not needed. `needs` are those of the sinks beside
+/// the event loop, and `works` checks that everything still works.
 ///
-/// Capabilities are taken away first on trial: if `works` fails then, those
-/// that it may need are kept.
+/// Capabilities are first dropped on trial: if `works` fails then, those that it
+/// may need are kept.
 ///
 /// # Errors
 ///
-/// If a step is refused. The steps before it stay taken.
+/// If a step fails. The steps before it remain in effect.
 pub fn confine(needs: Needs, works: impl Fn() -> bool) -> Result<(), ConfineError> {
     rustix::thread::set_no_new_privs(true)
         .map_err(|error| ConfineError::NoNewPrivileges(error.into()))?;
-    capabilities::give_up(works).map_err(ConfineError::Capabilities)?;
+    capabilities::drop_unused(works).map_err(ConfineError::Capabilities)?;
     syscalls::filter(needs)
 }

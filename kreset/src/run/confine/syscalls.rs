@@ -11,8 +11,7 @@ use seccompiler::{
 
 use super::ConfineError;
 
-/// What a run needs beside the event loop, files and standard output: the sum
-/// of what its sinks need.
+/// What the sinks of a run need beside the event loop, files and standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Sockets: sinks that connect or listen, and name resolution.

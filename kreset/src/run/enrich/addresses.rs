@@ -1,4 +1,4 @@
-//! The addresses of the network namespaces that a run watches.
+//! The addresses of the traced network namespaces.
 //!
 //! Every process shows the addresses of its own namespace under `/proc`, so
 //! nothing has to be entered. One process per namespace is read.
@@ -14,13 +14,13 @@ use std::{
 
 /// Namespaces that are read at most.
 const NAMESPACES: usize = 4_096;
-/// Addresses that are told at most: an event has to stay an event.
+/// Addresses that are reported at most: an event has a limited size.
 const ADDRESSES: usize = 1_024;
-/// Bytes that are read of one list. Routes stand in it too, and some hosts
+/// Bytes that are read of one list, at most. It has routes too, and some hosts
 /// have very many.
 const LIST: u64 = 16 * 1024 * 1024;
 
-/// Tells the addresses of the watched namespaces.
+/// Reads the addresses of the traced namespaces.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     proc: PathBuf,
@@ -38,15 +38,15 @@ impl Addresses {
         }
     }
 
-    /// The addresses now, without loopback and link-local ones; `None` where
-    /// no namespace can be read, or there are too many to tell.
+    /// The addresses now, without loopback and link-local ones; `None` if no
+    /// namespace can be read, or there are too many to report.
     #[must_use]
     pub fn now(&self) -> Option<Vec<IpAddr>> {
         let mut seen = HashSet::new();
         let mut found = BTreeSet::new();
         for entry in fs::read_dir(&self.proc).ok()?.flatten() {
             let process = entry.path();
-            // A process may end while it is looked at.
+            // A process may end while it is read.
             let Ok(namespace) = fs::metadata(process.join("ns/net")) else {
                 continue;
             };
@@ -55,7 +55,7 @@ impl Addresses {
                 continue;
             }
             let net = process.join("net");
-            // One that ended only now leaves its namespace to the next process.
+            // If it has just ended, the next process of its namespace is read.
             if let (Ok(four), Ok(six)) = (ipv4(&net), ipv6(&net)) {
                 found.extend(four.into_iter().map(IpAddr::V4));
                 found.extend(six.into_iter().map(IpAddr::V6));
@@ -73,8 +73,8 @@ fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
     Ok(BufReader::new(File::open(path)?.take(LIST)).lines())
 }
 
-/// An address stands in the local routing table, the line before says which:
-/// `|-- 10.0.0.1` and below it `/32 host LOCAL`.
+/// An address of this host is a local route: the line `|-- 10.0.0.1`, followed by
+/// `/32 host LOCAL`.
 fn ipv4(net: &Path) -> io::Result<BTreeSet<Ipv4Addr>> {
     let mut found = BTreeSet::new();
     let mut last = None;
@@ -90,7 +90,7 @@ fn ipv4(net: &Path) -> io::Result<BTreeSet<Ipv4Addr>> {
     Ok(found)
 }
 
-/// 32 hexadecimal digits begin each line. No file: no IPv6.
+/// Each line begins with 32 hexadecimal digits. Without IPv6 there is no file.
 fn ipv6(net: &Path) -> io::Result<BTreeSet<Ipv6Addr>> {
     let path = net.join("if_inet6");
     if !path.exists() {

@@ -1,4 +1,4 @@
-//! Cgroup ids to paths, and paths to what people know: container, pod, unit.
+//! Cgroup ids to paths, and paths to container, pod and unit.
 
 use std::{
     collections::HashMap,
@@ -10,9 +10,9 @@ use std::{
 
 use smol_str::{SmolStr, format_smolstr};
 
-/// The tree is walked at most this often for ids that are not known.
+/// The tree is walked at most this often for unknown ids.
 const WALK_EVERY: Duration = Duration::from_secs(1);
-/// Cgroups that are looked at in one walk.
+/// Cgroups that are read in one walk, at most.
 const WALK_AT_MOST: usize = 50_000;
 /// Length of a container id: SHA-256 in hexadecimal.
 const CONTAINER_ID: usize = 64;

@@ -1,5 +1,5 @@
-//! What the host knows beside the kernel's record: names that people know
-//! things by. Optional and bounded: an event is as right without it.
+//! Names that the host knows: of process, container and unit. Optional and
+//! bounded: the verdict does not depend on them.
 
 pub mod addresses;
 mod cgroup;
@@ -28,7 +28,7 @@ impl Enricher {
         }
     }
 
-    /// The owner of an event's socket; `boot` tells the time of boot.
+    /// The owner of an event's socket. `boot` maps time since boot to wall time.
     pub fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
         let owner = &facts.owner;
         let cgroup = owner.cgroup_id.and_then(|id| {

@@ -2,7 +2,7 @@
 
 use crate::{event::Time, facts::Owner, util::clock::WallClock};
 
-/// RFC 3339; from the kernel's record, as the process may be gone by now.
+/// From the kernel's record, as the process may have ended.
 /// `boot` counts from boot, suspended time included (`CLOCK_BOOTTIME`).
 #[must_use]
 pub fn start_time(owner: &Owner, boot: WallClock) -> Option<Time> {

@@ -189,7 +189,7 @@ fn busy_receivers_are_tried_again_and_refusals_are_not() {
 }
 
 #[test]
-fn nobody_there_is_unavailable() {
+fn a_receiver_that_is_down_is_unavailable() {
     let address = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

@@ -1,5 +1,5 @@
-//! Answers HTTP requests for metrics and health: one thread that accepts,
-//! and one, for a moment, per request.
+//! Answers HTTP requests for metrics and health: one thread accepts, and a
+//! short-lived one answers each request.
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
@@ -12,25 +12,25 @@ use std::{
     time::Duration,
 };
 
-/// A request's head is no longer.
+/// Bytes that are read of a request, at most.
 const HEAD: u64 = 16 * 1024;
-/// Requests that are answered at a time; more are turned away.
+/// Requests that are answered at a time; further connections are closed.
 const AT_ONCE: usize = 16;
-/// What reading a request and writing its answer may take, each.
+/// Time limit for reading a request, and for writing its answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is answered to a path.
+/// An answer to a request.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// Such as `200 OK`.
     pub(super) status: &'static str,
     /// Such as `text/plain`.
     pub(super) content_type: &'static str,
-    /// What is said.
+    /// The body.
     pub(super) body: String,
 }
 
-/// Answers every request on `listener` with what `answer` says to its path.
+/// Answers every request on `listener` with `answer` to its path.
 pub(super) fn serve(
     listener: TcpListener,
     answer: impl Fn(&str) -> Answer + Send + Sync + 'static,
@@ -40,7 +40,7 @@ pub(super) fn serve(
     let accept = move || -> ! {
         loop {
             let Ok((stream, _)) = listener.accept() else {
-                // Out of descriptors: the next one may find some.
+                // Out of descriptors: retry later.
                 thread::sleep(Duration::from_millis(100));
                 continue;
             };
@@ -53,8 +53,8 @@ pub(super) fn serve(
             let spawned = thread::Builder::new()
                 .name("metrics".to_owned())
                 .spawn(move || {
-                    // Whoever asked has gone: nobody to tell.
-                    let _answered = exchange(&stream, &*answer);
+                    // The client may have closed the connection.
+                    let _ignored = exchange(&stream, &*answer);
                     running.fetch_sub(1, Relaxed);
                 });
             if spawned.is_err() {

@@ -274,7 +274,7 @@ impl Text {
         let attached = rough(summary.duration_ms as f64);
         writeln!(
             self.block,
-            "{clock}  {style}SUMMARY{style:#}  {}{attached}: {}, {noise} of everyday noise, {} lost",
+            "{clock}  {style}SUMMARY{style:#}  {}{attached}: {}, {noise} routine closes, {} lost",
             if summary.end { "end after " } else { "" },
             Count(events, "event"),
             Count(summary.lost, "record"),

@@ -1,20 +1,20 @@
-//! What a sink is owed although its queue was full.
+//! Loss counts and summaries, deferred while a sink's queue is full.
 //!
-//! Findings that find no room are lost and counted. The counts themselves are
-//! not to be lost in turn: with them, events and losses are all there was.
+//! A finding that finds the queue full is lost and counted. The counts must not
+//! be lost as well: delivered events and reported losses add up to all events.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::event::{Event, Loss, Message};
 
-/// Counts that wait for room: one `loss` for each source, and one `summary`.
+/// The deferred events: one `loss` for each source, and one `summary`.
 #[derive(Debug, Default)]
-pub(super) struct Owed(VecDeque<Arc<Message>>);
+pub(super) struct Deferred(VecDeque<Arc<Message>>);
 
-impl Owed {
-    /// Keeps `message` if it is a count, together with what is kept of the
-    /// same kind; whether it is.
-    pub(super) fn take(&mut self, message: &Arc<Message>) -> bool {
+impl Deferred {
+    /// Defers `message` if it is a `loss` or a `summary`, merged with an earlier
+    /// one of the same source; returns whether it is.
+    pub(super) fn defer(&mut self, message: &Arc<Message>) -> bool {
         let same = |kept: &Arc<Message>| match (&kept.event, &message.event) {
             (Event::Loss(kept), Event::Loss(new)) => kept.source == new.source,
             (Event::Summary(_), Event::Summary(_)) => true,
@@ -27,26 +27,26 @@ impl Owed {
         match (kept.and_then(|at| self.0.remove(at)), &message.event) {
             (Some(kept), Event::Loss(new)) => self.0.push_back(Arc::new(Message {
                 id: message.id,
-                event: Event::Loss(together(&kept.event, new)),
+                event: Event::Loss(sum(&kept.event, new)),
             })),
-            // A later summary has all that an earlier one had.
+            // A later summary includes an earlier one.
             _ => self.0.push_back(Arc::clone(message)),
         }
         true
     }
 
-    /// The one owed the longest.
+    /// The event deferred first.
     pub(super) fn first(&self) -> Option<&Arc<Message>> {
         self.0.front()
     }
 
-    /// It was handed on.
-    pub(super) fn settle_first(&mut self) {
+    /// Removes it, once it is in the queue.
+    pub(super) fn remove_first(&mut self) {
         self.0.pop_front();
     }
 }
 
-fn together(kept: &Event, new: &Loss) -> Loss {
+fn sum(kept: &Event, new: &Loss) -> Loss {
     let mut loss = new.clone();
     if let Event::Loss(kept) = kept {
         loss.lost += kept.lost;

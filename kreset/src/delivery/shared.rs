@@ -1,13 +1,13 @@
-//! What the threads of one sink share, and how they wait for each other.
+//! State that the threads of one sink share: a mutex with a condition variable.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// A shared value with the end of a sink's life.
+/// A shared value, and when the sink is to stop.
 #[derive(Debug, Default)]
-pub(super) struct Gate<T> {
+pub(super) struct Shared<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
 }
@@ -17,20 +17,20 @@ pub(super) struct Gate<T> {
 pub(super) struct State<T> {
     /// What is shared.
     pub(super) value: T,
-    /// Nothing more comes in.
+    /// No more events come in.
     pub(super) ended: bool,
-    /// From then on nothing is tried any more.
+    /// When to stop trying.
     stop_at: Option<Instant>,
 }
 
 impl<T> State<T> {
-    /// Whether it is time to leave things as they are.
+    /// Whether it is time to stop.
     pub(super) fn is_over(&self) -> bool {
         self.stop_at.is_some_and(|at| Instant::now() >= at)
     }
 }
 
-impl<T> Gate<T> {
+impl<T> Shared<T> {
     pub(super) const fn new(value: T) -> Self {
         let state = State {
             value,
@@ -43,20 +43,20 @@ impl<T> Gate<T> {
         }
     }
 
-    /// The value, for this thread alone.
+    /// Locks the value.
     pub(super) fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // A thread that panicked held no half of a change.
+        // No thread panics in the middle of a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the value and wakes whoever waits.
+    /// Changes the value and wakes the threads that wait.
     pub(super) fn update<R>(&self, change: impl FnOnce(&mut State<T>) -> R) -> R {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Nothing is tried any more from `at` on.
+    /// Stops trying at `at`.
     pub(super) fn stop_at(&self, at: Instant) {
         self.update(|state| state.stop_at = Some(at));
     }
