@@ -26,7 +26,8 @@ fn connections_that_find_no_room_are_counted() {
     let Ok(Command::Run(options)) = cli::parse(arguments) else {
         panic!("these are options of a run");
     };
-    let mut plan = prepare::plan(&options).expect("a plan");
+    let request = options.kernel_request().expect("a request");
+    let mut plan = prepare::plan(&request).expect("a plan");
     plan.settings.hash_storage = 1;
     plan.table = ROOM;
     let ports: Vec<_> = options.ports.words().collect();
