@@ -24,7 +24,7 @@ use pattern::{Pattern, Patterns, Sighting, Turn};
 use smol_str::SmolStr;
 
 use crate::{
-    event::{Candidates, Cause, ProvokedBy, Verdict},
+    event::{Candidates, Cause, PROBE_PROCESS, ProvokedBy, Verdict},
     facts::{Facts, Kind, State, Tuple},
 };
 
@@ -141,7 +141,9 @@ impl Classifier {
         let answers_close = facts
             .idle
             .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close);
-        if matches!(class, Class::Probe | Class::LateData) || answers_close {
+        // A probe looks for devices, and alerts nobody to what it finds.
+        let is_probe = facts.owner.name.as_deref() == Some(PROBE_PROCESS);
+        if matches!(class, Class::Probe | Class::LateData) || answers_close || is_probe {
             return;
         }
         let (pattern, turn) = self.patterns.observe(&Sighting {

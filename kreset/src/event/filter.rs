@@ -73,7 +73,7 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let all = "start reset reset reset close timeout alert loss summary";
+        let all = "start reset reset reset close timeout alert loss summary probe";
         assert_eq!(count(SinkFilter::default()), all);
         let events = vec![Kind::Reset, Kind::Alert];
         assert_eq!(
@@ -89,7 +89,7 @@ mod tests {
                 verdicts,
                 ..SinkFilter::default()
             }),
-            "start reset alert loss summary"
+            "start reset alert loss summary probe"
         );
         let sure = SinkFilter {
             min_confidence: 0.9,

@@ -7,6 +7,7 @@ pub mod community_id;
 pub mod filter;
 mod id;
 mod noise;
+mod probe;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
@@ -19,6 +20,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use arrayvec::{ArrayString, ArrayVec};
 pub use id::{Id, Ids};
+pub use noise::PROBE_PROCESS;
+pub use probe::{
+    Probe, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset, ProbeResult, ProbeRung,
+    ProbeSetting, ProbeTrigger, RungOutcome,
+};
 use serde::Serialize;
 use smol_str::SmolStr;
 pub use time::Time;
@@ -50,6 +56,8 @@ pub enum Event {
     Loss(Loss),
     /// Counts, at the end and at every interval.
     Summary(Box<Summary>),
+    /// What a measurement on purpose found.
+    Probe(Box<Probe>),
 }
 
 impl Event {
@@ -58,7 +66,9 @@ impl Event {
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
-            Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) => None,
+            Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) | Self::Probe(_) => {
+                None
+            }
         }
     }
 
@@ -73,6 +83,7 @@ impl Event {
             Self::Alert(_) => Kind::Alert,
             Self::Loss(_) => Kind::Loss,
             Self::Summary(_) => Kind::Summary,
+            Self::Probe(_) => Kind::Probe,
         }
     }
 
@@ -85,6 +96,7 @@ impl Event {
             Self::Alert(it) => it.time,
             Self::Loss(it) => it.time,
             Self::Summary(it) => it.time,
+            Self::Probe(it) => it.time,
         }
     }
 
@@ -97,6 +109,7 @@ impl Event {
             Self::Alert(it) => &it.host,
             Self::Loss(it) => &it.host,
             Self::Summary(it) => &it.host,
+            Self::Probe(it) => &it.host,
         }
     }
 }

@@ -2,10 +2,17 @@
 
 use super::{Cause, Finding, Noise, ProvokedBy, Verdict};
 
+/// The name of the process while it is `kreset-trace probe`: by it a tracer on
+/// the same host knows the probe's connections.
+pub const PROBE_PROCESS: &str = "kreset-probe";
+
 impl Finding {
     /// The kind of everyday noise that this finding is, if it is any.
     #[must_use]
-    pub const fn noise(&self) -> Option<Noise> {
+    pub fn noise(&self) -> Option<Noise> {
+        if self.process.name.as_deref() == Some(PROBE_PROCESS) {
+            return Some(Noise::KresetProbe);
+        }
         match (self.verdict, self.cause) {
             (Verdict::ClientOriginated, Some(Cause::Probe)) => return Some(Noise::Probe),
             (Verdict::ClientOriginated, Some(Cause::LateData)) => return Some(Noise::LateData),
@@ -22,7 +29,7 @@ impl Finding {
 
     /// Whether this is everyday noise: counted, but shown with `--all` only.
     #[must_use]
-    pub const fn is_noise(&self) -> bool {
+    pub fn is_noise(&self) -> bool {
         self.noise().is_some()
     }
 }
@@ -31,6 +38,13 @@ impl Finding {
 mod tests {
     use super::*;
     use crate::event::samples;
+
+    #[test]
+    fn what_the_probe_owns_is_noise() {
+        let mut finding = samples::finding();
+        finding.process.name = Some(PROBE_PROCESS.into());
+        assert_eq!(finding.noise(), Some(Noise::KresetProbe));
+    }
 
     #[test]
     fn only_the_three_kinds_are_noise() {

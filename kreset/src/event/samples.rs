@@ -146,6 +146,92 @@ pub(crate) fn unknown() -> Finding {
     }
 }
 
+/// A measurement with everything in it.
+pub(crate) fn probe() -> Probe {
+    let setting = |client, name, value: &str| ProbeSetting {
+        client,
+        name,
+        value: value.into(),
+    };
+    Probe {
+        time: time(TIME),
+        host: host(),
+        target: "broker-3:9092".into(),
+        broker: endpoint("10.0.9.5", 9092),
+        trigger: ProbeTrigger::Keepalive,
+        duration_ms: 712_345,
+        complete: true,
+        result: Some(ProbeResult::Device),
+        reason: None,
+        behavior: Some(Cause::ResetOnSend),
+        survived_idle_ms: Some(349_620.5),
+        fatal_idle_ms: Some(351_110.25),
+        survivors: None,
+        devices: vec!["AWS Network Load Balancer".into(), "AWS NAT Gateway".into()],
+        rungs: vec![
+            ProbeRung {
+                round: 1,
+                local_port: 43_210,
+                silent_ms: 344_750.5,
+                outcome: RungOutcome::Alive,
+                answer_ms: Some(0.75),
+                disturbed: false,
+            },
+            ProbeRung {
+                round: 2,
+                local_port: 43_240,
+                silent_ms: 351_110.25,
+                outcome: RungOutcome::ResetOnUse,
+                answer_ms: None,
+                disturbed: false,
+            },
+        ],
+        location: Some(ProbeLocation {
+            hop: Some(3),
+            hop_at_most: Some(4),
+            resets: vec![ProbeReset { ttl: 4, flows: 4 }],
+            hops: (1..9)
+                .map(|ttl| ProbeHop {
+                    ttl,
+                    addresses: vec![IpAddr::from([10, 0, ttl, 1])],
+                    name: (ttl == 3).then(|| "nat-a.example".into()),
+                })
+                .collect(),
+            broker_ttl: Some(9),
+            reset_ttl: Some(62),
+            handshake_ttl: Some(56),
+            reset_distance: Some(3),
+        }),
+        hold: Some(ProbeHold {
+            like: Some("java"),
+            keepalive_ms: Some(150_000),
+            interval_ms: Some(75_000),
+            max_idle_ms: None,
+            span_ms: 440_000,
+            holds: true,
+            kept: vec![ProbeHeld {
+                outcome: RungOutcome::Alive,
+                after_ms: None,
+            }],
+            silent: vec![ProbeHeld {
+                outcome: RungOutcome::ResetOnUse,
+                after_ms: Some(440_001.5),
+            }],
+        }),
+        settings: vec![
+            setting("java", "net.ipv4.tcp_keepalive_time", "150"),
+            setting("librdkafka", "socket.keepalive.enable", "true"),
+            setting("librdkafka", "net.ipv4.tcp_keepalive_time", "150"),
+            setting(
+                "kafkajs",
+                "socketFactory: socket.setKeepAlive",
+                "true, 150000",
+            ),
+        ],
+        advice: "For Java set net.ipv4.tcp_keepalive_time=150 on the client's host.".into(),
+    }
+}
+
 /// One event of each type, in the order of a run.
 pub(crate) fn all() -> Vec<Event> {
     vec![
@@ -242,6 +328,7 @@ pub(crate) fn all() -> Vec<Event> {
                 )]),
             },
         })),
+        Event::Probe(Box::new(probe())),
     ]
 }
 

@@ -53,6 +53,8 @@ macro_rules! words {
     };
 }
 
+pub(super) use words;
+
 words! {
     /// The class of a reset: who ended the connection.
     Verdict {
@@ -139,6 +141,8 @@ words! {
         Loss = "loss",
         /// Counts and coverage.
         Summary = "summary",
+        /// A measurement on purpose.
+        Probe = "probe",
     }
 }
 
@@ -196,6 +200,8 @@ words! {
         LateData = "late_data",
         /// The RST only answered this host's own FIN.
         Close = "close",
+        /// A connection of `kreset-trace probe`, which looks for just that.
+        KresetProbe = "kreset_probe",
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
         Event::Alert(_) => ("alert", "network", &["info"], "reset-pattern"),
         Event::Loss(_) => ("pipeline_error", "process", &["error"], "events-lost"),
         Event::Summary(_) => ("metric", "process", &["info"], "summary"),
+        Event::Probe(_) => ("event", "network", &["info"], "idle-timer-measured"),
     };
     document["event"]["kind"] = kind.into();
     document["event"]["category"] = json!([category]);
@@ -82,6 +83,10 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
         document["rule"] = json!({ "name": alert.verdict });
         document["event"]["reason"] = json!(alert.cause);
         document["server"] = end(alert.broker, None);
+        rest.remove("broker");
+    }
+    if let Event::Probe(probe) = event {
+        document["server"] = end(probe.broker, None);
         rest.remove("broker");
     }
     drop_null(&mut rest);
@@ -187,8 +192,15 @@ fn end(endpoint: Endpoint, bytes: Option<u64>) -> Value {
 /// ECS leaves out what is not known.
 fn drop_null(object: &mut Map<String, Value>) {
     object.retain(|_, value| !value.is_null());
-    for value in object.values_mut().filter_map(Value::as_object_mut) {
-        drop_null(value);
+    for value in object.values_mut() {
+        match value {
+            Value::Object(inner) => drop_null(inner),
+            Value::Array(items) => {
+                let inner = items.iter_mut().filter_map(Value::as_object_mut);
+                inner.for_each(drop_null);
+            }
+            _ => {}
+        }
     }
 }
 

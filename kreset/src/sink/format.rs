@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Ecs, Json, Text};
+use super::{Ecs, Json, Stdout, Text};
 use crate::{
     delivery::{Encoder, SinkError},
     event::Message,
@@ -25,6 +25,13 @@ impl Format {
     /// The default of a configured sink, which is read by a program.
     pub(super) const fn of_a_sink() -> Self {
         Self::Json
+    }
+
+    /// Writes events to standard output, in colour where that is wanted.
+    #[must_use]
+    pub fn encoder_of_stdout(self, verbose: bool) -> Box<dyn Encoder> {
+        let color = Stdout::open().is_ok_and(|stdout| stdout.takes_color());
+        self.encoder(verbose, color)
     }
 
     /// Writes events in this format: text with the evidence if `verbose`.

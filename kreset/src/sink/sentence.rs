@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::text::words::{Lost, What};
+use super::text::{
+    probe::{Headline, Named},
+    words::{Lost, What},
+};
 use crate::event::{Cause, Endpoint, Event, Finding};
 
 /// The sentence, without time and host, which receivers have.
@@ -30,6 +33,11 @@ pub(super) fn sentence(event: &Event) -> String {
             let events: u64 = summary.events.values().sum();
             format!("{events} events and {} lost since the start", summary.lost)
         }
+        Event::Probe(probe) => format!(
+            "{}: {}",
+            Named(&probe.target, socket(probe.broker)),
+            Headline(probe)
+        ),
     }
 }
 

@@ -282,7 +282,7 @@ impl Metrics {
             }
             Event::Loss(loss) => self.has_lost(&loss.source, loss.lost),
             Event::Summary(summary) => self.sum_up(summary),
-            Event::Start(_) => {}
+            Event::Start(_) | Event::Probe(_) => {}
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod details;
 mod palette;
+pub(super) mod probe;
 mod units;
 pub(super) mod words;
 
@@ -93,6 +94,7 @@ impl Text {
             Event::Alert(alert) => self.alert(alert),
             Event::Loss(loss) => self.loss(loss),
             Event::Summary(summary) => self.summary(summary),
+            Event::Probe(probe) => self.probe(probe),
         }
     }
 

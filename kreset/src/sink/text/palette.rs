@@ -49,7 +49,7 @@ impl Palette {
     };
 
     /// One colour for each end, and one for what stands between.
-    pub(super) const fn verdict(&self, finding: &Finding) -> Style {
+    pub(super) fn verdict(&self, finding: &Finding) -> Style {
         if finding.is_noise() {
             return self.dim;
         }

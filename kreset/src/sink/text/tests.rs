@@ -269,6 +269,14 @@ proptest! {
                     summary.events.insert(other.clone(), 1);
                     summary.noise.insert(other.clone(), 1);
                 }
+                Event::Probe(probe) => {
+                    probe.target = other.as_str().into();
+                    probe.advice = other.as_str().into();
+                    probe.devices.push(other.as_str().into());
+                    if let Some(location) = &mut probe.location {
+                        location.hops[2].name = Some(other.as_str().into());
+                    }
+                }
                 Event::Reset(_) | Event::Close(_) | Event::Timeout(_) => {}
             }
         }
