@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod event;
 pub mod facts;
 pub mod kernel;
+pub mod probe;
 pub mod run;
 pub mod sink;
 pub mod util;

@@ -7,6 +7,7 @@ use std::{
 
 use kreset::{
     cli::{self, Command, check, sample},
+    probe,
     run::{RunError, run},
     util::{exit::Exit, stderr::log},
 };
@@ -20,6 +21,13 @@ fn main() -> ExitCode {
             match print(&report.to_string()) {
                 Exit::Done => report.exit(),
                 failed => failed,
+            }
+        }
+        Ok(Command::Probe(wanted)) => {
+            let mut encoder = wanted.format.encoder_of_stdout(wanted.verbose);
+            match probe::run(&wanted.options, encoder.as_mut()) {
+                Ok(exit) => exit,
+                Err(error) => fail(&error, error.exit()),
             }
         }
         Ok(Command::Print(text)) => print(&text),

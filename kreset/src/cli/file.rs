@@ -24,7 +24,9 @@ pub(super) struct File {
 
 /// Reads the file under `--config`.
 pub(super) fn of(matches: &ArgMatches) -> Result<Option<File>, Refused> {
-    let Some(path) = innermost(matches).get_one::<PathBuf>("config") else {
+    // Not every subcommand has it.
+    let path = innermost(matches).try_get_one::<PathBuf>("config");
+    let Some(path) = path.ok().flatten() else {
         return Ok(None);
     };
     let config = ConfigFile::read(path, &keys())?;

@@ -6,6 +6,7 @@
 mod arguments;
 pub mod check;
 mod file;
+pub mod probe;
 pub mod sample;
 mod size;
 
@@ -15,7 +16,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorK
 use thiserror::Error;
 
 use self::arguments::Arguments;
-use crate::{config::ConfigError, run::options::Options};
+use crate::{config::ConfigError, run::options::Options, sink::Format};
 
 /// Shown under `--help`, not under `-h`.
 const AFTER_HELP: &str = "\
@@ -33,13 +34,16 @@ Examples:
       receiver is down.
   kreset-trace check --config /etc/kreset/kreset.toml
       Check that file, and what this host supports.
+  kreset-trace probe broker-3:9092
+      Find the idle timer on the path to a broker, and the device that has it.
 
 Exit codes:
   0  ended as requested: by a signal, --duration or --count, or because the
      reader closed the output
   1  failed while running, such as a full disk under --output
   2  invalid command line or configuration; nothing was started
-  3  cannot start on this host: a privilege or a kernel feature is missing";
+  3  cannot start on this host: a privilege or a kernel feature is missing
+  4  probe found something with an idle timer";
 
 /// Show who reset a Kafka connection, and why
 ///
@@ -77,6 +81,13 @@ enum Subcommand {
         .help("Send this many events; 100 by default")
         .long_help(None)))]
     Sample(SampleArguments),
+    /// Measure after which silence a device resets connections, and find it
+    ///
+    /// Keeps connections to a broker silent for rising times and then uses
+    /// each once, so that a device with an idle timer shows itself, its timer
+    /// and its hop. Needs no privileges.
+    #[command(after_long_help = probe::AFTER_HELP)]
+    Probe(probe::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -106,8 +117,21 @@ pub enum Command {
     Check(Box<Options>),
     /// Send sample events.
     Sample(Box<Sample>),
+    /// Measure on purpose.
+    Probe(Box<Probe>),
     /// Print this and end: the help or the version.
     Print(String),
+}
+
+/// What is to be measured, and how it is to be shown.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The measurement.
+    pub options: crate::probe::options::Options,
+    /// Form of the output.
+    pub format: Format,
+    /// Whether to show each connection.
+    pub verbose: bool,
 }
 
 /// Which sample events are to be sent.
@@ -213,6 +237,11 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
     Ok(match line.subcommand {
         None => Command::Run(Box::new(options(line.run))),
         Some(Subcommand::Check(run)) => Command::Check(Box::new(options(run))),
+        Some(Subcommand::Probe(probe)) => Command::Probe(Box::new(Probe {
+            format: probe.format,
+            verbose: probe.verbose,
+            options: probe.options(),
+        })),
         Some(Subcommand::Sample(sample)) => Command::Sample(Box::new(Sample {
             options: options(sample.run),
             first: sample.first,

@@ -16,11 +16,19 @@ pub enum Exit {
     /// It cannot start on this host: a privilege or a kernel feature is missing.
     /// Retrying does not help.
     CannotStart = 3,
+    /// A measurement on purpose (`probe`) found something with a timer.
+    Found = 4,
 }
 
 impl Exit {
     /// Every code, in order.
-    pub const ALL: [Self; 4] = [Self::Done, Self::Failed, Self::Usage, Self::CannotStart];
+    pub const ALL: [Self; 5] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::CannotStart,
+        Self::Found,
+    ];
 
     /// The number that the shell sees.
     #[must_use]

@@ -1,0 +1,196 @@
+//! `kreset-trace probe`.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use crate::{
+    probe::{
+        Trigger,
+        clients::{Like, Settings},
+        options::Options,
+    },
+    sink::Format,
+    util::duration,
+};
+
+/// Shown under `probe --help`.
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  kreset-trace probe broker-3:9092
+      Find the timer and the device, in little more than twice the timer.
+  kreset-trace probe broker-3:9092 --up-to 6m --connections 12 --format json
+      Look no further than six minutes, with fewer connections.
+  kreset-trace probe broker-3:9092 --keepalive 100s --up-to 10m
+      Prove that this keepalive keeps connections alive.
+  kreset-trace probe broker-3:9092 --like java --up-to 10m
+      Do what a Java client on this host would do, after its settings were changed.
+  kreset-trace probe --from-event event.json
+      Measure the interval that an event names, and prove its advice.
+
+Exit codes:
+  0  no device met up to the limit, or all connections that were kept alive lived
+  1  it could not be measured, with the reason
+  2  the command line is wrong; nothing was started
+  4  something with a timer was found, or connections that were kept alive died";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The broker, as HOST:PORT; port 9092 by default
+    ///
+    /// A name with several addresses is probed at each of them. Connects
+    /// directly: not through a SOCKS or HTTP proxy, whatever the environment
+    /// says.
+    #[arg(value_name = "BROKER", required_unless_present = "from_event")]
+    broker: Option<String>,
+
+    /// Measure the interval of this event, and prove its advice
+    ///
+    /// A file of JSON events, of which the last one with a fatal silence
+    /// counts; `-` is standard input. Its broker is probed unless another is
+    /// given.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["up_to", "from"])]
+    from_event: Option<PathBuf>,
+
+    /// Probe only this address of the broker
+    #[arg(long, value_name = "ADDRESS")]
+    address: Option<IpAddr>,
+
+    /// Connections at once, to each address
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    connections: usize,
+
+    /// More than 64 connections are meant
+    #[arg(long)]
+    yes_many: bool,
+
+    /// The longest silence, such as 20m
+    ///
+    /// With --keepalive or --like: how long connections are held.
+    #[arg(long, value_name = "TIME", default_value = "20m", value_parser = duration::parse)]
+    up_to: Duration,
+
+    /// The shortest silence
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
+    from: Duration,
+
+    /// How exactly the timer is to be known
+    ///
+    /// At most one hundredth of the timer is used.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    precision: Duration,
+
+    /// How long an answer may take before a connection counts as dropped
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration::parse)]
+    give_up: Duration,
+
+    /// Connections opened in a second
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+
+    /// How a connection is used after its silence
+    ///
+    /// A keepalive probe works with plaintext, TLS and SASL alike, and sends
+    /// no byte to the broker's application. A request (`ApiVersions`) works
+    /// with listeners without TLS.
+    #[arg(long = "use", value_enum, default_value_t)]
+    trigger: TriggerChoice,
+
+    /// Do not look for the device's hop
+    #[arg(long)]
+    no_locate: bool,
+
+    /// Look for the device's hop; that is the default
+    #[arg(long, conflicts_with = "no_locate")]
+    locate: bool,
+
+    /// Look up the names of hops
+    #[arg(long)]
+    names: bool,
+
+    /// The broker's connections.max.idle.ms
+    ///
+    /// Tells a broker that closes idle connections from a proxy that does.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
+    broker_max_idle: Duration,
+
+    /// Prove a keepalive: silence before the first probe, such as 100s
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    keepalive: Option<Duration>,
+
+    /// From one keepalive probe to the next; by default what the host has
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    keepalive_interval: Option<Duration>,
+
+    /// Hold connections as this client does on this host
+    ///
+    /// `java` sends keepalives as the host's `net.ipv4.tcp_keepalive_*` say;
+    /// `librdkafka` sends none unless --keepalive stands for
+    /// socket.keepalive.enable=true; `kafkajs` sends them after 60s.
+    #[arg(long, value_enum)]
+    like: Option<LikeChoice>,
+
+    /// The client's connections.max.idle.ms, for --like librdkafka
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "like")]
+    max_idle: Option<Duration>,
+
+    /// Form of the output
+    ///
+    /// `text` is for people; `json` is one event of type probe for each
+    /// address.
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: Format,
+
+    /// Show each connection under the result
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum TriggerChoice {
+    #[default]
+    Keepalive,
+    Request,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LikeChoice {
+    Java,
+    Librdkafka,
+    Kafkajs,
+}
+
+impl Arguments {
+    /// What they mean.
+    pub(super) fn options(self) -> Options {
+        Options {
+            target: self.broker,
+            from_event: self.from_event,
+            address: self.address,
+            connections: self.connections,
+            yes_many: self.yes_many,
+            from: self.from,
+            up_to: self.up_to,
+            precision: self.precision,
+            give_up: self.give_up,
+            rate: self.rate,
+            trigger: match self.trigger {
+                TriggerChoice::Keepalive => Trigger::Keepalive,
+                TriggerChoice::Request => Trigger::Request,
+            },
+            locate: !self.no_locate,
+            names: self.names,
+            broker_max_idle: self.broker_max_idle,
+            settings: Settings {
+                like: self.like.map(|like| match like {
+                    LikeChoice::Java => Like::Java,
+                    LikeChoice::Librdkafka => Like::Librdkafka,
+                    LikeChoice::Kafkajs => Like::Kafkajs,
+                }),
+                keepalive: self.keepalive,
+                interval: self.keepalive_interval,
+                max_idle: self.max_idle,
+            },
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Between which two silences the timer lies.
+
+use std::time::Duration;
+
+use super::rung::Rung;
+
+/// Chance that a connection dies of something else than the timer that is looked
+/// for, such as a broker's own decision.
+const STRAY_DEATH: f64 = 0.005;
+
+/// Chance that only some of the connections pass the device, as with several
+/// equal paths of which one has it.
+const SOME_PATHS: f64 = 0.05;
+
+/// A silence that is longer by this factor is clearly above a timer.
+pub(super) const BEYOND: f64 = 1.05;
+
+/// What the connections so far say of the timer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bracket {
+    /// The longest silence below the timer that a connection came through.
+    pub survived: Option<Duration>,
+    /// The shortest silence that a connection died of; `None` if none did.
+    pub died: Option<Duration>,
+    /// Connections that died of silences from `died` on.
+    pub deaths: usize,
+    /// Connections that came through silences clearly above `died`.
+    pub survivors: usize,
+    /// Connections came through silences above `died`, if only a little: the timer
+    /// is coarse, or they passed beside the device.
+    pub is_doubtful: bool,
+}
+
+/// A silence and whether the connection died of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The least that the wire can have been silent.
+    pub least: Duration,
+    /// The most.
+    pub most: Duration,
+    /// Whether the connection was dead then.
+    pub died: bool,
+}
+
+/// The samples of `rungs`; those that say nothing of a timer are left out.
+pub fn samples(rungs: &[Rung]) -> Vec<Sample> {
+    rungs
+        .iter()
+        .filter_map(|rung| {
+            Some(Sample {
+                least: rung.silent.least,
+                most: rung.silent.most,
+                died: rung.outcome.died()?,
+            })
+        })
+        .collect()
+}
+
+/// Finds the step from surviving to dying that explains `samples` best.
+///
+/// Where one connection died for another reason, or some pass beside the device,
+/// no step explains all; the likeliest is taken.
+#[must_use]
+pub fn bracket(samples: &[Sample]) -> Bracket {
+    let steps = samples.iter().filter(|it| it.died).map(|it| it.most);
+    let likeliest = steps
+        .map(|step| (surprise(samples, Some(step)), Some(step)))
+        .chain([(surprise(samples, None), None)])
+        .min_by(|(a, one), (b, other)| {
+            // Of two as likely, the shorter one: it is the one to be careful about.
+            a.total_cmp(b)
+                .then_with(|| one.is_none().cmp(&other.is_none()))
+                .then_with(|| one.cmp(other))
+        });
+    let died = likeliest.and_then(|(_, step)| step);
+    let beyond = |it: &&Sample| died.is_some_and(|died| it.most >= died);
+    let mut lived: Vec<Duration> = samples
+        .iter()
+        .filter(|it| !it.died && died.is_none_or(|died| it.least < died))
+        .map(|it| it.least)
+        .collect();
+    lived.sort_unstable();
+    let mut found = Bracket {
+        survived: None,
+        died,
+        deaths: samples.iter().filter(|it| it.died).filter(beyond).count(),
+        survivors: samples
+            .iter()
+            .filter(|it| !it.died && died.is_some_and(|died| it.least > died.mul_f64(BEYOND)))
+            .count(),
+        is_doubtful: samples
+            .iter()
+            .any(|it| !it.died && died.is_some_and(|died| it.least > died)),
+    };
+    // The last ones may have lived because they passed beside the device.
+    let doubted = if found.is_partial() {
+        found.doubted()
+    } else {
+        0
+    };
+    found.survived = lived.iter().rev().nth(doubted).copied();
+    found
+}
+
+/// How unlikely the samples are if the timer is right below `step`; in nats.
+fn surprise(samples: &[Sample], step: Option<Duration>) -> f64 {
+    // A survivor contradicts the step only if it was surely silent for longer.
+    let beyond = |it: &&Sample| {
+        step.is_some_and(|step| {
+            if it.died {
+                it.most >= step
+            } else {
+                it.least > step
+            }
+        })
+    };
+    let count = |died: bool| {
+        let all = samples.iter().filter(beyond).filter(|it| it.died == died);
+        f64::from(u32::try_from(all.count()).unwrap_or(u32::MAX))
+    };
+    let stray = samples.iter().filter(|it| it.died && !beyond(it)).count();
+    let stray = f64::from(u32::try_from(stray).unwrap_or(u32::MAX)) * -STRAY_DEATH.ln();
+    let (died, survived) = (count(true), count(false));
+    if survived == 0.0 {
+        return stray;
+    }
+    let all = died + survived;
+    let share = |part: f64| -part * (part / all).ln();
+    stray - SOME_PATHS.ln() + share(survived) + if died > 0.0 { share(died) } else { 0.0 }
+}
+
+impl Bracket {
+    /// Its width, from nothing if no silence is known to survive.
+    #[must_use]
+    pub fn width(&self) -> Option<Duration> {
+        Some(self.died?.saturating_sub(self.survived.unwrap_or_default()))
+    }
+
+    /// How many connections in a row can have lived only because they passed
+    /// beside the device, but for a chance of one in a hundred.
+    fn doubted(&self) -> usize {
+        let all = self.deaths + self.survivors;
+        let mut chance = 1.0;
+        let mut row = 0;
+        while chance > 0.01 && row < all {
+            // Both are counts of connections.
+            chance *= f64::from(u32::try_from(self.survivors).unwrap_or(u32::MAX))
+                / f64::from(u32::try_from(all).unwrap_or(u32::MAX));
+            row += 1;
+        }
+        row.saturating_sub(1)
+    }
+
+    /// Whether only some of the connections pass the device: too many came through
+    /// a silence that killed others to be chance.
+    #[must_use]
+    pub const fn is_partial(&self) -> bool {
+        self.survivors >= 2 && self.survivors * 10 >= self.deaths
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample(seconds: f64, died: bool) -> Sample {
+        let silence = Duration::from_secs_f64(seconds);
+        Sample {
+            least: silence,
+            most: silence,
+            died,
+        }
+    }
+
+    fn bracket_of(alive: &[f64], dead: &[f64]) -> (Option<f64>, Option<f64>) {
+        let alive = alive.iter().map(|it| sample(*it, false));
+        let samples: Vec<_> = alive
+            .chain(dead.iter().map(|it| sample(*it, true)))
+            .collect();
+        let found = bracket(&samples);
+        let seconds = |it: Option<Duration>| it.map(|it| it.as_secs_f64());
+        (seconds(found.survived), seconds(found.died))
+    }
+
+    #[test]
+    fn nothing_died() {
+        assert_eq!(bracket_of(&[10.0, 20.0], &[]), (Some(20.0), None));
+        assert_eq!(bracket(&[]), Bracket::default());
+    }
+
+    #[test]
+    fn a_stray_death_is_no_timer() {
+        let alive = [10.0, 15.0, 30.0, 60.0, 120.0, 240.0, 340.0];
+        let found = bracket_of(&alive, &[20.0, 360.0, 380.0]);
+        assert_eq!(found, (Some(340.0), Some(360.0)));
+        assert_eq!(bracket_of(&alive, &[20.0]), (Some(340.0), None));
+    }
+
+    #[test]
+    fn a_device_on_one_of_two_paths_is_found() {
+        let alive = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 14.0, 16.0];
+        let dead = [11.0, 13.0, 15.0, 17.0];
+        // Three of seven pass beside it: five of those that lived may have, too.
+        assert_eq!(bracket_of(&alive, &dead), (Some(3.0), Some(11.0)));
+        let samples: Vec<_> = alive
+            .iter()
+            .map(|it| sample(*it, false))
+            .chain(dead.iter().map(|it| sample(*it, true)))
+            .collect();
+        assert!(bracket(&samples).is_partial());
+    }
+
+    proptest! {
+        #[test]
+        fn the_timer_lies_in_the_bracket(
+            timer in 1.0..1_000.0_f64,
+            silences in proptest::collection::vec(0.5..1_500.0_f64, 0..64),
+        ) {
+            let samples: Vec<_> = silences.iter().map(|it| sample(*it, *it >= timer)).collect();
+            let found = bracket(&samples);
+            if let Some(survived) = found.survived {
+                prop_assert!(survived.as_secs_f64() < timer + 1e-6);
+            }
+            prop_assert_eq!(found.died.is_some(), silences.iter().any(|it| *it >= timer));
+            if let Some(died) = found.died {
+                prop_assert!(died.as_secs_f64() > timer - 1e-6);
+            }
+            prop_assert_eq!(found.survivors, 0);
+        }
+    }
+}

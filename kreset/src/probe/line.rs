@@ -1,0 +1,391 @@
+//! A connection to the broker that is silent until it is used.
+
+use std::{
+    io::{self, ErrorKind},
+    mem::MaybeUninit,
+    net::{Shutdown, SocketAddr},
+    time::Duration,
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{clients::HostKeepalive, info::info, rung::Silence, walk::Answer};
+
+/// How often a silent connection is looked at for packets that came in.
+const GLANCE: Duration = Duration::from_millis(250);
+
+/// A timer of the kernel may fire so much later than it was set for, and a socket
+/// notice so much later what came in.
+const LATE: Duration = Duration::from_millis(12);
+
+/// `ApiVersions`, version 0, from client `kreset-probe`: every broker since 0.10
+/// answers it, before authentication too.
+const API_VERSIONS: &[u8] = b"\0\0\0\x16\0\x12\0\0\0\0\0\x01\0\x0ckreset-probe";
+
+/// A connection to the broker.
+#[derive(Debug)]
+pub(super) struct Line {
+    socket: AsyncFd<Socket>,
+    local_port: u16,
+    /// When the last packet passed, at the earliest and at the latest.
+    last: (Instant, Instant),
+    segments_in: u32,
+    looked: Instant,
+    disturbed: bool,
+}
+
+/// What happened to a connection.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A RST came.
+    Reset,
+    /// A FIN came.
+    Closed,
+    /// So many bytes came.
+    Data,
+    /// The kernel gave up on it, or it failed in another way.
+    Failed(io::Error),
+}
+
+/// What the use of a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Used {
+    /// It was answered.
+    Alive,
+    /// It drew a RST.
+    Reset,
+    /// It drew a FIN.
+    Closed,
+    /// Nothing came.
+    Nothing,
+}
+
+/// Opens a socket to `remote` whose packets go `ttl` hops, if that is given.
+pub(super) fn socket(remote: SocketAddr, ttl: Option<u8>) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(remote),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(ttl) = ttl {
+        set_ttl(&socket, remote, ttl)?;
+    }
+    match socket.connect(&remote.into()) {
+        Ok(()) => Ok(socket),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the event loop watch `socket`.
+pub(super) fn watched(socket: Socket) -> io::Result<AsyncFd<Socket>> {
+    // SAFETY: a `Socket` owns its descriptor, the same one for as long as it lives.
+    unsafe { AsyncFd::register(socket) }.map_err(Into::into)
+}
+
+/// Has the packets of `socket` go `ttl` hops only.
+fn set_ttl(socket: &Socket, remote: SocketAddr, ttl: u8) -> io::Result<()> {
+    match remote {
+        SocketAddr::V4(_) => socket.set_ttl_v4(ttl.into()),
+        SocketAddr::V6(_) => socket.set_unicast_hops_v6(ttl.into()),
+    }
+}
+
+/// Has ICMP errors reported to `socket` at once (`IP_RECVERR`).
+pub(super) fn report_icmp(socket: &Socket, remote: SocketAddr) -> io::Result<()> {
+    let set = match remote {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
+    };
+    set.map_err(Into::into)
+}
+
+impl Line {
+    /// Connects to `remote`.
+    pub(super) async fn open(remote: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let began = Instant::now();
+        let socket = watched(socket(remote, None)?)?;
+        match timeout(patience, socket.writable()).await {
+            Ok(ready) => drop(ready?),
+            Err(_elapsed) => return Err(ErrorKind::TimedOut.into()),
+        }
+        if let Some(error) = socket.get_ref().take_error()? {
+            return Err(error);
+        }
+        let opened = Instant::now();
+        let local = socket.get_ref().local_addr()?.as_socket();
+        Ok(Self {
+            segments_in: info(socket.get_ref())?.segments_in,
+            local_port: local.map_or(0, |local| local.port()),
+            // The last packet of the handshake left between the two.
+            last: (began, opened),
+            looked: opened,
+            disturbed: false,
+            socket,
+        })
+    }
+
+    /// Port of this end.
+    pub(super) const fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
+    /// Whether packets came in while it was to be silent.
+    pub(super) const fn is_disturbed(&self) -> bool {
+        self.disturbed
+    }
+
+    /// How long it has been silent by now.
+    pub(super) fn silence(&self) -> Silence {
+        let now = Instant::now();
+        Silence {
+            least: now.duration_since(self.last.1),
+            most: now.duration_since(self.last.0) + LATE,
+        }
+    }
+
+    /// Round trip of the handshake.
+    pub(super) fn round_trip(&self) -> Duration {
+        info(self.socket.get_ref()).map_or(Duration::ZERO, |info| info.round_trip)
+    }
+
+    /// Keeps silent until the silence has lasted `silence`, or the connection ends.
+    /// May be dropped and called again.
+    pub(super) async fn keep_silent(&mut self, silence: Duration) -> Option<Arrival> {
+        // A line that packets disturb is used at the time all the same, and its
+        // silence is as long as it then is.
+        let until = self.last.1 + silence;
+        loop {
+            let now = Instant::now();
+            if now >= until {
+                self.look();
+                return None;
+            }
+            let pause = GLANCE.min(until - now);
+            match timeout(pause, self.next()).await {
+                Ok(Arrival::Data) => self.disturb(Instant::now()),
+                Ok(event) => return Some(event),
+                Err(_elapsed) => self.look(),
+            }
+        }
+    }
+
+    /// Looks whether packets came in since the last look.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if let Ok(info) = info(self.socket.get_ref())
+            && info.segments_in != self.segments_in
+        {
+            self.disturb(now);
+        }
+        self.looked = now;
+    }
+
+    fn disturb(&mut self, now: Instant) {
+        self.disturbed = true;
+        self.last = (self.looked, now);
+        self.looked = now;
+        self.segments_in = info(self.socket.get_ref()).map_or(0, |info| info.segments_in);
+    }
+
+    /// The next thing that happens to it.
+    pub(super) async fn next(&self) -> Arrival {
+        let mut buffer = [const { MaybeUninit::uninit() }; 4_096];
+        loop {
+            let mut ready = match self.socket.readable().await {
+                Ok(ready) => ready,
+                Err(error) => return Arrival::Failed(error),
+            };
+            match ready.try_io(|fd| fd.get_ref().recv(&mut buffer)) {
+                Ok(Ok(0)) => return Arrival::Closed,
+                Ok(Ok(_)) => return Arrival::Data,
+                Ok(Err(error)) if error.kind() == ErrorKind::ConnectionReset => {
+                    return Arrival::Reset;
+                }
+                Ok(Err(error)) => return Arrival::Failed(error),
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Has the kernel send a keepalive probe now.
+    ///
+    /// Setting `TCP_KEEPIDLE` to less than the silence fires the timer at once
+    /// (`tcp_sock_set_keepidle_locked`, 6.18), as often as it is set.
+    fn keepalive_probe(&self, repeat: Duration) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        // More than are sent while anyone waits: the kernel is not to give up.
+        let times = TcpKeepalive::new().with_interval(repeat).with_retries(100);
+        socket.set_tcp_keepalive(&times)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(1)))
+    }
+
+    /// Uses the connection by a keepalive probe, repeated every second, and waits
+    /// for an answer until `give_up` is over. No byte reaches the application.
+    pub(super) async fn use_by_keepalive(&self, give_up: Duration) -> io::Result<Used> {
+        let at = Instant::now();
+        self.keepalive_probe(Duration::from_secs(1))?;
+        let used = loop {
+            match timeout(pause(at.elapsed()), self.next()).await {
+                Ok(Arrival::Reset) => break Used::Reset,
+                Ok(Arrival::Closed) => break Used::Closed,
+                Ok(Arrival::Data) => break Used::Alive,
+                Ok(Arrival::Failed(error)) => return Err(error),
+                Err(_elapsed) => {}
+            }
+            // Before its use it had not heard an acknowledgement for seconds.
+            if info(self.socket.get_ref())?.last_ack <= at.elapsed() + LATE {
+                break Used::Alive;
+            }
+            if at.elapsed() >= give_up {
+                break Used::Nothing;
+            }
+        };
+        if used == Used::Alive {
+            self.socket.get_ref().set_keepalive(false)?;
+        }
+        Ok(used)
+    }
+
+    /// Uses the connection by a request that every broker answers.
+    pub(super) async fn use_by_request(&self, give_up: Duration) -> io::Result<Used> {
+        match self.socket.get_ref().send(API_VERSIONS) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(Used::Reset),
+            Err(error) => return Err(error),
+        }
+        match timeout(give_up, self.next()).await {
+            Ok(Arrival::Data) => Ok(Used::Alive),
+            Ok(Arrival::Reset) => Ok(Used::Reset),
+            Ok(Arrival::Closed) => Ok(Used::Closed),
+            Ok(Arrival::Failed(error)) => Err(error),
+            Err(_elapsed) => Ok(Used::Nothing),
+        }
+    }
+
+    /// Starts the silence anew: it was in use until now.
+    pub(super) fn was_used(&mut self) {
+        let now = Instant::now();
+        self.segments_in = info(self.socket.get_ref()).map_or(0, |info| info.segments_in);
+        (self.last, self.looked) = ((now, now), now);
+    }
+
+    /// Has the kernel keep the connection alive from now on. Without times, those
+    /// of the host apply, as for a client that only sets `SO_KEEPALIVE`.
+    pub(super) fn keep_alive(&self, times: Option<HostKeepalive>) -> io::Result<()> {
+        let socket = self.socket.get_ref();
+        match times {
+            None => socket.set_keepalive(true),
+            Some(HostKeepalive { time, interval }) => socket
+                .set_tcp_keepalive(&TcpKeepalive::new().with_time(time).with_interval(interval)),
+        }
+    }
+
+    /// Sends a keepalive probe that goes `ttl` hops, up to three times, and says
+    /// whether it drew a RST. The silence goes on where no device saw it.
+    ///
+    /// That a router let it die does not show: its sequence number lies before the
+    /// window, and the kernel takes no ICMP error about such a segment
+    /// (`tcp_v4_err`, 6.18).
+    pub(super) async fn step(
+        &self,
+        remote: SocketAddr,
+        ttl: u8,
+        patience: Duration,
+    ) -> io::Result<Answer> {
+        const TRIES: u8 = 3;
+        let socket = self.socket.get_ref();
+        set_ttl(socket, remote, ttl)?;
+        for _ in 0..TRIES {
+            let at = Instant::now();
+            self.keepalive_probe(Duration::from_mins(10))?;
+            while at.elapsed() < patience {
+                if let Some(error) = socket.take_error()? {
+                    return match error.kind() {
+                        ErrorKind::ConnectionReset => Ok(Answer::Reset),
+                        _ => Err(error),
+                    };
+                }
+                if info(socket)?.last_ack <= at.elapsed() + LATE {
+                    return Ok(Answer::Alive);
+                }
+                sleep(Duration::from_millis(4)).await;
+            }
+        }
+        Ok(Answer::Nothing)
+    }
+
+    /// Sends a byte that goes `ttl` hops, which must be too few to reach the broker,
+    /// and says what it drew. The kernel repeats the byte by itself.
+    pub(super) async fn send_near(
+        &self,
+        remote: SocketAddr,
+        ttl: u8,
+        patience: Duration,
+    ) -> io::Result<Answer> {
+        let socket = self.socket.get_ref();
+        set_ttl(socket, remote, ttl)?;
+        report_icmp(socket, remote)?;
+        // What the last one drew may be late.
+        sleep((self.round_trip() * 2).max(Duration::from_millis(10))).await;
+        let _late = socket.take_error()?;
+        socket.send(&[0])?;
+        let at = Instant::now();
+        while at.elapsed() < patience {
+            match socket.take_error()?.map(|error| error.kind()) {
+                Some(ErrorKind::ConnectionReset) => return Ok(Answer::Reset),
+                Some(_) => return Ok(Answer::TimeExceeded),
+                None => sleep(Duration::from_millis(4)).await,
+            }
+        }
+        Ok(Answer::Nothing)
+    }
+
+    /// Leaves a connection that [`Self::send_near`] was used on: nothing of it, not
+    /// even its end, reaches the broker, whose side the device has cut off anyway.
+    pub(super) fn abandon(self, remote: SocketAddr) {
+        let socket = self.socket.into_inner();
+        if set_ttl(&socket, remote, 1).is_ok() {
+            // A RST that dies at the first hop, rather than bytes that are repeated
+            // for minutes.
+            let _now = socket.set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Closes it in order: what came in is read, so that a FIN goes out and no RST.
+    pub(super) fn close(self, remote: SocketAddr) {
+        let socket = self.socket.into_inner();
+        let mut buffer = [const { MaybeUninit::uninit() }; 4_096];
+        while matches!(socket.recv(&mut buffer), Ok(1..)) {}
+        // Whatever fails here, the connection is gone.
+        let _far = set_ttl(&socket, remote, 64);
+        let _ended = socket.shutdown(Shutdown::Write);
+    }
+}
+
+/// How long to wait between two looks at a connection that was used so long ago.
+const fn pause(elapsed: Duration) -> Duration {
+    Duration::from_millis(match elapsed.as_millis() {
+        0..100 => 4,
+        100..1_000 => 20,
+        _ => 50,
+    })
+}
+
+/// Whether a new connection to `remote` is answered, by an acceptance or a refusal.
+pub(super) async fn answers(remote: SocketAddr, patience: Duration) -> bool {
+    match Line::open(remote, patience).await {
+        Ok(line) => {
+            line.close(remote);
+            true
+        }
+        Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+    }
+}

@@ -1,0 +1,572 @@
+//! One measurement: the ladder, the walk, and the rounds that narrow it down.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::{
+    bracket::{BEYOND, Bracket, bracket, samples},
+    finding::{Behavior, Finding, Setup, Timer, conclude},
+    hops, ladder,
+    line::Line,
+    names,
+    round::{Common, Enough, Left, Start, Trigger},
+    rounds,
+    rung::{Outcome, Rung},
+    sniff::{Sniffer, Ttls},
+    stop::Stop,
+    walk::{Answer, Place, Steps, Way, place},
+    watcher::Watcher,
+};
+use crate::classify::devices;
+
+/// Rounds at most; three are enough for any timer within the limit, unless
+/// connections contradict each other.
+const ROUNDS: u8 = 5;
+
+/// Dead flows that walk the way.
+const WALKERS: usize = 8;
+
+/// Connections that are tried at once where one has died, before that is believed.
+const CONFIRM: usize = 4;
+
+/// Connections that show a timer again that ends them by itself, or that show
+/// whether some pass beside the device.
+const AGAIN: usize = 6;
+
+/// Connections for each silence where only some of them pass the device.
+const COPIES: usize = 6;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The broker.
+    pub remote: SocketAddr,
+    /// Connections at once.
+    pub connections: usize,
+    /// The shortest silence.
+    pub from: Duration,
+    /// The longest.
+    pub up_to: Duration,
+    /// A silence that is said to survive and one that is said to be fatal, where
+    /// an event has named them: the first round looks there.
+    pub between: Option<(Duration, Duration)>,
+    /// How exactly the timer is to be known, at most.
+    pub precision: Duration,
+    /// How long an answer may take.
+    pub give_up: Duration,
+    /// Connections opened in a second.
+    pub rate: u32,
+    /// How a connection is used.
+    pub trigger: Trigger,
+    /// Whether to look for the device's hop.
+    pub locate: bool,
+    /// Whether to look up the names of hops.
+    pub names: bool,
+    /// The broker's `connections.max.idle.ms`.
+    pub broker_max_idle: Duration,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Every connection that was used or ended.
+    pub rungs: Vec<Rung>,
+    /// What they say.
+    pub finding: Finding,
+    /// The way to the broker, if it was walked.
+    pub way: Option<Way>,
+    /// Where on it the device is.
+    pub place: Option<Place>,
+    /// TTLs of the resets and of the broker, where they could be seen.
+    pub ttls: Ttls,
+    /// It went to its end.
+    pub complete: bool,
+}
+
+impl Plan {
+    pub(super) fn common(&self) -> Common {
+        Common {
+            remote: self.remote,
+            trigger: self.trigger,
+            give_up: self.give_up,
+            pace: Duration::from_secs(1) / self.rate.max(1),
+        }
+    }
+
+    /// The silences of the first round.
+    #[must_use]
+    pub fn first_round(&self) -> Vec<Duration> {
+        match self.between {
+            None => ladder::silences(self.from, self.up_to, self.connections, &timers()),
+            Some((survived, died)) => {
+                let told = Bracket {
+                    // Both ends are tried again: that is what is to be proven.
+                    survived: Some(survived.mul_f64(0.98)),
+                    died: Some(died.mul_f64(1.02)),
+                    ..Bracket::default()
+                };
+                let mut silences =
+                    rounds::next(&told, self.precision, self.connections.saturating_sub(1), 1)
+                        .unwrap_or_else(|| vec![died.mul_f64(1.02)]);
+                silences.insert(0, survived.mul_f64(0.98));
+                silences
+            }
+        }
+    }
+
+    const fn setup(&self) -> Setup {
+        Setup {
+            up_to: match self.between {
+                None => self.up_to,
+                Some((_, died)) => died,
+            },
+            precision: self.precision,
+            broker_max_idle: self.broker_max_idle,
+        }
+    }
+}
+
+/// Timers of known devices and of brokers: those that most share come first.
+fn timers() -> Vec<Duration> {
+    const BROKER_AND_PROXIES: [u32; 2] = [600, 600];
+    let mut shared: Vec<(usize, u32)> = Vec::new();
+    let known = devices::all().iter().map(|device| device.idle_s);
+    for seconds in known.chain(BROKER_AND_PROXIES) {
+        match shared.iter_mut().find(|(_, timer)| *timer == seconds) {
+            Some((count, _)) => *count += 1,
+            None => shared.push((1, seconds)),
+        }
+    }
+    shared.sort_by_key(|(count, seconds)| (std::cmp::Reverse(*count), *seconds));
+    shared
+        .into_iter()
+        .map(|(_, seconds)| Duration::from_secs(seconds.into()))
+        .collect()
+}
+
+/// Measures as planned.
+///
+/// Needs a `LocalSet` around it.
+pub async fn measure(plan: &Plan, watcher: &dyn Watcher, stop: &Stop) -> Measured {
+    let mut run = Run {
+        plan,
+        common: plan.common(),
+        watcher,
+        stop,
+        rungs: Vec::new(),
+        not_opened: Vec::new(),
+        walkers: Vec::new(),
+        way: None,
+        flows: Vec::new(),
+        sniffer: plan.locate.then(|| Sniffer::start(plan.remote)).flatten(),
+    };
+    run.first().await;
+    run.further().await;
+    run.locate().await;
+    run.locate_anew().await;
+    run.end()
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    common: Common,
+    watcher: &'a dyn Watcher,
+    stop: &'a Stop,
+    rungs: Vec<Rung>,
+    not_opened: Vec<String>,
+    /// Flows past the timer that nothing has used.
+    walkers: Vec<Line>,
+    way: Option<Way>,
+    flows: Vec<Steps>,
+    sniffer: Option<Sniffer>,
+}
+
+impl Run<'_> {
+    async fn round(
+        &mut self,
+        number: u8,
+        starts: Vec<Start>,
+        enough: impl Fn(&[Rung], usize) -> Enough,
+    ) -> Vec<Start> {
+        let Left { idle, not_opened } = self
+            .common
+            .round(
+                number,
+                starts,
+                &mut self.rungs,
+                enough,
+                self.watcher,
+                self.stop,
+            )
+            .await;
+        self.not_opened.extend(not_opened);
+        idle
+    }
+
+    fn bracket(&self) -> Bracket {
+        bracket(&samples(&self.rungs))
+    }
+
+    fn timer(&self) -> Option<Timer> {
+        match conclude(&self.rungs, &self.plan.setup()) {
+            Finding::Timer(timer) => Some(timer),
+            Finding::None { .. } | Finding::Unmeasured { .. } => None,
+        }
+    }
+
+    /// The ladder, until a rung died and others confirm it.
+    async fn first(&mut self) {
+        let silences = self.plan.first_round();
+        let longest = silences.last().copied().unwrap_or_default();
+        let opening = self.common.pace * u32::try_from(silences.len()).unwrap_or(u32::MAX);
+        self.watcher.stage(
+            &format!("round 1: {} connections stay silent", silences.len()),
+            longest + opening + self.plan.give_up,
+        );
+        let mut starts: Vec<Start> = silences.into_iter().map(Start::fresh).collect();
+        // The longest silence is opened first, so that all reach a silence together.
+        starts.reverse();
+        let mut seen = 0;
+        while !starts.is_empty() {
+            let idle = self
+                .round(1, starts, |rungs, pending| {
+                    ladder_is_over(&rungs[seen.min(rungs.len())..], pending, opening)
+                })
+                .await;
+            seen = self.rungs.len();
+            starts = self.confirm(idle).await;
+        }
+    }
+
+    /// Uses some of the connections that are still silent: their silence is that of
+    /// the one that died. Returns those that are to go on because nothing confirmed
+    /// it.
+    async fn confirm(&mut self, mut idle: Vec<Start>) -> Vec<Start> {
+        idle.retain(|start| start.line.is_some());
+        if self.stop.is_requested() || idle.is_empty() {
+            self.close(idle);
+            return Vec::new();
+        }
+        let silence = |start: &Start| start.line.as_ref().map(|line| line.silence().least);
+        idle.sort_by_key(silence);
+        let dead = self
+            .rungs
+            .iter()
+            .filter(|rung| matches!(rung.outcome, Outcome::ResetOnUse | Outcome::Dropped));
+        // Those that drop take their time to show.
+        if dead.count() > 2 {
+            self.keep_walkers(idle);
+            return Vec::new();
+        }
+        let before = self.rungs.len();
+        let asked = idle
+            .split_off(idle.len().saturating_sub(CONFIRM))
+            .into_iter()
+            .map(|start| Start {
+                silence: silence(&start).unwrap_or_default(),
+                ..start
+            })
+            .collect();
+        let none = self.round(1, asked, |_, _| Enough::No).await;
+        self.close(none);
+        let confirmed = self.rungs[before..]
+            .iter()
+            .any(|rung| rung.outcome.died() == Some(true));
+        if !confirmed && !idle.is_empty() && !self.ended_by_itself() {
+            return idle;
+        }
+        self.keep_walkers(idle);
+        Vec::new()
+    }
+
+    fn ended_by_itself(&self) -> bool {
+        self.timer()
+            .is_some_and(|timer| timer.behavior.is_on_timer())
+    }
+
+    /// Keeps what can walk, the longest silent, and closes the rest in order.
+    fn keep_walkers(&mut self, idle: Vec<Start>) {
+        let died = self.bracket().died;
+        let mut lines: Vec<Line> = idle.into_iter().filter_map(|start| start.line).collect();
+        lines.sort_by_key(|line| line.silence().least);
+        while let Some(line) = lines.pop() {
+            let past = died.is_some_and(|died| line.silence().least >= died);
+            if self.plan.locate && past && self.walkers.len() < WALKERS {
+                self.walkers.push(line);
+            } else {
+                line.close(self.plan.remote);
+            }
+        }
+    }
+
+    fn close(&self, idle: Vec<Start>) {
+        for line in idle.into_iter().filter_map(|start| start.line) {
+            line.close(self.plan.remote);
+        }
+    }
+
+    /// The rounds that narrow it down, or that show it again.
+    async fn further(&mut self) {
+        let mut is_doubt_settled = false;
+        for number in 2..=ROUNDS {
+            let Some(timer) = self.timer().filter(|_| !self.stop.is_requested()) else {
+                return;
+            };
+            // While the next round is silent there is time for the walk.
+            self.locate().await;
+            let copies = if timer.partial.is_some() { COPIES } else { 1 };
+            let silences = if timer.behavior.is_on_timer() {
+                if number > 2 {
+                    return;
+                }
+                let silence = timer.died.mul_f64(1.05) + Duration::from_millis(1_500);
+                vec![silence; AGAIN.min(self.plan.connections)]
+            } else {
+                let next = rounds::next(
+                    &self.bracket(),
+                    self.plan.precision,
+                    self.plan.connections,
+                    copies,
+                );
+                let mut silences = next.unwrap_or_default();
+                if self.bracket().is_doubtful && timer.partial.is_none() && !is_doubt_settled {
+                    is_doubt_settled = true;
+                    let beyond = timer.died.mul_f64(BEYOND + 0.01);
+                    silences.truncate(self.plan.connections.saturating_sub(AGAIN));
+                    silences.extend(vec![beyond; AGAIN.min(self.plan.connections)]);
+                }
+                if silences.is_empty() {
+                    return;
+                }
+                silences
+            };
+            let longest = silences.last().copied().unwrap_or_default();
+            self.watcher.stage(
+                &format!(
+                    "round {number}: {} connections stay silent for {} to {}",
+                    silences.len(),
+                    seconds(silences.first().copied().unwrap_or_default()),
+                    seconds(longest),
+                ),
+                longest + self.plan.give_up,
+            );
+            let starts = silences.into_iter().map(Start::fresh).rev().collect();
+            // The silences differ by little: all of them are waited for.
+            let idle = self.round(number, starts, |_, _| Enough::No).await;
+            self.keep_walkers(idle);
+        }
+    }
+
+    /// Walks to the device, with what flows are past its timer; once.
+    async fn locate(&mut self) {
+        let behavior = self.timer().map(|timer| timer.behavior);
+        let can = matches!(behavior, Some(Behavior::ResetOnSend | Behavior::Dropped));
+        if !self.plan.locate || !can || !self.flows.is_empty() || self.stop.is_requested() {
+            return;
+        }
+        if self.walkers.is_empty() {
+            return;
+        }
+        self.walk().await;
+    }
+
+    /// Walks with connections opened for that, where no other was left.
+    async fn locate_anew(&mut self) {
+        let Some(timer) = self.timer() else {
+            return;
+        };
+        let can = matches!(timer.behavior, Behavior::ResetOnSend | Behavior::Dropped);
+        if !self.plan.locate || !can || !self.flows.is_empty() || self.stop.is_requested() {
+            return;
+        }
+        let silence = timer.died.mul_f64(1.02) + Duration::from_millis(100);
+        let count = WALKERS.min(self.plan.connections);
+        self.watcher.stage(
+            &format!("{count} connections stay silent for {}", seconds(silence)),
+            silence,
+        );
+        for _ in 0..count {
+            self.walkers.extend(self.common.open().await);
+        }
+        tokio::select! {
+            () = self.stop.requested() => return,
+            () = tokio::time::sleep(silence) => {}
+        }
+        self.walk().await;
+    }
+
+    async fn walk(&mut self) {
+        let spare = self.plan.connections.saturating_sub(self.walkers.len());
+        self.watcher
+            .stage("the way to the broker", Duration::from_secs(5));
+        let mut way = hops::discover(self.plan.remote, spare).await;
+        if self.plan.names {
+            self.name(&mut way).await;
+        }
+        self.watcher
+            .stage("dead flows walk to the device", Duration::from_secs(15));
+        let lines = std::mem::take(&mut self.walkers);
+        let drops = self
+            .timer()
+            .is_some_and(|timer| timer.behavior == Behavior::Dropped);
+        self.flows = if drops {
+            walk_near(lines, self.plan.remote, &way).await
+        } else {
+            walk_all(lines, self.plan.remote, &way).await
+        };
+        self.way = Some(way);
+    }
+
+    /// Looks the names of the hops up, side by side, for as long as a resolver may
+    /// take.
+    async fn name(&self, way: &mut Way) {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let lookups: Vec<_> = way
+            .hops
+            .iter()
+            .map(|hop| {
+                let address = hop.addresses.first().copied();
+                tokio::task::spawn_blocking(move || address.and_then(names::of))
+            })
+            .collect();
+        let until = tokio::time::Instant::now() + PATIENCE;
+        for (hop, lookup) in way.hops.iter_mut().zip(lookups) {
+            if let Ok(Ok(name)) = tokio::time::timeout_at(until, lookup).await {
+                hop.name = name;
+            }
+        }
+    }
+
+    fn end(mut self) -> Measured {
+        for line in self.walkers.drain(..) {
+            line.close(self.plan.remote);
+        }
+        let complete = !self.stop.is_requested();
+        let finding = match conclude(&self.rungs, &self.plan.setup()) {
+            Finding::Unmeasured { .. } if !complete => Finding::Unmeasured {
+                reason: "stopped before anything was found".to_owned(),
+            },
+            Finding::Unmeasured { reason } => Finding::Unmeasured {
+                reason: match self.not_opened.first() {
+                    Some(error) if self.rungs.is_empty() => {
+                        format!("cannot connect to {}: {error}", self.plan.remote)
+                    }
+                    Some(error) => format!(
+                        "{reason}; {} connections could not be opened: {error}",
+                        self.not_opened.len()
+                    ),
+                    None => reason,
+                },
+            },
+            found => found,
+        };
+        let place = self.way.as_ref().and_then(|way| place(&self.flows, way));
+        let was_reset = |port: u16| {
+            self.rungs.iter().any(|rung| {
+                rung.local_port == port
+                    && matches!(rung.outcome, Outcome::ResetOnUse | Outcome::ResetByItself)
+            })
+        };
+        let ttls = self
+            .sniffer
+            .as_ref()
+            .map(|sniffer| sniffer.ttls(was_reset))
+            .unwrap_or_default();
+        Measured {
+            ttls,
+            rungs: self.rungs,
+            finding,
+            way: self.way,
+            place,
+            complete,
+        }
+    }
+}
+
+/// Whether the ladder need not be climbed further.
+fn ladder_is_over(rungs: &[Rung], pending: usize, opening: Duration) -> Enough {
+    let used = |outcome| matches!(outcome, Outcome::ResetOnUse | Outcome::Dropped);
+    if rungs.iter().any(|rung| used(rung.outcome)) {
+        return Enough::Now;
+    }
+    let ended = rungs.iter().filter(|rung| rung.outcome.by_itself());
+    let (count, first) = ended.fold((0, Duration::MAX), |(count, first), rung| {
+        (count + 1, first.min(rung.silent.most))
+    });
+    // The others must follow when they have been silent as long; one that ended for
+    // another reason ends alone.
+    if count >= 2 && count * 2 >= pending {
+        return Enough::After(opening + first.mul_f64(0.03).max(Duration::from_secs(1)));
+    }
+    Enough::No
+}
+
+/// Has each dead flow walk to a device that resets.
+async fn walk_all(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps> {
+    let farthest = way.broker.unwrap_or(hops::FARTHEST);
+    let mut walks = JoinSet::new();
+    for line in lines {
+        walks.spawn_local(walk(line, remote, farthest));
+    }
+    walks.join_all().await
+}
+
+/// Has dead flows send bytes that go only so many hops, to find where a device
+/// drops them: each flow a part of the way. Nothing can be said, and nothing is
+/// sent, where it is not known how many hops would reach the broker.
+async fn walk_near(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps> {
+    let Some(broker) = way.broker else {
+        for line in lines {
+            line.close(remote);
+        }
+        return Vec::new();
+    };
+    let stride = lines.len();
+    let mut walks = JoinSet::new();
+    for (number, line) in lines.into_iter().enumerate() {
+        walks.spawn_local(async move {
+            // The kernel repeats a byte after twice as long each time.
+            let mut patience = Duration::from_millis(900) + line.round_trip() * 3;
+            let mut answers = Vec::new();
+            for ttl in (1..broker).skip(number).step_by(stride) {
+                if let Ok(answer) = line.send_near(remote, ttl, patience).await {
+                    answers.push((ttl, answer));
+                }
+                patience = (patience * 2).min(Duration::from_secs(8));
+            }
+            line.abandon(remote);
+            answers
+        });
+    }
+    let mut answers: Vec<_> = walks.join_all().await.into_iter().flatten().collect();
+    answers.sort_unstable_by_key(|(ttl, _)| *ttl);
+    vec![answers.into_iter().map(|(_, answer)| answer).collect()]
+}
+
+/// Has one dead flow walk to a device that resets.
+async fn walk(line: Line, remote: SocketAddr, farthest: u8) -> Steps {
+    let patience = (line.round_trip() * 3).max(Duration::from_millis(100));
+    let mut steps = Steps::new();
+    for ttl in 1..=farthest {
+        let Ok(answer) = line.step(remote, ttl, patience).await else {
+            break;
+        };
+        steps.push(answer);
+        if matches!(answer, Answer::Reset | Answer::Alive) {
+            break;
+        }
+    }
+    line.close(remote);
+    steps
+}
+
+/// A silence for people.
+pub(super) fn seconds(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 100.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{seconds:.0} s")
+    }
+}

@@ -1,0 +1,254 @@
+//! Connections that are silent side by side.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    line::{Arrival, Line, Used, answers},
+    rung::{Outcome, Rung},
+    stop::Stop,
+    watcher::Watcher,
+};
+
+/// How a connection is used after its silence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trigger {
+    /// By a TCP keepalive probe.
+    #[default]
+    Keepalive,
+    /// By a request, `ApiVersions`.
+    Request,
+}
+
+/// What all connections have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Common {
+    /// The broker.
+    pub(super) remote: SocketAddr,
+    /// How they are used.
+    pub(super) trigger: Trigger,
+    /// How long an answer may take.
+    pub(super) give_up: Duration,
+    /// From opening one connection to opening the next.
+    pub(super) pace: Duration,
+}
+
+/// How long connecting may take: three SYNs and the answer to the last one.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A connection of a round.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// An open one that was silent already, or none yet.
+    pub(super) line: Option<Line>,
+    /// How long it is to be silent.
+    pub(super) silence: Duration,
+}
+
+impl Start {
+    /// A new connection.
+    pub(super) const fn fresh(silence: Duration) -> Self {
+        Self {
+            line: None,
+            silence,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Climbed {
+    Rung(Rung),
+    Idle(Start),
+    NotOpened(io::Error),
+}
+
+/// Whether a round has shown what it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Enough {
+    /// It goes on.
+    No,
+    /// All that are still silent are released now.
+    Now,
+    /// They are looked at again after this time, and released if it then still
+    /// says so.
+    After(Duration),
+}
+
+/// What a round leaves.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Connections that were released in their silence.
+    pub(super) idle: Vec<Start>,
+    /// Why connections could not be opened.
+    pub(super) not_opened: Vec<String>,
+}
+
+impl Common {
+    /// Opens a connection; with requests, it is in use as a client's would be.
+    pub(super) async fn open(&self) -> io::Result<Line> {
+        let mut line = Line::open(self.remote, CONNECT).await?;
+        if self.trigger == Trigger::Request {
+            match line.use_by_request(self.give_up).await? {
+                Used::Alive => line.was_used(),
+                Used::Reset | Used::Closed => {
+                    return Err(io::Error::other(
+                        "the broker ended the connection when it was sent ApiVersions: its \
+                         listener speaks TLS; use --use keepalive",
+                    ));
+                }
+                Used::Nothing => {
+                    return Err(io::Error::other(
+                        "the broker did not answer ApiVersions: its listener may speak TLS; use \
+                         --use keepalive",
+                    ));
+                }
+            }
+        }
+        Ok(line)
+    }
+
+    /// Uses a connection and says what came of it.
+    pub(super) async fn used(&self, line: &Line) -> (Outcome, Option<Duration>) {
+        let at = Instant::now();
+        let used = match self.trigger {
+            Trigger::Keepalive => line.use_by_keepalive(self.give_up).await,
+            Trigger::Request => line.use_by_request(self.give_up).await,
+        };
+        let after = Some(at.elapsed());
+        match used {
+            Ok(Used::Alive) => (Outcome::Alive, after),
+            Ok(Used::Reset) => (Outcome::ResetOnUse, after),
+            Ok(Used::Closed) => (Outcome::Closed, after),
+            Ok(Used::Nothing) | Err(_) if answers(self.remote, CONNECT).await => {
+                (Outcome::Dropped, None)
+            }
+            Ok(Used::Nothing) | Err(_) => (Outcome::PathDead, None),
+        }
+    }
+
+    async fn climb(
+        self,
+        round: u8,
+        begin: Instant,
+        start: Start,
+        mut release: watch::Receiver<bool>,
+    ) -> Climbed {
+        let Start { line, silence } = start;
+        let mut line = if let Some(line) = line {
+            line
+        } else {
+            tokio::select! {
+                biased;
+                _ = release.wait_for(|released| *released) => {
+                    return Climbed::Idle(Start::fresh(silence));
+                }
+                () = sleep_until(begin) => {}
+            }
+            match self.open().await {
+                Ok(line) => line,
+                Err(error) => return Climbed::NotOpened(error),
+            }
+        };
+        let arrival = tokio::select! {
+            biased;
+            _ = release.wait_for(|released| *released) => {
+                return Climbed::Idle(Start { line: Some(line), silence });
+            }
+            arrival = line.keep_silent(silence) => arrival,
+        };
+        let silent = line.silence();
+        let (outcome, answered) = match arrival {
+            None => self.used(&line).await,
+            Some(Arrival::Reset) => (Outcome::ResetByItself, None),
+            Some(Arrival::Closed) => (Outcome::Closed, None),
+            Some(Arrival::Data | Arrival::Failed(_)) => (Outcome::PathDead, None),
+        };
+        let rung = Rung {
+            round,
+            local_port: line.local_port(),
+            planned: silence,
+            silent,
+            outcome,
+            answered,
+            disturbed: line.is_disturbed(),
+        };
+        line.close(self.remote);
+        Climbed::Rung(rung)
+    }
+
+    /// Runs a round until all connections have been used, or it is `enough`.
+    pub(super) async fn round(
+        self,
+        number: u8,
+        starts: Vec<Start>,
+        rungs: &mut Vec<Rung>,
+        enough: impl Fn(&[Rung], usize) -> Enough,
+        watcher: &dyn Watcher,
+        stop: &Stop,
+    ) -> Left {
+        let (release, released) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut begin = Instant::now();
+        for start in starts {
+            let fresh = start.line.is_none();
+            tasks.spawn_local(self.climb(number, begin, start, released.clone()));
+            if fresh {
+                begin += self.pace;
+            }
+        }
+        let mut left = Left::default();
+        let mut look_again: Option<Instant> = None;
+        let mut stopped = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested(), if !stopped => {
+                    stopped = true;
+                    release.send_replace(true);
+                    // What is being used may still be answered.
+                    look_again = Some(Instant::now() + Duration::from_millis(300));
+                }
+                done = tasks.join_next() => match done {
+                    None => break,
+                    Some(Ok(Climbed::Rung(rung))) => {
+                        watcher.rung(&rung);
+                        rungs.push(rung);
+                        match enough(rungs, tasks.len()) {
+                            Enough::No => {}
+                            Enough::Now => {
+                                release.send_replace(true);
+                            }
+                            Enough::After(time) => {
+                                look_again.get_or_insert_with(|| Instant::now() + time);
+                            }
+                        }
+                    }
+                    Some(Ok(Climbed::Idle(start))) => left.idle.push(start),
+                    Some(Ok(Climbed::NotOpened(error))) => left.not_opened.push(error.to_string()),
+                    Some(Err(_aborted)) => {}
+                },
+                () = at(look_again) => {
+                    look_again = None;
+                    if stopped {
+                        tasks.abort_all();
+                    } else if enough(rungs, tasks.len()) != Enough::No {
+                        release.send_replace(true);
+                    }
+                }
+            }
+        }
+        left
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
