@@ -17,6 +17,7 @@
 //! disagree about how long the connection had been silent, and both would be right.
 
 pub mod broker_process;
+pub mod chain;
 pub mod endpoint;
 pub mod holder;
 pub mod message;

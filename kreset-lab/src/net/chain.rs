@@ -1,0 +1,267 @@
+//! A way of several routers: client - router 1 - router 2 - ... - broker.
+//!
+//! ```text
+//!   client        router 1           router 2              broker
+//!   10.78.0.1 - 10.78.0.2  10.78.1.1 - 10.78.1.2 ... 10.78.N.2
+//!   fd78:0::1 - fd78:0::2  fd78:1::1 - fd78:1::2 ... fd78:N::2
+//! ```
+//!
+//! Router `K` answers the client from `10.78.K-1.2`. With a twin, router 2 has a second one beside
+//! it, and connections are spread over both by address and port.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use super::{Namespace, Owner, PREFIX};
+use crate::{
+    error::Result,
+    util::program::{IP, NFT},
+};
+
+/// Number of the links that lead to the twin of router 2.
+const TWIN: usize = 90;
+
+/// The namespaces of a way; gone when dropped.
+#[derive(Debug)]
+pub struct Chain {
+    client: Namespace,
+    routers: Vec<Namespace>,
+    twin: Option<Namespace>,
+    broker: Namespace,
+}
+
+impl Chain {
+    /// Builds a way of `count` routers. Any number may exist side by side.
+    ///
+    /// # Errors
+    /// When the caller may not, or `ip` is missing or fails.
+    pub fn new(count: usize, with_twin: bool) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let owner = Owner::this_process()?;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let create =
+            |what: &str| Namespace::create(format!("{PREFIX}-{owner}-{number}-way-{what}"));
+        let chain = Self {
+            client: create("client")?,
+            routers: (1..=count)
+                .map(|number| create(&number.to_string()))
+                .collect::<Result<_>>()?,
+            twin: with_twin.then(|| create("twin")).transpose()?,
+            broker: create("broker")?,
+        };
+        chain.wire()?;
+        Ok(chain)
+    }
+
+    /// The client's host.
+    #[must_use]
+    pub const fn client(&self) -> &Namespace {
+        &self.client
+    }
+
+    /// The broker's host.
+    #[must_use]
+    pub const fn broker(&self) -> &Namespace {
+        &self.broker
+    }
+
+    /// One of the routers, from 1; 0 is the twin of router 2.
+    #[must_use]
+    pub fn router(&self, number: usize) -> Option<&Namespace> {
+        match number {
+            0 => self.twin.as_ref(),
+            number => self.routers.get(number - 1),
+        }
+    }
+
+    /// The broker's address.
+    #[must_use]
+    pub fn broker_address(&self, v6: bool) -> IpAddr {
+        address(self.routers.len(), 2, v6)
+    }
+
+    /// The address from which a router answers the client.
+    #[must_use]
+    pub fn router_address(&self, number: usize, v6: bool) -> IpAddr {
+        match number {
+            0 => address(TWIN, 2, v6),
+            number => address(number - 1, 2, v6),
+        }
+    }
+
+    fn wire(&self) -> Result<()> {
+        let last = self.routers.len();
+        let routers = self.routers.iter().chain(&self.twin);
+        for router in routers.clone() {
+            router.sysctl(&[
+                ("ipv4/ip_forward", "1"),
+                ("ipv6/conf/all/forwarding", "1"),
+                ("ipv6/conf/default/forwarding", "1"),
+                // By ports as well.
+                ("ipv4/fib_multipath_hash_policy", "1"),
+                ("ipv6/fib_multipath_hash_policy", "1"),
+                // Every one of them answers, as often as it is asked.
+                ("ipv4/icmp_ratelimit", "0"),
+                ("ipv6/icmp/ratelimit", "0"),
+            ])?;
+        }
+        for host in routers.chain([&self.client, &self.broker]) {
+            host.sysctl(&[
+                ("ipv4/conf/all/rp_filter", "0"),
+                ("ipv4/conf/default/rp_filter", "0"),
+                ("ipv6/conf/default/accept_dad", "0"),
+                ("ipv4/ip_default_ttl", "64"),
+            ])?;
+        }
+        let nodes: Vec<&Namespace> = [&self.client]
+            .into_iter()
+            .chain(&self.routers)
+            .chain([&self.broker])
+            .collect();
+        for (number, pair) in nodes.windows(2).enumerate() {
+            if let [near, far] = pair {
+                link(number, near, far)?;
+            }
+        }
+        let default = |node: &Namespace, via: &[IpAddr]| {
+            let mut text = String::from("route add default");
+            match via {
+                [only] => text.push_str(&format!(" via {only}")),
+                several => {
+                    for hop in several {
+                        text.push_str(&format!(" nexthop via {hop}"));
+                    }
+                }
+            }
+            node.run(IP, &["-batch", "-"], &text).map(drop)
+        };
+        if let (Some(twin), [first, _, third, ..]) = (&self.twin, &self.routers[..]) {
+            link(TWIN, first, twin)?;
+            link(TWIN + 1, twin, third)?;
+        }
+        for v6 in [false, true] {
+            default(&self.client, &[address(0, 2, v6)])?;
+            default(&self.broker, &[address(last, 1, v6)])?;
+            let client = if v6 { "fd78::/64" } else { "10.78.0.0/24" };
+            let back = |node: &Namespace, via: &[IpAddr]| {
+                let hops: String = via.iter().map(|it| format!(" nexthop via {it}")).collect();
+                let text = format!("route add {client}{hops}");
+                node.run(IP, &["-batch", "-"], &text).map(drop)
+            };
+            for (at, router) in self.routers.iter().enumerate() {
+                let number = at + 1;
+                let forks = self.twin.is_some() && number == 1;
+                let joins = self.twin.is_some() && number == 3;
+                if number < last {
+                    let mut via = vec![address(number, 2, v6)];
+                    via.extend(forks.then(|| address(TWIN, 2, v6)));
+                    default(router, &via)?;
+                }
+                if number > 1 {
+                    let mut via = vec![address(number - 1, 1, v6)];
+                    via.extend(joins.then(|| address(TWIN + 1, 1, v6)));
+                    back(router, &via)?;
+                }
+            }
+            if let Some(twin) = &self.twin {
+                default(twin, &[address(TWIN + 1, 2, v6)])?;
+                back(twin, &[address(TWIN, 1, v6)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has a router (0 is the twin of router 2) forget connections that were silent for `idle_s`
+    /// seconds, and then do `what_then` with their packets: `drop`, or `reject with tcp reset`.
+    ///
+    /// # Errors
+    /// What `nft` or the kernel refuse.
+    pub fn device(&self, number: usize, idle_s: u32, what_then: &str) -> Result<()> {
+        self.rules(
+            number,
+            &format!(
+                "table inet middlebox {{\n\
+                 chain forwarded {{\n\
+                 type filter hook forward priority 0; policy accept;\n\
+                 ct state established,related accept\n\
+                 tcp flags & (syn|ack) == syn ct state new accept\n\
+                 meta l4proto tcp ct state invalid,new {what_then}\n\
+                 }}\n\
+                 }}\n"
+            ),
+        )?;
+        let idle = idle_s.to_string();
+        self.sysctl(
+            number,
+            &[
+                ("netfilter/nf_conntrack_tcp_timeout_established", &idle),
+                ("netfilter/nf_conntrack_tcp_loose", "0"),
+            ],
+        )
+    }
+
+    /// Adds nftables rules to a router.
+    ///
+    /// # Errors
+    /// What `nft` refuses.
+    pub fn rules(&self, number: usize, rules: &str) -> Result<()> {
+        match self.router(number) {
+            Some(router) => router.run(NFT, &["-f", "-"], rules).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Sets kernel parameters of a router.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn sysctl(&self, number: usize, settings: &[(&str, &str)]) -> Result<()> {
+        match self.router(number) {
+            Some(router) => router.sysctl(settings),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Joins two hosts.
+fn link(number: usize, near: &Namespace, far: &Namespace) -> Result<()> {
+    near.run(
+        IP,
+        &["-batch", "-"],
+        &format!(
+            "link add b{number} type veth peer name a{number} netns {}\n\
+             address add {}/24 dev b{number}\n\
+             address add {}/64 dev b{number} nodad\n\
+             link set lo up\n\
+             link set b{number} up\n",
+            far.name(),
+            address(number, 1, false),
+            address(number, 1, true),
+        ),
+    )?;
+    far.run(
+        IP,
+        &["-batch", "-"],
+        &format!(
+            "address add {}/24 dev a{number}\n\
+             address add {}/64 dev a{number} nodad\n\
+             link set lo up\n\
+             link set a{number} up\n",
+            address(number, 2, false),
+            address(number, 2, true),
+        ),
+    )
+    .map(drop)
+}
+
+fn address(link: usize, end: u8, v6: bool) -> IpAddr {
+    if v6 {
+        let link = u16::try_from(link).unwrap_or(u16::MAX);
+        Ipv6Addr::new(0xfd78, link, 0, 0, 0, 0, 0, end.into()).into()
+    } else {
+        let link = u8::try_from(link).unwrap_or(u8::MAX);
+        Ipv4Addr::new(10, 78, link, end).into()
+    }
+}

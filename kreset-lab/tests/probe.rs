@@ -1,0 +1,636 @@
+//! `kreset-trace probe` against devices whose timer and place are known. As root (which makes the
+//! networks; the probe itself runs without privileges), with the program that `KRESET_TRACE` names.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the table of what was measured is what this prints"
+)]
+
+use std::{
+    env,
+    io::{ErrorKind, Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use kreset_lab::{
+    Error, Result,
+    net::{Namespace, chain::Chain},
+};
+use serde_json::Value;
+
+const PORT: u16 = 9092;
+
+/// The timers of the devices, seconds.
+const TIMER: u32 = 6;
+
+/// A user that may do nothing.
+const NOBODY: u32 = 65_534;
+
+/// Copied to where any user may run it.
+fn program() -> PathBuf {
+    static COPY: Mutex<Option<(tempfile::TempDir, PathBuf)>> = Mutex::new(None);
+    let mut copy = COPY.lock().expect("no test panics here");
+    if let Some((_, path)) = &*copy {
+        return path.clone();
+    }
+    let given = env::var_os("KRESET_TRACE").expect("KRESET_TRACE names the program");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("kreset-trace");
+    std::fs::copy(given, &path).expect("a copy");
+    std::fs::set_permissions(
+        directory.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .expect("its owner");
+    *copy = Some((directory, path.clone()));
+    path
+}
+
+/// A broker that accepts, answers each request with a few bytes, and closes after a silence if it
+/// is told to.
+struct Broker {
+    ending: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+    served: Arc<Mutex<Served>>,
+}
+
+/// What it met.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    connections: u32,
+    bytes: usize,
+    resets: u32,
+    at_once: u32,
+    most: u32,
+}
+
+impl Broker {
+    fn start(host: &Namespace, closes_after: Option<Duration>) -> Result<Self> {
+        let listener = host.enter(|| {
+            TcpListener::bind("[::]:9092").map_err(|source| Error::Io {
+                context: "listen".to_owned(),
+                source,
+            })
+        })?;
+        listener.set_nonblocking(true).expect("a listener");
+        let ending = Arc::new(AtomicBool::new(false));
+        let served = Arc::new(Mutex::new(Served::default()));
+        let accepting = {
+            let (ending, served) = (Arc::clone(&ending), Arc::clone(&served));
+            thread::spawn(move || {
+                while !ending.load(Ordering::Relaxed) {
+                    let Ok((stream, _)) = listener.accept() else {
+                        thread::sleep(Duration::from_millis(2));
+                        continue;
+                    };
+                    let (ending, served) = (Arc::clone(&ending), Arc::clone(&served));
+                    thread::spawn(move || serve(stream, closes_after, &ending, &served));
+                }
+            })
+        };
+        Ok(Self {
+            ending,
+            accepting: Some(accepting),
+            served,
+        })
+    }
+
+    fn served(&self) -> Served {
+        *self.served.lock().expect("no test panics here")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.ending.store(true, Ordering::Relaxed);
+        if let Some(accepting) = self.accepting.take() {
+            let _joined = accepting.join();
+        }
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    closes_after: Option<Duration>,
+    ending: &AtomicBool,
+    served: &Mutex<Served>,
+) {
+    let note = |change: &dyn Fn(&mut Served)| change(&mut served.lock().expect("no test panics"));
+    note(&|it| {
+        it.connections += 1;
+        it.at_once += 1;
+        it.most = it.most.max(it.at_once);
+    });
+    stream.set_nonblocking(false).expect("a stream");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(10)))
+        .expect("a stream");
+    let mut last = Instant::now();
+    let mut buffer = [0; 256];
+    while !ending.load(Ordering::Relaxed) {
+        if closes_after.is_some_and(|time| last.elapsed() >= time) {
+            break;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => {
+                last = Instant::now();
+                note(&|it| it.bytes += length);
+                let _gone = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 1]);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_reset) => {
+                note(&|it| it.resets += 1);
+                break;
+            }
+        }
+    }
+    note(&|it| it.at_once -= 1);
+}
+
+/// What a probe said, and how it ended.
+#[derive(Debug)]
+struct Said {
+    exit: Option<i32>,
+    event: Value,
+    lines: String,
+    took: Duration,
+}
+
+impl Said {
+    fn text(&self, pointer: &str) -> &str {
+        self.event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    fn number(&self, pointer: &str) -> Option<f64> {
+        self.event.pointer(pointer).and_then(Value::as_f64)
+    }
+
+    fn interval(&self) -> (f64, f64) {
+        (
+            self.number("/survived_idle_ms").unwrap_or(f64::NAN) / 1e3,
+            self.number("/fatal_idle_ms").unwrap_or(f64::NAN) / 1e3,
+        )
+    }
+
+    fn hop(&self) -> Option<u64> {
+        self.event.pointer("/location/hop").and_then(Value::as_u64)
+    }
+
+    /// The interval holds the timer, and is as narrow as was asked for.
+    fn holds(&self, timer: f64) {
+        let (survived, died) = self.interval();
+        assert!(survived < timer && timer <= died, "{timer}: {self:#?}");
+        let precision = (died / 100.0).max(0.02) + 0.03;
+        assert!(died - survived <= precision, "{precision}: {self:#?}");
+    }
+}
+
+/// Runs a probe on `host`, as `user`.
+fn run(host: &Namespace, user: u32, arguments: &[&str]) -> Result<Output> {
+    host.enter(|| {
+        Command::new(program())
+            .arg("probe")
+            .args(arguments)
+            .uid(user)
+            .gid(user)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| Error::Io {
+                context: "run the program".to_owned(),
+                source,
+            })
+    })
+}
+
+fn probe_as(user: u32, host: &Namespace, broker: IpAddr, more: &[&str]) -> Result<Said> {
+    let broker = SocketAddr::new(broker, PORT).to_string();
+    let mut arguments = vec![
+        broker.as_str(),
+        "--format",
+        "json",
+        "--give-up",
+        "3s",
+        "--rate",
+        "100",
+    ];
+    arguments.extend(more);
+    let began = Instant::now();
+    let output = run(host, user, &arguments)?;
+    let lines = String::from_utf8_lossy(&output.stderr).into_owned();
+    let event = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    Ok(Said {
+        exit: output.status.code(),
+        event,
+        lines,
+        took: began.elapsed(),
+    })
+}
+
+const LADDER: [&str; 4] = ["--from", "2s", "--up-to", "12s"];
+
+fn probe(host: &Namespace, broker: IpAddr, more: &[&str]) -> Result<Said> {
+    probe_as(NOBODY, host, broker, &[&LADDER, more].concat())
+}
+
+/// Keeps a router from saying that a TTL ran out.
+const QUIET: &str = "table inet quiet {
+    chain sent {
+        type filter hook output priority 0;
+        icmp type time-exceeded drop
+    }
+}
+";
+
+/// Loses one packet in a hundred.
+const LOSSY: &str = "table inet lossy {
+    chain passing {
+        type filter hook forward priority 10;
+        numgen random mod 100 == 0 drop
+    }
+}
+";
+
+const RESETS: &str = "reject with tcp reset";
+const DROPS: &str = "drop";
+
+/// Runs `work` for all of `cases` side by side: they wait most of the time.
+fn side_by_side<T: Send + Sync>(cases: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    thread::scope(|scope| {
+        let running: Vec<_> = cases
+            .iter()
+            .map(|case| scope.spawn(|| work(case)))
+            .collect();
+        for case in running {
+            match case.join() {
+                Ok(result) => result?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Every kind of device at each of four routers, in both families.
+#[test]
+fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
+    let mut cases = Vec::new();
+    for what_then in [RESETS, DROPS] {
+        for router in 1..=4 {
+            cases.push((what_then, router, router % 2 == 0));
+        }
+    }
+    println!(
+        "| device | at hop | family | timer | measured | behavior | hop said | connections | time |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    side_by_side(&cases, |&(what_then, router, v6)| {
+        let chain = Chain::new(4, false)?;
+        chain.device(router, TIMER, what_then)?;
+        let broker = Broker::start(chain.broker(), None)?;
+        let said = probe(chain.client(), chain.broker_address(v6), &[])?;
+        let (survived, died) = said.interval();
+        let served = broker.served();
+        println!(
+            "| {what_then} | {router} | {} | {TIMER} s | {survived:.2} to {died:.2} s | {} | {} to {} | {} | {:.1} s |",
+            if v6 { "IPv6" } else { "IPv4" },
+            said.text("/behavior"),
+            said.hop().unwrap_or_default(),
+            said.number("/location/hop_at_most").unwrap_or_default(),
+            served.connections,
+            said.took.as_secs_f64(),
+        );
+        assert_eq!(said.exit, Some(4), "{said:#?}");
+        said.holds(TIMER.into());
+        let behavior = if what_then == RESETS {
+            "reset_on_send"
+        } else {
+            "blackholed"
+        };
+        assert_eq!(said.text("/behavior"), behavior, "{said:#?}");
+        assert_eq!(said.hop(), Some(router as u64), "{said:#?}");
+        assert_eq!(said.number("/location/broker_ttl"), Some(5.0), "{said:#?}");
+        let address = said.text(&format!("/location/hops/{}/addresses/0", router - 1));
+        assert_eq!(address, chain.router_address(router, v6).to_string());
+        // Twice the timer, the walk, and for drops three times the patience; and other programs
+        // use the processors.
+        assert!(
+            said.took < Duration::from_secs(4 * u64::from(TIMER) + 20),
+            "{said:#?}"
+        );
+        assert!(served.most <= 24 && served.bytes == 0, "{served:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn no_device_is_none() -> Result<()> {
+    let chain = Chain::new(4, false)?;
+    let broker = Broker::start(chain.broker(), None)?;
+    for way in ["keepalive", "request"] {
+        let more = ["--use", way, "--up-to", "5s"];
+        let said = probe_as(
+            NOBODY,
+            chain.client(),
+            chain.broker_address(false),
+            &[&["--from", "2s"], &more[..]].concat(),
+        )?;
+        assert_eq!(said.exit, Some(0), "{said:#?}");
+        assert_eq!(said.text("/result"), "none");
+        let sent = broker.served();
+        assert_eq!(sent.bytes > 0, way == "request", "{sent:?}");
+        assert_eq!(sent.resets, 0, "{sent:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_broker_that_closes_first_is_told_from_a_device() -> Result<()> {
+    let chain = Chain::new(2, false)?;
+    chain.device(1, 9, RESETS)?;
+    let _broker = Broker::start(chain.broker(), Some(Duration::from_secs(5)))?;
+    let with = |limit: &str| {
+        probe(
+            chain.client(),
+            chain.broker_address(false),
+            &["--broker-max-idle", limit],
+        )
+    };
+    let own = with("5s")?;
+    assert_eq!(
+        (own.exit, own.text("/result")),
+        (Some(0), "broker_timer"),
+        "{own:#?}"
+    );
+    own.holds(5.0);
+    let other = with("10m")?;
+    assert_eq!(
+        (other.exit, other.text("/result")),
+        (Some(4), "closed"),
+        "{other:#?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
+    type Case = (&'static str, fn(&Chain) -> Result<()>, fn(&Said, &Chain));
+    let cases: [Case; 5] = [
+        (
+            "a router sends no ICMP",
+            |chain| {
+                chain.device(3, TIMER, RESETS)?;
+                chain.rules(2, QUIET)
+            },
+            |said, _| {
+                assert_eq!(said.hop(), Some(3), "{said:#?}");
+                assert_eq!(
+                    said.event.pointer("/location/hops/1/addresses"),
+                    Some(&serde_json::json!([])),
+                    "{said:#?}"
+                );
+            },
+        ),
+        (
+            "the router behind a device that drops sends no ICMP",
+            |chain| {
+                chain.device(2, TIMER, DROPS)?;
+                chain.rules(3, QUIET)
+            },
+            |said, _| {
+                assert_eq!(said.hop(), Some(2), "{said:#?}");
+                assert_eq!(said.number("/location/hop_at_most"), Some(4.0), "{said:#?}");
+            },
+        ),
+        (
+            "two equal paths before the device",
+            |chain| chain.device(3, TIMER, RESETS),
+            |said, chain| {
+                assert_eq!(said.hop(), Some(3), "{said:#?}");
+                let hop = said
+                    .event
+                    .pointer("/location/hops/1/addresses")
+                    .and_then(Value::as_array);
+                let both = [2, 0].map(|router| chain.router_address(router, false).to_string());
+                let seen: Vec<_> = hop
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect();
+                assert!(
+                    !seen.is_empty() && seen.iter().all(|it| both.contains(&(*it).to_owned())),
+                    "{said:#?}"
+                );
+            },
+        ),
+        (
+            "the device is on one of two equal paths",
+            |chain| chain.device(2, TIMER, RESETS),
+            |said, _| {
+                assert_eq!(said.hop(), Some(2), "{said:#?}");
+                assert!(
+                    said.number("/survivors").is_some_and(|it| it >= 2.0),
+                    "{said:#?}"
+                );
+            },
+        ),
+        (
+            "one packet in a hundred is lost, and other timers are short",
+            |chain| {
+                chain.device(2, TIMER, RESETS)?;
+                chain.sysctl(
+                    2,
+                    &[
+                        ("netfilter/nf_conntrack_tcp_timeout_syn_sent", "2"),
+                        ("netfilter/nf_conntrack_tcp_timeout_syn_recv", "2"),
+                        ("netfilter/nf_conntrack_tcp_timeout_fin_wait", "1"),
+                        ("netfilter/nf_conntrack_tcp_timeout_close_wait", "1"),
+                        ("netfilter/nf_conntrack_tcp_timeout_time_wait", "1"),
+                    ],
+                )?;
+                chain.rules(1, LOSSY)
+            },
+            |said, _| assert_eq!(said.hop(), Some(2), "{said:#?}"),
+        ),
+    ];
+    side_by_side(&cases, |(name, build, check)| {
+        let chain = Chain::new(4, name.contains("equal paths"))?;
+        build(&chain)?;
+        let _broker = Broker::start(chain.broker(), None)?;
+        let said = probe(chain.client(), chain.broker_address(false), &[])?;
+        println!(
+            "{name}: {:?}, hop {:?}, {:.1} s",
+            said.interval(),
+            said.hop(),
+            said.took.as_secs_f64()
+        );
+        assert_eq!(said.exit, Some(4), "{name}: {said:#?}");
+        if name.contains("one of two") {
+            // Half of the connections say nothing: it is known less exactly.
+            let (survived, died) = said.interval();
+            assert!(
+                !(survived >= TIMER.into()) && died >= TIMER.into(),
+                "{said:#?}"
+            );
+        } else {
+            said.holds(TIMER.into());
+        }
+        check(&said, &chain);
+        Ok(())
+    })
+}
+
+#[test]
+fn privileges_add_the_ttl_of_the_reset() -> Result<()> {
+    let chain = Chain::new(4, false)?;
+    chain.device(3, TIMER, RESETS)?;
+    let _broker = Broker::start(chain.broker(), None)?;
+    let said = probe_as(0, chain.client(), chain.broker_address(true), &LADDER)?;
+    assert_eq!(
+        said.number("/location/reset_distance"),
+        Some(3.0),
+        "{said:#?}"
+    );
+    assert_eq!(
+        said.number("/location/handshake_ttl"),
+        Some(60.0),
+        "{said:#?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_keepalive_is_proven_and_an_event_too() -> Result<()> {
+    let chain = Chain::new(2, false)?;
+    chain.device(1, TIMER, RESETS)?;
+    let _broker = Broker::start(chain.broker(), None)?;
+    let to = chain.broker_address(false);
+    let hold = |more: &[&str]| {
+        probe_as(
+            NOBODY,
+            chain.client(),
+            to,
+            &[&["--up-to", "10s", "--from", "1s"], more].concat(),
+        )
+    };
+    let good = hold(&["--keepalive", "3s", "--keepalive-interval", "2s"])?;
+    assert_eq!(good.exit, Some(0), "{good:#?}");
+    assert_eq!(
+        good.event.pointer("/hold/holds"),
+        Some(&Value::Bool(true)),
+        "{good:#?}"
+    );
+    assert_eq!(
+        good.text("/hold/silent/0/outcome"),
+        "reset_on_use",
+        "{good:#?}"
+    );
+    let bad = hold(&["--keepalive", "8s", "--keepalive-interval", "2s"])?;
+    assert_eq!(bad.exit, Some(4), "{bad:#?}");
+    let client = hold(&["--like", "librdkafka", "--max-idle", "4s"])?;
+    assert_eq!(
+        client.text("/hold/kept/0/outcome"),
+        "closed_here",
+        "{client:#?}"
+    );
+
+    let measured = probe(chain.client(), to, &["--no-locate"])?;
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(file, "{}", measured.event).expect("it is written");
+    std::fs::set_permissions(
+        file.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .expect("its owner");
+    let path = file.path().to_str().expect("a path");
+    let output = run(
+        chain.client(),
+        NOBODY,
+        &[
+            "--from-event",
+            path,
+            "--format",
+            "json",
+            "--give-up",
+            "3s",
+            "--rate",
+            "100",
+        ],
+    )?;
+    let event: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(output.status.code(), Some(4), "{event:#}");
+    assert_eq!(
+        event.pointer("/result"),
+        Some(&Value::from("device")),
+        "{event:#}"
+    );
+    assert_eq!(
+        event.pointer("/hold/holds"),
+        Some(&Value::Bool(true)),
+        "{event:#}"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_interrupt_gives_what_is_known() -> Result<()> {
+    let chain = Chain::new(1, false)?;
+    let broker = Broker::start(chain.broker(), None)?;
+    let address = SocketAddr::new(chain.broker_address(false), PORT).to_string();
+    let child = chain.client().enter(|| {
+        Command::new(program())
+            .args([
+                "probe",
+                &address,
+                "--from",
+                "1s",
+                "--up-to",
+                "10m",
+                "--connections",
+                "8",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|source| Error::Io {
+                context: "run the program".to_owned(),
+                source,
+            })
+    })?;
+    let until = Instant::now() + Duration::from_secs(10);
+    while broker.served().at_once < 7 {
+        assert!(Instant::now() < until, "{:?}", broker.served());
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::sleep(Duration::from_millis(1_500));
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("stopped before"), "{text}");
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    while broker.served().at_once > 0 {
+        assert!(
+            Instant::now() < until + Duration::from_secs(10),
+            "{:?}",
+            broker.served()
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(broker.served().resets, 0);
+    Ok(())
+}
