@@ -2,8 +2,8 @@
 //! networks; the probe itself runs without privileges), with the program that `KRESET_TRACE` names.
 
 #![expect(
-    clippy::print_stdout,
-    reason = "the table of what was measured is what this prints"
+    clippy::panic,
+    reason = "a test that meets what it did not expect has to fail"
 )]
 
 use std::{
@@ -162,6 +162,7 @@ fn serve(
 struct Said {
     exit: Option<i32>,
     event: Value,
+    #[expect(dead_code, reason = "shown where a test fails")]
     lines: String,
     took: Duration,
 }
@@ -482,7 +483,7 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
             // Half of the connections say nothing: it is known less exactly.
             let (survived, died) = said.interval();
             assert!(
-                !(survived >= TIMER.into()) && died >= TIMER.into(),
+                (survived.is_nan() || survived < TIMER.into()) && died >= TIMER.into(),
                 "{said:#?}"
             );
         } else {

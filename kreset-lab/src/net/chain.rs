@@ -115,8 +115,7 @@ impl Chain {
                 ("ipv4/ip_default_ttl", "64"),
             ])?;
         }
-        let nodes: Vec<&Namespace> = [&self.client]
-            .into_iter()
+        let nodes: Vec<&Namespace> = std::iter::once(&self.client)
             .chain(&self.routers)
             .chain([&self.broker])
             .collect();
@@ -126,18 +125,14 @@ impl Chain {
             }
         }
         let default = |node: &Namespace, via: &[IpAddr]| {
-            let mut text = String::from("route add default");
-            match via {
-                [only] => text.push_str(&format!(" via {only}")),
-                several => {
-                    for hop in several {
-                        text.push_str(&format!(" nexthop via {hop}"));
-                    }
-                }
-            }
+            let hops = match via {
+                [only] => format!(" via {only}"),
+                several => next_hops(several),
+            };
+            let text = format!("route add default{hops}");
             node.run(IP, &["-batch", "-"], &text).map(drop)
         };
-        if let (Some(twin), [first, _, third, ..]) = (&self.twin, &self.routers[..]) {
+        if let (Some(twin), [first, _, third, ..]) = (&self.twin, &*self.routers) {
             link(TWIN, first, twin)?;
             link(TWIN + 1, twin, third)?;
         }
@@ -146,8 +141,7 @@ impl Chain {
             default(&self.broker, &[address(last, 1, v6)])?;
             let client = if v6 { "fd78::/64" } else { "10.78.0.0/24" };
             let back = |node: &Namespace, via: &[IpAddr]| {
-                let hops: String = via.iter().map(|it| format!(" nexthop via {it}")).collect();
-                let text = format!("route add {client}{hops}");
+                let text = format!("route add {client}{}", next_hops(via));
                 node.run(IP, &["-batch", "-"], &text).map(drop)
             };
             for (at, router) in self.routers.iter().enumerate() {
@@ -264,4 +258,11 @@ fn address(link: usize, end: u8, v6: bool) -> IpAddr {
         let link = u8::try_from(link).unwrap_or(u8::MAX);
         Ipv4Addr::new(10, 78, link, end).into()
     }
+}
+
+/// The next hops of a route, as `ip route` takes them.
+fn next_hops(via: &[IpAddr]) -> String {
+    via.iter().fold(String::new(), |hops, hop| {
+        format!("{hops} nexthop via {hop}")
+    })
 }

@@ -175,7 +175,7 @@ impl Ending {
 
     /// How long nothing was said before one of the packets. `None` if it had not begun.
     pub(crate) fn silence_before(&self, trigger: usize) -> Option<Silence> {
-        silence(self.packets[..trigger].iter(), self.packets[trigger].at)
+        silence(&self.packets[..trigger].iter(), self.packets[trigger].at)
     }
 }
 

@@ -142,7 +142,7 @@ pub struct Silence {
 
 /// How long it was silent at `at`, after what came `before`. Resets are not activity.
 pub(super) fn silence<'a, I: DoubleEndedIterator<Item = &'a Sighting> + Clone>(
-    before: I,
+    before: &I,
     at: Moment,
 ) -> Option<Silence> {
     let last = |counts: fn(&Segment) -> bool| {
@@ -244,12 +244,15 @@ impl Wire {
     /// Resets do not count as activity: where a device resets both ends, the second one is not
     /// preceded by the first.
     pub fn silence_before(&self, trigger: &Sighting) -> Option<Silence> {
+        let port = trigger.client_port();
         let seen = self.feed.lock();
         let before = seen
             .kept
             .iter()
-            .filter(|seen| seen.client_port() == trigger.client_port() && seen.at < trigger.at);
-        silence(before, trigger.at)
+            .filter(|it| it.client_port() == port && it.at < trigger.at);
+        let silence = silence(&before, trigger.at);
+        drop(seen);
+        silence
     }
 
     /// Writes what passed one leg as a pcap file (raw IP, ns), for tcpdump and Wireshark.

@@ -27,7 +27,7 @@ impl Moment {
 
     /// Reads a moment as the tracer writes it: RFC 3339, UTC.
     pub fn parse(text: &str) -> Option<Self> {
-        let time: Timestamp = text.strip_suffix('Z').and(text.parse().ok())?;
+        let time: Timestamp = text.strip_suffix('Z').and_then(|_| text.parse().ok())?;
         u64::try_from(time.as_nanosecond()).ok().map(Self)
     }
 

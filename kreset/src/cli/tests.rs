@@ -11,7 +11,6 @@ use crate::{
         plan::{PacketChoice, PacketEvidence},
     },
     run::options::Output,
-    sink::Format,
     util::exit::Exit,
 };
 
