@@ -53,6 +53,10 @@ offsets! {
     sk_err,
     /// `sock.sk_shutdown`, u8.
     sk_shutdown,
+    /// `sock.sk_ack_backlog`, u32: connections in a listener's accept queue.
+    sk_ack_backlog,
+    /// `sock.sk_max_ack_backlog`, u32.
+    sk_max_ack_backlog,
     /// `sock.sk_socket`, pointer; NULL while orphaned or not yet accepted.
     sk_socket,
     /// `sock.sk_cgrp_data.cgroup`, pointer to `cgroup`; since 5.15.

@@ -59,6 +59,21 @@ pub mod event_flag {
     pub const HAS_EXIT_SIGNAL: u16 = 1 << 6;
     /// The [`Connection`](super::Connection) of the listener that received the packet follows.
     pub const LISTENER: u16 = 1 << 7;
+    /// Without a socket: a connection of these ends ended on this host, and
+    /// [`KernelEvent::remembered_ms`](super::KernelEvent::remembered_ms) says when it began.
+    pub const HAD: u16 = 1 << 8;
+    /// Without a socket: none did within
+    /// [`KernelEvent::remembered_ms`](super::KernelEvent::remembered_ms).
+    pub const NOT_HAD: u16 = 1 << 9;
+    /// The listener's accept queue was full (`sk_acceptq_is_full`).
+    pub const QUEUE_FULL: u16 = 1 << 10;
+    /// With [`TASK_EXITING`]: the task is of another process than the one that
+    /// listened, or connected.
+    pub const OTHER_PROCESS: u16 = 1 << 11;
+    /// A socket listens on the broker's port of this network namespace.
+    pub const LISTENED: u16 = 1 << 12;
+    /// None does.
+    pub const NOT_LISTENED: u16 = 1 << 13;
 }
 
 /// The part that every record has.
@@ -109,8 +124,9 @@ pub struct KernelEvent {
     pub padding: [u8; 2],
     /// Payload bytes of the packet that drew a sent RST.
     pub trigger_payload: u32,
-    /// Zero.
-    pub padding2: u32,
+    /// With [`event_flag::HAD`], milliseconds since that connection began; with
+    /// [`event_flag::NOT_HAD`], since when no ended connection was forgotten; 0 if unknown.
+    pub remembered_ms: u32,
 }
 
 // The kernel side writes these as words.
@@ -214,6 +230,8 @@ pub mod connection_flag {
     pub const ACTIVE: u32 = 1 << 7;
     /// The tracer saw the connection reach ESTABLISHED.
     pub const ESTABLISHED: u32 = 1 << 8;
+    /// With [`CLOSED_BY_EXIT`]: by the teardown of another process than the owner.
+    pub const OTHER_PROCESS: u32 = 1 << 9;
 }
 
 /// History of one connection, as the kernel side kept it.
@@ -285,6 +303,8 @@ pub mod packets_flag {
     pub const SASL_DONE: u32 = 1 << 14;
     /// The broker's latest answer to `SaslAuthenticate` carries no error.
     pub const SASL_ACCEPTED: u32 = 1 << 15;
+    /// The peer's latest packet, on an established connection, was a SYN.
+    pub const SYN_LATEST: u32 = 1 << 16;
 }
 
 /// Bytes kept of the client's first segment: room for an `ApiVersions` request

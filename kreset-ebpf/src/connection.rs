@@ -306,6 +306,14 @@ impl Entry {
         self.connection.owner_start_ns = Task::current().leader().start_boottime();
     }
 
+    /// The running process is known not to be the owner, such as a child that
+    /// inherited the descriptor of an accepted connection.
+    #[inline(always)]
+    pub(crate) fn is_of_other_process(&self) -> bool {
+        let owner = self.connection.tgid;
+        owner != 0 && owner != (bpf_get_current_pid_tgid() >> 32) as u32
+    }
+
     /// Records `task` as the owner.
     #[inline(always)]
     #[expect(

@@ -159,6 +159,8 @@ impl TcpSock {
         sport: u16 = inet_sport;
         error: u32 = sk_err;
         shutdown: u8 = sk_shutdown;
+        ack_backlog: u32 = sk_ack_backlog;
+        max_ack_backlog: u32 = sk_max_ack_backlog;
         lrcvtime: u32 = lrcvtime;
         lsndtime: u32 = lsndtime;
         rcv_tstamp: u32 = rcv_tstamp;

@@ -11,6 +11,7 @@
 )]
 
 mod connection;
+mod ended;
 mod filter;
 mod hooks;
 mod kernel;

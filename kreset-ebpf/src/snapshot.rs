@@ -1,12 +1,12 @@
 //! Fills records: addresses, owner, and the state of the socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, tcp_present};
+use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, role, tcp_present};
 
 use crate::{
     connection::{Entry, Key, now_ns},
     kernel::{AF_INET6, Sock, Task, TcpSock, has, state},
-    ring,
+    listener, ring,
 };
 
 /// Low half of `bpf_jiffies64`: the clock of the socket's own timestamps.
@@ -111,6 +111,9 @@ pub(crate) unsafe fn full(
         if tcp.without_file() {
             flags |= event_flag::NO_FILE;
         }
+        if entry.connection.role == role::BROKER {
+            flags |= listener::flag(sock.netns(), (*event).local_port);
+        }
         (*event).flags = flags;
         snapshot(&raw mut (*record).tcp, tcp);
         ring::copy(&raw const entry.connection, &raw mut (*record).connection);
@@ -125,7 +128,7 @@ pub(crate) unsafe fn full(
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-pub(crate) unsafe fn set_closing_task(event: *mut KernelEvent) {
+pub(crate) unsafe fn set_closing_task(event: *mut KernelEvent, entry: &Entry) {
     let task = Task::current();
     if !task.exiting() {
         return;
@@ -133,6 +136,9 @@ pub(crate) unsafe fn set_closing_task(event: *mut KernelEvent) {
     // SAFETY: by the caller's contract.
     unsafe {
         (*event).flags |= event_flag::TASK_EXITING;
+        if entry.is_of_other_process() {
+            (*event).flags |= event_flag::OTHER_PROCESS;
+        }
         if has!(task_exit_code) {
             (*event).flags |= event_flag::HAS_EXIT_SIGNAL;
             (*event).exit_signal = (task.exit_code() & 0x7f) as u8;

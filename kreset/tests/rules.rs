@@ -347,6 +347,8 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
             at_ns: facts.at_ns,
             silence_ms,
             by_exit,
+            by_other_exit: false,
+            listened: None,
             in_handshake: None,
             may_be_handshake: false,
             may_be_sasl: false,

@@ -276,6 +276,8 @@ fn one_close_after_a_whole_number_of_seconds_is_a_timer() {
             at_ns: facts.at_ns,
             silence_ms,
             by_exit: false,
+            by_other_exit: false,
+            listened: None,
             in_handshake: None,
             may_be_handshake: false,
             may_be_sasl: false,

@@ -70,6 +70,8 @@ fn a_late_packet_makes_nobody_surer_of_why_a_handshake_failed() {
             at_ns: facts.at_ns,
             silence_ms: 0.0,
             by_exit: false,
+            by_other_exit: false,
+            listened: None,
             in_handshake: Some((Class::ClosedByBroker, share)),
             may_be_handshake: false,
             may_be_sasl: false,
@@ -121,6 +123,7 @@ fn a_connection_that_never_spoke_may_outlive_the_brokers_patience() {
             ago_ms: 300.0,
             silence_ms,
             by_exit: false,
+            by_other_exit: false,
         })
     };
     facts.fin = fin(600_200.0);

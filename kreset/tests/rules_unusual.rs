@@ -154,6 +154,8 @@ fn closing(facts: &Facts) -> Context {
         at_ns: facts.at_ns,
         silence_ms: facts.fin.unwrap().silence_ms,
         by_exit: false,
+        by_other_exit: false,
+        listened: None,
         in_handshake: None,
         may_be_handshake: false,
         may_be_sasl: false,

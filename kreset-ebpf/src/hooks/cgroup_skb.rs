@@ -117,6 +117,11 @@ fn received(entry: &mut Entry, segment: &Segment, socket: SkbSocket) {
     let now = jiffies();
     let packets = &mut entry.packets;
     let first = packets.flags & seen::PEER_TTL == 0;
+    packets.flags &= !seen::SYN_LATEST;
+    // A SYN,ACK never meets an established socket: its connection is not in use yet.
+    if segment.has(tcp_flag::SYN) && socket.state() == state::ESTABLISHED && !first {
+        packets.flags |= seen::SYN_LATEST;
+    }
     if first && packets.flags & seen::FROM_START != 0 {
         packets.flags |= seen::HANDSHAKE_TTL;
         packets.handshake_ttl = segment.ttl;

@@ -22,7 +22,7 @@ use kreset_ebpf::payload::is_sasl;
 use super::tcp_receive_reset::{is_real, observes_packets};
 use crate::{
     connection::{self, Entry, Key, now_ns},
-    filter,
+    ended, filter,
     kernel::{Sock, Task, TcpSock, state},
     listener, recent_resets, ring,
     settings::constant,
@@ -178,6 +178,7 @@ fn listening(sock: Sock, known: MaybeEntry) -> MaybeEntry {
     entry.begin(sock, role::BROKER, flag::LISTENER);
     entry.set_owner_to_current();
     listener::store_owner(entry, sock.num());
+    listener::opened(sock.netns(), sock.num());
     Some(entry)
 }
 
@@ -289,6 +290,9 @@ fn record_exit(entry: &mut Entry) {
     let task = Task::current();
     if task.exiting() {
         entry.set(flag::CLOSED_BY_EXIT);
+        if entry.is_of_other_process() {
+            entry.set(flag::OTHER_PROCESS);
+        }
         entry.connection.exit_signal = task.exit_code() & 0x7f;
     }
 }
@@ -314,9 +318,18 @@ fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
 /// FINs in its first exchange, or routinely.
 #[inline(always)]
 fn closed(sock: Sock, entry: &'static mut Entry, old: u8) -> MaybeEntry {
-    if !entry.is_listener() && !entry.has(flag::RESET) {
-        entry.infer_fins(old);
-        report_end(sock, old, entry);
+    if entry.is_listener() {
+        if old == state::LISTEN
+            && let Some(tcp) = sock.tcp()
+        {
+            listener::closed(sock.netns(), local_port(sock, Some(tcp)));
+        }
+    } else {
+        ended::add(sock, entry);
+        if !entry.has(flag::RESET) {
+            entry.infer_fins(old);
+            report_end(sock, old, entry);
+        }
     }
     connection::remove(Key::from(sock), entry)
 }

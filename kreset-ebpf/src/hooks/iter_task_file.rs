@@ -10,9 +10,9 @@ use kreset_common::{
 
 use crate::{
     connection::{self, Key},
-    filter,
+    ended, filter,
     kernel::{Task, TaskFile, sock_of_file, state},
-    ring,
+    listener, ring,
     snapshot::{local_port, remote_port},
 };
 
@@ -21,6 +21,7 @@ use crate::{
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn seed(ctx: *mut TaskFile) -> i32 {
+    ended::start();
     // SAFETY: the kernel passes a valid context.
     let _not_a_socket =
         unsafe { TaskFile::task_and_file(ctx) }.and_then(|(task, file)| seed_socket(task, file));
@@ -51,6 +52,7 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     entry.begin_late(sock.netns(), role);
     if listens {
         entry.set(flag::LISTENER);
+        listener::opened(sock.netns(), local_port(sock, Some(tcp)));
     }
     entry.set_owner(task);
     ring::count(counter::SEEDED);

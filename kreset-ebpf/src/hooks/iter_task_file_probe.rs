@@ -11,7 +11,7 @@ use kreset_common::{
 
 use crate::{
     connection::{self, Key},
-    filter,
+    ended, filter,
     kernel::{Task, TaskFile, probe, socket_of_file, state},
     listener, ring,
     settings::constant,
@@ -24,6 +24,7 @@ const TCP: u16 = 6;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn seed_by_probe(ctx: *mut TaskFile) -> i32 {
+    ended::start();
     // SAFETY: the kernel passes a valid context.
     let _not_a_socket =
         unsafe { TaskFile::task_and_file(ctx) }.and_then(|(task, file)| seed_socket(task, file));
@@ -65,6 +66,7 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     entry.set_owner(task);
     if listens {
         listener::store_owner(entry, port);
+        listener::opened(netns, port);
     }
     ring::count(counter::SEEDED);
     Some(())

@@ -19,9 +19,9 @@ use kreset_ebpf::segment::ttl;
 
 use crate::{
     connection::{self, Entry, Key},
-    filter,
-    kernel::{AF_INET, AF_INET6, Header, Skb, Sock, state},
-    ring,
+    ended, filter,
+    kernel::{AF_INET, AF_INET6, Header, Skb, Sock, has, state},
+    listener, ring,
     settings::constant,
     snapshot,
 };
@@ -152,7 +152,7 @@ fn full_socket(
             match trigger {
                 Some(skb) => set_trigger(event, skb, false),
                 // No packet triggered it: the hook runs in the closing task.
-                None => snapshot::set_closing_task(event),
+                None => snapshot::set_closing_task(event, entry),
             }
         }
     });
@@ -176,6 +176,9 @@ fn mini_socket(
         unsafe {
             begin(event, state, role, reason);
             snapshot::addresses(event, sock, None);
+            if role == role::BROKER {
+                (*event).flags |= listener::flag(sock.netns(), sock.num());
+            }
             if let Some(skb) = trigger {
                 set_trigger(event, skb, false);
             }
@@ -210,9 +213,19 @@ fn without_socket(
             begin(event, state, role, reason);
             (*event).netns = netns;
             set_trigger(event, skb, true);
+            ended::recall(event);
+            if role == role::BROKER {
+                (*event).flags |= listener::flag(netns, (*event).local_port);
+            }
+            if let Some(sock) = sock
+                && state == state::LISTEN
+                && has_full_queue(sock)
+            {
+                (*event).flags |= event_flag::QUEUE_FULL;
+            }
         }
     };
-    match sock.filter(|_| state == state::LISTEN).and_then(listener) {
+    match sock.filter(|_| state == state::LISTEN).and_then(entry_of) {
         Some(entry) => ring::emit(|record: *mut Listened| {
             // SAFETY: room for a record, just reserved.
             unsafe {
@@ -227,9 +240,18 @@ fn without_socket(
     Some(state)
 }
 
+/// Kernel: `sk_acceptq_is_full`.
+#[inline(always)]
+fn has_full_queue(sock: Sock) -> bool {
+    let Some(tcp) = sock.tcp() else {
+        return false;
+    };
+    has!(sk_ack_backlog) && has!(sk_max_ack_backlog) && tcp.ack_backlog() > tcp.max_ack_backlog()
+}
+
 /// The entry of a listener.
 #[inline(always)]
-fn listener(sock: Sock) -> Option<&'static mut Entry> {
+fn entry_of(sock: Sock) -> Option<&'static mut Entry> {
     connection::get(Key::from(sock)).filter(|entry| entry.is_listener())
 }
 

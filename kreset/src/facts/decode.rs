@@ -14,7 +14,7 @@ use thiserror::Error;
 use zerocopy::FromBytes as _;
 
 use super::{
-    Age, ConnectionId, Counters, Facts, Fin, Kind, Owner, PacketFacts, State, Trigger,
+    Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger,
     idle::{idle, jiffies_ms},
     leave,
 };
@@ -77,6 +77,9 @@ impl Decoder {
         let connection = full.map(|record| &record.connection);
         let has = |bit: u16| event.flags & bit != 0;
         let closed_by_exit = connection.is_some_and(|c| c.flags & flag::CLOSED_BY_EXIT != 0);
+        let by_other = connection.is_some_and(|c| c.flags & flag::OTHER_PROCESS != 0)
+            || has(event_flag::OTHER_PROCESS);
+        let by_any_exit = has(event_flag::TASK_EXITING) || closed_by_exit;
         let fact_kind = decode_kind(event.kind)?;
         Ok(Facts {
             kind: fact_kind,
@@ -103,7 +106,8 @@ impl Decoder {
                 flags: event.trigger_flags,
                 payload: event.trigger_payload,
             }),
-            by_exit: has(event_flag::TASK_EXITING) || closed_by_exit,
+            by_exit: by_any_exit && !by_other,
+            by_other_exit: by_any_exit && by_other,
             exit_signal: if has(event_flag::HAS_EXIT_SIGNAL) {
                 Some(event.exit_signal)
             } else {
@@ -113,7 +117,14 @@ impl Decoder {
             },
             error: (event.error != 0).then_some(event.error),
             without_file: has(event_flag::NO_FILE),
-            age: full.and_then(|record| age(record, self.hz)),
+            had: had(event),
+            queue_full: has(event_flag::QUEUE_FULL),
+            listened: match (has(event_flag::LISTENED), has(event_flag::NOT_LISTENED)) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
+            age: full.map_or_else(|| age_of_ended(event), |record| age(record, self.hz)),
             idle: full
                 .filter(|_| fact_kind != Kind::Survived)
                 .and_then(|record| idle(record, state, self.hz)),
@@ -145,8 +156,9 @@ impl Decoder {
         Some(Fin {
             by_peer: has(flag::PEER_CLOSED_FIRST),
             ago_ms: span_ms(event.ktime_ns, connection.fin_ns),
-            silence_ms: leave::silence_ms(connection, &record.packets, self.hz),
-            by_exit: has(flag::CLOSED_BY_EXIT),
+            silence_ms: leave::silence_ms(connection, &record.packets, &record.tcp, self.hz),
+            by_exit: has(flag::CLOSED_BY_EXIT) && !has(flag::OTHER_PROCESS),
+            by_other_exit: has(flag::CLOSED_BY_EXIT) && has(flag::OTHER_PROCESS),
         })
     }
 }
@@ -231,6 +243,24 @@ fn age(record: &Record, hz: u32) -> Option<Age> {
     Some(Age {
         ms: oldest,
         kind: AgeKind::AtLeast,
+    })
+}
+
+const fn had(event: &KernelEvent) -> Had {
+    if event.flags & event_flag::HAD != 0 {
+        Had::Yes
+    } else if event.flags & event_flag::NOT_HAD != 0 {
+        Had::NotWithin(event.remembered_ms)
+    } else {
+        Had::Unknown
+    }
+}
+
+/// The age of a connection that has no socket any more, where its beginning was seen.
+fn age_of_ended(event: &KernelEvent) -> Option<Age> {
+    (event.flags & event_flag::HAD != 0 && event.remembered_ms != 0).then(|| Age {
+        ms: event.remembered_ms.into(),
+        kind: AgeKind::Exact,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The leave that a TLS stack takes before its FIN: it is data to the kernel, and part
 //! of the close to everybody else.
 
-use kreset_common::record::{Connection, Packets, connection_flag as flag};
+use kreset_common::record::{Connection, Packets, Tcp, connection_flag as flag};
 
 use super::idle::jiffies_ms;
 
@@ -9,10 +9,13 @@ use super::idle::jiffies_ms;
 const AT_ONCE_MS: f64 = 50.0;
 
 /// Milliseconds without data before the first FIN, leaves left out.
-pub(super) fn silence_ms(connection: &Connection, packets: &Packets, hz: u32) -> f64 {
+pub(super) fn silence_ms(connection: &Connection, packets: &Packets, tcp: &Tcp, hz: u32) -> f64 {
     let silence_ms = jiffies_ms(connection.fin_silence, 0, hz);
     let by_peer = connection.flags & flag::PEER_CLOSED_FIRST != 0;
-    match before_leave(packets, by_peer) {
+    // More than the leave is unanswered: what was kept is the silence before the oldest
+    // of it, and the leave came right after the rest.
+    let after_others = !by_peer && tcp.packets_out > 1;
+    match before_leave(packets, by_peer).filter(|_| !after_others) {
         Some(silence) if silence_ms <= AT_ONCE_MS => silence_ms.max(jiffies_ms(silence, 0, hz)),
         _ => silence_ms,
     }
@@ -58,7 +61,10 @@ mod tests {
         (packets.latest_in_len, packets.data_silence_in) = (40, 6_000);
         (packets.latest_out_len, packets.data_silence) = (90, 0);
         change(&mut connection, &mut packets);
-        format!("{} ms", silence_ms(&connection, &packets, HZ))
+        format!(
+            "{} ms",
+            silence_ms(&connection, &packets, &Tcp::new_zeroed(), HZ)
+        )
     }
 
     #[test]
@@ -69,6 +75,20 @@ mod tests {
             (packets.latest_out_len, packets.data_silence) = (24, 5_000);
         });
         assert_eq!(by_this_host, "5000 ms");
+    }
+
+    #[test]
+    fn a_leave_right_after_an_unanswered_answer_ends_no_silence() {
+        let (mut connection, mut packets) = (Connection::new_zeroed(), Packets::new_zeroed());
+        connection.fin_silence = 1;
+        packets.request_head[..3].copy_from_slice(&[0x16, 3, 1]);
+        (packets.latest_out_len, packets.data_silence) = (24, 300);
+        let mut tcp = Tcp::new_zeroed();
+        let silence = |tcp: &Tcp| silence_ms(&connection, &packets, tcp, HZ);
+        tcp.packets_out = 1;
+        assert!(silence(&tcp) > 299.0);
+        tcp.packets_out = 2;
+        assert!(silence(&tcp) < 2.0);
     }
 
     #[test]

@@ -133,6 +133,9 @@ pub struct Fin {
     pub silence_ms: f64,
     /// It was sent by the teardown of a process of this host.
     pub by_exit: bool,
+    /// It was sent by the teardown of another process than the owner, such as a
+    /// child that inherited the connection.
+    pub by_other_exit: bool,
 }
 
 /// The packet that drew a RST that this host sent.
@@ -167,6 +170,17 @@ impl Trigger {
         let flags = self.flags & (Self::SYN | Self::ACK);
         flags == 0 || flags == Self::SYN | Self::ACK
     }
+}
+
+/// Whether this host had the connection of a packet that found no socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Had {
+    /// Nothing was recorded about it.
+    Unknown,
+    /// A connection of these ends ended on this host.
+    Yes,
+    /// None did within the last so many milliseconds; 0 if that is not known.
+    NotWithin(u32),
 }
 
 /// The socket's own counters.
@@ -251,12 +265,20 @@ pub struct Facts {
     pub trigger: Option<Trigger>,
     /// The RST or FIN was sent by the teardown of a process of this host.
     pub by_exit: bool,
+    /// The same by the teardown of another process than the owner.
+    pub by_other_exit: bool,
     /// Signal that ended that process; 0 for a plain exit.
     pub exit_signal: Option<u8>,
     /// `errno` that the socket closed with.
     pub error: Option<u32>,
     /// The socket belonged to no file: not accepted yet, or closed already.
     pub without_file: bool,
+    /// Whether this host had the connection, where no socket knows it.
+    pub had: Had,
+    /// The accept queue of the listener that answered was full.
+    pub queue_full: bool,
+    /// Whether a socket listened on the broker's port of this host.
+    pub listened: Option<bool>,
     /// How old the connection is.
     pub age: Option<Age>,
     /// What went before the RST.
@@ -316,6 +338,14 @@ impl Facts {
     #[must_use]
     pub fn broker_exited(&self) -> bool {
         let by_exit = self.by_exit || self.fin.is_some_and(|fin| fin.by_exit);
+        self.role == Role::Broker && by_exit
+    }
+
+    /// Another process of this host than the one that listens ended the connection by
+    /// ending itself: a worker, or a child that had inherited it.
+    #[must_use]
+    pub fn worker_exited(&self) -> bool {
+        let by_exit = self.by_other_exit || self.fin.is_some_and(|fin| fin.by_other_exit);
         self.role == Role::Broker && by_exit
     }
 

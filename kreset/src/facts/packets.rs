@@ -146,6 +146,9 @@ pub struct PacketFacts {
     pub client_alert: Option<TlsAlert>,
     /// TLS alert that the broker sent in clear.
     pub broker_alert: Option<TlsAlert>,
+    /// The peer's latest packet, on this established connection, was a SYN: its host
+    /// does not know the connection, and begins another one from the same port.
+    pub syn_latest: bool,
     /// The connection was watched from its first packet on.
     pub from_start: bool,
 }
@@ -200,6 +203,7 @@ impl PacketFacts {
             sasl_accepted: flag(seen::SASL_ACCEPTED),
             client_alert,
             broker_alert,
+            syn_latest: flag(seen::SYN_LATEST),
             from_start: flag(seen::FROM_START),
         })
     }

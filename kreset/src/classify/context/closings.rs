@@ -23,6 +23,10 @@ pub struct Closing {
     pub silence_ms: f64,
     /// The teardown of the broker's process sent it.
     pub by_exit: bool,
+    /// The teardown of another process of its host sent it.
+    pub by_other_exit: bool,
+    /// Whether a socket listened on the broker's port then, on this host.
+    pub listened: Option<bool>,
     /// Why it was closed, where that was in its handshake, and how sure that is.
     pub in_handshake: Option<(Class, f64)>,
     /// That may have been in its handshake, and nobody saw.
@@ -62,6 +66,8 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
+            by_other_exit: fin.by_other_exit,
+            listened: facts.listened,
             in_handshake,
             may_be_handshake: case.may_be_handshake(),
             may_be_sasl: case.may_be_hidden_sasl(),
@@ -83,6 +89,8 @@ impl Closings {
             at_ns: facts.at_ns,
             silence_ms: fin.silence_ms,
             by_exit: fin.by_exit,
+            by_other_exit: fin.by_other_exit,
+            listened: facts.listened,
             in_handshake: None,
             may_be_handshake: false,
             may_be_sasl: false,

@@ -279,6 +279,8 @@ const TABLE: &[(&str, &[Line])] = &[
             // for both, and calling the one the other would be wrong, not worse.
             "sk_shutdown" U8, NEEDED => sk_shutdown;
             "sk_err" U32, TIMEOUTS => sk_err;
+            "sk_ack_backlog" U32, SOCKETLESS => sk_ack_backlog;
+            "sk_max_ack_backlog" U32, SOCKETLESS => sk_max_ack_backlog;
             "sk_protocol" U16, SEEDING => sk_protocol;
             "sk_socket" POINTER, OWNER => sk_socket;
             // A union without it until 5.15 ("bpf, cgroups: Fix cgroup v2 fallback on

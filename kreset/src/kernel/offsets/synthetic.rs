@@ -43,6 +43,8 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("__sk_common", Struct("sock_common")),
             ("sk_shutdown", Int(1)),
             ("sk_err", Int(4)),
+            ("sk_ack_backlog", Int(4)),
+            ("sk_max_ack_backlog", Int(4)),
             ("sk_protocol", Int(2)),
             ("sk_socket", Ptr),
             ("sk_cgrp_data", Struct("sock_cgroup_data")),

@@ -1,0 +1,168 @@
+//! Connections that ended on this host. A packet that finds no socket either
+//! belongs to one of them, or to a connection that this host never had.
+//!
+//! The memory is bounded; how far back it is complete is part of each answer.
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    btf_maps::{Array, LruHashMap},
+    macros::btf_map,
+};
+use kreset_common::record::{KernelEvent, connection_flag as flag, event_flag};
+
+use crate::{
+    connection::{Entry, now_ns},
+    kernel::{AF_INET6, Sock},
+    snapshot::{local_port, remote_port},
+};
+
+/// Both ends of a connection; IPv4 addresses in their IPv4-mapped form.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ends {
+    local: [u64; 2],
+    remote: [u64; 2],
+    netns: u32,
+    ports: [u16; 2],
+}
+
+/// When each began, monotonic ns; 0 if it is older than the tracer.
+#[btf_map(name = "ENDED")]
+static ENDED: LruHashMap<Ends, u64, 32_768> = LruHashMap::new();
+
+/// Ends added before the memory is known to be complete only from later on. Well
+/// under the size of the map, whose eviction is approximate (kernel:
+/// `bpf_lru_list.c`, batches of each CPU).
+const EPOCH: u64 = 12_288;
+
+/// From when on no end is missing: the start of the previous epoch.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Reach {
+    /// Start of the previous epoch, monotonic ns; 0 before the first.
+    complete_ns: u64,
+    /// Start of this epoch.
+    epoch_ns: u64,
+    /// Ends added in this epoch.
+    added: u64,
+}
+
+#[btf_map(name = "ENDED_REACH")]
+static REACH: Array<Reach, 1> = Array::new();
+
+/// Starts the memory, unless it has begun. Called while seeding: the connections
+/// that exist by then are known.
+#[inline(always)]
+pub(crate) fn start() {
+    if let Some(reach) = reach()
+        && reach.complete_ns == 0
+    {
+        reach.complete_ns = now_ns();
+        reach.epoch_ns = reach.complete_ns;
+    }
+}
+
+/// Adds a connection that goes to CLOSE.
+#[inline(always)]
+pub(crate) fn add(sock: Sock, entry: &Entry) {
+    let Some(tcp) = sock.tcp() else {
+        return;
+    };
+    let (local, remote) = if sock.family() == AF_INET6 {
+        (sock.v6_rcv_saddr(), sock.v6_daddr())
+    } else {
+        (mapped(sock.rcv_saddr()), mapped(sock.daddr()))
+    };
+    let ends = Ends {
+        local,
+        remote,
+        netns: sock.netns(),
+        ports: [local_port(sock, Some(tcp)), remote_port(sock)],
+    };
+    let began_ns = if entry.has(flag::SEEDED) {
+        0
+    } else {
+        entry.connection.first_seen_ns
+    };
+    let _full = ENDED.insert(ends, began_ns, BPF_ANY.into());
+    let Some(reach) = reach() else {
+        return;
+    };
+    reach.added += 1;
+    if reach.added >= EPOCH {
+        reach.complete_ns = reach.epoch_ns;
+        reach.epoch_ns = now_ns();
+        reach.added = 0;
+    }
+}
+
+/// Records whether this host had the connection of an event without a socket.
+///
+/// # Safety
+///
+/// `event` is valid for reads and writes, and has its addresses.
+#[inline(always)]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "kreset-common asserts that addresses are aligned to words"
+)]
+pub(crate) unsafe fn recall(event: *mut KernelEvent) {
+    // SAFETY: by the caller's contract; addresses are aligned to 8 bytes.
+    unsafe {
+        let local = (&raw const (*event).local_address).cast::<u64>();
+        let remote = (&raw const (*event).remote_address).cast::<u64>();
+        let (local, remote) = if (*event).family == AF_INET6 {
+            (
+                [local.read(), local.add(1).read()],
+                [remote.read(), remote.add(1).read()],
+            )
+        } else {
+            (
+                mapped(local.cast::<u32>().read()),
+                mapped(remote.cast::<u32>().read()),
+            )
+        };
+        let ends = Ends {
+            local,
+            remote,
+            netns: (*event).netns,
+            ports: [(*event).local_port, (*event).remote_port],
+        };
+        let now = (*event).ktime_ns;
+        let (bit, from_ns) = match ENDED.get_ptr_mut(ends) {
+            Some(began) => (event_flag::HAD, *began),
+            None => (event_flag::NOT_HAD, reach().map_or(0, |it| it.complete_ns)),
+        };
+        (*event).flags |= bit;
+        (*event).remembered_ms = match from_ns {
+            0 => 0,
+            from_ns => whole_ms(now.saturating_sub(from_ns)),
+        };
+    }
+}
+
+/// Milliseconds, at least 1: 0 means unknown.
+#[inline(always)]
+const fn whole_ms(ns: u64) -> u32 {
+    let ms = ns / 1_000_000 + 1;
+    if ms > u32::MAX as u64 {
+        u32::MAX
+    } else {
+        ms as u32
+    }
+}
+
+/// `::ffff:a.b.c.d`; RFC 4291, 2.5.5.2.
+#[inline(always)]
+fn mapped(address: u32) -> [u64; 2] {
+    let [a, b, c, d] = address.to_ne_bytes();
+    [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])]
+}
+
+#[inline(always)]
+fn reach() -> Option<&'static mut Reach> {
+    let reach = REACH.get_ptr_mut(0)?;
+    // SAFETY: an element of an array, which lives as long as the programs. Two CPUs may
+    // write it at once: a lost increment makes an epoch longer by one.
+    unsafe { reach.as_mut() }
+}
