@@ -8,7 +8,8 @@ use super::{
     case::Case,
     class::Class,
     context::PathView,
-    evidence::{broker_fin, refused_by, timeout},
+    evidence::{broker_fin, refused_by, sasl, timeout},
+    phase::Phase,
     weights::BAR,
 };
 use crate::{
@@ -104,6 +105,9 @@ fn undecided(case: &Case<'_>) -> SmolStr {
              to {at}."
         );
     }
+    if case.never_had().is_some() && !case.is_client() {
+        return never_had(case);
+    }
     let large = full_sized(case);
     if case.gave_up() && !large.is_empty() {
         return format_smolstr!("Packets went unanswered in mid-use{large}.");
@@ -128,6 +132,21 @@ fn undecided(case: &Case<'_>) -> SmolStr {
     format_smolstr!(
         "One host alone cannot tell: run kreset-trace on the other end too and compare{}.",
         long_poll_symptom(case)
+    )
+}
+
+/// This host answered for a connection that it never had, and cannot tell why it came.
+fn never_had(case: &Case<'_>) -> SmolStr {
+    let reach = match case.never_had() {
+        None | Some(0) => "as far as kreset-trace remembers".to_owned(),
+        Some(ms) => format!(
+            "in the last {}, which is all that kreset-trace remembers",
+            seconds(ms.into())
+        ),
+    };
+    format_smolstr!(
+        "This host did not have the connection {reach}: a NAT, balancer or failover on the way moved \
+         the flow here, or this host lost it before. Compare with kreset-trace on the client's host."
     )
 }
 
@@ -317,6 +336,14 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
             "The broker's host no longer knew the connection: look for a crash or restart of the \
              host, or an address that moved to another one."
         }
+        Class::BrokerAborted if case.facts.worker_exited() => {
+            "A process that had inherited the connection ended with it, while the broker goes on: \
+             look for the end of a worker or a child of the broker, or of a proxy at its address."
+        }
+        Class::BrokerAborted if broker_fin::after_its_timer(case) => {
+            "The broker's idle timer closed the connection with a request unread: it had muted this \
+             client (a quota, or a request that took as long). Look at the client's throttle times."
+        }
         Class::BrokerAborted | Class::ClientAborted if was_aborted_from_outside(case) => {
             "The kernel was told to abort the connection from outside its process (tcp_abort): an \
              administrator's ss -K, or an agent that does the same."
@@ -426,6 +453,25 @@ fn closed_by_broker(case: &Case<'_>) -> SmolStr {
     const OTHERS: &str = "a proxy at its address without a working backend or with a full queue, a \
                           listener that expects TLS or a PROXY protocol header, another service";
     const QUEUE: &str = "net.core.somaxconn and socket.listen.backlog.size";
+    if case.facts.queue_full {
+        return format_smolstr!(
+            "The listener's accept queue was full, so the broker never accepted the connection: \
+             raise {QUEUE}, and look at what keeps the broker from accepting (its load, long pauses)."
+        );
+    }
+    if case.phase == Phase::Second
+        && let Some(packets) = &case.facts.packets
+        && let Some(key) = packets.api_key
+    {
+        let [_, _, _, _, _, _, high, low] = packets.latest_request;
+        return format_smolstr!(
+            "The broker answered ApiVersions and closed on the client's next request ({} version \
+             {}): look in its log for an unsupported version (a client too old for Kafka 4.0, \
+             KIP-896) or a request above socket.request.max.bytes.",
+            sasl::name(key),
+            u16::from_be_bytes([high, low])
+        );
+    }
     let bare = if case.is_client() {
         case.received() && case.facts.reset_is_live() == Some(false)
     } else {

@@ -77,6 +77,10 @@ pub const NEARER_THAN_PEER: f64 = 3.0;
 /// Nothing of ours drew the RST; a stack without a socket only answers.
 /// Physics.
 pub const NEEDS_TRIGGER: f64 = -8.0;
+/// A SYN on an established connection was the peer's latest packet, and this host's
+/// challenge drew the RST: the peer lost the connection, or a device gave its ports to
+/// another one. Rate.
+pub const SYN_ON_CONNECTION: f64 = 1.0;
 /// A late acknowledgement of ours may have drawn it, of a stack that lost the
 /// connection just before. Rate.
 pub const UNSEEN_TRIGGER: f64 = -2.0;
@@ -142,6 +146,8 @@ pub const MISSES_BROKER_TIMER: f64 = -2.5;
 /// It is not, but a single connection was closed in a pause: as a proxy's timer
 /// does, or a broker's that was not given. Rate.
 pub const OTHER_TIMER: f64 = 0.5;
+/// The same of several at once, after one silence: they share the timer. Devices.
+pub const ONE_TIMER: f64 = 1.0;
 /// The same, after a whole number of seconds: one pause in twenty is that by chance,
 /// and nearly all timers are set to one. Rate.
 pub const ROUND_TIMER: f64 = 2.5;
@@ -151,6 +157,12 @@ pub const CLOSED_ALIKE: f64 = 3.0;
 /// No other connection of the broker ended about then: a broker that stops closes
 /// all, but a proxy, a quota or an expired login ends a single one. Rate.
 pub const CLOSED_ALONE: f64 = -1.0;
+/// The broker goes on after it closed a connection in order: rarer than its end or its
+/// timer, of which a client hears no more either. Rate.
+pub const CLOSED_FOR_ITSELF: f64 = -0.5;
+/// A socket listens on the broker's port after its FIN: what has ended is not the
+/// broker, unless others were closed as well. Rate.
+pub const STILL_LISTENS: f64 = -4.0;
 /// An abort right after the FIN: the broker closed with data unread, as it does
 /// for a request that is too large or a client that is throttled. Rate.
 pub const UNREAD_AT_CLOSE: f64 = 3.5;
@@ -168,6 +180,14 @@ pub const HANDSHAKE: f64 = 3.0;
 /// Connections in use ended with one that was in its first exchange, or nobody
 /// listens since: a broker that turns a client away goes on. Rate.
 pub const STOPPED: f64 = 6.0;
+/// The accept queue was full when the listener answered for an unknown connection: a
+/// handshake that was never taken on explains both. Rate.
+pub const QUEUE_WAS_FULL: f64 = 3.0;
+/// Clients use or close a connection within the broker's idle time: one that this host
+/// lost before that is not heard of any more. Rate.
+pub const LOST_LONG_AGO: f64 = -4.0;
+/// An idle flow of a single client changes its way more often than one in use. Rate.
+pub const STRANGER_ALONE: f64 = 1.6;
 /// First bytes that only one cause explains. Physics of the protocols.
 pub const FIRST_BYTES: f64 = 9.0;
 /// A TLS hello that drew a RST without a FIN: a plaintext listener, or one over

@@ -8,7 +8,7 @@ use super::Closing;
 use crate::{
     classify::phase::Phase,
     event::{AgeKind, Endpoint, ProvokedBy, Role},
-    facts::{Facts, Kind},
+    facts::{Facts, Had, Kind, Trigger},
 };
 
 /// Brokers remembered.
@@ -49,6 +49,11 @@ pub struct Company {
     /// At least two others that a RST ended by itself within a second, as it did
     /// this one, and their silences are too unlike for one timer.
     pub scattered: bool,
+    /// Other connections that workers of the broker's host ended within a second by
+    /// ending themselves.
+    pub workers: usize,
+    /// Other connections that this host answered for within a second and never had.
+    pub strangers: usize,
     /// Other connections in use that the other side ended within a second.
     pub used: usize,
     /// The broker closed connections in use by FIN in pauses before: two or more at
@@ -77,6 +82,10 @@ struct Ending {
     used: bool,
     /// Its age, ms, where that is known and worth a limit.
     age_ms: Option<f64>,
+    /// See [`Facts::worker_exited`].
+    worker: bool,
+    /// This host never had it.
+    stranger: bool,
 }
 
 /// Endings that nothing drew: a failover of a device, or one idle timer?
@@ -179,6 +188,9 @@ impl Default for Endings {
 impl Endings {
     /// A connection ended, by RST or by the broker's FIN.
     pub fn ended(&mut self, facts: &Facts) {
+        if is_routine(facts) {
+            return;
+        }
         let ending = Ending::of(facts);
         let broker = self.broker(facts);
         if facts.broker_exited() {
@@ -238,10 +250,16 @@ impl Endings {
             let is_alike = alike(other.silence_ms, this.silence_ms);
             company.together += 1;
             company.used += usize::from(other.used);
+            company.workers += usize::from(other.worker);
+            company.strangers += usize::from(other.stranger);
             company.unlike |=
                 other.silence_ms < BUSY_MS || (other.by_itself && this.by_itself && !is_alike);
             company.closed_unlike += usize::from(other.fin && !is_alike);
         }
+        // Refused while this one was silent, its broker was down: it is of before that.
+        let silence_ns = facts.idle.map_or(0, |idle| ms_to_ns(idle.wire_ms));
+        let silent_since = facts.at_ns.saturating_sub(silence_ns);
+        let meanwhile = |at: u64| (silent_since..=facts.at_ns).contains(&at);
         let soon_after = |at: u64| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS;
         Company {
             scattered: this.fell() && fell.are_scattered(),
@@ -250,7 +268,7 @@ impl Endings {
             refused_since: broker.refused_ns.is_some_and(soon_after),
             refused: broker
                 .refused_ns
-                .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS),
+                .is_some_and(|at| at.abs_diff(this.at_ns) <= REFUSAL_NS || meanwhile(at)),
             accepted: broker.accepted_ns.is_some_and(soon_after),
             process_ended: broker
                 .process_ended_ns
@@ -292,6 +310,8 @@ impl Ending {
                 .age
                 .filter(|age| age.kind == AgeKind::Exact && age.ms >= LEAST_AGE_MS)
                 .map(|age| age.ms),
+            worker: facts.worker_exited(),
+            stranger: facts.is_answer() && matches!(facts.had, Had::NotWithin(_)),
         }
     }
 
@@ -299,6 +319,19 @@ impl Ending {
     const fn fell(&self) -> bool {
         self.by_itself && !self.fin
     }
+}
+
+/// The client closed in order, or reset what it never used: clients do that all the time
+/// (librdkafka with its bootstrap connections), whatever happens at the broker.
+fn is_routine(facts: &Facts) -> bool {
+    let is_client = facts.role == Role::Client;
+    let closed_by_client = facts.fin.is_some_and(|fin| fin.by_peer != is_client);
+    let answers_late_data = is_client && facts.is_answer();
+    let stray = facts.is_answer() && facts.trigger.is_some_and(Trigger::is_stray);
+    let probe = Phase::of(facts) == Phase::Silent
+        && facts.fin.is_none()
+        && (facts.kind == Kind::ResetSent) == is_client;
+    closed_by_client || answers_late_data || stray || probe
 }
 
 #[expect(

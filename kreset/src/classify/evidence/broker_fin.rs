@@ -1,13 +1,14 @@
 //! The broker's FIN came first: was it the broker's idle timer, or its end?
 
-use super::{Basis, Observation};
+use super::{Basis, Observation, company::is_burst, kernel_reason::workers_end};
 use crate::classify::{
     case::Case,
     class::Class,
     phase::Phase,
     weights::{
-        CLOSED_ALIKE, CLOSED_ALONE, EXCLUDED, FITS_BROKER_TIMER, MISSES_BROKER_TIMER, OTHER_TIMER,
-        PROCESS_ENDED, ROUND_TIMER, UNREAD_AT_CLOSE,
+        CLOSED_ALIKE, CLOSED_ALONE, CLOSED_FOR_ITSELF, EXCLUDED, FITS_BROKER_TIMER,
+        MISSES_BROKER_TIMER, NOW_REFUSED, ONE_TIMER, OTHER_TIMER, PROCESS_ENDED, ROUND_TIMER,
+        STILL_LISTENS, UNREAD_AT_CLOSE,
     },
 };
 
@@ -21,10 +22,16 @@ const LATE_MS: f64 = 1_500.0;
 const LATE_SHARE: f64 = 0.02;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    let closing = case.context.closing?;
     if case.phase.is_handshake() {
         return None;
     }
+    let Some(closing) = case.context.closing else {
+        // Sockets are left in CLOSE_WAIT by clients that were not using them.
+        return (case.received() && case.is_client() && case.broker_closed_first()).then(|| {
+            Observation::new("broker_fin", "before the tracer began")
+                .weigh(ONE_TIMER, &[Class::BrokerIdleClose])
+        });
+    };
     let silence_ms = closing.silence_ms;
     let timer_ms = timer_ms(case);
     let fits = fits_timer(case, silence_ms);
@@ -32,28 +39,35 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         "{silence_ms:.0} ms of silence before the broker's FIN, connections.max.idle.ms is \
          {timer_ms:.0}"
     );
-    let told = Observation::new("broker_fin", value);
     let company = case.context.company;
-    let alone = company.closed_unlike == 0 && company.together == 0 && !company.refused;
-    let told = if closing.by_exit {
-        told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
-            .on(Basis::Shown)
-    } else if alone {
-        told.weigh(CLOSED_ALONE, &[Class::BrokerShutdown])
-    } else {
-        told
+    let burst = is_burst(case) || company.refused;
+    let told =
+        Observation::new("broker_fin", value).weigh(CLOSED_FOR_ITSELF, &[Class::BrokerClosed]);
+    let told = match closing.listened {
+        _ if closing.by_exit || workers_end(case) => told
+            .weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+            .on(Basis::Shown),
+        _ if burst => told,
+        Some(true) => told
+            .weigh(STILL_LISTENS, &[Class::BrokerShutdown])
+            .on(Basis::Shown),
+        Some(false) => told.weigh(NOW_REFUSED, &[Class::BrokerShutdown]),
+        None => told.weigh(CLOSED_ALONE, &[Class::BrokerShutdown]),
     };
     let paused = silence_ms >= PAUSE_MS;
+    let quiet = company.closed_unlike == 0 && !burst;
     Some(if fits {
         told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
             .on(Basis::Shown)
-    } else if paused && company.closes_alike && company.closed_unlike == 0 && !company.refused {
+    } else if paused && quiet && company.closes_alike {
         told.weigh(CLOSED_ALIKE, &[Class::BrokerIdleClose])
             .on(Basis::Shown)
-    } else if paused && alone && is_round(silence_ms) {
+    } else if paused && quiet && is_round(silence_ms) {
         told.weigh(ROUND_TIMER, &[Class::BrokerIdleClose])
-    } else if paused && alone {
+    } else if paused && quiet && company.together == 0 {
         told.weigh(OTHER_TIMER, &[Class::BrokerIdleClose])
+    } else if paused && quiet {
+        told.weigh(ONE_TIMER, &[Class::BrokerIdleClose])
     } else {
         told.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
     })
@@ -79,6 +93,12 @@ pub(in crate::classify) fn fits_timer(case: &Case<'_>, silence_ms: f64) -> bool 
         && silence_ms <= timer_ms.mul_add(1.0 + LATE_SHARE, LATE_MS)
 }
 
+/// The broker's idle timer closed the connection, whatever was unread.
+pub(in crate::classify) fn after_its_timer(case: &Case<'_>) -> bool {
+    let closing = case.context.closing;
+    closing.is_some_and(|closing| fits_timer(case, closing.silence_ms))
+}
+
 /// The broker's idle timer closed a connection that had not got an answer yet:
 /// Kafka reaps those that never said a word, and those that it muted, like all
 /// others (`Selector.maybeCloseOldestConnection`).
@@ -100,9 +120,15 @@ pub(super) fn reset_after(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     Some(if case.facts.reset_is_live()? {
-        Observation::new("reset_after_fin", "an abort of the broker's live socket")
+        let told = Observation::new("reset_after_fin", "an abort of the broker's live socket")
             .weigh(UNREAD_AT_CLOSE, &[Class::BrokerAborted])
-            .on(Basis::Shown)
+            .on(Basis::Shown);
+        if after_its_timer(case) {
+            // The timer says when, and the unread request why: it had muted the client.
+            told.weigh(-FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
+        } else {
+            told
+        }
     } else {
         Observation::new("reset_after_fin", "a bare answer to a late write")
             .weigh(EXCLUDED, &[Class::BrokerAborted])

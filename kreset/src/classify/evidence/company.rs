@@ -4,7 +4,7 @@ use super::{Basis, IDLE, Observation, hidden_exchange::is_hidden, kernel_reason:
 use crate::{
     classify::{
         case::Case,
-        class::Class,
+        class::{Class, round},
         weights::{NOT_TOGETHER, NOW_ACCEPTED, NOW_REFUSED, SCATTERED, TOGETHER},
     },
     event::ProvokedBy,
@@ -20,25 +20,38 @@ const BROKER: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost];
 const ALL_AT_ONCE: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost, Class::NotIdle];
 
 pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
-    if !is_in_use(case) || !is_burst(case) || is_hidden(case) {
+    if !is_in_use(case) || !is_burst(case) || is_hidden(case) || case.never_had().is_some() {
         return None;
     }
     let company = case.context.company;
     let value = format!("{} others within a second", company.together);
     let told = Observation::new("together", value).on(Basis::Shown);
+    let many = more_than_two(company.together);
     let undrawn = case
         .facts
         .idle
         .is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing);
     Some(if company.scattered {
-        told.weigh(TOGETHER, ALL_AT_ONCE).weigh(SCATTERED, IDLE)
+        told.weigh(TOGETHER, ALL_AT_ONCE)
+            .weigh(many, ALL_AT_ONCE)
+            .weigh(SCATTERED, IDLE)
     } else if undrawn {
         // Silences this close may still be one timer, of a device that looks at
         // its table now and then.
-        told.weigh(TOGETHER, BROKER).weigh(NOT_TOGETHER, IDLE)
+        told.weigh(TOGETHER, BROKER)
+            .weigh(many, BROKER)
+            .weigh(NOT_TOGETHER, IDLE)
     } else {
-        told.weigh(TOGETHER, ALL_AT_ONCE).weigh(NOT_TOGETHER, IDLE)
+        told.weigh(TOGETHER, ALL_AT_ONCE)
+            .weigh(many, ALL_AT_ONCE)
+            .weigh(NOT_TOGETHER, IDLE)
     })
+}
+
+/// Each doubling of the others makes a coincidence half as likely.
+fn more_than_two(others: usize) -> f64 {
+    let others = u32::try_from(others).unwrap_or(u32::MAX).max(2);
+    round((f64::from(others) / 2.0).ln())
 }
 
 /// Several connections of one broker ended at once, and no timer of theirs explains it.
@@ -54,7 +67,7 @@ fn is_in_use(case: &Case<'_>) -> bool {
 }
 
 pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {
-    if !is_in_use(case) {
+    if !is_in_use(case) || case.never_had().is_some() {
         return None;
     }
     let company = case.context.company;

@@ -39,8 +39,11 @@ pub(super) fn is_hidden(case: &Case<'_>) -> bool {
 /// a client has sent before it turns it away, so that it does not abort.
 fn is_late_answer(case: &Case<'_>) -> bool {
     if case.is_client() {
-        case.received() && case.facts.reset_is_live() == Some(false)
+        // Or the client closes with the broker's leave unread.
+        (case.received() && case.facts.reset_is_live() == Some(false))
+            || (case.sent() && case.broker_closed_first())
     } else {
-        case.sent() && case.facts.trigger.is_some() && !case.facts.by_exit
+        case.is_rejected_client()
+            || (case.sent() && case.facts.trigger.is_some() && !case.facts.by_exit)
     }
 }

@@ -3,11 +3,12 @@
 
 use smol_str::{SmolStr, format_smolstr};
 
-use super::{Basis, Observation, listener::broker_is_gone, phase::HANDSHAKES};
+use super::{Basis, Observation, had, listener::broker_is_gone, phase::HANDSHAKES};
 use crate::{
     classify::{
         case::Case,
         class::{Class, round},
+        context::Closing,
         weights::{HARD, PROCESS_ENDED, PROCESS_LIVES},
     },
     facts::{State, Trigger},
@@ -58,14 +59,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // Port scans, and answers to SYNs that others sent in this host's name.
         (Why::NoSocket, false) if is_stray => told.weigh(HARD, &[Class::Probe]),
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
-            told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
+            told.weigh(HARD, CLOSED)
         }
-        (Why::AfterClose, false) => {
-            told.weigh(HARD, &[Class::BrokerIdleClose, Class::BrokerShutdown])
-        }
+        (Why::AfterClose, false) => told.weigh(HARD, CLOSED),
         (Why::NoSocket, false) if broker_is_gone(case) => {
             told.weigh(HARD, &[Class::BrokerLost, Class::BrokerShutdown])
         }
+        // For `had` to say.
+        (Why::NoSocket, _) if had::speaks(case) => told,
         (Why::NoSocket, false) => told.weigh(HARD, &[Class::BrokerLost]),
         // The answer to a SYN of another address, of an attempt that was given up, or of
         // a scan: this host closed nothing.
@@ -78,10 +79,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(HARD, &[Class::ClientLost, Class::Rebound])
         }
         (Why::NoSocket | Why::AfterClose, true) => told.weigh(HARD, &[Class::LateData]),
+        // The broker had closed: that this client then closed with that unread ended nothing.
+        (Why::Aborted, true) if case.broker_closed_first() => told.weigh(HARD, CLOSED),
         (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
         (Why::Aborted, false) => {
             let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
-            if case.facts.by_exit {
+            if case.facts.by_exit || workers_end(case) {
                 told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
             } else {
                 told.weigh(PROCESS_LIVES, &[Class::BrokerAborted])
@@ -92,11 +95,27 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
 
 /// The kernel's word names the sender. Why a closed connection had been closed, it
 /// does not say to the broker's host.
-const fn basis(case: &Case<'_>, why: Why) -> Basis {
+fn basis(case: &Case<'_>, why: Why) -> Basis {
     match why {
         Why::AfterClose if !case.is_client() => Basis::Shown,
+        Why::NoSocket if had::speaks(case) => Basis::Shown,
         _ => Basis::Named,
     }
+}
+
+/// Ways in which a broker closes in order.
+const CLOSED: &[Class] = &[
+    Class::BrokerIdleClose,
+    Class::BrokerShutdown,
+    Class::BrokerClosed,
+];
+
+/// Workers of a broker ended with several of its connections: that is its end, while
+/// one child's end is only that of its connection.
+pub(super) fn workers_end(case: &Case<'_>) -> bool {
+    let by_worker = |closing: Closing| closing.by_other_exit;
+    let ended = case.facts.worker_exited() || case.context.closing.is_some_and(by_worker);
+    ended && case.context.company.workers > 0
 }
 
 /// A late packet adds nothing to what the broker's FIN showed: all causes of the

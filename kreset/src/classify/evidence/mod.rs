@@ -5,6 +5,7 @@ mod beginning;
 pub(super) mod broker_fin;
 mod company;
 mod first_bytes;
+mod had;
 mod hidden_exchange;
 mod kernel_reason;
 mod known_timers;
@@ -41,6 +42,7 @@ pub const RULES: &[Rule] = &[
     state::rule,
     refused_by::rule,
     kernel_reason::rule,
+    had::rule,
     listener::rule,
     phase::rule,
     beginning::rule,

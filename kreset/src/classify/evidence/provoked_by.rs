@@ -6,7 +6,7 @@ use crate::{
         case::Case,
         class::Class,
         weights::{
-            ABORT_QUESTIONED, ACK_TRIGGER, EXCLUDED, NEEDS_TRIGGER, SPONTANEOUS,
+            ABORT_QUESTIONED, ACK_TRIGGER, EXCLUDED, NEEDS_TRIGGER, SPONTANEOUS, SYN_ON_CONNECTION,
             TIMER_WHILE_PENDING, UNSEEN_TRIGGER,
         },
     },
@@ -19,6 +19,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let idle = case.facts.idle?;
     let provoked_by = idle.provoked_by;
+    let packets = case.facts.packets.as_ref();
+    if packets.is_some_and(|packets| packets.syn_latest) && !case.is_client() {
+        return Some(
+            Observation::new("provoked_by", "the challenge to a SYN on this connection")
+                .weigh(SYN_ON_CONNECTION, &[Class::ClientLost])
+                .weigh(EXCLUDED, &[Class::IdleOnSend, Class::IdleOnTimer]),
+        );
+    }
     if idle.acknowledged {
         return Some(by_acknowledgement());
     }

@@ -9,6 +9,9 @@ use crate::classify::{
     weights::{SASL_EXPECTED, SASL_UNFINISHED},
 };
 
+const PRODUCE: u16 = 0;
+const FETCH: u16 = 1;
+
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let api_key = case.facts.packets.as_ref()?.api_key?;
     let value = format!("{} ({api_key})", name(api_key));
@@ -18,6 +21,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             told.weigh(SASL_UNFINISHED, &[Class::Authentication])
                 .on(Basis::Shown),
         ),
+        // A client that SASL keeps out has not learned yet where to send these.
+        Phase::Second if matches!(api_key, PRODUCE | FETCH) => Some(told),
         Phase::Second => Some(told.weigh(SASL_EXPECTED, &[Class::Authentication])),
         _ => None,
     }

@@ -25,6 +25,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             let closed = &[
                 Class::BrokerIdleClose,
                 Class::BrokerShutdown,
+                Class::BrokerClosed,
                 Class::BrokerAborted,
             ];
             return Some(told.weigh(HARD, closed).on(Basis::Shown));
@@ -32,6 +33,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ if case.client_closed_first() && !case.is_client() && case.phase != Phase::Foreign => {
             return Some(told.weigh(HARD, &[Class::LateData]).on(Basis::Shown));
         }
+        _ if case.is_rejected_client() => return Some(told),
         _ if case.may_be_forged_early() => {
             let told = told.weigh(HARD, FORGED);
             return Some(told.weigh(NOT_IDLE_ALONE, &[Class::NotIdle]));

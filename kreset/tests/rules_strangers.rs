@@ -1,0 +1,312 @@
+//! Connections that a host never had, closes that are no shutdown, and neighbours that
+//! count for nothing.
+
+mod replay;
+
+use std::time::Duration;
+
+use kreset::{
+    classify::{
+        Config,
+        context::{Closing, Company, Context, Endings},
+    },
+    event::{AgeKind, Cause, Verdict},
+    facts::{Age, Facts, Fin, Had, Kind, State},
+};
+use replay::judging::{
+    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
+};
+
+const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
+const CLOSED: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Closed));
+const IDLE_CLOSE: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::IdleClose));
+const UNDECIDED: (Verdict, Option<Cause>) = (Verdict::Indeterminate, None);
+/// Longer than brokers keep what is idle.
+const LONG_MS: u32 = 3_600_000;
+
+fn with(company: Company) -> Context {
+    Context {
+        company,
+        ..Context::default()
+    }
+}
+
+/// The answer of a listener, on a host that never had the connection.
+fn stranger(within_ms: u32) -> Facts {
+    Facts {
+        had: Had::NotWithin(within_ms),
+        ..reset("connection_lost.broker")
+    }
+}
+
+#[test]
+fn a_full_accept_queue_never_took_the_connection_on() {
+    let mut facts = reset("connection_lost.broker");
+    facts.queue_full = true;
+    facts.had = Had::NotWithin(8_000);
+    let judgement = alone(&facts);
+    assert_eq!(
+        said(&judgement),
+        (Verdict::HandshakePhase, Some(Cause::ClosedByBroker))
+    );
+    assert!(judgement.confidence < 0.9, "{judgement:?}");
+    assert!(judgement.advice.contains("net.core.somaxconn"));
+    assert_eq!(
+        told(&judgement, "had"),
+        Some("not in the last 8 s, and the accept queue is full")
+    );
+    // It may be full when a host that had the connection has lost it.
+    facts.had = Had::Yes;
+    assert_eq!(said(&alone(&facts)), LOST);
+}
+
+#[test]
+fn only_what_a_host_had_can_be_lost_by_it() {
+    let young = alone(&stranger(5_000));
+    assert_eq!(said(&young), UNDECIDED);
+    assert!(
+        young.advice.contains("did not have the connection"),
+        "{young:?}"
+    );
+    assert_eq!(said(&alone(&stranger(0))), UNDECIDED);
+    let settled = alone(&stranger(LONG_MS));
+    assert_eq!(
+        said(&settled),
+        (Verdict::MiddleboxIdleReset, Some(Cause::Rebound))
+    );
+    assert!(settled.confidence < 0.9, "{settled:?}");
+    let many = with(Company {
+        strangers: 3,
+        together: 3,
+        ..Company::default()
+    });
+    let moved = judged(&stranger(LONG_MS), &many);
+    assert_eq!(said(&moved), (Verdict::MiddleboxReset, Some(Cause::Moved)));
+    // A host that came back meets all that it had lost.
+    assert_eq!(said(&judged(&stranger(5_000), &many)), UNDECIDED);
+    assert_eq!(
+        said(&alone(&Facts {
+            had: Had::Yes,
+            ..stranger(0)
+        })),
+        LOST
+    );
+}
+
+#[test]
+fn a_connection_of_a_reused_port_is_lost_after_the_first_was_reported() {
+    let first = Facts {
+        had: Had::Yes,
+        ..reset("connection_lost.broker")
+    };
+    let second = |age_ms| Facts {
+        at_ns: first.at_ns + 3_000_000_000,
+        age: Some(Age {
+            ms: age_ms,
+            kind: AgeKind::Exact,
+        }),
+        ..first.clone()
+    };
+    let events = |age_ms| {
+        let all = vec![first.clone(), second(age_ms)];
+        replay::judge(all, Config::default()).len()
+    };
+    assert_eq!(events(2_000.0), 2);
+    assert_eq!(events(5_000.0), 1, "it is the same connection");
+}
+
+fn closing(facts: &Facts, silence_ms: f64, listened: Option<bool>) -> Context {
+    Context {
+        closing: Some(Closing {
+            at_ns: facts.at_ns,
+            silence_ms,
+            by_exit: false,
+            by_other_exit: false,
+            listened,
+            in_handshake: None,
+            may_be_handshake: false,
+            may_be_sasl: false,
+        }),
+        ..Context::default()
+    }
+}
+
+#[test]
+fn a_single_close_is_no_shutdown() {
+    for name in ["broker_idle_close.client", "broker_idle_close.broker"] {
+        let facts = reset(name);
+        for listened in [None, Some(true)] {
+            let busy = judged(&facts, &closing(&facts, 40.0, listened));
+            assert_eq!(said(&busy), CLOSED, "{busy:?}");
+            let paused = judged(&facts, &closing(&facts, 3_000.0, listened));
+            assert_eq!(said(&paused), IDLE_CLOSE, "{paused:?}");
+            assert!(paused.confidence < 0.9);
+        }
+        let gone = judged(&facts, &closing(&facts, 40.0, Some(false)));
+        assert_eq!(said(&gone), SHUTDOWN, "{gone:?}");
+    }
+}
+
+#[test]
+fn neighbours_closed_by_one_timer_are_no_shutdown() {
+    let facts = reset("broker_idle_close.client");
+    let mut context = closing(&facts, 3_000.0, None);
+    context.company.together = 2;
+    assert_eq!(said(&judged(&facts, &context)), IDLE_CLOSE);
+    context.company.closed_unlike = 2;
+    assert_eq!(said(&judged(&facts, &context)), SHUTDOWN);
+}
+
+#[test]
+fn the_end_of_a_child_is_not_that_of_the_broker() {
+    let facts = Facts {
+        by_other_exit: true,
+        ..reset("broker_abort_unread.broker")
+    };
+    assert_eq!(said(&alone(&facts)), ABORTED);
+    let worker = with(Company {
+        workers: 1,
+        ..Company::default()
+    });
+    assert_eq!(said(&judged(&facts, &worker)), SHUTDOWN);
+    let own = Facts {
+        by_exit: true,
+        ..reset("broker_abort_unread.broker")
+    };
+    assert_eq!(said(&alone(&own)), SHUTDOWN);
+}
+
+#[test]
+fn a_syn_on_a_connection_speaks_for_the_peer_that_lost_it() {
+    let mut facts = reset("hop_reset_busy.broker");
+    facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset.as_mut().unwrap().ttl = packets.handshake_ttl.unwrap();
+    packets.reset.as_mut().unwrap().flags = 0x04;
+    facts.idle.as_mut().unwrap().provoked_by = kreset::event::ProvokedBy::Nothing;
+    assert_ne!(alone(&facts).verdict, Verdict::ClientOriginated);
+    facts.packets.as_mut().unwrap().syn_latest = true;
+    let judgement = alone(&facts);
+    assert_eq!(
+        said(&judgement),
+        (Verdict::ClientOriginated, Some(Cause::ConnectionLost))
+    );
+    assert!(judgement.confidence < 0.9, "a device may merge two flows");
+}
+
+#[test]
+fn routine_closes_do_not_count_as_endings() {
+    let facts = reset("broker_idle_close.client");
+    for (name, counts) in [
+        ("client_late_data.client", 0),
+        ("broker_abort_linger.client", 1),
+    ] {
+        let mut endings = Endings::default();
+        let mut other = reset(name);
+        (other.remote, other.netns) = (facts.remote, facts.netns);
+        other.local.port += 1;
+        // When the broker's FIN came.
+        let ago = Duration::from_secs_f64(facts.fin.unwrap().ago_ms / 1_000.0);
+        other.at_ns = facts.at_ns - u64::try_from(ago.as_nanos()).unwrap();
+        endings.ended(&other);
+        assert_eq!(endings.company(&facts, None).together, counts, "{name}");
+    }
+}
+
+#[test]
+fn many_neighbours_weigh_more_than_two() {
+    let facts = reset("connection_lost.client");
+    let lost = |together| {
+        let company = Company {
+            together,
+            unlike: true,
+            ..Company::default()
+        };
+        share(&judged(&facts, &with(company)), Verdict::BrokerOriginated)
+    };
+    assert!(lost(39) > lost(2), "{} {}", lost(39), lost(2));
+}
+
+#[test]
+fn who_was_refused_during_a_silence_had_lost_its_broker() {
+    let mut facts = reset("connection_lost.client");
+    facts.idle.as_mut().unwrap().wire_ms = 18_000.0;
+    let refused = |seconds_ago: u64| {
+        let mut endings = Endings::default();
+        endings.refused(&Facts {
+            at_ns: facts.at_ns - seconds_ago * 1_000_000_000,
+            ..facts.clone()
+        });
+        endings.company(&facts, None).refused
+    };
+    assert!(refused(17));
+    assert!(!refused(19), "it was heard from since");
+}
+
+#[test]
+fn close_wait_shows_whose_fin_came_first() {
+    let mut facts = reset("older_than_tracer.client");
+    facts.fin = None;
+    facts.state = Some(State::CloseWait);
+    let judgement = alone(&facts);
+    assert_eq!(
+        judgement.verdict,
+        Verdict::BrokerOriginated,
+        "{judgement:?}"
+    );
+    assert_ne!(judgement.cause, Some(Cause::Shutdown));
+    assert!(judgement.confidence < 0.9);
+}
+
+/// `ApiVersions` was answered, and the broker closed on the next request.
+fn second_request(api_key: u16) -> Facts {
+    let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\x01");
+    facts.fin = Some(Fin {
+        by_peer: true,
+        ago_ms: 1.0,
+        silence_ms: 2.0,
+        by_exit: false,
+        by_other_exit: false,
+    });
+    facts.kind = Kind::Closed;
+    let packets = facts.packets.as_mut().expect("recorded");
+    (packets.turns, packets.requests, packets.broker_spoke_last) = (3, 2, false);
+    packets.api_key = Some(api_key);
+    packets.latest_request = [0, 3, 0, 0, 0, 0, 0, 1];
+    facts
+}
+
+#[test]
+fn a_client_that_may_produce_was_not_kept_out_by_sasl() {
+    const METADATA: u16 = 3;
+    assert_eq!(
+        cause(&second_request(METADATA)),
+        Some(Cause::Authentication)
+    );
+    let produce = alone(&second_request(0));
+    assert_eq!(produce.cause, Some(Cause::ClosedByBroker), "{produce:?}");
+    assert!(
+        produce.advice.contains("Produce version 1"),
+        "{}",
+        produce.advice
+    );
+}
+
+#[test]
+fn a_client_that_closes_with_the_brokers_leave_unread_aborted_nothing() {
+    let mut facts = reset("client_abort.client");
+    assert_eq!(alone(&facts).cause, Some(Cause::Aborted));
+    facts.fin = Some(Fin {
+        by_peer: true,
+        ago_ms: 30.0,
+        silence_ms: 2.0,
+        by_exit: false,
+        by_other_exit: false,
+    });
+    let judgement = judged(&facts, &closing(&facts, 2.0, None));
+    assert_eq!(
+        judgement.verdict,
+        Verdict::BrokerOriginated,
+        "{judgement:?}"
+    );
+}
