@@ -97,7 +97,7 @@ mod tests {
         };
         assert_eq!(
             count(sure),
-            "start reset reset close timeout alert loss summary"
+            "start reset reset close timeout alert loss summary probe"
         );
     }
 
