@@ -1,6 +1,6 @@
 //! What can go wrong in the lab, as opposed to what the tracer can get wrong.
 //!
-//! A verdict that differs from the truth is a result, not an error: see [`crate::judge`].
+//! A verdict that differs from the truth is a result, not an error: see the judge.
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 

@@ -197,7 +197,7 @@ impl Wire {
     /// Waits until something that fits has been seen, and returns the first such sighting.
     ///
     /// # Errors
-    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`].
+    /// [`Error::Deadline`](crate::Error::Deadline) after `patience`, naming `what`; [`Error::Stopped`](crate::Error::Stopped).
     pub fn wait_for(
         &self,
         what: &str,
@@ -215,7 +215,7 @@ impl Wire {
     /// Waits until at least `count` sightings fit, and returns how many do.
     ///
     /// # Errors
-    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`].
+    /// [`Error::Deadline`](crate::Error::Deadline) after `patience`, naming `what`; [`Error::Stopped`](crate::Error::Stopped).
     pub fn wait_for_count(
         &self,
         count: usize,

@@ -260,7 +260,8 @@ fn a_refused_event_is_found_left_out_and_counted() {
 fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
-    let settle = Duration::from_millis(300);
+    // Longer than a busy machine takes to look once.
+    let settle = Duration::from_secs(2);
     let mut delivery = start(
         directory.path(),
         u64::MAX,
