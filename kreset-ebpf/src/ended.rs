@@ -28,7 +28,7 @@ struct Ends {
 
 /// When each began, monotonic ns; 0 if it is older than the tracer.
 #[btf_map(name = "ENDED")]
-static ENDED: LruHashMap<Ends, u64, 32_768> = LruHashMap::new();
+static ENDED: LruHashMap<Ends, u64, 8_192> = LruHashMap::new();
 
 /// Ends added before the memory is known to be complete only from later on. Well
 /// under the size of the map, whose eviction is approximate (kernel:
