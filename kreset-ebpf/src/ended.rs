@@ -33,7 +33,7 @@ static ENDED: LruHashMap<Ends, u64, 8_192> = LruHashMap::new();
 /// Ends added before the memory is known to be complete only from later on. Well
 /// under the size of the map, whose eviction is approximate (kernel:
 /// `bpf_lru_list.c`, batches of each CPU).
-const EPOCH: u64 = 12_288;
+const EPOCH: u64 = 3_072;
 
 /// From when on no end is missing: the start of the previous epoch.
 #[repr(C)]
