@@ -140,12 +140,11 @@ impl Bracket {
     /// beside the device, but for a chance of one in a hundred.
     fn doubted(&self) -> usize {
         let all = self.deaths + self.survivors;
+        let beside = share_at_most(self.survivors, all);
         let mut chance = 1.0;
         let mut row = 0;
         while chance > 0.01 && row < all {
-            // Both are counts of connections.
-            chance *= f64::from(u32::try_from(self.survivors).unwrap_or(u32::MAX))
-                / f64::from(u32::try_from(all).unwrap_or(u32::MAX));
+            chance *= beside;
             row += 1;
         }
         row.saturating_sub(1)
@@ -157,6 +156,20 @@ impl Bracket {
     pub const fn is_partial(&self) -> bool {
         self.survivors >= 2 && self.survivors * 10 >= self.deaths
     }
+}
+
+/// The largest share that `part` of `all` may stand for, but for a chance of one
+/// in twenty: the upper end of the interval of Agresti and Coull (1998).
+///
+/// A handful of connections says little of the share itself: of two equal paths
+/// one may well have got four connections of fourteen.
+fn share_at_most(part: usize, all: usize) -> f64 {
+    const ONE_IN_TWENTY: f64 = 1.645;
+    let number = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let squared = ONE_IN_TWENTY * ONE_IN_TWENTY;
+    let all = number(all) + squared;
+    let share = (number(part) + squared / 2.0) / all;
+    (share + ONE_IN_TWENTY * (share * (1.0 - share) / all).sqrt()).min(1.0)
 }
 
 #[cfg(test)]
@@ -202,14 +215,45 @@ mod tests {
     fn a_device_on_one_of_two_paths_is_found() {
         let alive = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 12.0, 14.0, 16.0];
         let dead = [11.0, 13.0, 15.0, 17.0];
-        // Three of seven pass beside it: five of those that lived may have, too.
-        assert_eq!(bracket_of(&alive, &dead), (Some(3.0), Some(11.0)));
+        // Three of seven pass beside it, so up to seven of ten may: all of those that
+        // lived may have, too.
+        assert_eq!(bracket_of(&alive, &dead), (None, Some(11.0)));
         let samples: Vec<_> = alive
             .iter()
             .map(|it| sample(*it, false))
             .chain(dead.iter().map(|it| sample(*it, true)))
             .collect();
         assert!(bracket(&samples).is_partial());
+    }
+
+    #[test]
+    fn a_run_of_connections_beside_the_device_is_not_taken_for_survival() {
+        // The timer is 6 s on one of two equal paths; by chance the five that came
+        // right after it and four of the rest passed beside it.
+        let alive = [
+            2.0, 3.0, 4.0, 5.0, 5.5, 6.01, 6.02, 6.03, 6.04, 6.05, 7.0, 8.0, 9.0, 10.0,
+        ];
+        let dead = [
+            6.06, 6.5, 7.5, 8.5, 9.5, 10.5, 11.0, 11.2, 11.4, 11.6, 11.8, 12.0,
+        ];
+        let (survived, died) = bracket_of(&alive, &dead);
+        assert_eq!(died, Some(6.06));
+        assert!(survived.is_none_or(|it| it < 6.0), "{survived:?}");
+    }
+
+    #[test]
+    fn a_share_of_few_is_known_less_exactly() {
+        for (part, all) in [(1, 2), (4, 14), (12, 24), (400, 1_400)] {
+            let at_most = share_at_most(part, all);
+            #[expect(clippy::cast_precision_loss, reason = "small counts")]
+            let seen = part as f64 / all as f64;
+            assert!(
+                seen < at_most && at_most <= 1.0,
+                "{part} of {all}: {at_most}"
+            );
+        }
+        assert!(share_at_most(4, 14) > 0.45);
+        assert!(share_at_most(400, 1_400) < 0.31);
     }
 
     proptest! {
