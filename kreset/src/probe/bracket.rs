@@ -139,11 +139,11 @@ impl Bracket {
     /// How many connections in a row can have lived only because they passed
     /// beside the device, but for a chance of one in a hundred.
     fn doubted(&self) -> usize {
-        let all = self.deaths + self.survivors;
-        let beside = share_at_most(self.survivors, all);
+        let beside = share_at_most(self.survivors, self.deaths + self.survivors);
         let mut chance = 1.0;
-        let mut row = 0;
-        while chance > 0.01 && row < all {
+        let mut row = 0_usize;
+        // No probe has more connections than that.
+        while chance > 0.01 && row < 10_000 {
             chance *= beside;
             row += 1;
         }
@@ -169,7 +169,8 @@ fn share_at_most(part: usize, all: usize) -> f64 {
     let squared = ONE_IN_TWENTY * ONE_IN_TWENTY;
     let all = number(all) + squared;
     let share = (number(part) + squared / 2.0) / all;
-    (share + ONE_IN_TWENTY * (share * (1.0 - share) / all).sqrt()).min(1.0)
+    let deviation = (share * (1.0 - share) / all).sqrt();
+    ONE_IN_TWENTY.mul_add(deviation, share).min(1.0)
 }
 
 #[cfg(test)]
