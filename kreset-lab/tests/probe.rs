@@ -69,6 +69,7 @@ struct Served {
     connections: u32,
     bytes: usize,
     resets: u32,
+    at_once: u32,
 }
 
 impl Broker {
@@ -123,7 +124,10 @@ fn serve(
     served: &Mutex<Served>,
 ) {
     let note = |change: &dyn Fn(&mut Served)| change(&mut served.lock().expect("no test panics"));
-    note(&|it| it.connections += 1);
+    note(&|it| {
+        it.connections += 1;
+        it.at_once += 1;
+    });
     stream.set_nonblocking(false).expect("a stream");
     stream
         .set_read_timeout(Some(Duration::from_millis(10)))
@@ -148,6 +152,7 @@ fn serve(
             }
         }
     }
+    note(&|it| it.at_once -= 1);
 }
 
 /// Counts a host's connections to the broker again and again.
@@ -159,14 +164,15 @@ struct OpenConnections {
 impl OpenConnections {
     fn watch(host: &Namespace) -> Result<Self> {
         let tables = host.enter(|| {
-            ["tcp", "tcp6"]
-                .map(|name| std::fs::File::open(format!("/proc/thread-self/net/{name}")))
-                .into_iter()
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|source| Error::Io {
-                    context: "open the table of connections".to_owned(),
-                    source,
+            let open = |name| {
+                std::fs::File::open(format!("/proc/thread-self/net/{name}")).map_err(|source| {
+                    Error::Io {
+                        context: "open the table of connections".to_owned(),
+                        source,
+                    }
                 })
+            };
+            Ok::<_, Error>([open("tcp")?, open("tcp6")?])
         })?;
         let ending = Arc::new(AtomicBool::new(false));
         let watching = {
@@ -192,9 +198,8 @@ impl OpenConnections {
 
 /// The connections to the broker in a table of the kernel: established or asked for.
 fn count_open(mut table: &std::fs::File) -> usize {
-    let mut text = String::new();
     table.rewind().expect("a table");
-    table.read_to_string(&mut text).expect("a table");
+    let text = std::io::read_to_string(table).expect("a table");
     let port = format!(":{PORT:04X}");
     text.lines()
         .filter(|line| {
