@@ -261,12 +261,10 @@ fn shown(judgement: &Judgement) -> Vec<String> {
     shown.push(shares.join(", "));
     for seen in &judgement.evidence {
         let evidence = seen.clone().tell();
-        let mut weights: Vec<_> = evidence.weights.iter().collect();
-        // As text output has them: the heaviest first.
-        weights.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
-        let weights: Vec<String> = weights
-            .into_iter()
-            .map(|(class, weight)| format!("{weight:+.1} {class}"))
+        let weights: Vec<String> = evidence
+            .weights
+            .iter()
+            .map(|it| format!("{:+.1} {}", it.weight, it.class))
             .collect();
         shown.push(weights.join("  "));
     }

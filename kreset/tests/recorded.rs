@@ -7,7 +7,8 @@
 mod replay;
 
 use kreset::{
-    classify::Judgement,
+    classify::{Case, Config, Judgement, context::Context, sender::sent_by},
+    event::SentBy,
     facts::{Facts, Kind},
 };
 use replay::{recordings, replay};
@@ -249,5 +250,32 @@ fn what_one_host_cannot_decide_is_not_said_for_sure() {
             assert!(matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent));
             assert!(judgement.confidence < 0.9, "{name}: {judgement:?}");
         }
+    }
+}
+
+/// Whose packet ended the connection: the verdict tells where it can, and what this
+/// host sent it knows.
+#[test]
+fn the_sender_of_each_ending_is_named() {
+    for (name, expected) in [
+        ("idle_reset_on_send.ipv4.client", Some(SentBy::Device)),
+        ("idle_reset_on_timer.ipv6.broker", Some(SentBy::Device)),
+        ("idle_reset_copied_ttl.client", Some(SentBy::Unknown)),
+        ("idle_drop.client", None),
+        ("broker_abort_linger.client", Some(SentBy::Broker)),
+        ("broker_abort_linger.broker", Some(SentBy::Broker)),
+        ("client_abort.client", Some(SentBy::Client)),
+        ("client_abort.broker", Some(SentBy::Client)),
+        ("connection_lost.broker", Some(SentBy::Broker)),
+        ("tls_unknown_ca.client", Some(SentBy::Client)),
+        ("tls_unknown_ca.broker", Some(SentBy::Client)),
+        ("refused.ipv4.broker", Some(SentBy::Broker)),
+    ] {
+        let config = Config::default();
+        let context = Context::default();
+        let told = replay(name);
+        let (facts, judgement) = told.first().unwrap_or_else(|| panic!("{name}: no event"));
+        let sender = sent_by(&Case::new(facts, &context, &config), judgement);
+        assert_eq!(sender, expected, "{name}: {judgement:?}");
     }
 }

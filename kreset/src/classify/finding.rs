@@ -6,19 +6,14 @@ use smol_str::SmolStr;
 
 use crate::{
     classify::{
-        Judgement,
-        case::Case,
-        class::Class,
-        class_of,
-        context::PathView,
-        devices,
-        pattern::{Pattern, Turn},
+        Judgement, case::Case, class::Class, class_of, context::PathView, devices, pattern::Turn,
+        sender,
     },
     event::{
-        AgeKind, Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset,
+        AgeKind, Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset, Source,
         community_id,
     },
-    facts::{Facts, Kind, ResetPacket, State},
+    facts::{Facts, Kind, ResetPacket},
     util::clock::WallClock,
 };
 
@@ -33,10 +28,14 @@ pub fn report(
     clock: WallClock,
 ) -> Event {
     let path = path(&case.context.path, &judgement);
-    let finding = Box::new(Finding {
+    let sent_by = sender::sent_by(case, &judgement);
+    let mut finding = Box::new(Finding {
         time: clock.timestamp(facts.at_ns).into(),
         host: host.clone(),
+        source: Source::Live,
         community_id: community_id::of_tcp(address(facts.local), address(facts.remote)),
+        sent_by,
+        summary: SmolStr::default(),
         direction: case.direction(),
         role: facts.role,
         verdict: judgement.verdict,
@@ -56,6 +55,7 @@ pub fn report(
         candidates: judgement.candidates,
         advice: judgement.advice,
     });
+    finding.summary = finding.summarize();
     match facts.kind {
         Kind::Timeout => Event::Timeout(finding),
         Kind::Fin | Kind::Closed => Event::Close(finding),
@@ -91,7 +91,7 @@ fn connection_of_socket(facts: &Facts) -> Connection {
     let whole = facts.age.filter(|age| age.kind == AgeKind::Exact);
     let silence = |ms: f64| tenths(whole.map_or(ms, |age| ms.min(age.ms)));
     Connection {
-        state: facts.state.map(State::as_str),
+        state: facts.state.map(|state| state.as_str().into()),
         age_ms: facts.age.map(|age| tenths(age.ms)),
         age_kind: facts.age.map(|age| age.kind),
         idle_ms: facts.idle.map(|idle| silence(idle.data_ms)),
@@ -147,7 +147,7 @@ fn flags(packet: ResetPacket) -> SmolStr {
 
 fn path(view: &PathView, judgement: &Judgement) -> Path {
     Path {
-        pattern: judgement.pattern.map(Pattern::as_str),
+        pattern: judgement.pattern.map(|pattern| pattern.as_str().into()),
         ..known(view, class_of(judgement))
     }
 }
@@ -174,14 +174,14 @@ pub fn alert(turn: &Turn, view: &PathView, host: &Host, clock: WallClock) -> Eve
     Event::Alert(Box::new(Alert {
         time: clock.timestamp(turn.at_ns).into(),
         host: host.clone(),
-        phase: if turn.begins { "begin" } else { "end" },
+        phase: if turn.begins { "begin" } else { "end" }.into(),
         broker: turn.broker,
         verdict: turn.class.verdict(),
         cause: Some(turn.class.cause()),
-        pattern: turn.pattern.as_str(),
+        pattern: turn.pattern.as_str().into(),
         count: turn.count,
         path: Path {
-            pattern: Some(turn.pattern.as_str()),
+            pattern: Some(turn.pattern.as_str().into()),
             ..known(view, Some(turn.class))
         },
         advice: turn.advice.clone(),

@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod finding;
 pub mod pattern;
 pub mod phase;
+pub mod sender;
 pub mod software;
 pub mod weights;
 

@@ -31,10 +31,10 @@ fn numbered(number: u64) -> Arc<Message> {
     let start = Start {
         time: samples::time(TIME),
         host: host(),
-        version: "1",
+        version: "1".into(),
         kernel: String::new(),
-        ports: String::new(),
-        packet_evidence: "off",
+        ports: Vec::new(),
+        packet_evidence: "off".into(),
         seeded: number,
         attach_ms: 0.0,
         degraded: Vec::new(),

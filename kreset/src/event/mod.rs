@@ -5,6 +5,7 @@
 
 pub mod community_id;
 pub mod filter;
+mod headline;
 mod id;
 mod noise;
 mod probe;
@@ -19,17 +20,22 @@ mod weights;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use arrayvec::{ArrayString, ArrayVec};
+pub use headline::{Culprit, deed};
 pub use id::{Id, Ids};
 pub use noise::PROBE_PROCESS;
 pub use probe::{
     Probe, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset, ProbeResult, ProbeRung,
     ProbeSetting, ProbeTrigger, RungOutcome,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+use thiserror::Error;
 pub use time::Time;
-pub use verdict::{AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, Verdict, is_unclear};
-pub use weights::Weights;
+pub use verdict::{
+    AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, SentBy, Source, UnknownWord, Verdict,
+    is_unclear,
+};
+pub use weights::{Weight, Weights};
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
@@ -38,7 +44,7 @@ pub const SCHEMA: &str = "kreset/1";
 pub type CommunityId = ArrayString<32>;
 
 /// Everything that kreset says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -123,6 +129,41 @@ pub struct Message {
     pub event: Event,
 }
 
+impl Message {
+    /// Reads one line of JSON output. Keys that this version does not know are ignored.
+    ///
+    /// # Errors
+    /// When it is no event of this [`SCHEMA`].
+    pub fn read(line: &str) -> Result<Self, ReadError> {
+        let Written { schema, id, event } = serde_json::from_str(line)?;
+        if schema == SCHEMA {
+            Ok(Self { id, event })
+        } else {
+            Err(ReadError::Schema(schema))
+        }
+    }
+}
+
+/// What every line has.
+#[derive(Deserialize)]
+struct Written {
+    schema: SmolStr,
+    id: Id,
+    #[serde(flatten)]
+    event: Event,
+}
+
+/// Why a line is no event.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// Not JSON, or not of an event.
+    #[error("not an event of kreset-trace: {0}")]
+    Invalid(#[from] serde_json::Error),
+    /// Of another version of the contract.
+    #[error("unknown schema \"{0}\"; expected {SCHEMA}")]
+    Schema(SmolStr),
+}
+
 /// A message with its `schema`, as it is written.
 #[cfg(test)]
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -149,7 +190,7 @@ impl<'a> Line<'a> {
 }
 
 /// This host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Host {
     /// Host name; kernel: `uname`'s nodename.
@@ -157,7 +198,7 @@ pub struct Host {
 }
 
 /// Address and port of one end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Endpoint {
     /// Address; IPv4-mapped IPv6 addresses are IPv4 here.
@@ -167,15 +208,22 @@ pub struct Endpoint {
 }
 
 /// A judged reset, close or timeout.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// RFC 3339, UTC, nanoseconds.
     pub time: Time,
     /// Where it was seen.
     pub host: Host,
+    /// Where the finding comes from.
+    pub source: Source,
     /// Community ID v1 of the connection: the same from both ends.
     pub community_id: CommunityId,
+    /// Whose RST (or first FIN) ended the connection; `null` for a timeout, in which
+    /// nothing was sent.
+    pub sent_by: Option<SentBy>,
+    /// One sentence: who ended which connection, and how sure that is.
+    pub summary: SmolStr,
     /// Which way the RST (or the first FIN) went.
     pub direction: Direction,
     /// Which end this host is.
@@ -220,11 +268,11 @@ impl Finding {
 }
 
 /// The connection when it ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Connection {
     /// The kernel's name of the state without `TCP_`; `null` without socket.
-    pub state: Option<&'static str>,
+    pub state: Option<SmolStr>,
     /// Milliseconds since the connection was made.
     pub age_ms: Option<f64>,
     /// Whether `age_ms` is exact.
@@ -251,7 +299,7 @@ pub struct Connection {
 }
 
 /// The RST itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reset {
     /// Its TCP flags, such as `R` or `RA`.
@@ -272,7 +320,7 @@ pub struct Reset {
 }
 
 /// The owner of this host's socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Process {
     /// Thread group id, in the initial pid namespace.
@@ -294,7 +342,7 @@ pub struct Process {
 }
 
 /// What is known of the path: this host's netns to one broker address.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Path {
     /// Longest silence that a connection of this path came through, ms.
@@ -304,20 +352,21 @@ pub struct Path {
     /// Silences that either rests on.
     pub samples: u64,
     /// `occasional`, `burst`, `sustained` or `periodic`.
-    pub pattern: Option<&'static str>,
+    pub pattern: Option<SmolStr>,
     /// Devices whose timer and behaviour fit.
     pub devices: Vec<SmolStr>,
 }
 
 /// One observed fact and the weight that it added.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// Name, stable.
-    pub name: &'static str,
+    pub name: SmolStr,
     /// Value: always a string, so that one field has one type in an index.
     pub value: SmolStr,
-    /// Log-odds added to each class.
+    /// What it adds to each class, the heaviest first.
+    #[cfg_attr(test, schemars(with = "Vec<Weight>"))]
     pub weights: Weights,
 }
 
@@ -325,7 +374,7 @@ pub struct Evidence {
 pub type Candidates = ArrayVec<Candidate, { Verdict::ALL.len() }>;
 
 /// A verdict that was considered.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Candidate {
     /// The verdict.
@@ -335,7 +384,7 @@ pub struct Candidate {
 }
 
 /// Printed once everything is attached.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Start {
     /// RFC 3339, UTC, nanoseconds.
@@ -343,14 +392,14 @@ pub struct Start {
     /// Where.
     pub host: Host,
     /// Version of kreset.
-    pub version: &'static str,
+    pub version: SmolStr,
     /// Kernel release; for people, never for decisions.
     pub kernel: String,
-    /// Traced ports, as ranges.
-    pub ports: String,
+    /// Traced ports: each a port, or a range such as `9094-9096`.
+    pub ports: Vec<SmolStr>,
     /// Source of the packet evidence in use: `fentry`, `cgroup_skb`
     /// or `off`.
-    pub packet_evidence: &'static str,
+    pub packet_evidence: SmolStr,
     /// Connections that were there already.
     pub seeded: u64,
     /// Milliseconds from start to attached.
@@ -360,11 +409,11 @@ pub struct Start {
 }
 
 /// A feature that this kernel or these privileges do not allow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Degraded {
     /// Name of the feature, as `--require` takes it.
-    pub feature: &'static str,
+    pub feature: SmolStr,
     /// Why it is off.
     pub reason: String,
     /// What would bring it back.
@@ -372,7 +421,7 @@ pub struct Degraded {
 }
 
 /// A path turned sustained or periodic, or ceased to be.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// RFC 3339, UTC, nanoseconds.
@@ -380,7 +429,7 @@ pub struct Alert {
     /// Where it was seen.
     pub host: Host,
     /// `begin` or `end`.
-    pub phase: &'static str,
+    pub phase: SmolStr,
     /// The broker of the path.
     pub broker: Endpoint,
     /// The verdict that repeats.
@@ -388,7 +437,7 @@ pub struct Alert {
     /// Its cause.
     pub cause: Option<Cause>,
     /// `sustained` or `periodic`.
-    pub pattern: &'static str,
+    pub pattern: SmolStr,
     /// Events in the window.
     pub count: u64,
     /// What is known of the path.
@@ -398,7 +447,7 @@ pub struct Alert {
 }
 
 /// Records were lost since the last `loss`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Loss {
     /// RFC 3339, UTC, nanoseconds.
@@ -418,7 +467,7 @@ pub struct Loss {
 }
 
 /// Counts since the start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Summary {
     /// RFC 3339, UTC, nanoseconds.
@@ -441,11 +490,11 @@ pub struct Summary {
 
 /// What a host can vouch for. That an end sent no RST is proven by the
 /// absence of an event only if that end's host was watching and lost nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Coverage {
-    /// Traced ports, as ranges.
-    pub ports: String,
+    /// Traced ports: each a port, or a range such as `9094-9096`.
+    pub ports: Vec<SmolStr>,
     /// Addresses of the traced network namespaces, without loopback and
     /// link-local ones; `null` where they cannot be told.
     pub addresses: Option<Vec<IpAddr>>,
@@ -463,7 +512,7 @@ pub struct Coverage {
 }
 
 /// What became of the events of one sink.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SinkCoverage {
     /// Events delivered since the start.
@@ -472,4 +521,36 @@ pub struct SinkCoverage {
     pub waiting: u64,
     /// Events that never will be.
     pub lost: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for message in samples::messages() {
+            let line = serde_json::to_string(&Line::new(&message)).unwrap();
+            assert_eq!(Message::read(&line).unwrap(), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_says_why() {
+        let line = serde_json::to_string(&Line::new(&samples::messages()[1])).unwrap();
+        for (right, wrong, expected) in [
+            (
+                "kreset/1",
+                "kreset/9",
+                "unknown schema \"kreset/9\"; expected kreset/1",
+            ),
+            ("reset_on_send\"", "melted\"", "unknown Cause \"melted\""),
+            ("\"confidence\"", "\"sure\"", "missing field `confidence`"),
+            ("T14:22", "T99:22", "not an event"),
+        ] {
+            assert!(line.contains(right), "{right}");
+            let error = Message::read(&line.replacen(right, wrong, 1)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{Cause, Endpoint, Host, Time, verdict::words};
@@ -55,7 +55,7 @@ words! {
 }
 
 /// A measurement on purpose, by `kreset-trace probe`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// RFC 3339, UTC, nanoseconds: when it ended.
@@ -101,7 +101,7 @@ pub struct Probe {
 }
 
 /// A connection that was silent, and was then used.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeRung {
     /// In which round, from 1.
@@ -119,7 +119,7 @@ pub struct ProbeRung {
 }
 
 /// Where on the way the device is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeLocation {
     /// The nearest hop that it can be; 0 is this host. `null` where the walk did
@@ -142,7 +142,7 @@ pub struct ProbeLocation {
 }
 
 /// Dead flows that agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeReset {
     /// The least TTL that drew a RST.
@@ -152,7 +152,7 @@ pub struct ProbeReset {
 }
 
 /// A hop on the way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeHop {
     /// Its distance.
@@ -164,11 +164,11 @@ pub struct ProbeHop {
 }
 
 /// Connections that were kept alive past the timer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeHold {
     /// Whose connections they are like: `java`, `librdkafka` or `kafkajs`.
-    pub like: Option<&'static str>,
+    pub like: Option<SmolStr>,
     /// Silence before the first keepalive probe, ms; `null` without any.
     pub keepalive_ms: Option<u64>,
     /// From one probe to the next, ms.
@@ -186,7 +186,7 @@ pub struct ProbeHold {
 }
 
 /// A connection that was held.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeHeld {
     /// What became of it.
@@ -196,13 +196,13 @@ pub struct ProbeHeld {
 }
 
 /// A setting that the timer is safe with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProbeSetting {
     /// Whose: `java`, `librdkafka` or `kafkajs`.
-    pub client: &'static str,
+    pub client: SmolStr,
     /// Its name; one that begins with `net.` is of the client's host.
-    pub name: &'static str,
+    pub name: SmolStr,
     /// Its value.
     pub value: SmolStr,
 }

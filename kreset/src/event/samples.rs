@@ -27,7 +27,7 @@ fn path() -> Path {
         survived_idle_ms: Some(300_000.0),
         fatal_idle_ms: Some(350_214.5),
         samples: 12,
-        pattern: Some("periodic"),
+        pattern: Some("periodic".into()),
         devices: vec!["AWS NLB".into(), "AWS NAT gateway".into()],
     }
 }
@@ -37,7 +37,12 @@ pub(crate) fn finding() -> Finding {
     Finding {
         time: time(TIME),
         host: host(),
+        source: Source::Live,
         community_id: CommunityId::from("1:LQU9qZlK+B5F3KDmev6m5PMibrg=").unwrap(),
+        sent_by: Some(SentBy::Device),
+        summary: "A device reset an idle connection (10.0.1.5:43210 java to broker \
+                  10.0.2.7:9092, idle for 350.2 s); 97% sure"
+            .into(),
         direction: Direction::Received,
         role: Role::Client,
         verdict: Verdict::MiddleboxIdleReset,
@@ -46,7 +51,7 @@ pub(crate) fn finding() -> Finding {
         client: endpoint("10.0.1.5", 43210),
         broker: endpoint("10.0.2.7", 9092),
         connection: Connection {
-            state: Some("ESTABLISHED"),
+            state: Some("ESTABLISHED".into()),
             age_ms: Some(723_456.0),
             age_kind: Some(AgeKind::Exact),
             idle_ms: Some(350_214.5),
@@ -81,7 +86,7 @@ pub(crate) fn finding() -> Finding {
         path: path(),
         evidence: vec![
             Evidence {
-                name: "state",
+                name: "state".into(),
                 value: "ESTABLISHED".into(),
                 weights: Weights::from_iter([
                     ("middlebox_idle_reset", 1.5),
@@ -89,7 +94,7 @@ pub(crate) fn finding() -> Finding {
                 ]),
             },
             Evidence {
-                name: "ttl",
+                name: "ttl".into(),
                 value: "63, handshake 62".into(),
                 weights: Weights::from_iter([
                     ("middlebox_idle_reset", 3.0),
@@ -97,7 +102,7 @@ pub(crate) fn finding() -> Finding {
                 ]),
             },
             Evidence {
-                name: "ip_id",
+                name: "ip_id".into(),
                 value: "0".into(),
                 weights: Weights::default(),
             },
@@ -116,9 +121,19 @@ pub(crate) fn finding() -> Finding {
     }
 }
 
+/// A finding with the summary of its other fields.
+fn summarized(mut finding: Finding) -> Box<Finding> {
+    finding.summary = finding.summarize();
+    Box::new(finding)
+}
+
 /// A finding of which nothing is known but its ends.
 pub(crate) fn unknown() -> Finding {
     Finding {
+        sent_by: Some(SentBy::Broker),
+        summary: "Unsure who ended the connection ([2001:db8::17]:50000 to broker \
+                  [2001:db8:0:1::9]:9094): middlebox_reset 48%, broker_originated 41%"
+            .into(),
         role: Role::Broker,
         direction: Direction::Sent,
         verdict: Verdict::Indeterminate,
@@ -148,9 +163,9 @@ pub(crate) fn unknown() -> Finding {
 
 /// A measurement with everything in it.
 pub(crate) fn probe() -> Probe {
-    let setting = |client, name, value: &str| ProbeSetting {
-        client,
-        name,
+    let setting = |client: &'static str, name: &'static str, value: &str| ProbeSetting {
+        client: SmolStr::new_static(client),
+        name: SmolStr::new_static(name),
         value: value.into(),
     };
     Probe {
@@ -203,7 +218,7 @@ pub(crate) fn probe() -> Probe {
             reset_distance: Some(3),
         }),
         hold: Some(ProbeHold {
-            like: Some("java"),
+            like: Some("java".into()),
             keepalive_ms: Some(150_000),
             interval_ms: Some(75_000),
             max_idle_ms: None,
@@ -238,31 +253,33 @@ pub(crate) fn all() -> Vec<Event> {
         Event::Start(Box::new(Start {
             time: time("2026-11-23T14:20:00.000000001Z"),
             host: host(),
-            version: "0.1.0",
+            version: "0.1.0".into(),
             kernel: "6.18.5".to_owned(),
-            ports: "9092,9094-9096".to_owned(),
-            packet_evidence: "cgroup_skb",
+            ports: vec!["9092".into(), "9094-9096".into()],
+            packet_evidence: "cgroup_skb".into(),
             seeded: 12,
             attach_ms: 212.7,
             degraded: vec![Degraded {
-                feature: "kernel_reason",
+                feature: "kernel_reason".into(),
                 reason: "tcp_send_reset has no reason before Linux 6.10".to_owned(),
                 remedy: "run a newer kernel".to_owned(),
             }],
         })),
         Event::Reset(Box::new(finding())),
         Event::Reset(Box::new(unknown())),
-        Event::Reset(Box::new(Finding {
+        Event::Reset(summarized(Finding {
+            sent_by: Some(SentBy::Client),
             role: Role::Broker,
             verdict: Verdict::ClientOriginated,
             cause: Some(Cause::Probe),
             ..finding()
         })),
-        Event::Close(Box::new(Finding {
+        Event::Close(summarized(Finding {
+            sent_by: Some(SentBy::Broker),
             verdict: Verdict::HandshakePhase,
             cause: Some(Cause::Authentication),
             connection: Connection {
-                state: Some("CLOSE_WAIT"),
+                state: Some("CLOSE_WAIT".into()),
                 age_ms: Some(34.0),
                 age_kind: Some(AgeKind::AtLeast),
                 idle_ms: Some(2.25),
@@ -271,7 +288,8 @@ pub(crate) fn all() -> Vec<Event> {
             reset: Reset::default(),
             ..finding()
         })),
-        Event::Timeout(Box::new(Finding {
+        Event::Timeout(summarized(Finding {
+            sent_by: None,
             direction: Direction::Sent,
             verdict: Verdict::MiddleboxIdleDrop,
             cause: Some(Cause::Blackholed),
@@ -281,11 +299,11 @@ pub(crate) fn all() -> Vec<Event> {
         Event::Alert(Box::new(Alert {
             time: time(TIME),
             host: host(),
-            phase: "begin",
+            phase: "begin".into(),
             broker: endpoint("10.0.2.7", 9092),
             verdict: Verdict::MiddleboxIdleReset,
             cause: Some(Cause::ResetOnSend),
-            pattern: "periodic",
+            pattern: "periodic".into(),
             count: 42,
             path: path(),
             advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
@@ -309,7 +327,7 @@ pub(crate) fn all() -> Vec<Event> {
             noise: BTreeMap::from([("late_data".to_owned(), 4), ("probe".to_owned(), 1200)]),
             lost: 10,
             coverage: Coverage {
-                ports: "9092,9094-9096".to_owned(),
+                ports: vec!["9092".into(), "9094-9096".into()],
                 addresses: Some(vec![
                     "10.0.1.5".parse().unwrap(),
                     "2001:db8::17".parse().unwrap(),

@@ -1,6 +1,19 @@
 //! The words of a judgement: verdict, cause, role, direction.
 
 use serde::Serialize;
+use thiserror::Error;
+
+/// A word that is none of those expected.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("unknown {kind} \"{given}\"; expected one of {expected}")]
+pub struct UnknownWord {
+    /// What was expected, such as `verdict`.
+    pub kind: &'static str,
+    /// What was given.
+    pub given: String,
+    /// Every word, with commas.
+    pub expected: String,
+}
 
 macro_rules! words {
     (
@@ -31,6 +44,28 @@ macro_rules! words {
         impl Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = $crate::event::UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                let words = Self::ALL.iter().copied();
+                words.clone().find(|it| it.as_str() == word).ok_or_else(|| {
+                    $crate::event::UnknownWord {
+                        kind: stringify!($name),
+                        given: word.to_owned(),
+                        expected: words.map(Self::as_str).collect::<Vec<_>>().join(", "),
+                    }
+                })
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word: std::borrow::Cow<'de, str> = serde::Deserialize::deserialize(deserializer)?;
+                word.parse().map_err(serde::de::Error::custom)
             }
         }
 
@@ -163,6 +198,33 @@ words! {
         Received = "received",
         /// This host sent it.
         Sent = "sent",
+    }
+}
+
+words! {
+    /// Whose packet ended the connection. The verdict says who is responsible: a host
+    /// answers honestly for a connection that a device has moved to it.
+    SentBy {
+        /// The client's host.
+        Client = "client",
+        /// The broker's host, or a proxy at its address.
+        Broker = "broker",
+        /// A device between the ends.
+        Device = "device",
+        /// The evidence does not tell.
+        Unknown = "unknown",
+    }
+}
+
+words! {
+    /// Where a finding comes from.
+    Source {
+        /// Seen by this kernel as it happened.
+        Live = "live",
+        /// Raw records of an earlier run.
+        Recording = "recording",
+        /// A packet capture.
+        Capture = "capture",
     }
 }
 

@@ -69,8 +69,8 @@ pub(super) fn report(frame: Frame, measured: Option<&Measured>, held: Option<&He
             .iter()
             .flat_map(settings)
             .map(|it| ProbeSetting {
-                client: it.client.name(),
-                name: it.name,
+                client: it.client.name().into(),
+                name: it.name.into(),
                 value: it.value.into(),
             })
             .collect(),
@@ -199,7 +199,7 @@ fn hold(held: &Held) -> ProbeHold {
     };
     let keeping = held.hold.keeping;
     ProbeHold {
-        like: held.hold.like.map(Like::name),
+        like: held.hold.like.map(|like| like.name().into()),
         keepalive_ms: keeping.keepalive.map(|it| whole_ms(it.time)),
         interval_ms: keeping.keepalive.map(|it| whole_ms(it.interval)),
         max_idle_ms: keeping.closes_after.map(whole_ms),

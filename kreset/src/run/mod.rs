@@ -161,7 +161,7 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
         filter: options.filter,
         count: options.count,
         host,
-        ports: options.ports.to_string(),
+        ports: options.ports.list(),
         addresses: Addresses::of((netns > 0).then_some(netns)),
         delivery,
         recorder,
@@ -191,10 +191,10 @@ fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: 
     Start {
         time: clocks.monotonic.timestamp(clocks.now_ns).into(),
         host: host.clone(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").into(),
         kernel: uname().release().to_string_lossy().into_owned(),
-        ports: options.ports.to_string(),
-        packet_evidence: plan.packet_evidence.name(),
+        ports: options.ports.list(),
+        packet_evidence: plan.packet_evidence.name().into(),
         seeded,
         attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
         degraded: plan.degradations.iter().map(degraded).collect(),
@@ -208,7 +208,7 @@ fn degraded(degradation: &Degradation) -> Degraded {
         remedy,
     } = degradation;
     Degraded {
-        feature: feature.name(),
+        feature: feature.name().into(),
         reason: reason.clone(),
         remedy: remedy.clone(),
     }
@@ -393,7 +393,8 @@ async fn stream(
 fn watching(start: &Start) -> String {
     format!(
         "watching ports {}, packet evidence {}",
-        start.ports, start.packet_evidence
+        start.ports.join(","),
+        start.packet_evidence
     )
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use lru::LruCache;
+use smol_str::SmolStr;
 
 use crate::{
     capture::recording::Recorder,
@@ -94,8 +95,8 @@ pub struct Parts {
     pub count: Option<NonZeroU64>,
     /// This host.
     pub host: Host,
-    /// Traced ports, as ranges.
-    pub ports: String,
+    /// Traced ports, each a port or a range.
+    pub ports: Vec<SmolStr>,
     /// The addresses of the traced namespaces.
     pub addresses: Addresses,
     /// Where events go.
@@ -112,7 +113,7 @@ pub struct Pipeline {
     filter: Filter,
     left: Option<u64>,
     host: Host,
-    ports: String,
+    ports: Vec<SmolStr>,
     addresses: Addresses,
     delivery: Delivery,
     own_pid: u32,

@@ -75,7 +75,7 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
     }
     if let Some(finding) = event.finding() {
         put_finding(&mut document, finding);
-        for key in ["community_id", "client", "broker"] {
+        for key in ["community_id", "client", "broker", "summary"] {
             rest.remove(key);
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::text::{
     probe::{Headline, Named},
-    words::{Lost, What},
+    words::Lost,
 };
 use crate::event::{Cause, Endpoint, Event, Finding};
 
@@ -13,11 +13,13 @@ pub(super) fn sentence(event: &Event) -> String {
     match event {
         Event::Start(start) => format!(
             "kreset-trace {} watches ports {} (packet evidence {})",
-            start.version, start.ports, start.packet_evidence
+            start.version,
+            start.ports.join(","),
+            start.packet_evidence
         ),
-        Event::Reset(finding) => finding_sentence("reset", finding),
-        Event::Close(finding) => finding_sentence("closed", finding),
-        Event::Timeout(finding) => finding_sentence("timed out", finding),
+        Event::Reset(finding) | Event::Close(finding) | Event::Timeout(finding) => {
+            finding_sentence(finding)
+        }
         Event::Alert(alert) => format!(
             "{} of {} {} with broker {}: {} events",
             alert.phase,
@@ -41,21 +43,13 @@ pub(super) fn sentence(event: &Event) -> String {
     }
 }
 
-fn finding_sentence(happened: &str, finding: &Finding) -> String {
-    let advice = if finding.advice.is_empty() {
+fn finding_sentence(finding: &Finding) -> String {
+    let arrow = if finding.advice.is_empty() {
         ""
     } else {
         " -> "
     };
-    format!(
-        "{} -> {} {happened}: {} ({:.0}%): {}{advice}{}",
-        socket(finding.client),
-        socket(finding.broker),
-        cause(finding.verdict.as_str(), finding.cause.map(Cause::as_str)),
-        finding.confidence * 100.0,
-        What(finding),
-        finding.advice,
-    )
+    format!("{}{arrow}{}", finding.summary, finding.advice)
 }
 
 fn cause(verdict: &str, cause: Option<&str>) -> String {

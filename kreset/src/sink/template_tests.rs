@@ -9,7 +9,7 @@ use crate::delivery::Encoder;
 use crate::event::samples;
 
 /// Tables whose keys the events choose.
-const TABLES: [&str; 4] = ["events", "noise", "coverage.sinks", "evidence.weights"];
+const TABLES: [&str; 3] = ["events", "noise", "coverage.sinks"];
 
 /// The fields that a template names, and the objects that they are in.
 fn named(properties: &Value, prefix: &str, names: &mut BTreeSet<String>) {

@@ -10,3 +10,4 @@ pub(crate) mod heap;
 pub mod ports;
 pub mod redact;
 pub mod stderr;
+pub mod units;

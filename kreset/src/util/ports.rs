@@ -3,6 +3,7 @@
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use kreset_common::ports::{PORT_WORDS, bit, word};
+use smol_str::{SmolStr, format_smolstr};
 use thiserror::Error;
 
 /// The highest TCP port.
@@ -60,6 +61,13 @@ impl PortSet {
             .filter(|(_, word)| *word != 0)
     }
 
+    /// The fewest ports and ranges that cover exactly this set, each as it is written:
+    /// `9092`, `9094-9096`.
+    #[must_use]
+    pub fn list(&self) -> Vec<SmolStr> {
+        self.ranges().map(written).collect()
+    }
+
     /// The fewest ranges that cover exactly this set, in order.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
         let mut next = Some(0_u16);
@@ -71,6 +79,15 @@ impl PortSet {
             next = end.checked_add(1);
             Some(start..=end)
         })
+    }
+}
+
+fn written(range: RangeInclusive<u16>) -> SmolStr {
+    let (start, end) = range.into_inner();
+    if start == end {
+        format_smolstr!("{start}")
+    } else {
+        format_smolstr!("{start}-{end}")
     }
 }
 
@@ -116,16 +133,7 @@ fn port(text: &str) -> Result<u16, PortError> {
 
 impl fmt::Display for PortSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.ranges().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            let (start, end) = range.into_inner();
-            if start == end {
-                write!(f, "{comma}{start}")?;
-            } else {
-                write!(f, "{comma}{start}-{end}")?;
-            }
-        }
-        Ok(())
+        f.write_str(&self.list().join(","))
     }
 }
 

@@ -169,7 +169,7 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
         host: Host {
             name: "client-1".into(),
         },
-        ports: options.ports.to_string(),
+        ports: options.ports.list(),
         addresses: Addresses::of(None),
         delivery,
         recorder: None,

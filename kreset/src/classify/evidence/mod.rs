@@ -145,7 +145,7 @@ impl Observation {
     pub fn tell(self) -> Evidence {
         let by_name = |(class, weight): (Class, f64)| (class.as_str(), weight);
         Evidence {
-            name: self.name,
+            name: SmolStr::new_static(self.name),
             value: self.value,
             weights: self.weights.into_iter().map(by_name).collect(),
         }

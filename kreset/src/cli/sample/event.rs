@@ -10,12 +10,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use smol_str::format_smolstr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::event::{
     AgeKind, Alert, Candidate, Candidates, Cause, Connection, Coverage, Degraded, Direction,
-    Endpoint, Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role, Start,
-    Summary, Time, Verdict, Weights, community_id,
+    Endpoint, Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role, SentBy,
+    Source, Start, Summary, Time, Verdict, Weights, community_id,
 };
 
 /// Verdicts and causes in turn.
@@ -122,8 +122,19 @@ fn path(number: u64) -> Path {
         survived_idle_ms: Some(300_000.0),
         fatal_idle_ms: Some(350_000.0),
         samples: number % 40,
-        pattern: Some("periodic"),
+        pattern: Some("periodic".into()),
         devices: vec!["sample".into()],
+    }
+}
+
+/// Whom the verdict names; what is dropped was sent by nobody.
+const fn sent_by(verdict: Verdict) -> Option<SentBy> {
+    match verdict {
+        Verdict::MiddleboxIdleReset | Verdict::MiddleboxReset => Some(SentBy::Device),
+        Verdict::MiddleboxIdleDrop => None,
+        Verdict::BrokerOriginated | Verdict::HandshakePhase => Some(SentBy::Broker),
+        Verdict::ClientOriginated => Some(SentBy::Client),
+        Verdict::Indeterminate => Some(SentBy::Unknown),
     }
 }
 
@@ -147,10 +158,13 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         Role::Broker
     };
     let socket = |end: Endpoint| SocketAddr::new(end.address, end.port);
-    Finding {
+    let mut finding = Finding {
         time,
         host: host.clone(),
+        source: Source::Live,
         community_id: community_id::of_tcp(socket(client), socket(broker)),
+        sent_by: sent_by(verdict),
+        summary: SmolStr::default(),
         direction: direction(verdict, role),
         role,
         verdict,
@@ -159,7 +173,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         client,
         broker,
         connection: Connection {
-            state: Some("ESTABLISHED"),
+            state: Some("ESTABLISHED".into()),
             age_ms: Some(idle + 1_000.5),
             age_kind: Some(AgeKind::Exact),
             idle_ms: Some(idle),
@@ -193,7 +207,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         },
         path: path(number),
         evidence: vec![Evidence {
-            name: "idle",
+            name: "idle".into(),
             value: format_smolstr!("{idle} ms \"sample\" \\ ]"),
             weights: Weights::from_iter([("middlebox_idle_reset", 2.5)]),
         }],
@@ -202,18 +216,20 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
             share: 0.97,
         }]),
         advice: "None: this is a sample event.".into(),
-    }
+    };
+    finding.summary = finding.summarize();
+    finding
 }
 
 fn alert(number: u64, host: &Host, time: Time) -> Alert {
     Alert {
         time,
         host: host.clone(),
-        phase: if number % 100 == 49 { "begin" } else { "end" },
+        phase: if number % 100 == 49 { "begin" } else { "end" }.into(),
         broker: broker(number),
         verdict: Verdict::MiddleboxIdleReset,
         cause: Some(Cause::ResetOnSend),
-        pattern: "periodic",
+        pattern: "periodic".into(),
         count: number,
         path: path(number),
         advice: "None: this is a sample alert.".into(),
@@ -224,14 +240,14 @@ fn start(number: u64, host: &Host, time: Time) -> Start {
     Start {
         time,
         host: host.clone(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: env!("CARGO_PKG_VERSION").into(),
         kernel: "sample".to_owned(),
-        ports: "9092".to_owned(),
-        packet_evidence: "off",
+        ports: vec!["9092".into()],
+        packet_evidence: "off".into(),
         seeded: number,
         attach_ms: 200.5,
         degraded: vec![Degraded {
-            feature: "packet_evidence",
+            feature: "packet_evidence".into(),
             reason: "this is a sample event".to_owned(),
             remedy: "none".to_owned(),
         }],
@@ -267,7 +283,7 @@ fn summary(number: u64, host: &Host, time: Time) -> Summary {
         noise: BTreeMap::from([("probe".to_owned(), number)]),
         lost: 0,
         coverage: Coverage {
-            ports: "9092".to_owned(),
+            ports: vec!["9092".into()],
             // As long as that of a host with many addresses: a receiver that
             // cuts long messages shows it.
             addresses: Some((1..=600).map(unused_address).collect()),

@@ -39,13 +39,13 @@ pub(super) fn record(message: &Message) -> Result<LogRecord, SinkError> {
         Value::Object(rest) => rest,
         _ => Map::new(),
     };
-    // The time is the record's, the host the resource's, the advice its body.
+    // The time is the record's, the host the resource's.
     for key in ["type", "time", "host"] {
         rest.remove(key);
     }
     if let Some(finding) = event.finding() {
         put_finding(&mut attributes, finding);
-        for key in ["client", "broker", "direction"] {
+        for key in ["client", "broker", "direction", "summary"] {
             rest.remove(key);
         }
         if let Some(process) = rest.get_mut("process").and_then(Value::as_object_mut) {
@@ -125,7 +125,7 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
     ]);
     let protocol = finding.protocol();
     attributes.extend(protocol.map(|protocol| text("network.protocol.name", protocol)));
-    if let Some(state) = finding.connection.state {
+    if let Some(state) = &finding.connection.state {
         attributes.push(text("network.connection.state", &state.to_lowercase()));
     }
     let process = &finding.process;

@@ -121,7 +121,7 @@ struct AlertLabels {
     broker: String,
     verdict: &'static str,
     cause: &'static str,
-    pattern: &'static str,
+    pattern: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -274,7 +274,7 @@ impl Metrics {
                     broker: self.broker(alert.broker),
                     verdict: alert.verdict.as_str(),
                     cause: alert.cause.map_or("", |cause| cause.as_str()),
-                    pattern: alert.pattern,
+                    pattern: alert.pattern.to_string(),
                 };
                 self.alerts
                     .get_or_create(&labels)

@@ -2,14 +2,13 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{
-    INDENT,
-    units::{percent, precise},
-    words::Silences,
-};
+use super::{INDENT, words::Silences};
 use crate::{
     event::{Connection, Evidence, Finding, Path, Process, Reset},
-    util::escape::Escaped,
+    util::{
+        escape::Escaped,
+        units::{percent, precise},
+    },
 };
 
 /// Width of a name; longer ones push the rest of their line.
@@ -45,16 +44,14 @@ fn line(out: &mut String, name: &str, facts: &[String]) -> fmt::Result {
 
 /// A fact and what it weighed, the heaviest first.
 fn evidence(out: &mut String, evidence: &Evidence) -> fmt::Result {
-    let mut weights: Vec<_> = evidence.weights.iter().collect();
-    weights.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
     write!(
         out,
         "{INDENT}{:<NAME$}  {:<24}",
-        evidence.name,
+        Escaped(&evidence.name),
         Escaped(&evidence.value).to_string()
     )?;
-    for (class, weight) in weights {
-        write!(out, "  {weight:+.1} {class}")?;
+    for it in evidence.weights.iter() {
+        write!(out, "  {:+.1} {}", it.weight, Escaped(&it.class))?;
     }
     // A fact without weight leaves the padding of its value.
     out.truncate(out.trim_end().len());
@@ -68,7 +65,7 @@ fn fact(name: &str, value: Option<impl Display>) -> Option<String> {
 
 fn connection(it: &Connection) -> Vec<String> {
     [
-        it.state.map(str::to_owned),
+        it.state.as_ref().map(ToString::to_string),
         fact("wire idle", it.wire_idle_ms.map(precise)),
         fact("provoked by", it.provoked_by),
         fact("reset after", it.reset_delay_us.map(|us| format!("{us}us"))),
@@ -115,7 +112,7 @@ fn process(it: &Process) -> Vec<String> {
 }
 
 fn path(it: &Path) -> Vec<String> {
-    let mut facts: Vec<_> = fact("pattern", it.pattern).into_iter().collect();
+    let mut facts: Vec<_> = fact("pattern", it.pattern.as_ref()).into_iter().collect();
     if it.samples > 0 {
         facts.push(format!("samples {}{}", it.samples, Silences(it)));
     }

@@ -6,7 +6,6 @@
 mod details;
 mod palette;
 pub(super) mod probe;
-mod units;
 pub(super) mod words;
 
 use std::{
@@ -19,17 +18,17 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use self::{
-    palette::Palette,
-    units::{percent, precise, rough},
-};
+use self::palette::Palette;
 use crate::event::{
     AgeKind, Alert, Coverage, Direction, Endpoint, Event, Finding, Loss, Message, Role, Start,
     Summary, Time,
 };
 use crate::{
     delivery::{Encoder, SinkError},
-    util::escape::Escaped,
+    util::{
+        escape::Escaped,
+        units::{percent, precise, rough},
+    },
 };
 
 /// Width of the widest IPv4 endpoint, with which the columns start.
@@ -140,7 +139,10 @@ impl Text {
         writeln!(
             self.block,
             "{INDENT}ports {}; packet evidence {}; connections already open {}; attached in {:.0} ms",
-            start.ports, start.packet_evidence, start.seeded, start.attach_ms,
+            start.ports.join(","),
+            start.packet_evidence,
+            start.seeded,
+            start.attach_ms,
         )?;
         for it in &start.degraded {
             writeln!(
@@ -305,7 +307,7 @@ impl Text {
         write!(
             self.block,
             "{INDENT}watched ports {} of {addresses}",
-            coverage.ports
+            coverage.ports.join(",")
         )?;
         for (count, what) in [
             (coverage.kernel_lost, "lost in the kernel"),

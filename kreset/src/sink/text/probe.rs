@@ -6,15 +6,15 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Count, INDENT, Text, socket,
-    units::{precise, rough},
-};
+use super::{Count, INDENT, Text, socket};
 use crate::{
     event::{
         Cause, Probe, ProbeHeld, ProbeHold, ProbeLocation, ProbeResult, ProbeTrigger, RungOutcome,
     },
-    util::escape::Escaped,
+    util::{
+        escape::Escaped,
+        units::{precise, rough},
+    },
 };
 
 /// Width of the widest word that begins a line.
@@ -133,7 +133,7 @@ impl Text {
     }
 
     fn settings(&mut self, probe: &Probe) -> fmt::Result {
-        let mut clients: Vec<&str> = probe.settings.iter().map(|it| it.client).collect();
+        let mut clients: Vec<&str> = probe.settings.iter().map(|it| it.client.as_str()).collect();
         clients.dedup();
         for client in clients {
             let mut all = String::new();
@@ -166,6 +166,7 @@ impl Text {
         };
         let like = hold
             .like
+            .as_ref()
             .map_or_else(String::new, |like| format!("like {like}, "));
         let style = if hold.holds {
             self.palette.advice

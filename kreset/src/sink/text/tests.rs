@@ -257,7 +257,8 @@ proptest! {
                 Event::Start(start) => {
                     start.kernel.clone_from(&other);
                     start.host.name = other.as_str().into();
-                    start.degraded.push(Degraded { feature: "f", reason: other.clone(), remedy: other.clone() });
+                    let feature = "f".into();
+                    start.degraded.push(Degraded { feature, reason: other.clone(), remedy: other.clone() });
                 }
                 Event::Loss(loss) => loss.source.clone_from(&other),
                 Event::Alert(alert) => {

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::{
-    Count,
-    units::{percent, precise},
-};
+use super::Count;
 use crate::{
     event::{Cause, Finding, Loss, Path, ProvokedBy, Verdict, is_unclear},
-    util::escape::Escaped,
+    util::{
+        escape::Escaped,
+        units::{percent, precise},
+    },
 };
 
 /// Below this confidence a cause is not stated as a fact.
