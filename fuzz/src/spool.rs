@@ -27,8 +27,8 @@ impl Input<'_> {
 
 /// Files as the input describes them, then what a run does with them.
 ///
-/// Checksums are right unless the input damages a file, since nobody, a fuzzer
-/// included, comes upon them by chance.
+/// Checksums are right unless the input damages a file, since a fuzzer does not find
+/// a right one by chance.
 pub(crate) fn spool(bytes: &[u8]) {
     let mut input = Input(bytes);
     let directory = TempDir::new().expect("a directory");

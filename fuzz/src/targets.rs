@@ -68,7 +68,7 @@ pub(crate) fn arguments(bytes: &[u8]) {
     }
 }
 
-/// Files of records that somebody sent in.
+/// Files of records that a user sent in.
 pub(crate) fn recording(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

@@ -8,7 +8,7 @@ use kreset::{
     event::{Cause, Verdict},
     facts::{Facts, Kind, Trigger},
 };
-use replay::judging::{LOST, reset, said, told};
+use replay::judging::{LOST, reset, said, value_of};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
@@ -22,7 +22,7 @@ fn killed() -> (Vec<Facts>, Facts) {
     (facts, first.expect("its process ended"))
 }
 
-/// Nobody listens any more, and a packet of a connection that has no socket came.
+/// No socket listens any more, and a packet of a connection without a socket arrived.
 fn answer(like: &Facts, client_port: u16, at_ns: u64) -> Facts {
     let mut facts = reset("connection_lost_no_listener.broker");
     (facts.local, facts.remote, facts.netns) = (like.local, like.remote, like.netns);
@@ -45,7 +45,7 @@ fn judged_beside(recorded: &[Facts], answer: &Facts) -> Judgement {
     let its = events
         .into_iter()
         .find(|(facts, _)| (facts.local, facts.remote) == (answer.local, answer.remote));
-    its.expect("it is told").1
+    its.expect("an event").1
 }
 
 /// The facts are those of a real broker that was killed while a client connected:
@@ -62,7 +62,7 @@ fn a_handshake_that_a_killed_broker_left_ended_with_it() {
         let judgement = judged_beside(&recorded, &answer);
         assert_eq!(said(&judgement), SHUTDOWN, "{judgement:?}");
         assert_eq!(
-            told(&judgement, "listener"),
+            value_of(&judgement, "listener"),
             Some("none since its process ended")
         );
         let alone = judged(vec![answer]);
@@ -84,23 +84,23 @@ fn the_end_of_another_broker_explains_no_answer() {
 }
 
 /// A socket is out of the kernel's table before its RST is sent: what comes in
-/// between is answered by nobody, and told first.
+/// between is answered as if there were no socket, and is reported first.
 #[test]
 fn an_answer_beside_the_sockets_own_reset_is_no_event_of_its_own() {
     let own = reset("broker_abort_unread.broker");
     assert!(own.id.is_some());
     for at_ns in [own.at_ns - 100_000, own.at_ns + 100_000] {
         let events = judged(vec![answer(&own, own.remote.port, at_ns), own.clone()]);
-        let [(told, _)] = events.as_slice() else {
+        let [(event, _)] = events.as_slice() else {
             panic!("{events:?}");
         };
-        assert_eq!(told.id, own.id);
+        assert_eq!(event.id, own.id);
     }
 }
 
 /// What is no event itself takes none away, and one answer no other's.
 #[test]
-fn an_answer_beside_the_end_of_its_socket_is_told() {
+fn an_answer_beside_the_end_of_its_socket_is_reported() {
     let own = reset("broker_abort_unread.broker");
     let first = answer(&own, own.remote.port, own.at_ns);
     let closed = Facts {
@@ -111,10 +111,10 @@ fn an_answer_beside_the_end_of_its_socket_is_told() {
     let mut again = first.clone();
     again.at_ns += 2 * MILLISECOND_NS;
     let events = judged(vec![first.clone(), closed, again]);
-    let [(told, _)] = events.as_slice() else {
+    let [(event, _)] = events.as_slice() else {
         panic!("{events:?}");
     };
-    assert_eq!((told.id, told.at_ns), (None, first.at_ns));
+    assert_eq!((event.id, event.at_ns), (None, first.at_ns));
 }
 
 /// A RST that came ended the connection, as did the kernel when it gave up: what

@@ -49,13 +49,13 @@ fn run_mutations(target: fn(&[u8]), name: &str, mutations: u32) {
 }
 
 fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
-    const TELLING: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'-', b'9', b'\n'];
+    const EDGES: [u8; 8] = [0, 1, 0x7f, 0x80, 0xff, b'-', b'9', b'\n'];
     let at = numbers.below(bytes.len());
     match numbers.below(5) {
         0 if !bytes.is_empty() => bytes[at] = numbers.below(256) as u8,
-        1 if !bytes.is_empty() => bytes[at] = TELLING[numbers.below(TELLING.len())],
+        1 if !bytes.is_empty() => bytes[at] = EDGES[numbers.below(EDGES.len())],
         2 => bytes.truncate(at),
-        3 => bytes.insert(at, TELLING[numbers.below(TELLING.len())]),
+        3 => bytes.insert(at, EDGES[numbers.below(EDGES.len())]),
         _ => {
             let end = (at + numbers.below(9)).min(bytes.len());
             let copied = bytes[at..end].to_vec();

@@ -260,7 +260,7 @@ fn shown(judgement: &Judgement) -> Vec<String> {
         .collect();
     shown.push(shares.join(", "));
     for seen in &judgement.evidence {
-        let evidence = seen.clone().tell();
+        let evidence = seen.clone().into_evidence();
         let weights: Vec<String> = evidence
             .weights
             .iter()

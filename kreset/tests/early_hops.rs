@@ -12,7 +12,7 @@ mod replay;
 use kreset::{
     classify::{
         Case, Config, Judgement,
-        context::{Company, Context},
+        context::{Concurrent, Context},
         judge,
     },
     event::{Cause, ProvokedBy, Verdict},
@@ -84,12 +84,12 @@ fn a_hop_that_resets_unknown_bytes_says_nothing_of_the_client() {
 fn a_hop_that_resets_those_in_use_as_well_is_not_the_brokers_end() {
     let facts = received("closed_by_broker.client");
     let context = Context {
-        company: Company {
-            together: 3,
+        concurrent: Concurrent {
+            count: 3,
             used: 3,
             refused: true,
             refused_since: true,
-            ..Company::default()
+            ..Concurrent::default()
         },
         ..Context::default()
     };
@@ -128,21 +128,21 @@ fn flows_that_fall_at_once_share_no_idle_timer() {
         facts.idle.map(|idle| idle.provoked_by),
         Some(ProvokedBy::Nothing)
     );
-    let company = |scattered| Context {
-        company: Company {
-            together: 5,
-            unlike: true,
-            scattered,
-            ..Company::default()
+    let concurrent = |idle_spread| Context {
+        concurrent: Concurrent {
+            count: 5,
+            mixed_idle: true,
+            idle_spread,
+            ..Concurrent::default()
         },
         ..Context::default()
     };
-    let swept = judged(&facts, &company(false));
+    let swept = judged(&facts, &concurrent(false));
     assert_eq!(
         said(&swept),
         (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnTimer))
     );
-    assert_eq!(said(&judged(&facts, &company(true))), NOT_IDLE);
+    assert_eq!(said(&judged(&facts, &concurrent(true))), NOT_IDLE);
 }
 
 #[test]

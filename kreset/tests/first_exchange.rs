@@ -4,7 +4,7 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Company, Context},
+    classify::context::{Concurrent, Context},
     event::{Cause, Verdict},
     facts::{Facts, FirstBytes, Trigger},
 };
@@ -63,37 +63,37 @@ fn second_request() -> Facts {
 #[test]
 fn a_broker_that_ends_with_others_has_turned_nobody_away() {
     let facts = second_request();
-    let with = |company| {
+    let with = |concurrent| {
         let context = Context {
-            company,
+            concurrent,
             ..Context::default()
         };
         judged(&facts, &context)
     };
     let authentication = (Verdict::HandshakePhase, Some(Cause::Authentication));
-    assert_eq!(said(&with(Company::default())), authentication);
-    let refused_before = Company {
+    assert_eq!(said(&with(Concurrent::default())), authentication);
+    let refused_before = Concurrent {
         refused: true,
-        ..Company::default()
+        ..Concurrent::default()
     };
     assert_eq!(
         said(&with(refused_before)),
         authentication,
         "it had started"
     );
-    let refused_since = Company {
+    let refused_since = Concurrent {
         refused_since: true,
         ..refused_before
     };
     assert_eq!(said(&with(refused_since)), SHUTDOWN);
-    let company = |used| Company {
+    let concurrent = |used| Concurrent {
         used,
-        together: 3,
-        ..Company::default()
+        count: 3,
+        ..Concurrent::default()
     };
-    assert_eq!(said(&with(company(3))), SHUTDOWN);
+    assert_eq!(said(&with(concurrent(3))), SHUTDOWN);
     assert_eq!(
-        said(&with(company(0))),
+        said(&with(concurrent(0))),
         authentication,
         "others were turned away"
     );
@@ -103,21 +103,23 @@ fn a_broker_that_ends_with_others_has_turned_nobody_away() {
 fn a_refused_connection_is_no_news_of_the_others() {
     let mut facts = reset("connection_lost_no_listener.broker");
     let busy = Context {
-        company: Company {
+        concurrent: Concurrent {
             refused: true,
-            together: 3,
-            unlike: true,
-            ..Company::default()
+            count: 3,
+            mixed_idle: true,
+            ..Concurrent::default()
         },
         ..Context::default()
     };
-    let told = |facts: &Facts| {
+    let names = |facts: &Facts| {
         let evidence = judged(facts, &busy).evidence.into_iter();
-        evidence.map(|told| told.name).collect::<Vec<_>>()
+        evidence
+            .map(|observation| observation.name)
+            .collect::<Vec<_>>()
     };
-    assert!(told(&facts).contains(&"together"));
-    assert!(told(&facts).contains(&"reconnect"));
+    assert!(names(&facts).contains(&"together"));
+    assert!(names(&facts).contains(&"reconnect"));
     facts.trigger.as_mut().expect("a packet drew it").flags = 0x02;
-    assert!(!told(&facts).contains(&"together"));
-    assert!(!told(&facts).contains(&"reconnect"));
+    assert!(!names(&facts).contains(&"together"));
+    assert!(!names(&facts).contains(&"reconnect"));
 }

@@ -18,7 +18,7 @@ use replay::{recordings_in, replay};
 
 /// Scenario, its clients, and what is right to say on the client's and on the
 /// broker's host: something of it has to be said, and nothing else; `|` stands
-/// between what one host cannot tell apart, or says of different connections,
+/// between what one host cannot distinguish, or says of different connections,
 /// and `-` is no event.
 const TRUTH: &[(&str, &[&str], &str, &str)] = &[
     (
@@ -169,7 +169,7 @@ fn recordings() -> impl Iterator<Item = (String, &'static str)> {
 }
 
 /// What a recording comes to, without what is noise to an operator.
-fn told(name: &str) -> Vec<Judgement> {
+fn judgements(name: &str) -> Vec<Judgement> {
     replay(&format!("kafka/{name}"))
         .into_iter()
         .filter(|(facts, judgement)| !is_noise(facts, judgement))
@@ -198,7 +198,7 @@ fn word(judgement: &Judgement) -> String {
 #[test]
 fn what_real_brokers_and_clients_did_is_judged_right() {
     for (name, truth) in recordings() {
-        let said: BTreeSet<_> = told(&name).iter().map(word).collect();
+        let said: BTreeSet<_> = judgements(&name).iter().map(word).collect();
         if truth == "-" {
             assert!(said.is_empty(), "{name}: {said:?}");
         } else {
@@ -241,7 +241,7 @@ fn each_client_is_advised_in_its_own_words() {
             &["sysctl", "tcp_keepalive_time", "max.idle.ms"],
         ),
     ] {
-        let judged = told(&format!("device.aws-nlb.{client}.client"));
+        let judged = judgements(&format!("device.aws-nlb.{client}.client"));
         let advice = &judged.first().expect("it was reset").advice;
         for setting in settings {
             assert!(advice.contains(setting), "{client}: {advice}");
@@ -256,7 +256,7 @@ fn each_client_is_advised_in_its_own_words() {
 #[test]
 fn both_hosts_know_kafkajs() {
     for host in ["client", "broker"] {
-        let judged = told(&format!("device.f5-fastl4.kafkajs.{host}"));
+        let judged = judgements(&format!("device.f5-fastl4.kafkajs.{host}"));
         let advice = &judged.first().expect("it was reset").advice;
         assert!(advice.contains("socketFactory"), "{host}: {advice}");
     }

@@ -1,4 +1,4 @@
-//! One connection's end is told once.
+//! One connection's end is reported once.
 
 #![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -9,12 +9,12 @@ use kreset::{
     event::AgeKind,
     facts::{Age, Facts, Kind},
 };
-use replay::judging::{reset, told as told_by};
+use replay::judging::{reset, value_of};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// How many events come of the RST of `name`, sent again after each of `after`.
-fn told(name: &str, after: &[u64]) -> usize {
+fn event_count(name: &str, after: &[u64]) -> usize {
     let sent: Facts = replay::facts(name)
         .into_iter()
         .find(|facts| facts.kind == Kind::ResetSent)
@@ -30,9 +30,9 @@ fn told(name: &str, after: &[u64]) -> usize {
 #[test]
 fn answers_to_retransmissions_are_one_end() {
     let quick = [SECOND_NS / 5, SECOND_NS, 40 * SECOND_NS];
-    assert_eq!(told("connection_lost.broker", &quick), 1);
+    assert_eq!(event_count("connection_lost.broker", &quick), 1);
     // By then the port may be another connection's.
-    assert_eq!(told("connection_lost.broker", &[600 * SECOND_NS]), 2);
+    assert_eq!(event_count("connection_lost.broker", &[600 * SECOND_NS]), 2);
 }
 
 /// Where another connection with the same ports began `after_ns`.
@@ -59,12 +59,12 @@ fn the_next_connection_of_the_same_ports_ends_too() {
         kind: Kind::Closed,
         ..closed
     };
-    let told = |after_ns| {
+    let event_count = |after_ns| {
         let all = vec![first.clone(), again(&first, &closed, after_ns)];
         replay::judge(all, Config::default()).len()
     };
-    assert_eq!(told(SECOND_NS / 10), 1, "it is the same connection");
-    assert_eq!(told(SECOND_NS), 2);
+    assert_eq!(event_count(SECOND_NS / 10), 1, "it is the same connection");
+    assert_eq!(event_count(SECOND_NS), 2);
 }
 
 #[test]
@@ -81,10 +81,13 @@ fn a_fin_of_an_earlier_connection_with_these_ports_says_nothing() {
     let [(_, judgement)] = events.as_slice() else {
         panic!("{events:?}");
     };
-    assert!(told_by(judgement, "broker_fin").is_none(), "{judgement:?}");
+    assert!(value_of(judgement, "broker_fin").is_none(), "{judgement:?}");
 }
 
 #[test]
 fn each_refused_attempt_is_an_event() {
-    assert_eq!(told("refused.ipv4.broker", &[SECOND_NS, 2 * SECOND_NS]), 3);
+    assert_eq!(
+        event_count("refused.ipv4.broker", &[SECOND_NS, 2 * SECOND_NS]),
+        3
+    );
 }

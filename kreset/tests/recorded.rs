@@ -14,7 +14,7 @@ use kreset::{
 use replay::{recordings, replay};
 
 /// File, and the verdicts and causes of its events in order; several causes
-/// where one host cannot tell them apart. `-` is no event.
+/// where one host cannot distinguish them. `-` is no event.
 const TRUTH: &[(&str, &str)] = &[
     (
         "idle_reset_on_send.ipv4.client",

@@ -8,14 +8,14 @@ use std::time::Duration;
 use kreset::{
     classify::{
         Case, Config,
-        context::{Closing, Company, Context, Death, PathView},
+        context::{Closing, Concurrent, Context, Death, PathView},
         judge,
     },
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind, State, TlsAlert},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
+    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
     with_four_others,
 };
 
@@ -28,7 +28,7 @@ fn ttl_tells_a_hop_from_the_broker() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     let forged = alone(&facts);
     assert_eq!(said(&forged), IDLE_ON_SEND);
-    assert_eq!(told(&forged, "ttl"), Some("64, handshake 63"));
+    assert_eq!(value_of(&forged, "ttl"), Some("64, handshake 63"));
     assert!((0.75..0.9).contains(&forged.confidence), "{forged:?}");
 
     let packets = facts.packets.as_mut().unwrap();
@@ -43,11 +43,14 @@ fn other_connections_lend_their_ttl() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     let packets = facts.packets.as_mut().unwrap();
     (packets.handshake_ttl, packets.peer_ttl) = (None, None);
-    assert!(told(&alone(&facts), "ttl").is_none());
+    assert!(value_of(&alone(&facts), "ttl").is_none());
     let mut context = Context::default();
     context.path.ttl = Some(63);
     let judgement = judged(&facts, &context);
-    assert_eq!(told(&judgement, "ttl"), Some("64, other connections 63"));
+    assert_eq!(
+        value_of(&judgement, "ttl"),
+        Some("64, other connections 63")
+    );
     assert_eq!(said(&judgement), IDLE_ON_SEND);
 }
 
@@ -69,13 +72,13 @@ fn timestamps_tell_a_live_socket() {
     let mut facts = reset("broker_abort_linger.client");
     assert_eq!(said(&alone(&facts)), ABORTED);
     assert_eq!(
-        told(&alone(&facts), "reset_timestamps"),
+        value_of(&alone(&facts), "reset_timestamps"),
         Some("carried, as negotiated")
     );
     facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
     let bare = alone(&facts);
     assert_eq!(
-        told(&bare, "reset_timestamps"),
+        value_of(&bare, "reset_timestamps"),
         Some("missing, though negotiated")
     );
     assert_ne!(said(&bare), ABORTED, "no live Linux socket leaves them out");
@@ -88,7 +91,7 @@ fn without_timestamps_the_shape_tells() {
     (counters.timestamps_negotiated, counters.reset_timestamps) = (Some(false), None);
     let judgement = alone(&facts);
     assert_eq!(
-        told(&judgement, "reset_shape"),
+        value_of(&judgement, "reset_shape"),
         Some("RST,ACK with a window")
     );
     assert_eq!(said(&judgement), ABORTED);
@@ -97,7 +100,7 @@ fn without_timestamps_the_shape_tells() {
 #[test]
 fn a_stack_without_a_socket_only_answers() {
     let mut facts = reset("connection_lost.client");
-    assert_eq!(told(&alone(&facts), "provoked_by"), Some("data"));
+    assert_eq!(value_of(&alone(&facts), "provoked_by"), Some("data"));
     facts.idle.as_mut().unwrap().provoked_by = ProvokedBy::Nothing;
     assert_ne!(said(&alone(&facts)), LOST);
 }
@@ -106,7 +109,7 @@ fn a_stack_without_a_socket_only_answers() {
 fn nothing_drew_what_a_timer_sent() {
     let facts = reset("idle_reset_on_timer.ipv4.client");
     let judgement = alone(&facts);
-    assert_eq!(told(&judgement, "provoked_by"), Some("nothing"));
+    assert_eq!(value_of(&judgement, "provoked_by"), Some("nothing"));
     assert_eq!(judgement.cause, Some(Cause::ResetOnTimer));
 }
 
@@ -117,7 +120,7 @@ fn sooner_than_a_round_trip_is_nearer_than_the_broker() {
     facts.idle.as_mut().unwrap().delay_us = Some(900);
     let near = alone(&facts);
     assert_eq!(
-        told(&near, "reset_delay"),
+        value_of(&near, "reset_delay"),
         Some("900 us, least round trip 20000 us")
     );
     assert!(
@@ -128,7 +131,7 @@ fn sooner_than_a_round_trip_is_nearer_than_the_broker() {
             )
     );
     facts.idle.as_mut().unwrap().delay_us = Some(21_000);
-    assert!(told(&alone(&facts), "reset_delay").is_none());
+    assert!(value_of(&alone(&facts), "reset_delay").is_none());
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn a_busy_flow_did_not_die_of_idleness() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     facts.idle.as_mut().unwrap().wire_ms = 30.0;
     let judgement = alone(&facts);
-    assert_eq!(told(&judgement, "idle"), Some("30 ms"));
+    assert_eq!(value_of(&judgement, "idle"), Some("30 ms"));
     assert_eq!(
         said(&judgement),
         (Verdict::MiddleboxReset, Some(Cause::NotIdle))
@@ -150,7 +153,7 @@ fn a_silence_that_was_survived_before_is_not_fatal() {
     context.path.survived_ms = Some(60_000.0);
     let judgement = judged(&facts, &context);
     assert_eq!(
-        told(&judgement, "survived_idle"),
+        value_of(&judgement, "survived_idle"),
         Some("60000 ms on this path")
     );
     assert_eq!(judgement.verdict, Verdict::MiddleboxReset);
@@ -162,7 +165,7 @@ fn a_silence_that_was_survived_before_is_not_fatal() {
 fn the_first_packet_after_the_longest_silence_is_no_coincidence() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     let few = alone(&facts);
-    assert!(told(&few, "longest_silence").is_some());
+    assert!(value_of(&few, "longest_silence").is_some());
     facts.packets.as_mut().unwrap().requests = 500;
     let many = alone(&facts);
     assert!(
@@ -172,7 +175,7 @@ fn the_first_packet_after_the_longest_silence_is_no_coincidence() {
         few.confidence
     );
     facts.packets.as_mut().unwrap().survived_ms = Some(9_000.0);
-    assert!(told(&alone(&facts), "longest_silence").is_none());
+    assert!(value_of(&alone(&facts), "longest_silence").is_none());
 }
 
 #[test]
@@ -193,12 +196,12 @@ fn deaths_at_one_silence_are_a_timer() {
     };
     let repeated = judged(&facts, &context(vec![death(idle_ms * 1.01, true)]));
     assert!(
-        told(&repeated, "repeats")
+        value_of(&repeated, "repeats")
             .unwrap()
             .starts_with("1 earlier ones")
     );
     let unlike = judged(&facts, &context(vec![death(idle_ms * 2.0, true)]));
-    assert!(told(&unlike, "repeats").is_none());
+    assert!(value_of(&unlike, "repeats").is_none());
 }
 
 #[test]
@@ -221,7 +224,7 @@ fn deaths_above_all_survived_silences_settle_a_copied_ttl() {
     };
     let alone = alone(&facts);
     let judgement = judged(&facts, &context);
-    assert!(told(&judgement, "repeats").is_some());
+    assert!(value_of(&judgement, "repeats").is_some());
     assert!(
         share(&judgement, Verdict::MiddleboxIdleReset)
             > share(&alone, Verdict::MiddleboxIdleReset) + 0.3
@@ -235,7 +238,7 @@ fn a_documented_timer_is_named() {
     let mut context = Context::default();
     context.path.survived_ms = Some(300_000.0);
     let judgement = judged(&facts, &context);
-    let named = told(&judgement, "known_timers").unwrap();
+    let named = value_of(&judgement, "known_timers").unwrap();
     assert!(named.contains("AWS Network Load Balancer") && named.contains("AWS NAT Gateway"));
 }
 
@@ -245,7 +248,7 @@ fn many_endings_at_once_are_the_brokers() {
     let context = with_four_others(true);
     let judgement = judged(&facts, &context);
     assert_eq!(
-        told(&judgement, "together"),
+        value_of(&judgement, "together"),
         Some("4 others within a second")
     );
     assert!(judgement.confidence > alone(&facts).confidence);
@@ -255,34 +258,34 @@ fn many_endings_at_once_are_the_brokers() {
 fn idle_connections_that_are_used_together_are_no_burst() {
     let facts = reset("idle_reset_on_send.ipv4.client");
     let context = with_four_others(false);
-    assert!(told(&judged(&facts, &context), "together").is_none());
+    assert!(value_of(&judged(&facts, &context), "together").is_none());
 }
 
 #[test]
 fn a_refused_reconnect_says_that_the_broker_is_down() {
     let facts = reset("broker_killed_busy.client");
-    let company = |refused, accepted| Context {
-        company: Company {
+    let concurrent = |refused, accepted| Context {
+        concurrent: Concurrent {
             refused,
             accepted,
-            ..Company::default()
+            ..Concurrent::default()
         },
         ..Context::default()
     };
-    let refused = judged(&facts, &company(true, false));
+    let refused = judged(&facts, &concurrent(true, false));
     assert_eq!(
-        (said(&refused), told(&refused, "reconnect")),
+        (said(&refused), value_of(&refused, "reconnect")),
         (SHUTDOWN, Some("refused"))
     );
-    let accepted = judged(&facts, &company(false, true));
+    let accepted = judged(&facts, &concurrent(false, true));
     assert_eq!(
-        (said(&accepted), told(&accepted, "reconnect")),
+        (said(&accepted), value_of(&accepted, "reconnect")),
         (ABORTED, Some("established"))
     );
 }
 
 /// Connections that were closed one after the other, each after as long a pause,
-/// by a timer that is not the one that was told.
+/// by a timer that is not the configured one.
 #[test]
 fn fins_after_one_silence_again_and_again_are_a_timer() {
     const APART_NS: u64 = 5_000_000_000;
@@ -313,7 +316,7 @@ fn fins_after_one_silence_again_and_again_are_a_timer() {
     );
 }
 
-/// What answers a late packet on the broker's host, which has no socket any more, tells nothing
+/// What answers a late packet on the broker's host, which has no socket any more, shows nothing
 /// of the FIN: it is remembered, and no other one that this one is like.
 #[test]
 fn the_answer_after_a_fin_does_not_count_it_as_an_earlier_one() {
@@ -366,7 +369,7 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
         (Verdict::BrokerOriginated, Some(Cause::IdleClose))
     );
     assert!(
-        told(&idle, "broker_fin")
+        value_of(&idle, "broker_fin")
             .unwrap()
             .starts_with("600300 ms of silence")
     );
@@ -377,11 +380,11 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     let busy = judged(&facts, &closing(50.0, false));
     assert_eq!(busy.cause, Some(Cause::Closed));
     assert!(busy.confidence < 0.7, "an expired login, or its end");
-    context.company.closes_alike = true;
+    context.concurrent.closes_alike = true;
     let again = judged(&facts, &context);
     assert_eq!(again.cause, Some(Cause::IdleClose));
-    context.company.closes_alike = false;
-    (context.company.together, context.company.closed_unlike) = (3, 3);
+    context.concurrent.closes_alike = false;
+    (context.concurrent.count, context.concurrent.closed_mixed) = (3, 3);
     assert!(judged(&facts, &context).confidence >= 0.85);
     assert_eq!(said(&judged(&facts, &closing(600_300.0, true))), SHUTDOWN);
     let short = Config {
@@ -407,7 +410,7 @@ fn the_local_kernel_names_its_own_reasons() {
     ] {
         let judgement = alone(&reset(name));
         assert_eq!(
-            (told(&judgement, "kernel_reason"), said(&judgement)),
+            (value_of(&judgement, "kernel_reason"), said(&judgement)),
             (Some(reason), truth),
             "{name}"
         );
@@ -481,7 +484,7 @@ fn who_falls_silent_in_the_first_exchange_has_turned_nobody_away() {
     packets.response_head.clear();
     let judgement = alone(&facts);
     assert_eq!(said(&judgement), BLACKHOLED, "{judgement:?}");
-    assert!(told(&judgement, "phase").is_none());
+    assert!(value_of(&judgement, "phase").is_none());
 }
 
 #[test]
@@ -557,7 +560,7 @@ fn tls_alerts_are_named() {
     });
     assert_eq!(cause(&facts), Some(Cause::TlsAlert));
     assert_eq!(
-        told(&alone(&facts), "tls_alert"),
+        value_of(&alone(&facts), "tls_alert"),
         Some("broker: protocol_version (70)")
     );
 }
@@ -573,7 +576,7 @@ fn a_rejection_after_the_clients_finished_is_a_handshake() {
     assert_eq!((packets.turns, packets.latest_response_len), (7, 40));
     packets.latest_response_len = 500;
     assert!(
-        told(&alone(&facts), "phase").is_none(),
+        value_of(&alone(&facts), "phase").is_none(),
         "a request was answered"
     );
 }
@@ -585,7 +588,7 @@ fn a_sasl_exchange_that_ends_is_authentication() {
     (packets.api_key, packets.sasl_pending) = (Some(36), true);
     assert_eq!(cause(&facts), Some(Cause::Authentication));
     assert_eq!(
-        told(&alone(&facts), "last_api_key"),
+        value_of(&alone(&facts), "last_api_key"),
         Some("SaslAuthenticate (36)")
     );
 }
@@ -594,18 +597,18 @@ fn a_sasl_exchange_that_ends_is_authentication() {
 fn the_phase_decides_between_handshake_and_use() {
     let mut facts = reset("closed_by_broker.client");
     assert_eq!(
-        told(&alone(&facts), "phase"),
+        value_of(&alone(&facts), "phase"),
         Some("first request unanswered")
     );
     let packets = facts.packets.as_mut().unwrap();
     (packets.responses, packets.turns) = (3, 6);
-    assert!(told(&alone(&facts), "phase").is_none());
+    assert!(value_of(&alone(&facts), "phase").is_none());
 }
 
 #[test]
 fn the_state_splits_first() {
     let refused = alone(&reset("refused.ipv4.client"));
-    assert_eq!(told(&refused, "state"), Some(State::SynSent.as_str()));
+    assert_eq!(value_of(&refused, "state"), Some(State::SynSent.as_str()));
     assert_eq!(
         said(&refused),
         (Verdict::HandshakePhase, Some(Cause::Refused))

@@ -6,12 +6,14 @@ mod replay;
 use kreset::{
     classify::{
         Config,
-        context::{Closing, Company, Context},
+        context::{Closing, Concurrent, Context},
     },
     event::{Cause, ProvokedBy, Verdict},
     facts::{Age, Facts, Fin, Kind, State, Trigger},
 };
-use replay::judging::{API_VERSIONS, alone, cause, handshake, judged, reset, said, share, told};
+use replay::judging::{
+    API_VERSIONS, alone, cause, handshake, judged, reset, said, share, value_of,
+};
 
 const NOT_IDLE: (Verdict, Option<Cause>) = (Verdict::MiddleboxReset, Some(Cause::NotIdle));
 const NOT_KAFKA: (Verdict, Option<Cause>) = (Verdict::HandshakePhase, Some(Cause::NotKafka));
@@ -97,7 +99,7 @@ fn what_is_farther_away_than_the_broker_stands_not_between() {
     let mut context = Context::default();
     context.path.ttl = Some(ttl);
     let moved = judged(&facts, &context);
-    assert!(told(&moved, "ttl").unwrap().contains("new connections"));
+    assert!(value_of(&moved, "ttl").unwrap().contains("new connections"));
     assert!(share(&moved, Verdict::MiddleboxIdleReset) < 0.01);
     // Another stack's TTL says nothing of the distance.
     facts.packets.as_mut().unwrap().reset.as_mut().unwrap().ttl = 120;
@@ -227,11 +229,11 @@ fn a_bare_reset_at_the_brokers_distance_may_be_of_another_host() {
     for word in ["crash", "moved", "firewall"] {
         assert!(judgement.advice.contains(word), "{}", judgement.advice);
     }
-    // Company decides.
+    // Concurrent endings decide.
     let refused = Context {
-        company: Company {
+        concurrent: Concurrent {
             refused: true,
-            ..Company::default()
+            ..Concurrent::default()
         },
         ..Context::default()
     };
@@ -259,7 +261,7 @@ fn a_path_learns_from_deaths_that_nothing_decided() {
     assert_eq!(verdicts[0], Verdict::Indeterminate);
     assert_eq!(verdicts[3], Verdict::MiddleboxIdleReset, "{events:?}");
     let last = &events[3].1;
-    assert!(told(last, "repeats").is_some());
+    assert!(value_of(last, "repeats").is_some());
     assert!(last.pattern.is_some());
     assert!(
         last.advice.contains("1.4 s are survived"),
@@ -358,9 +360,9 @@ fn advice_follows_the_evidence() {
     // Several connections ended at one age.
     let aborted = reset("broker_abort_linger.client");
     let context = Context {
-        company: Company {
+        concurrent: Concurrent {
             same_age: true,
-            ..Company::default()
+            ..Concurrent::default()
         },
         ..Context::default()
     };
@@ -372,8 +374,8 @@ fn advice_follows_the_evidence() {
     );
     // A drained listener takes new connections.
     let mut drained = Context::default();
-    drained.company.accepted = true;
-    (drained.company.together, drained.company.unlike) = (4, true);
+    drained.concurrent.accepted = true;
+    (drained.concurrent.count, drained.concurrent.mixed_idle) = (4, true);
     let closed = judged(&reset("broker_killed_idle.client"), &drained);
     assert_eq!(closed.cause, Some(Cause::Shutdown));
     assert!(closed.advice.contains("drained"), "{}", closed.advice);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use kreset::{
     classify::{
         Config,
-        context::{Closing, Company, Context, Endings},
+        context::{Closing, Concurrent, Context, Endings},
     },
     event::{AgeKind, Cause, Verdict},
     facts::{Age, Facts, Fin, Had, Kind, State},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
+    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
 };
 
 const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
@@ -24,9 +24,9 @@ const UNDECIDED: (Verdict, Option<Cause>) = (Verdict::Indeterminate, None);
 /// Longer than brokers keep what is idle.
 const LONG_MS: u32 = 3_600_000;
 
-fn with(company: Company) -> Context {
+fn with(concurrent: Concurrent) -> Context {
     Context {
-        company,
+        concurrent,
         ..Context::default()
     }
 }
@@ -52,7 +52,7 @@ fn a_full_accept_queue_never_took_the_connection_on() {
     assert!(judgement.confidence < 0.9, "{judgement:?}");
     assert!(judgement.advice.contains("net.core.somaxconn"));
     assert_eq!(
-        told(&judgement, "had"),
+        value_of(&judgement, "had"),
         Some("not in the last 8 s, and the accept queue is full")
     );
     // It may be full when a host that had the connection has lost it.
@@ -75,10 +75,10 @@ fn only_what_a_host_had_can_be_lost_by_it() {
         (Verdict::MiddleboxIdleReset, Some(Cause::Rebound))
     );
     assert!(settled.confidence < 0.9, "{settled:?}");
-    let many = with(Company {
+    let many = with(Concurrent {
         strangers: 3,
-        together: 3,
-        ..Company::default()
+        count: 3,
+        ..Concurrent::default()
     });
     let moved = judged(&stranger(LONG_MS), &many);
     assert_eq!(said(&moved), (Verdict::MiddleboxReset, Some(Cause::Moved)));
@@ -151,9 +151,9 @@ fn a_single_close_is_no_shutdown() {
 fn neighbours_closed_by_one_timer_are_no_shutdown() {
     let facts = reset("broker_idle_close.client");
     let mut context = closing(&facts, 3_000.0, None);
-    context.company.together = 2;
+    context.concurrent.count = 2;
     assert_eq!(said(&judged(&facts, &context)), IDLE_CLOSE);
-    context.company.closed_unlike = 2;
+    context.concurrent.closed_mixed = 2;
     assert_eq!(said(&judged(&facts, &context)), SHUTDOWN);
 }
 
@@ -164,9 +164,9 @@ fn the_end_of_a_child_is_not_that_of_the_broker() {
         ..reset("broker_abort_unread.broker")
     };
     assert_eq!(said(&alone(&facts)), ABORTED);
-    let worker = with(Company {
+    let worker = with(Concurrent {
         workers: 1,
-        ..Company::default()
+        ..Concurrent::default()
     });
     assert_eq!(said(&judged(&facts, &worker)), SHUTDOWN);
     let own = Facts {
@@ -209,20 +209,23 @@ fn routine_closes_do_not_count_as_endings() {
         let ago = Duration::from_secs_f64(facts.fin.unwrap().ago_ms / 1_000.0);
         other.at_ns = facts.at_ns - u64::try_from(ago.as_nanos()).unwrap();
         endings.ended(&other);
-        assert_eq!(endings.company(&facts, None).together, counts, "{name}");
+        assert_eq!(endings.concurrent(&facts, None).count, counts, "{name}");
     }
 }
 
 #[test]
 fn many_neighbours_weigh_more_than_two() {
     let facts = reset("connection_lost.client");
-    let lost = |together| {
-        let company = Company {
-            together,
-            unlike: true,
-            ..Company::default()
+    let lost = |count| {
+        let concurrent = Concurrent {
+            count,
+            mixed_idle: true,
+            ..Concurrent::default()
         };
-        share(&judged(&facts, &with(company)), Verdict::BrokerOriginated)
+        share(
+            &judged(&facts, &with(concurrent)),
+            Verdict::BrokerOriginated,
+        )
     };
     assert!(lost(39) > lost(2), "{} {}", lost(39), lost(2));
 }
@@ -237,7 +240,7 @@ fn who_was_refused_during_a_silence_had_lost_its_broker() {
             at_ns: facts.at_ns - seconds_ago * 1_000_000_000,
             ..facts.clone()
         });
-        endings.company(&facts, None).refused
+        endings.concurrent(&facts, None).refused
     };
     assert!(refused(17));
     assert!(!refused(19), "it was heard from since");
@@ -293,7 +296,7 @@ fn a_client_that_may_produce_was_not_kept_out_by_sasl() {
 }
 
 #[test]
-fn a_client_that_closes_with_the_brokers_leave_unread_aborted_nothing() {
+fn a_client_that_closes_with_the_brokers_close_notify_unread_aborted_nothing() {
     let mut facts = reset("client_abort.client");
     assert_eq!(alone(&facts).cause, Some(Cause::Aborted));
     facts.fin = Some(Fin {

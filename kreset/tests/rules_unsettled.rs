@@ -1,5 +1,5 @@
 //! Rules about what one host cannot settle, and what helps: where a RST came
-//! from, who else ended, who listens, and what nobody saw.
+//! from, which connections ended with it, who listens, and what was not observed.
 
 mod replay;
 
@@ -12,7 +12,7 @@ use kreset::{
     facts::{Facts, Fin, Kind, Owner, State},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, told,
+    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
     with_four_others,
 };
 
@@ -30,19 +30,19 @@ fn the_ttl_tells_who_refused_where_the_path_is_known() {
     };
     let host = seen_from(Some(ttl));
     assert!(
-        told(&host, "refused_by")
+        value_of(&host, "refused_by")
             .unwrap()
             .starts_with("as far away as the host")
     );
     let before = seen_from(Some(ttl - 2));
     assert!(
-        told(&before, "refused_by")
+        value_of(&before, "refused_by")
             .unwrap()
             .starts_with("something before the host")
     );
     assert!(before.advice.starts_with("Something before "));
     let unknown = seen_from(None);
-    assert!(told(&unknown, "refused_by").is_none());
+    assert!(value_of(&unknown, "refused_by").is_none());
     assert!(unknown.advice.contains("or a firewall on the way"));
     for judgement in [host, before, unknown] {
         assert_eq!(
@@ -82,7 +82,7 @@ fn a_late_packet_makes_nobody_surer_of_why_a_handshake_failed() {
         };
         judged(&facts, &context)
     };
-    // Six causes that nothing tells apart.
+    // Six causes that no evidence distinguishes.
     let unknown = after(0.167);
     assert_eq!(unknown.verdict, Verdict::HandshakePhase);
     assert!((0.16..0.18).contains(&unknown.confidence), "{unknown:?}");
@@ -97,7 +97,7 @@ fn the_listener_that_answered_is_told_with_its_process() {
     let mut facts = reset("connection_lost.broker");
     assert_eq!(facts.state, Some(State::Listen));
     // The recording is older than this knowledge.
-    assert_eq!(told(&alone(&facts), "listener"), Some("there"));
+    assert_eq!(value_of(&alone(&facts), "listener"), Some("there"));
     facts.owner = Owner {
         pid: Some(4242),
         name: Some("java".into()),
@@ -106,12 +106,12 @@ fn the_listener_that_answered_is_told_with_its_process() {
     };
     let judgement = alone(&facts);
     assert_eq!(
-        told(&judgement, "listener"),
+        value_of(&judgement, "listener"),
         Some("java (4242), started 12 s before")
     );
     assert_eq!(said(&judgement), LOST);
-    let nobody = alone(&reset("connection_lost_no_listener.broker"));
-    assert_eq!(told(&nobody, "listener"), Some("none"));
+    let without_listener = alone(&reset("connection_lost_no_listener.broker"));
+    assert_eq!(value_of(&without_listener, "listener"), Some("none"));
 }
 
 #[test]
@@ -142,7 +142,10 @@ fn what_nobody_saw_begin_may_have_been_a_handshake() {
     assert_eq!(said(&alone(&facts)), ABORTED);
     facts.packets = None;
     let unseen = alone(&facts);
-    assert_eq!(told(&unseen, "beginning"), Some("not seen, and soon over"));
+    assert_eq!(
+        value_of(&unseen, "beginning"),
+        Some("not seen, and soon over")
+    );
     assert!(unseen.confidence < 0.5, "{unseen:?}");
     facts.counters.as_mut().unwrap().data_segs_in = 40;
     assert_eq!(said(&alone(&facts)), ABORTED, "no handshake is as long");
@@ -199,7 +202,7 @@ fn a_late_acknowledgement_may_draw_a_bare_rst_unseen() {
     );
     assert!(share(&after(&mut facts, 260.0), Verdict::BrokerOriginated) < 0.01);
 
-    // Packets tell whether anything passed since the data.
+    // Packets show whether anything passed since the data.
     let allowed = |facts: &Facts| {
         let judgement = alone(facts);
         let drawn = judgement

@@ -13,7 +13,7 @@ use kreset::{
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind, State, Trigger},
 };
-use replay::judging::{LOST, alone, cause, judged, reset, said, share, told};
+use replay::judging::{LOST, alone, cause, judged, reset, said, share, value_of};
 
 fn timeout() -> Facts {
     let facts = replay::facts("idle_drop.client").into_iter();
@@ -93,7 +93,7 @@ fn a_host_that_is_both_ends_loses_none_of_them_alone() {
     facts.local.address = facts.remote.address;
     facts.idle.as_mut().unwrap().wire_ms = 10.0;
     let judgement = alone(&facts);
-    assert!(told(&judgement, "same_host").is_some());
+    assert!(value_of(&judgement, "same_host").is_some());
     assert!(
         share(&judgement, Verdict::MiddleboxReset) > 0.8,
         "{judgement:?}"
@@ -126,13 +126,13 @@ fn tls_hides_a_failed_login() {
     assert_eq!(failed.verdict, Verdict::HandshakePhase, "{failed:?}");
     assert_eq!(failed.cause, Some(Cause::Authentication));
     assert!(failed.confidence < 0.97, "the broker may have stopped");
-    // That one stops is told by others.
+    // Other connections show that one stops.
     let mut stopped = closed.clone();
-    (stopped.company.together, stopped.company.closed_unlike) = (2, 2);
+    (stopped.concurrent.count, stopped.concurrent.closed_mixed) = (2, 2);
     assert_eq!(judged(&facts, &stopped).verdict, Verdict::Indeterminate);
-    stopped.company.refused = true;
+    stopped.concurrent.refused = true;
     assert_eq!(judged(&facts, &stopped).cause, Some(Cause::Shutdown));
-    // A process that is killed takes no leave.
+    // A process that is killed sends no `close_notify`.
     facts.packets.as_mut().unwrap().latest_response_len = 60;
     assert_ne!(judged(&facts, &closed).verdict, Verdict::HandshakePhase);
     facts.packets.as_mut().unwrap().latest_response_len = 40;
@@ -178,7 +178,7 @@ fn a_client_that_finished_tls_was_rejected_or_wanted_no_sasl() {
 }
 
 #[test]
-fn a_broker_that_takes_leave_of_a_silent_client_has_not_rejected_it() {
+fn a_broker_that_closes_tls_with_a_silent_client_has_not_rejected_it() {
     let mut facts = turned_away(5);
     assert_eq!(alone(&facts).verdict, Verdict::HandshakePhase);
     facts.fin.as_mut().unwrap().silence_ms = 6_000.0;

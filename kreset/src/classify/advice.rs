@@ -135,7 +135,7 @@ fn undecided(case: &Case<'_>) -> SmolStr {
     )
 }
 
-/// This host answered for a connection that it never had, and cannot tell why it came.
+/// This host answered for a connection that it never had, and does not know why the packet came.
 fn never_had(case: &Case<'_>) -> SmolStr {
     let reach = match case.never_had() {
         None | Some(0) => "as far as kreset-trace remembers".to_owned(),
@@ -323,7 +323,7 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
              proxy's limit on the age of a connection)."
         }
         Class::BrokerIdleClose => return idle_close(case),
-        Class::BrokerShutdown if case.context.company.accepted => {
+        Class::BrokerShutdown if case.context.concurrent.accepted => {
             "The broker, or a proxy at its address, ended several connections while new ones were \
              accepted at once: a listener that was drained or replaced (a reload, a rolling \
              restart); expected during a deploy."
@@ -400,7 +400,7 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
             "The client's host no longer knew the connection: look for its crash or restart, or \
              an address that moved."
         }
-        Class::Probe | Class::LateData => "Everyday teardown: nothing to do.",
+        Class::Probe | Class::LateData => "Routine close: nothing to do.",
         Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => return idle(case, class),
     })
 }
@@ -430,7 +430,11 @@ fn idle_close(case: &Case<'_>) -> SmolStr {
 
 /// A limit on the age of connections ended this one and others before.
 fn ended_at_one_age(case: &Case<'_>) -> Option<SmolStr> {
-    let age_ms = case.facts.age.filter(|_| case.context.company.same_age)?.ms;
+    let age_ms = case
+        .facts
+        .age
+        .filter(|_| case.context.concurrent.same_age)?
+        .ms;
     Some(format_smolstr!(
         "Connections of this broker end at the same age, {}: a session that was not \
          reauthenticated in time (connections.max.reauth.ms; the client must support KIP-368), or a \

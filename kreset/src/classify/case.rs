@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{context::Context, phase::Phase};
 use crate::{
     event::{AgeKind, Direction, ProvokedBy, Role},
-    facts::{Facts, FirstBytes, Had, Kind, ResetPacket, State, Trigger, is_leave},
+    facts::{Facts, FirstBytes, Had, Kind, ResetPacket, State, Trigger, is_close_notify},
 };
 
-/// What the operator told.
+/// What the operator configured.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `connections.max.idle.ms` of the brokers.
@@ -30,7 +30,7 @@ pub struct Case<'a> {
     pub facts: &'a Facts,
     /// What came before it and right after, on this host.
     pub context: &'a Context,
-    /// What the operator told.
+    /// What the operator configured.
     pub config: &'a Config,
     /// How far the connection had come.
     pub phase: Phase,
@@ -86,8 +86,8 @@ impl<'a> Case<'a> {
         self.facts.kind == Kind::Timeout || (self.sent() && self.ran_out_of_keepalives())
     }
 
-    /// Kernel: `tcp_keepalive_timer`. Before 6.10 it gives no reason; but it alone
-    /// resets a connection that nobody has closed, beside an administrator.
+    /// Kernel: `tcp_keepalive_timer`. Before 6.10 it gives no reason; but apart from an
+    /// administrator it alone resets a connection that neither side has closed.
     fn ran_out_of_keepalives(&self) -> bool {
         let facts = self.facts;
         let Some(reason) = facts.kernel_reason.as_deref() else {
@@ -147,8 +147,8 @@ impl<'a> Case<'a> {
             .is_some_and(|by_peer| by_peer != self.is_client())
     }
 
-    /// Nobody saw the packets of its beginning, and it was so young, so short and
-    /// so busy that its first exchange may not have ended well.
+    /// The packets of its beginning were not observed, and it was so young, so short
+    /// and so busy that its first exchange may not have ended well.
     #[must_use]
     pub fn may_be_handshake(&self) -> bool {
         /// Segments with data each way that TLS or SASL take.
@@ -185,22 +185,22 @@ impl<'a> Case<'a> {
     #[must_use]
     pub fn may_be_hidden_sasl(&self) -> bool {
         /// TLS (up to 6), `ApiVersions`, `SaslHandshake` and up to two rounds of
-        /// `SaslAuthenticate`, and both leaves. Measured: PLAIN has 9 or 10.
+        /// `SaslAuthenticate`, and both `close_notify`. Measured: PLAIN has 9 or 10.
         const TURNS: u16 = 14;
-        /// The error goes right before the leave. Measured: 0.1 to 0.7 ms, and 44 ms on a
-        /// busy host.
-        const TOLD_MS: f64 = 100.0;
+        /// The error goes right before the `close_notify`. Measured: 0.1 to 0.7 ms, and
+        /// 44 ms on a busy host.
+        const ANSWERED_MS: f64 = 100.0;
         let hidden = self.facts.packets.as_ref().is_some_and(|packets| {
             packets.from_start
                 && packets.client_speaks() == Some(FirstBytes::Tls)
                 && packets.turns <= TURNS
-                && is_leave(packets.latest_response_len)
+                && is_close_notify(packets.latest_response_len)
         });
-        let told = self
+        let soon = self
             .facts
             .fin
-            .is_some_and(|fin| !fin.by_exit && fin.silence_ms <= TOLD_MS);
-        let closed = self.broker_closed_first() && told;
+            .is_some_and(|fin| !fin.by_exit && fin.silence_ms <= ANSWERED_MS);
+        let closed = self.broker_closed_first() && soon;
         self.phase == Phase::InUse && hidden && closed && self.is_young()
     }
 

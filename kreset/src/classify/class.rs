@@ -99,7 +99,7 @@ impl Belief {
     }
 
     /// The verdict with the largest share, the largest of its classes, and
-    /// all verdicts worth telling, largest first. `reserve` gives the share that is
+    /// all verdicts worth listing, largest first. `reserve` gives the share that is
     /// kept for causes that no class stands for, by the leading class; it is the
     /// last candidate, as `indeterminate`.
     #[must_use]

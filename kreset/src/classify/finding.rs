@@ -50,7 +50,7 @@ pub fn report(
         evidence: judgement
             .evidence
             .into_iter()
-            .map(super::evidence::Observation::tell)
+            .map(super::evidence::Observation::into_evidence)
             .collect(),
         candidates: judgement.candidates,
         advice: judgement.advice,

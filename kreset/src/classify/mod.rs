@@ -56,27 +56,27 @@ pub struct Judgement {
 pub struct Classifier {
     config: Config,
     memory: Memory,
-    /// Connections whose end was told, and when (monotonic ns), so that it is not
-    /// told again.
-    told: LruCache<Tuple, u64>,
+    /// Connections whose end was reported, and when (monotonic ns), so that it is
+    /// not reported again.
+    reported: LruCache<Tuple, u64>,
     patterns: Patterns,
     turns: Vec<Turn>,
 }
 
 /// Endings remembered.
-const TOLD: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+const REPORTED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// How long: retransmissions go on for minutes, and a port is not soon used
 /// again by chance.
-const TOLD_NS: u64 = 120_000_000_000;
+const REPORTED_NS: u64 = 120_000_000_000;
 
 impl Classifier {
-    /// A classifier that knows nothing but what the operator told.
+    /// A classifier that knows nothing but the operator's settings.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
             config,
             memory: Memory::default(),
-            told: LruCache::new(TOLD),
+            reported: LruCache::new(REPORTED),
             patterns: Patterns::default(),
             turns: Vec::new(),
         }
@@ -90,8 +90,8 @@ impl Classifier {
             Kind::ResetSent | Kind::ResetReceived | Kind::Timeout
         );
         if ends && facts.id.is_some() && may_be_event(facts) {
-            // It will be told, and stands for what was answered before as well.
-            self.tell(facts);
+            // It will be reported, and covers what was answered before as well.
+            self.mark_reported(facts);
         }
         let context = Context::default();
         let case = Case::new(facts, &context, &self.config);
@@ -108,9 +108,9 @@ impl Classifier {
 
     /// Judges an event that was observed, and learns from the judgement. `None`
     /// for what turns out to be no event: the orderly end of a connection, or a
-    /// FIN that is told already.
+    /// FIN that was reported already.
     pub fn judge(&mut self, facts: &Facts) -> Option<(Judgement, Context)> {
-        if self.is_told(facts) || !may_be_event(facts) {
+        if self.is_reported(facts) || !may_be_event(facts) {
             return None;
         }
         let mut context = self.memory.context(facts);
@@ -119,10 +119,10 @@ impl Classifier {
             if judgement.verdict != Verdict::HandshakePhase {
                 return None;
             }
-            self.tell(facts);
+            self.mark_reported(facts);
         }
         if facts.is_answer() {
-            self.tell(facts);
+            self.mark_reported(facts);
         }
         if let Some(on_timer) = fatal_silence(&judgement) {
             self.memory.died(facts, on_timer);
@@ -134,7 +134,7 @@ impl Classifier {
         Some((judgement, context))
     }
 
-    /// Everyday teardown has no pattern worth an alert.
+    /// Routine closes have no pattern worth an alert.
     fn see_pattern(&mut self, facts: &Facts, judgement: &mut Judgement) {
         let Some(class) = class_of(judgement) else {
             return;
@@ -142,7 +142,7 @@ impl Classifier {
         let answers_close = facts
             .idle
             .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close);
-        // A probe looks for devices, and alerts nobody to what it finds.
+        // A probe looks for devices on purpose: what it finds raises no alert.
         let is_probe = facts.owner.name.as_deref() == Some(PROBE_PROCESS);
         if matches!(class, Class::Probe | Class::LateData) || answers_close || is_probe {
             return;
@@ -175,10 +175,10 @@ impl Classifier {
             .collect()
     }
 
-    /// The end of this connection has been told: neither the end of its socket
-    /// nor what its rest, or nothing at all, answers to packets that were still
-    /// under way is news. A SYN is another connection.
-    fn is_told(&mut self, facts: &Facts) -> bool {
+    /// The end of this connection was reported already. Then the end of its socket
+    /// is not reported again, nor a RST with which `TIME_WAIT`, or a host without the
+    /// socket, answers packets that were still under way. A SYN is another connection.
+    fn is_reported(&mut self, facts: &Facts) -> bool {
         let follows = match facts.kind {
             Kind::Closed => true,
             Kind::ResetSent => facts.is_answer(),
@@ -186,29 +186,29 @@ impl Classifier {
         };
         // A connection that began since has but the ports in common.
         let began_ns = facts.began_ns().unwrap_or(0);
-        let told = self.told.get(&facts.tuple());
+        let reported = self.reported.get(&facts.tuple());
         follows
-            && told.is_some_and(|at_ns| {
-                began_ns <= *at_ns && facts.at_ns.saturating_sub(*at_ns) < TOLD_NS
+            && reported.is_some_and(|at_ns| {
+                began_ns <= *at_ns && facts.at_ns.saturating_sub(*at_ns) < REPORTED_NS
             })
     }
 
-    fn tell(&mut self, facts: &Facts) {
-        self.told.put(facts.tuple(), facts.at_ns);
+    fn mark_reported(&mut self, facts: &Facts) {
+        self.reported.put(facts.tuple(), facts.at_ns);
     }
 
-    /// Changes what the operator told; what was learned stays.
+    /// Changes the operator's settings; what was learned stays.
     pub const fn reconfigure(&mut self, config: Config) {
         self.config = config;
     }
 
-    /// What the operator told.
+    /// The operator's settings.
     #[must_use]
     pub const fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Remembered things that had to go to make room.
+    /// Entries evicted because a table was full.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.memory.evicted() + self.patterns.evicted
@@ -216,7 +216,7 @@ impl Classifier {
 }
 
 /// What may be an event at all. A connection attempt that went unanswered is
-/// no drop of an idle flow, and a FIN that went unanswered hurts nobody.
+/// no drop of an idle flow, and a FIN that went unanswered does no harm.
 fn may_be_event(facts: &Facts) -> bool {
     match facts.kind {
         Kind::Timeout => {

@@ -100,7 +100,7 @@ struct Track {
 #[derive(Debug)]
 pub struct Patterns {
     tracks: LruCache<(PathKey, Class), Track>,
-    /// Tracks forgotten to make room.
+    /// Tracks evicted because the table was full.
     pub evicted: u64,
 }
 

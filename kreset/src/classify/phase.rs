@@ -25,15 +25,15 @@ pub enum Phase {
     Second,
     /// The first exchange had ended well.
     InUse,
-    /// There is no telling: the event has no connection, or the client left
-    /// before it could have been told anything.
+    /// Unknown: the event has no connection, or the client closed before it could
+    /// have received an answer.
     Unknown,
 }
 
 /// A TLS connection that has turned this often carried application data both
 /// ways: hello, flight, Finished, session tickets, request, response.
 pub(super) const TLS_TURNS: u16 = 6;
-/// From this many turns on the client's handshake was done: what follows tells
+/// From this many turns on the client's handshake was done: what follows shows
 /// whether the broker accepted it.
 const TLS_FINISHED: u16 = 4;
 /// The `change_cipher_spec` of TLS 1.3's compatibility mode (RFC 8446, D.4) can
@@ -50,7 +50,7 @@ const TLS_RECORD_HEADER: u64 = 5;
 /// A client's encrypted alert, with the `change_cipher_spec` that may go before
 /// it, has at most this many bytes (24 to 31, and 6); a Finished has 58 and more
 /// (RFC 8446, 4.4.4; 32 bytes of SHA-256 at least).
-const TLS_LEAVE_AT_MOST: u32 = 48;
+const TLS_CLOSE_NOTIFY_AT_MOST: u32 = 48;
 /// A request that the broker answers by closing is answered this soon, ms.
 const CLOSED_AT_ONCE_MS: f64 = 1_500.0;
 
@@ -115,14 +115,14 @@ impl Phase {
         if packets.responses == 0 {
             return Self::Unanswered;
         }
-        if left_before_the_answer(facts, packets) {
+        if closed_before_the_answer(facts, packets) {
             return Self::Unknown;
         }
         let fatal = |alert: Option<TlsAlert>| alert.is_some_and(TlsAlert::is_fatal);
         if fatal(packets.broker_alert) || fatal(packets.client_alert) {
             return Self::Tls;
         }
-        if client_was_content(facts, packets) {
+        if client_closed_normally(facts, packets) {
             return Self::InUse;
         }
         let silences = [
@@ -210,7 +210,7 @@ fn rested_before_use(facts: &Facts) -> bool {
 
 /// The client closed in order, and the broker's first answer, which it never
 /// acknowledged, met no socket: it had heard nothing that it could have rejected.
-fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
+fn closed_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
     let drawn_by_data = match (facts.kind, facts.role) {
         (Kind::ResetReceived, Role::Broker) => facts
             .idle
@@ -221,17 +221,17 @@ fn left_before_the_answer(facts: &Facts, packets: &PacketFacts) -> bool {
     drawn_by_data && packets.responses == 1 && closed_by_client(facts)
 }
 
-/// The client finished the TLS handshake and was first to leave, and nothing says
-/// that the broker rejected it: what the broker said last drew a RST, so it came after
-/// the client's close, or the client took its leave with a `close_notify`. Checks
-/// of a certificate and clients of one request end so.
-fn client_was_content(facts: &Facts, packets: &PacketFacts) -> bool {
+/// The client finished the TLS handshake and closed first, and nothing shows that the
+/// broker rejected it: the broker's last segment drew a RST, so it came after the
+/// client's close, or the client closed with a `close_notify`. Checks of a certificate
+/// and clients of one request end like this.
+fn client_closed_normally(facts: &Facts, packets: &PacketFacts) -> bool {
     let is_reset = matches!(facts.kind, Kind::ResetSent | Kind::ResetReceived);
-    let took_leave = packets.latest_request_len <= TLS_LEAVE_AT_MOST;
-    // A broker that answers the leave may be first with its FIN; one that
-    // rejects the client has spoken before the client's last words.
-    let was_first = closed_by_client(facts) || (took_leave && packets.broker_spoke_last);
-    was_first && client_finished(facts, packets) && (is_reset || took_leave)
+    let close_notified = packets.latest_request_len <= TLS_CLOSE_NOTIFY_AT_MOST;
+    // A broker that answers the `close_notify` may be first with its FIN; one that
+    // rejects the client has sent its error before the client's last segment.
+    let was_first = closed_by_client(facts) || (close_notified && packets.broker_spoke_last);
+    was_first && client_finished(facts, packets) && (is_reset || close_notified)
 }
 
 /// More came from the client after its hello than an alert: its Finished.
@@ -244,7 +244,7 @@ fn client_finished(facts: &Facts, packets: &PacketFacts) -> bool {
         Role::Client => counters.bytes_sent,
         Role::Broker => counters.bytes_received,
     });
-    sent.is_some_and(|sent| sent > hello + u64::from(TLS_LEAVE_AT_MOST))
+    sent.is_some_and(|sent| sent > hello + u64::from(TLS_CLOSE_NOTIFY_AT_MOST))
 }
 
 /// The client's FIN came first.

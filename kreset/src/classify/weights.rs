@@ -119,19 +119,19 @@ pub const KNOWN_TIMER: f64 = 1.0;
 /// them all, or they repeat one value.
 pub const REPEATS: f64 = 2.5;
 
-// --- company ----------------------------------------------------------------
+// --- concurrent endings -----------------------------------------------------
 
-/// Several connections of one broker ended within a second at unlike silences:
+/// Several connections of one broker ended within a second after different silences:
 /// no idle timer, but the broker or a device that failed. Rate.
 pub const TOGETHER: f64 = 3.5;
 /// The same, for an idle timer that they have in common. Devices: some sweep their
 /// tables, and what is due falls at once.
 pub const NOT_TOGETHER: f64 = -1.0;
-/// Several fell at once by themselves, at silences too unlike for one idle timer:
-/// a device that fails over or changes its policy resets them all. Devices.
+/// Several ended at once, unprovoked, after silences that differ too much for one idle
+/// timer: a device that fails over or changes its policy resets them all. Devices.
 pub const SCATTERED: f64 = -7.0;
-/// A new connection to the broker was refused right after. Physics: nobody listens, as
-/// after a broker's end.
+/// A new connection to the broker was refused right after. Physics: no socket listens,
+/// as after a broker's end.
 pub const NOW_REFUSED: f64 = 4.0;
 /// A new connection to the broker was established right after. Rate.
 pub const NOW_ACCEPTED: f64 = 0.8;
@@ -166,7 +166,8 @@ pub const STILL_LISTENS: f64 = -4.0;
 /// An abort right after the FIN: the broker closed with data unread, as it does
 /// for a request that is too large or a client that is throttled. Rate.
 pub const UNREAD_AT_CLOSE: f64 = 3.5;
-/// The FIN was sent by the teardown of a process. Kernel: `PF_EXITING`.
+/// The kernel sent the FIN when it closed the sockets of an ending process. Kernel:
+/// `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
 /// The broker's process aborted a connection and goes on: it may yet be one of
 /// many that it closes before it ends. Rate.
@@ -175,9 +176,9 @@ pub const PROCESS_LIVES: f64 = 4.0;
 // --- handshake --------------------------------------------------------------
 
 /// A broker that closes before any answer has no better reason than its limits
-/// and its load, until something tells. Rate.
+/// and its load, unless other evidence names one. Rate.
 pub const HANDSHAKE: f64 = 3.0;
-/// Connections in use ended with one that was in its first exchange, or nobody
+/// Connections in use ended with one that was in its first exchange, or no socket
 /// listens since: a broker that turns a client away goes on. Rate.
 pub const STOPPED: f64 = 6.0;
 /// The accept queue was full when the listener answered for an unknown connection: a
@@ -205,7 +206,7 @@ pub const SASL_UNFINISHED: f64 = 7.0;
 /// alone: far more clients fail to log in than lose a broker just then. Rate.
 pub const HIDDEN_SASL: f64 = 2.0;
 /// The same where others ended about then, as when the broker stops. Rate.
-pub const HIDDEN_SASL_IN_COMPANY: f64 = 0.5;
+pub const HIDDEN_SASL_CONCURRENT: f64 = 0.5;
 /// The client finished TLS and was answered, then closed upon: it was rejected, or the
 /// listener wanted SASL. Rate.
 pub const SASL_IN_TLS: f64 = 6.0;

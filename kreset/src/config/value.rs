@@ -88,7 +88,7 @@ impl fmt::Display for Refusal {
                     known.join(", ")
                 )
             }
-            // Without the value: it may be a secret in a wrong place.
+            // Without the value: it may be a secret under a wrong key.
             Problem::WrongType { expected, found } => {
                 write!(
                     f,

@@ -7,7 +7,7 @@ use crate::event::{Event, Finding, Kind, Role, Verdict};
 pub struct Filter {
     /// The only role of this host to show; `None` for both.
     pub role: Option<Role>,
-    /// Whether everyday noise is shown.
+    /// Whether noise is shown.
     pub all: bool,
 }
 

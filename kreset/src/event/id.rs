@@ -17,13 +17,13 @@ use rustix::{
 /// The id of an event: three numbers of at most 16 digits.
 pub type Id = ArrayString<50>;
 
-/// Where the kernel tells which boot this is.
+/// The file with the kernel's id of this boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Names the events of one run: `BOOT-RUN-NUMBER`, hexadecimal.
 ///
-/// The first half of the kernel's boot id tells hosts and boots apart, the
-/// nanosecond since boot at which the run began tells runs apart, and the
+/// The first half of the kernel's boot id distinguishes hosts and boots, the
+/// nanosecond since boot at which the run began distinguishes runs, and the
 /// number orders the events of a run.
 #[derive(Clone, Debug)]
 pub struct Ids {
@@ -80,12 +80,12 @@ fn parse(boot_id: &str) -> Option<u64> {
         .filter(|_| digits.len() == 16)
 }
 
-/// For a host that hides its boot id: as unlike others, but unlike itself
-/// from run to run too, which the time since boot says anyway.
+/// For a host that hides its boot id: differs between hosts, and between runs of
+/// one host too, which the time since boot distinguishes anyway.
 fn random() -> u64 {
     let mut bytes = [0; 8];
     // The kernel's pool is ready long before any agent starts; if it is not,
-    // the time since boot still tells runs apart.
+    // the time since boot still distinguishes runs.
     let _filled = getrandom(&mut bytes, GetRandomFlags::NONBLOCK);
     u64::from_ne_bytes(bytes)
 }

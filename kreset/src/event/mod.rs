@@ -248,7 +248,7 @@ pub struct Finding {
     pub path: Path,
     /// Each observed fact and what it weighed.
     pub evidence: Vec<Evidence>,
-    /// Every verdict that has a share worth telling, largest first.
+    /// Every verdict with a share worth listing, largest first.
     #[cfg_attr(test, schemars(with = "Vec<Candidate>"))]
     pub candidates: Candidates,
     /// One sentence: what to change.
@@ -480,7 +480,7 @@ pub struct Summary {
     pub end: bool,
     /// Events by verdict and cause (`verdict/cause`).
     pub events: BTreeMap<String, u64>,
-    /// Everyday teardown by kind, not shown without `--all`.
+    /// Routine closes by kind, not shown without `--all`.
     pub noise: BTreeMap<String, u64>,
     /// Records lost, wherever that was.
     pub lost: u64,
@@ -496,7 +496,7 @@ pub struct Coverage {
     /// Traced ports: each a port, or a range such as `9094-9096`.
     pub ports: Vec<SmolStr>,
     /// Addresses of the traced network namespaces, without loopback and
-    /// link-local ones; `null` where they cannot be told.
+    /// link-local ones; `null` where they are unknown.
     pub addresses: Option<Vec<IpAddr>>,
     /// Records that the kernel had no room for.
     pub kernel_lost: u64,
@@ -504,8 +504,8 @@ pub struct Coverage {
     pub kernel_skipped: u64,
     /// Connections that got no memory in the kernel, or lost it to others.
     pub kernel_untracked: u64,
-    /// Paths, brokers and ended connections that were forgotten to make room for
-    /// others: what comes of them is judged without their past.
+    /// Paths, brokers and ended connections that were evicted from full tables:
+    /// their later events are judged without their past.
     pub forgotten: u64,
     /// Each sink by its name.
     pub sinks: BTreeMap<String, SinkCoverage>,

@@ -1,4 +1,4 @@
-//! Which findings are everyday noise.
+//! Which findings are noise: routine closes.
 
 use super::{Cause, Finding, Noise, ProvokedBy, Verdict};
 
@@ -7,7 +7,7 @@ use super::{Cause, Finding, Noise, ProvokedBy, Verdict};
 pub const PROBE_PROCESS: &str = "kreset-probe";
 
 impl Finding {
-    /// The kind of everyday noise that this finding is, if it is any.
+    /// The kind of noise that this finding is, if it is any.
     #[must_use]
     pub fn noise(&self) -> Option<Noise> {
         if self.process.name.as_deref() == Some(PROBE_PROCESS) {
@@ -16,7 +16,7 @@ impl Finding {
         match (self.verdict, self.cause) {
             (Verdict::ClientOriginated, Some(Cause::Probe)) => return Some(Noise::Probe),
             (Verdict::ClientOriginated, Some(Cause::LateData)) => return Some(Noise::LateData),
-            // A handshake that failed is no everyday teardown, whoever closed first.
+            // A handshake that failed is no routine close, whoever closed first.
             (Verdict::HandshakePhase, _) => return None,
             _ => {}
         }
@@ -27,7 +27,7 @@ impl Finding {
         }
     }
 
-    /// Whether this is everyday noise: counted, but shown with `--all` only.
+    /// Whether this is noise: counted, but shown with `--all` only.
     #[must_use]
     pub fn is_noise(&self) -> bool {
         self.noise().is_some()

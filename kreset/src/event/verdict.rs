@@ -253,8 +253,8 @@ words! {
 }
 
 words! {
-    /// Everyday teardown that hurts nobody: counted in every summary, shown
-    /// with `--all` only. On some brokers it is thousands an hour.
+    /// Routine closes without harm: counted in every summary, shown with `--all`
+    /// only. On some brokers there are thousands an hour.
     Noise {
         /// Opened and reset by the client before a byte went either way.
         Probe = "probe",

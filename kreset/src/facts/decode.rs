@@ -15,8 +15,8 @@ use zerocopy::FromBytes as _;
 
 use super::{
     Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger,
+    close_notify,
     idle::{idle, jiffies_ms},
-    leave,
 };
 use crate::event::{AgeKind, Endpoint, Role};
 
@@ -156,7 +156,7 @@ impl Decoder {
         Some(Fin {
             by_peer: has(flag::PEER_CLOSED_FIRST),
             ago_ms: span_ms(event.ktime_ns, connection.fin_ns),
-            silence_ms: leave::silence_ms(connection, &record.packets, &record.tcp, self.hz),
+            silence_ms: close_notify::silence_ms(connection, &record.packets, &record.tcp, self.hz),
             by_exit: has(flag::CLOSED_BY_EXIT) && !has(flag::OTHER_PROCESS),
             by_other_exit: has(flag::CLOSED_BY_EXIT) && has(flag::OTHER_PROCESS),
         })

@@ -229,7 +229,7 @@ fn from_packets(
         span(data_silence)
     } else if flags & seen::PENDING != 0 && data_drew {
         // Of a connection from before the tracer what drew the RST is the first data
-        // seen: only the socket tells what went before.
+        // seen: only the socket knows what went before.
         let received = jiffies_ms(now, record.tcp.lrcvtime, hz);
         (received - pending_ms(delay_us)).max(wire)
     } else if flags & seen::SEEN_DATA != 0 {
@@ -243,7 +243,7 @@ fn from_packets(
 
 /// From the socket's time stamps, which are those from before the RST (kernel:
 /// `tcp_validate_incoming` runs before `tcp_ack`). `lsndtime` is the last
-/// transmission, retransmissions included, so it tells nothing while data is
+/// transmission, retransmissions included, so it says nothing while data is
 /// pending.
 fn from_socket(
     record: &Record,

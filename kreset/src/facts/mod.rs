@@ -5,15 +5,15 @@
 //! Nothing here judges. A field that the kernel or the tracer could not know
 //! is `None`.
 
+mod close_notify;
 mod decode;
 mod idle;
-mod leave;
 mod packets;
 
 use std::net::IpAddr;
 
+pub use close_notify::is_close_notify;
 pub use decode::{DecodeError, Decoder};
-pub use leave::is_leave;
 pub use packets::{FirstBytes, PacketFacts, ResetPacket, TlsAlert};
 
 use smol_str::SmolStr;
@@ -131,10 +131,10 @@ pub struct Fin {
     pub ago_ms: f64,
     /// Milliseconds without data before it.
     pub silence_ms: f64,
-    /// It was sent by the teardown of a process of this host.
+    /// The kernel sent it when it closed the sockets of an ending process of this host.
     pub by_exit: bool,
-    /// It was sent by the teardown of another process than the owner, such as a
-    /// child that inherited the connection.
+    /// That process was not the owner, but for example a child that inherited the
+    /// connection.
     pub by_other_exit: bool,
 }
 
@@ -263,9 +263,10 @@ pub struct Facts {
     pub kernel_reason: Option<SmolStr>,
     /// The packet that drew a sent RST.
     pub trigger: Option<Trigger>,
-    /// The RST or FIN was sent by the teardown of a process of this host.
+    /// The kernel sent the RST or FIN when it closed the sockets of an ending process
+    /// of this host.
     pub by_exit: bool,
-    /// The same by the teardown of another process than the owner.
+    /// That process was not the owner.
     pub by_other_exit: bool,
     /// Signal that ended that process; 0 for a plain exit.
     pub exit_signal: Option<u8>,
@@ -316,7 +317,7 @@ impl Facts {
 
     /// Whether a live socket sent the received RST: it carries the negotiated
     /// timestamps or, where none were negotiated, has the flags and window of an
-    /// active reset (kernel: `tcp_send_active_reset`). `None` where nothing tells.
+    /// active reset (kernel: `tcp_send_active_reset`). `None` where neither shows.
     #[must_use]
     pub fn reset_is_live(&self) -> Option<bool> {
         self.counters?.reset_timestamps.or_else(|| {

@@ -228,7 +228,7 @@ impl PacketFacts {
     }
 }
 
-/// The RST that was seen is the one that was accepted. Anybody can send others,
+/// The RST that was seen is the one that was accepted. Any host can send others,
 /// which the kernel drops or questions; it takes those at exactly the next number,
 /// or the one before once the peer has sent its FIN (`tcp_validate_incoming`,
 /// `tcp_reset_check`; 5.10 to 7.3), and in `SYN_SENT` those that acknowledge

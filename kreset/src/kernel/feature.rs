@@ -49,7 +49,7 @@ features! {
     SocketStorage = "socket-storage",
     /// The control group, and so the container, of a connection.
     Cgroup = "cgroup",
-    /// Telling keepalive probes from data.
+    /// Distinguishing keepalive probes from data.
     Keepalive = "keepalive",
     /// Retransmissions.
     Retransmits = "retransmits",

@@ -131,13 +131,13 @@ impl Receiver for Collector {
     }
 
     fn events(&self) -> Vec<(u64, String)> {
-        let told = self.records().into_iter().map(|record| {
+        let events = self.records().into_iter().map(|record| {
             let attributes = attributes(&record);
             let get = |name: &str| attributes.get(name).cloned().unwrap_or_default();
             let id = get("log.record.uid").as_str().unwrap().to_owned();
             (number(record["eventName"].as_str().unwrap(), get), id)
         });
-        told.collect()
+        events.collect()
     }
 }
 

@@ -19,10 +19,10 @@ pub(crate) fn text(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap()
 }
 
-/// The same with each of `places` changed to what the test has instead.
-pub(crate) fn changed(name: &str, places: &[(&str, &str)]) -> String {
+/// The same with each of `replacements` changed to what the test has instead.
+pub(crate) fn changed(name: &str, replacements: &[(&str, &str)]) -> String {
     let mut text = text(name);
-    for (shipped, ours) in places {
+    for (shipped, ours) in replacements {
         assert_eq!(
             text.matches(shipped).count(),
             1,

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::{certificates::Certificates, endure::number_at};
 
-/// Whom a server with TLS serves.
+/// The clients that a server with TLS accepts.
 #[derive(Clone)]
 pub(crate) struct Tls {
     config: Arc<ServerConfig>,

@@ -90,7 +90,7 @@ fn outage_takes_no_memory_and_ends_in_order() {
     assert!(*late <= early + GROWTH_KB, "{early} kB, then {late} kB");
 
     // The end of the outage: what the spool holds arrives, in order, and what
-    // it does not is told.
+    // it does not is reported.
     rsyslog.start();
     let losses = || -> Vec<Value> {
         let text = fs::read_to_string(&file).unwrap_or_default();

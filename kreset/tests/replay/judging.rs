@@ -3,7 +3,7 @@
 use kreset::{
     classify::{
         Case, Config, Judgement,
-        context::{Company, Context},
+        context::{Concurrent, Context},
         judge,
     },
     event::{Cause, Verdict},
@@ -15,14 +15,14 @@ pub(crate) const LOST: (Verdict, Option<Cause>) =
 pub(crate) const ABORTED: (Verdict, Option<Cause>) =
     (Verdict::BrokerOriginated, Some(Cause::Aborted));
 
-/// Four others of the same broker ended within a second, after silences `unlike` each other or
+/// Four others of the same broker ended within a second, after silences `mixed_idle` each other or
 /// alike.
-pub(crate) fn with_four_others(unlike: bool) -> Context {
+pub(crate) fn with_four_others(mixed_idle: bool) -> Context {
     Context {
-        company: Company {
-            together: 4,
-            unlike,
-            ..Company::default()
+        concurrent: Concurrent {
+            count: 4,
+            mixed_idle,
+            ..Concurrent::default()
         },
         ..Context::default()
     }
@@ -44,9 +44,9 @@ pub(crate) fn alone(facts: &Facts) -> Judgement {
     judged(facts, &Context::default())
 }
 
-pub(crate) fn told<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a str> {
-    let told = judgement.evidence.iter().find(|seen| seen.name == name);
-    told.map(|seen| seen.value.as_str())
+pub(crate) fn value_of<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a str> {
+    let observation = judgement.evidence.iter().find(|seen| seen.name == name);
+    observation.map(|seen| seen.value.as_str())
 }
 
 pub(crate) fn share(judgement: &Judgement, verdict: Verdict) -> f64 {

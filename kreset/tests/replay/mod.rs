@@ -51,7 +51,7 @@ pub(crate) fn facts(name: &str) -> Vec<Facts> {
         .collect()
 }
 
-/// The events of a recording, in the order in which they are told.
+/// The events of a recording, in the order in which they are reported.
 pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
     let config = if name.starts_with("broker_idle_close") {
         // What the scenario sets connections.max.idle.ms to.
@@ -68,11 +68,11 @@ pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
 pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)> {
     let mut classifier = Classifier::new(config);
     let mut holding = Holding::default();
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for facts in facts {
         let now_ns = facts.at_ns;
         while let Some(due) = holding.next_due(now_ns) {
-            told.extend(
+            events.extend(
                 classifier
                     .judge(&due)
                     .map(|(judgement, _)| (due, judgement)),
@@ -80,7 +80,7 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
         }
         classifier.observe(&facts);
         if let Some(facts) = holding.admit(facts) {
-            told.extend(
+            events.extend(
                 classifier
                     .judge(&facts)
                     .map(|(judgement, _)| (facts, judgement)),
@@ -88,11 +88,11 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
         }
     }
     while let Some(due) = holding.next_due(u64::MAX) {
-        told.extend(
+        events.extend(
             classifier
                 .judge(&due)
                 .map(|(judgement, _)| (due, judgement)),
         );
     }
-    told
+    events
 }

@@ -21,17 +21,17 @@ pub struct Closing {
     pub at_ns: u64,
     /// Milliseconds without data before the FIN.
     pub silence_ms: f64,
-    /// The teardown of the broker's process sent it.
+    /// The kernel sent it when it closed the sockets of the broker's process, which ended.
     pub by_exit: bool,
-    /// The teardown of another process of its host sent it.
+    /// The same of another process on the broker's host.
     pub by_other_exit: bool,
     /// Whether a socket listened on the broker's port then, on this host.
     pub listened: Option<bool>,
     /// Why it was closed, where that was in its handshake, and how sure that is.
     pub in_handshake: Option<(Class, f64)>,
-    /// That may have been in its handshake, and nobody saw.
+    /// The close may fall inside a handshake that was not observed.
     pub may_be_handshake: bool,
-    /// That may have been in a SASL exchange, and TLS hid it.
+    /// The close may fall inside a SASL exchange that TLS hid.
     pub may_be_sasl: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Closing {
 #[derive(Debug)]
 pub struct Closings {
     closings: LruCache<Tuple, Closing>,
-    /// Closings forgotten to make room.
+    /// Closings evicted because the table was full.
     pub evicted: u64,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 const BROKERS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// Endings remembered of each.
 const ENDINGS: usize = 64;
-/// Endings this close are together.
+/// Endings this close are concurrent.
 const TOGETHER_NS: u64 = 1_000_000_000;
 /// A refusal this close says that the broker is down.
 const REFUSAL_NS: u64 = 3_000_000_000;
@@ -25,7 +25,7 @@ const REFUSAL_NS: u64 = 3_000_000_000;
 const STOP_NS: u64 = 3_500_000_000;
 /// Silent for less than this, a connection was in use.
 const BUSY_MS: f64 = 1_000.0;
-/// Connections closed at like silences that are no chance.
+/// So many connections closed after the same silence are no coincidence.
 const CLOSED_ALIKE: usize = 2;
 /// Younger connections have other reasons to end than a limit on their age.
 const LEAST_AGE_MS: f64 = 5_000.0;
@@ -35,22 +35,23 @@ const ALIKE: f64 = 0.05;
 /// sweep their tables every few seconds, for timers of a minute and more.
 const ONE_TIMER: f64 = 0.25;
 
-/// What happened at the same broker about the time of an event.
+/// Concurrent endings, and what else happened at the same broker at about the time of
+/// an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Company {
+pub struct Concurrent {
     /// Other connections that ended within a second.
-    pub together: usize,
-    /// Some of them (or this one) were in use, or ended by themselves at
-    /// unlike silences: no idle timer explains that.
-    pub unlike: bool,
-    /// Other connections that the broker closed by FIN within a second, at
-    /// silences unlike this one's.
-    pub closed_unlike: usize,
-    /// At least two others that a RST ended by itself within a second, as it did
-    /// this one, and their silences are too unlike for one timer.
-    pub scattered: bool,
-    /// Other connections that workers of the broker's host ended within a second by
-    /// ending themselves.
+    pub count: usize,
+    /// Mixed idle times: some of them (or this one) were in use, or ended
+    /// unprovoked after different silences. No idle timer explains that.
+    pub mixed_idle: bool,
+    /// Other connections that the broker closed by FIN within a second, after
+    /// other silences than this one's.
+    pub closed_mixed: usize,
+    /// An unprovoked RST ended this one and at least two others within a second,
+    /// and their silences differ too much for one timer.
+    pub idle_spread: bool,
+    /// Other connections that ended within a second with a worker process of the
+    /// broker's host.
     pub workers: usize,
     /// Other connections that this host answered for within a second and never had.
     pub strangers: usize,
@@ -106,10 +107,10 @@ impl Fallen {
         }
     }
 
-    /// One and at least two others, at silences too unlike for one timer.
-    fn are_scattered(&self) -> bool {
-        let unlike = |(least, most): (f64, f64)| most - least > ONE_TIMER * most;
-        self.count > 2 && self.silences.is_some_and(unlike)
+    /// At least three, whose silences differ too much for one timer.
+    fn are_spread(&self) -> bool {
+        let differ = |(least, most): (f64, f64)| most - least > ONE_TIMER * most;
+        self.count > 2 && self.silences.is_some_and(differ)
     }
 }
 
@@ -172,7 +173,7 @@ type BrokerKey = (u32, Endpoint);
 #[derive(Debug)]
 pub struct Endings {
     brokers: LruCache<BrokerKey, Broker>,
-    /// Brokers forgotten to make room.
+    /// Brokers evicted because the table was full.
     pub evicted: u64,
 }
 
@@ -222,12 +223,12 @@ impl Endings {
         self.broker(facts).accepted_ns = Some(facts.at_ns);
     }
 
-    /// What happened at the broker of an event about the time of it, or of the FIN
-    /// that went before and that a late packet's answer tells nothing of.
+    /// What happened at the broker of an event at about its time or, for the answer to
+    /// a late packet, at about the time of the FIN that closed the connection.
     #[must_use]
-    pub fn company(&mut self, facts: &Facts, closing: Option<&Closing>) -> Company {
+    pub fn concurrent(&mut self, facts: &Facts, closing: Option<&Closing>) -> Concurrent {
         let Some(broker) = self.brokers.get(&key(facts)) else {
-            return Company::default();
+            return Concurrent::default();
         };
         let mut this = Ending::of(facts);
         if let Some(closing) = closing.filter(|_| !this.fin) {
@@ -236,9 +237,9 @@ impl Endings {
             this.by_itself = true;
             this.fin = true;
         }
-        let mut company = Company {
-            unlike: this.silence_ms < BUSY_MS,
-            ..Company::default()
+        let mut concurrent = Concurrent {
+            mixed_idle: this.silence_ms < BUSY_MS,
+            ..Concurrent::default()
         };
         let others = broker.endings.iter().filter(|other| {
             other.at_ns.abs_diff(this.at_ns) <= TOGETHER_NS && other.client != this.client
@@ -248,21 +249,21 @@ impl Endings {
         for other in others {
             fell.add(other);
             let is_alike = alike(other.silence_ms, this.silence_ms);
-            company.together += 1;
-            company.used += usize::from(other.used);
-            company.workers += usize::from(other.worker);
-            company.strangers += usize::from(other.stranger);
-            company.unlike |=
+            concurrent.count += 1;
+            concurrent.used += usize::from(other.used);
+            concurrent.workers += usize::from(other.worker);
+            concurrent.strangers += usize::from(other.stranger);
+            concurrent.mixed_idle |=
                 other.silence_ms < BUSY_MS || (other.by_itself && this.by_itself && !is_alike);
-            company.closed_unlike += usize::from(other.fin && !is_alike);
+            concurrent.closed_mixed += usize::from(other.fin && !is_alike);
         }
         // Refused while this one was silent, its broker was down: it is of before that.
         let silence_ns = facts.idle.map_or(0, |idle| ms_to_ns(idle.wire_ms));
         let silent_since = facts.at_ns.saturating_sub(silence_ns);
         let meanwhile = |at: u64| (silent_since..=facts.at_ns).contains(&at);
         let soon_after = |at: u64| at >= this.at_ns && at - this.at_ns <= REFUSAL_NS;
-        Company {
-            scattered: this.fell() && fell.are_scattered(),
+        Concurrent {
+            idle_spread: this.fell() && fell.are_spread(),
             closes_alike: broker.closes_alike(&this),
             same_age: broker.same_age(&this),
             refused_since: broker.refused_ns.is_some_and(soon_after),
@@ -273,7 +274,7 @@ impl Endings {
             process_ended: broker
                 .process_ended_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= STOP_NS),
-            ..company
+            ..concurrent
         }
     }
 

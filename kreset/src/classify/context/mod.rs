@@ -1,12 +1,12 @@
-//! What one host remembers between events, so that an event can be judged by
-//! the company it keeps. Pure: time is the events' own.
+//! What one host remembers between events, so that an event can be judged together
+//! with related ones. Pure: time is the events' own.
 
 mod closings;
 mod endings;
 mod paths;
 
 pub use closings::{Closing, Closings};
-pub use endings::{Company, Endings};
+pub use endings::{Concurrent, Endings};
 pub use paths::{Death, PathView, Paths, alike};
 
 use super::{case::Case, class::Class};
@@ -27,7 +27,7 @@ pub struct Context {
     /// The path that the connection took.
     pub path: PathView,
     /// Other endings at the same broker about now.
-    pub company: Company,
+    pub concurrent: Concurrent,
     /// How this connection was closed, if a FIN went before.
     pub closing: Option<Closing>,
 }
@@ -72,7 +72,7 @@ impl Memory {
         let closing = self.closings.of(facts);
         Context {
             path: self.paths.view(&facts.path()),
-            company: self.endings.company(facts, closing.as_ref()),
+            concurrent: self.endings.concurrent(facts, closing.as_ref()),
             closing,
         }
     }
@@ -83,7 +83,7 @@ impl Memory {
         self.paths.view(key)
     }
 
-    /// Entries that had to go to make room.
+    /// Entries evicted because a table was full.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
         self.paths.evicted + self.endings.evicted + self.closings.evicted

@@ -69,7 +69,7 @@ impl Path {
 #[derive(Debug)]
 pub struct Paths {
     paths: LruCache<PathKey, Path>,
-    /// Paths forgotten to make room.
+    /// Paths evicted because the table was full.
     pub evicted: u64,
 }
 

@@ -1,5 +1,5 @@
-//! A beginning that nobody saw: without its packets, a socket that answered and
-//! was answered a few times may have been in use, or still in TLS or SASL.
+//! A beginning that was not observed: without its packets, a socket that answered
+//! and was answered a few times may have been in use, or still in TLS or SASL.
 
 use super::Observation;
 use crate::classify::{
@@ -34,6 +34,6 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         (_, true) if live => HARD + LIVE_SOCKET,
         _ => return None,
     };
-    let told = Observation::new("beginning", "not seen, and soon over");
-    Some(told.weigh(weight, UNSEEN))
+    let observation = Observation::new("beginning", "not seen, and soon over");
+    Some(observation.weigh(weight, UNSEEN))
 }

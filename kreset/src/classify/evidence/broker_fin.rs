@@ -1,6 +1,6 @@
 //! The broker's FIN came first: was it the broker's idle timer, or its end?
 
-use super::{Basis, Observation, company::is_burst, kernel_reason::workers_end};
+use super::{Basis, Observation, concurrent::is_burst, kernel_reason::workers_end};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -39,37 +39,39 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         "{silence_ms:.0} ms of silence before the broker's FIN, connections.max.idle.ms is \
          {timer_ms:.0}"
     );
-    let company = case.context.company;
-    let burst = is_burst(case) || company.refused;
-    let told =
+    let concurrent = case.context.concurrent;
+    let burst = is_burst(case) || concurrent.refused;
+    let observation =
         Observation::new("broker_fin", value).weigh(CLOSED_FOR_ITSELF, &[Class::BrokerClosed]);
-    let told = match closing.listened {
-        _ if closing.by_exit || workers_end(case) => told
+    let observation = match closing.listened {
+        _ if closing.by_exit || workers_end(case) => observation
             .weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
             .on(Basis::Shown),
-        _ if burst => told,
-        Some(true) => told
+        _ if burst => observation,
+        Some(true) => observation
             .weigh(STILL_LISTENS, &[Class::BrokerShutdown])
             .on(Basis::Shown),
-        Some(false) => told.weigh(NOW_REFUSED, &[Class::BrokerShutdown]),
-        None => told.weigh(CLOSED_ALONE, &[Class::BrokerShutdown]),
+        Some(false) => observation.weigh(NOW_REFUSED, &[Class::BrokerShutdown]),
+        None => observation.weigh(CLOSED_ALONE, &[Class::BrokerShutdown]),
     };
     let paused = silence_ms >= PAUSE_MS;
-    let quiet = company.closed_unlike == 0 && !burst;
+    let quiet = concurrent.closed_mixed == 0 && !burst;
     Some(if fits {
-        told.weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
+        observation
+            .weigh(FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
             .on(Basis::Shown)
-    } else if paused && quiet && company.closes_alike {
-        told.weigh(CLOSED_ALIKE, &[Class::BrokerIdleClose])
+    } else if paused && quiet && concurrent.closes_alike {
+        observation
+            .weigh(CLOSED_ALIKE, &[Class::BrokerIdleClose])
             .on(Basis::Shown)
     } else if paused && quiet && is_round(silence_ms) {
-        told.weigh(ROUND_TIMER, &[Class::BrokerIdleClose])
-    } else if paused && quiet && company.together == 0 {
-        told.weigh(OTHER_TIMER, &[Class::BrokerIdleClose])
+        observation.weigh(ROUND_TIMER, &[Class::BrokerIdleClose])
+    } else if paused && quiet && concurrent.count == 0 {
+        observation.weigh(OTHER_TIMER, &[Class::BrokerIdleClose])
     } else if paused && quiet {
-        told.weigh(ONE_TIMER, &[Class::BrokerIdleClose])
+        observation.weigh(ONE_TIMER, &[Class::BrokerIdleClose])
     } else {
-        told.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
+        observation.weigh(MISSES_BROKER_TIMER, &[Class::BrokerIdleClose])
     })
 }
 
@@ -120,14 +122,15 @@ pub(super) fn reset_after(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     Some(if case.facts.reset_is_live()? {
-        let told = Observation::new("reset_after_fin", "an abort of the broker's live socket")
-            .weigh(UNREAD_AT_CLOSE, &[Class::BrokerAborted])
-            .on(Basis::Shown);
+        let observation =
+            Observation::new("reset_after_fin", "an abort of the broker's live socket")
+                .weigh(UNREAD_AT_CLOSE, &[Class::BrokerAborted])
+                .on(Basis::Shown);
         if after_its_timer(case) {
             // The timer says when, and the unread request why: it had muted the client.
-            told.weigh(-FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
+            observation.weigh(-FITS_BROKER_TIMER, &[Class::BrokerIdleClose])
         } else {
-            told
+            observation
         }
     } else {
         Observation::new("reset_after_fin", "a bare answer to a late write")

@@ -30,43 +30,51 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         client.map_or("nothing", word),
         broker.map_or("nothing", word)
     );
-    let told = Observation::new("first_bytes", value);
+    let observation = Observation::new("first_bytes", value);
     let Some(client) = client else {
-        return Some(foreign_answer(told));
+        return Some(foreign_answer(observation));
     };
     Some(match (client, broker) {
         // No broker answers a request like this, and none speaks first.
-        (FirstBytes::Kafka, Some(FirstBytes::Http | FirstBytes::Other)) => foreign_answer(told),
+        (FirstBytes::Kafka, Some(FirstBytes::Http | FirstBytes::Other)) => {
+            foreign_answer(observation)
+        }
         // Only a TLS listener answers plaintext with an alert.
-        (FirstBytes::Kafka | FirstBytes::Other, Some(FirstBytes::TlsAlert)) => told
+        (FirstBytes::Kafka | FirstBytes::Other, Some(FirstBytes::TlsAlert)) => observation
             .weigh(FIRST_BYTES, &[Class::PlaintextToTls])
             .on(Basis::Named),
-        (FirstBytes::Http, _) => told.weigh(FIRST_BYTES, &[Class::NotKafka]).on(Basis::Named),
+        (FirstBytes::Http, _) => observation
+            .weigh(FIRST_BYTES, &[Class::NotKafka])
+            .on(Basis::Named),
         // A TLS listener answers a hello, if only with an alert. A listener that
         // drops connections unread does so without a FIN.
-        (FirstBytes::Tls, None) if closed_late(case) => told,
-        (FirstBytes::Tls, None) if case.broker_closed_first() => told
+        (FirstBytes::Tls, None) if closed_late(case) => observation,
+        (FirstBytes::Tls, None) if case.broker_closed_first() => observation
             .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
             .on(Basis::Shown),
         // Nor does a hop that resets what it will not let through.
-        (FirstBytes::Tls | FirstBytes::Other, None) if case.may_be_forged_early() => told,
-        (FirstBytes::Tls, None) => told.weigh(FIRST_BYTES_NO_FIN, &[Class::TlsToPlaintext]),
+        (FirstBytes::Tls | FirstBytes::Other, None) if case.may_be_forged_early() => observation,
+        (FirstBytes::Tls, None) => observation.weigh(FIRST_BYTES_NO_FIN, &[Class::TlsToPlaintext]),
         // Kafka and TLS brokers answer neither; others may.
-        (FirstBytes::Tls, Some(FirstBytes::Kafka | FirstBytes::Http | FirstBytes::Other)) => told
-            .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
-            .on(Basis::Named),
-        (FirstBytes::Tls, Some(_)) => told.weigh(EXCLUDED, &[Class::ClosedByBroker]),
-        (FirstBytes::Other, None) => told.weigh(FIRST_BYTES_OTHER, &[Class::NotKafka]),
+        (FirstBytes::Tls, Some(FirstBytes::Kafka | FirstBytes::Http | FirstBytes::Other)) => {
+            observation
+                .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
+                .on(Basis::Named)
+        }
+        (FirstBytes::Tls, Some(_)) => observation.weigh(EXCLUDED, &[Class::ClosedByBroker]),
+        (FirstBytes::Other, None) => observation.weigh(FIRST_BYTES_OTHER, &[Class::NotKafka]),
         // Kafka to a listener that says nothing: TLS would have sent an alert,
         // SASL an error.
-        (FirstBytes::Kafka, None) => told.weigh(EXCLUDED, NOT_KAFKA_UNANSWERED),
-        _ => told,
+        (FirstBytes::Kafka, None) => observation.weigh(EXCLUDED, NOT_KAFKA_UNANSWERED),
+        _ => observation,
     })
 }
 
 /// What answers is another service: a web server, a proxy, one that greets first.
-fn foreign_answer(told: Observation) -> Observation {
-    told.weigh(FIRST_BYTES, &[Class::NotKafka]).on(Basis::Named)
+fn foreign_answer(observation: Observation) -> Observation {
+    observation
+        .weigh(FIRST_BYTES, &[Class::NotKafka])
+        .on(Basis::Named)
 }
 
 /// A plaintext listener takes a TLS hello for a length that is too large and closes at

@@ -50,19 +50,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 .on(Basis::Shown),
         );
     }
-    let told = Observation::new("had", known)
+    let observation = Observation::new("had", known)
         .weigh(HARD, STRANGE)
         .on(Basis::Shown);
     let settled = f64::from(within_ms) >= case.config.broker_max_idle.as_secs_f64() * 1_000.0;
-    let told = if settled {
-        told.weigh(LOST_LONG_AGO, &[Class::BrokerLost])
+    let observation = if settled {
+        observation.weigh(LOST_LONG_AGO, &[Class::BrokerLost])
     } else {
-        told
+        observation
     };
-    Some(match case.context.company.strangers {
-        0 => told.weigh(STRANGER_ALONE, &[Class::Rebound]),
+    Some(match case.context.concurrent.strangers {
+        0 => observation.weigh(STRANGER_ALONE, &[Class::Rebound]),
         // A host that came back meets all that it had lost, too.
-        SEVERAL.. if settled => told.weigh(TOGETHER, &[Class::Moved]),
-        _ => told,
+        SEVERAL.. if settled => observation.weigh(TOGETHER, &[Class::Moved]),
+        _ => observation,
     })
 }

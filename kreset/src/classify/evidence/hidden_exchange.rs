@@ -1,11 +1,11 @@
-//! A SASL exchange inside TLS, of which nobody but its ends sees what was said: the
-//! broker turns a client away in order, and soon.
+//! A SASL exchange inside TLS, which only its ends can read: the broker turns a
+//! client away with an orderly close, and soon.
 
 use super::{Basis, Observation};
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{HARD, HIDDEN_SASL, HIDDEN_SASL_IN_COMPANY},
+    weights::{HARD, HIDDEN_SASL, HIDDEN_SASL_CONCURRENT},
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -13,10 +13,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     // A broker that stops closes others as well.
-    let weight = if case.context.company.together == 0 {
+    let weight = if case.context.concurrent.count == 0 {
         HIDDEN_SASL
     } else {
-        HIDDEN_SASL_IN_COMPANY
+        HIDDEN_SASL_CONCURRENT
     };
     Some(
         Observation::new("hidden_exchange", "in TLS, and soon closed by the broker")
@@ -39,7 +39,7 @@ pub(super) fn is_hidden(case: &Case<'_>) -> bool {
 /// a client has sent before it turns it away, so that it does not abort.
 fn is_late_answer(case: &Case<'_>) -> bool {
     if case.is_client() {
-        // Or the client closes with the broker's leave unread.
+        // Or the client closes with the broker's `close_notify` unread.
         (case.received() && case.facts.reset_is_live() == Some(false))
             || (case.sent() && case.broker_closed_first())
     } else {

@@ -1,5 +1,5 @@
 //! RSTs that this host sent: the local kernel knows why, and from 6.10 on it
-//! says so (`enum sk_rst_reason`). Before, state and trigger tell as much.
+//! says so (`enum sk_rst_reason`). Before, state and trigger show as much.
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -24,7 +24,7 @@ enum Why {
     AfterClose,
     /// Nothing here knows the connection.
     NoSocket,
-    /// The listener turned the end of a handshake away: nobody accepts.
+    /// The listener turned the end of a handshake away: its accept queue is full.
     Overflow,
 }
 
@@ -33,15 +33,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let why = why(case);
-    let value = told(case, why);
-    let told = Observation::new("kernel_reason", value).on(basis(case, why));
+    let value = value(case, why);
+    let observation = Observation::new("kernel_reason", value).on(basis(case, why));
     if case.gave_up() {
         // What it means that the peer is silent is for `timeout` to say.
-        return Some(told);
+        return Some(observation);
     }
     if case.phase.is_handshake() && (why == Why::Aborted || case.broker_closed_first()) {
-        // The phase tells whose doing it was, the first bytes why.
-        return Some(told);
+        // The phase shows which side ended it, the first bytes why.
+        return Some(observation);
     }
     let is_syn = drawn_by_syn(case);
     let is_stray = case.facts.trigger.is_some_and(Trigger::is_stray);
@@ -51,43 +51,44 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         && !case.is_client()
         && let Some((class, share)) = closed_in_handshake
     {
-        return Some(as_sure_as_then(told, class, share));
+        return Some(as_sure_as_then(observation, class, share));
     }
     Some(match (why, case.is_client()) {
-        (Why::Overflow, _) => told.weigh(HARD, &[Class::ClosedByBroker]),
-        (Why::NoSocket, false) if is_syn => told.weigh(HARD, &[Class::Refused]),
+        (Why::Overflow, _) => observation.weigh(HARD, &[Class::ClosedByBroker]),
+        (Why::NoSocket, false) if is_syn => observation.weigh(HARD, &[Class::Refused]),
         // Port scans, and answers to SYNs that others sent in this host's name.
-        (Why::NoSocket, false) if is_stray => told.weigh(HARD, &[Class::Probe]),
+        (Why::NoSocket, false) if is_stray => observation.weigh(HARD, &[Class::Probe]),
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
-            told.weigh(HARD, CLOSED)
+            observation.weigh(HARD, CLOSED)
         }
-        (Why::AfterClose, false) => told.weigh(HARD, CLOSED),
+        (Why::AfterClose, false) => observation.weigh(HARD, CLOSED),
         (Why::NoSocket, false) if broker_is_gone(case) => {
-            told.weigh(HARD, &[Class::BrokerLost, Class::BrokerShutdown])
+            observation.weigh(HARD, &[Class::BrokerLost, Class::BrokerShutdown])
         }
         // For `had` to say.
-        (Why::NoSocket, _) if had::speaks(case) => told,
-        (Why::NoSocket, false) => told.weigh(HARD, &[Class::BrokerLost]),
+        (Why::NoSocket, _) if had::speaks(case) => observation,
+        (Why::NoSocket, false) => observation.weigh(HARD, &[Class::BrokerLost]),
         // The answer to a SYN of another address, of an attempt that was given up, or of
         // a scan: this host closed nothing.
         (Why::NoSocket, true) if case.drawn_by_synack() => {
-            told.weigh(HARD, &[Class::Moved, Class::Probe])
+            observation.weigh(HARD, &[Class::Moved, Class::Probe])
         }
         // A challenge ACK answered the SYN: the broker's host has a connection of these
         // ports, which this host lost, or which another host behind one NAT has.
         _ if case.is_client() && case.facts.state == Some(State::SynSent) => {
-            told.weigh(HARD, &[Class::ClientLost, Class::Rebound])
+            observation.weigh(HARD, &[Class::ClientLost, Class::Rebound])
         }
-        (Why::NoSocket | Why::AfterClose, true) => told.weigh(HARD, &[Class::LateData]),
+        (Why::NoSocket | Why::AfterClose, true) => observation.weigh(HARD, &[Class::LateData]),
         // The broker had closed: that this client then closed with that unread ended nothing.
-        (Why::Aborted, true) if case.broker_closed_first() => told.weigh(HARD, CLOSED),
-        (Why::Aborted, true) => told.weigh(HARD, &[Class::ClientAborted]),
+        (Why::Aborted, true) if case.broker_closed_first() => observation.weigh(HARD, CLOSED),
+        (Why::Aborted, true) => observation.weigh(HARD, &[Class::ClientAborted]),
         (Why::Aborted, false) => {
-            let told = told.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
+            let observation =
+                observation.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
             if case.facts.by_exit || workers_end(case) {
-                told.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
+                observation.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
             } else {
-                told.weigh(PROCESS_LIVES, &[Class::BrokerAborted])
+                observation.weigh(PROCESS_LIVES, &[Class::BrokerAborted])
             }
         }
     })
@@ -115,21 +116,23 @@ const CLOSED: &[Class] = &[
 pub(super) fn workers_end(case: &Case<'_>) -> bool {
     let by_worker = |closing: Closing| closing.by_other_exit;
     let ended = case.facts.worker_exited() || case.context.closing.is_some_and(by_worker);
-    ended && case.context.company.workers > 0
+    ended && case.context.concurrent.workers > 0
 }
 
 /// A late packet adds nothing to what the broker's FIN showed: all causes of the
 /// handshake phase stay as likely as they were.
-fn as_sure_as_then(told: Observation, class: Class, share: f64) -> Observation {
+fn as_sure_as_then(observation: Observation, class: Class, share: f64) -> Observation {
     const OTHERS: u8 = HANDSHAKES.len() as u8 - 1;
-    let told = told.weigh(round(HARD + share.ln()), &[class]);
+    let observation = observation.weigh(round(HARD + share.ln()), &[class]);
     let others = HANDSHAKES.iter().filter(|other| **other != class);
     let each = (1.0 - share) / f64::from(OTHERS);
     if each <= 0.0 {
-        return told;
+        return observation;
     }
     let weight = round(HARD + each.ln());
-    others.fold(told, |told, other| told.weigh(weight, &[*other]))
+    others.fold(observation, |observation, other| {
+        observation.weigh(weight, &[*other])
+    })
 }
 
 /// A request for a new connection drew it.
@@ -167,7 +170,7 @@ const fn by_state(case: &Case<'_>) -> Why {
     }
 }
 
-fn told(case: &Case<'_>, why: Why) -> SmolStr {
+fn value(case: &Case<'_>, why: Why) -> SmolStr {
     let what = match (&case.facts.kernel_reason, why) {
         (Some(reason), _) => reason.clone(),
         (None, Why::Aborted) => SmolStr::new_static("aborted by this host's socket"),

@@ -23,19 +23,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let value = match case.facts.state {
         Some(State::Listen) => listening(case.facts),
         // The kernel looks for a listener before it gives up (kernel:
-        // __inet_lookup, since the beginning). Before 6.10 it does not tell.
+        // __inet_lookup, since the beginning). Before 6.10 it does not show it.
         None => SmolStr::new_static("none"),
         _ => return None,
     };
     Some(Observation::new("listener", value))
 }
 
-/// Nobody listens at a broker's port on this host since its process ended: that
+/// No socket listens on a broker's port on this host since its process ended: that
 /// also took along connections of which this host has seen nothing else. One
 /// whose handshake was under way has no socket yet, and once the listener is gone
 /// its last packet draws a RST (kernel: `tcp_v4_rcv`, `TCP_NEW_SYN_RECV`; 6.18).
 pub(super) fn broker_is_gone(case: &Case<'_>) -> bool {
-    case.facts.is_answer() && case.facts.state.is_none() && case.context.company.process_ended
+    case.facts.is_answer() && case.facts.state.is_none() && case.context.concurrent.process_ended
 }
 
 fn listening(facts: &Facts) -> SmolStr {

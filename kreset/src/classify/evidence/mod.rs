@@ -3,7 +3,7 @@
 
 mod beginning;
 pub(super) mod broker_fin;
-mod company;
+mod concurrent;
 mod first_bytes;
 mod had;
 mod hidden_exchange;
@@ -37,7 +37,7 @@ use crate::event::Evidence;
 /// A rule.
 pub type Rule = fn(&Case<'_>) -> Option<Observation>;
 
-/// All rules. Their order is the order in which evidence is told.
+/// All rules. Their order is the order in which evidence is listed.
 pub const RULES: &[Rule] = &[
     state::rule,
     refused_by::rule,
@@ -63,8 +63,8 @@ pub const RULES: &[Rule] = &[
     silence::longest,
     known_timers::rule,
     repeats::rule,
-    company::together,
-    company::reconnect,
+    concurrent::together,
+    concurrent::reconnect,
 ];
 
 /// How well a fact shows who ended the connection, weakest first.
@@ -140,9 +140,9 @@ impl Observation {
         self
     }
 
-    /// As it is told.
+    /// As the event contract has it.
     #[must_use]
-    pub fn tell(self) -> Evidence {
+    pub fn into_evidence(self) -> Evidence {
         let by_name = |(class, weight): (Class, f64)| (class.as_str(), weight);
         Evidence {
             name: SmolStr::new_static(self.name),

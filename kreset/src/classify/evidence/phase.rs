@@ -1,5 +1,5 @@
 //! Connections that ended before their first exchange did: how far they had
-//! come, and which side ended them. The causes are told apart by the first
+//! come, and which side ended them. The causes are distinguished by the first
 //! bytes, the TLS alert and SASL.
 
 use super::{Basis, Observation, broker_fin};
@@ -29,7 +29,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let by_broker = ended_by_broker(case);
-    let told = Observation::new("phase", case.phase.as_str()).on(basis(case, by_broker));
+    let observation = Observation::new("phase", case.phase.as_str()).on(basis(case, by_broker));
     let reaped = by_broker && broker_fin::reaped_unanswered(case);
     // Whatever the client had said, it was not turned away for it.
     let ended = if by_broker && case.facts.broker_exited() {
@@ -37,15 +37,15 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     } else {
         (by_broker && !reaped && stopped(case)).then_some(STOPPED)
     };
-    let told = match ended {
-        Some(weight) => told
+    let observation = match ended {
+        Some(weight) => observation
             .weigh(HARD, &[Class::BrokerShutdown])
             .weigh(weight, &[Class::BrokerShutdown]),
-        None => told,
+        None => observation,
     };
     Some(match case.phase {
-        _ if reaped => told.weigh(HARD, &[Class::BrokerIdleClose]),
-        Phase::Connecting => told.weigh(
+        _ if reaped => observation.weigh(HARD, &[Class::BrokerIdleClose]),
+        Phase::Connecting => observation.weigh(
             HARD,
             &[if by_broker {
                 Class::ClosedByBroker
@@ -53,30 +53,30 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 Class::Probe
             }],
         ),
-        Phase::Silent if by_broker => told.weigh(HARD, &[Class::ClosedByBroker]),
-        Phase::Silent => told.weigh(HARD, &[Class::Probe]),
+        Phase::Silent if by_broker => observation.weigh(HARD, &[Class::ClosedByBroker]),
+        Phase::Silent => observation.weigh(HARD, &[Class::Probe]),
         _ if by_broker => {
-            let told = told.weigh(HARD, HANDSHAKES);
+            let observation = observation.weigh(HARD, HANDSHAKES);
             // A host that does not know the flow, moved to it by a balancer, answers as
             // barely as a listener.
-            let told = if case.received() && case.facts.reset_is_live() == Some(false) {
-                told.weigh(HARD, &[Class::NotIdle])
+            let observation = if case.received() && case.facts.reset_is_live() == Some(false) {
+                observation.weigh(HARD, &[Class::NotIdle])
             } else {
-                told
+                observation
             };
             // Who has not seen the first bytes has no reason to prefer any.
             let packets = case.facts.packets.as_ref();
             if packets.is_some_and(|packets| !first_request_unseen(case.facts, packets)) {
-                told.weigh(HANDSHAKE, &[Class::ClosedByBroker])
+                observation.weigh(HANDSHAKE, &[Class::ClosedByBroker])
             } else {
-                told
+                observation
             }
         }
-        // The client gave up. TLS, SASL and a strange answer tell why; a request that
+        // The client gave up. TLS, SASL and a foreign answer show why; a request that
         // was not answered does not.
-        Phase::Foreign | Phase::Tls | Phase::Sasl => told.weigh(HARD, HANDSHAKES),
-        _ if case.client_closed_first() => told.weigh(HARD, &[Class::LateData]),
-        _ => told.weigh(HARD, &[Class::ClientAborted]),
+        Phase::Foreign | Phase::Tls | Phase::Sasl => observation.weigh(HARD, HANDSHAKES),
+        _ if case.client_closed_first() => observation.weigh(HARD, &[Class::LateData]),
+        _ => observation.weigh(HARD, &[Class::ClientAborted]),
     })
 }
 
@@ -95,15 +95,15 @@ fn basis(case: &Case<'_>, by_broker: bool) -> Basis {
     }
 }
 
-/// As a client sees it: connections in use ended with this one, or nobody listens
+/// As a client sees it: connections in use ended with this one, or no socket listens
 /// since. A hop that resets this one resets those as well.
 fn stopped(case: &Case<'_>) -> bool {
     /// Others that are no coincidence.
     const SEVERAL: usize = 2;
-    let company = case.context.company;
+    let concurrent = case.context.concurrent;
     case.is_client()
         && !case.may_be_forged_early()
-        && (company.refused_since || company.used >= SEVERAL)
+        && (concurrent.refused_since || concurrent.used >= SEVERAL)
 }
 
 /// The broker's side ended the connection: its FIN or its RST came first.

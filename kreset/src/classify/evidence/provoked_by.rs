@@ -30,10 +30,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if idle.acknowledged {
         return Some(by_acknowledgement());
     }
-    let told = Observation::new("provoked_by", provoked_by.as_str());
+    let observation = Observation::new("provoked_by", provoked_by.as_str());
     Some(match provoked_by {
         ProvokedBy::Data | ProvokedBy::Keepalive | ProvokedBy::Close => {
-            told.weigh(TIMER_WHILE_PENDING, &[Class::IdleOnTimer])
+            observation.weigh(TIMER_WHILE_PENDING, &[Class::IdleOnTimer])
         }
         ProvokedBy::Nothing => {
             let lost = if may_have_acknowledged(case) {
@@ -41,7 +41,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             } else {
                 NEEDS_TRIGGER
             };
-            told.weigh(lost, LOST)
+            observation
+                .weigh(lost, LOST)
                 .weigh(EXCLUDED, &[Class::IdleOnSend])
                 .weigh(SPONTANEOUS, &[Class::IdleOnTimer])
         }

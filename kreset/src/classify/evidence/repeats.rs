@@ -26,8 +26,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .count();
     if alike > 0 {
         let value = format!("{alike} earlier ones at {idle_ms:.0} ms");
-        let told = Observation::new("repeats", value).on(Basis::Shown);
-        return Some(told.weigh(REPEATS, &[Class::IdleOnTimer]));
+        let observation = Observation::new("repeats", value).on(Basis::Shown);
+        return Some(observation.weigh(REPEATS, &[Class::IdleOnTimer]));
     }
     // A timer T kills what is longer and spares what is shorter: every death
     // so far lies above every silence survived, this one too.
@@ -39,8 +39,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .count();
     if likewise >= AGREEING && idle_ms > survived_ms {
         let value = format!("{likewise} undecided ones at {idle_ms:.0} ms");
-        let told = Observation::new("repeats", value).on(Basis::Shown);
-        return Some(told.weigh(REPEATS, IDLE));
+        let observation = Observation::new("repeats", value).on(Basis::Shown);
+        return Some(observation.weigh(REPEATS, IDLE));
     }
     let agreeing = path
         .deaths

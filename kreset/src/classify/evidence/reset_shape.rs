@@ -16,12 +16,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     if case.is_odd_early() {
-        let told = Observation::new("reset_timestamps", "missing, though negotiated");
+        let observation = Observation::new("reset_timestamps", "missing, though negotiated");
         // Other stacks than Linux leave them out as well, and clients run on those.
         return Some(if case.is_client() {
-            told.weigh(ODD_EARLY, FORGED)
+            observation.weigh(ODD_EARLY, FORGED)
         } else {
-            told
+            observation
         });
     }
     let counters = case.facts.counters?;
@@ -37,15 +37,17 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 .on(Basis::Shown),
         ),
         Some(false) => {
-            let told = Observation::new("reset_timestamps", "missing, though negotiated")
+            let observation = Observation::new("reset_timestamps", "missing, though negotiated")
                 .weigh(NOT_A_LIVE_SOCKET, FORGED)
                 .weigh(NOT_A_LIVE_SOCKET, LOST);
             let provoked = case.facts.idle.is_some_and(|idle| {
                 matches!(idle.provoked_by, ProvokedBy::Data | ProvokedBy::Keepalive)
             });
             Some(match packet {
-                Some(packet) if packet.has_ack() && provoked => told.weigh(ODD_SHAPE, FORGED),
-                _ => told,
+                Some(packet) if packet.has_ack() && provoked => {
+                    observation.weigh(ODD_SHAPE, FORGED)
+                }
+                _ => observation,
             })
         }
         None => packet.map(|packet| {
@@ -55,11 +57,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             } else {
                 "bare"
             };
-            let told = Observation::new("reset_shape", value);
+            let observation = Observation::new("reset_shape", value);
             if live {
-                told.weigh(ACTIVE_SHAPE, LIVE).on(Basis::Shown)
+                observation.weigh(ACTIVE_SHAPE, LIVE).on(Basis::Shown)
             } else {
-                told.weigh(BARE_SHAPE, FORGED).weigh(BARE_SHAPE, LOST)
+                observation
+                    .weigh(BARE_SHAPE, FORGED)
+                    .weigh(BARE_SHAPE, LOST)
             }
         }),
     }

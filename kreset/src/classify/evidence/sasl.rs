@@ -15,15 +15,16 @@ const FETCH: u16 = 1;
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let api_key = case.facts.packets.as_ref()?.api_key?;
     let value = format!("{} ({api_key})", name(api_key));
-    let told = Observation::new("last_api_key", value);
+    let observation = Observation::new("last_api_key", value);
     match case.phase {
         Phase::Sasl => Some(
-            told.weigh(SASL_UNFINISHED, &[Class::Authentication])
+            observation
+                .weigh(SASL_UNFINISHED, &[Class::Authentication])
                 .on(Basis::Shown),
         ),
         // A client that SASL keeps out has not learned yet where to send these.
-        Phase::Second if matches!(api_key, PRODUCE | FETCH) => Some(told),
-        Phase::Second => Some(told.weigh(SASL_EXPECTED, &[Class::Authentication])),
+        Phase::Second if matches!(api_key, PRODUCE | FETCH) => Some(observation),
+        Phase::Second => Some(observation.weigh(SASL_EXPECTED, &[Class::Authentication])),
         _ => None,
     }
 }

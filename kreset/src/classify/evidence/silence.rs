@@ -1,7 +1,7 @@
 //! How long the wire had been silent, and whether the path has come through
 //! as much before.
 
-use super::{IDLE, Observation, company::is_burst};
+use super::{IDLE, Observation, concurrent::is_burst};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -32,13 +32,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         ms if ms < LONG_MS => LONG_IDLE,
         _ => VERY_LONG_IDLE,
     };
-    let told = Observation::new("idle", format!("{idle_ms:.0} ms")).weigh(weight, IDLE);
+    let observation = Observation::new("idle", format!("{idle_ms:.0} ms")).weigh(weight, IDLE);
     // A long silence speaks against a reset in mid-use; a short one is no sign of
     // a device at all, and where others ended too it is no sign of anything.
     Some(if weight <= 0.0 || is_burst(case) {
-        told
+        observation
     } else {
-        told.weigh(-weight / 2.0, &[Class::NotIdle, Class::Moved])
+        observation.weigh(-weight / 2.0, &[Class::NotIdle, Class::Moved])
     })
 }
 
@@ -48,11 +48,12 @@ pub(super) fn outlived(case: &Case<'_>) -> Option<Observation> {
     }
     let idle_ms = case.facts.idle?.wire_ms;
     let survived_ms = case.context.path.survived_ms?;
-    let told = Observation::new("survived_idle", format!("{survived_ms:.0} ms on this path"));
+    let observation =
+        Observation::new("survived_idle", format!("{survived_ms:.0} ms on this path"));
     if survived_ms > idle_ms * OUTLIVED_BY {
-        Some(told.weigh(OUTLIVED, IDLE))
+        Some(observation.weigh(OUTLIVED, IDLE))
     } else if idle_ms > survived_ms * UNTRIED_BY {
-        Some(told.weigh(UNTRIED_SILENCE, IDLE))
+        Some(observation.weigh(UNTRIED_SILENCE, IDLE))
     } else {
         None
     }

@@ -16,10 +16,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return None;
     }
     let state = case.facts.state?;
-    let told = Observation::new("state", state.as_str());
-    let told = match case.phase {
+    let observation = Observation::new("state", state.as_str());
+    let observation = match case.phase {
         _ if state == State::SynSent => {
-            return Some(told.weigh(HARD, &[Class::Refused]).on(Basis::Named));
+            return Some(observation.weigh(HARD, &[Class::Refused]).on(Basis::Named));
         }
         _ if case.broker_closed_first() && case.is_client() && !case.phase.is_handshake() => {
             let closed = &[
@@ -28,18 +28,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 Class::BrokerClosed,
                 Class::BrokerAborted,
             ];
-            return Some(told.weigh(HARD, closed).on(Basis::Shown));
+            return Some(observation.weigh(HARD, closed).on(Basis::Shown));
         }
         _ if case.client_closed_first() && !case.is_client() && case.phase != Phase::Foreign => {
-            return Some(told.weigh(HARD, &[Class::LateData]).on(Basis::Shown));
+            return Some(observation.weigh(HARD, &[Class::LateData]).on(Basis::Shown));
         }
-        _ if case.is_rejected_client() => return Some(told),
+        _ if case.is_rejected_client() => return Some(observation),
         _ if case.may_be_forged_early() => {
-            let told = told.weigh(HARD, FORGED);
-            return Some(told.weigh(NOT_IDLE_ALONE, &[Class::NotIdle]));
+            let observation = observation.weigh(HARD, FORGED);
+            return Some(observation.weigh(NOT_IDLE_ALONE, &[Class::NotIdle]));
         }
-        phase if phase.is_handshake() => return Some(told),
-        _ if case.is_client() => told
+        phase if phase.is_handshake() => return Some(observation),
+        _ if case.is_client() => observation
             .weigh(HARD, FORGED)
             .weigh(
                 HARD,
@@ -50,7 +50,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 ],
             )
             .weigh(SHUTDOWN_ALONE, &[Class::BrokerShutdown]),
-        Phase::InUse | Phase::Unknown => told
+        Phase::InUse | Phase::Unknown => observation
             .weigh(HARD, FORGED)
             .weigh(HARD, &[Class::ClientAborted, Class::ClientLost]),
         Phase::Connecting
@@ -59,15 +59,16 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         | Phase::Foreign
         | Phase::Tls
         | Phase::Sasl
-        | Phase::Second => return Some(told),
+        | Phase::Second => return Some(observation),
     };
-    Some(by_another_host(told))
+    Some(by_another_host(observation))
 }
 
 /// What applies to both ends: the RST of a host that never had the connection looks like
 /// that of one which lost it.
-fn by_another_host(told: Observation) -> Observation {
-    told.weigh(NOT_IDLE_ALONE, &[Class::NotIdle])
+fn by_another_host(observation: Observation) -> Observation {
+    observation
+        .weigh(NOT_IDLE_ALONE, &[Class::NotIdle])
         .weigh(HARD, &[Class::Moved, Class::Rebound])
         .weigh(MOVED_ALONE, &[Class::Moved])
         .weigh(REBOUND_ALONE, &[Class::Rebound])

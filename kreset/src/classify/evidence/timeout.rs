@@ -32,18 +32,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let idle_ms = case.facts.idle?.wire_ms;
     let retransmits = case.facts.counters?.retransmits;
-    let told = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
+    let value = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
     let lost = if case.is_client() {
         Class::BrokerLost
     } else {
         Class::ClientLost
     };
     if is_unreachable(case.facts) {
-        // Silence is what an idle flow meets that was dropped; somebody spoke here.
+        // An idle flow that was dropped meets silence; here a router or a host answered.
         return Some(
             Observation::new(
                 "timeout",
-                format!("{told}, host, network or port unreachable"),
+                format!("{value}, host, network or port unreachable"),
             )
             .weigh(HARD, &[lost, Class::NotIdle])
             .weigh(REFUSED_IN_USE, &[Class::NotIdle])
@@ -51,12 +51,13 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         );
     }
     let alive = alive(case);
-    let told = match alive {
-        Some(sign) => format!("{told}, {sign}"),
-        None => told,
+    let value = match alive {
+        Some(sign) => format!("{value}, {sign}"),
+        None => value,
     };
     // A path that died under a busy flow is no idle drop, and looks like a host
-    // that died: there is no telling. Nor where it had come through as much.
+    // that died: nothing distinguishes them. The same holds where the path survived
+    // as long a silence before.
     let survived_ms = case.context.path.survived_ms.unwrap_or(0.0);
     let no_timer = alive.is_some() || idle_ms < BUSY_MS || idle_ms < survived_ms * SAME;
     let died = if no_timer { BUSY } else { HOST_DIED };
@@ -67,7 +68,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         _ => VERY_LONG_IDLE,
     };
     Some(
-        Observation::new("timeout", told)
+        Observation::new("timeout", value)
             .weigh(HARD, &[Class::Blackholed, lost])
             .weigh(weight, &[Class::Blackholed])
             .weigh(died, &[lost]),

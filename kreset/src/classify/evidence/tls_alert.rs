@@ -27,15 +27,19 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .map(|alert| (side, alert))
     });
     if let Some((side, alert)) = fatal {
-        let told = Observation::new("tls_alert", name(side, alert));
-        return Some(told.weigh(TLS_ALERT, &[Class::TlsAlert]).on(Basis::Named));
+        let observation = Observation::new("tls_alert", name(side, alert));
+        return Some(
+            observation
+                .weigh(TLS_ALERT, &[Class::TlsAlert])
+                .on(Basis::Named),
+        );
     }
-    let told = Observation::new("tls_alert", "none in clear, the handshake did not end")
+    let observation = Observation::new("tls_alert", "none in clear, the handshake did not end")
         .weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
     Some(if packets.turns >= TLS_TURNS {
-        told.weigh(SASL_IN_TLS, &[Class::Authentication])
+        observation.weigh(SASL_IN_TLS, &[Class::Authentication])
     } else {
-        told
+        observation
     })
 }
 

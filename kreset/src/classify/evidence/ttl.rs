@@ -25,16 +25,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !same && is_farther(reset, baseline) {
         return Some(from_behind(case, reset, &value));
     }
-    let told = Observation::new("ttl", value);
+    let observation = Observation::new("ttl", value);
     Some(if same && is_same_host(case) {
         // So are those of the host's packet filter.
-        told
+        observation
     } else if same {
-        told.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
+        observation.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
     } else if case.is_early_hop() {
-        told.weigh(TTL_DIFFERS_EARLY, FORGED).on(Basis::Shown)
+        observation
+            .weigh(TTL_DIFFERS_EARLY, FORGED)
+            .on(Basis::Shown)
     } else {
-        told.weigh(TTL_DIFFERS, FORGED).on(Basis::Shown)
+        observation.weigh(TTL_DIFFERS, FORGED).on(Basis::Shown)
     })
 }
 
@@ -48,10 +50,10 @@ fn from_behind(case: &Case<'_>, reset: u8, value: &str) -> Observation {
     } else {
         format!("{value}: farther away")
     };
-    let told = Observation::new("ttl", value).weigh(TTL_FARTHER, FORGED);
+    let observation = Observation::new("ttl", value).weigh(TTL_FARTHER, FORGED);
     if moved {
-        told.weigh(TTL_MOVED, LOST).on(Basis::Shown)
+        observation.weigh(TTL_MOVED, LOST).on(Basis::Shown)
     } else {
-        told
+        observation
     }
 }

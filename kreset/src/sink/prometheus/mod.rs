@@ -1,6 +1,6 @@
 //! Counts for Prometheus, and whether the tracer is attached.
 //!
-//! Labels are bounded: verdicts, causes and the like are those of the contract;
+//! Labels are bounded: verdicts, causes and other words are those of the contract;
 //! brokers (and so paths) are the first [`BROKERS`] seen, and `other` for the rest.
 
 mod http;

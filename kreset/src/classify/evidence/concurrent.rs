@@ -23,26 +23,29 @@ pub(super) fn together(case: &Case<'_>) -> Option<Observation> {
     if !is_in_use(case) || !is_burst(case) || is_hidden(case) || case.never_had().is_some() {
         return None;
     }
-    let company = case.context.company;
-    let value = format!("{} others within a second", company.together);
-    let told = Observation::new("together", value).on(Basis::Shown);
-    let many = more_than_two(company.together);
+    let concurrent = case.context.concurrent;
+    let value = format!("{} others within a second", concurrent.count);
+    let observation = Observation::new("together", value).on(Basis::Shown);
+    let many = more_than_two(concurrent.count);
     let undrawn = case
         .facts
         .idle
         .is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing);
-    Some(if company.scattered {
-        told.weigh(TOGETHER, ALL_AT_ONCE)
+    Some(if concurrent.idle_spread {
+        observation
+            .weigh(TOGETHER, ALL_AT_ONCE)
             .weigh(many, ALL_AT_ONCE)
             .weigh(SCATTERED, IDLE)
     } else if undrawn {
         // Silences this close may still be one timer, of a device that looks at
         // its table now and then.
-        told.weigh(TOGETHER, BROKER)
+        observation
+            .weigh(TOGETHER, BROKER)
             .weigh(many, BROKER)
             .weigh(NOT_TOGETHER, IDLE)
     } else {
-        told.weigh(TOGETHER, ALL_AT_ONCE)
+        observation
+            .weigh(TOGETHER, ALL_AT_ONCE)
             .weigh(many, ALL_AT_ONCE)
             .weigh(NOT_TOGETHER, IDLE)
     })
@@ -56,9 +59,9 @@ fn more_than_two(others: usize) -> f64 {
 
 /// Several connections of one broker ended at once, and no timer of theirs explains it.
 pub(super) const fn is_burst(case: &Case<'_>) -> bool {
-    let company = case.context.company;
-    let closed = case.context.closing.is_some() && company.closed_unlike > 0;
-    closed || (company.together >= BURST && company.unlike)
+    let concurrent = case.context.concurrent;
+    let closed = case.context.closing.is_some() && concurrent.closed_mixed > 0;
+    closed || (concurrent.count >= BURST && concurrent.mixed_idle)
 }
 
 /// A connection that was refused says nothing of others: it is what they are asked about.
@@ -70,11 +73,11 @@ pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {
     if !is_in_use(case) || case.never_had().is_some() {
         return None;
     }
-    let company = case.context.company;
-    if company.refused {
-        let told = Observation::new("reconnect", "refused").on(Basis::Shown);
-        Some(told.weigh(NOW_REFUSED, BROKER))
-    } else if company.accepted {
+    let concurrent = case.context.concurrent;
+    if concurrent.refused {
+        let observation = Observation::new("reconnect", "refused").on(Basis::Shown);
+        Some(observation.weigh(NOW_REFUSED, BROKER))
+    } else if concurrent.accepted {
         Some(
             Observation::new("reconnect", "established")
                 .weigh(NOW_ACCEPTED, IDLE)
