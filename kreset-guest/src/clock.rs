@@ -40,8 +40,8 @@ pub(crate) fn steps() -> Result<()> {
     let event = tracer::wait_for(&tracer, Duration::from_secs(10), |event| {
         tracer::is_of_client(event, client)
     });
-    let told = event.map(|event| event.line).unwrap_or_default();
-    let json: serde_json::Value = serde_json::from_str(&told).unwrap_or_default();
+    let line = event.map(|event| event.line).unwrap_or_default();
+    let json: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
     let connection = &json["connection"];
     // `lose` waits for 300 ms.
     let silence = (3.0 * PART.as_secs_f64()).mul_add(1_000.0, 300.0);
@@ -78,6 +78,6 @@ fn step(seconds: i64) -> Result<()> {
 
 /// How far the time of an event is from `now`, either way.
 fn off_by(time: &serde_json::Value, now: Moment) -> Option<Duration> {
-    let told = Moment::parse(time.as_str()?)?;
-    Some(now.since(told).max(told.since(now)))
+    let reported = Moment::parse(time.as_str()?)?;
+    Some(now.since(reported).max(reported.since(now)))
 }

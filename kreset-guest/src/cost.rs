@@ -31,7 +31,7 @@ const NAMES: [&str; 17] = [
 ];
 
 /// Says it for what is loaded now.
-pub(crate) fn tell(source: &str) -> Result<()> {
+pub(crate) fn report(source: &str) -> Result<()> {
     for program in loaded_programs() {
         let program = program?;
         let Some(name) = program.name_as_str().filter(|name| NAMES.contains(name)) else {
@@ -42,7 +42,7 @@ pub(crate) fn tell(source: &str) -> Result<()> {
             "cost",
             source,
             name,
-            // Told since 5.16.
+            // Since 5.16.
             &known(program.verified_instruction_count()),
             &known(program.size_translated()),
         ]);
@@ -50,7 +50,7 @@ pub(crate) fn tell(source: &str) -> Result<()> {
     Ok(())
 }
 
-/// The programs of the hooks that the tracer tells of by their misses, by the first
+/// The programs of the hooks whose misses the tracer reports, by the first
 /// letters of their names: what all of them missed is lost.
 const HOOKS: [&[&str]; 5] = [
     &["send_reset", "send_again"],
@@ -61,9 +61,9 @@ const HOOKS: [&[&str]; 5] = [
 ];
 
 /// Says how often the kernel skipped programs of the tracer because they were
-/// running on that processor already (kernel: `prog->active`; told since 5.12),
+/// running on that processor already (kernel: `prog->active`; counted since 5.12),
 /// and how many calls none of a hook's programs was run for, at most.
-pub(crate) fn tell_misses(source: &str, tracer: u32) -> u64 {
+pub(crate) fn report_misses(source: &str, tracer: u32) -> u64 {
     let misses = misses(tracer);
     let lost: u64 = HOOKS
         .iter()
@@ -72,12 +72,12 @@ pub(crate) fn tell_misses(source: &str, tracer: u32) -> u64 {
             loaded.min().copied()
         })
         .sum();
-    let told: Vec<String> = misses
+    let skipped: Vec<String> = misses
         .iter()
         .filter(|(_, count)| **count > 0)
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
-    say(&["misses", source, &lost.to_string(), &told.join(", ")]);
+    say(&["misses", source, &lost.to_string(), &skipped.join(", ")]);
     lost
 }
 

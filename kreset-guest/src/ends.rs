@@ -96,7 +96,7 @@ impl Ends {
         Ok(self.client.local_addr()?.port())
     }
 
-    /// Sends a request that nobody will answer.
+    /// Sends a request that stays unanswered.
     pub(crate) fn send(&mut self) -> Result<()> {
         self.client
             .write_all(&message::request(Request::Metadata, 99))
@@ -157,7 +157,7 @@ impl Ends {
     pub(crate) fn abort(&mut self) -> Result<()> {
         settle();
         SockRef::from(&self.broker).set_linger(Some(Duration::ZERO))?;
-        // Closes it: nothing is connected any more at this place.
+        // Closes the broker's end: another socket takes its field.
         let [nothing, _other] = pair()?;
         self.broker = nothing;
         Ok(())
@@ -165,7 +165,7 @@ impl Ends {
 }
 
 /// Acknowledgements may be delayed (kernel: up to `TCP_DELACK_MAX`, 200 ms). One that
-/// meets no socket draws another RST than the one that is staged: even where a broker
+/// meets no socket draws another RST than the one under test: even where a broker
 /// aborts, whose socket is gone a moment before its RST is out (`tcp_disconnect`), and
 /// since 7.0 that moment can be long.
 fn settle() {

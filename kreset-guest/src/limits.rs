@@ -192,13 +192,13 @@ fn with_btf(name: &str, file: &Path, right: Right) -> Result<()> {
 /// Gives a member of BTF another name.
 fn rename(btf: &mut [u8], name: &str) {
     let wanted = format!("\0{name}\0");
-    let places: Vec<usize> = btf
+    let offsets: Vec<usize> = btf
         .windows(wanted.len())
         .enumerate()
         .filter_map(|(at, found)| (found == wanted.as_bytes()).then_some(at + 1))
         .collect();
-    for place in places {
-        btf[place] = b'X';
+    for offset in offsets {
+        btf[offset] = b'X';
     }
 }
 
@@ -208,11 +208,11 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
             let ok = right == Right::Refuses && refused.is_orderly();
             let outcome = if ok { "ok" } else { "WRONG" };
             let status = refused.status.unwrap_or(-1);
-            let told = format!("exit {status}: {}", refused.complaint);
-            say(&["limit", name, outcome, &told]);
+            let complaint = format!("exit {status}: {}", refused.complaint);
+            say(&["limit", name, outcome, &complaint]);
         }
         Ok(tracer) => {
-            let told = told(&tracer);
+            let state = state(&tracer);
             let client = scenario::abort(PORT, false)?;
             let event = tracer::wait_for(&tracer, Duration::from_secs(10), |event| {
                 tracer::is_of_client(event, client)
@@ -225,7 +225,7 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
                 "limit",
                 name,
                 outcome,
-                &format!("{told}; an abort is {verdict}"),
+                &format!("{state}; an abort is {verdict}"),
             ]);
             let _summary = tracer::end(tracer)?;
         }
@@ -234,7 +234,7 @@ fn attempt(name: &str, right: Right, command: Command) -> Result<()> {
 }
 
 /// The source in use, what is degraded, and what is left of its rights.
-fn told(tracer: &Tracer) -> String {
+fn state(tracer: &Tracer) -> String {
     let start = tracer::wait_for(tracer, Duration::ZERO, |event| event.kind == "start");
     let start = start.unwrap_or_default();
     let json: serde_json::Value = serde_json::from_str(&start.line).unwrap_or_default();

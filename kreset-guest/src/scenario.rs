@@ -1,4 +1,4 @@
-//! Resets of every kind that loopback can stage, each at a broker of its own.
+//! Resets of every kind that can be caused on loopback, each at a broker of its own.
 
 use std::{io::Write as _, net::Shutdown, thread, time::Duration};
 
@@ -19,14 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The first broker's port.
 const FIRST_PORT: u16 = 9092;
 
-/// What is staged: it gets a port and whether to use IPv6, and yields the
+/// Causes the reset: it gets a port and whether to use IPv6, and yields the
 /// client's port.
-type Stage = fn(u16, bool) -> Result<u16>;
+type Run = fn(u16, bool) -> Result<u16>;
 
 struct Scenario {
     name: &'static str,
     v6: bool,
-    stage: Stage,
+    run: Run,
     /// The right answer.
     right: &'static str,
     /// What may be said where only handshakes and resets are seen, or no packet
@@ -41,77 +41,77 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "idle_on_send",
         v6: false,
-        stage: idle_on_send,
+        run: idle_on_send,
         right: ON_SEND,
         less: UNSURE,
     },
     Scenario {
         name: "idle_on_send_v6",
         v6: true,
-        stage: idle_on_send,
+        run: idle_on_send,
         right: ON_SEND,
         less: UNSURE,
     },
     Scenario {
         name: "idle_on_timer",
         v6: false,
-        stage: idle_on_timer,
+        run: idle_on_timer,
         right: ON_TIMER,
         less: UNSURE,
     },
     Scenario {
         name: "idle_on_timer_v6",
         v6: true,
-        stage: idle_on_timer,
+        run: idle_on_timer,
         right: ON_TIMER,
         less: UNSURE,
     },
     Scenario {
         name: "not_idle",
         v6: false,
-        stage: not_idle,
+        run: not_idle,
         right: "middlebox_reset/not_idle",
         less: UNSURE,
     },
     Scenario {
         name: "abort",
         v6: false,
-        stage: abort,
+        run: abort,
         right: ABORTED,
         less: UNSURE,
     },
     Scenario {
         name: "abort_v6",
         v6: true,
-        stage: abort,
+        run: abort,
         right: ABORTED,
         less: UNSURE,
     },
     Scenario {
         name: "refused",
         v6: false,
-        stage: refused,
+        run: refused,
         right: REFUSED,
         less: &[],
     },
     Scenario {
         name: "refused_v6",
         v6: true,
-        stage: refused,
+        run: refused,
         right: REFUSED,
         less: &[],
     },
     Scenario {
         name: "silent_drop",
         v6: false,
-        stage: silent_drop,
+        run: silent_drop,
         right: "middlebox_idle_drop/blackholed",
         less: UNSURE,
     },
     Scenario {
         name: "tls_to_plaintext",
         v6: false,
-        stage: tls_to_plaintext,
+        run: tls_to_plaintext,
         right: "handshake_phase/tls_to_plaintext",
         // That the broker closed is true; why is in the first bytes.
         less: &["handshake_phase/closed_by_broker"],
@@ -119,7 +119,7 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "plaintext_to_tls",
         v6: false,
-        stage: plaintext_to_tls,
+        run: plaintext_to_tls,
         right: "handshake_phase/plaintext_to_tls",
         // Bytes went both ways, then FINs: an orderly end, but for the bytes.
         less: &[SILENT],
@@ -129,7 +129,7 @@ const SCENARIOS: &[Scenario] = &[
 const OLDER: Scenario = Scenario {
     name: "older_than_tracer",
     v6: false,
-    stage: idle_on_send,
+    run: idle_on_send,
     right: ON_SEND,
     less: UNSURE,
 };
@@ -138,7 +138,7 @@ const ON_SEND: &str = "middlebox_idle_reset/reset_on_send";
 const ON_TIMER: &str = "middlebox_idle_reset/reset_on_timer";
 const ABORTED: &str = "broker_originated/aborted";
 const REFUSED: &str = "handshake_phase/refused";
-/// A cause that cannot be told is not guessed.
+/// A cause that cannot be known is not guessed.
 const UNSURE: &[&str] = &["indeterminate"];
 
 /// Runs all with one source of packet evidence.
@@ -171,8 +171,8 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
     else {
         bail!("no start")
     };
-    tell_start(source, &start)?;
-    cost::tell(source)?;
+    report_start(source, &start)?;
+    cost::report(source)?;
 
     thread::scope(|scope| {
         let tracer = &tracer;
@@ -183,7 +183,7 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
         let mut running = vec![older];
         for (scenario, port) in SCENARIOS.iter().zip(FIRST_PORT + 1..) {
             running.push(scope.spawn(move || {
-                let outcome = (scenario.stage)(port, scenario.v6);
+                let outcome = (scenario.run)(port, scenario.v6);
                 judge(source, scenario, port, outcome, tracer);
             }));
         }
@@ -193,23 +193,23 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
             }
         }
     });
-    let skipped = cost::tell_misses(source, tracer.id());
+    let skipped = cost::report_misses(source, tracer.id());
     let summary = tracer::end(tracer)?;
     let json: serde_json::Value = serde_json::from_str(&summary.line).context("summary")?;
-    let told = json["coverage"]["kernel_skipped"].as_u64();
-    say(&["told", source, &told.unwrap_or(0).to_string()]);
+    let reported = json["coverage"]["kernel_skipped"].as_u64();
+    say(&["reported", source, &reported.unwrap_or(0).to_string()]);
     // More may be skipped between the two readings, and nothing less.
-    if told.is_none_or(|told| told < skipped) {
+    if reported.is_none_or(|reported| reported < skipped) {
         say(&[
             "failed",
-            &format!("{source}: {skipped} calls were skipped, {told:?} are told"),
+            &format!("{source}: {skipped} calls were skipped, {reported:?} are reported"),
         ]);
     }
     Ok(())
 }
 
 /// The source that `start` names, and what it says is missing.
-fn tell_start(source: &str, start: &Event) -> Result<()> {
+fn report_start(source: &str, start: &Event) -> Result<()> {
     let json: serde_json::Value = serde_json::from_str(&start.line).context("start")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let seeded = json["seeded"].to_string();
@@ -233,16 +233,16 @@ fn tell_start(source: &str, start: &Event) -> Result<()> {
 }
 
 /// Compares what the tracer says of the client's socket.
-fn judge(source: &str, scenario: &Scenario, broker: u16, staged: Result<u16>, tracer: &Tracer) {
+fn judge(source: &str, scenario: &Scenario, broker: u16, ran: Result<u16>, tracer: &Tracer) {
     let name = scenario.name;
-    let client = match staged {
+    let client = match ran {
         Ok(client) => client,
         Err(error) => {
             say(&[
                 "verdict",
                 source,
                 name,
-                "STAGING",
+                "NOT RUN",
                 &format!("{error:#}"),
                 "",
                 "",

@@ -22,7 +22,7 @@ pub(crate) struct Options {
 
 /// Mounts, brings loopback up, and reads the kernel's command line.
 pub(crate) fn prepare() -> Result<Options> {
-    for (kind, place) in [
+    for (kind, target) in [
         ("devtmpfs", "/dev"),
         ("proc", "/proc"),
         ("sysfs", "/sys"),
@@ -31,8 +31,8 @@ pub(crate) fn prepare() -> Result<Options> {
         ("tmpfs", "/tmp"),
     ] {
         // Not every kernel has every one; what is needed fails by itself.
-        let _missing = fs::create_dir_all(place);
-        let mounted = mount(kind, place, kind, MountFlags::empty(), None::<&CStr>);
+        let _missing = fs::create_dir_all(target);
+        let mounted = mount(kind, target, kind, MountFlags::empty(), None::<&CStr>);
         if let Err(error) = mounted
             && kind != "securityfs"
             && error != rustix::io::Errno::BUSY
@@ -72,8 +72,8 @@ fn loopback_up() -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     // SAFETY: plain data, of which zeroes are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (place, letter) in request.ifr_name.iter_mut().zip(b"lo") {
-        *place = libc::c_char::from_ne_bytes([*letter]);
+    for (byte, letter) in request.ifr_name.iter_mut().zip(b"lo") {
+        *byte = libc::c_char::from_ne_bytes([*letter]);
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     #[expect(clippy::as_underscore, reason = "of another type in each C library")]

@@ -75,10 +75,10 @@ pub enum Error {
     #[error("the scenario went wrong before the tracer could be judged: {0}")]
     Staging(String),
     /// A tracer ended, or never began, in a way that leaves nothing to judge.
-    #[error("kreset-trace on {place} {what}; standard error: {stderr}")]
+    #[error("kreset-trace on {host} {what}; standard error: {stderr}")]
     Tracer {
         /// Where it watched.
-        place: String,
+        host: String,
         /// What it did.
         what: String,
         /// How it ended, if it has.
@@ -86,14 +86,14 @@ pub enum Error {
         /// What it wrote to standard error, trimmed.
         stderr: String,
     },
-    /// Somebody asked the lab to stop.
+    /// The user asked the lab to stop.
     #[error("stopped on request")]
     Stopped,
 }
 
 impl Error {
     /// Whether the machine, rather than the lab or the tracer, is the reason: nothing can be run
-    /// here until somebody changes that.
+    /// here until that is changed.
     pub const fn cannot_run_here(&self) -> bool {
         matches!(
             self,

@@ -55,7 +55,7 @@ impl Lab {
         self
     }
 
-    /// Has what it does shown to somebody.
+    /// Shows its current activity in `status`.
     #[must_use]
     pub fn with_status(mut self, status: &Status) -> Self {
         self.status = status.clone();

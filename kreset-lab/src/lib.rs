@@ -11,10 +11,10 @@
 //! let tracer = lab.trace(Side::Client, program, &driver::Options::default())?;
 //!
 //! let listener = lab.listen(Family::Ipv4)?;
-//! let mut talk = lab.converse(&listener, Family::Ipv4)?;
+//! let mut conversation = lab.converse(&listener, Family::Ipv4)?;
 //! lab.silence(Duration::from_secs(4))?;
-//! talk.client.request(Request::Metadata)?;
-//! talk.client.wait_for_reset()?;
+//! conversation.client.request(Request::Metadata)?;
+//! conversation.client.wait_for_reset()?;
 //!
 //! let event = tracer.wait_for("a reset", Duration::from_secs(1), |event| event.is_about_a_connection())?;
 //! println!("{} {:?}", event.verdict.unwrap_or_default(), event.cause);

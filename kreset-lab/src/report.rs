@@ -30,14 +30,14 @@ impl Report {
     }
 
     /// What was said, for people: one line for each event, the advice and what is wrong below it.
-    pub const fn story(&self) -> impl fmt::Display {
-        Story(self)
+    pub const fn details(&self) -> impl fmt::Display {
+        Details(self)
     }
 }
 
-struct Story<'a>(&'a Report);
+struct Details<'a>(&'a Report);
 
-impl fmt::Display for Story<'_> {
+impl fmt::Display for Details<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(report) = self;
         let seconds = report.took.as_secs_f64();
@@ -49,7 +49,7 @@ impl fmt::Display for Story<'_> {
                 outcome
                     .hosts()
                     .into_iter()
-                    .try_for_each(|(side, host)| tell(f, side, host, &mut advised))
+                    .try_for_each(|(side, host)| write_host(f, side, host, &mut advised))
             }
             Err(error) => writeln!(f, "  FAILED  {}", Chain(error)),
         }
@@ -58,20 +58,20 @@ impl fmt::Display for Story<'_> {
 
 /// What one host's tracer said: each different answer once, with how often it was given, and each
 /// different advice below the first answer that has it, whichever host gave it.
-fn tell(
+fn write_host(
     f: &mut fmt::Formatter<'_>,
     side: Side,
     host: &HostOutcome,
     advised: &mut BTreeSet<String>,
 ) -> fmt::Result {
-    let told = host.events();
-    match (&host.said, told.as_slice()) {
+    let events = host.events();
+    match (&host.said, events.as_slice()) {
         (None, _) => writeln!(f, "  {side}  not judged, expected {}", host.claims)?,
         (Some(_), []) => writeln!(f, "  {side}  no event")?,
         (Some(_), _) => {}
     }
     let mut answers: Vec<(&Event, usize)> = Vec::new();
-    for event in told {
+    for event in events {
         match answers.iter_mut().find(|(other, _)| alike(other, event)) {
             Some((_, count)) => *count += 1,
             None => answers.push((event, 1)),
@@ -179,15 +179,15 @@ pub fn attach_times(reports: &[Report]) -> Option<(f64, f64)> {
 }
 
 fn row(name: &str, side: Side, host: &HostOutcome) -> [String; 7] {
-    let told = host.events();
-    let event = told.first();
+    let events = host.events();
+    let event = events.first();
     let truth = host
         .claims
         .all
         .first()
         .and_then(|claim| claim.truths.first()?.idle);
     let idle = |time: Option<f64>| time.map_or_else(unknown, |time| format!("{time:.0}"));
-    let (said, ok) = match (&host.said, told.as_slice()) {
+    let (said, ok) = match (&host.said, events.as_slice()) {
         (None, _) => ("-".to_owned(), "not judged"),
         (_, []) => ("no event".to_owned(), "yes"),
         (_, [event]) => (event.answer(), "yes"),
@@ -305,7 +305,7 @@ mod tests {
         assert!(!report.is_right());
         assert!(
             report
-                .story()
+                .details()
                 .to_string()
                 .contains("cannot open z: no such thing")
         );

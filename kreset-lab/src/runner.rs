@@ -34,10 +34,10 @@ pub struct UnderWay {
     /// The scenario's name.
     pub name: String,
     /// What it is doing, and for how long already.
-    pub doing: String,
+    pub activity: String,
 }
 
-/// How long people wait without wondering.
+/// After this long without news, the runner shows what is under way.
 pub const LONG: Duration = Duration::from_secs(10);
 
 /// Runs `scenarios`, `jobs` of them at once, and returns a report of each in the same order.
@@ -82,14 +82,14 @@ pub fn run(
                     reports.insert(number, *report);
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let doing = |(number, status): (&usize, &Status)| UnderWay {
+                    let waiting = |(number, status): (&usize, &Status)| UnderWay {
                         name: scenarios[*number].name().to_owned(),
-                        doing: status.line().unwrap_or_default(),
+                        activity: status.line().unwrap_or_default(),
                     };
-                    let all: Vec<_> = under_way.iter().map(doing).collect();
+                    let all: Vec<_> = under_way.iter().map(waiting).collect();
                     show(Progress::Waiting(&all));
                 }
-                // All have ended, and those who would begin the next as well.
+                // All scenarios and all workers have ended.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }

@@ -53,7 +53,7 @@ impl Drop for Directory {
 /// One event of each type, as the tracer writes them.
 const SAMPLES: &str = include_str!("../../kreset/golden/events.jsonl");
 
-/// Keeps to the contract, and never has anything to tell.
+/// Keeps to the contract, and never reports an event.
 fn silent_tracer(directory: &Path) -> String {
     let line = |kind: &str| {
         let wanted = format!(r#""type":"{kind}""#);
@@ -140,9 +140,9 @@ fn bad_usage_is_told_from_a_bad_verdict() {
 fn without_a_tracer_it_says_how_to_get_one() {
     let output = lab(&["run", "--tracer", "/nowhere/kreset-trace"]);
     assert_eq!(code(&output), Some(3));
-    let told = text(&output.stderr);
-    assert!(told.contains("/nowhere/kreset-trace") && told.contains("cargo xtask build"));
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let message = text(&output.stderr);
+    assert!(message.contains("/nowhere/kreset-trace") && message.contains("cargo xtask build"));
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
 #[test]
@@ -153,15 +153,15 @@ fn without_kafka_it_says_how_to_get_it() {
         .output()
         .expect("it runs");
     assert_eq!(code(&output), Some(3));
-    let told = text(&output.stderr);
-    assert!(told.contains("cargo xtask setup --kafka"), "{told}");
-    assert_eq!(told.lines().count(), 1, "{told}");
+    let message = text(&output.stderr);
+    assert!(message.contains("cargo xtask setup --kafka"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
 #[test]
 fn without_root_it_says_so() {
-    let directory = Directory::new("nobody");
-    // Nobody may read where cargo builds.
+    let directory = Directory::new("unreadable");
+    // An unprivileged user may not read the directory where cargo builds.
     let program = directory.0.join("kreset-lab");
     fs::copy(LAB, &program).expect("a copy");
     let output = Command::new(program)
@@ -171,8 +171,11 @@ fn without_root_it_says_so() {
         .output()
         .expect("it runs");
     assert_eq!(code(&output), Some(3));
-    let told = text(&output.stderr);
-    assert!(told.contains("root") && told.lines().count() == 1, "{told}");
+    let message = text(&output.stderr);
+    assert!(
+        message.contains("root") && message.lines().count() == 1,
+        "{message}"
+    );
 }
 
 #[test]

@@ -41,8 +41,8 @@ fn run(name: &str) {
     let one = NonZeroUsize::MIN;
     let reports = runner::run(&scenarios, one, &settings, &Stop::default(), |_| {});
     let wrong = reports.iter().filter(|report| !report.is_right());
-    let stories: String = wrong.map(|report| report.story().to_string()).collect();
-    assert!(stories.is_empty(), "{stories}");
+    let details: String = wrong.map(|report| report.details().to_string()).collect();
+    assert!(details.is_empty(), "{details}");
 }
 
 #[test]

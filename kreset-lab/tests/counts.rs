@@ -7,7 +7,7 @@ use kreset_lab::bench::{
     arena::{self, TRACED},
     document,
     part::PARTS,
-    subject::{Running, Stage, Subject, count_lines},
+    subject::{Paths, Running, Subject, count_lines},
     workload::flood::Flood,
 };
 
@@ -21,11 +21,11 @@ fn every_reset_of_a_flood_is_told_or_counted_as_lost() {
     arena::enter().expect("root may");
     let scratch = env::temp_dir().join(format!("kreset-bench-counts-{}", std::process::id()));
     fs::create_dir(&scratch).expect("a directory");
-    let stage = Stage {
+    let paths = Paths {
         tracer: PathBuf::from(tracer),
         scratch: scratch.clone(),
     };
-    let running = Running::start(Subject::Kreset, &stage, TRACED).expect("it attaches");
+    let running = Running::start(Subject::Kreset, &paths, TRACED).expect("it attaches");
     let observed = running.observed().expect("it runs");
     let maps = observed.memory().expect("it runs").maps;
     let flood = Flood {
@@ -38,7 +38,7 @@ fn every_reset_of_a_flood_is_told_or_counted_as_lost() {
     running.settle().expect("it works them off");
     let output = running.finish().expect("it ends in order");
     let mut lost = 0;
-    let told = count_lines(&output, |line| {
+    let reported = count_lines(&output, |line| {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
         if event["type"] == "loss" {
             lost += event["lost"].as_u64().expect("a count");
@@ -47,7 +47,11 @@ fn every_reset_of_a_flood_is_told_or_counted_as_lost() {
     })
     .expect("its output is a file");
     fs::remove_dir_all(&scratch).expect("removed");
-    assert_eq!(told + lost, u64::from(SEGMENTS), "{told} told, {lost} lost");
+    assert_eq!(
+        reported + lost,
+        u64::from(SEGMENTS),
+        "{reported} reported, {lost} lost"
+    );
     assert!(maps <= MOST_MAP_MEMORY, "maps take {maps} bytes");
 }
 
@@ -59,6 +63,6 @@ fn the_page_has_a_place_for_every_part() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md");
     let text = fs::read_to_string(page).expect("the page is there");
     for part in &PARTS {
-        document::put(&text, part.name, "x").expect("a place");
+        document::put(&text, part.name, "x").expect("markers");
     }
 }

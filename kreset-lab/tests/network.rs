@@ -44,14 +44,14 @@ fn a_device_resets_who_sends_first_and_only_that_one() -> Result<()> {
     let lab = Lab::new(&Stop::default())?;
     lab.middlebox().reset_on_send(IDLE, Ttl::Own)?;
     let listener = lab.listen(Family::Mapped)?;
-    let mut talk = lab.converse(&listener, Family::Mapped)?;
+    let mut conversation = lab.converse(&listener, Family::Mapped)?;
     lab.silence(IDLE + Duration::from_millis(200))?;
     let acted = Moment::now();
-    talk.client.request(Request::Metadata)?;
-    let error = talk.client.wait_for_failure(PATIENCE)?;
+    conversation.client.request(Request::Metadata)?;
+    let error = conversation.client.wait_for_failure(PATIENCE)?;
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 
-    let port = talk.port()?;
+    let port = conversation.port()?;
     let wire = lab.wire();
     let reset = wire.wait_for("a reset", PATIENCE, |seen| seen.resets(Side::Client))?;
     assert_eq!((reset.client_port(), reset.segment.ttl), (port, 64));
@@ -74,8 +74,11 @@ fn a_timer_device_resets_both_ends_in_time() -> Result<()> {
         let idle = Duration::from_millis(300);
         let _device = lab.middlebox().reset_on_timer(idle, Ttl::Copied)?;
         let listener = lab.listen(family)?;
-        let talk = lab.converse(&listener, family)?;
-        for (end, side) in [(&talk.client, Side::Client), (&talk.broker, Side::Broker)] {
+        let conversation = lab.converse(&listener, family)?;
+        for (end, side) in [
+            (&conversation.client, Side::Client),
+            (&conversation.broker, Side::Broker),
+        ] {
             end.wait_for_reset()?;
             let reset = lab
                 .wire()
@@ -132,13 +135,16 @@ fn a_stop_ends_what_waits() -> Result<()> {
     let stop = Stop::default();
     let lab = Lab::new(&stop)?;
     let listener = lab.listen(Family::Ipv4)?;
-    let talk = lab.converse(&listener, Family::Ipv4)?;
+    let conversation = lab.converse(&listener, Family::Ipv4)?;
     stop.request();
     assert!(matches!(
         lab.silence(Duration::from_mins(1)),
         Err(Error::Stopped)
     ));
-    assert!(matches!(talk.client.wait_for_data(), Err(Error::Stopped)));
+    assert!(matches!(
+        conversation.client.wait_for_data(),
+        Err(Error::Stopped)
+    ));
     assert!(matches!(
         lab.wire().wait_for("nothing", PATIENCE, |_| false),
         Err(Error::Stopped)

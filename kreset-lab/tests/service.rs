@@ -1,4 +1,4 @@
-//! The tracer under a service manager: what it is told, and when.
+//! The tracer under a service manager: what it reports, and when.
 
 use std::{
     fs::{self, File},
@@ -63,8 +63,8 @@ impl Manager {
     /// Starts a tracer of `namespace`; in its configuration `DIR` is the manager's directory.
     fn start(self, namespace: &str, config: &str) -> Service {
         let file = self.path("kreset.toml");
-        let place = self.directory.0.display().to_string();
-        fs::write(&file, config.replace("DIR", &place)).expect("a configuration");
+        let directory = self.directory.0.display().to_string();
+        fs::write(&file, config.replace("DIR", &directory)).expect("a configuration");
         let tracer = std::env::var_os("KRESET_TRACE")
             .expect("KRESET_TRACE names the tracer; cargo xtask test sets it");
         let tracer = Command::new(tracer)
@@ -129,7 +129,7 @@ impl Service {
         fs::read_to_string(self.manager.path("events")).unwrap_or_default()
     }
 
-    /// Reset, reload, end; each told.
+    /// Reset, reload, end; each reported.
     fn lives_and_ends(mut self, client: &Namespace) {
         assert!(
             self.hear_state()
@@ -137,7 +137,7 @@ impl Service {
         );
         // From then on nothing is missed.
         refused(client);
-        soon("the reset is told", || {
+        soon("the reset is reported", || {
             self.output().contains("\"cause\":\"refused\"")
         });
         self.await_ping();
@@ -169,7 +169,7 @@ fn refused(client: &Namespace) {
     let connected = client
         .enter(|| Ok(TcpStream::connect(broker).is_ok()))
         .expect("a namespace to enter");
-    assert!(!connected, "nobody listens");
+    assert!(!connected, "connected to a port without a listener");
 }
 
 fn soon(what: &str, happened: impl Fn() -> bool) {
@@ -199,7 +199,7 @@ fn a_manager_is_told_with_sinks_on_the_network() {
     let client = lab.network().host(Side::Client);
     let config = format!(
         "spool = \"DIR/spool\"\ndrain = \"100ms\"\n{FILE}\
-         [[sink]]\ntype = \"syslog\"\naddress = \"unix://DIR/nobody\"\n"
+         [[sink]]\ntype = \"syslog\"\naddress = \"unix://DIR/missing\"\n"
     );
     Manager::new("notify-network")
         .start(client.name(), &config)
@@ -238,7 +238,7 @@ fn one_that_cannot_attach_is_never_ready() {
     assert_eq!(service.hear(), None);
 }
 
-/// A pipe that nobody reads stalls the pipeline, as a disk that hangs would.
+/// A pipe without a reader stalls the pipeline, as a disk that hangs would.
 #[test]
 fn a_stalled_pipeline_does_not_feed_the_watchdog() {
     let lab = Lab::new(&Stop::default()).expect("a lab");

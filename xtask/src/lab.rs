@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Runs the lab in this process's place, with the tracer as users have it; both are built first.
+/// Runs the lab in place of this process, with the tracer as users have it; both are built first.
 pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;

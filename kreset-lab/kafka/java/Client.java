@@ -14,7 +14,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
- * One of Kafka's own clients, told what to do line by line on standard input.
+ * One of Kafka's own clients, which takes commands line by line on standard input.
  *
  * <p>Arguments: producer|consumer|admin|transactions TOPIC KEY=VALUE.... Answers begin with "@", all
  * else is the client's own log. The end of standard input ends the client at once.
@@ -94,7 +94,7 @@ public final class Client {
         return job;
     }
 
-    /** Talks to the broker for the first time. */
+    /** Connects to the broker for the first time. */
     private String hello() throws Exception {
         if (admin != null) {
             return "nodes " + admin.describeCluster().nodes().get().size();

@@ -16,7 +16,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Runs a broker and its clients for a moment and ends in order, so that the JVM can keep the classes
  * that they load (-XX:ArchiveClassesAtExit).
  *
- * <p>Argument: a broker's properties, but for its listeners, which are ports that nobody has.
+ * <p>Argument: a broker's properties, but for its listeners, which are unused ports.
  */
 public final class Warm {
     private static final int PATIENCE_SECONDS = 60;

@@ -1,4 +1,4 @@
-"""librdkafka, told what to do line by line on standard input.
+"""librdkafka, which takes commands line by line on standard input.
 
 Arguments: producer|consumer|admin|transactions TOPIC KEY=VALUE.... Answers begin with "@", all else
 is the client's own log. The end of standard input ends the client at once.

@@ -79,7 +79,8 @@ pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
                 host.enter(|| {
                     for _ in 0..each {
                         stop.check()?;
-                        talk(address, client_first).context(|| format!("talk to {address}"))?;
+                        exchange(address, client_first)
+                            .context(|| format!("exchange to {address}"))?;
                     }
                     Ok(())
                 })
@@ -133,7 +134,7 @@ fn serve(listener: &TcpListener, connections: usize, client_first: bool) -> io::
     Ok(())
 }
 
-fn talk(address: SocketAddr, client_first: bool) -> io::Result<()> {
+fn exchange(address: SocketAddr, client_first: bool) -> io::Result<()> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.write_all(&message::request(Request::Metadata, 1))?;

@@ -112,7 +112,7 @@ impl Comparison {
             .collect()
     }
 
-    /// All of it in relation to nobody watching: who watches, and each metric as percent more or
+    /// All of it in relation to no tracer: who watches, and each metric as percent more or
     /// less.
     pub fn ratio_table(&self) -> String {
         let names = self.metrics.iter().map(|metric| metric.name);

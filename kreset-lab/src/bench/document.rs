@@ -48,7 +48,7 @@ pub fn put(page: &str, name: &str, body: &str) -> Result<String> {
     );
     let lacks = || {
         anyhow!(
-            "the page has no place for {name}: no {:?}",
+            "the page has no markers for {name}: expected {:?}",
             begin.trim_end()
         )
     };
@@ -65,9 +65,9 @@ mod tests {
     fn a_part_is_replaced_and_nothing_else() {
         let page = "# Costs\n<!-- begin a -->\nold\n<!-- end a -->\ntext\n\
                     <!-- begin b -->\n<!-- end b -->\n";
-        let once = put(page, "a", "new\n").expect("it has a place");
+        let once = put(page, "a", "new\n").expect("markers");
         assert_eq!(once, page.replace("old", "new"));
-        let both = put(&once, "b", "more").expect("it has a place");
+        let both = put(&once, "b", "more").expect("markers");
         assert!(
             both.contains("<!-- begin b -->\nmore\n<!-- end b -->\n"),
             "{both}"

@@ -38,7 +38,7 @@ use signal_hook::{
 
 use self::{
     part::{Found, PARTS, Part, Setting},
-    subject::Stage,
+    subject::Paths,
 };
 
 /// What a run is given.
@@ -67,7 +67,7 @@ pub fn run(settings: &Settings<'_>) -> Result<()> {
         flag::register_conditional_shutdown(signal, 130, Arc::clone(&stopping))?;
     }
     let setting = Setting {
-        stage: Stage {
+        paths: Paths {
             tracer: settings.tracer.clone(),
             scratch: scratch.0.clone(),
         },

@@ -30,7 +30,7 @@ const LEFT: f64 = 72.0;
 const RIGHT: f64 = 200.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 52.0;
-/// Told apart by people who see few colours, and on dark and light grounds (Okabe and Ito).
+/// Distinguishable without full colour vision, on dark and light grounds (Okabe and Ito).
 const COLOURS: [&str; 6] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9",
 ];
@@ -64,7 +64,7 @@ impl Axis {
         }
     }
 
-    fn place(self, value: f64) -> f64 {
+    fn position(self, value: f64) -> f64 {
         let share = (value.log10() - f64::from(self.low)) / f64::from(self.high - self.low);
         (self.to - self.from).mul_add(share, self.from)
     }
@@ -75,7 +75,7 @@ impl Axis {
 }
 
 impl Plot {
-    /// The plot as one SVG document. Points at or below 0 have no place and are left out.
+    /// The plot as one SVG document. Points at or below 0 cannot be drawn and are left out.
     pub fn svg(&self) -> String {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = Axis::of(points().map(|point| point.0), LEFT, WIDTH - RIGHT);
@@ -99,7 +99,7 @@ impl Plot {
 
     fn axes(&self, x: Axis, y: Axis, out: &mut String) {
         for tick in x.ticks() {
-            let at = x.place(tick);
+            let at = x.position(tick);
             let label = short(tick);
             let _infallible = writeln!(
                 out,
@@ -110,7 +110,7 @@ impl Plot {
             );
         }
         for tick in y.ticks() {
-            let at = y.place(tick);
+            let at = y.position(tick);
             let label = short(tick);
             let _infallible = writeln!(
                 out,
@@ -139,7 +139,7 @@ fn line(series: &Series, colour: &str, number: usize, (x, y): (Axis, Axis), out:
         .points
         .iter()
         .filter(|(at, value)| *at > 0.0 && *value > 0.0)
-        .map(|(at, value)| (x.place(*at), y.place(*value)))
+        .map(|(at, value)| (x.position(*at), y.position(*value)))
         .collect();
     let path: Vec<String> = placed
         .iter()
@@ -194,9 +194,9 @@ mod tests {
     fn an_axis_ends_at_powers_of_ten_and_places_between_them() {
         let axis = Axis::of([3.0, 250.0].into_iter(), 0.0, 300.0);
         assert_eq!((axis.low, axis.high), (0, 3));
-        assert!((axis.place(1.0) - 0.0).abs() < 1e-9);
-        assert!((axis.place(10.0) - 100.0).abs() < 1e-9);
-        assert!((axis.place(1_000.0) - 300.0).abs() < 1e-9);
+        assert!((axis.position(1.0) - 0.0).abs() < 1e-9);
+        assert!((axis.position(10.0) - 100.0).abs() < 1e-9);
+        assert!((axis.position(1_000.0) - 300.0).abs() < 1e-9);
         // A single value still has an axis, and so has none.
         assert_eq!(Axis::of([100.0].into_iter(), 0.0, 1.0).high, 3);
         assert_eq!(Axis::of([0.0].into_iter(), 0.0, 1.0).low, 0);

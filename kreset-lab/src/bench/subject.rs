@@ -21,9 +21,9 @@ use crate::{
 /// One of those that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// Nobody watches: what the others are measured against.
+    /// No tracer: what the others are measured against.
     Off,
-    /// Nobody watches, once more: how far two samples of the same lie apart.
+    /// No tracer, once more: how far two samples of the same lie apart.
     OffAgain,
     /// `kreset-trace` with what it takes by itself.
     Kreset,
@@ -71,11 +71,11 @@ impl Subject {
         )
     }
 
-    fn command(self, stage: &Stage, port: u16, output: &Path) -> Option<Command> {
+    fn command(self, paths: &Paths, port: u16, output: &Path) -> Option<Command> {
         let mut command = match self {
             Self::Off | Self::OffAgain => return None,
             Self::Kreset | Self::KresetWithoutPackets | Self::KresetElsewhere => {
-                let mut command = Command::new(&stage.tracer);
+                let mut command = Command::new(&paths.tracer);
                 let traced = if self == Self::KresetElsewhere {
                     OTHER
                 } else {
@@ -164,9 +164,9 @@ fn bpftrace_script(port: u16) -> String {
     )
 }
 
-/// Where subjects run.
+/// The program and the directory that subjects use.
 #[derive(Debug)]
-pub struct Stage {
+pub struct Paths {
     /// The program `kreset-trace`.
     pub tracer: PathBuf,
     /// A directory in memory for what they write.
@@ -189,9 +189,9 @@ const STEP: Duration = Duration::from_millis(1);
 
 impl Running {
     /// Starts `subject` on `port`, and waits until it is attached.
-    pub fn start(subject: Subject, stage: &Stage, port: u16) -> Result<Self> {
-        let output = stage.scratch.join("output");
-        let complaints = stage.scratch.join("complaints");
+    pub fn start(subject: Subject, paths: &Paths, port: u16) -> Result<Self> {
+        let output = paths.scratch.join("output");
+        let complaints = paths.scratch.join("complaints");
         let mut running = Self {
             subject,
             child: None,
@@ -200,7 +200,7 @@ impl Running {
             output,
         };
         let _none_yet = fs::remove_file(&running.output);
-        let Some(mut command) = subject.command(stage, port, &running.output) else {
+        let Some(mut command) = subject.command(paths, port, &running.output) else {
             return Ok(running);
         };
         if !subject.is_kreset() {
@@ -222,7 +222,7 @@ impl Running {
         }
         running.attached_in = began.elapsed();
         if subject.programs() > 0 {
-            // Programs are loaded before they are attached, which nothing tells of.
+            // Programs are loaded before they are attached, and nothing reports the attachment.
             thread::sleep(Duration::from_millis(300));
         }
         Ok(running)
@@ -339,12 +339,12 @@ mod tests {
 
     #[test]
     fn the_port_of_others_is_not_traced() {
-        let stage = Stage {
+        let paths = Paths {
             tracer: "kreset-trace".into(),
             scratch: "/nowhere".into(),
         };
         let command = Subject::KresetElsewhere
-            .command(&stage, TRACED, Path::new("/nowhere/output"))
+            .command(&paths, TRACED, Path::new("/nowhere/output"))
             .expect("a command");
         let arguments: Vec<_> = command.get_args().collect();
         assert!(

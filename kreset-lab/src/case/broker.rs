@@ -21,11 +21,11 @@ const BURST: u16 = 3000;
 pub(super) fn rows() -> Vec<Row> {
     use Environment::{LateTracers, LongIdle, NoPackets, NoTimestamps, ShowAll};
     vec![
-        row("broker_aborts.linger.{room}.{silence}", linger)
+        row("broker_aborts.linger.{environment}.{silence}", linger)
             .environments(&[LongIdle, LateTracers, NoPackets, NoTimestamps])
             .zipped()
             .named("broker_abort_linger", "the broker closes with SO_LINGER 0"),
-        row("broker_aborts.unread.{room}.{silence}", unread)
+        row("broker_aborts.unread.{environment}.{silence}", unread)
             .environments(&[LongIdle, NoPackets])
             .zipped()
             .named(

@@ -6,7 +6,7 @@ pub(super) fn rows() -> Vec<Row> {
     use Environment::{LateTracers, NoPackets, NoTimestamps, ShowAll, Usual};
     const SHAPES: &[Shape] = &[Shape::Plain, Shape::Polls, Shape::Tls];
     vec![
-        row("client_aborts.linger.{room}.{silence}", linger)
+        row("client_aborts.linger.{environment}.{silence}", linger)
             .environments(&[Usual, LateTracers, NoPackets, NoTimestamps])
             .zipped()
             .named(

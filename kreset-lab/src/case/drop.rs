@@ -17,7 +17,7 @@ pub(super) fn rows() -> Vec<Row> {
             drops(context, &mut pair)
         })
         .environments(&[FewRetries]),
-        row("idle_drop.{room}.{timer}", user_timeout).environments(&[
+        row("idle_drop.{environment}.{timer}", user_timeout).environments(&[
             LateTracers,
             NoPackets,
             NoTimestamps,

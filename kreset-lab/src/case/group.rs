@@ -85,7 +85,7 @@ fn learned(context: &Context<'_>) -> Result<Vec<Expected>> {
     Ok(all)
 }
 
-/// Several fell silent together and die together: a burst that is no shutdown.
+/// Several became idle together and are reset together: a burst that is no shutdown.
 fn idle_alike(context: &Context<'_>) -> Result<Vec<Expected>> {
     let mut pairs = several(context, context.resetting())?;
     context.outlast()?;

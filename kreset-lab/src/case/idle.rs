@@ -23,7 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
                 "a device resets both ends when its idle timer runs out",
             )
             .in_each_family(),
-        row("idle_on_timer.{room}.{timer}", on_timer)
+        row("idle_on_timer.{environment}.{timer}", on_timer)
             .environments(&[LateTracers, NoPackets, NoTimestamps])
             .shapes(&[Shape::Tls]),
         row("idle_on_send.keepalive.{timer}", on_keepalive).named(
@@ -37,7 +37,7 @@ pub(super) fn rows() -> Vec<Row> {
                 "the broker's answer comes later than a device remembers, and draws the reset \
                  itself",
             ),
-        row("noise.own_fin.{room}.{timer}", on_close)
+        row("noise.own_fin.{environment}.{timer}", on_close)
             .environments(&[Environment::Usual, NoPackets])
             .named(
                 "idle_reset_on_close",

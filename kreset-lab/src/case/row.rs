@@ -94,7 +94,7 @@ macro_rules! values {
 
 impl Row {
     values! {
-        /// Where it is played; the values of `{room}`.
+        /// Where it runs; the values of `{environment}`.
         environments: Environment;
         /// The values of `{timer}`.
         timers: usize;
@@ -217,7 +217,7 @@ impl Row {
         let ttl_name = |ttl| if ttl == Ttl::Own { "own" } else { "copied" };
         cross(
             &mut all,
-            "{room}",
+            "{environment}",
             self.environments,
             Environment::name,
             |case, value| {

@@ -122,7 +122,7 @@ impl Scenario {
                 .is_some_and(|rest| rest.starts_with('.'))
     }
 
-    /// Runs it, in a lab of its own, and says in `status` what it is doing. It fails when the
+    /// Runs it, in a lab of its own, and keeps `status` current. It fails when the
     /// network did not do what the scenario is about, or a tracer did not run; not when a tracer
     /// was wrong.
     pub(crate) fn run(&self, settings: &Settings, stop: &Stop, status: &Status) -> Result<Outcome> {

@@ -23,7 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
     use Environment::{LongIdle, NoPackets, Usual};
     const THEN: &[Late] = &[Late("then", 300, 900)];
     vec![
-        row("shutdown.idle.{room}.written_{late}", |context| {
+        row("shutdown.idle.{environment}.written_{late}", |context| {
             let count = context.draw.number(3, 5);
             killed(context, count, 0, Afterwards::Nothing)
         })
@@ -33,7 +33,7 @@ pub(super) fn rows() -> Vec<Row> {
             "broker_killed_idle",
             "the broker is killed while its connections are idle, and its clients write later",
         ),
-        row("shutdown.busy.{room}.written_{late}", |context| {
+        row("shutdown.busy.{environment}.written_{late}", |context| {
             let count = context.draw.number(4, 6);
             let unread = context.draw.number(2, 3);
             killed(context, count, unread, Afterwards::Nothing)

@@ -25,14 +25,15 @@ pub(super) fn rows() -> Vec<Row> {
     vec![
         row("unknowable.same_ttl.{shape}.{silence}", asked).environments(&[LongIdle]),
         // What a tracer that came late knows begins with a silence.
-        row("unknowable.{room}.{shape}.{silence}", asked)
+        row("unknowable.{environment}.{shape}.{silence}", asked)
             .environments(&[LateTracers])
             .shapes(&[Shape::Plain, Shape::Tls])
             .silences(&[Silence::Second, Silence::Long]),
-        row("unknowable.{room}.{shape}.{silence}", asked)
+        row("unknowable.{environment}.{shape}.{silence}", asked)
             .environments(&[NoPackets])
             .shapes(&[Shape::Plain, Shape::Tls]),
-        row("unknowable.long_poll.{room}.{silence}", answered).environments(&[LongIdle, NoPackets]),
+        row("unknowable.long_poll.{environment}.{silence}", answered)
+            .environments(&[LongIdle, NoPackets]),
     ]
 }
 

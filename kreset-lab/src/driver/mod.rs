@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What an operator gets to see, without everyday noise.
+    /// What an operator gets to see, without noise.
     #[must_use]
     pub const fn without_noise(mut self) -> Self {
         self.without_noise = true;
@@ -55,7 +55,7 @@ impl Options {
         self
     }
 
-    /// Tells the tracer the brokers' `connections.max.idle.ms`; whole seconds count.
+    /// Passes the brokers' `connections.max.idle.ms` to the tracer; whole seconds count.
     #[must_use]
     pub const fn broker_max_idle(mut self, idle: Duration) -> Self {
         self.broker_max_idle = Some(idle);
@@ -178,9 +178,9 @@ impl Tracer {
     }
 
     /// Starts `command`, which writes JSON to standard output, and waits up to `patience` until it
-    /// is attached. `place` is where it watches.
+    /// is attached. `host` names what it watches.
     pub fn spawn(
-        place: impl Into<String>,
+        host: impl Into<String>,
         mut command: Command,
         patience: Duration,
         stop: &Stop,
@@ -191,7 +191,7 @@ impl Tracer {
         let stdout = child.0.stdout.take();
         let stderr = child.0.stderr.take();
         let mut tracer = Self {
-            name: place.into(),
+            name: host.into(),
             child,
             stdout: stdout.map(|out| listen(out, lines.clone())),
             lines,
@@ -231,7 +231,7 @@ impl Tracer {
             (found.is_some() || said.ended).then_some(found)
         });
         found?.ok_or_else(|| Error::Tracer {
-            place: self.name.clone(),
+            host: self.name.clone(),
             what: format!("ended before it reported {what}"),
             status: None,
             stderr: String::new(),
@@ -306,7 +306,7 @@ impl Tracer {
             Err(_) => self.child.kill(),
         };
         Error::Tracer {
-            place: self.name.clone(),
+            host: self.name.clone(),
             what,
             status: status.ok(),
             stderr: self.complaints(),

@@ -47,18 +47,18 @@ mod tests {
     #[test]
     fn what_the_schema_refuses_is_named() {
         let reset = EVENTS.lines().nth(1).expect("a reset");
-        for (right, wrong, told) in [
+        for (right, wrong, named) in [
             ("\"kreset/1\"", "\"kreset/2\"", "/schema"),
             ("\"id\":", "\"Id\":", "id"),
             ("\"confidence\":0.", "\"confidence\":\"0.", "confidence"),
             ("T14:", "T25:", "time"),
         ] {
             let mut broken = reset.replacen(right, wrong, 1);
-            if told == "confidence" {
+            if named == "confidence" {
                 broken = broken.replacen("0.973", "0.973\"", 1);
             }
             assert_ne!(broken, reset);
-            assert!(check(&broken).is_err(), "{told}: {broken}");
+            assert!(check(&broken).is_err(), "{named}: {broken}");
         }
     }
 }

@@ -10,7 +10,7 @@ pub(crate) struct Expected {
     pub(crate) port: u16,
     client: OnHost,
     broker: OnHost,
-    /// Resets that must have been on the wire, by whom they reached and the TTL with which;
+    /// Resets that must have been on the wire, by the host that got them, and their TTL;
     /// `None` if the case is not about any.
     pub(crate) resets: Option<Vec<(Side, Ttl)>>,
     /// The state in which the reset found the host that got it, where the case is about it.

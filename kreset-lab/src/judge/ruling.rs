@@ -98,7 +98,7 @@ impl Ending {
             Ruling::Nothing => return None,
         };
         let phase = answers.iter().any(|it| it.verdict == "handshake_phase");
-        // An application that has closed does not notice, and the tracer may not either. One that
+        // An application that has closed gets no error, and the tracer may not either. One that
         // got a FIN first may have closed, with its own FIN still behind data.
         let deaf = self.what == What::Received
             && (self.was_closed_by(self.host) || (!phase && self.was_closed_by(self.host.other())));

@@ -126,7 +126,7 @@ impl Plan {
             "process.roles=broker,controller".to_owned(),
             format!("node.id={number}"),
             format!("controller.quorum.voters={}", voters.join(",")),
-            // Brokers talk to each other, and the broker to itself, where clients cannot be seen.
+            // Brokers connect to each other, and the broker to itself, where clients cannot be seen.
             format!(
                 "listeners=CLIENTS://{own}:{PORT},INSIDE://{},CONTROLLER://{}",
                 self.inside(),

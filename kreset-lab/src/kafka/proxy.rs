@@ -1,4 +1,4 @@
-//! Proxies in place of the router: two connections where the client sees one.
+//! Proxies instead of the router: two connections where the client sees one.
 
 use std::{net::IpAddr, time::Duration};
 

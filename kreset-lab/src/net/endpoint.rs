@@ -345,15 +345,15 @@ impl Connection {
 
     /// Makes this host forget the connection and say nothing, as a restart of the host would.
     pub fn forget(self) -> Result<()> {
-        // A socket under repair is disconnected without a word. Closing it would do as well, but
-        // only once nobody else has it: a program that another thread is about to start does.
+        // A socket under repair is disconnected without a packet. Closing it would do as well, but
+        // only once no other process has it: a program that another thread is about to start does.
         setsockopt(&self.stream, sockopt::TcpRepair, &1)
             .context(|| "put a socket under repair".to_owned())?;
         // SAFETY: the storage is zeroed, which is an address of no family, and all of it counts.
-        let ((), nobody) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
+        let ((), no_address) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
             .context(|| "make an empty address".to_owned())?;
         SockRef::from(&self.stream)
-            .connect(&nobody)
+            .connect(&no_address)
             .context(|| "disconnect a socket".to_owned())
     }
 

@@ -14,7 +14,7 @@ pub enum Request {
     Heartbeat,
     /// Fetch v4 of nothing.
     Fetch,
-    /// Produce v7 with this many bytes in place of a record batch.
+    /// Produce v7 with this many bytes instead of a record batch.
     Produce(u16),
 }
 
@@ -164,7 +164,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The lab says nothing that is longer than its length field could tell.
+/// No message of the lab is too long for its length field.
 fn length<T: TryFrom<usize> + Default>(bytes: &[u8]) -> T {
     debug_assert!(T::try_from(bytes.len()).is_ok(), "a message is too long");
     T::try_from(bytes.len()).unwrap_or_default()

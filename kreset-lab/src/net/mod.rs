@@ -458,7 +458,7 @@ mod tests {
             Owner::of(&format!("{PREFIX}-{owner}-7-client")),
             Some(owner)
         );
-        assert_eq!(Owner::of("somebody-42-1-2"), None);
+        assert_eq!(Owner::of("other-42-1-2"), None);
         assert_eq!(Owner::of("kreset-lab-x-1-2"), None);
     }
 

@@ -23,13 +23,13 @@ const KEPT: Duration = Duration::from_secs(5);
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Journal {
-    /// Cases acted out to their end.
+    /// Cases that ran to their end.
     pub done: u64,
     /// Those that went otherwise than they should have, and the first few reasons.
     pub failed: u64,
     /// Why some of them did.
     pub reasons: Vec<String>,
-    /// Resets that the lab knows it caused: whom they reached, the client's port, from when to when.
+    /// Resets that the lab caused: the host that got them, the client's port, and when.
     caused: Vec<Caused>,
 }
 

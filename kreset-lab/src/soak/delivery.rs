@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::reconcile::{End, Life};
 use crate::Moment;
 
-/// How long a sink may hold an event before its flow or spool has it, on a busy machine.
+/// How long a sink may hold an event before its file or spool has it, on a busy machine.
 const IN_HAND: Duration = Duration::from_secs(2);
 
 /// A sink that fails tries again after half a minute at most, and the machine may be busy.
@@ -29,14 +29,14 @@ pub struct Balance {
     pub lost: u64,
     /// Not there: the tracer was killed within two seconds.
     pub in_hand: u64,
-    /// Not there: the tracer was ended while the flow had no room.
-    pub without_room: u64,
+    /// Not there: the tracer was ended while the sink was full.
+    pub when_full: u64,
     /// Not there, for no known reason.
     pub missing: Vec<String>,
 }
 
-/// Looks for every event of a host's tracers in one of their sinks. `full` is when the sink's
-/// flow had no room, and `lost` what the tracers counted.
+/// Looks for every event of a host's tracers in one of their sinks. `full` is when that
+/// sink was full, and `lost` what the tracers counted.
 pub fn balance(
     sent: &[Sent],
     has: &BTreeSet<String>,
@@ -51,7 +51,7 @@ pub fn balance(
             .find(|life| life.began <= event.at && event.at <= life.ended);
         let killed = life
             .is_some_and(|life| life.how == End::Killed && life.until.since(event.at) <= IN_HAND);
-        let without_room = life.is_some_and(|life| {
+        let when_full = life.is_some_and(|life| {
             full.iter().any(|(from, to)| {
                 *from <= life.until
                     && life.until.since(*to) <= TRIED_AGAIN
@@ -62,8 +62,8 @@ pub fn balance(
             balance.delivered += 1;
         } else if killed {
             balance.in_hand += 1;
-        } else if without_room {
-            balance.without_room += 1;
+        } else if when_full {
+            balance.when_full += 1;
         } else if lost > 0 {
             lost -= 1;
             balance.lost += 1;
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_excuses_what_came_then_if_the_tracer_ended() {
-        assert_eq!(balance_of(190, false, &[(185, 195)], 0).without_room, 1);
+        assert_eq!(balance_of(190, false, &[(185, 195)], 0).when_full, 1);
         assert_eq!(balance_of(180, false, &[(185, 195)], 0).missing.len(), 1);
         // Long before the end: it was tried again.
         assert_eq!(balance_of(125, false, &[(120, 130)], 0).missing.len(), 1);

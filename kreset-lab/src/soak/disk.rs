@@ -29,7 +29,7 @@ const SIZE: &str = "size=24m";
 #[derive(Debug)]
 pub struct Disk {
     directory: PathBuf,
-    /// From when to when there was no room.
+    /// Intervals in which the disk was full.
     full: Mutex<Vec<(Moment, Moment)>>,
     received: Mutex<Received>,
     /// Lines that are no events.
@@ -69,7 +69,7 @@ impl Disk {
         self.directory.join("events.json.1")
     }
 
-    /// Takes all room.
+    /// Fills it.
     pub fn fill(&self) -> Result<Moment> {
         let from = Moment::now();
         let fill = || {
@@ -84,22 +84,22 @@ impl Disk {
         Ok(from)
     }
 
-    /// Gives the room back that [`Self::fill`] took at `from`.
+    /// Frees what [`Self::fill`] has taken since `from`.
     pub fn empty(&self, from: Moment) -> Result<()> {
-        fs::remove_file(self.filler()).context(|| "make room on a disk".to_owned())?;
+        fs::remove_file(self.filler()).context(|| "free a disk".to_owned())?;
         lock(&self.full).push((from, Moment::now()));
         Ok(())
     }
 
-    /// When there was no room.
+    /// Intervals in which it was full.
     pub fn full(&self) -> Vec<(Moment, Moment)> {
         lock(&self.full).clone()
     }
 
-    /// Reads a file that nobody writes to any more, and removes it.
+    /// Reads a file that no tracer writes to any more, and removes it.
     pub fn take(&self, path: &Path) -> Result<()> {
-        let doing = || format!("read {}", path.display());
-        let bytes = fs::read(path).context(doing)?;
+        let activity = || format!("read {}", path.display());
+        let bytes = fs::read(path).context(activity)?;
         let mut received = lock(&self.received);
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match id_of(line) {
@@ -108,7 +108,7 @@ impl Disk {
             }
         }
         drop(received);
-        fs::remove_file(path).context(doing)
+        fs::remove_file(path).context(activity)
     }
 
     /// The events that were taken so far.
@@ -142,7 +142,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a path exists, as far as the system tells.
+/// Whether a path exists, as far as the system reports.
 pub(crate) fn is_there(path: &Path) -> std::result::Result<bool, Error> {
     path.try_exists()
         .context(|| format!("look for {}", path.display()))

@@ -1,4 +1,4 @@
-//! Whether a tracer's memory and descriptors stay within what its life connections for.
+//! Whether a tracer's memory and descriptors stay within what its life accounts for.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ const REMEMBERED: [(f64, f64); 4] = [
 /// What may be added to that for each event. One that was never freed would add 1.4 KiB.
 const AN_EVENT: f64 = 0.5;
 
-/// Growth, KiB a minute, of a tracer that tells nothing.
+/// Growth, KiB a minute, of a tracer that reports nothing.
 const NO_EVENT: f64 = 64.0;
 
 /// Resident memory, KiB, that a tracer whose memory is full stays below.
@@ -64,7 +64,7 @@ pub struct Trends {
     pub descriptors: Trend,
     /// Events a minute.
     pub events: f64,
-    /// Growth of resident memory, KiB a minute, that its events connection for.
+    /// Growth of resident memory, KiB a minute, that its events account for.
     pub accounted: f64,
 }
 
@@ -147,7 +147,7 @@ pub fn complaint(trends: Trends) -> Option<String> {
     if resident.slope > accounted || resident.high > MOST {
         return Some(format!(
             "resident memory grew by {:.0} KiB a minute, from {} to {} KiB; its {events:.0} events \
-             a minute connection for {accounted:.0}",
+             a minute account for {accounted:.0}",
             resident.slope, resident.low, resident.high
         ));
     }

@@ -1,4 +1,4 @@
-//! Everything at once for a while, and then an connection.
+//! Everything at once for a while, and then a reconciliation.
 //!
 //! Real Kafka traffic, resets of every cause, sinks that fail, tracers that are ended, all at
 //! random; at the end each reset that was on a wire is held against the events, one by one.
@@ -50,7 +50,7 @@ use crate::{
     util::limits::allow_open_files,
 };
 
-/// Cases that are acted out at once.
+/// Cases that run at once.
 const ACTORS: usize = 16;
 /// How long the lab's memory of the wire reaches back: longer than any case is silent.
 const MEMORY: Duration = Duration::from_mins(3);
@@ -148,7 +148,7 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
             let segments = lock(&follower).segments();
             let done = lock(&journal).done;
             progress(&format!(
-                "{minutes} min: {done} cases acted out, {segments} segments on the wires"
+                "{minutes} min: {done} cases run, {segments} segments on the wires"
             ));
         });
         acting.request();

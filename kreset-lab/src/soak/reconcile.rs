@@ -10,12 +10,12 @@ use crate::{
     trace::follow::{Connection, Direction, Flow, Reset},
 };
 
-/// An event and the segment that it tells of are stamped by two clocks' readings, on a machine
+/// An event and the segment that it is about are stamped by two clocks' readings, on a machine
 /// that may be busy in between.
 const SAME_MOMENT: Duration = Duration::from_secs(1);
 
 /// How long the tracer remembers that it reported how a connection ended.
-const TOLD: Duration = Duration::from_mins(2);
+const REPORTED: Duration = Duration::from_mins(2);
 
 /// What a tracer that is killed may hold in memory: it waits 60 ms for concurrent resets, and on a
 /// busy machine for the processor.
@@ -262,7 +262,8 @@ fn settle(
                 .any(|closed| closed.since(reset.at) <= SAME_MOMENT);
             let is_answer = direction == Direction::Sent
                 && reset.answers
-                && ended.is_some_and(|ended| reset.at >= ended && reset.at.since(ended) <= TOLD);
+                && ended
+                    .is_some_and(|ended| reset.at >= ended && reset.at.since(ended) <= REPORTED);
             let stands = is_closed
                 .then_some(Stands::Close)
                 .or_else(|| is_answer.then_some(Stands::Reset));

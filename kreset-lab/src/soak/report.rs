@@ -224,7 +224,7 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "cases acted out {}, not as they should have been {}; resets that the lab knows it \
+            "cases run {}, not as they should have been {}; resets that the lab knows it \
              caused {}",
             journal.done,
             journal.failed,
@@ -317,13 +317,13 @@ impl fmt::Display for Host {
                 delivered,
                 lost,
                 in_hand,
-                without_room,
+                when_full,
                 missing,
             } = balance;
             writeln!(
                 f,
                 "  {sink}: delivered {delivered}, repeats by id {repeats}, counted as lost {lost}, \
-                 held by a killed tracer {in_hand}, ended without room {without_room}, missing {}",
+                 held by a killed tracer {in_hand}, ended while full {when_full}, missing {}",
                 missing.len()
             )?;
         }
@@ -337,7 +337,7 @@ impl fmt::Display for Host {
             writeln!(
                 f,
                 "  resident {} to {} KiB, {:+.1} KiB a minute of {accounted:.0} that \
-                 {events:.0} events a minute connection for; descriptors {} to {}, {:+.2} a minute",
+                 {events:.0} events a minute account for; descriptors {} to {}, {:+.2} a minute",
                 resident.low,
                 resident.high,
                 resident.slope,

@@ -173,7 +173,7 @@ fn disturb(
                 continue;
             }
         }
-        // Clients find nobody for a while.
+        // Clients find no listener for a while.
         if stop.sleep(pause(rng, 0..5)).is_err() {
             return Ok(());
         }

@@ -61,7 +61,7 @@ pub struct Watch {
     pub programs: BTreeSet<u32>,
     /// What went wrong.
     pub problems: Vec<String>,
-    /// Whom a rotation has to signal; `None` while none listens to signals.
+    /// The tracer that a rotation signals; `None` while none handles signals.
     pub pid: Arc<Mutex<Option<Pid>>>,
 }
 

@@ -131,7 +131,7 @@ fn end(packets: &[&Sighting]) -> (End, Option<Moment>) {
         .find(|seen| !seen.leaving && has(seen, Flags::FIN));
     let reset = packets.iter().find(|seen| has(seen, Flags::RST));
     match (reset, fin) {
-        // Whoever closed knows no such connection any more: nobody minds.
+        // The side that closed has no such connection any more: the reset does no harm.
         (Some(reset), Some(fin)) if !reset.leaving && reset.from() == fin.leg => {
             (End::Closed(fin.leg), Some(fin.at))
         }

@@ -146,8 +146,8 @@ impl Ending {
     }
 
     /// Whether the host's socket sent a reset, and something that met no socket drew another. Each
-    /// may be told of: a closing socket sends its own before the kernel tells of it (`__tcp_close`,
-    /// 6.18), and so may be told of last.
+    /// may be reported: a closing socket sends its own before the kernel reports it (`__tcp_close`,
+    /// 6.18), so that it may be reported last.
     pub(crate) fn sent_both(&self) -> bool {
         let sent = |answers| {
             self.packets.iter().any(|seen| {
@@ -159,7 +159,7 @@ impl Ending {
         self.what == What::Sent && sent(true) && sent(false)
     }
 
-    /// How long nothing was said before what drew the reset.
+    /// The silence before what drew the reset.
     pub(crate) fn silence(&self) -> Option<Silence> {
         let end = self.last().at;
         let before = self.before();
@@ -173,7 +173,7 @@ impl Ending {
         self.silence_before(trigger)
     }
 
-    /// How long nothing was said before one of the packets. `None` if it had not begun.
+    /// The silence before one of the packets. `None` if it had not begun.
     pub(crate) fn silence_before(&self, trigger: usize) -> Option<Silence> {
         silence(&self.packets[..trigger].iter(), self.packets[trigger].at)
     }
@@ -181,7 +181,7 @@ impl Ending {
 
 /// The first of the segments that the host sent again and again to its end.
 pub(crate) fn unanswered(packets: &[Sighting]) -> Option<usize> {
-    /// As often as the lab's hosts are told to try before they give up, at the least.
+    /// At least as many tries as the lab's hosts make before they give up.
     const TRIES: usize = 3;
     let last = packets.last().filter(|seen| !seen.leaving)?;
     let same = |seen: &Sighting| {

@@ -1,4 +1,4 @@
-//! What a packet socket had no room for.
+//! Packets that did not fit a packet socket's buffer.
 
 use std::{
     mem::MaybeUninit,

@@ -27,7 +27,7 @@ impl<W: Write> File<W> {
     /// Begins one, of packets with no more than `snap` bytes.
     pub(crate) fn new(mut out: W, snap: u16) -> io::Result<Self> {
         const VERSION: [u8; 4] = [2, 0, 4, 0];
-        // Time zone and accuracy, which nobody uses.
+        // Time zone and accuracy, which are always 0.
         const UNUSED: [u8; 8] = [0; 8];
         out.write_all(&MAGIC.to_le_bytes())?;
         out.write_all(&VERSION)?;

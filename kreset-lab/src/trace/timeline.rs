@@ -37,7 +37,7 @@ pub struct Timeline(Vec<Entry>);
 
 impl Timeline {
     /// What the lab has seen, and what the tracer of each host said; empty unless real programs
-    /// ran, since the lab's own scenarios are told by the tracers alone.
+    /// ran, since the tracers' events show all of the lab's own scenarios.
     pub fn of(journal: &Journal, wire: &Wire, said: [Option<&Said>; 2]) -> Self {
         let logs = journal.logs();
         if logs.is_empty() {
@@ -47,8 +47,8 @@ impl Timeline {
         for log in &logs {
             let lines = log.lines().into_iter();
             let lines = lines.filter(|line| {
-                // The broker's log tells of more than its connections.
-                !log.name().starts_with("broker") || is_telling(&line.text)
+                // The broker's log has more than its connections.
+                !log.name().starts_with("broker") || is_about_connections(&line.text)
             });
             entries.extend(
                 lines
@@ -63,7 +63,7 @@ impl Timeline {
         entries.extend(on_wire(&wire.sightings()));
         for (side, said) in Side::BOTH.into_iter().zip(said) {
             for event in said.iter().flat_map(|said| &said.events) {
-                entries.extend(told(side, event));
+                entries.extend(reported(side, event));
             }
         }
         entries.sort_by_key(|entry| entry.at);
@@ -126,7 +126,7 @@ fn line(entry: &Entry, began: Moment, width: usize) -> String {
 }
 
 /// Of a broker's log, what concerns connections, its start and its end.
-fn is_telling(text: &str) -> bool {
+fn is_about_connections(text: &str) -> bool {
     const WORDS: [&str; 7] = [
         "Kafka Server started",
         "SIGTERM",
@@ -214,7 +214,7 @@ fn on_wire(sightings: &[Sighting]) -> Vec<Entry> {
 }
 
 /// What a tracer said of a connection or a path.
-fn told(side: Side, event: &Event) -> Option<Entry> {
+fn reported(side: Side, event: &Event) -> Option<Entry> {
     if matches!(event.kind.as_str(), "start" | "summary") {
         return None;
     }

@@ -107,7 +107,7 @@ impl Sighting {
         }
     }
 
-    /// The client's port: what tells the connections of one lab apart.
+    /// The client's port: it identifies the connections of one lab.
     pub const fn client_port(&self) -> u16 {
         match self.from() {
             Side::Client => self.segment.source.port(),
@@ -159,7 +159,7 @@ pub(super) fn silence<'a, I: DoubleEndedIterator<Item = &'a Sighting> + Clone>(
 #[derive(Clone, Debug)]
 pub struct Wire {
     feed: Feed<Sighting>,
-    /// Segments that the kernel had no room for.
+    /// Segments that did not fit the socket's buffer.
     missed: Arc<AtomicU64>,
     stop: Stop,
 }

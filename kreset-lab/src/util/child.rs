@@ -28,7 +28,7 @@ impl Child {
         Ok(Self(child))
     }
 
-    /// Its process id, which is nobody else's before it is dropped or has been waited for.
+    /// Its process id, which no other process has before it is dropped or has been waited for.
     pub fn id(&self) -> u32 {
         self.0.id()
     }

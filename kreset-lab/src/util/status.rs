@@ -1,4 +1,4 @@
-//! What a scenario is doing, for people who wait for it.
+//! The current activity of a scenario, for people who wait for it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,19 +11,19 @@ pub struct Status(Arc<Mutex<Option<(String, Instant)>>>);
 
 impl Status {
     /// Says what is done from now on.
-    pub fn set(&self, doing: impl Into<String>) {
-        let now = (doing.into(), Instant::now());
+    pub fn set(&self, activity: impl Into<String>) {
+        let now = (activity.into(), Instant::now());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// What is done, and for how many seconds already; nothing at the very beginning.
     pub fn line(&self) -> Option<String> {
-        let doing = self
+        let activity = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let (what, since) = doing?;
+        let (what, since) = activity?;
         Some(format!("{what} ({} s)", since.elapsed().as_secs()))
     }
 }

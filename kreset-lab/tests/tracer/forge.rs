@@ -107,7 +107,7 @@ impl Ends {
                     HOP_BY_HOP,
                     &[padding(DESTINATION), padding(TCP), tcp.clone()].concat(),
                 ),
-                // More of them than anybody looks through.
+                // More of them than any table holds.
                 self.ipv6(
                     DESTINATION,
                     &iter::repeat_n(padding(DESTINATION), 6)

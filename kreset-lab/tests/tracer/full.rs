@@ -18,7 +18,7 @@ use crate::traced::in_namespace;
 
 #[test]
 fn connections_that_find_no_room_are_counted() {
-    const ROOM: u32 = 64;
+    const ENTRIES: u32 = 64;
     const CONNECTIONS: u32 = 300;
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let client = lab.network().host(Side::Client);
@@ -29,7 +29,7 @@ fn connections_that_find_no_room_are_counted() {
     let request = options.kernel_request().expect("a request");
     let mut plan = prepare::plan(&request).expect("a plan");
     plan.settings.hash_storage = 1;
-    plan.table = ROOM;
+    plan.table = ENTRIES;
     let ports: Vec<_> = options.ports.words().collect();
     let types = KernelTypes::load().expect("the kernel's types");
     let attached = Attached::new(&plan, &ports, &types).expect("it attaches");
@@ -47,6 +47,6 @@ fn connections_that_find_no_room_are_counted() {
         .collect()
     });
     let untracked = attached.untracked().expect("a count");
-    assert_eq!(untracked, u64::from(CONNECTIONS - ROOM));
+    assert_eq!(untracked, u64::from(CONNECTIONS - ENTRIES));
     drop(open);
 }

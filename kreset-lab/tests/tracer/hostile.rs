@@ -1,4 +1,4 @@
-//! What anybody may do to a tracer: send packets of any shape, give things names of any bytes,
+//! What any local user can do to a tracer: send packets of any shape, give things names of any bytes,
 //! and kill it.
 
 use std::{
@@ -24,7 +24,7 @@ use crate::{
 };
 
 const PORT: u16 = kreset_lab::PORT;
-/// TTL of what is forged: of nobody else's packets.
+/// TTL of forged packets, which no other packet has.
 const FORGED_TTL: u8 = 7;
 
 fn lab() -> Lab {
@@ -147,14 +147,16 @@ fn besieged(family: Family) {
     let client = lab.network().host(Side::Client).name().to_owned();
     let mut traced = Traced::start(&["--netns", &client]);
     let listener = lab.listen(family).expect("a listener");
-    let mut talk = lab.converse(&listener, family).expect("a connection");
-    let port = talk.port().expect("a port");
+    let mut conversation = lab.converse(&listener, family).expect("a connection");
+    let port = conversation.port().expect("a port");
     let (sequence, acknowledgement) = numbers(&lab, port);
     besiege(&lab, family, port, &shapes(sequence, acknowledgement));
     besiege(&lab, family, port, &blind_resets(sequence, acknowledgement));
-    talk.exchange(Request::Metadata).expect("it still works");
+    conversation
+        .exchange(Request::Metadata)
+        .expect("it still works");
 
-    let Conversation { client, broker } = talk;
+    let Conversation { client, broker } = conversation;
     broker.abort().expect("an abort");
     client.wait_for_reset().expect("a reset");
     let event = traced.next(|event| event["type"] != "loss");
@@ -190,8 +192,8 @@ fn a_refused_rst_is_not_taken_for_one_that_came() {
         .expect("a sysctl");
     let mut traced = Traced::start(&["--netns", host.name()]);
     let listener = lab.listen(Family::Ipv4).expect("a listener");
-    let talk = lab.converse(&listener, Family::Ipv4).expect("a connection");
-    let port = talk.port().expect("a port");
+    let conversation = lab.converse(&listener, Family::Ipv4).expect("a connection");
+    let port = conversation.port().expect("a port");
     let (sequence, acknowledgement) = numbers(&lab, port);
     besiege(
         &lab,
@@ -200,7 +202,7 @@ fn a_refused_rst_is_not_taken_for_one_that_came() {
         &blind_resets(sequence, acknowledgement),
     );
 
-    let Conversation { client, mut broker } = talk;
+    let Conversation { client, mut broker } = conversation;
     drop(client);
     broker.wait_for_end().expect("the client's FIN");
     broker.send(b"too late").expect("data");
@@ -286,7 +288,10 @@ fn names_of_any_bytes_come_out_as_json_and_as_plain_text() {
             .stderr(Stdio::null())
             .status()
     });
-    assert!(!refused.expect("a shell").success(), "nobody listens");
+    assert!(
+        !refused.expect("a shell").success(),
+        "connected to a port without a listener"
+    );
 
     let event = traced.next(|event| event["type"] == "reset");
     assert_eq!(event["cause"], "refused", "{event}");
@@ -335,7 +340,10 @@ fn killed_again_and_again_its_file_holds_whole_lines() {
         in_namespace(lab.network().host(Side::Client), || {
             wait_until("it writes", || {
                 for _ in 0..20 {
-                    assert!(TcpStream::connect(broker).is_err(), "nobody listens");
+                    assert!(
+                        TcpStream::connect(broker).is_err(),
+                        "connected to a port without a listener"
+                    );
                 }
                 size() >= enough
             });

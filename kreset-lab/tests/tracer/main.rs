@@ -27,12 +27,15 @@ use crate::traced::{PATIENCE, Traced, in_namespace, tracer};
 
 const PORT: u16 = 9092;
 
-/// So many connections to a port where nobody listens.
+/// So many connections to a port without a listener.
 fn refused(lab: &Lab, times: usize) {
     let broker = SocketAddr::new(net::address(Side::Broker, false), PORT);
     in_namespace(lab.network().host(Side::Client), || {
         for _ in 0..times {
-            assert!(TcpStream::connect(broker).is_err(), "nobody listens");
+            assert!(
+                TcpStream::connect(broker).is_err(),
+                "connected to a port without a listener"
+            );
         }
     });
 }
@@ -52,7 +55,7 @@ fn every_scenario_is_right_on_both_hosts() {
     );
 }
 
-/// A reader that stops for a while: the ring overflows, and the difference is told.
+/// A reader that stops for a while: the ring overflows, and the difference is reported.
 #[test]
 fn what_does_not_fit_the_ring_is_accounted_for() {
     /// More than the ring holds.

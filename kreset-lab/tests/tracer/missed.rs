@@ -93,7 +93,7 @@ fn told_as_skipped(mut traced: Traced) -> u64 {
 
 #[test]
 fn packets_bring_back_a_connection_that_nobody_saw_begin() {
-    // Odd, and of this test alone: where packets are to tell, no namespace can be asked for.
+    // Odd, and of this test alone: packet evidence cannot be limited to one namespace.
     const OWN: u16 = 29_917;
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let mut traced = Traced::start(&["--port", &OWN.to_string()]);

@@ -94,7 +94,10 @@ fn a_user_with_three_capabilities_sees_all_and_keeps_none() {
 
     let broker = SocketAddr::new(net::address(Side::Broker, false), kreset_lab::PORT);
     in_namespace(client, || {
-        assert!(TcpStream::connect(broker).is_err(), "nobody listens");
+        assert!(
+            TcpStream::connect(broker).is_err(),
+            "connected to a port without a listener"
+        );
     });
     let event = traced.next(|event| event["type"] == "reset");
     assert_eq!(event["cause"], "refused", "{event}");
@@ -125,7 +128,7 @@ fn without_net_admin_packets_are_missing_and_told() {
     let traced = Traced::spawn(command);
     let start = &traced.start;
     assert_ne!(start["packet_evidence"], "cgroup_skb", "{start}");
-    let told = start["degraded"]
+    let reported = start["degraded"]
         .as_array()
         .expect("a list")
         .iter()
@@ -134,7 +137,7 @@ fn without_net_admin_packets_are_missing_and_told() {
                 .as_str()
                 .is_some_and(|why| why.contains("CAP_NET_ADMIN"))
         });
-    assert!(told, "{start}");
+    assert!(reported, "{start}");
 }
 
 #[test]

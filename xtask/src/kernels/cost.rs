@@ -67,7 +67,7 @@ fn compare(kept: &Costs, measured: &Costs) -> Vec<String> {
             let before = kept.get(&(version.clone(), program.clone()));
             let allowed =
                 before.map(|before| f64::from(*before).mul_add(TOLERANCE, f64::from(*before)));
-            let told = match (before, allowed) {
+            let change = match (before, allowed) {
                 _ if *now > LIMIT => format!("far too many: {now}"),
                 (Some(before), Some(allowed)) if f64::from(*now) > allowed => {
                     format!("{before}, now {now}")
@@ -75,7 +75,7 @@ fn compare(kept: &Costs, measured: &Costs) -> Vec<String> {
                 (None, _) => format!("not on record, now {now}"),
                 _ => return None,
             };
-            Some(format!("  {version} {program}: {told}"))
+            Some(format!("  {version} {program}: {change}"))
         })
         .collect()
 }

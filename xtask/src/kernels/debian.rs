@@ -40,8 +40,8 @@ pub(crate) fn install_keyring() -> Result<()> {
 }
 
 /// Downloads the newest kernel of each version, unless it was downloaded before.
-pub(crate) fn fetch(place: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
-    let apt = Apt::set_up(place)?;
+pub(crate) fn fetch(directory: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
+    let apt = Apt::set_up(directory)?;
     let names = apt.names()?;
     versions
         .iter()
@@ -49,7 +49,7 @@ pub(crate) fn fetch(place: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
             let package = newest(&names, version).with_context(|| {
                 format!("Debian has no kernel {version} in the suites looked at")
             })?;
-            apt.kernel(place, package)
+            apt.kernel(directory, package)
         })
         .collect()
 }
@@ -59,8 +59,8 @@ struct Apt {
 }
 
 impl Apt {
-    fn set_up(place: &Path) -> Result<Self> {
-        let home = place.join("apt");
+    fn set_up(directory: &Path) -> Result<Self> {
+        let home = directory.join("apt");
         fs::create_dir_all(home.join("lists/partial"))?;
         fs::create_dir_all(home.join("cache/archives/partial"))?;
         fs::write(home.join("status"), [])?;
@@ -105,13 +105,13 @@ impl Apt {
             .collect())
     }
 
-    fn kernel(&self, place: &Path, package: &str) -> Result<Kernel> {
+    fn kernel(&self, directory: &Path, package: &str) -> Result<Kernel> {
         let version = version_of(package)
             .with_context(|| format!("{package} has no version in its name"))?
             .to_owned();
-        let image = place.join(format!("vmlinuz-{version}"));
+        let image = directory.join(format!("vmlinuz-{version}"));
         if !image.is_file() {
-            let work = place.join("unpacked");
+            let work = directory.join("unpacked");
             fs::create_dir_all(&work)?;
             exec::run(
                 self.command("apt-get")

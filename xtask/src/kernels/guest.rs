@@ -80,7 +80,7 @@ impl Guest<'_> {
         loop {
             match lines.recv_timeout(SILENCE) {
                 Ok(line) => match line.split_once("@kreset\t") {
-                    Some((_, told)) => said.push(told.to_owned()),
+                    Some((_, result)) => said.push(result.to_owned()),
                     None => rest.push(line),
                 },
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,

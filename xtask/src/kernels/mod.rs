@@ -64,8 +64,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tracer = build::static_program("kreset", "kreset-trace", &["--no-default-features"])?;
     let runner = build::static_program("kreset-guest", "kreset-guest", &[])?;
     println!("static programs for {}", build::STATIC_TARGET);
-    let place = exec::target_directory()?.join("kernels");
-    let image = place.join("initramfs.cpio");
+    let directory = exec::target_directory()?.join("kernels");
+    let image = directory.join("initramfs.cpio");
     initramfs::write(&image, &[("init", &runner), ("kreset-trace", &tracer)])?;
 
     let versions: Vec<&str> = if arguments.versions.is_empty() {
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } else {
         arguments.versions.iter().map(String::as_str).collect()
     };
-    let kernels = debian::fetch(&place, &versions)?;
+    let kernels = debian::fetch(&directory, &versions)?;
     let mut reports = Vec::new();
     for kernel in &kernels {
         println!("\n{} from {}", kernel.version, kernel.package);

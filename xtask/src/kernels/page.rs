@@ -52,8 +52,8 @@ fn markdown(reports: &[Report]) -> String {
             table.row("RSTs read as `cgroup_skb` reads them", Report::agreement);
         }
         table.row("calls reported as skipped", |report| {
-            let told = report.told.get(source);
-            told.map_or_else(|| "-".to_owned(), usize::to_string)
+            let reported = report.reported.get(source);
+            reported.map_or_else(|| "-".to_owned(), usize::to_string)
         });
         for scenario in rows {
             table.row(&scenario, |report| report.cell(source, &scenario));
@@ -133,9 +133,9 @@ mod tests {
     #[test]
     fn what_is_measured_replaces_what_was() {
         let page = format!("# Kernels\n{BEGIN}old\n{END}\nmore\n");
-        let new = put(&page, "new\n").expect("a place");
+        let new = put(&page, "new\n").expect("markers");
         assert_eq!(new, page.replace("old", "new"));
-        put("# Kernels\n", "new\n").expect_err("no place");
+        put("# Kernels\n", "new\n").expect_err("no markers");
     }
 
     #[test]
@@ -146,7 +146,7 @@ mod tests {
                 format!("verdict\tauto\trefused\tok\thandshake_phase/refused\t{confidence}\t-\t"),
                 "limit\tno BTF\tok\texit 3: why".to_owned(),
                 "limit\tpacket evidence fentry\tok\twhy".to_owned(),
-                "told\tauto\t3".to_owned(),
+                "reported\tauto\t3".to_owned(),
                 "limit\tCAP_SYS_ADMIN\tok\tpacket evidence off, without rtt".to_owned(),
             ];
             lines.to_vec()

@@ -59,7 +59,7 @@ pub(crate) struct Report {
     /// Source asked for, to the one in use.
     pub(crate) sources: BTreeMap<String, String>,
     /// Source asked for, to calls that the tracer reported as skipped.
-    pub(crate) told: BTreeMap<String, usize>,
+    pub(crate) reported: BTreeMap<String, usize>,
     /// Program, to instructions that the verifier processed and bytes that it made of them.
     pub(crate) costs: BTreeMap<String, (String, String)>,
     rest: Vec<String>,
@@ -110,14 +110,14 @@ impl Report {
                     field(2),
                     field(3)
                 )),
-                Some("told") => {
+                Some("reported") => {
                     report.rest.push(format!(
                         "packet evidence {}: {} reported as skipped",
                         field(1),
                         field(2)
                     ));
-                    let told = field(2).parse().unwrap_or(0);
-                    report.told.insert(field(1), told);
+                    let reported = field(2).parse().unwrap_or(0);
+                    report.reported.insert(field(1), reported);
                 }
                 Some("degraded" | "detail") => report.rest.push(fields.join("  ")),
                 Some("failed") => {
@@ -142,7 +142,7 @@ impl Report {
             .iter()
             .filter(|limit| limit.outcome != "ok")
             .count();
-        verdicts + limits + self.differences().len() + self.untold() + self.failures
+        verdicts + limits + self.differences().len() + self.unreported() + self.failures
     }
 
     /// What packet programs and function entries read of the same RSTs: each pair of both.
@@ -184,12 +184,12 @@ impl Report {
     }
 
     /// Handshakes that function entries missed and the tracer did not report as skipped.
-    fn untold(&self) -> usize {
+    fn unreported(&self) -> usize {
         let missed = self
             .read_twice()
             .filter(|(packets, entries)| is_without_handshake(packets, entries))
             .count();
-        missed.saturating_sub(self.told.get("fentry").copied().unwrap_or(0))
+        missed.saturating_sub(self.reported.get("fentry").copied().unwrap_or(0))
     }
 
     /// Shows it in full.
@@ -216,7 +216,7 @@ impl Report {
             "  {twice} RSTs read by packet programs and function entries, {} differently; \
              {} handshakes missed by function entries and not reported as skipped",
             differences.len(),
-            self.untold()
+            self.unreported()
         );
         for difference in &differences {
             println!("  {difference}");
@@ -319,17 +319,17 @@ mod tests {
 
     #[test]
     fn a_handshake_that_the_kernel_skipped_is_told() {
-        let said = |told: &str| {
+        let said = |reported: &str| {
             let lines = [
                 "verdict\tcgroup_skb\tabort\tok\tx\t1\t0\tflags RA ttl 61 handshake 61 window 512",
                 "verdict\tfentry\tabort\tless\tx\t1\t0\tflags RA ttl 61 handshake - window 512",
-                told,
+                reported,
             ];
             Report::parse("7.3", &lines.map(str::to_owned))
         };
-        assert_eq!(said("told\tfentry\t1").wrong(), 0);
-        assert_eq!(said("told\tfentry\t0").wrong(), 1);
-        assert_eq!(said("told\tcgroup_skb\t1").wrong(), 1, "another run's");
+        assert_eq!(said("reported\tfentry\t1").wrong(), 0);
+        assert_eq!(said("reported\tfentry\t0").wrong(), 1);
+        assert_eq!(said("reported\tcgroup_skb\t1").wrong(), 1, "another run's");
     }
 
     #[test]

@@ -152,20 +152,23 @@ fn checkpoint(session: &mut Session, libs: &Path, class_path: &str) -> Result<()
     Ok(())
 }
 
-fn python(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+fn python(session: &mut Session, sources: &Path, directory: &Path) -> Result<()> {
     session.run(
         "installing librdkafka for Python",
         Command::new("python3")
             .args(["-m", "pip", "install", "--quiet", "--target"])
-            .arg(place)
+            .arg(directory)
             .arg("--requirement")
             .arg(sources.join("python/requirements.txt")),
     )
 }
 
-fn js(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
-    fs::copy(sources.join("js/package.json"), place.join("package.json"))
-        .context("cannot copy package.json")?;
+fn js(session: &mut Session, sources: &Path, directory: &Path) -> Result<()> {
+    fs::copy(
+        sources.join("js/package.json"),
+        directory.join("package.json"),
+    )
+    .context("cannot copy package.json")?;
     session.run(
         "installing kafkajs",
         Command::new("npm")
@@ -177,6 +180,6 @@ fn js(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
                 "--ignore-scripts",
             ])
             .arg("--prefix")
-            .arg(place),
+            .arg(directory),
     )
 }

@@ -36,13 +36,13 @@ impl Part {
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
             return Ok(false);
         }
-        let place = home.join(self.name);
-        if place.exists() {
-            fs::remove_dir_all(&place)
-                .with_context(|| format!("cannot remove {}", place.display()))?;
+        let directory = home.join(self.name);
+        if directory.exists() {
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("cannot remove {}", directory.display()))?;
         }
-        fs::create_dir_all(&place)?;
-        (self.install)(session, sources, &place)?;
+        fs::create_dir_all(&directory)?;
+        (self.install)(session, sources, &directory)?;
         fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
         Ok(true)
     }

@@ -32,12 +32,12 @@ pub(crate) fn opensearch() -> Result<PathBuf> {
 
 /// The OpenTelemetry Collector.
 pub(crate) fn collector() -> Result<PathBuf> {
-    let place = install(&Part {
+    let directory = install(&Part {
         name: "collector",
         lists: &["collector/manifest.yaml"],
         install: build,
     })?;
-    Ok(place.join("dist/otelcol-kreset-test"))
+    Ok(directory.join("dist/otelcol-kreset-test"))
 }
 
 fn install(part: &Part) -> Result<PathBuf> {
@@ -48,18 +48,18 @@ fn install(part: &Part) -> Result<PathBuf> {
     Ok(home.join(part.name))
 }
 
-fn jars(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+fn jars(session: &mut Session, sources: &Path, directory: &Path) -> Result<()> {
     session.run(
         "installing OpenSearch",
         Command::new("mvn")
             .args(["--quiet", "--batch-mode", "--file"])
             .arg(sources.join("opensearch/pom.xml"))
             .args([COPY_JARS, "-DincludeScope=runtime"])
-            .arg(format!("-DoutputDirectory={}", place.display())),
+            .arg(format!("-DoutputDirectory={}", directory.display())),
     )
 }
 
-fn build(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
+fn build(session: &mut Session, sources: &Path, directory: &Path) -> Result<()> {
     if exec::find("go").is_none() {
         bail!("building the OpenTelemetry Collector needs Go 1.25 or newer: https://go.dev/dl");
     }
@@ -67,12 +67,12 @@ fn build(session: &mut Session, sources: &Path, place: &Path) -> Result<()> {
         "installing the OpenTelemetry Collector builder",
         Command::new("go")
             .args(["install", BUILDER])
-            .env("GOBIN", place),
+            .env("GOBIN", directory),
     )?;
     session.run(
         "building an OpenTelemetry Collector (some minutes)",
-        Command::new(place.join("builder"))
-            .current_dir(place)
+        Command::new(directory.join("builder"))
+            .current_dir(directory)
             .arg("--skip-strict-versioning")
             .arg("--config")
             .arg(sources.join("collector/manifest.yaml")),

@@ -31,18 +31,18 @@ const METRICS: [Metric; 2] = [
 
 pub(super) fn run(setting: &Setting) -> Result<Found> {
     let time = setting.time(TIME);
-    let sample = |subject: Subject, talk: bool| {
-        let running = Running::start(subject, &setting.stage, TRACED)?;
-        let (rate, busy) = busy(&running, || churn::run(TRACED, time, talk))?;
+    let sample = |subject: Subject, exchange: bool| {
+        let running = Running::start(subject, &setting.paths, TRACED)?;
+        let (rate, busy) = busy(&running, || churn::run(TRACED, time, exchange))?;
         running.finish()?;
         Ok(vec![rate, busy / rate])
     };
-    let compare = |subjects: &[Subject], rounds, talk| {
+    let compare = |subjects: &[Subject], rounds, exchange| {
         Comparison::run(&METRICS, subjects, setting.rounds(rounds), |subject| {
-            sample(subject, talk)
+            sample(subject, exchange)
         })
     };
-    let talking = compare(&OWN, ROUNDS, true)?;
+    let exchanging = compare(&OWN, ROUNDS, true)?;
     let bare = compare(&OWN, ROUNDS, false)?;
     let peers = compare(&PEERS, ROUNDS_OF_ALL, true)?;
     Ok(Found {
@@ -50,7 +50,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
             "Connections that live for two requests and their answers, both ends on this \
              host:\n\n{}\nConnections that are closed as soon as they are open:\n\n{}\nThe \
              former, with what people use today:\n\n{}",
-            talking.ratio_table(),
+            exchanging.ratio_table(),
             bare.ratio_table(),
             peers.ratio_table(),
         ),

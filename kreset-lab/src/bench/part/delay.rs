@@ -73,7 +73,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     row("received, 100 a second".to_owned(), &aborts.received);
     Ok(Found {
         markdown: format!(
-            "A received reset waits for 60 ms to be judged beside others of the same moment, one that no \
+            "A received reset is held for 60 ms so that related events can be correlated, one that no \
              socket sent for 10 ms or until the end of the turn in which the ring is read. A line \
              is there when the reader of the pipe has it.\n\n{}",
             table.markdown()
@@ -83,7 +83,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
 }
 
 fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result<Delays> {
-    let mut command = Command::new(&setting.stage.tracer);
+    let mut command = Command::new(&setting.paths.tracer);
     command
         .args(["--port", &TRACED.to_string(), "--format", "json"])
         .stdin(Stdio::null())

@@ -41,7 +41,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     };
     let time = setting.time(TIME);
     let comparison = Comparison::run(&METRICS, &OWN, setting.rounds(ROUNDS), |subject| {
-        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let running = Running::start(subject, &setting.paths, TRACED)?;
         let flow = kafka.watch(time)?;
         running.finish()?;
         Ok(vec![flow.produced, flow.latency_ms, flow.consumed])

@@ -24,7 +24,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     let (live, plot) = live(setting)?;
     let paths = paths(setting)?;
     let starts = starts(setting)?;
-    let size = fs::metadata(&setting.stage.tracer)?.len();
+    let size = fs::metadata(&setting.paths.tracer)?.len();
     let markdown = format!(
         "Live connections, both ends on this host: those that are opened while kreset watches, \
          and those that it finds when it starts.\n\n{live}\n{paths}\n\nFrom start to attached, \
@@ -59,11 +59,11 @@ fn live(setting: &Setting) -> Result<(String, Plot)> {
     let (mut resident, mut attached) = (Vec::new(), Vec::new());
     for count in CONNECTIONS {
         let count = setting.count(count);
-        let running = Running::start(Subject::Kreset, &setting.stage, TRACED)?;
+        let running = Running::start(Subject::Kreset, &setting.paths, TRACED)?;
         let held = hold::open(TRACED, count)?;
         let memory = memory_of(&running)?;
         running.finish()?;
-        let running = Running::start(Subject::Kreset, &setting.stage, TRACED)?;
+        let running = Running::start(Subject::Kreset, &setting.paths, TRACED)?;
         let attach = running.attached_in().as_secs_f64() * 1e3;
         let seeded = memory_of(&running)?;
         running.finish()?;
@@ -102,7 +102,7 @@ fn live(setting: &Setting) -> Result<(String, Plot)> {
 /// Resets from more addresses than are remembered.
 fn paths(setting: &Setting) -> Result<String> {
     let count = setting.count(PATHS);
-    let running = Running::start(Subject::Kreset, &setting.stage, TRACED)?;
+    let running = Running::start(Subject::Kreset, &setting.paths, TRACED)?;
     let before = memory_of(&running)?;
     let flood = Flood {
         port: TRACED,
@@ -123,7 +123,7 @@ fn paths(setting: &Setting) -> Result<String> {
 fn starts(setting: &Setting) -> Result<String> {
     let mut times = Vec::new();
     for _ in 0..setting.rounds(STARTS) {
-        let running = Running::start(Subject::Kreset, &setting.stage, TRACED)?;
+        let running = Running::start(Subject::Kreset, &setting.paths, TRACED)?;
         times.push(running.attached_in().as_secs_f64());
         running.finish()?;
     }

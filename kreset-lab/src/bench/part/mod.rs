@@ -18,7 +18,7 @@ use anyhow::Result;
 use crate::{
     bench::{
         plot::Plot,
-        subject::{Running, Stage},
+        subject::{Paths, Running},
     },
     util::process::{Observed, own_cpu},
 };
@@ -26,11 +26,11 @@ use crate::{
 /// What a part works with.
 #[derive(Debug)]
 pub struct Setting {
-    /// Where subjects run.
-    pub stage: Stage,
+    /// The program and the directory that subjects use.
+    pub paths: Paths,
     /// Fewer and shorter rounds: to see that it works.
     pub quick: bool,
-    /// Rounds of each comparison, in place of the usual number.
+    /// Rounds of each comparison, instead of the usual number.
     pub rounds: Option<NonZeroUsize>,
 }
 

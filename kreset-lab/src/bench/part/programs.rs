@@ -32,7 +32,7 @@ fn observe(
     subject: Subject,
     work: impl FnOnce() -> Result<()>,
 ) -> Result<(Vec<ProgramRuns>, Duration)> {
-    let running = Running::start(subject, &setting.stage, TRACED)?;
+    let running = Running::start(subject, &setting.paths, TRACED)?;
     let observed = running.observed().context("kreset runs")?;
     running.settle()?;
     let (programs, cpu) = (observed.programs()?, observed.cpu()?);

@@ -12,7 +12,7 @@ use crate::bench::{
     document::Table,
     plot::{Plot, Series},
     stats::Estimate,
-    subject::{Running, Stage, Subject, count_lines},
+    subject::{Paths, Running, Subject, count_lines},
     workload::{abort, flood::Flood},
 };
 use crate::util::process::{Observed, own_cpu};
@@ -49,8 +49,8 @@ struct Watched {
     lost: f64,
     /// CPU time of the process, s.
     process: f64,
-    /// CPU time of those who made the resets, whom the kernel's side of
-    /// watching takes it from, s.
+    /// CPU time of the threads that made the resets: the kernel side of watching
+    /// is charged to them, s.
     makers: f64,
     /// Memory, bytes.
     resident: f64,
@@ -87,7 +87,7 @@ const PROCESS: usize = 0;
 const MAKERS: usize = 1;
 
 /// What each reset cost, by who watched: in the process, and in the kernel by
-/// how much more it cost to make them than while nobody watched.
+/// how much more it cost to make them than without a watcher.
 fn costs(comparison: &Comparison) -> String {
     let mut table = Table::new(&[
         "who watches",
@@ -135,11 +135,11 @@ fn costs(comparison: &Comparison) -> String {
 /// Has `subject` watch `resets` resets that `make` makes.
 fn watch(
     subject: Subject,
-    stage: &Stage,
+    paths: &Paths,
     resets: u32,
     make: impl FnOnce() -> Result<Duration>,
 ) -> Result<Watched> {
-    let running = Running::start(subject, stage, TRACED)?;
+    let running = Running::start(subject, paths, TRACED)?;
     running.settle()?;
     let look = || running.observed().map_or(Ok(Duration::ZERO), Observed::cpu);
     let cpu = look()?;
@@ -150,11 +150,11 @@ fn watch(
     let cpu_after = look()?;
     let memory = running.observed().map(Observed::memory).transpose()?;
     let output = running.finish()?;
-    let told = told(subject, &output)?;
+    let reported = reported(subject, &output)?;
     Ok(Watched {
         resets: f64::from(resets),
-        lines: told.lines as f64,
-        lost: told.lost as f64,
+        lines: reported.lines as f64,
+        lost: reported.lost as f64,
         process: cpu_after.saturating_sub(cpu).as_secs_f64(),
         makers,
         resident: memory.unwrap_or_default().resident as f64,
@@ -164,18 +164,18 @@ fn watch(
 
 /// What a subject's output comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Told {
+struct Reported {
     lines: u64,
     lost: u64,
 }
 
-fn told(subject: Subject, output: &Path) -> Result<Told> {
+fn reported(subject: Subject, output: &Path) -> Result<Reported> {
     if !subject.is_kreset() {
         let heads = ["Attaching", "TIME", "Lost", "Tracing"];
         let lines = count_lines(output, |line| {
             !line.trim().is_empty() && !heads.iter().any(|head| line.starts_with(head))
         })?;
-        return Ok(Told { lines, lost: 0 });
+        return Ok(Reported { lines, lost: 0 });
     }
     let mut lost = 0;
     let lines = count_lines(output, |line| match lost_in(line) {
@@ -185,10 +185,10 @@ fn told(subject: Subject, output: &Path) -> Result<Told> {
         }
         None => line.contains(r#""type":"reset""#),
     })?;
-    Ok(Told { lines, lost })
+    Ok(Reported { lines, lost })
 }
 
-/// How many records a `loss` event tells of.
+/// How many records a `loss` event reports.
 fn lost_in(line: &str) -> Option<u64> {
     if !line.contains(r#""type":"loss""#) {
         return None;
@@ -207,26 +207,26 @@ const fn flood(count: u32, rate: f64) -> Flood {
 }
 
 pub(super) fn run(setting: &Setting) -> Result<Found> {
-    let stage = &setting.stage;
+    let paths = &setting.paths;
     let rounds = setting.rounds(ROUNDS);
     let seconds = setting.time(Duration::from_secs_f64(SECONDS)).as_secs_f64();
     let count = (RATE * seconds) as u32;
     let without_socket = Comparison::run(&METRICS, &WATCHERS, rounds, |subject| {
-        watch(subject, stage, count, || flood(count, RATE).run()).map(|it| it.values())
+        watch(subject, paths, count, || flood(count, RATE).run()).map(|it| it.values())
     })?;
     let aborts = Comparison::run(&METRICS, &WATCHERS, rounds, |subject| {
         let make = || abort::run(TRACED, count, RATE);
-        watch(subject, stage, count, make).map(|it| it.values())
+        watch(subject, paths, count, make).map(|it| it.values())
     })?;
     let step = setting.time(Duration::from_secs_f64(STEP_SECONDS));
-    let (climb, plot) = climb(stage, step.as_secs_f64())?;
-    let full = watch(Subject::Kreset, stage, setting.count(500_000), || {
+    let (climb, plot) = climb(paths, step.as_secs_f64())?;
+    let full = watch(Subject::Kreset, paths, setting.count(500_000), || {
         flood(setting.count(500_000), FULL_RATE).run()
     })?;
     let markdown = format!(
-        "Segments to a port where nobody listens, {RATE} resets a second:\n\n{}\nConnections that \
+        "Segments to a port without a listener, {RATE} resets a second:\n\n{}\nConnections that \
          were in use and are aborted, up to {RATE} a second; both ends are on this host, so that \
-         kreset and bpftrace tell of each reset twice, tcpdump once:\n\n{}\nAs many a second as \
+         kreset and bpftrace report each reset twice, tcpdump once:\n\n{}\nAs many a second as \
          asked for:\n\n{climb}\n{} resets at {} a second: {} lines, {} lost.\n\n\
          ![CPU time of each reset against resets per second](performance/resets.svg)\n",
         costs(&without_socket),
@@ -243,21 +243,21 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
 }
 
 /// More and more resets a second.
-fn climb(stage: &Stage, seconds: f64) -> Result<(String, Plot)> {
+fn climb(paths: &Paths, seconds: f64) -> Result<(String, Plot)> {
     let mut table = Table::new(&[
         "who watches",
         "resets/s",
         "process (us a reset)",
         "of one CPU",
         "lines missing",
-        "told as lost",
+        "reported as lost",
     ]);
     let mut series = Vec::new();
     for subject in CLIMBERS {
         let mut points = Vec::new();
         for rate in RATES {
             let count = ((rate * seconds) as u32).max(300);
-            let watched = match watch(subject, stage, count, || flood(count, rate).run()) {
+            let watched = match watch(subject, paths, count, || flood(count, rate).run()) {
                 Ok(watched) => watched,
                 Err(error) if !subject.is_kreset() => {
                     table.row([subject.to_string(), format!("not measured: {error:#}")]);

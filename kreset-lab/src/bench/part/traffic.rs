@@ -47,7 +47,7 @@ const BULK: [Metric; 2] = [
     },
 ];
 
-/// kreset in its ways, and twice nobody.
+/// kreset with its options, and twice no tracer.
 pub(super) const OWN: [Subject; 5] = [
     Subject::Off,
     Subject::OffAgain,
@@ -68,7 +68,7 @@ pub(super) const PEERS: [Subject; 6] = [
 pub(super) fn run(setting: &Setting) -> Result<Found> {
     let time = setting.time(TIME);
     let exchange = |subject| {
-        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let running = Running::start(subject, &setting.paths, TRACED)?;
         let exchange = Exchange {
             port: TRACED,
             connections: CONNECTIONS,
@@ -86,7 +86,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
         ])
     };
     let bulk = |subject| {
-        let running = Running::start(subject, &setting.stage, TRACED)?;
+        let running = Running::start(subject, &setting.paths, TRACED)?;
         let (rate, busy) = busy(&running, || bulk::run(TRACED, time))?;
         running.finish()?;
         Ok(vec![rate, busy / rate])

@@ -18,19 +18,19 @@ const AT_ONCE: usize = 4;
 /// What a client that only looks says.
 const REQUESTS: [Request; 2] = [Request::ApiVersions, Request::Metadata];
 
-/// Opens and closes connections at `port` for `time`; how many a second. With `talk` each is in
+/// Opens and closes connections at `port` for `time`; how many a second. With `exchange` each is in
 /// use in between, as a short-lived client's is.
-pub fn run(port: u16, time: Duration, talk: bool) -> Result<f64> {
+pub fn run(port: u16, time: Duration, exchange: bool) -> Result<f64> {
     let listener = listen(port)?;
     let (count, over) = (AtomicU64::new(0), AtomicBool::new(false));
     let began = Instant::now();
     let elapsed = thread::scope(|scope| -> Result<f64> {
-        let servers = [(); AT_ONCE].map(|()| scope.spawn(|| serve(&listener, talk, &over)));
+        let servers = [(); AT_ONCE].map(|()| scope.spawn(|| serve(&listener, exchange, &over)));
         let count = &count;
         let mut number = 0;
         let clients = [(); AT_ONCE].map(|()| {
             number += 1;
-            scope.spawn(move || visit(port, number - 1, time, talk, count))
+            scope.spawn(move || visit(port, number - 1, time, exchange, count))
         });
         let mut outcome = Ok(());
         for client in clients {
@@ -52,7 +52,7 @@ pub fn run(port: u16, time: Duration, talk: bool) -> Result<f64> {
     Ok(count.load(Relaxed) as f64 / elapsed)
 }
 
-fn visit(port: u16, number: u8, time: Duration, talk: bool, count: &AtomicU64) -> Result<()> {
+fn visit(port: u16, number: u8, time: Duration, exchange: bool, count: &AtomicU64) -> Result<()> {
     let exchanges = REQUESTS.map(exchange_bytes);
     let began = Instant::now();
     let mut own = 0_u64;
@@ -60,7 +60,7 @@ fn visit(port: u16, number: u8, time: Duration, talk: bool, count: &AtomicU64) -
         // Several addresses: one has only so many ports to come from.
         let host = number * 8 + (own % 8) as u8 + 1;
         let mut stream = TcpStream::connect(loopback(host, port)).context("cannot connect")?;
-        if talk {
+        if exchange {
             for (request, answer) in &exchanges {
                 ask(&mut stream, request, answer.len()).context("cannot ask")?;
             }
@@ -71,7 +71,7 @@ fn visit(port: u16, number: u8, time: Duration, talk: bool, count: &AtomicU64) -
     Ok(())
 }
 
-fn serve(listener: &TcpListener, talk: bool, over: &AtomicBool) -> Result<()> {
+fn serve(listener: &TcpListener, exchange: bool, over: &AtomicBool) -> Result<()> {
     let exchanges = REQUESTS.map(exchange_bytes);
     let mut buffer = [0; 512];
     loop {
@@ -79,7 +79,7 @@ fn serve(listener: &TcpListener, talk: bool, over: &AtomicBool) -> Result<()> {
         if over.load(Relaxed) {
             return Ok(());
         }
-        if talk {
+        if exchange {
             for (request, answer) in &exchanges {
                 stream.read_exact(&mut buffer[..request.len()])?;
                 stream.write_all(answer)?;
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn connections_come_and_go() {
-        for talk in [false, true] {
-            let rate = run(29_413, Duration::from_millis(10), talk).expect("it runs");
+        for exchange in [false, true] {
+            let rate = run(29_413, Duration::from_millis(10), exchange).expect("it runs");
             assert!(rate > 0.0);
         }
     }

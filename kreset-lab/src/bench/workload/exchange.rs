@@ -37,7 +37,7 @@ pub struct Exchanged {
     pub latency: Histogram<u64>,
 }
 
-/// Bytes in place of a batch of records, as many as a small message takes.
+/// Bytes instead of a batch of records, as many as a small message takes.
 const RECORDS: u16 = 64;
 const EVENTS: usize = 64;
 

@@ -1,4 +1,4 @@
-//! Resets without connections: segments to a port where nobody listens. The kernel answers each
+//! Resets without connections: segments to a port without a listener. The kernel answers each
 //! with a RST (`tcp_v4_send_reset`), at any rate.
 
 use std::{
@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
-    /// Where nobody listens.
+    /// A port without a listener.
     pub port: u16,
     /// Segments altogether.
     pub count: u32,
@@ -29,7 +29,7 @@ const PAYLOAD: usize = 4;
 const IP: usize = 20;
 const TCP: usize = 20;
 const LENGTH: usize = IP + TCP + PAYLOAD;
-/// Whom they are sent to.
+/// Their destination.
 const TARGET: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// The first of the sources.
 const FIRST_SOURCE: u32 = u32::from_be_bytes([10, 0, 0, 1]);

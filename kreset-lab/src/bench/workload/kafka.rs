@@ -22,8 +22,8 @@ use anyhow::{Context as _, Result, bail};
 /// The broker's port, which is to be traced.
 pub const TRACED: u16 = PORT;
 const TOPIC: &str = "load";
-/// How often the generators tell how it goes.
-const TELL: &str = "250";
+/// How often the generators report.
+const INTERVAL: &str = "250";
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Records before anything is measured: compilers have had their time then.
 const WARM: Duration = Duration::from_secs(6);
@@ -118,7 +118,7 @@ impl Kafka {
             .arg("org.apache.kafka.tools.ProducerPerformance")
             .args(["--topic", TOPIC, "--bootstrap-server", &bootstrap])
             .args(["--num-records", "1000000000", "--record-size", "100"])
-            .args(["--throughput", "-1", "--reporting-interval", TELL])
+            .args(["--throughput", "-1", "--reporting-interval", INTERVAL])
             // A small buffer: a record must not wait for seconds before it is sent.
             .args(["--command-property", "acks=1", "buffer.memory=2097152"]);
         let produced = kafka.produced.clone();
@@ -131,7 +131,7 @@ impl Kafka {
             .args(["--topic", TOPIC, "--bootstrap-server", &bootstrap])
             .args(["--num-records", "1000000000", "--timeout", "60000"])
             .args(["--show-detailed-stats", "--hide-header"])
-            .args(["--reporting-interval", TELL, "--from-latest"]);
+            .args(["--reporting-interval", INTERVAL, "--from-latest"]);
         let consumed = kafka.consumed.clone();
         kafka.run(consumer, &consumed)?;
         wait_for(&consumed, ", ")?;
@@ -197,23 +197,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_in_which_nothing_was_told_is_no_zero() {
-        let told = Printed::default();
+    fn a_window_in_which_nothing_was_reported_is_no_zero() {
+        let printed = Printed::default();
         let from = Instant::now();
-        let tell = |line: &str| {
-            told.push((Instant::now(), line.to_owned()));
+        let print = |line: &str| {
+            printed.push((Instant::now(), line.to_owned()));
         };
         // Under way when the window began.
-        tell("9");
+        print("9");
         let found = thread::scope(|scope| {
-            let found = scope.spawn(|| mean(&told, from, |line| line.parse().ok()));
-            tell("a warning");
-            tell("4");
+            let found = scope.spawn(|| mean(&printed, from, |line| line.parse().ok()));
+            print("a warning");
+            print("4");
             found.join()
         });
         assert!((found.unwrap().unwrap() - 4.0).abs() < 1e-9);
-        told.end();
-        let silent = mean(&told, Instant::now(), |_| Some(1.0)).unwrap_err();
+        printed.end();
+        let silent = mean(&printed, Instant::now(), |_| Some(1.0)).unwrap_err();
         assert!(silent.to_string().contains("reports nothing"), "{silent}");
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
-    /// Draw the held-out cases from N; never run before, unless told [default: by the clock].
+    /// Draw the held-out cases from N; never run before, unless given [default: by the clock].
     /// With one of the used seeds, only that one is run: that is how weights are set
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// A seed that nobody has run.
+/// A seed that was never run.
 fn fresh() -> anyhow::Result<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = now.context("the clock stands before 1970")?.as_secs();
@@ -116,7 +116,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     for (case, why) in &findings.not_staged {
-        complain(format_args!("{case} was not acted out: {why}"));
+        complain(format_args!("{case} did not run: {why}"));
     }
     let missed = page.missed();
     for bar in &missed {
@@ -155,7 +155,7 @@ fn keep(directory: &Path, findings: &Findings, orderly: Option<&Orderly>) -> any
     write().with_context(|| format!("cannot keep results in {}", directory.display()))
 }
 
-/// The date as the system tells it.
+/// The system's date.
 fn today() -> anyhow::Result<String> {
     let output = std::process::Command::new("date")
         .arg("+%Y-%m-%d")

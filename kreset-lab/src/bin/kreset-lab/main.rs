@@ -104,7 +104,7 @@ struct Run {
     names: Vec<String>,
     #[command(flatten)]
     tracer: TracerOption,
-    /// Act the scenarios out and check the wire, but judge nobody
+    /// Run the scenarios and check the wire, without a tracer to judge
     #[arg(long, conflicts_with = "tracer")]
     no_tracer: bool,
     /// After how long the devices forget a silent connection
@@ -263,23 +263,23 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
     stop_on_signals(&stop)?;
     let began = Instant::now();
     let mut ended = 0;
-    let told = |event: Progress<'_>| match event {
+    let show = |event: Progress<'_>| match event {
         Progress::Began(scenario) if options.verbose => {
             complain(format_args!("{} begins", scenario.name()));
         }
         Progress::Ended(report) if stop.check().is_ok() => {
             ended += 1;
-            say(report.story());
+            say(report.details());
         }
         Progress::Waiting(under_way) => {
             complain(format_args!("{ended} of {} ended", scenarios.len()));
             for scenario in under_way {
-                complain(format_args!("  {}: {}", scenario.name, scenario.doing));
+                complain(format_args!("  {}: {}", scenario.name, scenario.activity));
             }
         }
         Progress::Began(_) | Progress::Ended(_) => {}
     };
-    let reports = runner::run(&scenarios, options.jobs, &settings, &stop, told);
+    let reports = runner::run(&scenarios, options.jobs, &settings, &stop, show);
     if stop.check().is_err() {
         return Err(Error::Stopped.into());
     }

@@ -42,11 +42,11 @@ fn change(part: &str) -> Change {
         let Some((name, value)) = word.trim_end_matches('.').split_once('=') else {
             continue;
         };
-        let (place, name) = match name.strip_prefix(SYSCTL) {
+        let (settings, name) = match name.strip_prefix(SYSCTL) {
             Some(name) => (&mut change.host, name),
             None => (&mut change.client, name),
         };
-        place.push((name.to_owned(), value.to_owned()));
+        settings.push((name.to_owned(), value.to_owned()));
     }
     let call = part.split_once(KEEPALIVE_CALL);
     if let Some((ms, _)) = call.and_then(|(_, rest)| rest.split_once(')')) {

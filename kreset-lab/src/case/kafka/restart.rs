@@ -90,7 +90,7 @@ fn restart(session: &Session<'_>, software: Software, end: End, busy: bool) -> R
     }
 }
 
-/// Whatever ends is the broker's doing, and who knocks while it is away is refused.
+/// The broker causes every ending, and a client that connects while it is down is refused.
 pub(super) fn by_broker(ending: &Ending) -> Ruling {
     match ending.what {
         What::Received | What::Sent if ending.is_refusal() => Ruling::Must(vec![Answer::REFUSED]),

@@ -23,7 +23,7 @@ mkdir upper work root
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
 cd root
 mount -t proc proc proc
-# What the kernel is told there, all of the host would hear.
+# A setting written there would change the whole host.
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
 mount -t sysfs -o ro sysfs sys
