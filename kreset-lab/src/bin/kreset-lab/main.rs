@@ -288,7 +288,7 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
     let judged = if settings.tracer.is_some() {
         "right on both hosts"
     } else {
-        "acted out as they should be"
+        "ran as expected"
     };
     say(format_args!(
         "{right} of {} scenarios {judged}, in {:.0} s",
