@@ -317,6 +317,42 @@ fn otlp_takes_headers_and_files() {
     );
 }
 
+#[cfg(feature = "otlp")]
+#[test]
+fn a_string_may_stand_in_a_file_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let sink = |value: &str| {
+        format!(
+            "[[sink]]\ntype = \"otlp\"\nendpoint = \"http://c\"\nheaders = {{ Authorization = {value} }}\n"
+        )
+    };
+    let in_file = sink(&format!("{{ file = \"{}\" }}", file.display()));
+    for text in ["Bearer SECRET", "Bearer SECRET\n", "Bearer SECRET\r\n"] {
+        std::fs::write(&file, text).unwrap();
+        let options = parse_with(&in_file, &[]).unwrap();
+        let Target::Otlp(otlp) = options.sinks().remove(0).target else {
+            panic!()
+        };
+        assert_eq!(otlp.headers["Authorization"], "Bearer SECRET");
+    }
+    std::fs::write(&file, "SECRET".repeat(20_000)).unwrap();
+    let said = refusal(&in_file);
+    assert!(
+        said.starts_with("FILE:4: cannot read ") && said.ends_with("it has more than 65536 bytes"),
+        "{said}"
+    );
+    assert!(!said.contains("SECRET"), "{said}");
+    std::fs::remove_file(&file).unwrap();
+    let said = refusal(&in_file);
+    assert!(said.contains("token: No such file or directory"), "{said}");
+    let said = refusal(&sink("{ path = \"x\" }"));
+    assert!(
+        said.contains("expected a string, ") && said.contains("found a table"),
+        "{said}"
+    );
+}
+
 #[cfg(not(feature = "kafka"))]
 #[test]
 fn a_sink_that_this_build_lacks_says_so() {

@@ -1,6 +1,6 @@
 //! TOML values as serde reads them, with the line and the words of a refusal.
 
-use std::{fmt, vec};
+use std::{fmt, fs::File, io::Read as _, vec};
 
 use serde::{
     Deserializer,
@@ -221,7 +221,8 @@ impl<'de> de::SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-/// A value: a number is also a string, and a string an array of one.
+/// A value: a number is also a string, `{ file = "PATH" }` the string in that file, and a string an
+/// array of one.
 #[derive(Clone, Copy)]
 struct Value<'a, 'i>(&'a DeValue<'i>);
 
@@ -249,9 +250,10 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refusal> {
-        match scalar(self.0) {
-            Some(text) => visitor.visit_string(text),
-            None => self.deserialize_any(visitor),
+        match (scalar(self.0), file_of(self.0)) {
+            (Some(text), _) => visitor.visit_string(text),
+            (None, Some(path)) => visitor.visit_string(contents(path)?),
+            (None, None) => self.deserialize_any(visitor),
         }
     }
 
@@ -297,6 +299,35 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
         unit unit_struct tuple tuple_struct map struct identifier ignored_any
     }
+}
+
+/// The path in `{ file = "PATH" }`.
+fn file_of<'a>(value: &'a DeValue<'_>) -> Option<&'a str> {
+    let table = value.as_table()?;
+    let path = table.get("file")?.get_ref().as_str()?;
+    (table.len() == 1).then_some(path)
+}
+
+/// More than any password or token has.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// A file's text without the line break at its end, which editors add.
+fn contents(path: &str) -> Result<String, Refusal> {
+    let refuse = |problem: &dyn fmt::Display| {
+        Refusal::custom(format_args!(
+            "cannot read {}: {problem}",
+            path.escape_debug()
+        ))
+    };
+    let file = File::open(path).map_err(|error| refuse(&error))?;
+    let mut text = String::new();
+    let read = file.take(MOST_BYTES + 1).read_to_string(&mut text);
+    let read = read.map_err(|error| refuse(&error))?;
+    if read as u64 > MOST_BYTES {
+        return Err(refuse(&format_args!("it has more than {MOST_BYTES} bytes")));
+    }
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
 }
 
 /// One value that stands for an array.
