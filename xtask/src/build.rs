@@ -1,18 +1,10 @@
 //! `cargo xtask build`
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::{exec, setup};
-
-/// The target whose programs need no other file: for guests without a C library, and for hosts
-/// with an older one.
-pub(crate) const STATIC_TARGET: &str = if cfg!(target_arch = "aarch64") {
-    "aarch64-unknown-linux-musl"
-} else {
-    "x86_64-unknown-linux-musl"
-};
+use crate::{arch::Architecture, exec, setup};
 
 pub(crate) fn run() -> Result<()> {
     setup::run(setup::Purpose::Build)?;
@@ -57,26 +49,24 @@ pub(crate) fn quick() -> Result<(PathBuf, PathBuf)> {
     Ok((programs.join("kreset-trace"), programs.join("kreset-lab")))
 }
 
-/// Installs the standard library for [`STATIC_TARGET`], unless it is installed.
-pub(crate) fn add_static_target() -> Result<()> {
-    exec::run(Command::new("rustup").args(["target", "add", STATIC_TARGET])).with_context(|| {
-        format!("static programs need the target {STATIC_TARGET}, which rustup could not install")
-    })
-}
-
 /// Builds a program that needs no other file, with `options` of cargo's, and returns its path.
-pub(crate) fn static_program(package: &str, program: &str, options: &[&str]) -> Result<PathBuf> {
-    let compiler = format!("CC_{}", STATIC_TARGET.replace('-', "_"));
+pub(crate) fn static_program(
+    architecture: Architecture,
+    package: &str,
+    program: &str,
+    options: &[&str],
+) -> Result<PathBuf> {
+    let target = architecture.static_target();
+    let mut cargo = exec::cargo();
+    architecture.prepare(&mut cargo);
     exec::run(
-        exec::cargo()
-            // The C sources of dependencies use no C library, so the host's compiler builds them.
-            .env(compiler, "cc")
-            .args(["build", "--release", "--locked", "--target", STATIC_TARGET])
+        cargo
+            .args(["build", "--release", "--locked", "--target", target])
             .args(["--package", package, "--bin", program])
             .args(options),
     )?;
     Ok(exec::target_directory()?
-        .join(STATIC_TARGET)
+        .join(target)
         .join("release")
         .join(program))
 }

@@ -6,6 +6,7 @@
 )]
 
 mod accuracy;
+mod arch;
 mod arrows;
 mod bench;
 mod build;

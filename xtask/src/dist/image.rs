@@ -10,29 +10,76 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{VERSION, architecture, fresh, tools::Tools, tree::Tree, work_directory};
+use super::{VERSION, fresh, tools::Tools, tree::Tree, work_directory};
 use crate::exec;
 
 /// How long the registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the image in `out` as an archive of the OCI layout, and returns its path.
+/// Makes the image in `out` as an archive of the OCI layout, and returns its path. Of several
+/// trees, one image with a variant for each architecture.
 ///
 /// crane changes images in a registry only. This is its own one, on a port of loopback, and ends
 /// with this function.
-pub(super) fn make(tools: &Tools, tree: &Tree, out: &Path, epoch: &str) -> Result<PathBuf> {
-    let architecture = architecture()?.oci;
+pub(super) fn make(tools: &Tools, trees: &[&Tree], out: &Path, epoch: &str) -> Result<PathBuf> {
     let work = work_directory()?.join("image");
     fresh(&work)?;
-    let layer = work.join("layer.tar");
-    tree.layer(&layer, epoch)?;
-
     let registry = Registry::start(tools)?;
-    let image = format!("{}/kreset:{VERSION}", registry.address);
-    let crane = || Command::new(&tools.crane);
+    let variants = trees
+        .iter()
+        .map(|tree| variant(&registry, tree, &work, epoch))
+        .collect::<Result<Vec<_>>>()?;
+    let (image, name) = match (variants.as_slice(), trees) {
+        ([only], [tree]) => (
+            only.clone(),
+            format!("kreset-{VERSION}-linux-{}", tree.architecture().debian()),
+        ),
+        _ => {
+            let all = format!("{}/kreset:{VERSION}", registry.address);
+            let mut append = registry.crane();
+            append.args(["index", "append", "--tag", &all]);
+            for variant in &variants {
+                append.args(["--manifest", variant]);
+            }
+            exec::run(append.stdout(Stdio::null()).stderr(Stdio::null()))?;
+            (all, format!("kreset-{VERSION}-linux"))
+        }
+    };
+    let layout = work.join("layout");
+    exec::run(
+        registry
+            .crane()
+            .args(["pull", "--format", "oci", &image])
+            .arg(&layout),
+    )?;
+    drop(registry);
+
+    let file = out.join(format!("{name}.oci.tar"));
+    exec::run(
+        Command::new("tar")
+            .arg("--directory")
+            .arg(&layout)
+            .args(["--format=gnu", "--sort=name", "--numeric-owner"])
+            .args(["--owner=0", "--group=0", "--mode=u=rwX,go=rX"])
+            .arg(format!("--mtime=@{epoch}"))
+            .arg("--create")
+            .arg("--file")
+            .arg(&file)
+            .args(["oci-layout", "index.json", "blobs"]),
+    )?;
+    Ok(file)
+}
+
+/// Pushes the image for one architecture, and returns its name in the registry.
+fn variant(registry: &Registry, tree: &Tree, work: &Path, epoch: &str) -> Result<String> {
+    let architecture = tree.architecture().debian();
+    let layer = work.join(format!("layer-{architecture}.tar"));
+    tree.layer(&layer, epoch)?;
+    let image = format!("{}/kreset:{VERSION}-{architecture}", registry.address);
     let platform = format!("linux/{architecture}");
     exec::run(
-        crane()
+        registry
+            .crane()
             .args(["append", "--oci-empty-base", "--platform", &platform])
             .arg("--new_layer")
             .arg(&layer)
@@ -40,7 +87,7 @@ pub(super) fn make(tools: &Tools, tree: &Tree, out: &Path, epoch: &str) -> Resul
             .stdout(Stdio::null())
             .stderr(Stdio::null()),
     )?;
-    let mut mutate = crane();
+    let mut mutate = registry.crane();
     mutate
         .args(["mutate", &image, "--tag", &image])
         .args(["--set-platform", &platform])
@@ -61,32 +108,12 @@ pub(super) fn make(tools: &Tools, tree: &Tree, out: &Path, epoch: &str) -> Resul
             .arg(format!("org.opencontainers.image.{name}={value}"));
     }
     exec::run(mutate.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    let layout = work.join("layout");
-    exec::run(
-        crane()
-            .args(["pull", "--format", "oci", &image])
-            .arg(&layout),
-    )?;
-    drop(registry);
-
-    let file = out.join(format!("kreset-{VERSION}-linux-{architecture}.oci.tar"));
-    exec::run(
-        Command::new("tar")
-            .arg("--directory")
-            .arg(&layout)
-            .args(["--format=gnu", "--sort=name", "--numeric-owner"])
-            .args(["--owner=0", "--group=0", "--mode=u=rwX,go=rX"])
-            .arg(format!("--mtime=@{epoch}"))
-            .arg("--create")
-            .arg("--file")
-            .arg(&file)
-            .args(["oci-layout", "index.json", "blobs"]),
-    )?;
-    Ok(file)
+    Ok(image)
 }
 
 /// crane's own registry, which keeps everything in memory.
 struct Registry {
+    program: PathBuf,
     process: Child,
     address: String,
 }
@@ -104,7 +131,11 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .context("crane does not start")?;
-        let registry = Self { process, address };
+        let registry = Self {
+            program: tools.crane.clone(),
+            process,
+            address,
+        };
         let deadline = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(&registry.address).is_err() {
             if Instant::now() > deadline {
@@ -113,6 +144,10 @@ impl Registry {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(registry)
+    }
+
+    fn crane(&self) -> Command {
+        Command::new(&self.program)
     }
 }
 

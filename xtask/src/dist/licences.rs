@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{build, exec};
+use crate::{arch::Architecture, exec};
 
 /// The program, and the kernel side that it contains.
 const ROOTS: [&str; 2] = ["kreset", "kreset-ebpf"];
@@ -45,7 +45,8 @@ pub(super) fn third_party() -> Result<String> {
         exec::cargo()
             .args(["metadata", "--format-version", "1", "--locked"])
             .args(["--features", "kreset-ebpf/programs"])
-            .args(["--filter-platform", build::STATIC_TARGET])
+            // One text for all packages.
+            .args(Architecture::ALL.iter().flat_map(|it| ["--filter-platform", it.static_target()]))
             .current_dir(exec::root()?),
     )?;
     let metadata = serde_json::from_str(&said).context("cargo's metadata is not JSON")?;

@@ -17,29 +17,33 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 pub(crate) use self::check::{CHECKERS, check};
 use self::{tools::Tools, tree::Tree};
-use crate::{build, exec, setup};
+use crate::{arch::Architecture, build, exec, setup};
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo xtask dist          packages, image, manifest and checksums in target/dist
-  cargo xtask dist --test   and install, run, upgrade and purge them, as root
+  cargo xtask dist                        packages, image and checksums in target/dist
+  cargo xtask dist --arch x86_64,aarch64  for both architectures, and one image for both
+  cargo xtask dist --test                 and install, run, upgrade and purge them, as root
 
 Installs the packager and the image tool into the target directory, at pinned versions,
-and Python and Go, which they need, if these are missing. --test needs systemd 252 or
+and Python, Go and a cross compiler, if these are needed and missing. --test needs systemd 252 or
 newer; it changes nothing outside the namespaces that it makes.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
+    /// The architectures to make packages for [default: this machine's]
+    #[arg(long, value_delimiter = ',', value_name = "ARCH")]
+    arch: Vec<Architecture>,
     /// Install, run, upgrade and purge the packages
     #[arg(long)]
     test: bool,
     /// Check only what needs no build, as `cargo xtask test` does
-    #[arg(long, conflicts_with = "test")]
+    #[arg(long, conflicts_with_all = ["test", "arch"])]
     check: bool,
 }
 
@@ -52,33 +56,50 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     setup::run(setup::Purpose::Build)?;
     let tools = Tools::install()?;
-    let (binary, libc) = binary()?;
     let out = exec::target_directory()?.join("dist");
     fresh(&out)?;
     let epoch = commit_time()?;
     let work = work_directory()?;
-    let tree = Tree::lay(&work.join("tree"), &binary, &epoch)?;
-    tree.tarball(&out, &epoch)?;
-    let deb = package::make(&tools, &tree, VERSION, package::Kind::Deb, &out, &epoch)?;
-    let rpm = package::make(&tools, &tree, VERSION, package::Kind::Rpm, &out, &epoch)?;
-    let image = image::make(&tools, &tree, &out, &epoch)?;
     let manifest = out.join("kreset-daemonset.yaml");
     let text = read("packaging/kreset-daemonset.yaml")?;
     write(&manifest, text.replace(":VERSION", &format!(":{VERSION}")))?;
-    fs::copy(tree.third_party(), out.join("THIRD-PARTY.txt"))
-        .context("cannot copy the licences")?;
+
+    let mut made = Vec::new();
+    for architecture in Architecture::or_native(&arguments.arch)? {
+        architecture.set_up()?;
+        let binary = build::static_program(architecture, "kreset", "kreset-trace", &[])?;
+        let tree = work.join(format!("tree-{}", architecture.name()));
+        let tree = Tree::lay(&tree, architecture, &binary, &epoch)?;
+        tree.tarball(&out, &epoch)?;
+        let package = |kind| package::make(&tools, &tree, VERSION, kind, &out, &epoch);
+        let (deb, rpm) = (package(package::Kind::Deb)?, package(package::Kind::Rpm)?);
+        made.push(Made {
+            binary,
+            tree,
+            deb,
+            rpm,
+        });
+    }
+    let trees: Vec<&Tree> = made.iter().map(|it| &it.tree).collect();
+    let image = image::make(&tools, &trees, &out, &epoch)?;
+    let licences = out.join("THIRD-PARTY.txt");
+    write(&licences, licences::third_party()?)?;
     checksums(&out)?;
 
-    println!("kreset-trace is linked with {libc}");
-    print_sizes(&binary, &out)?;
+    print_sizes(&made, &out)?;
     if arguments.test {
+        let native = Architecture::native()?;
+        let subject = made
+            .iter()
+            .find(|it| it.tree.architecture() == native)
+            .with_context(|| format!("--test needs packages for {}", native.name()))?;
         trial::run(&trial::Subject {
             tools: &tools,
-            tree: &tree,
+            tree: &subject.tree,
             epoch: &epoch,
             work: &work,
-            deb: &deb,
-            rpm: &rpm,
+            deb: &subject.deb,
+            rpm: &subject.rpm,
             image: &image,
             manifest: &manifest,
         })?;
@@ -86,18 +107,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Builds the tracer so that it runs on any distribution, and names its C library.
-fn binary() -> Result<(PathBuf, &'static str)> {
-    if build::add_static_target().is_ok() {
-        let program = build::static_program("kreset", "kreset-trace", &[])?;
-        return Ok((program, "musl, statically: it needs no library of the host"));
-    }
-    let program = build::tracer()?;
-    Ok((
-        program,
-        "this machine's glibc, since rustup could not install the musl target: hosts need the \
-         same version or a newer one",
-    ))
+/// What was made for one architecture.
+struct Made {
+    binary: PathBuf,
+    tree: Tree,
+    deb: PathBuf,
+    rpm: PathBuf,
 }
 
 /// The directory of intermediate files.
@@ -162,40 +177,19 @@ fn checksums(out: &Path) -> Result<()> {
     ]))
 }
 
-fn print_sizes(binary: &Path, out: &Path) -> Result<()> {
+fn print_sizes(packages: &[Made], out: &Path) -> Result<()> {
     let size = |path: &Path| -> Result<u64> {
         Ok(fs::metadata(path)
             .with_context(|| format!("cannot read {}", path.display()))?
             .len())
     };
-    println!("{:>10}  kreset-trace", size(binary)?);
+    for it in packages {
+        let architecture = it.tree.architecture().name();
+        println!("{:>10}  kreset-trace for {architecture}", size(&it.binary)?);
+    }
     for name in made(out)? {
         println!("{:>10}  {name}", size(&out.join(&name))?);
     }
     println!("{}", out.display());
     Ok(())
-}
-
-/// The architecture by the names of Debian, rpm and OCI.
-struct Architecture {
-    debian: &'static str,
-    rpm: &'static str,
-    oci: &'static str,
-}
-
-/// This machine's architecture, for which packages are made.
-fn architecture() -> Result<Architecture> {
-    Ok(match std::env::consts::ARCH {
-        "x86_64" => Architecture {
-            debian: "amd64",
-            rpm: "x86_64",
-            oci: "amd64",
-        },
-        "aarch64" => Architecture {
-            debian: "arm64",
-            rpm: "aarch64",
-            oci: "arm64",
-        },
-        other => bail!("no packages for {other}: expected x86_64 or aarch64"),
-    })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::{architecture, tools::Tools, tree::Tree};
+use super::{tools::Tools, tree::Tree};
 use crate::exec;
 
 /// A format of packages.
@@ -26,15 +26,15 @@ pub(super) fn make(
     out: &Path,
     epoch: &str,
 ) -> Result<PathBuf> {
-    let architecture = architecture()?;
+    let architecture = tree.architecture();
     let (packager, name) = match kind {
         Kind::Deb => (
             "deb",
-            format!("kreset_{version}-1_{}.deb", architecture.debian),
+            format!("kreset_{version}-1_{}.deb", architecture.debian()),
         ),
         Kind::Rpm => (
             "rpm",
-            format!("kreset-{version}-1.{}.rpm", architecture.rpm),
+            format!("kreset-{version}-1.{}.rpm", architecture.name()),
         ),
     };
     let file = out.join(name);
@@ -44,7 +44,7 @@ pub(super) fn make(
             .current_dir(exec::root()?)
             .env("KRESET_TREE", tree.path())
             .env("KRESET_VERSION", version)
-            .env("KRESET_ARCH", architecture.debian)
+            .env("KRESET_ARCH", architecture.debian())
             // The time of everything in it.
             .env("SOURCE_DATE_EPOCH", epoch)
             .args(["package", "--config", "packaging/nfpm.yaml"])

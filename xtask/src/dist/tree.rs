@@ -9,22 +9,29 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{VERSION, architecture, fresh, licences, write};
-use crate::{exec, workspace};
+use super::{VERSION, fresh, licences, write};
+use crate::{arch::Architecture, exec, workspace};
 
 /// Where zsh looks, on Debian and elsewhere.
 const ZSH: [&str; 2] = ["zsh/vendor-completions", "zsh/site-functions"];
 
 /// Files as they will lie under `/`; owners are the wrappers' business.
 pub(super) struct Tree {
+    architecture: Architecture,
     root: PathBuf,
 }
 
 impl Tree {
     /// Lays it out, below `root` and with the program at `binary`.
-    pub(super) fn lay(root: &Path, binary: &Path, epoch: &str) -> Result<Self> {
+    pub(super) fn lay(
+        root: &Path,
+        architecture: Architecture,
+        binary: &Path,
+        epoch: &str,
+    ) -> Result<Self> {
         fresh(root)?;
         let tree = Self {
+            architecture,
             root: root.to_owned(),
         };
         tree.add("usr/bin/kreset-trace", binary, 0o755)?;
@@ -60,7 +67,10 @@ impl Tree {
                 .arg(repository.join("contrib"))
                 .arg(root.join("usr/share/doc/kreset")),
         )?;
-        write(&tree.third_party(), licences::third_party()?)?;
+        write(
+            &root.join("usr/share/doc/kreset/THIRD-PARTY.txt"),
+            licences::third_party()?,
+        )?;
         // Whatever the umask and the time: the same files, which all can read.
         exec::run(Command::new("chmod").args(["-R", "u=rwX,go=rX"]).arg(root))?;
         let time = format!("--date=@{epoch}");
@@ -81,9 +91,9 @@ impl Tree {
             .with_context(|| format!("cannot set the mode of {}", file.display()))
     }
 
-    /// The licences of what is compiled in.
-    pub(super) fn third_party(&self) -> PathBuf {
-        self.root.join("usr/share/doc/kreset/THIRD-PARTY.txt")
+    /// What its program runs on.
+    pub(super) const fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -92,7 +102,7 @@ impl Tree {
 
     /// For hosts without a package manager.
     pub(super) fn tarball(&self, out: &Path, epoch: &str) -> Result<()> {
-        let name = format!("kreset-{VERSION}-linux-{}", architecture()?.oci);
+        let name = format!("kreset-{VERSION}-linux-{}", self.architecture.debian());
         exec::run(
             tar(&self.root, epoch)
                 .args(["--create", "--use-compress-program", "gzip -9 -n"])

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::report::Report;
+use crate::arch::Architecture;
 
 /// Kernel, program, instructions processed.
 type Costs = BTreeMap<(String, String), u32>;
@@ -21,8 +22,8 @@ fn file() -> PathBuf {
 }
 
 /// Compares with the costs on record, or records them.
-pub(crate) fn settle(reports: &[Report], bless: bool) -> Result<()> {
-    let measured = measured(reports);
+pub(crate) fn settle(architecture: Architecture, reports: &[Report], bless: bool) -> Result<()> {
+    let measured = measured(architecture, reports);
     let kept = parse(&fs::read_to_string(file()).unwrap_or_default())?;
     if bless {
         let mut all = kept;
@@ -41,10 +42,10 @@ pub(crate) fn settle(reports: &[Report], bless: bool) -> Result<()> {
     Ok(())
 }
 
-fn measured(reports: &[Report]) -> Costs {
+fn measured(architecture: Architecture, reports: &[Report]) -> Costs {
     let mut costs = Costs::new();
     for report in reports {
-        let version = short(&report.version);
+        let version = short(architecture, &report.version);
         for (program, (instructions, _)) in &report.costs {
             // Linux reports them since 5.16.
             if let Ok(instructions) = instructions.parse() {
@@ -55,9 +56,13 @@ fn measured(reports: &[Report]) -> Costs {
     costs
 }
 
-/// `6.12` of `6.12.117+deb12-cloud-amd64`.
-fn short(version: &str) -> String {
-    version.split('.').take(2).collect::<Vec<_>>().join(".")
+/// `6.12` of `6.12.117+deb12-cloud-amd64`, and `6.12-arm64` of a kernel for arm64.
+fn short(architecture: Architecture, version: &str) -> String {
+    let version = version.split('.').take(2).collect::<Vec<_>>().join(".");
+    match architecture {
+        Architecture::X86 => version,
+        Architecture::Arm => format!("{version}-{}", architecture.debian()),
+    }
 }
 
 fn compare(kept: &Costs, measured: &Costs) -> Vec<String> {

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{exec, setup};
+use crate::{arch::Architecture, exec, setup};
 
 /// Where the host's apt gets Debian from; the same mirror serves all suites.
 const MIRROR: &str = "http://deb.debian.org";
@@ -40,13 +40,17 @@ pub(crate) fn install_keyring() -> Result<()> {
 }
 
 /// Downloads the newest kernel of each version, unless it was downloaded before.
-pub(crate) fn fetch(directory: &Path, versions: &[&str]) -> Result<Vec<Kernel>> {
-    let apt = Apt::set_up(directory)?;
+pub(crate) fn fetch(
+    directory: &Path,
+    architecture: Architecture,
+    versions: &[&str],
+) -> Result<Vec<Kernel>> {
+    let apt = Apt::set_up(directory, architecture)?;
     let names = apt.names()?;
     versions
         .iter()
         .map(|version| {
-            let package = newest(&names, version).with_context(|| {
+            let package = newest(&names, architecture, version).with_context(|| {
                 format!("Debian has no kernel {version} in the suites looked at")
             })?;
             apt.kernel(directory, package)
@@ -59,7 +63,8 @@ struct Apt {
 }
 
 impl Apt {
-    fn set_up(directory: &Path) -> Result<Self> {
+    fn set_up(directory: &Path, architecture: Architecture) -> Result<Self> {
+        let architecture = architecture.debian();
         let home = directory.join("apt");
         fs::create_dir_all(home.join("lists/partial"))?;
         fs::create_dir_all(home.join("cache/archives/partial"))?;
@@ -81,7 +86,7 @@ impl Apt {
                 "Dir::State \"{home_shown}\";\nDir::State::lists \"{home_shown}/lists\";\n\
              Dir::State::status \"{home_shown}/status\";\nDir::Cache \"{home_shown}/cache\";\n\
              Dir::Etc::sourcelist \"{home_shown}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
-             APT::Architecture \"amd64\";\nAPT::Architectures \"amd64\";\nAcquire::Languages \"none\";\n"
+             APT::Architecture \"{architecture}\";\nAPT::Architectures \"{architecture}\";\nAcquire::Languages \"none\";\n"
             ),
         )?;
         let apt = Self { configuration };
@@ -157,12 +162,13 @@ fn version_of(package: &str) -> Option<&str> {
 
 /// The package with the highest release of `version`. Where there is a
 /// linux-binary, linux-image is an empty package that depends on it.
-fn newest<'a>(names: &'a [String], version: &str) -> Option<&'a str> {
+fn newest<'a>(names: &'a [String], architecture: Architecture, version: &str) -> Option<&'a str> {
+    let ending = format!("-cloud-{}", architecture.debian());
     names
         .iter()
         .filter(|name| {
             version_of(name).is_some_and(|found| {
-                found.ends_with("-cloud-amd64")
+                found.ends_with(&ending)
                     && found.strip_prefix(version).is_some_and(|rest| rest.starts_with('.'))
                     // Kernels of other suites, built for this one.
                     && !found.contains(".deb11.")
@@ -187,7 +193,7 @@ fn numbers(version: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::newest;
+    use super::{Architecture, newest};
 
     #[test]
     fn the_newest_release_of_a_version_is_taken() {
@@ -200,21 +206,26 @@ mod tests {
             "linux-image-6.12.117+deb12-cloud-amd64",
             "linux-image-7.3.4+deb13-cloud-amd64",
             "linux-binary-7.3.4+deb13-cloud-amd64",
+            "linux-image-6.1.0-57-cloud-arm64",
         ]
         .map(str::to_owned)
         .to_vec();
         assert_eq!(
-            newest(&names, "5.10"),
+            newest(&names, Architecture::X86, "5.10"),
             Some("linux-image-5.10.0-46-cloud-amd64")
         );
         assert_eq!(
-            newest(&names, "6.1"),
+            newest(&names, Architecture::X86, "6.1"),
             Some("linux-image-6.1.0-56-cloud-amd64")
         );
         assert_eq!(
-            newest(&names, "7.3"),
+            newest(&names, Architecture::X86, "7.3"),
             Some("linux-binary-7.3.4+deb13-cloud-amd64")
         );
-        assert_eq!(newest(&names, "4.19"), None);
+        assert_eq!(newest(&names, Architecture::X86, "4.19"), None);
+        assert_eq!(
+            newest(&names, Architecture::Arm, "6.1"),
+            Some("linux-image-6.1.0-57-cloud-arm64")
+        );
     }
 }

@@ -11,13 +11,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// The emulator.
-pub(crate) const QEMU: &str = "qemu-system-x86_64";
+use crate::arch::Architecture;
+
 /// A guest that prints nothing for this long hangs.
 const SILENCE: Duration = Duration::from_mins(3);
 
 /// What to boot.
 pub(crate) struct Guest<'a> {
+    pub(crate) architecture: Architecture,
     pub(crate) kernel: &'a Path,
     pub(crate) initramfs: &'a Path,
 }
@@ -38,9 +39,19 @@ impl Guest<'_> {
     /// Without KVM: emulation runs everywhere, in containers as well.
     pub(crate) fn run(&self, options: &str) -> Result<Vec<String>> {
         let began = Instant::now();
+        let (emulator, _) = self.architecture.emulator();
+        let (machine, console): (&[&str], _) = match self.architecture {
+            Architecture::X86 => (&["-cpu", "max"], "ttyS0"),
+            // Pointer authentication as the architecture specifies it takes most of the time.
+            Architecture::Arm => (
+                &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
+                "ttyAMA0",
+            ),
+        };
         let mut child = Command::new("nice")
-            .arg(QEMU)
-            .args(["-accel", "tcg", "-cpu", "max", "-m", "768", "-smp", "1"])
+            .arg(emulator)
+            .args(machine)
+            .args(["-accel", "tcg", "-m", "768", "-smp", "1"])
             .args([
                 "-nographic",
                 "-nodefaults",
@@ -56,12 +67,12 @@ impl Guest<'_> {
             .arg(self.initramfs)
             .args([
                 "-append",
-                &format!("console=ttyS0 quiet panic=-1 {options}"),
+                &format!("console={console} quiet panic=-1 {options}"),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{QEMU} did not start"))?;
+            .with_context(|| format!("{emulator} did not start"))?;
         let console = child.stdout.take().context("no console")?;
         let _ended = Ended(child);
 

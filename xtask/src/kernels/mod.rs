@@ -10,19 +10,22 @@ mod report;
 use anyhow::{Result, bail};
 
 use self::{guest::Guest, report::Report};
-use crate::{build, exec, setup};
+use crate::{arch::Architecture, build, exec, setup};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask kernels                       5.10, 6.1, 6.12, 6.18 and 7.3
   cargo xtask kernels 6.1 --packets fentry  one kernel, one source of packet evidence
+  cargo xtask kernels --arch aarch64        5.10, 6.1, 6.12 and 7.3 on arm64
   cargo xtask kernels --bless               record what was measured
 
-Installs qemu and the musl target if they are missing. Kernels come from Debian's
+Installs qemu, the musl target and a cross compiler if they are missing. Kernels come from Debian's
 mirrors, through an apt with its own lists and cache, into the target directory.";
 
 /// The kernels of a run that names none.
 const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
+/// The same for an architecture that this machine does not have: emulation of arm64 is slower.
+const FOREIGN_VERSIONS: [&str; 4] = ["5.10", "6.1", "6.12", "7.3"];
 /// The sources of packet evidence of a run that names none.
 const PACKETS: [&str; 4] = ["auto", "cgroup_skb", "fentry", "off"];
 
@@ -34,6 +37,9 @@ pub(crate) struct Arguments {
     /// Sources of packet evidence, as kreset-trace takes them
     #[arg(long, value_delimiter = ',', default_values = PACKETS)]
     packets: Vec<String>,
+    /// The architecture of kernels and programs [default: this machine's]
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<Architecture>,
     /// Leave out the cases where privileges, types or control groups are missing
     #[arg(long)]
     no_limits: bool,
@@ -57,27 +63,35 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::run_with(setup::Purpose::Build, &[(guest::QEMU, "qemu-system-x86")])?;
+    let native = Architecture::native()?;
+    let architecture = arguments.arch.unwrap_or(native);
+    setup::run_with(setup::Purpose::Build, &[architecture.emulator()])?;
     debian::install_keyring()?;
-    build::add_static_target()?;
+    architecture.set_up()?;
     // Without sinks, and so without TLS: no guest has a network.
-    let tracer = build::static_program("kreset", "kreset-trace", &["--no-default-features"])?;
-    let runner = build::static_program("kreset-guest", "kreset-guest", &[])?;
-    println!("static programs for {}", build::STATIC_TARGET);
-    let directory = exec::target_directory()?.join("kernels");
+    let program = |package, name, options: &[&str]| {
+        build::static_program(architecture, package, name, options)
+    };
+    let tracer = program("kreset", "kreset-trace", &["--no-default-features"])?;
+    let runner = program("kreset-guest", "kreset-guest", &[])?;
+    println!("static programs for {}", architecture.static_target());
+    let directory = exec::target_directory()?
+        .join("kernels")
+        .join(architecture.debian());
     let image = directory.join("initramfs.cpio");
     initramfs::write(&image, &[("init", &runner), ("kreset-trace", &tracer)])?;
 
-    let versions: Vec<&str> = if arguments.versions.is_empty() {
-        VERSIONS.to_vec()
-    } else {
-        arguments.versions.iter().map(String::as_str).collect()
+    let versions: Vec<&str> = match arguments.versions.as_slice() {
+        [] if architecture == native => VERSIONS.to_vec(),
+        [] => FOREIGN_VERSIONS.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
     };
-    let kernels = debian::fetch(&directory, &versions)?;
+    let kernels = debian::fetch(&directory, architecture, &versions)?;
     let mut reports = Vec::new();
     for kernel in &kernels {
         println!("\n{} from {}", kernel.version, kernel.package);
         let guest = Guest {
+            architecture,
             kernel: &kernel.image,
             initramfs: &image,
         };
@@ -95,13 +109,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     println!();
     report::print_table(&reports);
-    cost::settle(&reports, arguments.bless)?;
+    cost::settle(architecture, &reports, arguments.bless)?;
     let wrong: usize = reports.iter().map(Report::wrong).sum();
     if wrong > 0 {
         bail!("{wrong} results of the guests are wrong");
     }
     if arguments.bless && arguments.is_whole() {
-        page::write(&reports)?;
+        page::write(architecture, &reports)?;
     }
     Ok(())
 }

@@ -5,26 +5,26 @@ use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::report::{Limit, Report};
+use crate::arch::Architecture;
 
-const BEGIN: &str = "<!-- begin measured -->\n";
-const END: &str = "<!-- end measured -->";
-
-/// Writes it into the page.
-pub(crate) fn write(reports: &[Report]) -> Result<()> {
+/// Writes it into the page's part for this architecture.
+pub(crate) fn write(architecture: Architecture, reports: &[Report]) -> Result<()> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md");
     let page = fs::read_to_string(&path).context("cannot read docs/kernels.md")?;
-    let page = put(&page, &markdown(reports))?;
+    let page = put(architecture, &page, &markdown(reports))?;
     fs::write(&path, page).context("cannot write docs/kernels.md")
 }
 
-fn put(page: &str, body: &str) -> Result<String> {
-    let parts = page.split_once(BEGIN).and_then(|(head, rest)| {
-        let (_, tail) = rest.split_once(END)?;
+fn put(architecture: Architecture, page: &str, body: &str) -> Result<String> {
+    let begin = format!("<!-- begin measured {} -->\n", architecture.name());
+    let end = format!("<!-- end measured {} -->", architecture.name());
+    let parts = page.split_once(&begin).and_then(|(head, rest)| {
+        let (_, tail) = rest.split_once(&end)?;
         Some((head, tail))
     });
     let (head, tail) =
-        parts.context("docs/kernels.md lacks the comments around its measured part")?;
-    Ok(format!("{head}{BEGIN}{body}{END}{tail}"))
+        parts.with_context(|| format!("docs/kernels.md lacks {begin:?} or {end:?}"))?;
+    Ok(format!("{head}{begin}{body}{end}{tail}"))
 }
 
 fn markdown(reports: &[Report]) -> String {
@@ -132,10 +132,14 @@ mod tests {
 
     #[test]
     fn what_is_measured_replaces_what_was() {
-        let page = format!("# Kernels\n{BEGIN}old\n{END}\nmore\n");
-        let new = put(&page, "new\n").expect("markers");
+        let page = "# Kernels\n\
+            <!-- begin measured x86_64 -->\nold\n<!-- end measured x86_64 -->\nmore\n\
+            <!-- begin measured aarch64 -->\nother\n<!-- end measured aarch64 -->\n";
+        let new = put(Architecture::X86, page, "new\n").expect("markers");
         assert_eq!(new, page.replace("old", "new"));
-        put("# Kernels\n", "new\n").expect_err("no markers");
+        let new = put(Architecture::Arm, page, "new\n").expect("markers");
+        assert_eq!(new, page.replace("other", "new"));
+        put(Architecture::Arm, "# Kernels\n", "new\n").expect_err("no markers");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     machine::{Machine, await_that},
     seen,
 };
-use crate::{dist::fresh, exec};
+use crate::{arch::Architecture, dist::fresh, exec};
 
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let layout = subject.work.join("unpacked");
@@ -27,8 +27,7 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
             .arg("--file")
             .arg(subject.image),
     )?;
-    let index = json(&layout.join("index.json"))?;
-    let manifest = blob(&layout, &index["manifests"][0]["digest"])?;
+    let manifest = manifest_of(&layout, subject.tree.architecture())?;
     let config = blob(&layout, &manifest["config"]["digest"])?;
     let entrypoint = &config["config"]["Entrypoint"];
     ensure(
@@ -81,6 +80,20 @@ pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
         "image: in its own read-only root as root with {capabilities} it attaches {evidence} and reports a reset"
     ));
     Ok(())
+}
+
+/// The manifest for an architecture: that of the image, or of its variant.
+fn manifest_of(layout: &Path, architecture: Architecture) -> Result<Value> {
+    let index = json(&layout.join("index.json"))?;
+    let first = blob(layout, &index["manifests"][0]["digest"])?;
+    let Some(variants) = first["manifests"].as_array() else {
+        return Ok(first);
+    };
+    let variant = variants
+        .iter()
+        .find(|it| it["platform"]["architecture"] == architecture.debian())
+        .with_context(|| format!("the image has no variant for {}", architecture.debian()))?;
+    blob(layout, &variant["digest"])
 }
 
 /// Runs the unpacked image as the manifest's container is, by systemd: its root directory, no
