@@ -7,6 +7,7 @@ mod check;
 mod image;
 mod licences;
 mod package;
+mod sign;
 mod tools;
 mod tree;
 mod trial;
@@ -27,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask dist                        packages, image and checksums in target/dist
   cargo xtask dist --arch x86_64,aarch64  for both architectures, and one image for both
+  cargo xtask dist --sign release_key     and SHA256SUMS.sig
   cargo xtask dist --test                 and install, run, upgrade and purge them, as root
 
 Installs the packager and the image tool into the target directory, at pinned versions,
@@ -39,11 +41,14 @@ pub(crate) struct Arguments {
     /// The architectures to make packages for [default: this machine's]
     #[arg(long, value_delimiter = ',', value_name = "ARCH")]
     arch: Vec<Architecture>,
+    /// Sign the checksums with this private OpenSSH key
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// Install, run, upgrade and purge the packages
     #[arg(long)]
     test: bool,
     /// Check only what needs no build, as `cargo xtask test` does
-    #[arg(long, conflicts_with_all = ["test", "arch"])]
+    #[arg(long, conflicts_with_all = ["test", "arch", "sign"])]
     check: bool,
 }
 
@@ -85,6 +90,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let licences = out.join("THIRD-PARTY.txt");
     write(&licences, licences::third_party()?)?;
     checksums(&out)?;
+    if let Some(key) = &arguments.sign {
+        sign::sign(&out, key)?;
+    }
 
     print_sizes(&made, &out)?;
     if arguments.test {

@@ -1,0 +1,17 @@
+{{- define "kreset.labels" -}}
+app.kubernetes.io/name: kreset
+{{- end }}
+
+{{- /* The configuration file. */ -}}
+{{- define "kreset.toml" -}}
+port = {{ .Values.ports | toString | quote }}
+{{- with .Values.settings }}
+{{ toToml . | trim }}
+{{- end }}
+{{ range .Values.sinks }}
+{{ toToml (dict "sink" (list .)) | trim }}
+{{ end }}
+[[sink]]
+  listen = "0.0.0.0:{{ .Values.metrics.port }}"
+  type = "prometheus"
+{{- end }}
