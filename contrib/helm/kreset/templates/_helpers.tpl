@@ -9,9 +9,9 @@ port = {{ .Values.ports | toString | quote }}
 {{ toToml . | trim }}
 {{- end }}
 {{ range .Values.sinks }}
-{{ toToml (dict "sink" (list .)) | trim }}
+{{ regexReplaceAll "(?m)^  " (toToml (dict "sink" (list .)) | trim) "" }}
 {{ end }}
 [[sink]]
-  listen = "0.0.0.0:{{ .Values.metrics.port }}"
-  type = "prometheus"
+listen = "0.0.0.0:{{ .Values.metrics.port }}"
+type = "prometheus"
 {{- end }}

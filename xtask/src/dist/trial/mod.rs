@@ -1,6 +1,7 @@
 //! Tests the packages as their users will install them: with a real dpkg, rpm and systemd, in a
 //! [`Machine`] that leaves nothing behind.
 
+mod chart;
 mod deb;
 mod image;
 mod machine;
@@ -39,6 +40,7 @@ pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
         ("rsyslogd", "rsyslog"),
     ])?;
     manifest(subject)?;
+    chart::run(subject)?;
     let machine = Machine::boot(&subject.work.join("machine"))?;
     for file in [subject.deb, subject.rpm, subject.image] {
         bring(&machine, file)?;
@@ -87,27 +89,32 @@ fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { bail!(what()) }
 }
 
+/// Whether a version of Kubernetes knows every key of a file.
+fn accepts(subject: &Subject<'_>, version: &str, file: &Path) -> Result<bool> {
+    let output = Command::new(&subject.tools.kubernetes_validate)
+        .args(["--strict", "--quiet", "--kubernetes-version", version])
+        .arg(file)
+        .output()
+        .context("kubernetes-validate does not start")?;
+    if !output.status.success() {
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.status.success())
+}
+
 /// The manifest against the schemas of Kubernetes, which know every key.
 fn manifest(subject: &Subject<'_>) -> Result<()> {
-    let accepts = |file: &Path| -> Result<bool> {
-        let output = Command::new(&subject.tools.kubernetes_validate)
-            .args(["--strict", "--quiet"])
-            .arg(file)
-            .output()
-            .context("kubernetes-validate does not start")?;
-        if !output.status.success() {
-            eprint!("{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(output.status.success())
-    };
-    ensure(accepts(subject.manifest)?, || {
-        format!("{} is not a valid manifest", subject.manifest.display())
-    })?;
+    for version in chart::KUBERNETES {
+        ensure(accepts(subject, version, subject.manifest)?, || {
+            let name = subject.manifest.display();
+            format!("{name} is not a valid manifest in Kubernetes {version}")
+        })?;
+    }
     // Refuses a manifest with a misspelt key.
     let text = fs::read_to_string(subject.manifest).context("cannot read the manifest")?;
     let wrong = subject.work.join("wrong.yaml");
     write(&wrong, text.replace("hostNetwork:", "hostNetwrk:"))?;
-    ensure(!accepts(&wrong)?, || {
+    ensure(!accepts(subject, chart::KUBERNETES[0], &wrong)?, || {
         "a misspelt manifest passes for a valid one".to_owned()
     })?;
     seen(
