@@ -7,6 +7,7 @@ mod check;
 mod image;
 mod licences;
 mod package;
+mod sbom;
 mod sign;
 mod tools;
 mod tree;
@@ -88,6 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let image = image::make(&tools, &trees, &out, &epoch)?;
     let licences = out.join("THIRD-PARTY.txt");
     write(&licences, licences::third_party()?)?;
+    sbom::make(&tools, &out, &epoch)?;
     checksums(&out)?;
     if let Some(key) = &arguments.sign {
         sign::sign(&out, key)?;

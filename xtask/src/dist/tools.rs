@@ -18,6 +18,8 @@ const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
 /// Makes container images without a daemon.
 const CRANE: &str = "github.com/google/go-containerregistry/cmd/crane@v0.22.1";
 
+/// The version of `cargo-cyclonedx`, the `CycloneDX` project's own tool for cargo.
+const CYCLONEDX: &str = "0.5.9";
 /// Renders the chart.
 const HELM: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";
 
@@ -56,6 +58,21 @@ impl Tools {
             crane: go_program(&work, "crane", CRANE)?,
             work,
         })
+    }
+
+    /// Makes bills of materials.
+    pub(super) fn cyclonedx(&self) -> Result<PathBuf> {
+        let root = self.work.join(format!("cargo-cyclonedx-{CYCLONEDX}"));
+        let program = root.join("bin/cargo-cyclonedx");
+        if !program.exists() {
+            exec::run(
+                exec::cargo()
+                    .args(["install", "--quiet", "--locked", "cargo-cyclonedx"])
+                    .args(["--version", CYCLONEDX, "--root"])
+                    .arg(&root),
+            )?;
+        }
+        Ok(program)
     }
 
     /// Helm, which takes some minutes to build.
