@@ -14,8 +14,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use kreset_lab::net::{
     message::{self, Request},
     packet,
+    raw::RawSockets,
 };
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// TTL of the broker's packets: it is three hops away. A host's own stack
 /// answers with 64 where it has no socket, so such an answer looks like that
@@ -105,22 +106,25 @@ impl Ends {
 
     /// The next sequence number of the broker.
     pub(crate) fn sequence(&self) -> Result<u32> {
+        let sequence = self.begin_repair()?;
+        let descriptor = self.broker.as_raw_fd();
+        repair(descriptor, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP).context("TCP_REPAIR")?;
+        Ok(sequence)
+    }
+
+    /// Puts the broker's socket under repair; its next sequence number.
+    fn begin_repair(&self) -> Result<u32> {
         let descriptor = self.broker.as_raw_fd();
         repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
         repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
-        let sequence = queue_sequence(descriptor).context("the sequence number")?;
-        repair(descriptor, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP).context("TCP_REPAIR")?;
-        Ok(sequence)
+        queue_sequence(descriptor).context("the sequence number")
     }
 
     /// Closes the broker's socket without a packet: from then on its packets
     /// meet no socket, as where a device has lost the connection.
     pub(crate) fn lose(self) -> Result<Lost> {
         settle();
-        let descriptor = self.broker.as_raw_fd();
-        repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
-        repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
-        let sequence = queue_sequence(descriptor).context("the sequence number")?;
+        let sequence = self.begin_repair()?;
         let from = self.broker.local_addr()?;
         drop(self.broker);
         Ok(Lost {
@@ -185,17 +189,8 @@ pub(crate) fn forge(from: SocketAddr, client: &TcpStream, sequence: u32) -> Resu
     let to = client.local_addr()?;
     let bytes =
         packet::reset(from, to, sequence, DEVICE_TTL).context("addresses of two families")?;
-    let protocol = Some(Protocol::from(libc::IPPROTO_RAW));
-    let socket = Socket::new(Domain::for_address(to), Type::RAW, protocol)?;
-    if to.is_ipv4() {
-        socket.set_header_included_v4(true)?;
-    }
-    let mut destination = to;
-    destination.set_port(0);
-    socket
-        .send_to(&bytes, &SockAddr::from(destination))
-        .context("send a reset")?;
-    Ok(())
+    let sockets = RawSockets::open().context("open a raw socket")?;
+    sockets.send(&bytes, to.ip()).context("send a reset")
 }
 
 impl Lost {

@@ -7,7 +7,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,14 +16,13 @@ use std::{
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::{
     Moment, Side, Stop,
     error::{Context as _, Error, Result},
     net::{
         Network,
         packet::{self, Flags},
+        raw::RawSockets,
     },
     trace::wire::{Sighting, Wire},
     util::program::{CONNTRACK, NFT},
@@ -247,24 +246,12 @@ impl Flows {
 
 /// Raw sockets in the router.
 #[derive(Debug)]
-struct Forger {
-    v4: Socket,
-    v6: Socket,
-}
+struct Forger(RawSockets);
 
 impl Forger {
     fn new(network: &Network) -> Result<Self> {
-        // IPPROTO_RAW: the IP header is ours to write.
-        let raw = |domain| {
-            Socket::new(domain, Type::RAW, Some(Protocol::from(255)))
-                .context(|| "open a raw socket".to_owned())
-        };
-        network.router().enter(|| {
-            Ok(Self {
-                v4: raw(Domain::IPV4)?,
-                v6: raw(Domain::IPV6)?,
-            })
-        })
+        let open = || RawSockets::open().context(|| "open a raw socket".to_owned());
+        network.router().enter(open).map(Self)
     }
 
     /// Sends a reset to each end that was ever heard from.
@@ -290,15 +277,9 @@ impl Forger {
                 "{source} and {destination} are of two families"
             )));
         };
-        let socket = match destination.ip() {
-            IpAddr::V4(_) => &self.v4,
-            IpAddr::V6(_) => &self.v6,
-        };
-        // Raw sockets take no port, and IPv6 ones refuse any.
-        socket
-            .send_to(&packet, &SocketAddr::new(destination.ip(), 0).into())
-            .context(|| format!("send a reset to {destination}"))?;
-        Ok(())
+        self.0
+            .send(&packet, destination.ip())
+            .context(|| format!("send a reset to {destination}"))
     }
 }
 

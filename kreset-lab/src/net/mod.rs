@@ -22,6 +22,7 @@ pub mod endpoint;
 pub mod holder;
 pub mod message;
 pub mod packet;
+pub mod raw;
 
 use std::{
     fmt,

@@ -3,14 +3,12 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
-const TCP: u8 = 6;
-const IPV4_HEADER: u8 = 20;
-const IPV6_HEADER: usize = 40;
-const TCP_HEADER_LENGTH: u8 = 20;
-const TCP_HEADER: usize = TCP_HEADER_LENGTH as usize;
+use etherparse::{
+    IpNumber, LaxIpSlice, PacketBuilder, TcpOptionElement, TcpOptionsIterator, TcpSlice,
+};
 
 /// TCP's control bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,39 +110,37 @@ impl Segment {
     /// Reads an IPv4 or IPv6 packet from its IP header on. `None` if it is not TCP, is a
     /// fragment, or is cut off within the headers. The payload may be cut off.
     pub fn parse(packet: &[u8]) -> Option<Self> {
-        let ip = match packet.first()? >> 4 {
-            4 => Ip::parse_v4(packet)?,
-            6 => Ip::parse_v6(packet)?,
-            _ => return None,
+        let (ip, tcp) = headers(packet)?;
+        let (ttl, ip_id, length) = match &ip {
+            LaxIpSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let length = usize::from(header.total_len()).checked_sub(header.slice().len())?;
+                (header.ttl(), Some(header.identification()), length)
+            }
+            LaxIpSlice::Ipv6(ip) => {
+                let (header, extensions) = (ip.header(), ip.extensions().slice().len());
+                let length = usize::from(header.payload_length()).checked_sub(extensions)?;
+                (header.hop_limit(), None, length)
+            }
         };
-        let tcp = ip.payload;
-        let header = usize::from(*tcp.get(12)? >> 4) * 4;
+        let header = tcp.header_slice();
         Some(Self {
-            source: SocketAddr::new(ip.source, be16(tcp, 0)?),
-            destination: SocketAddr::new(ip.destination, be16(tcp, 2)?),
-            ttl: ip.ttl,
-            sequence: be32(tcp, 4)?,
-            acknowledgement: be32(tcp, 8)?,
-            flags: Flags(*tcp.get(13)?),
-            window: be16(tcp, 14)?,
-            ip_id: ip.id,
-            timestamps: has_timestamps(tcp.get(TCP_HEADER..header)?),
-            payload: u32::try_from(ip.length.checked_sub(header)?).ok()?,
+            source: SocketAddr::new(ip.source_addr(), tcp.source_port()),
+            destination: SocketAddr::new(ip.destination_addr(), tcp.destination_port()),
+            ttl,
+            sequence: tcp.sequence_number(),
+            acknowledgement: tcp.acknowledgment_number(),
+            flags: Flags(*header.get(13)?),
+            window: tcp.window_size(),
+            ip_id,
+            timestamps: has_timestamps(tcp.options()),
+            payload: u32::try_from(length.checked_sub(header.len())?).ok()?,
         })
     }
 
     /// What follows the headers of a packet, as far as it is there.
     pub fn payload_of(packet: &[u8]) -> &[u8] {
-        let payload = || {
-            let ip = match packet.first()? >> 4 {
-                4 => Ip::parse_v4(packet)?,
-                6 => Ip::parse_v6(packet)?,
-                _ => return None,
-            };
-            let header = usize::from(*ip.payload.get(12)? >> 4) * 4;
-            ip.payload.get(header..)
-        };
-        payload().unwrap_or_default()
+        headers(packet).map_or(&[], |(_, tcp)| tcp.payload())
     }
 
     /// The sequence number that the sender's next segment will have.
@@ -157,90 +153,24 @@ impl Segment {
     }
 }
 
-/// What matters of either IP header, and what comes after it.
-struct Ip<'a> {
-    source: IpAddr,
-    destination: IpAddr,
-    ttl: u8,
-    id: Option<u16>,
-    /// Of the payload, which may be cut off.
-    length: usize,
-    payload: &'a [u8],
-}
-
-impl<'a> Ip<'a> {
-    fn parse_v4(packet: &'a [u8]) -> Option<Self> {
-        let header = usize::from(packet.first()? & 0xf) * 4;
-        let fragment = be16(packet, 6)? & 0x3fff != 0;
-        if fragment || *packet.get(9)? != TCP {
-            return None;
-        }
-        let address = |at| Some(Ipv4Addr::from(be32(packet, at)?).into());
-        Some(Self {
-            source: address(12)?,
-            destination: address(16)?,
-            ttl: *packet.get(8)?,
-            id: Some(be16(packet, 4)?),
-            length: usize::from(be16(packet, 2)?).checked_sub(header)?,
-            payload: packet.get(header..)?,
-        })
+/// Both headers of an unfragmented TCP segment.
+fn headers(packet: &[u8]) -> Option<(LaxIpSlice<'_>, TcpSlice<'_>)> {
+    let (ip, _stopped) = LaxIpSlice::from_slice(packet).ok()?;
+    let payload = ip.payload();
+    if payload.fragmented || payload.ip_number != IpNumber::TCP {
+        return None;
     }
-
-    fn parse_v6(packet: &'a [u8]) -> Option<Self> {
-        const HOP_BY_HOP: u8 = 0;
-        const DESTINATION_OPTIONS: u8 = 60;
-        let (mut next, mut header) = (*packet.get(6)?, IPV6_HEADER);
-        while matches!(next, HOP_BY_HOP | DESTINATION_OPTIONS) {
-            let units = usize::from(*packet.get(header + 1)?) + 1;
-            next = *packet.get(header)?;
-            header += units * 8;
-        }
-        if next != TCP {
-            return None;
-        }
-        let address = |at| {
-            let bytes: [u8; 16] = packet.get(at..at + 16)?.try_into().ok()?;
-            Some(IpAddr::from(Ipv6Addr::from(bytes)))
-        };
-        Some(Self {
-            source: address(8)?,
-            destination: address(24)?,
-            ttl: *packet.get(7)?,
-            id: None,
-            length: (usize::from(be16(packet, 4)?) + IPV6_HEADER).checked_sub(header)?,
-            payload: packet.get(header..)?,
-        })
-    }
+    let tcp = TcpSlice::from_slice(payload.payload).ok()?;
+    Some((ip, tcp))
 }
 
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn has_timestamps(mut options: &[u8]) -> bool {
-    const END: u8 = 0;
-    const NOTHING: u8 = 1;
-    const TIMESTAMPS: u8 = 8;
-    loop {
-        options = match options {
-            [] | [END, ..] => return false,
-            [TIMESTAMPS, ..] => return true,
-            [NOTHING, rest @ ..] => rest,
-            [_, length, ..] => match options.get(usize::from(*length).max(2)..) {
-                Some(rest) => rest,
-                None => return false,
-            },
-            [_] => return false,
-        };
-    }
+fn has_timestamps(options: &[u8]) -> bool {
+    TcpOptionsIterator::from_slice(options)
+        .any(|option| matches!(option, Ok(TcpOptionElement::Timestamp(..))))
 }
 
 /// Writes the reset that a device sends in the name of `source`: no acknowledgement, no options,
-/// window 0, as nftables does it.
+/// window 0, as nftables does it. The kernel fills in an IPv4 identification.
 ///
 /// `None` if the two addresses are of different families.
 pub fn reset(
@@ -249,53 +179,19 @@ pub fn reset(
     sequence: u32,
     ttl: u8,
 ) -> Option<Vec<u8>> {
-    let mut tcp = [0; TCP_HEADER];
-    tcp[0..2].copy_from_slice(&source.port().to_be_bytes());
-    tcp[2..4].copy_from_slice(&destination.port().to_be_bytes());
-    tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
-    tcp[12] = (TCP_HEADER_LENGTH / 4) << 4;
-    tcp[13] = Flags::RST.0;
-
-    let mut packet = Vec::with_capacity(IPV6_HEADER + TCP_HEADER);
-    let addresses = match (source.ip(), destination.ip()) {
+    let ip = match (source.ip(), destination.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            packet.extend([0x45, 0, 0, IPV4_HEADER + TCP_HEADER_LENGTH]);
-            // Identification (the kernel fills in one where it is 0), do not fragment, and a
-            // checksum that the kernel fills in too.
-            packet.extend([0, 0, 0x40, 0, ttl, TCP, 0, 0]);
-            packet.extend(source.octets());
-            packet.extend(destination.octets());
-            &packet[12..20]
+            PacketBuilder::ipv4(source.octets(), destination.octets(), ttl)
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            packet.extend([0x60, 0, 0, 0, 0, TCP_HEADER_LENGTH, TCP, ttl]);
-            packet.extend(source.octets());
-            packet.extend(destination.octets());
-            &packet[8..40]
+            PacketBuilder::ipv6(source.octets(), destination.octets(), ttl)
         }
         _ => return None,
     };
-    let checksum = checksum(addresses, &tcp);
-    tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
-    packet.extend(tcp);
+    let tcp = ip.tcp(source.port(), destination.port(), sequence, 0).rst();
+    let mut packet = Vec::new();
+    tcp.write(&mut packet, &[]).ok()?;
     Some(packet)
-}
-
-/// The Internet checksum of an option-less TCP header under its pseudo header. The pseudo headers
-/// of both IP versions sum up alike: addresses, length, protocol, and zeroes.
-fn checksum(addresses: &[u8], tcp: &[u8; TCP_HEADER]) -> u16 {
-    let words = |bytes: &[u8]| {
-        bytes
-            .chunks_exact(2)
-            .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
-            .sum::<u32>()
-    };
-    let mut sum = words(addresses) + words(tcp) + u32::from(TCP) + u32::from(TCP_HEADER_LENGTH);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let [_, _, high, low] = (!sum).to_be_bytes();
-    u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]
@@ -334,12 +230,25 @@ mod tests {
     }
 
     #[test]
-    fn a_right_checksum_sums_to_zero() {
-        let packet =
-            reset(socket("10.0.0.1:9092"), socket("10.0.0.2:1"), 77, 64).expect("one family");
-        let mut tcp = [0; TCP_HEADER];
-        tcp.copy_from_slice(&packet[IPV4_HEADER.into()..]);
-        assert_eq!(checksum(&packet[12..20], &tcp), 0);
+    fn its_checksum_is_right() {
+        for (source, destination) in [
+            ("10.0.0.1:9092", "10.0.0.2:1"),
+            ("[fd77:2::2]:9092", "[fd77:1::2]:1"),
+        ] {
+            let packet = reset(socket(source), socket(destination), 77, 64).expect("one family");
+            let (ip, tcp) = headers(&packet).expect("a segment");
+            let right = match ip {
+                LaxIpSlice::Ipv4(ip) => {
+                    let header = ip.header();
+                    tcp.calc_checksum_ipv4(header.source(), header.destination())
+                }
+                LaxIpSlice::Ipv6(ip) => {
+                    let header = ip.header();
+                    tcp.calc_checksum_ipv6(header.source(), header.destination())
+                }
+            };
+            assert_eq!(right, Ok(tcp.checksum()));
+        }
     }
 
     #[test]

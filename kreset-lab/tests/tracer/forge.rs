@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use kreset_lab::net::raw::RawSockets;
 
 const TCP: u8 = 6;
 /// IPv6 extension headers (RFC 8200).
@@ -156,18 +156,11 @@ impl Ends {
 
     /// Sends packets from the namespace of the calling thread; how many it took.
     pub(crate) fn send(&self, packets: &[Vec<u8>]) -> io::Result<usize> {
-        let protocol = Some(Protocol::from(nix::libc::IPPROTO_RAW));
-        let socket = Socket::new(Domain::for_address(self.to), Type::RAW, protocol)?;
-        if self.to.is_ipv4() {
-            socket.set_header_included_v4(true)?;
-        }
-        let mut to = self.to;
-        to.set_port(0);
-        let to = SockAddr::from(to);
-        Ok(packets
+        let sockets = RawSockets::open()?;
+        let taken = packets
             .iter()
-            .filter(|packet| socket.send_to(packet, &to).is_ok())
-            .count())
+            .filter(|packet| sockets.send(packet, self.to.ip()).is_ok());
+        Ok(taken.count())
     }
 }
 
