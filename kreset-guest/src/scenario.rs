@@ -37,102 +37,58 @@ struct Scenario {
 /// No event.
 const SILENT: &str = "no event";
 
+impl Scenario {
+    const fn new(name: &'static str, run: Run, right: &'static str) -> Self {
+        Self {
+            name,
+            v6: false,
+            run,
+            right,
+            less: UNSURE,
+        }
+    }
+
+    const fn v6(mut self) -> Self {
+        self.v6 = true;
+        self
+    }
+
+    const fn or_less(mut self, less: &'static [&'static str]) -> Self {
+        self.less = less;
+        self
+    }
+}
+
 const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "idle_on_send",
-        v6: false,
-        run: idle_on_send,
-        right: ON_SEND,
-        less: UNSURE,
-    },
-    Scenario {
-        name: "idle_on_send_v6",
-        v6: true,
-        run: idle_on_send,
-        right: ON_SEND,
-        less: UNSURE,
-    },
-    Scenario {
-        name: "idle_on_timer",
-        v6: false,
-        run: idle_on_timer,
-        right: ON_TIMER,
-        less: UNSURE,
-    },
-    Scenario {
-        name: "idle_on_timer_v6",
-        v6: true,
-        run: idle_on_timer,
-        right: ON_TIMER,
-        less: UNSURE,
-    },
-    Scenario {
-        name: "not_idle",
-        v6: false,
-        run: not_idle,
-        right: "middlebox_reset/not_idle",
-        less: UNSURE,
-    },
-    Scenario {
-        name: "abort",
-        v6: false,
-        run: abort,
-        right: ABORTED,
-        less: UNSURE,
-    },
-    Scenario {
-        name: "abort_v6",
-        v6: true,
-        run: abort,
-        right: ABORTED,
-        less: UNSURE,
-    },
-    Scenario {
-        name: "refused",
-        v6: false,
-        run: refused,
-        right: REFUSED,
-        less: &[],
-    },
-    Scenario {
-        name: "refused_v6",
-        v6: true,
-        run: refused,
-        right: REFUSED,
-        less: &[],
-    },
-    Scenario {
-        name: "silent_drop",
-        v6: false,
-        run: silent_drop,
-        right: "middlebox_idle_drop/blackholed",
-        less: UNSURE,
-    },
-    Scenario {
-        name: "tls_to_plaintext",
-        v6: false,
-        run: tls_to_plaintext,
-        right: "handshake_phase/tls_to_plaintext",
-        // That the broker closed is true; why is in the first bytes.
-        less: &["handshake_phase/closed_by_broker"],
-    },
-    Scenario {
-        name: "plaintext_to_tls",
-        v6: false,
-        run: plaintext_to_tls,
-        right: "handshake_phase/plaintext_to_tls",
-        // Bytes went both ways, then FINs: an orderly end, but for the bytes.
-        less: &[SILENT],
-    },
+    Scenario::new("idle_on_send", idle_on_send, ON_SEND),
+    Scenario::new("idle_on_send_v6", idle_on_send, ON_SEND).v6(),
+    Scenario::new("idle_on_timer", idle_on_timer, ON_TIMER),
+    Scenario::new("idle_on_timer_v6", idle_on_timer, ON_TIMER).v6(),
+    Scenario::new("not_idle", not_idle, "middlebox_reset/not_idle"),
+    Scenario::new("abort", abort, ABORTED),
+    Scenario::new("abort_v6", abort, ABORTED).v6(),
+    Scenario::new("refused", refused, REFUSED).or_less(&[]),
+    Scenario::new("refused_v6", refused, REFUSED)
+        .v6()
+        .or_less(&[]),
+    Scenario::new("silent_drop", silent_drop, "middlebox_idle_drop/blackholed"),
+    // That the broker closed is true; why is in the first bytes.
+    Scenario::new(
+        "tls_to_plaintext",
+        tls_to_plaintext,
+        "handshake_phase/tls_to_plaintext",
+    )
+    .or_less(&["handshake_phase/closed_by_broker"]),
+    // Bytes went both ways, then FINs: an orderly end, but for the bytes.
+    Scenario::new(
+        "plaintext_to_tls",
+        plaintext_to_tls,
+        "handshake_phase/plaintext_to_tls",
+    )
+    .or_less(&[SILENT]),
 ];
 
-const OLDER: Scenario = Scenario {
-    name: "older_than_tracer",
-    v6: false,
-    run: idle_on_send,
-    right: ON_SEND,
-    less: UNSURE,
-};
+const OLDER: Scenario = Scenario::new("older_than_tracer", idle_on_send, ON_SEND);
 
 const ON_SEND: &str = "middlebox_idle_reset/reset_on_send";
 const ON_TIMER: &str = "middlebox_idle_reset/reset_on_timer";
@@ -306,18 +262,17 @@ fn judge(source: &str, scenario: &Scenario, broker: u16, ran: Result<u16>, trace
 }
 
 fn idle_on_send(port: u16, v6: bool) -> Result<u16> {
-    let ends = Ends::connect(port, v6)?.greet()?;
-    let client = ends.port()?;
-    let mut lost = ends.lose()?;
-    thread::sleep(SILENCE);
-    lost.send()?;
-    ends::reset(&lost.client)?;
-    Ok(client)
+    lost_in_silence(Ends::connect(port, v6)?.greet()?)
 }
 
 /// The connection was there before; it was in use since.
 fn older_than_tracer(mut ends: Ends) -> Result<u16> {
     ends.exchange(Request::Metadata, 50)?;
+    lost_in_silence(ends)
+}
+
+/// The broker's end is lost, and the client writes after a silence.
+fn lost_in_silence(ends: Ends) -> Result<u16> {
     let client = ends.port()?;
     let mut lost = ends.lose()?;
     thread::sleep(SILENCE);
