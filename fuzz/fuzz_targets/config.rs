@@ -1,6 +1,3 @@
 #![no_main]
 
-#[path = "../src/targets.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::config(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kreset_fuzz_targets::config(bytes));

@@ -1,6 +1,3 @@
 #![no_main]
 
-#[path = "../src/targets.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::packet(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| kreset_fuzz_targets::packet(bytes));

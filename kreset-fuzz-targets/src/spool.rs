@@ -29,7 +29,7 @@ impl Input<'_> {
 ///
 /// Checksums are right unless the input damages a file, since a fuzzer does not find
 /// a right one by chance.
-pub(crate) fn spool(bytes: &[u8]) {
+pub fn spool(bytes: &[u8]) {
     let mut input = Input(bytes);
     let directory = TempDir::new().expect("a directory");
     write_files(directory.path(), &mut input);

@@ -1,7 +1,5 @@
-//! What is fuzzed: everything that reads bytes from outside. Shared by the
-//! targets of cargo-fuzz and by `kreset/tests/corpus.rs`, which runs the corpus
-//! as a normal test.
-#![allow(dead_code, unused_imports, reason = "each target is one of these")]
+//! What is fuzzed: everything that reads bytes from outside. Used by the targets of
+//! cargo-fuzz, in `fuzz/`, and by a test that runs the corpus without it.
 
 mod config;
 mod packet;
@@ -17,11 +15,11 @@ use kreset::{
     util::{duration, ports::PortSet},
 };
 
-pub(crate) use self::{config::config, packet::packet, spool::spool};
+pub use self::{config::config, packet::packet, spool::spool};
 
 /// Records of the ring buffer, up to the verdict: the heads of packets and
 /// the names of processes are inside, as hostile as the network is.
-pub(crate) fn record(bytes: &[u8]) {
+pub fn record(bytes: &[u8]) {
     let (hz, bytes) = bytes.split_first().unwrap_or((&0, &[]));
     let decoder = Decoder {
         hz: u32::from(*hz).max(1),
@@ -45,14 +43,14 @@ fn judge(decoder: &Decoder, classifier: &mut Classifier, bytes: &[u8]) {
 }
 
 /// The kernel's types: a module or a container may show a broken file.
-pub(crate) fn btf(bytes: &[u8]) {
+pub fn btf(bytes: &[u8]) {
     if let Ok(btf) = Btf::parse(bytes) {
         let _types = Types::read(&btf, Path::new("fuzz"));
     }
 }
 
 /// Ports and times on the command line.
-pub(crate) fn arguments(bytes: &[u8]) {
+pub fn arguments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -69,7 +67,7 @@ pub(crate) fn arguments(bytes: &[u8]) {
 }
 
 /// Files of records that a user sent in.
-pub(crate) fn recording(bytes: &[u8]) {
+pub fn recording(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

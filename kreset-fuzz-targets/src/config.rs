@@ -19,7 +19,7 @@ const KEYS: [(&str, Takes); 6] = [
 ];
 
 /// A file that was edited by hand, or written by another program.
-pub(crate) fn config(bytes: &[u8]) {
+pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

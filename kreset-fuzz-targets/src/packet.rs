@@ -10,7 +10,7 @@ use zerocopy::FromZeros as _;
 
 /// The packets of one connection: for each a byte for its direction, two for its
 /// length, and its bytes from the network header on.
-pub(crate) fn packet(bytes: &[u8]) {
+pub fn packet(bytes: &[u8]) {
     let mut packets = Packets::new_zeroed();
     let mut rest = bytes;
     while let [direction, low, high, after @ ..] = rest {

@@ -1,10 +1,9 @@
 //! The fuzz targets over their corpus and over mutations of it: bounded, the
 //! same on each run, and without a nightly compiler.
 
-#[path = "../../fuzz/src/targets.rs"]
-mod targets;
-
 use std::{fs, path::Path};
+
+use kreset_fuzz_targets as targets;
 
 /// Mutations of each file.
 const MUTATIONS: u32 = 2_000;
