@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -15,6 +15,7 @@ use crate::{
     Status, Stop,
     case::{Scenario, Settings},
     report::Report,
+    util::lock::lock,
 };
 
 /// What is reported while scenarios run.
@@ -59,7 +60,7 @@ pub fn run(
         for _ in 0..jobs.get().min(scenarios.len()) {
             let (events, queue) = (events.clone(), &queue);
             scope.spawn(move || {
-                let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let next = || lock(queue).next();
                 // The receiver outlives this scope, so nothing sent is lost.
                 while let (Some((number, scenario)), Ok(())) = (next(), stop.check()) {
                     let status = Status::default();

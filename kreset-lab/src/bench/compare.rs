@@ -13,15 +13,20 @@ use crate::bench::{
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
     /// The head of its column.
-    pub name: &'static str,
+    name: &'static str,
     /// How many of its unit are one of the column's.
-    pub scale: f64,
+    scale: f64,
 }
 
 impl Metric {
+    /// One of which `scale` of the sample's unit are one of the column's.
+    pub const fn new(name: &'static str, scale: f64) -> Self {
+        Self { name, scale }
+    }
+
     /// One that is shown as it is.
     pub const fn plain(name: &'static str) -> Self {
-        Self { name, scale: 1.0 }
+        Self::new(name, 1.0)
     }
 }
 
@@ -182,10 +187,7 @@ mod tests {
 
     use super::*;
 
-    const METRICS: [Metric; 1] = [Metric {
-        name: "answers/s",
-        scale: 1.0,
-    }];
+    const METRICS: [Metric; 1] = [Metric::plain("answers/s")];
 
     #[test]
     fn each_round_has_every_subject_once_in_an_order_of_its_own() {

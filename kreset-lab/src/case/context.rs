@@ -17,12 +17,13 @@ use super::{
     environment::Environment,
     pair::ConnectionPair,
     parameters::Parameters,
-    testbed::{Held, Testbed, lock},
+    testbed::{Held, Testbed},
 };
 use crate::{
     Connection, Family, Listener, Side,
     error::{Error, Result},
     net::{broker_process::BrokerProcess, message::Request},
+    util::lock::lock,
 };
 
 /// The testbed, and the parameters of one case.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     ops::Range,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Condvar, Mutex, PoisonError,
         atomic::{AtomicU16, Ordering},
     },
     time::{Duration, Instant},
@@ -15,7 +15,10 @@ use super::{
     distances::Distances,
     environment::Environment,
 };
-use crate::{Connection, Lab, Listener, Stop, error::Result, net::broker_process::BrokerProcess};
+use crate::{
+    Connection, Lab, Listener, Stop, error::Result, net::broker_process::BrokerProcess,
+    util::lock::lock,
+};
 
 /// Clients' ports, one after the other; below what the kernel chooses by itself.
 const PORTS: Range<u16> = 10_000..32_000;
@@ -138,8 +141,4 @@ impl Attachment {
         drop(state);
         Ok(())
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

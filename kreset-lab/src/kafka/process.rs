@@ -2,21 +2,21 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{ChildStdin, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use nix::{
-    sys::signal::{self, Signal},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 
 use crate::{
     Lab, Stop,
     error::{Context as _, Error, Result},
     net::Namespace,
-    util::journal::{Line, Log},
+    util::{
+        child::Child,
+        journal::{Line, Log},
+    },
 };
 
 /// A running program; killed when dropped.
@@ -38,24 +38,19 @@ impl Process {
         name: &str,
         command: &mut Command,
     ) -> Result<Self> {
-        let program = command.get_program().display().to_string();
         // Shows whose it is, should it ever outlive the lab.
         command.env("KRESET_LAB", std::process::id().to_string());
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = namespace.enter(|| {
-            command
-                .spawn()
-                .context(|| format!("run {program} as {name}"))
-        })?;
+        let mut child = namespace.enter(|| Child::spawn(command))?;
         let log = lab.journal().open(name);
         let mut readers = Vec::new();
-        readers.extend(child.stdout.take().map(|out| read(out, &log)));
-        readers.extend(child.stderr.take().map(|out| read(out, &log)));
+        readers.extend(child.0.stdout.take().map(|out| read(out, &log)));
+        readers.extend(child.0.stderr.take().map(|out| read(out, &log)));
         Ok(Self {
-            stdin: child.stdin.take(),
+            stdin: child.0.stdin.take(),
             child,
             log,
             stop: lab.stop().clone(),
@@ -84,10 +79,7 @@ impl Process {
             ..
         } = self;
         log.wait_for(what, from, patience, stop, fits, || {
-            let ended = child
-                .try_wait()
-                .context(|| "look at a process".to_owned())?;
-            match ended {
+            match child.ended()? {
                 // Its last words may still be on their way to the log.
                 Some(status) if readers.iter().all(JoinHandle::is_finished) => Err(Error::Ended {
                     program: log.name().to_owned(),
@@ -110,9 +102,7 @@ impl Process {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, which: Signal) -> Result<()> {
-        // The pid is this child's until it is waited for.
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        signal::kill(pid, which).context(|| format!("send {which} to process {pid}"))
+        self.child.signal(which)
     }
 
     /// Stops it where it is: its sockets stay open, and it does nothing more.
@@ -122,28 +112,7 @@ impl Process {
 
     /// Waits until it has ended.
     pub(crate) fn wait_for_end(&mut self, patience: Duration) -> Result<ExitStatus> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let ended = self.child.try_wait();
-            if let Some(status) = ended.context(|| "look at a process".to_owned())? {
-                return Ok(status);
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Deadline {
-                    what: format!("the end of {}", self.log.name()),
-                    waited: patience,
-                });
-            }
-            self.stop.sleep(Duration::from_millis(5))?;
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already, which is as good.
-        let _signalled = self.child.kill();
-        let _ended = self.child.wait();
+        self.child.wait_unless(&self.stop, patience)
     }
 }
 

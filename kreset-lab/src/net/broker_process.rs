@@ -1,12 +1,10 @@
 //! A broker that is a process of its own, so that it can be killed.
-//!
-//! It is this crate's own binary, started with a subcommand that is not for people.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _},
     net::IpAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::Duration,
 };
@@ -18,17 +16,15 @@ use crate::{
         Namespace,
         endpoint::{Connection, Family, Listener},
     },
+    util::helper::{self, Helper},
 };
 
 /// The subcommand that makes the binary a broker.
 pub const SUBCOMMAND: &str = "broker-process";
 
-/// What the process says once it listens.
-const READY: &str = "ready";
-
 /// A broker process inside the broker's namespace; killed when dropped.
 #[derive(Debug)]
-pub struct BrokerProcess(Child);
+pub struct BrokerProcess(Helper);
 
 impl BrokerProcess {
     pub(crate) fn start(
@@ -38,48 +34,16 @@ impl BrokerProcess {
         answers: u32,
         address: Option<IpAddr>,
     ) -> Result<Self> {
-        let mut child = namespace.enter(|| {
-            Command::new(program)
-                .args([SUBCOMMAND, family.name(), &answers.to_string()])
-                .args(address.map(|address| address.to_string()))
-                // Its end is how the process learns that the lab is gone, however that died.
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .context(|| format!("start {} as a broker", program.display()))
-        })?;
-        let stdout = child.stdout.take();
-        let process = Self(child);
-        let mut line = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout)
-                .read_line(&mut line)
-                .context(|| "hear from the broker process".to_owned())?;
-        }
-        if line.trim() == READY {
-            Ok(process)
-        } else {
-            Err(Error::Staging(format!(
-                "the broker process did not get ready, it said {line:?}"
-            )))
-        }
+        let mut command = Command::new(program);
+        command
+            .args([SUBCOMMAND, family.name(), &answers.to_string()])
+            .args(address.map(|address| address.to_string()));
+        namespace.enter(|| Helper::start(&mut command)).map(Self)
     }
 
     /// Kills it with SIGKILL, and waits until its sockets are closed.
     pub fn kill(&mut self) -> Result<()> {
-        self.0
-            .kill()
-            .and_then(|()| self.0.wait())
-            .context(|| "kill the broker process".to_owned())?;
-        Ok(())
-    }
-}
-
-impl Drop for BrokerProcess {
-    fn drop(&mut self) {
-        // It may be dead already, which is as good.
-        let _signalled = self.0.kill();
-        let _ended = self.0.wait();
+        self.0.kill()
     }
 }
 
@@ -95,7 +59,7 @@ pub fn serve(family: Family, answers: u32, address: Option<IpAddr>) -> Result<()
         Some(address) => Listener::open_at(family, address, &stop)?,
         None => Listener::open(family, &stop)?,
     };
-    writeln!(io::stdout(), "{READY}").context(|| "say that it listens".to_owned())?;
+    helper::ready()?;
     thread::spawn(move || {
         loop {
             match listener.accept() {

@@ -1,18 +1,16 @@
 //! Connections that are open and do nothing, in processes of their own: one process may have only
 //! so many files.
 //!
-//! Such a process is a binary of this repository, started with a subcommand that is not for
-//! people. It has both ends of its connections, and ends with its standard input, so that none is
-//! left behind however its starter died.
+//! Such a process has both ends of its connections.
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     iter,
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
@@ -24,7 +22,10 @@ use crate::{
         self,
         message::{self, Request},
     },
-    util::limits,
+    util::{
+        helper::{self, Helper},
+        limits,
+    },
 };
 
 /// The subcommand that makes a binary hold connections.
@@ -33,8 +34,6 @@ pub const SUBCOMMAND: &str = "hold-connections";
 pub const EACH: u32 = 9_000;
 /// How long one end waits for the other.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What the process says once all connections are open.
-const OPEN: &str = "open";
 
 /// What a process is to hold.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -65,39 +64,20 @@ impl Task {
 /// A process that holds connections; they are closed when it is dropped.
 #[derive(Debug)]
 pub struct Holder {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
+    process: Helper,
     count: u32,
 }
 
 impl Holder {
     /// Starts `program`, which calls [`serve`], and waits until all connections are open.
     pub fn start(program: &Path, task: &Task) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(task.arguments())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // Ctrl-C is for its starter, which ends it in order.
-            .process_group(0)
-            .spawn()
-            .context(|| format!("start {} to hold connections", program.display()))?;
-        let input = child.stdin.take();
-        let Some(output) = child.stdout.take() else {
-            return Err(Error::Staging("a process has no output".to_owned()));
-        };
-        let mut holder = Self {
-            child,
-            input,
-            output: BufReader::new(output),
+        let mut command = Command::new(program);
+        // Ctrl-C is for its starter, which ends it in order.
+        command.args(task.arguments()).process_group(0);
+        Ok(Self {
+            process: Helper::start(&mut command)?,
             count: task.count,
-        };
-        match holder.hear()?.as_str() {
-            OPEN => Ok(holder),
-            other => Err(Error::Staging(format!(
-                "a process that was to hold connections said {other:?}"
-            ))),
-        }
+        })
     }
 
     /// How many connections it was started with.
@@ -108,30 +88,12 @@ impl Holder {
     /// Uses a connection once more, and aborts it at the broker; the client's address. Each of
     /// [`Self::count`] can be aborted once.
     pub fn abort(&mut self, number: u32) -> Result<SocketAddr> {
-        if let Some(input) = &mut self.input {
-            writeln!(input, "{number}").context(|| "have a connection aborted".to_owned())?;
-        }
-        let said = self.hear()?;
+        let said = self.process.ask(&number.to_string())?;
         said.parse().map_err(|error| {
             Error::Staging(format!(
                 "a process that holds connections could not abort number {number}: {said:?} ({error})"
             ))
         })
-    }
-
-    fn hear(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output
-            .read_line(&mut line)
-            .context(|| "hear from a process that holds connections".to_owned())?;
-        Ok(line.trim().to_owned())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ended = self.child.wait();
     }
 }
 
@@ -162,7 +124,7 @@ pub fn serve(task: &Task) -> Result<()> {
             net::inside(&file, &name, open)?
         }
     };
-    say(OPEN)?;
+    helper::ready()?;
     for line in io::stdin().lines() {
         let line = line.context(|| "read what to abort".to_owned())?;
         let pair = line.parse().ok().and_then(|at: usize| pairs.get_mut(at));
@@ -170,13 +132,9 @@ pub fn serve(task: &Task) -> Result<()> {
             return Err(Error::Staging(format!("there is no connection {line}")));
         };
         let client = abort(pair).context(|| "use and abort a connection".to_owned())?;
-        say(&client.to_string())?;
+        helper::answer(&client.to_string())?;
     }
     Ok(())
-}
-
-fn say(word: &str) -> Result<()> {
-    writeln!(io::stdout(), "{word}").context(|| "say how far it is".to_owned())
 }
 
 fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {

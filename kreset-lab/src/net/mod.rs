@@ -31,7 +31,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -48,7 +48,10 @@ use nix::{
 use crate::{
     Side, Stop,
     error::{Context as _, Error, Result},
-    util::program::{self, IP, Program, SS},
+    util::{
+        lock::lock,
+        program::{self, IP, Program, SS},
+    },
 };
 
 /// Where `ip netns` keeps its names, and `kreset-trace --netns NAME` looks for them.
@@ -77,7 +80,7 @@ impl Namespace {
     fn create(name: String) -> Result<Self> {
         // `ip netns add` mounts over its directory the first time; two at once can mount twice.
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = lock(&ONE_AT_A_TIME);
         program::run(IP, &["netns", "add", &name], "")?;
         drop(alone);
         let path = Path::new(NAMES).join(&name);

@@ -1,10 +1,6 @@
 //! Resets of every cause, at random: the cases of the accuracy matrix, one after the other.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 use fastrand::Rng;
 
@@ -15,6 +11,7 @@ use crate::{
     error::{Error, Result},
     judge::Expected,
     trace::follow::{Connection, Direction},
+    util::lock::lock,
 };
 
 /// Ends that a case left open stay so for as long.
@@ -113,10 +110,7 @@ pub(crate) fn act(
         };
         let from = Moment::now();
         let acted = case::play_one(testbed, case, rng.u64(..));
-        journal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .note(case, from, acted);
+        lock(journal).note(case, from, acted);
         testbed.release(KEPT);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use nix::mount::{MsFlags, mount};
@@ -15,6 +15,7 @@ use crate::{
     error::{Context as _, Error, Result},
     event::Event,
     kafka::scratch::unmount,
+    util::lock::lock,
 };
 
 /// The directory of the client's disk, within a scratch directory.
@@ -136,10 +137,6 @@ impl Drop for Disk {
 fn id_of(line: &[u8]) -> Option<String> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
     Event::parse(line).ok()?.id
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a path exists, as far as the system reports.

@@ -1,7 +1,7 @@
 //! Faults around the sinks of one host, one after the other.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Stop,
     error::{Context as _, Result},
+    util::lock::lock,
 };
 
 /// The destinations that the sinks of one host deliver to, besides standard output.
@@ -101,7 +102,7 @@ impl Destinations {
         }
         let reported = {
             // Held, so that the process is not waited for and its pid not another's meanwhile.
-            let held = pid.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = lock(pid);
             let Some(pid) = *held else {
                 return Ok(false);
             };

@@ -22,7 +22,7 @@ use std::{
     panic::resume_unwind,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -47,7 +47,7 @@ use crate::{
     kafka::scratch::Scratch,
     trace::follow::Follower,
     trace::wire::Wire,
-    util::limits::allow_open_files,
+    util::{limits::allow_open_files, lock::lock},
 };
 
 /// Cases that run at once.
@@ -360,8 +360,4 @@ fn settle(mut watch: Watch, destinations: &Destinations, tally: faults::Tally) -
         }
     }
     Ok(Host::new(watch, destinations, tally))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

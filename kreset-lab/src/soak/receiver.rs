@@ -6,7 +6,7 @@ use std::{
     io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU8, Ordering},
     },
     thread::{self, JoinHandle},
@@ -18,7 +18,10 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-use crate::error::{Context as _, Result};
+use crate::{
+    error::{Context as _, Result},
+    util::lock::lock,
+};
 
 /// How often a receiver looks whether its mode has changed.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -91,7 +94,7 @@ impl Shared {
     }
 
     fn add(&self, ids: Vec<String>) {
-        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut received = lock(&self.received);
         for id in ids {
             received.add(id);
         }
@@ -146,8 +149,7 @@ impl Receiver {
 
     /// What it has.
     pub fn received(&self) -> Received {
-        let received = self.shared.received.lock();
-        received.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.received).clone()
     }
 }
 

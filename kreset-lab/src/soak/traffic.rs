@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -26,6 +26,7 @@ use crate::{
     },
     net::BROKER_V4,
     trace::follow::Follower,
+    util::lock::lock,
 };
 
 /// Between two requests to the same client.
@@ -157,10 +158,7 @@ fn disturb(
                 Tally::count(&tally.shut_down);
             }
             _ => {
-                let open = follower
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .open(Side::Client, to);
+                let open = lock(follower).open(Side::Client, to);
                 if let Some(port) = rng.choice(open) {
                     let ttl = if rng.bool() { Ttl::Own } else { Ttl::Copied };
                     match lab.middlebox().reset_now(port, ttl) {

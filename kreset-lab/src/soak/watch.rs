@@ -6,7 +6,7 @@ use std::{
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     error::{Context as _, Error, Result},
     event::Event,
     trace::follow::{Direction, Flow},
-    util::process::Observed,
+    util::{lock::lock, process::Observed},
 };
 
 /// How long a tracer may take to attach, and to end, on a busy machine.
@@ -260,10 +260,6 @@ fn sample(pid: u32, age: Duration, events: usize) -> Option<Sample> {
         resident: u32::try_from(resident).ok()?,
         descriptors: u32::try_from(descriptors).ok()?,
     })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::{
     process::{Child as Std, Command, ExitStatus},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::error::{Context as _, Error, Result};
+use crate::{
+    Stop,
+    error::{Context as _, Error, Result},
+};
 
 /// How often it is looked whether one has ended.
 const STEP: Duration = Duration::from_millis(1);
@@ -49,6 +51,11 @@ impl Child {
 
     /// Waits until it has ended.
     pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.wait_unless(&Stop::default(), patience)
+    }
+
+    /// The same, unless a stop is requested.
+    pub(crate) fn wait_unless(&mut self, stop: &Stop, patience: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.ended()? {
@@ -60,7 +67,7 @@ impl Child {
                     waited: patience,
                 });
             }
-            thread::sleep(STEP);
+            stop.sleep(STEP)?;
         }
     }
 

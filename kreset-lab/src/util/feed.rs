@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::lock::lock;
 use crate::{
     Stop,
     error::{Error, Result},
@@ -83,7 +84,7 @@ impl<T> Feed<T> {
 
     /// The items, which do not grow while they are held.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Items<T>> {
-        self.0.items.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.items)
     }
 
     /// Waits until `look` finds something; it is asked whenever items were added.

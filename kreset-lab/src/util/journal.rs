@@ -1,14 +1,14 @@
 //! What real programs wrote while a scenario ran, line by line, with the time of each.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use crate::{
     Moment, Stop,
     error::{Error, Result},
-    util::feed::Feed,
+    util::{feed::Feed, lock::lock},
 };
 
 /// One line of a program's output.
@@ -27,7 +27,7 @@ pub struct Journal(Arc<Mutex<Vec<Log>>>);
 impl Journal {
     /// Opens a log for a program; the same name opens the same log.
     pub(crate) fn open(&self, name: &str) -> Log {
-        let mut logs = self.lock();
+        let mut logs = lock(&self.0);
         if let Some(log) = logs.iter().find(|log| log.name == name) {
             return log.clone();
         }
@@ -41,11 +41,7 @@ impl Journal {
 
     /// All of them.
     pub fn logs(&self) -> Vec<Log> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Log>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).clone()
     }
 }
 

@@ -2,8 +2,10 @@
 
 pub mod child;
 pub(crate) mod feed;
+pub(crate) mod helper;
 pub mod journal;
 pub(crate) mod limits;
+pub(crate) mod lock;
 pub mod moment;
 pub mod process;
 pub(crate) mod program;

@@ -14,65 +14,41 @@ pub(crate) struct Program {
     package: &'static str,
 }
 
+impl Program {
+    const fn new(name: &'static str, package: &'static str) -> Self {
+        Self { name, package }
+    }
+}
+
 /// `ip`, of iproute2.
-pub(crate) const IP: Program = Program {
-    name: "ip",
-    package: "iproute2",
-};
+pub(crate) const IP: Program = Program::new("ip", "iproute2");
 
 /// `ss`, of iproute2.
-pub(crate) const SS: Program = Program {
-    name: "ss",
-    package: "iproute2",
-};
+pub(crate) const SS: Program = Program::new("ss", "iproute2");
 
 /// `nft`, of nftables.
-pub(crate) const NFT: Program = Program {
-    name: "nft",
-    package: "nftables",
-};
+pub(crate) const NFT: Program = Program::new("nft", "nftables");
 
 /// `conntrack`, of conntrack-tools.
-pub(crate) const CONNTRACK: Program = Program {
-    name: "conntrack",
-    package: "conntrack",
-};
+pub(crate) const CONNTRACK: Program = Program::new("conntrack", "conntrack");
 
 /// `openssl`, which makes certificates for brokers that speak TLS.
-pub(crate) const OPENSSL: Program = Program {
-    name: "openssl",
-    package: "openssl",
-};
+pub(crate) const OPENSSL: Program = Program::new("openssl", "openssl");
 
 /// `java`, which runs brokers and Kafka's own client.
-pub(crate) const JAVA: Program = Program {
-    name: "java",
-    package: "default-jdk-headless",
-};
+pub(crate) const JAVA: Program = Program::new("java", "default-jdk-headless");
 
 /// `python3`, which runs librdkafka.
-pub(crate) const PYTHON: Program = Program {
-    name: "python3",
-    package: "python3",
-};
+pub(crate) const PYTHON: Program = Program::new("python3", "python3");
 
 /// `node`, which runs kafkajs.
-pub(crate) const NODE: Program = Program {
-    name: "node",
-    package: "nodejs",
-};
+pub(crate) const NODE: Program = Program::new("node", "nodejs");
 
 /// `haproxy`.
-pub(crate) const HAPROXY: Program = Program {
-    name: "haproxy",
-    package: "haproxy",
-};
+pub(crate) const HAPROXY: Program = Program::new("haproxy", "haproxy");
 
 /// `nginx`, whose stream module is a package of its own.
-pub(crate) const NGINX: Program = Program {
-    name: "nginx",
-    package: "libnginx-mod-stream",
-};
+pub(crate) const NGINX: Program = Program::new("nginx", "libnginx-mod-stream");
 
 /// A program to be started rather than called, wherever Debian has put it.
 pub(crate) fn command(program: Program) -> Result<Command> {

@@ -1,9 +1,11 @@
 //! The current activity of a scenario, for people who wait for it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Instant,
 };
+
+use super::lock::lock;
 
 /// A line that says what is being done, shared by who does it and who shows it.
 #[derive(Clone, Debug, Default)]
@@ -13,17 +15,12 @@ impl Status {
     /// Says what is done from now on.
     pub fn set(&self, activity: impl Into<String>) {
         let now = (activity.into(), Instant::now());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *lock(&self.0) = Some(now);
     }
 
     /// What is done, and for how many seconds already; nothing at the very beginning.
     pub fn line(&self) -> Option<String> {
-        let activity = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let (what, since) = activity?;
+        let (what, since) = lock(&self.0).clone()?;
         Some(format!("{what} ({} s)", since.elapsed().as_secs()))
     }
 }

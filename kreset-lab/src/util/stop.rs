@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::lock::lock;
 use crate::error::{Error, Result};
 
 /// A request to stop, shared by everything that waits.
@@ -58,10 +59,7 @@ impl Stop {
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
-        self.0
-            .requested
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.requested)
     }
 }
 

@@ -19,14 +19,8 @@ const ROUNDS: usize = 12;
 const ROUNDS_OF_ALL: usize = 3;
 const TIME: Duration = Duration::from_millis(600);
 const METRICS: [Metric; 2] = [
-    Metric {
-        name: "connections/s",
-        scale: 1.0,
-    },
-    Metric {
-        name: "CPU time (us a connection)",
-        scale: 1e-6,
-    },
+    Metric::plain("connections/s"),
+    Metric::new("CPU time (us a connection)", 1e-6),
 ];
 
 pub(super) fn run(setting: &Setting) -> Result<Found> {

@@ -15,18 +15,9 @@ const ROUNDS: usize = 6;
 const TIME: Duration = Duration::from_secs(2);
 
 const METRICS: [Metric; 3] = [
-    Metric {
-        name: "records/s",
-        scale: 1.0,
-    },
-    Metric {
-        name: "mean latency (ms)",
-        scale: 1.0,
-    },
-    Metric {
-        name: "consumed (MB/s)",
-        scale: 1.0,
-    },
+    Metric::plain("records/s"),
+    Metric::plain("mean latency (ms)"),
+    Metric::plain("consumed (MB/s)"),
 ];
 
 pub(super) fn run(setting: &Setting) -> Result<Found> {

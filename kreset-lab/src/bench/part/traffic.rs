@@ -19,32 +19,14 @@ const ROUNDS_OF_ALL: usize = 3;
 const TIME: Duration = Duration::from_millis(600);
 
 const EXCHANGE: [Metric; 4] = [
-    Metric {
-        name: "answers/s",
-        scale: 1.0,
-    },
-    Metric {
-        name: "CPU time (us an answer)",
-        scale: 1e-6,
-    },
-    Metric {
-        name: "p50 (us)",
-        scale: 1e3,
-    },
-    Metric {
-        name: "p99 (us)",
-        scale: 1e3,
-    },
+    Metric::plain("answers/s"),
+    Metric::new("CPU time (us an answer)", 1e-6),
+    Metric::new("p50 (us)", 1e3),
+    Metric::new("p99 (us)", 1e3),
 ];
 const BULK: [Metric; 2] = [
-    Metric {
-        name: "MB/s",
-        scale: 1e6,
-    },
-    Metric {
-        name: "CPU time (us a MB)",
-        scale: 1e-12,
-    },
+    Metric::new("MB/s", 1e6),
+    Metric::new("CPU time (us a MB)", 1e-12),
 ];
 
 /// kreset with its options, and twice no tracer.
