@@ -122,6 +122,8 @@ offsets! {
     tstamp_ok,
     /// Bit of `tstamp_ok` in its byte.
     tstamp_ok_shift,
+    /// `tcp_sock.rx_opt.num_sacks`, u8.
+    num_sacks,
 
     // struct sk_buff
     /// `sk_buff.head`, pointer to the packet's buffer.

@@ -127,6 +127,24 @@ pub struct KernelEvent {
     /// With [`event_flag::HAD`], milliseconds since that connection began; with
     /// [`event_flag::NOT_HAD`], since when no ended connection was forgotten; 0 if unknown.
     pub remembered_ms: u32,
+    /// Sequence number of the first byte of data that this host sent, or would have sent; see
+    /// [`sequence::FIRST`].
+    pub first_local: u32,
+    /// The same of the peer.
+    pub first_remote: u32,
+    /// Sequence number of the RST that this host sends; see [`sequence::RESET`].
+    pub reset_sequence: u32,
+    /// [`sequence`] bits.
+    pub sequences: u32,
+}
+
+/// Bits of [`KernelEvent::sequences`]: which sequence numbers are known.
+pub mod sequence {
+    /// `first_local` and `first_remote`: both handshake packets came, and the socket
+    /// was not restored by `TCP_REPAIR`. That cannot be seen; it makes them wrong.
+    pub const FIRST: u32 = 1 << 0;
+    /// `reset_sequence`.
+    pub const RESET: u32 = 1 << 1;
 }
 
 // The kernel side writes these as words.
@@ -192,8 +210,10 @@ pub struct Tcp {
     pub tstamp_ok: u8,
     /// `sock.sk_shutdown`.
     pub shutdown: u8,
+    /// `tcp_sock.rx_opt.num_sacks`: ranges received beyond a gap.
+    pub num_sacks: u8,
     /// Zero.
-    pub padding: [u8; 7],
+    pub padding: [u8; 6],
 }
 
 /// Bits of [`Tcp::present`]: which optional fields this kernel has.
@@ -208,6 +228,8 @@ pub mod tcp_present {
     pub const PROBES: u32 = 1 << 3;
     /// `min_rtt_us`.
     pub const MIN_RTT: u32 = 1 << 4;
+    /// `num_sacks`.
+    pub const SACKS: u32 = 1 << 5;
 }
 
 /// Bits of [`Connection::flags`].
@@ -421,6 +443,13 @@ pub struct Listened {
 impl Packets {
     /// No packet observed.
     pub const NONE: Self = zerocopy::transmute!([0_u8; size_of::<Self>()]);
+
+    /// Some packet of the connection was observed.
+    #[must_use]
+    pub const fn has_any(&self) -> bool {
+        let any = packets_flag::SEEN_IN | packets_flag::SEEN_OUT | packets_flag::RESET;
+        self.flags & any != 0
+    }
 }
 
 impl Connection {

@@ -345,6 +345,13 @@ impl Entry {
         self.connection.flags |= bits;
     }
 
+    /// This host called `connect()`. Where that was not observed, exactly one port is
+    /// traced, and it is the one that listens.
+    #[inline(always)]
+    pub(crate) const fn is_active(&self) -> bool {
+        self.has(flag::ACTIVE) || (self.has(flag::SEEDED) && self.connection.role == role::CLIENT)
+    }
+
     /// The entry describes a listener, not a connection.
     #[inline(always)]
     pub(crate) const fn is_listener(&self) -> bool {

@@ -8,12 +8,13 @@ use aya_ebpf::{
     btf_maps::{Array, LruHashMap},
     macros::btf_map,
 };
-use kreset_common::record::{KernelEvent, connection_flag as flag, event_flag};
+use kreset_common::record::{KernelEvent, connection_flag as flag, event_flag, sequence};
+use kreset_ebpf::sequence::may_follow;
 
 use crate::{
     connection::{Entry, now_ns},
     kernel::{AF_INET6, Sock},
-    snapshot::{local_port, remote_port},
+    snapshot::{first_of, local_port, remote_port},
 };
 
 /// Both ends of a connection; IPv4 addresses in their IPv4-mapped form.
@@ -26,9 +27,20 @@ struct Ends {
     ports: [u16; 2],
 }
 
-/// When each began, monotonic ns; 0 if it is older than the tracer.
+/// An ended connection.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Ended {
+    /// When it began, monotonic ns; 0 if it is older than the tracer.
+    began_ns: u64,
+    /// [`first_of`]; zeroes if unknown.
+    first: [u32; 2],
+    /// `snd_nxt` and `rcv_nxt` when it ended.
+    next: [u32; 2],
+}
+
 #[btf_map(name = "ENDED")]
-static ENDED: LruHashMap<Ends, u64, 8_192> = LruHashMap::new();
+static ENDED: LruHashMap<Ends, Ended, 8_192> = LruHashMap::new();
 
 /// Ends added before the memory is known to be complete only from later on. Well
 /// under the size of the map, whose eviction is approximate (kernel:
@@ -79,12 +91,16 @@ pub(crate) fn add(sock: Sock, entry: &Entry) {
         netns: sock.netns(),
         ports: [local_port(sock, Some(tcp)), remote_port(sock)],
     };
-    let began_ns = if entry.has(flag::SEEDED) {
-        0
-    } else {
-        entry.connection.first_seen_ns
+    let ended = Ended {
+        began_ns: if entry.has(flag::SEEDED) {
+            0
+        } else {
+            entry.connection.first_seen_ns
+        },
+        first: first_of(tcp, entry).unwrap_or([0, 0]),
+        next: [tcp.snd_nxt(), tcp.rcv_nxt()],
     };
-    let _full = ENDED.insert(ends, began_ns, BPF_ANY.into());
+    let _full = ENDED.insert(ends, ended, BPF_ANY.into());
     let Some(reach) = reach() else {
         return;
     };
@@ -96,18 +112,82 @@ pub(crate) fn add(sock: Sock, entry: &Entry) {
     }
 }
 
-/// Records whether this host had the connection of an event without a socket.
+/// Records whether this host had the connection of an event without a socket, and its first
+/// sequence numbers. `trigger` is the sequence and the acknowledgement number of the packet
+/// that found no socket.
 ///
 /// # Safety
 ///
 /// `event` is valid for reads and writes, and has its addresses.
 #[inline(always)]
+pub(crate) unsafe fn recall(event: *mut KernelEvent, trigger: Option<[u32; 2]>) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        let now = (*event).ktime_ns;
+        let (bit, from_ns) = match ended(event) {
+            Some(ended) => {
+                set_first(event, ended, trigger);
+                (event_flag::HAD, ended.began_ns)
+            }
+            None => (event_flag::NOT_HAD, reach().map_or(0, |it| it.complete_ns)),
+        };
+        (*event).flags |= bit;
+        (*event).remembered_ms = match from_ns {
+            0 => 0,
+            from_ns => whole_ms(now.saturating_sub(from_ns)),
+        };
+    }
+}
+
+/// Records the first sequence numbers of a connection in `TIME_WAIT`, which has ended: its
+/// socket went to CLOSE (kernel: `tcp_time_wait`).
+///
+/// # Safety
+///
+/// `event` is valid for reads and writes, and has its addresses.
+#[inline(always)]
+pub(crate) unsafe fn recall_first(event: *mut KernelEvent, trigger: Option<[u32; 2]>) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        if let Some(ended) = ended(event) {
+            set_first(event, ended, trigger);
+        }
+    }
+}
+
+/// # Safety
+///
+/// `event` is valid for writes.
+#[inline(always)]
+unsafe fn set_first(event: *mut KernelEvent, ended: &Ended, trigger: Option<[u32; 2]>) {
+    let Some([number, acknowledged]) = trigger else {
+        return;
+    };
+    let ([local, remote], [snd_nxt, rcv_nxt]) = (ended.first, ended.next);
+    if remote == 0 || !may_follow(number, acknowledged, snd_nxt, rcv_nxt) {
+        return;
+    }
+    // SAFETY: by the caller's contract.
+    unsafe {
+        (*event).first_local = local;
+        (*event).first_remote = remote;
+        (*event).sequences |= sequence::FIRST;
+    }
+}
+
+/// The latest connection of an event's ends that ended on this host.
+///
+/// # Safety
+///
+/// `event` is valid for reads, and has its addresses.
+#[inline(always)]
 #[expect(
     clippy::cast_ptr_alignment,
     reason = "kreset-common asserts that addresses are aligned to words"
 )]
-pub(crate) unsafe fn recall(event: *mut KernelEvent) {
-    // SAFETY: by the caller's contract; addresses are aligned to 8 bytes.
+unsafe fn ended(event: *const KernelEvent) -> Option<&'static Ended> {
+    // SAFETY: by the caller's contract; addresses are aligned to 8 bytes. An element of the
+    // map is valid while the program runs, though another end may take its place meanwhile.
     unsafe {
         let local = (&raw const (*event).local_address).cast::<u64>();
         let remote = (&raw const (*event).remote_address).cast::<u64>();
@@ -128,16 +208,7 @@ pub(crate) unsafe fn recall(event: *mut KernelEvent) {
             netns: (*event).netns,
             ports: [(*event).local_port, (*event).remote_port],
         };
-        let now = (*event).ktime_ns;
-        let (bit, from_ns) = match ENDED.get_ptr_mut(ends) {
-            Some(began) => (event_flag::HAD, *began),
-            None => (event_flag::NOT_HAD, reach().map_or(0, |it| it.complete_ns)),
-        };
-        (*event).flags |= bit;
-        (*event).remembered_ms = match from_ns {
-            0 => 0,
-            from_ns => whole_ms(now.saturating_sub(from_ns)),
-        };
+        ENDED.get_ptr(ends)?.as_ref()
     }
 }
 

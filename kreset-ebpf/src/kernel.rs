@@ -183,6 +183,7 @@ impl TcpSock {
         segs_out: u32 = segs_out;
         data_segs_in: u32 = data_segs_in;
         data_segs_out: u32 = data_segs_out;
+        num_sacks: u8 = num_sacks;
     }
 
     /// The last segment received carried TCP timestamps: 1 or 0.

@@ -76,6 +76,8 @@ pub mod tcp_flag {
     pub const SYN: u8 = 0x02;
     /// Resets the connection.
     pub const RST: u8 = 0x04;
+    /// The acknowledgement number is valid.
+    pub const ACK: u8 = 0x10;
 }
 
 /// The header fields of one segment.

@@ -1,7 +1,8 @@
 //! Fills records: addresses, owner, and the state of the socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, role, tcp_present};
+use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, role, sequence, tcp_present};
+use kreset_ebpf::sequence::first_sequences;
 
 use crate::{
     connection::{Entry, Key, now_ns},
@@ -115,10 +116,29 @@ pub(crate) unsafe fn full(
             flags |= listener::flag(sock.netns(), (*event).local_port);
         }
         (*event).flags = flags;
+        if let Some([local, remote]) = first_of(tcp, entry) {
+            (*event).first_local = local;
+            (*event).first_remote = remote;
+            (*event).sequences = sequence::FIRST;
+        }
         snapshot(&raw mut (*record).tcp, tcp);
         ring::copy(&raw const entry.connection, &raw mut (*record).connection);
         ring::copy(&raw const entry.packets, &raw mut (*record).packets);
     }
+}
+
+/// Sequence numbers of the first data of this host and of its peer. `None` until the
+/// peer's SYN has come: `rcv_nxt` is 0 until then (kernel: `tcp_connect_init`).
+#[inline(always)]
+pub(crate) fn first_of(tcp: TcpSock, entry: &Entry) -> Option<[u32; 2]> {
+    if !has!(bytes_acked) || !has!(bytes_received) || tcp.rcv_nxt() == 0 {
+        return None;
+    }
+    Some(first_sequences(
+        entry.is_active(),
+        [tcp.snd_una(), tcp.rcv_nxt()],
+        [tcp.bytes_acked() as u32, tcp.bytes_received() as u32],
+    ))
 }
 
 /// Records whether the running task is exiting, for hooks that run in the
@@ -169,6 +189,9 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
         if has!(saw_tstamp) && has!(tstamp_ok) {
             present |= tcp_present::TIMESTAMPS;
         }
+        if has!(num_sacks) {
+            present |= tcp_present::SACKS;
+        }
         (*into).tcp_mstamp = tcp.tcp_mstamp();
         (*into).first_tx_mstamp = tcp.first_tx_mstamp();
         (*into).bytes_sent = tcp.bytes_sent().wrapping_sub(tcp.bytes_retrans());
@@ -194,7 +217,8 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
         (*into).saw_tstamp = tcp.saw_tstamp();
         (*into).tstamp_ok = tcp.tstamp_ok();
         (*into).shutdown = tcp.shutdown();
-        (*into).padding = [0; 7];
+        (*into).num_sacks = tcp.num_sacks();
+        (*into).padding = [0; 6];
     }
 }
 

@@ -13,9 +13,9 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use kreset_common::record::{
-    KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role,
+    KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role, sequence,
 };
-use kreset_ebpf::segment::ttl;
+use kreset_ebpf::segment::{tcp_flag, ttl};
 
 use crate::{
     connection::{self, Entry, Key},
@@ -150,9 +150,14 @@ fn full_socket(
             let event = &raw mut (*record).event;
             set_reason(event, reason);
             match trigger {
-                Some(skb) => set_trigger(event, skb, false),
+                Some(skb) => {
+                    set_trigger(event, skb, false);
+                }
                 // No packet triggered it: the hook runs in the closing task.
-                None => snapshot::set_closing_task(event, entry),
+                None => {
+                    snapshot::set_closing_task(event, entry);
+                    set_reset_sequence(event, tcp.snd_nxt());
+                }
             }
         }
     });
@@ -180,7 +185,10 @@ fn mini_socket(
                 (*event).flags |= listener::flag(sock.netns(), sock.num());
             }
             if let Some(skb) = trigger {
-                set_trigger(event, skb, false);
+                let numbers = set_trigger(event, skb, false);
+                if state == state::TIME_WAIT {
+                    ended::recall_first(event, numbers);
+                }
             }
         }
     });
@@ -212,8 +220,8 @@ fn without_socket(
         unsafe {
             begin(event, state, role, reason);
             (*event).netns = netns;
-            set_trigger(event, skb, true);
-            ended::recall(event);
+            let numbers = set_trigger(event, skb, true);
+            ended::recall(event, numbers);
             if role == role::BROKER {
                 (*event).flags |= listener::flag(netns, (*event).local_port);
             }
@@ -320,21 +328,35 @@ unsafe impl Header for Transport {}
 // SAFETY: bytes.
 unsafe impl Header for Network {}
 
-/// Describes the packet that triggered the RST. With `addresses`, also takes the
-/// addresses from it: its destination is this host.
+/// The sequence number of the RST. One that no packet drew has `snd_nxt`, unless the peer
+/// has shrunk its window since (kernel: `tcp_acceptable_seq`, 5.10 to 7.3).
 ///
 /// # Safety
 ///
 /// `event` is valid for writes and was begun.
 #[inline(always)]
-unsafe fn set_trigger(event: *mut KernelEvent, skb: Skb, addresses: bool) {
+const unsafe fn set_reset_sequence(event: *mut KernelEvent, number: u32) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        (*event).reset_sequence = number;
+        (*event).sequences |= sequence::RESET;
+    }
+}
+
+/// Describes the packet that triggered the RST. With `addresses`, also takes the
+/// addresses from it: its destination is this host. Returns the packet's sequence and
+/// acknowledgement numbers, if it has both.
+///
+/// # Safety
+///
+/// `event` is valid for writes and was begun.
+#[inline(always)]
+unsafe fn set_trigger(event: *mut KernelEvent, skb: Skb, addresses: bool) -> Option<[u32; 2]> {
     let (mut transport, mut network) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    let Some(transport) = skb.transport_header::<Transport>(&mut transport) else {
-        return;
-    };
-    let Some(Network(network)) = skb.network_header(&mut network) else {
-        return;
-    };
+    let transport = skb.transport_header::<Transport>(&mut transport)?;
+    let Network(network) = skb.network_header(&mut network)?;
+    let [number, acknowledged] = transport.numbers.map(u32::from_be);
+    let acknowledges = transport.flags & tcp_flag::ACK != 0;
     let network_len = u32::from(skb.network_header_len());
     let is_v4 = network[0] >> 4 == 4;
     let total = if is_v4 {
@@ -345,6 +367,8 @@ unsafe fn set_trigger(event: *mut KernelEvent, skb: Skb, addresses: bool) {
     // SAFETY: by the caller's contract.
     unsafe {
         (*event).flags |= event_flag::HAS_TRIGGER;
+        // Kernel: `tcp_v4_send_reset`, `tcp_v6_send_reset`, 5.10 to 7.3.
+        set_reset_sequence(event, if acknowledges { acknowledged } else { 0 });
         (*event).trigger_flags = transport.flags;
         (*event).trigger_ttl = network.first_chunk().map_or(0, ttl);
         (*event).trigger_payload = total.saturating_sub(network_len + transport.header_len());
@@ -371,4 +395,5 @@ unsafe fn set_trigger(event: *mut KernelEvent, skb: Skb, addresses: bool) {
             }
         }
     }
+    acknowledges.then_some([number, acknowledged])
 }

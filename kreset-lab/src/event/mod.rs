@@ -80,6 +80,7 @@ impl Endpoint {
     reason = "the JSON contract is where these are described"
 )]
 pub struct Connection {
+    pub flow_id: Option<String>,
     pub state: Option<String>,
     pub age_ms: Option<f64>,
     pub age_kind: Option<String>,
@@ -96,6 +97,7 @@ pub struct Connection {
     reason = "the JSON contract is where these are described"
 )]
 pub struct Reset {
+    pub sequence: Option<u32>,
     pub flags: Option<String>,
     pub timestamps: Option<bool>,
     pub ttl: Option<u8>,

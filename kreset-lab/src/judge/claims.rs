@@ -182,6 +182,7 @@ mod tests {
             wire_idle: None,
             reset: None,
             age: None,
+            flow: None,
             client: at(&format!("10.77.1.2:{port}")),
             broker: at("10.77.2.2:9092"),
         };

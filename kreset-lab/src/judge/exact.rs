@@ -94,7 +94,7 @@ impl Ending {
                 .filter(|_| got || self.what == What::TimedOut),
             idle: silence.map(|silence| measured(silence.data)),
             wire_idle: wire.map(|silence| measured(silence.wire)),
-            reset: self.headers().into_iter().next(),
+            reset: self.headers().into_iter().next().or(truth.reset),
             age: self.age(attached).map(|age| match age {
                 Age::Exact(age) => Age::Exact(measured(age.truth())),
                 Age::AtLeast { .. } => age,

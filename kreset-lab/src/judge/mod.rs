@@ -85,6 +85,8 @@ pub(crate) struct Truth {
     pub(crate) reset: Option<Reset>,
     /// The connection's age at the reset.
     pub(crate) age: Option<Age>,
+    /// What names the connection on both hosts, if both ends began it.
+    pub(crate) flow: Option<String>,
     /// The client's address and port.
     pub(crate) client: SocketAddr,
     /// The broker's address and port.
@@ -198,6 +200,21 @@ fn compare(truth: &Truth, event: &Event, differences: &mut Vec<String>) {
     if let Some(age) = truth.age {
         compare_age(age, connection, differences);
     }
+    compare_flow(truth.flow.as_deref(), connection, differences);
+}
+
+/// A full socket knows the flow, others may. Before the peer's SYN there is none.
+fn compare_flow(truth: Option<&str>, connection: &Connection, differences: &mut Vec<String>) {
+    let said = connection.flow_id.as_deref();
+    let state = connection.state.as_deref();
+    let may_be_unknown = matches!(
+        state,
+        None | Some("SYN_SENT" | "NEW_SYN_RECV" | "LISTEN" | "TIME_WAIT")
+    );
+    if said != truth && (said.is_some() || !may_be_unknown) {
+        let [truth, said] = [truth, said].map(|it| it.unwrap_or("null"));
+        differences.push(format!("flow_id {said}, truth {truth}"));
+    }
 }
 
 /// Every header field that is reported must be what was on the wire.
@@ -206,6 +223,7 @@ fn compare_reset(truth: &Reset, said: &Reset, differences: &mut Vec<String>) {
         value.map(|value| value.to_string())
     }
     for (what, truth, said) in [
+        ("sequence", text(truth.sequence), text(said.sequence)),
         ("flags", truth.flags.clone(), said.flags.clone()),
         ("timestamps", text(truth.timestamps), text(said.timestamps)),
         ("TTL", text(truth.ttl), text(said.ttl)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{
     Side, event,
     judge::{Answer, Claim, Claims, Measured, Truth},
-    net::packet::Flags,
+    net::packet::{Flags, Segment},
     trace::{
         ending::{Ending, What},
         wire::{Sighting, Wire},
@@ -44,23 +44,50 @@ impl Ending {
             return Vec::new();
         }
         let first = self.last().at;
-        let greeting = self
-            .packets
-            .iter()
-            .find(|seen| seen.leaving && seen.segment.flags.contain(Flags::SYN));
         self.packets[self.at..]
             .iter()
             .filter(|seen| seen.leaving && seen.segment.flags.contain(Flags::RST))
             .filter(|seen| seen.at.since(first) <= AT_ONCE)
             .map(|Sighting { segment, .. }| event::Reset {
+                sequence: Some(segment.sequence),
                 flags: Some(segment.flags.to_string()),
                 timestamps: Some(segment.timestamps),
                 ttl: Some(segment.ttl),
-                handshake_ttl: greeting.map(|seen| seen.segment.ttl),
+                handshake_ttl: self.handshake_ttl(),
                 ip_id: segment.ip_id,
                 window: Some(segment.window),
             })
             .collect()
+    }
+
+    /// The TTL of the peer's handshake.
+    fn handshake_ttl(&self) -> Option<u8> {
+        let mut packets = self.packets.iter();
+        let greeting =
+            packets.find(|seen| seen.leaving && seen.segment.flags.contain(Flags::SYN))?;
+        Some(greeting.segment.ttl)
+    }
+
+    /// The number of the reset that went out, unless there was more than one.
+    fn sent_reset(&self) -> Option<event::Reset> {
+        (self.what == What::Sent && self.resets() == 1).then(|| event::Reset {
+            sequence: Some(self.last().segment.sequence),
+            handshake_ttl: self.handshake_ttl(),
+            ..event::Reset::default()
+        })
+    }
+
+    /// The first sequence number of the client's data and of the broker's, as `flow_id` has them.
+    pub(crate) fn flow(&self) -> Option<String> {
+        let first = |acknowledges| {
+            let mut packets = self.packets.iter().map(|seen| &seen.segment);
+            let is_first = |segment: &&Segment| {
+                segment.flags.contain(Flags::SYN)
+                    && segment.flags.contain(Flags::ACK) == acknowledges
+            };
+            packets.find(is_first).map(|it| it.sequence.wrapping_add(1))
+        };
+        Some(format!("{:08x}-{:08x}", first(false)?, first(true)?))
     }
 
     pub(super) fn truth(&self, kind: &'static str, answers: &[Answer]) -> Truth {
@@ -83,8 +110,9 @@ impl Ending {
             provoked_by: None,
             idle: silence.map(|silence| Measured::Known(silence.data)),
             wire_idle: silence.map(|silence| Measured::Known(silence.wire)),
-            reset: None,
+            reset: self.sent_reset(),
             age: None,
+            flow: self.flow(),
             client: self.client,
             broker: self.broker,
         }
@@ -142,7 +170,6 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::packet::Segment;
 
     const HOST: Side = Side::Client;
 

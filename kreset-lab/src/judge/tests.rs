@@ -15,6 +15,7 @@ fn truth() -> Truth {
         idle: Some(Measured::Known(Duration::from_millis(3500))),
         wire_idle: Some(Measured::Known(Duration::from_millis(500))),
         reset: Some(Reset {
+            sequence: Some(7),
             flags: Some("R".to_owned()),
             timestamps: Some(false),
             ttl: Some(64),
@@ -23,6 +24,7 @@ fn truth() -> Truth {
             window: Some(0),
         }),
         age: Some(Age::Exact(Measured::Known(Duration::from_millis(3600)))),
+        flow: Some("8db23265-b981f8e2".to_owned()),
         client: CLIENT.parse().expect("an address"),
         broker: BROKER.parse().expect("an address"),
     }
@@ -32,9 +34,9 @@ const RIGHT: &str = r#"{"schema":"kreset/1","type":"reset","direction":"received
     "community_id":"1:abc","verdict":"middlebox_idle_reset","cause":"reset_on_send",
     "confidence":0.97,"client":{"address":"10.77.1.2","port":40000},
     "broker":{"address":"10.77.2.2","port":9092},
-    "connection":{"state":"ESTABLISHED","age_ms":3605,"age_kind":"exact","idle_ms":3508.5,
+    "connection":{"flow_id":"8db23265-b981f8e2","state":"ESTABLISHED","age_ms":3605,"age_kind":"exact","idle_ms":3508.5,
     "wire_idle_ms":508,"provoked_by":"data"},
-    "reset":{"flags":"R","ttl":64,"window":null}}"#;
+    "reset":{"sequence":7,"flags":"R","ttl":64,"window":null}}"#;
 
 fn event(line: &str) -> Event {
     Event::parse(line).expect("valid")
@@ -113,6 +115,9 @@ fn each_wrong_field_is_named() {
         ("508,", "3508,", "wire idle 3508 ms, truth 500 ms"),
         ("\"ttl\":64", "\"ttl\":63", "TTL 63 of the reset, truth 64"),
         ("\"R\"", "\"RA\"", "flags RA of the reset, truth R"),
+        (":7,", ":8,", "sequence 8 of the reset, truth 7"),
+        ("b981f8e2", "b981f8e3", "flow_id 8db23265-b981f8e3"),
+        ("\"8db23265-b981f8e2\"", "null", "flow_id null"),
         ("3605", "3545", "age 3545 ms"),
         ("exact", "at_least", "age_kind at_least"),
         ("kreset/1", "kreset/2", "schema \"kreset/2\""),

@@ -1,6 +1,6 @@
 //! Facts and their judgement to the event that is written.
 
-use std::net::SocketAddr;
+use std::{fmt::Write as _, net::SocketAddr};
 
 use smol_str::SmolStr;
 
@@ -10,10 +10,10 @@ use crate::{
         sender,
     },
     event::{
-        AgeKind, Alert, Connection, Endpoint, Event, Finding, Host, Path, Process, Reset, Source,
-        community_id,
+        AgeKind, Alert, Connection, Endpoint, Event, Finding, FlowId, Host, Path, Process, Reset,
+        Source, community_id,
     },
-    facts::{Facts, Kind, ResetPacket},
+    facts::{Facts, Flow, Kind, ResetPacket},
     util::clock::WallClock,
 };
 
@@ -67,6 +67,13 @@ const fn address(endpoint: Endpoint) -> SocketAddr {
     SocketAddr::new(endpoint.address, endpoint.port)
 }
 
+fn flow_id(flow: Flow) -> FlowId {
+    let mut id = FlowId::new();
+    // Two numbers of eight digits and a hyphen fit.
+    let _fits = write!(id, "{flow}");
+    id
+}
+
 fn connection(facts: &Facts) -> Connection {
     let of_socket = connection_of_socket(facts);
     let Some(fin) = facts
@@ -91,6 +98,7 @@ fn connection_of_socket(facts: &Facts) -> Connection {
     let whole = facts.age.filter(|age| age.kind == AgeKind::Exact);
     let silence = |ms: f64| tenths(whole.map_or(ms, |age| ms.min(age.ms)));
     Connection {
+        flow_id: facts.flow.map(flow_id),
         state: facts.state.map(|state| state.as_str().into()),
         age_ms: facts.age.map(|age| tenths(age.ms)),
         age_kind: facts.age.map(|age| age.kind),
@@ -113,6 +121,7 @@ fn reset(facts: &Facts) -> Reset {
     let packets = facts.packets.as_ref();
     let packet = packets.and_then(|packets| packets.reset);
     Reset {
+        sequence: facts.reset_sequence,
         flags: packet.map(flags),
         timestamps: facts
             .counters

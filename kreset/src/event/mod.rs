@@ -43,6 +43,9 @@ pub const SCHEMA: &str = "kreset/1";
 /// A Community ID: `1:` and 20 bytes in base64.
 pub type CommunityId = ArrayString<32>;
 
+/// `%08x-%08x`, client's first.
+pub type FlowId = ArrayString<17>;
+
 /// Everything that kreset says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -256,6 +259,16 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What the events of both ends of the connection have in common: where it is known,
+    /// the flow, which survives NAT.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match &self.connection.flow_id {
+            Some(flow) => flow,
+            None => &self.community_id,
+        }
+    }
+
     /// The protocol that was spoken, for formats that name it: Kafka's, unless
     /// the first bytes said otherwise.
     #[must_use]
@@ -271,6 +284,10 @@ impl Finding {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Connection {
+    /// The same on both hosts, whatever rewrites addresses between them: the sequence
+    /// numbers of the first byte of the client and of the broker, in hexadecimal. `null`
+    /// where the socket had no longer, or not yet, both.
+    pub flow_id: Option<FlowId>,
     /// The kernel's name of the state without `TCP_`; `null` without socket.
     pub state: Option<SmolStr>,
     /// Milliseconds since the connection was made.
@@ -302,6 +319,8 @@ pub struct Connection {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reset {
+    /// Its sequence number, the same on both hosts; `null` where it is not certain.
+    pub sequence: Option<u32>,
     /// Its TCP flags, such as `R` or `RA`.
     pub flags: Option<SmolStr>,
     /// Whether it carried TCP timestamps.

@@ -51,6 +51,7 @@ pub(crate) fn finding() -> Finding {
         client: endpoint("10.0.1.5", 43210),
         broker: endpoint("10.0.2.7", 9092),
         connection: Connection {
+            flow_id: Some(FlowId::from("8db23264-b981f8e2").unwrap()),
             state: Some("ESTABLISHED".into()),
             age_ms: Some(723_456.0),
             age_kind: Some(AgeKind::Exact),
@@ -65,6 +66,7 @@ pub(crate) fn finding() -> Finding {
             min_rtt_us: Some(900),
         },
         reset: Reset {
+            sequence: Some(3_112_361_826),
             flags: Some("R".into()),
             timestamps: Some(false),
             ttl: Some(63),

@@ -17,6 +17,7 @@ use super::{
     Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger,
     close_notify,
     idle::{idle, jiffies_ms},
+    sequence,
 };
 use crate::event::{AgeKind, Endpoint, Role};
 
@@ -124,6 +125,8 @@ impl Decoder {
                 (_, true) => Some(false),
                 _ => None,
             },
+            flow: sequence::flow(event, role),
+            reset_sequence: sequence::reset_sequence(event, full, state),
             age: full.map_or_else(|| age_of_ended(event), |record| age(record, self.hz)),
             idle: full
                 .filter(|_| fact_kind != Kind::Survived)

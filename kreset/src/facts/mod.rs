@@ -9,12 +9,14 @@ mod close_notify;
 mod decode;
 mod idle;
 mod packets;
+mod sequence;
 
 use std::net::IpAddr;
 
 pub use close_notify::is_close_notify;
 pub use decode::{DecodeError, Decoder};
 pub use packets::{FirstBytes, PacketFacts, ResetPacket, TlsAlert};
+pub use sequence::Flow;
 
 use smol_str::SmolStr;
 
@@ -280,6 +282,10 @@ pub struct Facts {
     pub queue_full: bool,
     /// Whether a socket listened on the broker's port of this host.
     pub listened: Option<bool>,
+    /// What names the connection on both hosts.
+    pub flow: Option<Flow>,
+    /// The sequence number of the RST.
+    pub reset_sequence: Option<u32>,
     /// How old the connection is.
     pub age: Option<Age>,
     /// What went before the RST.

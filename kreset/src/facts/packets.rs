@@ -158,7 +158,7 @@ impl PacketFacts {
     pub(super) fn new(record: &Record, state: Option<State>, role: Role, hz: u32) -> Option<Self> {
         let packets = &record.packets;
         let flag = |bit: u32| packets.flags & bit != 0;
-        if packets.flags & (seen::SEEN_IN | seen::SEEN_OUT | seen::RESET) == 0 {
+        if !packets.has_any() {
             return None;
         }
         let client = role == Role::Client;
@@ -239,6 +239,11 @@ fn has_accepted_reset(record: &Record, state: Option<State>) -> bool {
     let ahead = record.tcp.rcv_nxt.wrapping_sub(record.packets.reset_seq);
     seen && record.event.kind == kind::RESET_RECEIVED
         && (state == Some(State::SynSent) || ahead <= 1)
+}
+
+/// The sequence number of the accepted RST, where that is known.
+pub(super) fn accepted_sequence(record: &Record, state: Option<State>) -> Option<u32> {
+    has_accepted_reset(record, state).then_some(record.packets.reset_seq)
 }
 
 const fn pick_u32(client: bool, inbound: u32, outbound: u32) -> (u32, u32) {

@@ -1,8 +1,8 @@
 //! Records of a Kafka topic, by librdkafka.
 //!
-//! The key of a record is the connection's Community ID, so that the events of
-//! both ends of a connection are in one partition; events without a connection
-//! are keyed by the host.
+//! The key of a record is the connection's flow id, else its Community ID, so that
+//! the events of both ends of a connection are in one partition; events without a
+//! connection are keyed by the host.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     delivery::{Encoder, Handed, Remote, RemoteError, SinkError, spool::Entry},
-    event::Message,
+    event::{Finding, Message},
     util::duration,
 };
 
@@ -95,7 +95,7 @@ impl Encoder for KafkaEncoder {
         let event = &message.event;
         let key = event
             .finding()
-            .map_or_else(|| event.host().name.as_str(), |it| it.community_id.as_str());
+            .map_or_else(|| event.host().name.as_str(), Finding::key);
         let length = u16::try_from(key.len()).unwrap_or(0);
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(&key.as_bytes()[..length.into()]);
@@ -275,10 +275,7 @@ mod tests {
                 .encode(&message, &mut payload)
                 .unwrap();
             let (key, value) = split(&payload).unwrap();
-            let expected = message
-                .event
-                .finding()
-                .map_or("client-1", |it| &it.community_id);
+            let expected = message.event.finding().map_or("client-1", Finding::key);
             assert_eq!(key, expected.as_bytes());
             serde_json::from_slice::<serde_json::Value>(value).unwrap();
         }

@@ -170,6 +170,9 @@ impl Broker {
             let event: Value = serde_json::from_slice(record.payload().unwrap()).unwrap();
             let key = std::str::from_utf8(record.key().unwrap()).unwrap();
             let expected = match event["type"].as_str().unwrap() {
+                "reset" | "close" | "timeout" if event["connection"]["flow_id"].is_string() => {
+                    &event["connection"]["flow_id"]
+                }
                 "reset" | "close" | "timeout" => &event["community_id"],
                 _ => &event["host"]["name"],
             };

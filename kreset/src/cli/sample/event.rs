@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
@@ -14,8 +15,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::event::{
     AgeKind, Alert, Candidate, Candidates, Cause, Connection, Coverage, Degraded, Direction,
-    Endpoint, Event, Evidence, Finding, Host, Loss, Path, Process, ProvokedBy, Reset, Role, SentBy,
-    Source, Start, Summary, Time, Verdict, Weights, community_id,
+    Endpoint, Event, Evidence, Finding, FlowId, Host, Loss, Path, Process, ProvokedBy, Reset, Role,
+    SentBy, Source, Start, Summary, Time, Verdict, Weights, community_id,
 };
 
 /// Verdicts and causes in turn.
@@ -117,6 +118,22 @@ fn broker(number: u64) -> Endpoint {
     }
 }
 
+/// The same at both ends, and another one for each number.
+fn flow_id(number: u64) -> FlowId {
+    let client = first_sequence(number);
+    let mut id = FlowId::new();
+    // Two numbers of eight digits and a hyphen fit.
+    let _fits = write!(id, "{client:08x}-{:08x}", !client);
+    id
+}
+
+/// An odd multiplier takes no two numbers to the same sequence.
+fn first_sequence(number: u64) -> u32 {
+    u32::try_from(number & 0xffff_ffff)
+        .unwrap_or(0)
+        .wrapping_mul(0x9e37_79b1)
+}
+
 fn path(number: u64) -> Path {
     Path {
         survived_idle_ms: Some(300_000.0),
@@ -173,6 +190,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         client,
         broker,
         connection: Connection {
+            flow_id: Some(flow_id(number)),
             state: Some("ESTABLISHED".into()),
             age_ms: Some(idle + 1_000.5),
             age_kind: Some(AgeKind::Exact),
@@ -187,6 +205,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
             min_rtt_us: None,
         },
         reset: Reset {
+            sequence: Some((!first_sequence(number)).wrapping_add(2_048)),
             flags: Some("R".into()),
             timestamps: Some(false),
             ttl: Some(63),

@@ -344,6 +344,7 @@ const TABLE: &[(&str, &[Line])] = &[
             "data_segs_out" U32, BYTES => data_segs_out;
             "rx_opt.saw_tstamp" BIT, TIMESTAMPS => saw_tstamp + saw_tstamp_shift;
             "rx_opt.tstamp_ok" BIT, TIMESTAMPS => tstamp_ok + tstamp_ok_shift;
+            "rx_opt.num_sacks" U8, BYTES => num_sacks;
         },
     ),
     (

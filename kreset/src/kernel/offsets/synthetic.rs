@@ -73,7 +73,11 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
     ("minmax", &[("s", Three("minmax_sample"))]),
     (
         "tcp_options_received",
-        &[("saw_tstamp", Bit), ("tstamp_ok", Bit)],
+        &[
+            ("saw_tstamp", Bit),
+            ("tstamp_ok", Bit),
+            ("num_sacks", Int(1)),
+        ],
     ),
     (
         "tcp_sock",

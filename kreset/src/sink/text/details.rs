@@ -74,6 +74,7 @@ fn connection(it: &Connection) -> Vec<String> {
         fact("received", it.bytes_received),
         fact("srtt", it.srtt_us.map(|us| format!("{us}us"))),
         fact("min rtt", it.min_rtt_us.map(|us| format!("{us}us"))),
+        fact("flow", it.flow_id),
     ]
     .into_iter()
     .flatten()
@@ -83,6 +84,7 @@ fn connection(it: &Connection) -> Vec<String> {
 fn reset(it: &Reset) -> Vec<String> {
     [
         fact("flags", it.flags.as_ref()),
+        fact("sequence", it.sequence),
         fact("ttl", it.ttl),
         fact("handshake ttl", it.handshake_ttl),
         fact("ip id", it.ip_id),
