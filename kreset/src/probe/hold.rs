@@ -137,7 +137,7 @@ async fn one(line: &Line, hold: Option<&Hold>, span: Duration, common: Common) -
         };
         return End::Died(outcome, began.elapsed());
     }
-    match common.used(line).await.0 {
+    match common.used(line).await.outcome {
         Outcome::Alive => End::Alive,
         outcome => End::Died(outcome, began.elapsed()),
     }

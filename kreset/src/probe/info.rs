@@ -20,6 +20,9 @@ pub(super) struct Info {
     /// (`tcp_segs_in` in `tcp_v4_rcv`, 6.18): keepalive probes of the other end
     /// show nowhere else.
     pub(super) segments_in: u32,
+    /// Segments that went out (`tcpi_segs_out`, since 4.2), keepalive probes among
+    /// them (`__tcp_transmit_skb`, 6.18).
+    pub(super) segments_out: u32,
 }
 
 /// The layout as far as it is read here; what follows was added later.
@@ -63,5 +66,6 @@ pub(super) fn info(socket: &impl AsFd) -> io::Result<Info> {
         last_ack: Duration::from_millis(head.last_ack_recv.into()),
         round_trip: Duration::from_micros(head.rtt.into()),
         segments_in: head.segs_in,
+        segments_out: head.segs_out,
     })
 }

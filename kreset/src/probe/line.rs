@@ -19,9 +19,18 @@ use super::{clients::HostKeepalive, info::info, rung::Silence, walk::Answer};
 /// How often a silent connection is looked at for packets that came in.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// A timer of the kernel may fire so much later than it was set for, and a socket
-/// notice so much later what came in.
-const LATE: Duration = Duration::from_millis(12);
+/// One tick of a kernel with 100 a second. A device that counts in ticks may let a
+/// connection go so much before its time, and what the kernel says of times is
+/// that coarse.
+const TICK: Duration = Duration::from_millis(10);
+
+/// How long an answer may take beside the round trip before the question is
+/// repeated: a probe that was lost is not to pass for a dead connection.
+const SOON: Duration = Duration::from_millis(8);
+
+/// No longer, whatever the round trip: that of a handshake may have waited for a
+/// neighbour's address.
+const LONG: Duration = Duration::from_millis(250);
 
 /// `ApiVersions`, version 0, from client `kreset-probe`: every broker since 0.10
 /// answers it, before authentication too.
@@ -119,13 +128,19 @@ impl Line {
         if let Some(error) = socket.get_ref().take_error()? {
             return Err(error);
         }
-        let opened = Instant::now();
         let local = socket.get_ref().local_addr()?.as_socket();
+        let asked = Instant::now();
+        let info = info(socket.get_ref())?;
+        let opened = Instant::now();
+        // The last packet of the handshake left when the acknowledgement of the SYN
+        // came in (`tcp_rcv_synsent_state_process`, 6.18). The SYN may have been
+        // repeated, and this process may have been late to notice.
+        let ago = |at: Instant| at.checked_sub(info.last_ack).unwrap_or(began);
+        let last = (began.max(ago(asked) - TICK), opened.min(ago(opened) + TICK));
         Ok(Self {
-            segments_in: info(socket.get_ref())?.segments_in,
+            segments_in: info.segments_in,
             local_port: local.map_or(0, |local| local.port()),
-            // The last packet of the handshake left between the two.
-            last: (began, opened),
+            last,
             looked: opened,
             disturbed: false,
             socket,
@@ -145,9 +160,14 @@ impl Line {
     /// How long it has been silent by now.
     pub(super) fn silence(&self) -> Silence {
         let now = Instant::now();
+        self.silence_before(now, now)
+    }
+
+    /// How long it was silent before a packet that left between the two.
+    fn silence_before(&self, earliest: Instant, latest: Instant) -> Silence {
         Silence {
-            least: now.duration_since(self.last.1),
-            most: now.duration_since(self.last.0) + LATE,
+            least: earliest.duration_since(self.last.1),
+            most: latest.duration_since(self.last.0) + TICK,
         }
     }
 
@@ -227,47 +247,63 @@ impl Line {
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_secs(1)))
     }
 
-    /// Uses the connection by a keepalive probe, repeated every second, and waits
-    /// for an answer until `give_up` is over. No byte reaches the application.
-    pub(super) async fn use_by_keepalive(&self, give_up: Duration) -> io::Result<Used> {
-        let at = Instant::now();
+    /// Uses the connection by a keepalive probe, which no byte of reaches the
+    /// application, and waits for an answer until `give_up` is over. Says how long
+    /// the connection had been silent before.
+    ///
+    /// The probe is repeated once soon, and then every second.
+    pub(super) async fn use_by_keepalive(&self, give_up: Duration) -> io::Result<(Used, Silence)> {
+        let mut sent = Sent::begin(self)?;
         self.keepalive_probe(Duration::from_secs(1))?;
+        let soon = (self.round_trip() * 3).min(LONG) + SOON;
+        let mut is_repeated = false;
         let used = loop {
-            match timeout(pause(at.elapsed()), self.next()).await {
+            match timeout(pause(sent.began.elapsed()), self.next()).await {
                 Ok(Arrival::Reset) => break Used::Reset,
                 Ok(Arrival::Closed) => break Used::Closed,
                 Ok(Arrival::Data) => break Used::Alive,
                 Ok(Arrival::Failed(error)) => return Err(error),
                 Err(_elapsed) => {}
             }
-            // Before its use it had not heard an acknowledgement for seconds.
-            if info(self.socket.get_ref())?.last_ack <= at.elapsed() + LATE {
+            if sent.look(self)? {
                 break Used::Alive;
             }
-            if at.elapsed() >= give_up {
+            if sent.began.elapsed() >= give_up {
                 break Used::Nothing;
+            }
+            if !is_repeated && sent.last().is_some_and(|at| at.elapsed() >= soon) {
+                is_repeated = true;
+                self.keepalive_probe(Duration::from_secs(1))?;
             }
         };
         if used == Used::Alive {
             self.socket.get_ref().set_keepalive(false)?;
         }
-        Ok(used)
+        Ok((used, sent.silence(self, used)?))
     }
 
-    /// Uses the connection by a request that every broker answers.
-    pub(super) async fn use_by_request(&self, give_up: Duration) -> io::Result<Used> {
-        match self.socket.get_ref().send(API_VERSIONS) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(Used::Reset),
+    /// Uses the connection by a request that every broker answers; otherwise as
+    /// [`Self::use_by_keepalive`]. The kernel repeats it.
+    pub(super) async fn use_by_request(&self, give_up: Duration) -> io::Result<(Used, Silence)> {
+        let mut sent = Sent::begin(self)?;
+        let used = match self.socket.get_ref().send(API_VERSIONS) {
+            Ok(_) => loop {
+                match timeout(pause(sent.began.elapsed()), self.next()).await {
+                    Ok(Arrival::Data) => break Used::Alive,
+                    Ok(Arrival::Reset) => break Used::Reset,
+                    Ok(Arrival::Closed) => break Used::Closed,
+                    Ok(Arrival::Failed(error)) => return Err(error),
+                    Err(_elapsed) => {}
+                }
+                sent.look(self)?;
+                if sent.began.elapsed() >= give_up {
+                    break Used::Nothing;
+                }
+            },
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Used::Reset,
             Err(error) => return Err(error),
-        }
-        match timeout(give_up, self.next()).await {
-            Ok(Arrival::Data) => Ok(Used::Alive),
-            Ok(Arrival::Reset) => Ok(Used::Reset),
-            Ok(Arrival::Closed) => Ok(Used::Closed),
-            Ok(Arrival::Failed(error)) => Err(error),
-            Err(_elapsed) => Ok(Used::Nothing),
-        }
+        };
+        Ok((used, sent.silence(self, used)?))
     }
 
     /// Starts the silence anew: it was in use until now.
@@ -301,19 +337,24 @@ impl Line {
         patience: Duration,
     ) -> io::Result<Answer> {
         const TRIES: u8 = 3;
+        /// Something on this host drops them where they begin.
+        const UNSENT: Duration = Duration::from_secs(1);
         let socket = self.socket.get_ref();
         set_ttl(socket, remote, ttl)?;
         for _ in 0..TRIES {
-            let at = Instant::now();
+            let mut sent = Sent::begin(self)?;
             self.keepalive_probe(Duration::from_mins(10))?;
-            while at.elapsed() < patience {
+            // On a busy host it leaves late, and what it draws comes later still.
+            while sent.last().is_none_or(|at| at.elapsed() < patience)
+                && sent.began.elapsed() < patience + UNSENT
+            {
                 if let Some(error) = socket.take_error()? {
                     return match error.kind() {
                         ErrorKind::ConnectionReset => Ok(Answer::Reset),
                         _ => Err(error),
                     };
                 }
-                if info(socket)?.last_ack <= at.elapsed() + LATE {
+                if sent.look(self)? {
                     return Ok(Answer::Alive);
                 }
                 sleep(Duration::from_millis(4)).await;
@@ -367,6 +408,61 @@ impl Line {
         // Whatever fails here, the connection is gone.
         let _far = set_ttl(&socket, remote, 64);
         let _ended = socket.shutdown(Shutdown::Write);
+    }
+}
+
+/// When packets of a connection that is in use left.
+#[derive(Debug)]
+struct Sent {
+    /// Before the first of them.
+    began: Instant,
+    /// Segments that had gone out by then.
+    before: u32,
+    /// When each of them was seen to have left.
+    left: Vec<Instant>,
+}
+
+impl Sent {
+    fn begin(line: &Line) -> io::Result<Self> {
+        let before = info(line.socket.get_ref())?.segments_out;
+        Ok(Self {
+            began: Instant::now(),
+            before,
+            left: Vec::new(),
+        })
+    }
+
+    /// Looks what has left by now, and whether an acknowledgement has come since.
+    fn look(&mut self, line: &Line) -> io::Result<bool> {
+        let since = self.began.elapsed();
+        let info = info(line.socket.get_ref())?;
+        let count = info.segments_out.wrapping_sub(self.before) as usize;
+        // Beyond these it does not matter.
+        self.left
+            .resize(count.clamp(self.left.len(), 64), Instant::now());
+        // Before its use it had not heard one for as long as it was silent.
+        Ok(info.last_ack <= since + TICK)
+    }
+
+    /// When the last one was seen to have left.
+    fn last(&self) -> Option<Instant> {
+        self.left.last().copied()
+    }
+
+    /// How long the connection had been silent before the packet that drew the
+    /// answer.
+    ///
+    /// One packet may be lost on the way. A RST was drawn by any of those that had
+    /// left by then; a connection that answers nothing is dead if two were not
+    /// answered.
+    fn silence(mut self, line: &Line, used: Used) -> io::Result<Silence> {
+        let now = Instant::now();
+        self.look(line)?;
+        let decisive = match used {
+            Used::Nothing => self.left.get(1).copied(),
+            Used::Alive | Used::Reset | Used::Closed => self.last(),
+        };
+        Ok(line.silence_before(self.began, decisive.unwrap_or(now)))
     }
 }
 

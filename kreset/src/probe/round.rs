@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     line::{Arrival, Line, Used, answers},
-    rung::{Outcome, Rung},
+    rung::{Outcome, Rung, Silence},
     stop::Stop,
     watcher::Watcher,
 };
@@ -67,6 +67,17 @@ enum Climbed {
     NotOpened(io::Error),
 }
 
+/// What came of the use of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    /// Whether it was alive.
+    pub(super) outcome: Outcome,
+    /// How long it had been silent.
+    silent: Silence,
+    /// From its use to the answer.
+    answered: Option<Duration>,
+}
+
 /// Whether a round has shown what it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Enough {
@@ -93,7 +104,7 @@ impl Common {
     pub(super) async fn open(&self) -> io::Result<Line> {
         let mut line = Line::open(self.remote, CONNECT).await?;
         if self.trigger == Trigger::Request {
-            match line.use_by_request(self.give_up).await? {
+            match line.use_by_request(self.give_up).await?.0 {
                 Used::Alive => line.was_used(),
                 Used::Reset | Used::Closed => {
                     return Err(io::Error::other(
@@ -113,21 +124,27 @@ impl Common {
     }
 
     /// Uses a connection and says what came of it.
-    pub(super) async fn used(&self, line: &Line) -> (Outcome, Option<Duration>) {
+    pub(super) async fn used(&self, line: &Line) -> Usage {
+        let before = line.silence();
         let at = Instant::now();
         let used = match self.trigger {
             Trigger::Keepalive => line.use_by_keepalive(self.give_up).await,
             Trigger::Request => line.use_by_request(self.give_up).await,
         };
-        let after = Some(at.elapsed());
-        match used {
-            Ok(Used::Alive) => (Outcome::Alive, after),
-            Ok(Used::Reset) => (Outcome::ResetOnUse, after),
-            Ok(Used::Closed) => (Outcome::Closed, after),
-            Ok(Used::Nothing) | Err(_) if answers(self.remote, CONNECT).await => {
-                (Outcome::Dropped, None)
-            }
-            Ok(Used::Nothing) | Err(_) => (Outcome::PathDead, None),
+        let after = at.elapsed();
+        let silent = used.as_ref().map_or(before, |(_, silent)| *silent);
+        let outcome = match used.map(|(used, _)| used) {
+            Ok(Used::Alive) => Outcome::Alive,
+            Ok(Used::Reset) => Outcome::ResetOnUse,
+            Ok(Used::Closed) => Outcome::Closed,
+            Ok(Used::Nothing) | Err(_) if answers(self.remote, CONNECT).await => Outcome::Dropped,
+            Ok(Used::Nothing) | Err(_) => Outcome::PathDead,
+        };
+        let is_answered = !matches!(outcome, Outcome::Dropped | Outcome::PathDead);
+        Usage {
+            outcome,
+            silent,
+            answered: is_answered.then_some(after),
         }
     }
 
@@ -161,12 +178,20 @@ impl Common {
             }
             arrival = line.keep_silent(silence) => arrival,
         };
-        let silent = line.silence();
-        let (outcome, answered) = match arrival {
+        let by_itself = |outcome| Usage {
+            outcome,
+            silent: line.silence(),
+            answered: None,
+        };
+        let Usage {
+            outcome,
+            silent,
+            answered,
+        } = match arrival {
             None => self.used(&line).await,
-            Some(Arrival::Reset) => (Outcome::ResetByItself, None),
-            Some(Arrival::Closed) => (Outcome::Closed, None),
-            Some(Arrival::Data | Arrival::Failed(_)) => (Outcome::PathDead, None),
+            Some(Arrival::Reset) => by_itself(Outcome::ResetByItself),
+            Some(Arrival::Closed) => by_itself(Outcome::Closed),
+            Some(Arrival::Data | Arrival::Failed(_)) => by_itself(Outcome::PathDead),
         };
         let rung = Rung {
             round,
