@@ -12,6 +12,9 @@ const STRAY_DEATH: f64 = 0.005;
 /// equal paths of which one has it.
 const SOME_PATHS: f64 = 0.05;
 
+/// More connections than any round has.
+const MOST: usize = 1_000;
+
 /// A silence that is longer by this factor is clearly above a timer.
 pub(super) const BEYOND: f64 = 1.05;
 
@@ -22,13 +25,18 @@ pub struct Bracket {
     pub survived: Option<Duration>,
     /// The shortest silence that a connection died of; `None` if none did.
     pub died: Option<Duration>,
+    /// The shortest silence that a connection died of for no reason that is known:
+    /// not of the timer.
+    pub stray: Option<Duration>,
+    /// How exactly `died` itself is known.
+    pub blur: Duration,
     /// Connections that died of silences from `died` on.
     pub deaths: usize,
     /// Connections that came through silences clearly above `died`.
     pub survivors: usize,
-    /// Connections came through silences above `died`, if only a little: the timer
-    /// is coarse, or they passed beside the device.
-    pub is_doubtful: bool,
+    /// Connections that came through silences above `died`, if only a little: the
+    /// timer is coarse, or they passed beside the device.
+    pub passed: usize,
 }
 
 /// A silence and whether the connection died of it.
@@ -83,22 +91,32 @@ pub fn bracket(samples: &[Sample]) -> Bracket {
     let mut found = Bracket {
         survived: None,
         died,
+        stray: samples
+            .iter()
+            .filter(|it| it.died && died.is_none_or(|died| it.most < died))
+            .map(|it| it.most)
+            .min(),
+        blur: samples
+            .iter()
+            .filter(|it| it.died && Some(it.most) == died)
+            .map(|it| it.most.saturating_sub(it.least))
+            .min()
+            .unwrap_or_default(),
         deaths: samples.iter().filter(|it| it.died).filter(beyond).count(),
         survivors: samples
             .iter()
             .filter(|it| !it.died && died.is_some_and(|died| it.least > died.mul_f64(BEYOND)))
             .count(),
-        is_doubtful: samples
+        passed: samples
             .iter()
-            .any(|it| !it.died && died.is_some_and(|died| it.least > died)),
+            .filter(|it| !it.died && died.is_some_and(|died| it.least > died))
+            .count(),
     };
-    // The last ones may have lived because they passed beside the device.
-    let doubted = if found.is_partial() {
-        found.doubted()
-    } else {
-        0
-    };
-    found.survived = lived.iter().rev().nth(doubted).copied();
+    if let Some(stray) = found.stray.filter(|_| found.passed > 0) {
+        // The device may have been the reason for that one, too.
+        lived.retain(|it| *it < stray);
+    }
+    found.survived = lived.iter().rev().nth(found.doubted()).copied();
     found
 }
 
@@ -136,25 +154,30 @@ impl Bracket {
         Some(self.died?.saturating_sub(self.survived.unwrap_or_default()))
     }
 
-    /// How many connections in a row can have lived only because they passed
-    /// beside the device, but for a chance of one in a hundred.
+    /// How many connections right below `died` can have lived only because they
+    /// passed beside the device, as those above it did, but for a chance of one in a
+    /// hundred.
     fn doubted(&self) -> usize {
-        let beside = share_at_most(self.survivors, self.deaths + self.survivors);
-        let mut chance = 1.0;
-        let mut row = 0_usize;
-        // No probe has more connections than that.
-        while chance > 0.01 && row < 10_000 {
+        if self.passed == 0 {
+            return 0;
+        }
+        let all = self.deaths + self.passed;
+        let beside = share_at_most(self.passed, all);
+        let mut chance = beside;
+        let mut row = 0;
+        while chance > 0.01 && row < MOST {
             chance *= beside;
             row += 1;
         }
-        row.saturating_sub(1)
+        row
     }
 
     /// Whether only some of the connections pass the device: too many came through
     /// a silence that killed others to be chance.
     #[must_use]
     pub const fn is_partial(&self) -> bool {
-        self.survivors >= 2 && self.survivors * 10 >= self.deaths
+        let are_some = self.survivors >= 2 || self.survivors == 1 && self.passed >= 3;
+        are_some && self.passed * 10 >= self.deaths
     }
 }
 
@@ -239,6 +262,15 @@ mod tests {
         ];
         let (survived, died) = bracket_of(&alive, &dead);
         assert_eq!(died, Some(6.06));
+        assert!(survived.is_none_or(|it| it < 6.0), "{survived:?}");
+    }
+
+    #[test]
+    fn a_few_that_came_through_right_above_others_are_doubted_as_well() {
+        // The timer is 6 s; nothing was tried clearly above it yet.
+        let alive = [2.0, 3.0, 4.0, 5.0, 6.1, 6.2];
+        let (survived, died) = bracket_of(&alive, &[6.15, 6.17, 6.3, 6.31]);
+        assert_eq!(died, Some(6.15));
         assert!(survived.is_none_or(|it| it < 6.0), "{survived:?}");
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use tokio::task::JoinSet;
 
 use super::{
-    bracket::{BEYOND, Bracket, bracket, samples},
+    bracket::{Bracket, bracket, samples},
     finding::{Behavior, Finding, Setup, Timer, conclude},
     hops, ladder,
     line::Line,
@@ -30,12 +30,15 @@ const WALKERS: usize = 8;
 /// Connections that are tried at once where one has died, before that is believed.
 const CONFIRM: usize = 4;
 
-/// Connections that show a timer again that ends them by itself, or that show
-/// whether some pass beside the device.
+/// Connections that show a timer again that ends them by itself.
 const AGAIN: usize = 6;
 
-/// Connections for each silence where only some of them pass the device.
-const COPIES: usize = 6;
+/// How often connections are opened to walk, where all that walked so far had
+/// passed beside the device.
+const WALKS: usize = 3;
+
+/// A TTL that reaches any broker.
+const ANY_WAY: u8 = 64;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -287,12 +290,12 @@ impl Run<'_> {
 
     /// Keeps what can walk, the longest silent, and closes the rest in order.
     fn keep_walkers(&mut self, idle: Vec<Start>) {
-        let died = self.bracket().died;
+        let (died, can_walk) = (self.bracket().died, self.can_locate());
         let mut lines: Vec<Line> = idle.into_iter().filter_map(|start| start.line).collect();
         lines.sort_by_key(|line| line.silence().least);
         while let Some(line) = lines.pop() {
             let past = died.is_some_and(|died| line.silence().least >= died);
-            if self.plan.locate && past && self.walkers.len() < WALKERS {
+            if can_walk && past && self.walkers.len() < WALKERS {
                 self.walkers.push(line);
             } else {
                 line.close(self.plan.remote);
@@ -308,38 +311,14 @@ impl Run<'_> {
 
     /// The rounds that narrow it down, or that show it again.
     async fn further(&mut self) {
-        let mut is_doubt_settled = false;
         for number in 2..=ROUNDS {
-            let Some(timer) = self.timer().filter(|_| !self.stop.is_requested()) else {
+            if self.stop.is_requested() {
                 return;
-            };
+            }
             // While the next round is silent there is time for the walk.
             self.locate().await;
-            let copies = if timer.partial.is_some() { COPIES } else { 1 };
-            let silences = if timer.behavior.is_on_timer() {
-                if number > 2 {
-                    return;
-                }
-                let silence = timer.died.mul_f64(1.05) + Duration::from_millis(1_500);
-                vec![silence; AGAIN.min(self.plan.connections)]
-            } else {
-                let next = rounds::next(
-                    &self.bracket(),
-                    self.plan.precision,
-                    self.plan.connections,
-                    copies,
-                );
-                let mut silences = next.unwrap_or_default();
-                if self.bracket().is_doubtful && timer.partial.is_none() && !is_doubt_settled {
-                    is_doubt_settled = true;
-                    let beyond = timer.died.mul_f64(BEYOND + 0.01);
-                    silences.truncate(self.plan.connections.saturating_sub(AGAIN));
-                    silences.extend(vec![beyond; AGAIN.min(self.plan.connections)]);
-                }
-                if silences.is_empty() {
-                    return;
-                }
-                silences
+            let Some(silences) = self.silences_of(number) else {
+                return;
             };
             let longest = silences.last().copied().unwrap_or_default();
             self.watcher.stage(
@@ -358,11 +337,33 @@ impl Run<'_> {
         }
     }
 
+    /// The silences of a round that narrows it down, if one is needed.
+    fn silences_of(&self, round: u8) -> Option<Vec<Duration>> {
+        let is_first = round == 2;
+        let ended = self.timer().filter(|timer| timer.behavior.is_on_timer());
+        if let Some(timer) = ended {
+            let silence = timer.died.mul_f64(1.05) + Duration::from_millis(1_500);
+            return is_first.then(|| vec![silence; AGAIN.min(self.plan.connections)]);
+        }
+        let (precision, connections) = (self.plan.precision, self.plan.connections);
+        rounds::further(&self.bracket(), precision, connections, is_first)
+    }
+
+    /// Whether there is a device that can be walked to.
+    fn can_locate(&self) -> bool {
+        let behavior = self.timer().map(|timer| timer.behavior);
+        self.plan.locate && matches!(behavior, Some(Behavior::ResetOnSend | Behavior::Dropped))
+    }
+
+    /// Whether flows that the device had forgotten have walked.
+    fn is_located(&self) -> bool {
+        let is_dead = |steps: &Steps| !steps.is_empty() && !steps.contains(&Answer::Alive);
+        self.flows.iter().any(is_dead)
+    }
+
     /// Walks to the device, with what flows are past its timer; once.
     async fn locate(&mut self) {
-        let behavior = self.timer().map(|timer| timer.behavior);
-        let can = matches!(behavior, Some(Behavior::ResetOnSend | Behavior::Dropped));
-        if !self.plan.locate || !can || !self.flows.is_empty() || self.stop.is_requested() {
+        if !self.can_locate() || !self.flows.is_empty() || self.stop.is_requested() {
             return;
         }
         if self.walkers.is_empty() {
@@ -371,15 +372,33 @@ impl Run<'_> {
         self.walk().await;
     }
 
-    /// Walks with connections opened for that, where no other was left.
+    /// Walks with connections opened for that, where no other was left or all had
+    /// passed beside the device.
     async fn locate_anew(&mut self) {
-        let Some(timer) = self.timer() else {
-            return;
-        };
-        let can = matches!(timer.behavior, Behavior::ResetOnSend | Behavior::Dropped);
-        if !self.plan.locate || !can || !self.flows.is_empty() || self.stop.is_requested() {
-            return;
+        for _ in 0..WALKS {
+            let Some(timer) = self.timer() else {
+                return;
+            };
+            if !self.can_locate() || self.is_located() || self.stop.is_requested() {
+                return;
+            }
+            self.open_walkers(&timer).await;
+            if self.stop.is_requested() {
+                return;
+            }
+            self.walk().await;
+            if !self
+                .flows
+                .iter()
+                .any(|steps| steps.contains(&Answer::Alive))
+            {
+                return;
+            }
         }
+    }
+
+    /// Opens connections to walk with, and waits until they are past the timer.
+    async fn open_walkers(&mut self, timer: &Timer) {
         let silence = timer.died.mul_f64(1.02) + Duration::from_millis(100);
         let count = WALKERS.min(self.plan.connections);
         self.watcher.stage(
@@ -390,10 +409,9 @@ impl Run<'_> {
             self.walkers.extend(self.common.open().await);
         }
         tokio::select! {
-            () = self.stop.requested() => return,
+            () = self.stop.requested() => {}
             () = tokio::time::sleep(silence) => {}
         }
-        self.walk().await;
     }
 
     async fn walk(&mut self) {
@@ -515,6 +533,8 @@ async fn walk_all(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps>
 /// Has dead flows send bytes that go only so many hops, to find where a device
 /// drops them: each flow a part of the way. Nothing can be said, and nothing is
 /// sent, where it is not known how many hops would reach the broker.
+///
+/// A flow that lives has passed beside the device: routers answer it all the way.
 async fn walk_near(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps> {
     let Some(broker) = way.broker else {
         for line in lines {
@@ -522,9 +542,13 @@ async fn walk_near(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps
         }
         return Vec::new();
     };
-    let stride = lines.len();
+    let dead = dead_ones(lines, remote).await;
+    if dead.is_empty() {
+        return vec![vec![Answer::Alive]];
+    }
+    let stride = dead.len();
     let mut walks = JoinSet::new();
-    for (number, line) in lines.into_iter().enumerate() {
+    for (number, line) in dead.into_iter().enumerate() {
         walks.spawn_local(async move {
             // The kernel repeats a byte after twice as long each time.
             let mut patience = Duration::from_millis(900) + line.round_trip() * 3;
@@ -544,9 +568,31 @@ async fn walk_near(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps
     vec![answers.into_iter().map(|(_, answer)| answer).collect()]
 }
 
+/// Those of `lines` that the broker does not answer; the others are closed.
+async fn dead_ones(lines: Vec<Line>, remote: SocketAddr) -> Vec<Line> {
+    let mut questions = JoinSet::new();
+    for line in lines {
+        questions.spawn_local(async move {
+            let answer = line.step(remote, ANY_WAY, patience(&line)).await;
+            if matches!(answer, Ok(Answer::Nothing)) {
+                Some(line)
+            } else {
+                line.close(remote);
+                None
+            }
+        });
+    }
+    questions.join_all().await.into_iter().flatten().collect()
+}
+
+/// How long to wait for what a packet of a flow may draw.
+fn patience(line: &Line) -> Duration {
+    (line.round_trip() * 3).max(Duration::from_millis(100))
+}
+
 /// Has one dead flow walk to a device that resets.
 async fn walk(line: Line, remote: SocketAddr, farthest: u8) -> Steps {
-    let patience = (line.round_trip() * 3).max(Duration::from_millis(100));
+    let patience = patience(&line);
     let mut steps = Steps::new();
     for ttl in 1..=farthest {
         let Ok(answer) = line.step(remote, ttl, patience).await else {
