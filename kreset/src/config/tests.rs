@@ -329,21 +329,21 @@ fn a_string_may_stand_in_a_file_of_its_own() {
     };
     let in_file = sink(&format!("{{ file = \"{}\" }}", file.display()));
     for text in ["Bearer SECRET", "Bearer SECRET\n", "Bearer SECRET\r\n"] {
-        std::fs::write(&file, text).unwrap();
+        fs::write(&file, text).unwrap();
         let options = parse_with(&in_file, &[]).unwrap();
         let Target::Otlp(otlp) = options.sinks().remove(0).target else {
             panic!()
         };
         assert_eq!(otlp.headers["Authorization"], "Bearer SECRET");
     }
-    std::fs::write(&file, "SECRET".repeat(20_000)).unwrap();
+    fs::write(&file, "SECRET".repeat(20_000)).unwrap();
     let said = refusal(&in_file);
     assert!(
         said.starts_with("FILE:4: cannot read ") && said.ends_with("it has more than 65536 bytes"),
         "{said}"
     );
     assert!(!said.contains("SECRET"), "{said}");
-    std::fs::remove_file(&file).unwrap();
+    fs::remove_file(&file).unwrap();
     let said = refusal(&in_file);
     assert!(said.contains("token: No such file or directory"), "{said}");
     let said = refusal(&sink("{ path = \"x\" }"));
