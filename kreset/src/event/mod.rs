@@ -352,8 +352,14 @@ pub struct Process {
     pub cgroup: Option<SmolStr>,
     /// Container id from the cgroup path.
     pub container_id: Option<SmolStr>,
+    /// What Kubernetes calls the container in its pod, from kubelet's directories of logs.
+    pub container_name: Option<SmolStr>,
     /// Kubernetes pod uid from the cgroup path.
     pub pod_uid: Option<SmolStr>,
+    /// Kubernetes pod name, from kubelet's directories of logs.
+    pub pod_name: Option<SmolStr>,
+    /// Kubernetes namespace of the pod, from there.
+    pub pod_namespace: Option<SmolStr>,
     /// systemd unit (service or scope) from the cgroup path.
     pub systemd_unit: Option<SmolStr>,
     /// Inode number of the network namespace.

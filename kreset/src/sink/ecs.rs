@@ -164,13 +164,14 @@ fn put_finding(document: &mut Value, finding: &Finding) {
         }
     }
     if let Some(id) = &process.container_id {
-        document["container"] = json!({ "id": id });
+        document["container"] = known(json!({ "id": id, "name": process.container_name }));
     }
     if let Some(uid) = &process.pod_uid {
-        document["orchestrator"] = json!({
+        document["orchestrator"] = known(json!({
             "type": "kubernetes",
-            "resource": { "type": "pod", "id": uid },
-        });
+            "namespace": process.pod_namespace,
+            "resource": { "type": "pod", "id": uid, "name": process.pod_name },
+        }));
     }
     if let Some(reason) = &finding.reset.kernel_reason {
         document["error"] = json!({ "code": reason });
@@ -190,6 +191,14 @@ fn end(endpoint: Endpoint, bytes: Option<u64>) -> Value {
 }
 
 /// ECS leaves out what is not known.
+/// An object without what is not known.
+fn known(mut object: Value) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        drop_null(object);
+    }
+    object
+}
+
 fn drop_null(object: &mut Map<String, Value>) {
     object.retain(|_, value| !value.is_null());
     for value in object.values_mut() {

@@ -3,20 +3,32 @@
 
 pub mod addresses;
 mod cgroup;
+mod pods;
 mod process;
 
 use std::path::PathBuf;
 
 pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
+pub use pods::{PodNames, Pods};
 pub use process::start_time;
 use smol_str::SmolStr;
 
 use crate::{event::Process, facts::Facts, util::clock::WallClock};
 
+/// Where kubelet keeps the logs of pods.
+const LOGS: &str = "/var/log";
+
 /// Looks names up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Enricher {
     cgroups: Option<Cgroups>,
+    pods: Pods,
+}
+
+impl Default for Enricher {
+    fn default() -> Self {
+        Self::new(None)
+    }
 }
 
 impl Enricher {
@@ -25,6 +37,7 @@ impl Enricher {
     pub fn new(cgroup_mount: Option<PathBuf>) -> Self {
         Self {
             cgroups: cgroup_mount.map(Cgroups::new),
+            pods: Pods::new(LOGS.into()),
         }
     }
 
@@ -35,13 +48,24 @@ impl Enricher {
             let cgroups = self.cgroups.as_mut()?;
             cgroups.path(id)
         });
+        let container = cgroup.as_deref().and_then(container_id);
+        let uid = cgroup.as_deref().and_then(pod_uid);
+        let names = uid.as_deref().map(|uid| self.pods.names(uid, container));
+        let PodNames {
+            pod: pod_name,
+            namespace: pod_namespace,
+            container: container_name,
+        } = names.unwrap_or_default();
         Process {
             pid: owner.pid,
             name: owner.name.clone(),
             start_time: start_time(owner, boot),
-            pod_uid: cgroup.as_deref().and_then(pod_uid).map(SmolStr::from),
+            pod_uid: uid.map(SmolStr::from),
+            pod_name,
+            pod_namespace,
             systemd_unit: cgroup.as_deref().and_then(systemd_unit).map(SmolStr::from),
-            container_id: cgroup.as_deref().and_then(container_id).map(SmolStr::from),
+            container_id: container.map(SmolStr::from),
+            container_name,
             cgroup,
             netns: facts.netns,
         }

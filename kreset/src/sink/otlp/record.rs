@@ -54,8 +54,11 @@ pub(super) fn record(message: &Message) -> Result<LogRecord, SinkError> {
                 "name",
                 "start_time",
                 "container_id",
+                "container_name",
                 "cgroup",
                 "pod_uid",
+                "pod_name",
+                "pod_namespace",
             ] {
                 process.remove(key);
             }
@@ -138,7 +141,10 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
         ("process.creation.time", start_time.as_deref()),
         ("process.linux.cgroup", process.cgroup.as_deref()),
         ("container.id", process.container_id.as_deref()),
+        ("k8s.container.name", process.container_name.as_deref()),
         ("k8s.pod.uid", process.pod_uid.as_deref()),
+        ("k8s.pod.name", process.pod_name.as_deref()),
+        ("k8s.namespace.name", process.pod_namespace.as_deref()),
     ] {
         attributes.extend(value.map(|value| text(name, value)));
     }

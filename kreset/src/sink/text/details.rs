@@ -104,8 +104,12 @@ fn process(it: &Process) -> Vec<String> {
         fact("started", it.start_time.as_ref()),
         fact("cgroup", it.cgroup.as_ref()),
         fact("unit", it.systemd_unit.as_ref()),
-        fact("container", it.container_id.as_ref()),
-        fact("pod", it.pod_uid.as_ref()),
+        fact(
+            "container",
+            it.container_name.as_ref().or(it.container_id.as_ref()),
+        ),
+        fact("pod", it.pod_name.as_ref().or(it.pod_uid.as_ref())),
+        fact("namespace", it.pod_namespace.as_ref()),
         fact("netns", it.netns),
     ]
     .into_iter()
