@@ -96,6 +96,11 @@ impl Plan {
         self
     }
 
+    /// Whether clients need TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.protocol == Protocol::Ssl
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> Ipv4Addr {

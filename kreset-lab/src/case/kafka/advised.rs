@@ -20,11 +20,10 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     .collect()
 }
 
-fn advised(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let setup = KafkaSetup::new(session)?;
-    let broker = setup.behind_device(session.idle_timeout())?;
+fn advised(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let broker = setup.behind_device(setup.session.idle_timeout())?;
     let watch = setup.watch()?;
-    let mut client = pause(&setup, &broker, &client::Plan::new(software, Job::Producer))?;
+    let mut client = pause(setup, &broker, &client::Plan::new(software, Job::Producer))?;
     client.wait_for_reset_words(Duration::ZERO)?;
     let advice = advice_of(&watch)?;
     let changes = advice.as_deref().map(advice::changes).unwrap_or_default();
@@ -38,15 +37,15 @@ fn advised(session: &Session<'_>, software: Software) -> Result<Outcome> {
     let mut tried = Vec::new();
     for change in changes {
         let began = Moment::now();
-        take(&setup, &broker, software, &change)?.close()?;
+        take(setup, &broker, software, &change)?.close()?;
         tried.push((change, began));
     }
     setup.settle(&mut [])?;
-    let mut outcome = setup::judge(session, watch, setup::forged)?;
+    let mut outcome = setup.judge(watch, setup::forged)?;
     outcome
         .client
         .differences
-        .extend(useless(session, &tried, advice.as_deref()));
+        .extend(useless(setup, &tried, advice.as_deref()));
     Ok(outcome)
 }
 
@@ -76,7 +75,7 @@ fn take(
     software: Software,
     change: &Change,
 ) -> Result<Client> {
-    let host = setup.session.lab.network().host(Side::Client);
+    let host = setup.lab.network().host(Side::Client);
     let mut before = Vec::new();
     for (name, value) in &change.host {
         let path = format!("ipv4/{name}");
@@ -95,10 +94,14 @@ fn take(
 }
 
 /// The changes with which a connection was reset all the same.
-fn useless(session: &Session<'_>, tried: &[(Change, Moment)], advice: Option<&str>) -> Vec<String> {
+fn useless(
+    setup: &KafkaSetup<'_>,
+    tried: &[(Change, Moment)],
+    advice: Option<&str>,
+) -> Vec<String> {
     let forged: Vec<_> = Side::BOTH
         .into_iter()
-        .flat_map(|side| Ending::all(session.lab.wire(), side))
+        .flat_map(|side| Ending::all(setup.lab.wire(), side))
         .filter(Ending::is_forged)
         .collect();
     let next = |number: usize| tried.get(number + 1).map(|(_, began)| *began);

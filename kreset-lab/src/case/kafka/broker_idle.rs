@@ -14,14 +14,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
          comes back",
         idle_close,
     ));
-    all.push(
-        Scenario::new(
-            "broker-idle-close-late-write",
-            "the same, of a client that reads only when it has asked, as some do: it writes late",
-            late_write,
-        )
-        .with_real_parts(setup::check_parts),
-    );
+    all.push(setup::alone(
+        "broker-idle-close-late-write",
+        "the same, of a client that reads only when it has asked, as some do: it writes late",
+        late_write,
+    ));
     all.extend(with_each(
         &Software::USUAL,
         "broker-idle-close-lost-fin",
@@ -32,18 +29,17 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-fn prepare<'a>(session: &'a Session<'a>) -> Result<(KafkaSetup<'a>, Broker, Watch<'a>)> {
-    let setup = KafkaSetup::new(session)?;
+fn prepare<'a>(setup: &KafkaSetup<'a>) -> Result<(Broker, Watch<'a>)> {
     let broker = setup.broker(
         broker::Plan::new(Protocol::Plaintext)
             .with("connections.max.idle.ms", MAX_IDLE.as_millis()),
     )?;
     let watch = setup.watch_with(&Options::default().broker_max_idle(MAX_IDLE))?;
-    Ok((setup, broker, watch))
+    Ok((broker, watch))
 }
 
-fn wait_for_a_fin(session: &Session<'_>) -> Result<()> {
-    let wire = session.lab.wire();
+fn wait_for_a_fin(setup: &KafkaSetup<'_>) -> Result<()> {
+    let wire = setup.lab.wire();
     wire.wait_for("the broker's FIN", 5 * MAX_IDLE, |seen| {
         seen.comes_from(Side::Broker, Flags::FIN)
     })
@@ -60,52 +56,52 @@ fn by_timer(ending: &Ending) -> Ruling {
     }
 }
 
-fn idle_close(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let (setup, broker, watch) = prepare(session)?;
+fn idle_close(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let (broker, watch) = prepare(setup)?;
     let mut client = setup.producer(&client::Plan::new(software, Job::Producer), &broker)?;
-    wait_for_a_fin(session)?;
+    wait_for_a_fin(setup)?;
     client.must(setup::SEND)?;
     setup.settle(&mut [&mut client])?;
-    setup::judge(session, watch, by_timer)
+    setup.judge(watch, by_timer)
 }
 
-fn late_write(session: &Session<'_>) -> Result<Outcome> {
-    let (setup, _broker, watch) = prepare(session)?;
-    let mut client = session.lab.connect(Family::Ipv4)?;
+fn late_write(setup: &KafkaSetup<'_>) -> Result<Outcome> {
+    let (_broker, watch) = prepare(setup)?;
+    let mut client = setup.lab.connect(Family::Ipv4)?;
     for _ in 0..2 {
         client.request(Request::ApiVersions)?;
         client.receive()?;
     }
-    wait_for_a_fin(session)?;
+    wait_for_a_fin(setup)?;
     // The FIN is acknowledged, and the application does not read it.
     setup.wait_for_silence(Duration::from_secs(1))?;
     client.request(Request::ApiVersions)?;
-    session
+    setup
         .lab
         .wire()
         .wait_for("a reset", MAX_IDLE, |seen| seen.resets(Side::Client))?;
     setup.settle(&mut [])?;
-    setup::judge_an_ending(session, watch, by_timer)
+    setup.judge_an_ending(watch, by_timer)
 }
 
 /// Without the FIN the client's host sees a bare reset of the broker's host, which knows no such
 /// connection: why is beyond it, and it may say so.
-fn lost_fin(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let (setup, broker, watch) = prepare(session)?;
+fn lost_fin(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let (broker, watch) = prepare(setup)?;
     let mut client = setup.ready_client(&client::Plan::new(software, Job::Producer), &broker)?;
-    session.lab.middlebox().drop_fins_to(Side::Client)?;
+    setup.lab.middlebox().drop_fins_to(Side::Client)?;
     client.must(setup::SEND)?;
     // The connection in use is the last to end.
     setup.wait_for_end_of_all(Side::Broker, 5 * MAX_IDLE)?;
     client.order(setup::SEND)?;
-    session
+    setup
         .lab
         .wire()
         .wait_for("a reset", 5 * MAX_IDLE, |seen| seen.resets(Side::Client))?;
-    session.lab.middlebox().forward_everything()?;
+    setup.lab.middlebox().forward_everything()?;
     client.answer(setup::SEND)?;
     setup.settle(&mut [&mut client])?;
-    setup::judge_an_ending(session, watch, |ending| match (ending.what, ending.host) {
+    setup.judge_an_ending(watch, |ending| match (ending.what, ending.host) {
         (What::Received, Side::Client) => Ruling::Must(vec![
             Answer::IDLE_CLOSE,
             Answer::CONNECTION_LOST,

@@ -15,52 +15,48 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         &Software::ALL,
         "healthy",
         "produce, consume, rebalance and orderly closes, with and without load: nothing to report",
-        |session, software| healthy(session, software, Protocol::Plaintext),
+        |setup, software| healthy(setup, software, Protocol::Plaintext),
     ));
     let with_tls = with_each(
         &Software::USUAL,
         "healthy-tls",
         "the same with TLS: a client that closes and leaves the broker's last words unread aborts, and \
          nothing else is reported",
-        |session, software| healthy(session, software, Protocol::Ssl),
+        |setup, software| healthy(setup, software, Protocol::Ssl),
     );
     all.extend(with_tls.map(|scenario| scenario.needing(OPENSSL)));
     all
 }
 
-fn healthy(session: &Session<'_>, software: Software, protocol: Protocol) -> Result<Outcome> {
-    let setup = match protocol {
-        Protocol::Ssl => KafkaSetup::with_certificates(session)?,
-        Protocol::Plaintext | Protocol::SaslPlaintext => KafkaSetup::new(session)?,
-    };
-    let plan = |job| {
+fn healthy(setup: &KafkaSetup<'_>, software: Software, protocol: Protocol) -> Result<Outcome> {
+    let plan = |job| -> Result<client::Plan> {
         let plan = client::Plan::new(software, job);
-        match &setup.certificates {
-            Some(certificates) => plan.tls(&certificates.authority_file()),
-            None => plan,
-        }
+        Ok(match protocol {
+            Protocol::Ssl => plan.tls(&setup.certificates()?.authority_file()),
+            Protocol::Plaintext | Protocol::SaslPlaintext => plan,
+        })
     };
     let broker = setup.broker(broker::Plan::new(protocol))?;
     let watch = setup.watch()?;
-    let mut producer = setup.ready_client(&plan(Job::Producer), &broker)?;
+    let mut producer = setup.ready_client(&plan(Job::Producer)?, &broker)?;
     // Consumers are given topics that exist.
     producer.must(setup::SEND)?;
-    let mut consumer = setup.ready_client(&plan(Job::Consumer), &broker)?;
+    let mut consumer = setup.ready_client(&plan(Job::Consumer)?, &broker)?;
     let reading = format!("poll {}", READING.as_millis());
     consumer.order(&reading)?;
     for _ in 0..ROUNDS {
         producer.must("send 2000 500")?;
-        session.lab.silence(Duration::from_secs(1))?;
+        setup.lab.silence(Duration::from_secs(1))?;
     }
     // Another member of the group comes and goes.
-    let mut guest = setup.ready_client(&plan(Job::Consumer).named("guest"), &broker)?;
+    let mut guest = setup.ready_client(&plan(Job::Consumer)?.named("guest"), &broker)?;
     guest.must("poll 2000")?;
     guest.close()?;
     consumer.answer(&reading)?;
     consumer.close()?;
     producer.close()?;
     setup.wait_for_silence(Duration::from_secs(1))?;
-    setup::judge(session, watch, |ending| match ending.what {
+    setup.judge(watch, |ending| match ending.what {
         // The close_notify that answers a client's may still be unread when it closes its socket.
         What::Received | What::Sent
             if protocol == Protocol::Ssl && ending.last().from() == Side::Client =>

@@ -80,7 +80,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &Software::ALL,
             device.name,
             device.about,
-            move |session, software| silent_producer(session, software, device),
+            move |setup, software| silent_producer(setup, software, device),
         ));
     }
     for (name, about, kind, program, timeout) in [
@@ -99,8 +99,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             Duration::from_mins(10),
         ),
     ] {
-        let each = with_each(&Software::ALL, name, about, move |session, software| {
-            proxied(session, software, kind, timeout)
+        let each = with_each(&Software::ALL, name, about, move |setup, software| {
+            proxied(setup, software, kind, timeout)
         });
         all.extend(each.map(|scenario| scenario.needing(program)));
     }
@@ -109,25 +109,24 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 /// A producer behind a proxy that ends what is silent.
 fn proxied(
-    session: &Session<'_>,
+    setup: &KafkaSetup<'_>,
     software: Software,
     kind: Kind,
     timeout: Duration,
 ) -> Result<Outcome> {
-    let idle = session.scaled(timeout);
-    let setup = KafkaSetup::new(session)?;
+    let idle = setup.session.scaled(timeout);
     let broker = setup.broker(patient_broker(idle).advertised(proxy::ADDRESS))?;
-    let _proxy = proxy::start(session.lab, &setup.scratch, kind, idle)?;
+    let _proxy = proxy::start(setup.lab, &setup.scratch, kind, idle)?;
     let watch = setup.watch_past(idle)?;
     let mut client = setup.producer(&patient_producer(software, idle), &broker)?;
-    let status = session.lab.status();
+    let status = setup.lab.status();
     status.set(format!("waiting for the proxy's timer of {idle:?}"));
     setup.wait_for_end_of_all(Side::Client, idle + Duration::from_secs(5))?;
     client.must(setup::SEND)?;
     setup.settle(&mut [&mut client])?;
     // The client's host sees a FIN, and closes in order. To the broker the proxy is the client:
     // one that closes and then aborts.
-    setup::judge(session, watch, |ending| match (ending.what, ending.host) {
+    setup.judge(watch, |ending| match (ending.what, ending.host) {
         (What::Received, Side::Broker) => {
             Ruling::May(vec![Answer::CLIENT_ABORTED, Answer::LATE_DATA])
         }
@@ -137,10 +136,9 @@ fn proxied(
 }
 
 /// A producer that sends, is silent for longer than the device remembers, and sends again.
-fn silent_producer(session: &Session<'_>, software: Software, device: Device) -> Result<Outcome> {
-    let idle = session.scaled(device.timeout);
-    let setup = KafkaSetup::new(session)?;
-    let lab = session.lab;
+fn silent_producer(setup: &KafkaSetup<'_>, software: Software, device: Device) -> Result<Outcome> {
+    let idle = setup.session.scaled(device.timeout);
+    let lab = setup.lab;
     let mut timer: Option<Timer> = None;
     match device.manner {
         Manner::OnSend => lab.middlebox().reset_on_send(idle, Ttl::Own)?,
@@ -159,10 +157,10 @@ fn silent_producer(session: &Session<'_>, software: Software, device: Device) ->
     let mut client = setup.producer(&patient_producer(software, idle), &broker)?;
     match device.manner {
         Manner::OnTimer => {
-            let status = session.lab.status();
+            let status = setup.lab.status();
             status.set(format!("waiting for the device's timer of {idle:?}"));
             let within = idle + Duration::from_secs(20);
-            session
+            setup
                 .lab
                 .wire()
                 .wait_for("the device's reset", within, |seen| {
@@ -185,7 +183,7 @@ fn silent_producer(session: &Session<'_>, software: Software, device: Device) ->
         client.wait_for_reset_words(Duration::ZERO)?;
     }
     setup.settle(&mut [&mut client])?;
-    let outcome = setup::judge_an_ending(session, watch, |ending| by_device(ending, device.manner));
+    let outcome = setup.judge_an_ending(watch, |ending| by_device(ending, device.manner));
     drop(timer);
     outcome
 }

@@ -10,15 +10,14 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         &Software::USUAL,
         "connections-per-ip",
         "the client's host has as many connections as max.connections.per.ip allows",
-        |session, software| {
-            let setup = KafkaSetup::new(session)?;
+        |setup, software| {
             let broker = setup.broker(
                 broker::Plan::new(Protocol::Plaintext)
                     .with("max.connections.per.ip.overrides", format!("{CLIENT_V4}:1")),
             )?;
-            let _the_one = session.lab.connect(Family::Ipv4)?;
+            let _the_one = setup.lab.connect(Family::Ipv4)?;
             let client = client::Plan::new(software, Job::Producer);
-            setup::fail_at(&setup, &broker, &client, Answer::CLOSED_BY_BROKER)
+            setup.fail_at(&broker, &client, Answer::CLOSED_BY_BROKER)
         },
     ));
     all.extend(with_each(
@@ -37,12 +36,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// The quota counts connections in windows of a second, 11 of them.
-fn connection_rate(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let setup = KafkaSetup::new(session)?;
+fn connection_rate(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     let broker = setup.plain_broker()?;
     setup.limit_connection_rate(&broker, 1)?;
     // What other connections the host has are the lab's, and do not count.
-    let guests = iter::repeat_with(|| session.lab.connect(Family::Ipv4))
+    let guests = iter::repeat_with(|| setup.lab.connect(Family::Ipv4))
         .take(12)
         .collect::<Result<Vec<_>>>()?;
     let ports = guests
@@ -52,7 +50,7 @@ fn connection_rate(session: &Session<'_>, software: Software) -> Result<Outcome>
     let watch = setup.watch()?;
     let mut client = setup.client(&client::Plan::new(software, Job::Producer), &broker)?;
     client.order("hello")?;
-    session.lab.wire().wait_for(
+    setup.lab.wire().wait_for(
         "the client to be turned away",
         Duration::from_secs(20),
         |seen| {
@@ -63,7 +61,7 @@ fn connection_rate(session: &Session<'_>, software: Software) -> Result<Outcome>
         },
     )?;
     setup.settle(&mut [&mut client])?;
-    setup::judge_an_ending(session, watch, |ending| {
+    setup.judge_an_ending(watch, |ending| {
         // The guests' were there before the tracers.
         if ports.contains(&ending.client.port()) {
             Ruling::May(vec![Answer::CLOSED_BY_BROKER])
@@ -73,8 +71,7 @@ fn connection_rate(session: &Session<'_>, software: Software) -> Result<Outcome>
     })
 }
 
-fn oversized(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let setup = KafkaSetup::new(session)?;
+fn oversized(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     let broker = setup
         .broker(broker::Plan::new(Protocol::Plaintext).with("socket.request.max.bytes", 100_000))?;
     let watch = setup.watch()?;
@@ -85,7 +82,7 @@ fn oversized(session: &Session<'_>, software: Software) -> Result<Outcome> {
         .with("reconnect.backoff.max.ms", 500);
     let mut client = setup.ready_client(&plan, &broker)?;
     client.order("send 1 900000")?;
-    session.lab.wire().wait_for_count(
+    setup.lab.wire().wait_for_count(
         2,
         "the broker to close or reset connections",
         Duration::from_secs(20),
@@ -94,7 +91,7 @@ fn oversized(session: &Session<'_>, software: Software) -> Result<Outcome> {
         },
     )?;
     setup.settle(&mut [&mut client])?;
-    setup::judge_an_ending(session, watch, aborted)
+    setup.judge_an_ending(watch, aborted)
 }
 
 /// The broker closes a connection that it reads no further, with data of the client's unread or

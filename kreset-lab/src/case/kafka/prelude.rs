@@ -5,7 +5,7 @@ pub(super) use std::time::Duration;
 pub(super) use super::setup::{self, KafkaSetup, with_each};
 pub(super) use crate::{
     Family, Moment, Side,
-    case::{Outcome, Scenario, Session, Watch},
+    case::{Outcome, Scenario, Watch},
     device::Ttl,
     driver::Options,
     error::{Error, Result},

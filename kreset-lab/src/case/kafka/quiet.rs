@@ -6,20 +6,21 @@ use crate::trace::connections::Connections;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    let mut add = |clients, name, about, script: fn(&Session<'_>, Software) -> Result<Outcome>| {
-        all.extend(with_each(clients, name, about, script));
-    };
+    let mut add =
+        |clients, name, about, script: fn(&KafkaSetup<'_>, Software) -> Result<Outcome>| {
+            all.extend(with_each(clients, name, about, script));
+        };
     add(
         &Software::ALL,
         "idle-admin",
         "an AdminClient that asks now and then, past a device that forgets in between",
-        |session, software| now_and_then(session, software, Job::Admin, "hello"),
+        |setup, software| now_and_then(setup, software, Job::Admin, "hello"),
     );
     add(
         &Software::USUAL,
         "idle-transactions",
         "a transactional producer that sends now and then, past a device that forgets in between",
-        |session, software| now_and_then(session, software, Job::Transactions, setup::SEND),
+        |setup, software| now_and_then(setup, software, Job::Transactions, setup::SEND),
     );
     add(
         &Software::USUAL,
@@ -53,13 +54,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 /// A client that does `order` twice, with a silence between that the device does not survive.
 fn now_and_then(
-    session: &Session<'_>,
+    setup: &KafkaSetup<'_>,
     software: Software,
     job: Job,
     order: &str,
 ) -> Result<Outcome> {
-    let idle = session.idle_timeout();
-    let setup = KafkaSetup::new(session)?;
+    let idle = setup.session.idle_timeout();
     let broker = setup.behind_device(idle)?;
     let watch = setup.watch()?;
     let mut client = setup.ready_client(&client::Plan::new(software, job), &broker)?;
@@ -72,12 +72,11 @@ fn now_and_then(
     }
     client.wait_for_reset_words(Duration::ZERO)?;
     setup.settle(&mut [&mut client])?;
-    setup::judge(session, watch, setup::forged)
+    setup.judge(watch, setup::forged)
 }
 
-fn group(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let idle = session.idle_timeout();
-    let setup = KafkaSetup::new(session)?;
+fn group(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let idle = setup.session.idle_timeout();
     let broker = setup.behind_device(idle)?;
     let watch = setup.watch()?;
     let plan = client::Plan::new(software, Job::Consumer)
@@ -87,7 +86,7 @@ fn group(session: &Session<'_>, software: Software) -> Result<Outcome> {
     let mut client = setup.ready_client(&plan, &broker)?;
     client.poll(3 * idle)?;
     setup.settle(&mut [&mut client])?;
-    let outcome = setup::judge(session, watch, setup::forged)?;
+    let outcome = setup.judge(watch, setup::forged)?;
     never_idle(&outcome.connections, &["Fetch", "Heartbeat"], idle)?;
     Ok(outcome)
 }
@@ -114,10 +113,9 @@ fn never_idle(connections: &Connections, requests: &[&str], idle: Duration) -> R
     }
 }
 
-fn long_poll(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let idle = session.idle_timeout();
+fn long_poll(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let idle = setup.session.idle_timeout();
     let wait = (2 * idle).as_millis();
-    let setup = KafkaSetup::new(session)?;
     let broker = setup.behind_device(idle)?;
     let watch = setup.watch()?;
     let plan = client::Plan::new(software, Job::Consumer)
@@ -128,31 +126,33 @@ fn long_poll(session: &Session<'_>, software: Software) -> Result<Outcome> {
     setup.found_topic(software, &broker)?;
     let mut client = setup.ready_client(&plan, &broker)?;
     client.order("poll 60000")?;
-    session.lab.wire().wait_for(
+    setup.lab.wire().wait_for(
         "a reset towards the broker",
         6 * idle + Duration::from_secs(20),
         |seen| seen.resets(Side::Broker) && seen.segment.ttl == Ttl::Own.value(),
     )?;
     setup.settle(&mut [&mut client])?;
-    setup::judge_an_ending(session, watch, setup::forged)
+    setup.judge_an_ending(watch, setup::forged)
 }
 
 /// The Java client looks for idle connections only when it has something to do, so that what it
 /// sends after a silence is reset all the same.
-fn max_idle_below(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let idle = session.idle_timeout();
+fn max_idle_below(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let idle = setup.session.idle_timeout();
     let plan = client::Plan::new(software, Job::Producer)
         .with("connections.max.idle.ms", (idle / 2).as_millis());
-    protected(session, &plan, |ending| match software {
+    protected(setup, &plan, |ending| match software {
         Software::Java => setup::forged(ending),
         Software::Librdkafka | Software::Kafkajs => Ruling::Nothing,
     })
 }
 
 /// Java's sockets have keepalives by default, librdkafka's on request, and the host says when.
-fn keepalive_below(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let every = (session.idle_timeout().as_secs() / 2).max(1).to_string();
-    session.lab.network().host(Side::Client).sysctl(&[
+fn keepalive_below(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let every = (setup.session.idle_timeout().as_secs() / 2)
+        .max(1)
+        .to_string();
+    setup.lab.network().host(Side::Client).sysctl(&[
         ("ipv4/tcp_keepalive_time", &every),
         ("ipv4/tcp_keepalive_intvl", &every),
     ])?;
@@ -161,22 +161,21 @@ fn keepalive_below(session: &Session<'_>, software: Software) -> Result<Outcome>
         "socket.keepalive.enable",
         true,
     );
-    protected(session, &plan, |_| Ruling::Nothing)
+    protected(setup, &plan, |_| Ruling::Nothing)
 }
 
 /// A producer that is silent for longer than the device remembers, and prepared for it.
 fn protected(
-    session: &Session<'_>,
+    setup: &KafkaSetup<'_>,
     plan: &client::Plan,
     rule: impl Fn(&Ending) -> Ruling,
 ) -> Result<Outcome> {
-    let idle = session.idle_timeout();
-    let setup = KafkaSetup::new(session)?;
+    let idle = setup.session.idle_timeout();
     let broker = setup.behind_device(idle)?;
     let watch = setup.watch()?;
     let mut client = setup.producer(plan, &broker)?;
-    session.outlast_the_device()?;
+    setup.session.outlast_the_device()?;
     client.must(setup::SEND)?;
     setup.settle(&mut [&mut client])?;
-    setup::judge(session, watch, rule)
+    setup.judge(watch, rule)
 }

@@ -41,14 +41,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             &Software::ALL,
             name,
             about,
-            move |session, software| restart(session, software, end, busy),
+            move |setup, software| restart(setup, software, end, busy),
         ));
     }
     all
 }
 
-fn restart(session: &Session<'_>, software: Software, end: End, busy: bool) -> Result<Outcome> {
-    let setup = KafkaSetup::new(session)?;
+fn restart(setup: &KafkaSetup<'_>, software: Software, end: End, busy: bool) -> Result<Outcome> {
     let mut broker = setup.plain_broker()?;
     let watch = setup.watch()?;
     // Small requests, one by one: there is always one under way.
@@ -60,7 +59,7 @@ fn restart(session: &Session<'_>, software: Software, end: End, busy: bool) -> R
     if busy {
         client.order("send 60000 1000")?;
         // It is under way when megabytes have crossed.
-        session
+        setup
             .lab
             .wire()
             .wait_for_count(200, "a producer to be busy", setup::BUSY, |seen| {
@@ -73,7 +72,7 @@ fn restart(session: &Session<'_>, software: Software, end: End, busy: bool) -> R
         End::Killed => broker.kill()?,
         End::ShutDown => broker.shut_down()?,
     }
-    broker.restart(session.lab)?;
+    broker.restart(setup.lab)?;
     if busy {
         // Records may be lost where the broker that was to keep them was killed; the client must
         // have come to an end either way.
@@ -83,10 +82,10 @@ fn restart(session: &Session<'_>, software: Software, end: End, busy: bool) -> R
     setup.settle(&mut [&mut client])?;
     match (end, busy) {
         // Its process is torn down with requests unread.
-        (End::Killed, true) => setup::judge_an_ending(session, watch, by_broker),
+        (End::Killed, true) => setup.judge_an_ending(watch, by_broker),
         // Its connections end in order, and whether a client comes back too soon is the client's
         // choice.
-        _ => setup::judge(session, watch, by_broker),
+        _ => setup.judge(watch, by_broker),
     }
 }
 

@@ -17,9 +17,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     .collect()
 }
 
-fn rolling(session: &Session<'_>, software: Software) -> Result<Outcome> {
-    let setup = KafkaSetup::new(session)?;
-    let mut brokers = cluster(&setup)?;
+fn rolling(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let mut brokers = cluster(setup)?;
     let watch = setup.watch()?;
     let plan = client::Plan::new(software, Job::Producer)
         .with("linger.ms", "0")
@@ -28,26 +27,26 @@ fn rolling(session: &Session<'_>, software: Software) -> Result<Outcome> {
     for broker in &mut brokers {
         client.order("send 40000 1000")?;
         // It is under way when more has crossed than acknowledgements.
-        let so_far = session.lab.wire().sightings().len();
-        session.lab.wire().wait_for_count(
+        let so_far = setup.lab.wire().sightings().len();
+        setup.lab.wire().wait_for_count(
             so_far + 300,
             "a producer to be busy",
             setup::BUSY,
             |_| true,
         )?;
         broker.shut_down()?;
-        broker.restart(session.lab)?;
+        broker.restart(setup.lab)?;
         // However many got through: the cluster was never without two of its brokers.
         client.answer("send 40000 1000")?;
     }
     client.must(setup::SEND)?;
     setup.settle(&mut [&mut client])?;
-    setup::judge(session, watch, by_broker)
+    setup.judge(watch, by_broker)
 }
 
 /// Starts all brokers at once, since none serves before most of them are there.
 fn cluster(setup: &KafkaSetup<'_>) -> Result<Vec<Broker>> {
-    let lab = setup.session.lab;
+    let lab = setup.lab;
     let plans: Vec<_> = (1..=NODES)
         .map(|node| broker::Plan::new(Protocol::Plaintext).node(node, NODES))
         .collect();

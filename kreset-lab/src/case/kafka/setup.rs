@@ -1,12 +1,13 @@
 //! The broker, the clients and the tracers of one scenario with real programs.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use crate::{
-    Moment, Side,
+    Lab, Moment, Side,
     case::{HostOutcome, Outcome, Scenario, Session, Watch},
     device::Ttl,
     driver,
@@ -50,44 +51,43 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct KafkaSetup<'a> {
     pub(super) session: &'a Session<'a>,
+    pub(super) lab: &'a Lab,
     pub(super) home: Home,
     pub(super) scratch: Scratch,
-    pub(super) certificates: Option<Certificates>,
+    certificates: OnceCell<Certificates>,
 }
 
 impl<'a> KafkaSetup<'a> {
     pub(super) fn new(session: &'a Session<'a>) -> Result<Self> {
         Ok(Self {
             session,
+            lab: session.lab,
             home: Home::find()?,
             scratch: Scratch::new()?,
-            certificates: None,
+            certificates: OnceCell::new(),
         })
     }
 
-    /// With certificates, for brokers that speak TLS.
-    pub(super) fn with_certificates(session: &'a Session<'a>) -> Result<Self> {
-        let mut setup = Self::new(session)?;
-        setup.certificates = Some(Certificates::make(&setup.scratch)?);
-        Ok(setup)
+    /// Certificates, made when they are first needed.
+    pub(super) fn certificates(&self) -> Result<&Certificates> {
+        if let Some(made) = self.certificates.get() {
+            return Ok(made);
+        }
+        let made = Certificates::make(&self.scratch)?;
+        Ok(self.certificates.get_or_init(|| made))
     }
 
     pub(super) fn broker(&self, plan: broker::Plan) -> Result<Broker> {
-        self.session.lab.status().set("starting a broker");
-        Broker::start(
-            self.session.lab,
-            &self.home,
-            &self.scratch,
-            plan,
-            self.certificates.as_ref(),
-        )
+        self.lab.status().set("starting a broker");
+        let certificates = plan.speaks_tls().then(|| self.certificates()).transpose()?;
+        Broker::start(self.lab, &self.home, &self.scratch, plan, certificates)
     }
 
     pub(super) fn client(&self, plan: &client::Plan, broker: &Broker) -> Result<Client> {
-        let status = self.session.lab.status();
+        let status = self.lab.status();
         status.set("starting a client");
         let client = Client::start(
-            self.session.lab,
+            self.lab,
             &self.home,
             &self.scratch,
             plan,
@@ -113,7 +113,7 @@ impl<'a> KafkaSetup<'a> {
 
     /// A broker behind a device that forgets after `idle`, and resets who sends next.
     pub(super) fn behind_device(&self, idle: Duration) -> Result<Broker> {
-        let device = self.session.lab.middlebox();
+        let device = self.lab.middlebox();
         device.reset_on_send(idle, Ttl::Own)?;
         self.plain_broker()
     }
@@ -148,14 +148,13 @@ impl<'a> KafkaSetup<'a> {
     /// Waits until nothing was on the wire for `silence`.
     pub(super) fn wait_for_silence(&self, silence: Duration) -> Result<()> {
         let seconds = silence.as_secs_f64();
-        self.session
-            .lab
+        self.lab
             .status()
             .set(format!("waiting for {seconds:.1} s of silence on the wire"));
         let patience = silence + PATIENCE;
         let deadline = Instant::now() + patience;
         loop {
-            let last = self.session.lab.wire().last();
+            let last = self.lab.wire().last();
             let quiet = last.map_or(silence, |last| Moment::now().since(last));
             let left = silence.saturating_sub(quiet);
             if left.is_zero() {
@@ -167,14 +166,14 @@ impl<'a> KafkaSetup<'a> {
                     waited: patience,
                 });
             }
-            self.session.lab.pause(left)?;
+            self.lab.pause(left)?;
         }
     }
 
     /// Allows the client's host `rate` new connections a second.
     pub(super) fn limit_connection_rate(&self, broker: &Broker, rate: u32) -> Result<()> {
         broker.configure(
-            self.session.lab,
+            self.lab,
             &[
                 "--add-config",
                 &format!("connection_creation_rate={rate}"),
@@ -188,7 +187,7 @@ impl<'a> KafkaSetup<'a> {
 
     /// Waits until `count` connections have come to an end on the client's wire.
     pub(super) fn wait_for_failures(&self, count: usize) -> Result<()> {
-        let wire = self.session.lab.wire();
+        let wire = self.lab.wire();
         let deadline = Instant::now() + SOON;
         let is_end = |seen: &Sighting| {
             seen.leg == Side::Client
@@ -211,7 +210,7 @@ impl<'a> KafkaSetup<'a> {
 
     /// Waits until every connection that the wire of `leg` has had so far has come to an end.
     pub(super) fn wait_for_end_of_all(&self, leg: Side, patience: Duration) -> Result<()> {
-        let wire = self.session.lab.wire();
+        let wire = self.lab.wire();
         let with = |flags: &[Flags]| -> BTreeSet<u16> {
             let seen = wire.sightings().into_iter().filter(|seen| {
                 seen.leg == leg && flags.iter().any(|flag| seen.segment.flags.contain(*flag))
@@ -238,7 +237,7 @@ impl<'a> KafkaSetup<'a> {
                     waited: patience,
                 });
             }
-            self.session.lab.pause(Duration::from_millis(20))?;
+            self.lab.pause(Duration::from_millis(20))?;
         }
         Ok(())
     }
@@ -246,7 +245,7 @@ impl<'a> KafkaSetup<'a> {
     /// Waits until the client has answered whatever FIN it got with its own, so that no connection
     /// is caught half closed. Some never are: a client may have died of its order.
     fn wait_for_answers(&self) -> Result<()> {
-        let wire = self.session.lab.wire();
+        let wire = self.lab.wire();
         let answered = || {
             Ending::all(wire, Side::Client).iter().all(|ending| {
                 ending.what != What::Closed
@@ -274,35 +273,71 @@ impl<'a> KafkaSetup<'a> {
         }
         self.wait_for_silence(SETTLED)
     }
-}
 
-/// Judges what the tracers said, with `rule` for each connection that ended.
-pub(super) fn judge(
-    session: &Session<'_>,
-    watch: Watch<'_>,
-    rule: impl Fn(&Ending) -> Ruling,
-) -> Result<Outcome> {
-    watch.judge_by(|side| Ok(ruling::claims(session.lab.wire(), side, &rule)))
-}
-
-/// The same of a scenario that is about how connections end: one of the hosts at least must have
-/// something to report, or have reported something, or nothing was shown.
-pub(super) fn judge_an_ending(
-    session: &Session<'_>,
-    watch: Watch<'_>,
-    rule: impl Fn(&Ending) -> Ruling,
-) -> Result<Outcome> {
-    let outcome = judge(session, watch, rule)?;
-    let shows = |host: &HostOutcome| match host.said {
-        Some(_) => host.claims.demand() || !host.events().is_empty(),
-        None => !host.claims.all.is_empty(),
-    };
-    if outcome.hosts().iter().any(|(_, host)| shows(host)) {
-        return Ok(outcome);
+    /// Judges what the tracers said, with `rule` for each connection that ended.
+    pub(super) fn judge(
+        &self,
+        watch: Watch<'_>,
+        rule: impl Fn(&Ending) -> Ruling,
+    ) -> Result<Outcome> {
+        watch.judge_by(|side| Ok(ruling::claims(self.lab.wire(), side, &rule)))
     }
-    Err(Error::Staging(
-        "nothing happened that a tracer would have to report".to_owned(),
-    ))
+
+    /// The same of a scenario that is about how connections end: one of the hosts at least must
+    /// have something to report, or have reported something, or nothing was shown.
+    pub(super) fn judge_an_ending(
+        &self,
+        watch: Watch<'_>,
+        rule: impl Fn(&Ending) -> Ruling,
+    ) -> Result<Outcome> {
+        let outcome = self.judge(watch, rule)?;
+        let shows = |host: &HostOutcome| match host.said {
+            Some(_) => host.claims.demand() || !host.events().is_empty(),
+            None => !host.claims.all.is_empty(),
+        };
+        if outcome.hosts().iter().any(|(_, host)| shows(host)) {
+            return Ok(outcome);
+        }
+        Err(Error::Staging(
+            "nothing happened that a tracer would have to report".to_owned(),
+        ))
+    }
+
+    /// A client that never gets through, for a reason that both hosts should name.
+    pub(super) fn fail(
+        &self,
+        broker: broker::Plan,
+        client: &client::Plan,
+        reason: Answer,
+    ) -> Result<Outcome> {
+        let broker = self.broker(broker)?;
+        self.fail_at(&broker, client, reason)
+    }
+
+    /// The same, at a broker that runs already.
+    pub(super) fn fail_at(
+        &self,
+        broker: &Broker,
+        client: &client::Plan,
+        reason: Answer,
+    ) -> Result<Outcome> {
+        let watch = self.watch()?;
+        // Two attempts show it as well as twenty.
+        let client = client
+            .clone()
+            .with("reconnect.backoff.ms", 500)
+            .with("reconnect.backoff.max.ms", 500);
+        let mut client = self.client(&client, broker)?;
+        client.order("hello")?;
+        self.wait_for_failures(1)?;
+        // Not every client survives its first attempt, so that there may be no second one.
+        match self.wait_for_failures(2) {
+            Ok(()) | Err(Error::Deadline { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.settle(&mut [&mut client])?;
+        self.judge_an_ending(watch, |ending| failed(ending, reason))
+    }
 }
 
 /// The device's resets are the device's, at whichever end they arrive.
@@ -311,43 +346,6 @@ pub(super) fn forged(ending: &Ending) -> Ruling {
         What::Received if ending.is_forged() => Ruling::Must(vec![Answer::IDLE_ON_SEND]),
         _ => Ruling::Nothing,
     }
-}
-
-/// A client that never gets through, for a reason that both hosts should name.
-pub(super) fn fail(
-    setup: &KafkaSetup<'_>,
-    broker: broker::Plan,
-    client: &client::Plan,
-    reason: Answer,
-) -> Result<Outcome> {
-    let broker = setup.broker(broker)?;
-    fail_at(setup, &broker, client, reason)
-}
-
-/// The same, at a broker that runs already.
-pub(super) fn fail_at(
-    setup: &KafkaSetup<'_>,
-    broker: &Broker,
-    client: &client::Plan,
-    reason: Answer,
-) -> Result<Outcome> {
-    let session = setup.session;
-    let watch = setup.watch()?;
-    // Two attempts show it as well as twenty.
-    let client = client
-        .clone()
-        .with("reconnect.backoff.ms", 500)
-        .with("reconnect.backoff.max.ms", 500);
-    let mut client = setup.client(&client, broker)?;
-    client.order("hello")?;
-    setup.wait_for_failures(1)?;
-    // Not every client survives its first attempt, so that there may be no second one.
-    match setup.wait_for_failures(2) {
-        Ok(()) | Err(Error::Deadline { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    setup.settle(&mut [&mut client])?;
-    judge_an_ending(session, watch, |ending| failed(ending, reason))
 }
 
 /// Whatever ended, ended for that reason. The host whose own application gave up knows that, and
@@ -379,13 +377,24 @@ pub(super) fn with_each(
     clients: &'static [Software],
     name: &str,
     about: &'static str,
-    script: impl Fn(&Session<'_>, Software) -> Result<Outcome> + Clone + Send + Sync + 'static,
+    script: impl Fn(&KafkaSetup<'_>, Software) -> Result<Outcome> + Clone + Send + Sync + 'static,
 ) -> impl Iterator<Item = Scenario> {
     let name = name.to_owned();
     clients.iter().map(move |&software| {
         let script = script.clone();
         let name = format!("{name}.{}", software.name());
-        Scenario::new(&name, about, move |session| script(session, software))
-            .with_real_parts(check_parts)
+        alone(&name, about, move |setup| script(setup, software))
     })
+}
+
+/// A scenario with a real broker.
+pub(super) fn alone(
+    name: &str,
+    about: &'static str,
+    script: impl Fn(&KafkaSetup<'_>) -> Result<Outcome> + Send + Sync + 'static,
+) -> Scenario {
+    Scenario::new(name, about, move |session| {
+        script(&KafkaSetup::new(session)?)
+    })
+    .with_real_parts(check_parts)
 }

@@ -16,101 +16,86 @@ MaxProtocol = TLSv1.2
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    let mut add = |clients, name, about, script: fn(&Session<'_>, Software) -> Result<Outcome>| {
-        let each = with_each(clients, name, about, script);
-        all.extend(each.map(|scenario| scenario.needing(OPENSSL)));
-    };
+    let mut add =
+        |clients, name, about, script: fn(&KafkaSetup<'_>, Software) -> Result<Outcome>| {
+            let each = with_each(clients, name, about, script);
+            all.extend(each.map(|scenario| scenario.needing(OPENSSL)));
+        };
     add(
         &Software::ALL,
         "tls-to-plaintext",
         "a client with TLS comes to a listener without",
-        |session, software| {
-            let setup = KafkaSetup::with_certificates(session)?;
+        |setup, software| {
             let broker = broker::Plan::new(Protocol::Plaintext);
-            let client = trusting(&setup, software);
-            setup::fail(&setup, broker, &client, Answer::TLS_TO_PLAINTEXT)
+            let client = trusting(setup, software)?;
+            setup.fail(broker, &client, Answer::TLS_TO_PLAINTEXT)
         },
     );
     add(
         &Software::ALL,
         "plaintext-to-tls",
         "a client without TLS comes to a listener with it",
-        |session, software| {
-            let setup = KafkaSetup::with_certificates(session)?;
+        |setup, software| {
             let broker = broker::Plan::new(Protocol::Ssl);
             let client = client::Plan::new(software, Job::Producer);
-            setup::fail(&setup, broker, &client, Answer::PLAINTEXT_TO_TLS)
+            setup.fail(broker, &client, Answer::PLAINTEXT_TO_TLS)
         },
     );
     add(
         &Software::USUAL,
         "untrusted-certificate",
         "the client does not know who signed the broker's certificate",
-        |session, software| {
-            let setup = KafkaSetup::with_certificates(session)?;
+        |setup, software| {
             let broker = broker::Plan::new(Protocol::Ssl);
-            let mut client = client::Plan::new(software, Job::Producer);
-            if let Some(certificates) = &setup.certificates {
-                client = client.tls(&certificates.stranger_file());
-            }
-            setup::fail(&setup, broker, &client, Answer::TLS_ALERT)
+            let stranger = setup.certificates()?.stranger_file();
+            let client = client::Plan::new(software, Job::Producer).tls(&stranger);
+            setup.fail(broker, &client, Answer::TLS_ALERT)
         },
     );
     add(
         &Software::USUAL,
         "tls-version",
         "the client speaks TLS 1.2 and the listener TLS 1.3 only",
-        |session, software| {
-            let setup = KafkaSetup::with_certificates(session)?;
+        |setup, software| {
             let broker = broker::Plan::new(Protocol::Ssl).with("ssl.enabled.protocols", "TLSv1.3");
-            let client = trusting(&setup, software)
+            let client = trusting(setup, software)?
                 .with_if(Software::Java, "ssl.enabled.protocols", "TLSv1.2")
                 .with_if(Software::Java, "ssl.protocol", "TLSv1.2")
                 // librdkafka has no setting for versions, and its OpenSSL has.
                 .variable("OPENSSL_CONF", setup.scratch.write("openssl.cnf", OLD_OPENSSL)?);
-            setup::fail(&setup, broker, &client, Answer::TLS_ALERT)
+            setup.fail(broker, &client, Answer::TLS_ALERT)
         },
     );
     add(
         &Software::USUAL,
         "missing-client-certificate",
         "the listener asks for a certificate that the client does not have",
-        |session, software| {
-            let setup = KafkaSetup::with_certificates(session)?;
+        |setup, software| {
             let broker = broker::Plan::new(Protocol::Ssl).with("ssl.client.auth", "required");
-            let client = trusting(&setup, software);
-            setup::fail(&setup, broker, &client, Answer::TLS_ALERT)
+            let client = trusting(setup, software)?;
+            setup.fail(broker, &client, Answer::TLS_ALERT)
         },
     );
-    all.push(
-        Scenario::new(
-            "http-to-kafka",
-            "something that speaks HTTP comes to a Kafka port",
-            http,
-        )
-        .with_real_parts(setup::check_parts),
-    );
+    all.push(setup::alone(
+        "http-to-kafka",
+        "something that speaks HTTP comes to a Kafka port",
+        http,
+    ));
     all
 }
 
-fn http(session: &Session<'_>) -> Result<Outcome> {
-    let setup = KafkaSetup::new(session)?;
+fn http(setup: &KafkaSetup<'_>) -> Result<Outcome> {
     let _broker = setup.broker(broker::Plan::new(Protocol::Plaintext))?;
     let watch = setup.watch()?;
-    let mut visitor = session.lab.connect(Family::Ipv4)?;
+    let mut visitor = setup.lab.connect(Family::Ipv4)?;
     visitor.send(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nAccept: */*\r\n\r\n")?;
     setup.wait_for_failures(1)?;
     setup.settle(&mut [])?;
-    setup::judge_an_ending(session, watch, |ending| {
-        setup::failed(ending, Answer::NOT_KAFKA)
-    })
+    setup.judge_an_ending(watch, |ending| setup::failed(ending, Answer::NOT_KAFKA))
 }
 
 /// A producer that speaks TLS and trusts the broker's authority.
-fn trusting(setup: &KafkaSetup<'_>, software: Software) -> client::Plan {
-    let plan = client::Plan::new(software, Job::Producer);
-    match &setup.certificates {
-        Some(certificates) => plan.tls(&certificates.authority_file()),
-        None => plan,
-    }
+fn trusting(setup: &KafkaSetup<'_>, software: Software) -> Result<client::Plan> {
+    let authority = setup.certificates()?.authority_file();
+    Ok(client::Plan::new(software, Job::Producer).tls(&authority))
 }
