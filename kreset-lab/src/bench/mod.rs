@@ -40,6 +40,7 @@ use self::{
     part::{Found, PARTS, Part, Setting},
     subject::Paths,
 };
+use crate::kafka::scratch::{self, Scratch};
 
 /// What a run is given.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ pub struct Settings<'a> {
 pub fn run(settings: &Settings<'_>) -> Result<()> {
     let parts = select(settings.names)?;
     arena::enter()?;
-    let scratch = Scratch::new()?;
+    let scratch = scratch_in_memory()?;
     // At Ctrl-C the tracers end with this process's group; the rest is in memory and namespaces.
     let stopping = Arc::new(AtomicBool::new(true));
     for signal in [SIGINT, SIGTERM] {
@@ -69,7 +70,7 @@ pub fn run(settings: &Settings<'_>) -> Result<()> {
     let setting = Setting {
         paths: Paths {
             tracer: settings.tracer.clone(),
-            scratch: scratch.0.clone(),
+            scratch: scratch.path().to_owned(),
         },
         quick: settings.quick,
         rounds: settings.rounds,
@@ -138,41 +139,12 @@ fn write(page: &Path, part: &Part, markdown: &str, found: &Found) -> Result<()> 
     Ok(())
 }
 
-/// What the names of all scratch directories begin with.
-const SCRATCH: &str = "kreset-bench-";
-
-/// A directory in memory, removed when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self> {
-        let memory = Path::new("/dev/shm");
-        if !memory.is_dir() {
-            bail!("there is no /dev/shm: what is measured must not wait for a disk");
-        }
-        sweep(memory);
-        let path = memory.join(format!("{SCRATCH}{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        Ok(Self(path))
+/// A directory in memory: what is measured must not wait for a disk.
+fn scratch_in_memory() -> Result<Scratch> {
+    let memory = Path::new("/dev/shm");
+    if !memory.is_dir() {
+        bail!("no /dev/shm, where the benchmarks write: expected a file system in memory");
     }
-}
-
-/// Removes what benchmarks that a signal ended have left.
-fn sweep(memory: &Path) {
-    for entry in fs::read_dir(memory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(SCRATCH));
-        let Some(owner) = owner.and_then(|pid| pid.parse::<u32>().ok()) else {
-            continue;
-        };
-        if !Path::new(&format!("/proc/{owner}")).exists() {
-            let _removed = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _removed = fs::remove_dir_all(&self.0);
-    }
+    scratch::sweep_in(memory);
+    Ok(Scratch::new_in(memory)?)
 }

@@ -1,4 +1,4 @@
-//! A directory for what a broker and its clients keep while a scenario runs.
+//! A directory for what programs keep while the lab runs.
 
 use std::{
     env, fs,
@@ -14,10 +14,12 @@ const PREFIX: &str = "kreset-lab-";
 
 /// Removes the directories of labs that died without doing so.
 pub fn sweep() {
-    let Ok(entries) = fs::read_dir(env::temp_dir()) else {
-        return;
-    };
-    for entry in entries.flatten() {
+    sweep_in(&env::temp_dir());
+}
+
+/// The same of directories below `base`.
+pub(crate) fn sweep_in(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
         let owner = parts
@@ -47,15 +49,23 @@ pub(crate) fn unmount(directory: &Path) {
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one.
+    /// Makes one where temporary files go.
     ///
     /// # Errors
     /// What the system refuses.
     pub fn new() -> Result<Self> {
+        Self::new_in(&env::temp_dir())
+    }
+
+    /// Makes one below `base`.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn new_in(base: &Path) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
-        let path = env::temp_dir().join(name);
+        let path = base.join(name);
         // Of a process that died and had the same pid.
         let _removed = fs::remove_dir_all(&path);
         fs::create_dir(&path).context(|| format!("make the directory {}", path.display()))?;
