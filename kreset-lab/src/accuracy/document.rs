@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, iter,
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use super::{
     orderly::Orderly,
     score::{BARS, Score, percent},
 };
-use crate::case::USED;
+use crate::{case::USED, util::table::Table};
 
 /// What may go unsaid, and is a flaw.
 const SILENT_DROPS: &str = "\
@@ -145,10 +145,19 @@ impl fmt::Display for Page<'_> {
         )?;
         writeln!(f, "{SILENT_DROPS}\n")?;
         writeln!(f, "{SCALED}\n")?;
-        self.scores(f)?;
-        self.confidence(f)?;
-        self.confusion(f)?;
-        self.causes(f)?;
+        writeln!(f, "{}", self.scores())?;
+        writeln!(
+            f,
+            "## Stated and observed confidence\n\nOver everything that named a cause, cases that one \
+             host cannot decide included.\n\n{}",
+            self.confidence()
+        )?;
+        writeln!(
+            f,
+            "## Confusion\n\nTruth down, what was said across; all seeds, both hosts.\n\n{}",
+            self.confusion()
+        )?;
+        writeln!(f, "## By cause\n\n{COLUMNS}\n\n{}", self.causes())?;
         if let Some(orderly) = self.orderly {
             writeln!(f, "## Orderly connections\n")?;
             writeln!(
@@ -166,39 +175,33 @@ impl fmt::Display for Page<'_> {
 }
 
 impl Page<'_> {
-    fn scores(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn scores(&self) -> String {
         let parts = [
             self.score(|one| one.held_out),
             self.score(|one| one.held_out && one.unseen),
             self.score(|one| !one.held_out),
         ];
-        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn Fn(&Score) -> String| {
-            let values = parts.each_ref().map(value);
-            writeln!(f, "| {name} | {} |", values.join(" | "))
+        let mut table = Table::new(&["", "held out", "of it unseen", "used"]).figures(1..4);
+        let mut row = |name: &str, value: &dyn Fn(&Score) -> String| {
+            table.row(iter::once(name.to_owned()).chain(parts.iter().map(value)));
         };
-        writeln!(
-            f,
-            "| | held out | of it unseen | used |\n|---|---:|---:|---:|"
-        )?;
-        row(f, "one host can decide", &|it| it.decidable().to_string())?;
+        row("one host can decide", &|it| it.decidable().to_string());
         for (outcome, name) in [
             (Outcome::Right, "right"),
             (Outcome::Abstained, "abstained"),
             (Outcome::Wrong, "wrong"),
             (Outcome::Missed, "missed"),
         ] {
-            row(f, name, &|it| it.count(outcome).to_string())?;
+            row(name, &|it| it.count(outcome).to_string());
         }
-        row(f, "right of decided", &|it| percent(it.right()))?;
-        row(f, "wrong at 0.9 or more", &|it| {
-            it.wrong_and_sure.to_string()
-        })?;
-        row(f, "calibration error", &|it| {
+        row("right of decided", &|it| percent(it.right()));
+        row("wrong at 0.9 or more", &|it| it.wrong_and_sure.to_string());
+        row("calibration error", &|it| {
             format!("{:.3}", it.calibration.error())
-        })?;
-        row(f, "the same, of what one host can decide", &|it| {
+        });
+        row("the same, of what one host can decide", &|it| {
             format!("{:.3}", it.of_decidable.error())
-        })?;
+        });
         for (outcome, name) in [
             (Outcome::Honest, "one host cannot decide, and it said so"),
             (
@@ -208,86 +211,70 @@ impl Page<'_> {
             (Outcome::Quiet, "nothing said, and nothing had to be"),
             (Outcome::Noise, "events where there should be none"),
         ] {
-            row(f, name, &|it| it.count(outcome).to_string())?;
+            row(name, &|it| it.count(outcome).to_string());
         }
-        writeln!(f)
+        table.markdown()
     }
 
-    fn confidence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "## Stated and observed confidence\n")?;
-        writeln!(
-            f,
-            "Over everything that named a cause, cases that one host cannot decide included.\n"
-        )?;
-        writeln!(
-            f,
-            "| | stated | observed | held out | stated | observed | used |\n\
-             |---|---:|---:|---:|---:|---:|---:|"
-        )?;
+    fn confidence(&self) -> String {
+        let heads = [
+            "", "stated", "observed", "held out", "stated", "observed", "used",
+        ];
+        let mut table = Table::new(&heads).figures(1..7);
         let (held_out, used) = (
             self.score(|one| one.held_out),
             self.score(|one| !one.held_out),
         );
-        for ((bound, held_out), (_, used)) in held_out
-            .calibration
-            .buckets()
-            .zip(used.calibration.buckets())
-        {
+        let used = used.calibration.buckets();
+        for ((bound, held_out), (_, used)) in held_out.calibration.buckets().zip(used) {
             if held_out.count + used.count == 0 {
                 continue;
             }
-            write!(f, "| from {bound} |")?;
-            for bucket in [held_out, used] {
-                if bucket.count == 0 {
-                    write!(f, " | | 0 |")?;
-                } else {
-                    let (stated, observed) = (bucket.stated(), bucket.observed());
-                    write!(f, " {stated:.3} | {observed:.3} | {} |", bucket.count)?;
-                }
-            }
-            writeln!(f)?;
+            let cells = [held_out, used].into_iter().flat_map(|bucket| {
+                let mean = |value: f64| match bucket.count {
+                    0 => String::new(),
+                    _ => format!("{value:.3}"),
+                };
+                let count = bucket.count.to_string();
+                [mean(bucket.stated()), mean(bucket.observed()), count]
+            });
+            table.row(iter::once(format!("from {bound}")).chain(cells));
         }
-        writeln!(f)
+        table.markdown()
     }
 
     /// By verdict: truth down, what was said across.
-    fn confusion(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn confusion(&self) -> String {
         const SILENCE: &str = "nothing";
         let verdict = |answer: &str| {
             let name = answer.split('/').next().unwrap_or(answer);
             name.to_owned()
         };
-        let mut table: BTreeMap<(String, String), usize> = BTreeMap::new();
+        let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
         for one in &self.findings.observations {
             let said = one.said.as_deref().unwrap_or(SILENCE);
-            *table
+            *counts
                 .entry((verdict(&one.truth), verdict(said)))
                 .or_default() += 1;
         }
-        let said: BTreeSet<_> = table.keys().map(|(_, said)| said.clone()).collect();
-        let truths: BTreeSet<_> = table.keys().map(|(truth, _)| truth.clone()).collect();
-        writeln!(
-            f,
-            "## Confusion\n\nTruth down, what was said across; all seeds, both hosts.\n"
-        )?;
-        let names: Vec<_> = said.iter().map(String::as_str).collect();
-        writeln!(f, "| | {} |", names.join(" | "))?;
-        writeln!(f, "|---|{}", "---:|".repeat(said.len()))?;
+        let said: BTreeSet<_> = counts.keys().map(|(_, said)| said.clone()).collect();
+        let truths: BTreeSet<_> = counts.keys().map(|(truth, _)| truth.clone()).collect();
+        let heads: Vec<_> = iter::once("")
+            .chain(said.iter().map(String::as_str))
+            .collect();
+        let mut table = Table::new(&heads).figures(1..heads.len());
         for truth in truths {
-            write!(f, "| {truth} |")?;
-            for said in &said {
-                match table.get(&(truth.clone(), said.clone())) {
-                    Some(count) => write!(f, " {count} |")?,
-                    None => write!(f, " |")?,
-                }
-            }
-            writeln!(f)?;
+            let cells = said.iter().map(|said| {
+                let count = counts.get(&(truth.clone(), said.clone()));
+                count.map_or_else(String::new, usize::to_string)
+            });
+            table.row(iter::once(truth.clone()).chain(cells));
         }
-        writeln!(f)
+        table.markdown()
     }
 
     /// By cause, with every answer that is not right.
-    fn causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn causes(&self) -> String {
         let mut causes: BTreeMap<(bool, &str), Vec<&Observation>> = BTreeMap::new();
         for one in &self.findings.observations {
             if one.truth != "nothing" {
@@ -295,13 +282,10 @@ impl Page<'_> {
                 causes.entry(key).or_default().push(one);
             }
         }
-        writeln!(f, "## By cause\n\n{COLUMNS}\n")?;
-        writeln!(
-            f,
-            "| truth | labels | {} | said instead |\n|---|---:|{}---|",
-            Column::ALL.map(Column::name).join(" | "),
-            "---:|".repeat(Column::ALL.len()),
-        )?;
+        let mut heads = vec!["truth", "labels"];
+        heads.extend(Column::ALL.map(Column::name));
+        heads.push("said instead");
+        let mut table = Table::new(&heads).figures(1..heads.len() - 1);
         for ((hidden, truth), all) in causes {
             let mut instead: BTreeMap<&str, usize> = BTreeMap::new();
             for one in all.iter().filter(|one| !one.right) {
@@ -309,30 +293,26 @@ impl Page<'_> {
                     *instead.entry(said).or_default() += 1;
                 }
             }
-            let instead: Vec<_> = instead
+            let instead = instead
                 .iter()
-                .map(|(said, count)| format!("{count} x {said}"))
-                .collect();
-            let counts = Column::ALL.map(|column| {
+                .map(|(said, count)| format!("{count} x {said}"));
+            let note = if hidden {
+                " (one host cannot decide)"
+            } else {
+                ""
+            };
+            let mut row = vec![
+                format!("{}{note}", truth.replace('|', " or ")),
+                all.len().to_string(),
+            ];
+            row.extend(Column::ALL.map(|column| {
                 let of_it = all.iter().filter(|one| Column::of(one) == column);
                 of_it.count().to_string()
-            });
-            writeln!(
-                f,
-                "| {}{} | {} | {} | {} |",
-                // A bar would end the cell.
-                truth.replace('|', " or "),
-                if hidden {
-                    " (one host cannot decide)"
-                } else {
-                    ""
-                },
-                all.len(),
-                counts.join(" | "),
-                instead.join("; "),
-            )?;
+            }));
+            row.push(instead.collect::<Vec<_>>().join("; "));
+            table.row(row);
         }
-        writeln!(f)
+        table.markdown()
     }
 }
 

@@ -4,10 +4,10 @@
 use anyhow::Result;
 
 use crate::bench::{
-    document::Table,
     stats::{Estimate, ratios},
     subject::Subject,
 };
+use crate::util::table::Table;
 
 /// What is read of each sample.
 #[derive(Clone, Copy, Debug)]

@@ -11,3 +11,4 @@ pub mod process;
 pub(crate) mod program;
 pub mod status;
 pub mod stop;
+pub(crate) mod table;

@@ -19,10 +19,9 @@ use crate::{
     bench::{
         arena::TRACED,
         compare::number,
-        document::Table,
         workload::{abort, flood::Flood},
     },
-    util::child::Child,
+    util::{child::Child, table::Table},
 };
 
 /// How long the tracer may take to attach, or to end.

@@ -8,13 +8,13 @@ use super::{Found, Setting};
 use crate::bench::{
     arena::TRACED,
     compare::number,
-    document::Table,
     plot::{Plot, Series},
     stats::quantile,
     subject::{Running, Subject},
     workload::{flood::Flood, hold},
 };
 use crate::util::process::Memory;
+use crate::util::table::Table;
 
 const CONNECTIONS: [u32; 5] = [0, 1_000, 10_000, 30_000, 100_000];
 const PATHS: u32 = 1_000_000;

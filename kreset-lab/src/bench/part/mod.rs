@@ -90,41 +90,39 @@ pub struct Part {
     pub run: fn(&Setting) -> Result<Found>,
 }
 
+impl Part {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        run: fn(&Setting) -> Result<Found>,
+    ) -> Self {
+        Self { name, about, run }
+    }
+}
+
 /// All parts, in the order of the page.
 pub const PARTS: [Part; 7] = [
-    Part {
-        name: "traffic",
-        about: "requests and answers, and bulk transfer",
-        run: traffic::run,
-    },
-    Part {
-        name: "kafka",
-        about: "Apache Kafka, producing and consuming",
-        run: kafka::run,
-    },
-    Part {
-        name: "connections",
-        about: "connections opened and closed",
-        run: connections::run,
-    },
-    Part {
-        name: "resets",
-        about: "CPU time for each reset, and how many a second until one is lost",
-        run: resets::run,
-    },
-    Part {
-        name: "delay",
-        about: "from the kernel's event to the line",
-        run: delay::run,
-    },
-    Part {
-        name: "memory",
-        about: "memory, start and size",
-        run: memory::run,
-    },
-    Part {
-        name: "programs",
-        about: "nanoseconds of each program in the kernel",
-        run: programs::run,
-    },
+    Part::new(
+        "traffic",
+        "requests and answers, and bulk transfer",
+        traffic::run,
+    ),
+    Part::new("kafka", "Apache Kafka, producing and consuming", kafka::run),
+    Part::new(
+        "connections",
+        "connections opened and closed",
+        connections::run,
+    ),
+    Part::new(
+        "resets",
+        "CPU time for each reset, and how many a second until one is lost",
+        resets::run,
+    ),
+    Part::new("delay", "from the kernel's event to the line", delay::run),
+    Part::new("memory", "memory, start and size", memory::run),
+    Part::new(
+        "programs",
+        "nanoseconds of each program in the kernel",
+        programs::run,
+    ),
 ];

@@ -9,12 +9,12 @@ use super::{Found, Setting};
 use crate::bench::{
     arena::TRACED,
     compare::number,
-    document::Table,
     plot::{Plot, Series},
     subject::{Running, Subject},
     workload::{abort, churn, exchange::Exchange, flood::Flood},
 };
 use crate::util::process::{ProgramRuns, since};
+use crate::util::table::Table;
 
 const TIME: Duration = Duration::from_secs(1);
 /// Requests a second.

@@ -9,13 +9,13 @@ use super::{Found, Setting};
 use crate::bench::{
     arena::TRACED,
     compare::{Comparison, Metric, number},
-    document::Table,
     plot::{Plot, Series},
     stats::Estimate,
     subject::{Paths, Running, Subject, count_lines},
     workload::{abort, flood::Flood},
 };
 use crate::util::process::{Observed, own_cpu};
+use crate::util::table::Table;
 
 /// Resets a second at which tools are compared.
 const RATE: f64 = 3_000.0;
