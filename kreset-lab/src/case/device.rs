@@ -12,7 +12,7 @@ use crate::{
     device::Ttl,
     error::Result,
     net::{self, Network},
-    util::program::{CONNTRACK, IP, NFT},
+    util::program::CONNTRACK,
 };
 
 /// Longer than every silence here: such a device forgets when a case says so.
@@ -191,20 +191,14 @@ pub(crate) fn give_addresses(network: &Network) -> Result<()> {
         (Side::Broker, "10.78.0.0/16", "fd78::/64"),
     ] {
         let (to_v4, to_v6) = (net::address(side, false), net::address(side, true));
-        network.router().run(
-            IP,
-            &["-batch", "-"],
-            &format!(
-                "route add {v4} via {to_v4} dev {side}\n\
+        network.router().ip(&format!(
+            "route add {v4} via {to_v4} dev {side}\n\
                  route add {v6} via {to_v6} dev {side}\n"
-            ),
-        )?;
+        ))?;
         let host = network.host(side);
-        host.run(
-            IP,
-            &["-batch", "-"],
-            &format!("route add local {v4} dev lo\nroute add local {v6} dev lo\n"),
-        )?;
+        host.ip(&format!(
+            "route add local {v4} dev lo\nroute add local {v6} dev lo\n"
+        ))?;
         // IPv6 takes a route for an address less easily than IPv4 does.
         host.sysctl(&[("ipv6/ip_nonlocal_bind", "1")])?;
     }
@@ -246,7 +240,7 @@ pub(crate) fn install(network: &Network, distances: &Distances) -> Result<()> {
          }}\n\
          }}\n"
     );
-    network.router().run(NFT, &["-f", "-"], &ruleset)?;
+    network.router().nft(&ruleset)?;
     network
         .router()
         .sysctl(&[("netfilter/nf_conntrack_tcp_loose", "0")])
@@ -256,7 +250,7 @@ pub(crate) fn install(network: &Network, distances: &Distances) -> Result<()> {
 pub(crate) fn cut(network: &Network, client_port: u16, lost: bool) -> Result<()> {
     let what = if lost { "add" } else { "delete" };
     let change = format!("{what} element inet standing cut {{ {client_port} }}\n");
-    network.router().run(NFT, &["-f", "-"], &change).map(|_| ())
+    network.router().nft(&change)
 }
 
 /// Makes the device before a broker lose what it knows of one connection, as in a failover to a

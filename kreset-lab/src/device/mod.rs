@@ -25,7 +25,7 @@ use crate::{
         raw::RawSockets,
     },
     trace::wire::{Sighting, Wire},
-    util::program::{CONNTRACK, NFT},
+    util::program::CONNTRACK,
 };
 
 /// The TTL or hop limit of a reset that a device makes up, as it leaves the device.
@@ -176,10 +176,7 @@ impl<'lab> Middlebox<'lab> {
              }}\n\
              }}\n"
         );
-        self.network
-            .router()
-            .run(NFT, &["-f", "-"], &ruleset)
-            .map(|_| ())
+        self.network.router().nft(&ruleset)
     }
 
     /// nftables takes the TTL of its resets from the router's own settings.

@@ -18,11 +18,7 @@ use std::{
 };
 
 use super::{Namespace, Owner, PREFIX};
-use crate::{
-    PORT,
-    error::Result,
-    util::program::{IP, NFT},
-};
+use crate::{PORT, error::Result, util::program::IP};
 
 /// Number of the links that lead to the twin of router 2.
 const TWIN: usize = 90;
@@ -137,10 +133,8 @@ impl Chain {
                 link(number, near, far)?;
             }
         }
-        let batch = |node: &Namespace, text: &str| node.run(IP, &["-batch", "-"], text).map(drop);
-        let route = |node: &Namespace, to: &str, via: IpAddr| {
-            batch(node, &format!("route add {to} via {via}"))
-        };
+        let route =
+            |node: &Namespace, to: &str, via: IpAddr| node.ip(&format!("route add {to} via {via}"));
         for v6 in [false, true] {
             let client = if v6 { "fd78::/64" } else { "10.78.0.0/24" };
             route(&self.client, "default", address(0, 2, v6))?;
@@ -171,7 +165,7 @@ impl Chain {
                 (first, "default", address(TWIN, 2, v6)),
                 (third, client, address(TWIN + 1, 1, v6)),
             ] {
-                batch(router, &format!("route add {to} via {via} table {TWIN}"))?;
+                router.ip(&format!("route add {to} via {via} table {TWIN}"))?;
                 let rule = format!("rule add fwmark 2 lookup {TWIN}");
                 router.run(IP, &[family, "-batch", "-"], &rule)?;
             }
@@ -187,7 +181,7 @@ impl Chain {
                  }}\n\
                  }}\n"
             );
-            router.run(NFT, &["-f", "-"], &rules).map(drop)
+            router.nft(&rules)
         };
         let in_turn = format!("tcp dport {PORT} ct mark 0 ct mark set numgen inc mod 2 offset 1");
         mark(first, &in_turn, "dport")?;
@@ -231,7 +225,7 @@ impl Chain {
     /// What `nft` refuses.
     pub fn rules(&self, number: usize, rules: &str) -> Result<()> {
         match self.router(number) {
-            Some(router) => router.run(NFT, &["-f", "-"], rules).map(drop),
+            Some(router) => router.nft(rules),
             None => Ok(()),
         }
     }
@@ -250,33 +244,24 @@ impl Chain {
 
 /// Joins two hosts.
 fn link(number: usize, near: &Namespace, far: &Namespace) -> Result<()> {
-    near.run(
-        IP,
-        &["-batch", "-"],
-        &format!(
-            "link add b{number} type veth peer name a{number} netns {}\n\
+    near.ip(&format!(
+        "link add b{number} type veth peer name a{number} netns {}\n\
              address add {}/24 dev b{number}\n\
              address add {}/64 dev b{number} nodad\n\
              link set lo up\n\
              link set b{number} up\n",
-            far.name(),
-            address(number, 1, false),
-            address(number, 1, true),
-        ),
-    )?;
-    far.run(
-        IP,
-        &["-batch", "-"],
-        &format!(
-            "address add {}/24 dev a{number}\n\
+        far.name(),
+        address(number, 1, false),
+        address(number, 1, true),
+    ))?;
+    far.ip(&format!(
+        "address add {}/24 dev a{number}\n\
              address add {}/64 dev a{number} nodad\n\
              link set lo up\n\
              link set a{number} up\n",
-            address(number, 2, false),
-            address(number, 2, true),
-        ),
-    )
-    .map(drop)
+        address(number, 2, false),
+        address(number, 2, true),
+    ))
 }
 
 fn address(link: usize, end: u8, v6: bool) -> IpAddr {

@@ -50,7 +50,7 @@ use crate::{
     error::{Context as _, Error, Result},
     util::{
         lock::lock,
-        program::{self, IP, Program, SS},
+        program::{self, IP, NFT, Program, SS},
     },
 };
 
@@ -122,6 +122,16 @@ impl Namespace {
         self.enter(|| program::run(program, arguments, input))
     }
 
+    /// Runs lines of `ip` inside this namespace.
+    pub(crate) fn ip(&self, lines: &str) -> Result<()> {
+        self.run(IP, &["-batch", "-"], lines).map(drop)
+    }
+
+    /// Runs lines of `nft` inside this namespace.
+    pub(crate) fn nft(&self, lines: &str) -> Result<()> {
+        self.run(NFT, &["-f", "-"], lines).map(drop)
+    }
+
     /// Waits until something listens on a TCP port of this namespace.
     pub(crate) fn wait_for_listener(&self, port: u16, stop: &Stop) -> Result<()> {
         const PATIENCE: Duration = Duration::from_secs(20);
@@ -144,8 +154,7 @@ impl Namespace {
     /// Gives this host one more address.
     pub(crate) fn add_address(&self, address: Ipv4Addr) -> Result<()> {
         let address = format!("{address}/24");
-        self.run(IP, &["address", "add", &address, "dev", "eth0"], "")
-            .map(drop)
+        self.ip(&format!("address add {address} dev eth0"))
     }
 
     /// Sets kernel parameters of this namespace, named as below /proc/sys/net, with slashes.
@@ -224,10 +233,9 @@ impl Network {
     /// Gives the broker's host one more address, which the router knows of.
     pub(crate) fn add_broker_address(&self, address: Ipv4Addr) -> Result<()> {
         self.broker.add_address(address)?;
-        let address = address.to_string();
-        let neighbour = ["neighbour", "add", &address, "lladdr", "02:00:00:00:02:02"];
-        let arguments = [&neighbour[..], &["nud", "permanent", "dev", "broker"]].concat();
-        self.router.run(IP, &arguments, "").map(drop)
+        self.router.ip(&format!(
+            "neighbour add {address} lladdr 02:00:00:00:02:02 nud permanent dev broker"
+        ))
     }
 
     fn wire(&self) -> Result<()> {
@@ -251,10 +259,7 @@ impl Network {
             ("ipv6/conf/all/forwarding", "1"),
             ("ipv6/conf/default/forwarding", "1"),
         ])?;
-        self.router.run(
-            IP,
-            &["-batch", "-"],
-            &format!(
+        self.router.ip(&format!(
                 "link add client address 02:00:00:00:01:01 type veth peer name eth0 address 02:00:00:00:01:02 netns {}\n\
                  link add broker address 02:00:00:00:02:01 type veth peer name eth0 address 02:00:00:00:02:02 netns {}\n\
                  link set client addrgenmode none\n\
@@ -271,16 +276,12 @@ impl Network {
                  neighbour add {BROKER_V4} lladdr 02:00:00:00:02:02 nud permanent dev broker\n\
                  neighbour add {BROKER_V6} lladdr 02:00:00:00:02:02 nud permanent dev broker\n",
                 self.client.name, self.broker.name,
-            ),
-        )?;
+            ))?;
         for (host, number, v4, v6) in [
             (&self.client, 1, CLIENT_V4, CLIENT_V6),
             (&self.broker, 2, BROKER_V4, BROKER_V6),
         ] {
-            host.run(
-                IP,
-                &["-batch", "-"],
-                &format!(
+            host.ip(&format!(
                     "link set eth0 addrgenmode none\n\
                      address add {v4}/24 dev eth0\n\
                      address add {v6}/64 dev eth0 nodad\n\
@@ -290,8 +291,7 @@ impl Network {
                      neighbour add fd77:{number}::1 lladdr 02:00:00:00:0{number}:01 nud permanent dev eth0\n\
                      route add default via 10.77.{number}.1 quickack 1\n\
                      route add default via fd77:{number}::1 quickack 1\n"
-                ),
-            )?;
+                ))?;
         }
         Ok(())
     }
