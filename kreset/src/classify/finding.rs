@@ -5,10 +5,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 use smol_str::SmolStr;
 
 use crate::{
-    classify::{
-        Judgement, case::Case, class::Class, class_of, context::PathView, devices, pattern::Turn,
-        sender,
-    },
+    classify::{Judgement, class::Class, class_of, context::PathView, devices, pattern::Turn},
     event::{
         AgeKind, Alert, Connection, Endpoint, Event, Finding, FlowId, Host, Path, Process, Reset,
         Source, community_id,
@@ -22,21 +19,20 @@ use crate::{
 pub fn report(
     facts: &Facts,
     judgement: Judgement,
-    case: &Case<'_>,
+    view: &PathView,
     host: &Host,
     process: Process,
     clock: WallClock,
 ) -> Event {
-    let path = path(&case.context.path, &judgement);
-    let sent_by = sender::sent_by(case, &judgement);
+    let path = path(view, &judgement);
     let mut finding = Box::new(Finding {
         time: clock.timestamp(facts.at_ns).into(),
         host: host.clone(),
         source: Source::Live,
         community_id: community_id::of_tcp(address(facts.local), address(facts.remote)),
-        sent_by,
+        sent_by: judgement.sent_by,
         summary: SmolStr::default(),
-        direction: case.direction(),
+        direction: judgement.direction,
         role: facts.role,
         verdict: judgement.verdict,
         cause: judgement.cause,

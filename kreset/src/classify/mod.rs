@@ -10,7 +10,7 @@ pub mod evidence;
 pub mod finding;
 pub mod pattern;
 pub mod phase;
-pub mod sender;
+mod sender;
 pub mod software;
 pub mod weights;
 
@@ -25,7 +25,7 @@ use pattern::{Pattern, Patterns, Sighting, Turn};
 use smol_str::SmolStr;
 
 use crate::{
-    event::{Candidates, Cause, PROBE_PROCESS, ProvokedBy, Verdict},
+    event::{Candidates, Cause, Direction, PROBE_PROCESS, ProvokedBy, SentBy, Verdict},
     facts::{Facts, Kind, State, Tuple},
 };
 
@@ -49,6 +49,10 @@ pub struct Judgement {
     pub advice: SmolStr,
     /// How events of this path and cause come; `None` where nothing was decided.
     pub pattern: Option<Pattern>,
+    /// Which way the RST (or the first FIN) went.
+    pub direction: Direction,
+    /// Whose packet it was; `None` where nothing was sent.
+    pub sent_by: Option<SentBy>,
 }
 
 /// Judges events in the light of those before.
@@ -202,12 +206,6 @@ impl Classifier {
         self.config = config;
     }
 
-    /// The operator's settings.
-    #[must_use]
-    pub const fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// Entries evicted because a table was full.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
@@ -286,6 +284,8 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         candidates,
         unknown,
         pattern: None,
+        direction: case.direction(),
+        sent_by: sender::sent_by(case, verdict, cause),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whose packet ended a connection.
 
-use super::{Judgement, case::Case, evidence::refused_by};
+use super::{case::Case, evidence::refused_by};
 use crate::{
     event::{Cause, Direction, Role, SentBy, Verdict},
     facts::Kind,
@@ -8,10 +8,9 @@ use crate::{
 
 /// Whose RST or FIN it was; `None` where nothing was sent.
 ///
-/// What this host sent it knows. Of what it received the verdict tells, except where
+/// What this host sent it knows. Of what it received the verdict says whose, except where
 /// the packet is the honest answer of a host that a device led astray.
-#[must_use]
-pub fn sent_by(case: &Case<'_>, judgement: &Judgement) -> Option<SentBy> {
+pub(super) fn sent_by(case: &Case<'_>, verdict: Verdict, cause: Option<Cause>) -> Option<SentBy> {
     let (here, there) = match case.facts.role {
         Role::Client => (SentBy::Client, SentBy::Broker),
         Role::Broker => (SentBy::Broker, SentBy::Client),
@@ -22,7 +21,7 @@ pub fn sent_by(case: &Case<'_>, judgement: &Judgement) -> Option<SentBy> {
     if case.direction() == Direction::Sent {
         return Some(here);
     }
-    Some(match (judgement.verdict, judgement.cause) {
+    Some(match (verdict, cause) {
         (_, Some(Cause::Rebound | Cause::Moved)) => there,
         (Verdict::MiddleboxIdleReset | Verdict::MiddleboxIdleDrop | Verdict::MiddleboxReset, _) => {
             SentBy::Device

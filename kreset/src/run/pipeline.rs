@@ -13,7 +13,7 @@ use smol_str::SmolStr;
 use crate::{
     capture::recording::Recorder,
     classify::{
-        Case, Classifier, Config,
+        Classifier, Config,
         finding::{alert, report},
     },
     delivery::{Delivery, SinkError},
@@ -366,12 +366,11 @@ impl Pipeline {
         let Some((judgement, context)) = self.classifier.judge(facts) else {
             return;
         };
-        let case = Case::new(facts, &context, self.classifier.config());
         let process = self.enricher.process(facts, clocks.boot);
         let event = report(
             facts,
             judgement,
-            &case,
+            &context.path,
             &self.host,
             process,
             clocks.monotonic,
