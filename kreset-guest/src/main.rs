@@ -14,7 +14,7 @@ mod scenario;
 mod system;
 mod tracer;
 
-use std::{panic, process, thread, time::Duration};
+use std::{panic, process};
 
 use anyhow::{Context as _, Result};
 
@@ -28,8 +28,6 @@ fn main() {
         if let Err(error) = run() {
             say(&["failed", &format!("{error:#}")]);
         }
-        // The console is slow, and power off does not wait for it.
-        thread::sleep(Duration::from_millis(200));
         system::power_off();
     }
     say(&[

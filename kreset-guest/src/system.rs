@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use rustix::{
     mount::{MountFlags, mount},
     system::{RebootCommand, reboot, uname},
+    termios::tcdrain,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -62,8 +63,9 @@ pub(crate) fn release() -> String {
     uname().release().to_string_lossy().into_owned()
 }
 
-/// Ends the guest.
+/// Ends the guest, once its console has sent everything: power off does not wait for it.
 pub(crate) fn power_off() {
+    let _no_console = tcdrain(io::stdout());
     let _refused = reboot(RebootCommand::PowerOff);
 }
 

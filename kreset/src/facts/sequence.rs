@@ -48,7 +48,7 @@ pub(super) fn reset_sequence(
         kind::RESET_SENT => {
             (event.sequences & sequence::RESET != 0).then_some(event.reset_sequence)
         }
-        kind::RESET_RECEIVED => full.and_then(|record| received(record, state)),
+        kind::RESET_RECEIVED => received(full?, state),
         _ => None,
     }
 }
@@ -121,7 +121,7 @@ mod tests {
             "beyond a gap, or another's"
         );
         let unseen = accepted(State::Established, |it| {
-            it.packets.flags = packets_flag::SEEN_IN
+            it.packets.flags = packets_flag::SEEN_IN;
         });
         assert_eq!(unseen, None);
     }
