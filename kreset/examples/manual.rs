@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap_complete::{Shell, generate_to};
+use clap_complete::Shell;
 use kreset::cli;
 
 fn main() -> Result<()> {
@@ -16,26 +16,18 @@ fn main() -> Result<()> {
         .map(PathBuf::from)
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "usage: manual DIRECTORY"))?;
     clap_mangen::generate_to(cli::command(), directory(&share, "man/man1")?)?;
-    for (shell, path) in [
-        (Shell::Bash, "bash-completion/completions"),
-        (Shell::Zsh, "zsh/site-functions"),
-        (Shell::Fish, "fish/vendor_completions.d"),
+    for (shell, path, file) in [
+        // Found there by the command's name alone.
+        (Shell::Bash, "bash-completion/completions", "kreset-trace"),
+        (Shell::Zsh, "zsh/site-functions", "_kreset-trace"),
+        (
+            Shell::Fish,
+            "fish/vendor_completions.d",
+            "kreset-trace.fish",
+        ),
     ] {
-        let written = generate_to(
-            shell,
-            &mut cli::command(),
-            "kreset-trace",
-            directory(&share, path)?,
-        )?;
-        if shell == Shell::Bash {
-            // clap_complete 4.6 writes a subcommand's name in two ways where the
-            // program's has a hyphen, and then completes nothing after it.
-            let text = fs::read_to_string(&written)?
-                .replace("kreset__subcmd__trace__subcmd__", "kreset__trace__subcmd__");
-            // Found there by the command's name alone.
-            fs::write(written.with_extension(""), text)?;
-            fs::remove_file(&written)?;
-        }
+        let script = cli::completions::script(shell);
+        fs::write(directory(&share, path)?.join(file), script)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use kreset::{
-    cli::{self, Command, check, sample},
+    cli::{self, Command, check, sample, show},
     probe,
     run::{RunError, run},
     util::{exit::Exit, stderr::log},
@@ -24,12 +24,16 @@ fn main() -> ExitCode {
             }
         }
         Ok(Command::Probe(wanted)) => {
-            let mut encoder = wanted.format.encoder_of_stdout(wanted.verbose);
+            let mut encoder = wanted.format.encoder_of_stdout(wanted.view);
             match probe::run(&wanted.options, encoder.as_mut()) {
                 Ok(exit) => exit,
                 Err(error) => fail(&error, error.exit()),
             }
         }
+        Ok(Command::Show(wanted)) => match show::run(&wanted) {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(&error, error.exit()),
+        },
         Ok(Command::Print(text)) => print(&text),
         Err(error) => fail(&error, Exit::Usage),
     };

@@ -211,6 +211,19 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_sample_of_every_class() {
+        let samples: Vec<_> = crate::event::samples::KINDS
+            .iter()
+            .flat_map(|(verdict, causes)| causes.iter().map(move |cause| (*verdict, *cause)))
+            .collect();
+        let classes: Vec<_> = Class::ALL
+            .iter()
+            .map(|class| (class.verdict(), class.cause()))
+            .collect();
+        assert_eq!(samples, classes);
+    }
+
+    #[test]
     fn every_name_is_its_verdict_and_its_cause() {
         for class in Class::ALL {
             let name = format!("{}/{}", class.verdict(), class.cause());

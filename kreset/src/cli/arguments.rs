@@ -2,14 +2,20 @@
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args};
+use clap::{
+    ArgAction, Args,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
 
 use super::size;
 use crate::{
-    event::{Role, filter::Filter},
+    event::{
+        Role, Verdict,
+        filter::{Ends, Filter},
+    },
     kernel::{feature::Feature, plan::PacketChoice},
     run::options::{Options, Output},
-    sink::{Format, SinkConfig},
+    sink::{ColorChoice, Format, SinkConfig, View},
     util::{duration, ports::PortSet},
 };
 
@@ -87,7 +93,10 @@ pub(super) struct Arguments {
     ///
     /// Otherwise a feature that this kernel does not support is left out and
     /// listed in the first event. May be given more than once.
-    #[arg(long, value_name = "FEATURE", value_parser = str::parse::<Feature>)]
+    #[arg(long, value_name = "FEATURE",
+        value_parser = PossibleValuesParser::new(Feature::ALL.iter().map(|it| it.name()))
+            .try_map(|name| name.parse::<Feature>()),
+        hide_possible_values = true)]
     require: Vec<Feature>,
 
     /// Also print the counts so far at this interval
@@ -107,11 +116,11 @@ pub(super) struct Arguments {
     #[arg(long)]
     all: bool,
 
-    /// Show the evidence for each verdict; twice: also log the BPF programs' decisions
-    ///
-    /// Under each event of text output; JSON always has all evidence.
-    #[arg(short, long, action = ArgAction::Count)]
-    verbose: u8,
+    #[command(flatten)]
+    ends: EndArguments,
+
+    #[command(flatten)]
+    view: ViewArguments,
 
     /// Directory for events that sinks have not delivered yet
     ///
@@ -158,6 +167,7 @@ impl Arguments {
             filter: Filter {
                 role: self.role.into(),
                 all: self.all,
+                ..self.ends.into_filter()
             },
             netns: self.netns,
             broker_max_idle: self.broker_max_idle,
@@ -165,12 +175,85 @@ impl Arguments {
             require: self.require,
             summary_interval: self.summary.or(agent),
             record: self.record,
-            verbosity: self.verbose,
+            view: self.view.into_view(),
             config: self.config,
             configured: sinks.unwrap_or_default(),
             spool: self.spool,
             spool_size: self.spool_size,
             drain: self.drain,
+        }
+    }
+}
+
+/// Which events are shown.
+#[derive(Clone, Debug, Args)]
+pub(super) struct EndArguments {
+    /// Show only these verdicts, such as `middlebox_idle_reset`
+    #[arg(long, value_name = "LIST", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(Verdict::ALL.iter().map(|it| it.as_str()))
+            .try_map(|word| word.parse::<Verdict>()),
+        hide_possible_values = true)]
+    verdict: Vec<Verdict>,
+
+    /// Show only clients with these addresses
+    ///
+    /// Such as 10.0.1.5, 10.0.1.0/24 or 10.0.1.5:43210, with commas between them.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = str::parse::<Ends>)]
+    client: Vec<Ends>,
+
+    /// Show only brokers with these addresses
+    ///
+    /// Such as 10.0.2.7, 10.0.2.0/24 or 10.0.2.7:9092, with commas between them.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = str::parse::<Ends>)]
+    broker: Vec<Ends>,
+}
+
+impl EndArguments {
+    pub(super) fn into_filter(self) -> Filter {
+        Filter {
+            verdicts: self.verdict,
+            clients: self.client,
+            brokers: self.broker,
+            ..Filter::default()
+        }
+    }
+}
+
+/// How text is shown.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ViewArguments {
+    /// Say why and why not; twice: with all weights and facts
+    ///
+    /// Three times also logs the BPF programs' decisions. Only text output changes; JSON
+    /// always has all evidence.
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+
+    /// Show repeats one by one on a terminal
+    ///
+    /// Otherwise one block for each culprit, broker and cause counts them.
+    #[arg(long)]
+    every_event: bool,
+
+    /// Show no start, summary and status line in text output
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// When to use colour
+    ///
+    /// `auto` is on a terminal, unless `NO_COLOR` is set; `FORCE_COLOR` and `CLICOLOR_FORCE`
+    /// ask for it elsewhere too.
+    #[arg(long, value_enum, default_value_t)]
+    color: ColorChoice,
+}
+
+impl ViewArguments {
+    pub(super) const fn into_view(self) -> View {
+        View {
+            verbosity: self.verbose,
+            color: self.color,
+            every_event: self.every_event,
+            quiet: self.quiet,
         }
     }
 }

@@ -5,9 +5,11 @@
 
 mod arguments;
 pub mod check;
+pub mod completions;
 mod file;
 pub mod probe;
 pub mod sample;
+pub mod show;
 mod size;
 
 use std::ffi::OsString;
@@ -16,7 +18,11 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorK
 use thiserror::Error;
 
 use self::arguments::Arguments;
-use crate::{config::ConfigError, run::options::Options, sink::Format};
+use crate::{
+    config::ConfigError,
+    run::options::Options,
+    sink::{Format, View},
+};
 
 /// Shown under `--help`, not under `-h`.
 const AFTER_HELP: &str = "\
@@ -36,6 +42,8 @@ Examples:
       Check that file, and what this host supports.
   kreset-trace probe broker-3:9092
       Find the idle timer on the path to a broker, and the device that has it.
+  kreset-trace show --since 1h /var/log/kreset.json
+      Show the stored events of the last hour.
 
 Exit codes:
   0  ended as requested: by a signal, --duration or --count, or because the
@@ -88,6 +96,14 @@ enum Subcommand {
     /// and its hop. Needs no privileges.
     #[command(after_long_help = probe::AFTER_HELP)]
     Probe(probe::Arguments),
+    /// Show stored events as they would be shown live
+    ///
+    /// Reads the JSON lines that --format json writes. Needs no privileges.
+    Show(show::Arguments),
+    /// Print a completion script for a shell
+    ///
+    /// Such as: kreset-trace completions bash > /etc/bash_completion.d/kreset-trace
+    Completions(completions::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +135,8 @@ pub enum Command {
     Sample(Box<Sample>),
     /// Measure on purpose.
     Probe(Box<Probe>),
+    /// Show stored events.
+    Show(Box<show::Show>),
     /// Print this and end: the help or the version.
     Print(String),
 }
@@ -130,8 +148,8 @@ pub struct Probe {
     pub options: crate::probe::options::Options,
     /// Form of the output.
     pub format: Format,
-    /// Whether to show each connection.
-    pub verbose: bool,
+    /// What text shows.
+    pub view: View,
 }
 
 /// Which sample events are to be sent.
@@ -239,9 +257,11 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
         Some(Subcommand::Check(run)) => Command::Check(Box::new(options(run))),
         Some(Subcommand::Probe(probe)) => Command::Probe(Box::new(Probe {
             format: probe.format,
-            verbose: probe.verbose,
+            view: probe.view(),
             options: probe.options(),
         })),
+        Some(Subcommand::Show(show)) => Command::Show(Box::new(show.into_show())),
+        Some(Subcommand::Completions(wanted)) => Command::Print(wanted.script()),
         Some(Subcommand::Sample(sample)) => Command::Sample(Box::new(Sample {
             options: options(sample.run),
             first: sample.first,

@@ -10,7 +10,7 @@ use crate::{
         clients::{Like, Settings},
         options::Options,
     },
-    sink::Format,
+    sink::{ColorChoice, Format, View},
     util::duration,
 };
 
@@ -143,7 +143,11 @@ pub(super) struct Arguments {
 
     /// Show each connection under the result
     #[arg(short, long)]
-    pub(super) verbose: bool,
+    verbose: bool,
+
+    /// When to use colour
+    #[arg(long, value_enum, default_value_t)]
+    color: ColorChoice,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -161,6 +165,15 @@ enum LikeChoice {
 }
 
 impl Arguments {
+    /// How the result is shown.
+    pub(super) fn view(&self) -> View {
+        View {
+            verbosity: u8::from(self.verbose),
+            color: self.color,
+            ..View::default()
+        }
+    }
+
     /// What they mean.
     pub(super) fn options(self) -> Options {
         Options {

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    event::{Role, filter::Filter},
+    event::{Role, Verdict, filter::Filter},
     kernel::{
         feature::Feature,
         plan::{PacketChoice, PacketEvidence},
     },
     run::options::Output,
+    sink::ColorChoice,
     util::exit::Exit,
 };
 
@@ -46,19 +47,13 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(options.format, Format::Text);
     assert_eq!(options.output, Output::Stdout);
     assert_eq!((options.duration, options.count), (None, None));
-    assert_eq!(
-        options.filter,
-        Filter {
-            role: None,
-            all: false
-        }
-    );
+    assert_eq!(options.filter, Filter::default());
     assert_eq!(options.netns, None);
     assert_eq!(options.broker_max_idle, Duration::from_mins(10));
     assert_eq!(options.packet_evidence, PacketChoice::Auto);
     assert!(options.require.is_empty());
     assert_eq!(options.summary_interval, None);
-    assert_eq!(options.verbosity, 0);
+    assert_eq!(options.view, View::default());
 }
 
 #[test]
@@ -78,6 +73,12 @@ fn every_flag_is_read() {
         "--require=seeding",
         "--summary=10s",
         "--all",
+        "--verdict=middlebox_idle_reset,indeterminate",
+        "--client=10.0.1.0/24",
+        "--broker=10.0.2.7:9092",
+        "--every-event",
+        "--quiet",
+        "--color=never",
         "-vv",
     ]);
     assert_eq!(options.ports.to_string(), "9092,9094-9096,19092");
@@ -89,7 +90,10 @@ fn every_flag_is_read() {
         options.filter,
         Filter {
             role: Some(Role::Broker),
-            all: true
+            all: true,
+            verdicts: vec![Verdict::MiddleboxIdleReset, Verdict::Indeterminate],
+            clients: vec!["10.0.1.0/24".parse().unwrap()],
+            brokers: vec!["10.0.2.7:9092".parse().unwrap()],
         }
     );
     assert_eq!(options.netns, Some("lab-client".to_owned()));
@@ -100,7 +104,15 @@ fn every_flag_is_read() {
     );
     assert_eq!(options.require, [Feature::PacketEvidence, Feature::Seeding]);
     assert_eq!(options.summary_interval, Some(Duration::from_secs(10)));
-    assert_eq!(options.verbosity, 2);
+    assert_eq!(
+        options.view,
+        View {
+            verbosity: 2,
+            color: ColorChoice::Never,
+            every_event: true,
+            quiet: true,
+        }
+    );
 }
 
 #[test]
@@ -139,6 +151,15 @@ fn refusals_are_one_sentence_that_names_the_value_and_what_is_valid() {
         (
             &["--prot", "9092"],
             "unexpected argument '--prot' found; a similar argument exists: '--port'",
+        ),
+        (
+            &["--colour=never"],
+            "unexpected argument '--colour' found; a similar argument exists: '--color'",
+        ),
+        (
+            &["--client", "shop"],
+            "invalid value 'shop' for '--client <LIST>': invalid address \"shop\": expected an IP \
+             address, such as 10.0.1.5, 10.0.1.0/24, 10.0.1.5:9092 or [2001:db8::1]:9092",
         ),
         (
             &["--port"],

@@ -5,7 +5,7 @@ use crate::{
     cli::{self, Command},
     event::{Kind, Verdict, filter::SinkFilter},
     run::options::{Options, Output},
-    sink::{Body, Facility, Format, StdoutConfig, SyslogAddress, SyslogConfig, Target},
+    sink::{Body, Facility, Format, StdoutConfig, SyslogAddress, SyslogConfig, Target, View},
 };
 
 fn parse_with(config: &str, arguments: &[&str]) -> Result<Options, String> {
@@ -67,7 +67,7 @@ fn a_whole_file_is_read() {
     assert_eq!(options.ports.to_string(), "9092,9094-9096");
     assert_eq!(options.broker_max_idle, Duration::from_mins(5));
     assert_eq!(options.summary_interval, Some(Duration::from_secs(30)));
-    assert_eq!((options.filter.all, options.verbosity), (true, 1));
+    assert_eq!((options.filter.all, options.view.verbosity), (true, 1));
     assert_eq!(options.spool, Path::new("/tmp/spool"));
     assert_eq!(
         (options.spool_size, options.drain),
@@ -102,7 +102,8 @@ fn an_agent_reports_its_coverage_and_writes_to_standard_output() {
         options.sinks()[0].target,
         Target::Stdout(StdoutConfig {
             format: Format::Text,
-            verbose: false
+            verbose: false,
+            view: View::default(),
         })
     );
 }
@@ -123,6 +124,10 @@ fn an_output_on_the_command_line_replaces_all_sinks() {
     let target = Target::Stdout(StdoutConfig {
         format: Format::Json,
         verbose: true,
+        view: View {
+            verbosity: 1,
+            ..View::default()
+        },
     });
     assert_eq!(options.sinks()[0].target, target);
     assert_eq!(options.sinks().len(), 1);

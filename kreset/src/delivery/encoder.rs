@@ -1,6 +1,6 @@
 //! The interface of formats.
 
-use super::SinkError;
+use super::{Glance, SinkError};
 use crate::event::Message;
 
 /// Encodes events in one format.
@@ -10,4 +10,8 @@ pub trait Encoder: Send {
     /// # Errors
     /// When the event cannot be encoded.
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError>;
+
+    /// Appends what shows the state of the run, where the format has something that does.
+    /// Called about twice a second.
+    fn glance(&mut self, _glance: &Glance, _out: &mut Vec<u8>) {}
 }

@@ -13,6 +13,7 @@ mod backoff;
 mod deferred;
 mod encoder;
 mod error;
+mod glance;
 mod local;
 mod queue;
 mod remote;
@@ -33,6 +34,7 @@ use std::{
 pub use backoff::Backoff;
 pub use encoder::Encoder;
 pub use error::SinkError;
+pub use glance::Glance;
 pub use local::OnFailure;
 pub use remote::{Handed, Remote, RemoteError};
 pub use status::{Snapshot, Status};
@@ -283,6 +285,16 @@ impl Delivery {
         for it in &mut self.running {
             if it.filter.wants(&message.event) {
                 it.add(message);
+            }
+        }
+        self.is_held = true;
+    }
+
+    /// Shows the state of the run in the formats that do.
+    pub fn glance(&mut self, glance: &Glance) {
+        for it in &mut self.running {
+            if let Some(queue) = &mut it.queue {
+                queue.glance(glance);
             }
         }
         self.is_held = true;

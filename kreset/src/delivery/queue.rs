@@ -6,7 +6,7 @@ use std::sync::{
     mpsc::{Receiver, Sender},
 };
 
-use super::{Encoder, QUEUE, status::Status};
+use super::{Encoder, Glance, QUEUE, status::Status};
 use crate::{event::Message, util::stderr::log};
 
 /// More bytes of lines than this are handed over before the end of a turn.
@@ -113,6 +113,13 @@ impl Queue {
         Put::Taken
     }
 
+    /// Shows the state of the run, if the format does.
+    pub(super) fn glance(&mut self, glance: &Glance) {
+        if let Held::Lines(lines) = &mut self.held {
+            lines.encoder.glance(glance, &mut lines.chunk.lines);
+        }
+    }
+
     /// Hands over the events of this turn. Events for a sink that has ended are
     /// dropped: it has reported why it ended.
     pub(super) fn flush(&mut self) {
@@ -144,7 +151,7 @@ impl Lines {
     }
 
     fn flush(&mut self, status: &Status) {
-        if self.chunk.events == 0 {
+        if self.chunk.events == 0 && self.chunk.lines.is_empty() {
             return;
         }
         let next = Chunk {

@@ -34,6 +34,7 @@ fn numbered(number: u64) -> Arc<Message> {
         version: "1".into(),
         kernel: String::new(),
         ports: Vec::new(),
+        watched: None,
         packet_evidence: "off".into(),
         seeded: number,
         attach_ms: 0.0,

@@ -1,10 +1,20 @@
 //! What of the events a run shows.
 
-use crate::event::{Event, Finding, Kind, Role, Verdict};
+use std::{fmt, net::IpAddr, str::FromStr};
 
-/// The choice made by `--role` and `--all`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use thiserror::Error;
+
+use crate::event::{Endpoint, Event, Finding, Kind, Role, Verdict};
+
+/// The choice made by `--role`, `--verdict`, `--client`, `--broker` and `--all`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The only verdicts; empty for all.
+    pub verdicts: Vec<Verdict>,
+    /// The only clients; empty for all.
+    pub clients: Vec<Ends>,
+    /// The only brokers; empty for all.
+    pub brokers: Vec<Ends>,
     /// The only role of this host to show; `None` for both.
     pub role: Option<Role>,
     /// Whether noise is shown.
@@ -12,23 +22,116 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether `event` is of the role asked for. What is not is neither
-    /// shown nor counted.
+    /// Whether `event` is of what was asked for. What is not is neither shown nor
+    /// counted.
     #[must_use]
-    pub fn concerns(self, event: &Event) -> bool {
-        match (self.role, event.finding()) {
-            (Some(role), Some(finding)) => finding.role == role,
-            _ => true,
+    pub fn concerns(&self, event: &Event) -> bool {
+        match event {
+            Event::Alert(alert) => {
+                is_one(&self.verdicts, &alert.verdict) && has(&self.brokers, alert.broker)
+            }
+            _ => event.finding().is_none_or(|finding| {
+                self.role.is_none_or(|role| finding.role == role)
+                    && is_one(&self.verdicts, &finding.verdict)
+                    && has(&self.clients, finding.client)
+                    && has(&self.brokers, finding.broker)
+            }),
         }
     }
 
     /// Whether `event` is to be shown. Noise that is not shown is still
     /// counted: see [`Filter::concerns`].
     #[must_use]
-    pub fn wants(self, event: &Event) -> bool {
+    pub fn wants(&self, event: &Event) -> bool {
         self.concerns(event) && (self.all || !event.finding().is_some_and(Finding::is_noise))
     }
 }
+
+fn is_one<T: PartialEq>(all: &[T], it: &T) -> bool {
+    all.is_empty() || all.contains(it)
+}
+
+fn has(all: &[Ends], end: Endpoint) -> bool {
+    all.is_empty() || all.iter().any(|it| it.contains(end))
+}
+
+/// Addresses, and a port if only one is meant: `10.0.1.5`, `10.0.1.0/24`,
+/// `10.0.1.5:9092`, `[2001:db8::1]:9092`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    network: IpAddr,
+    /// Leading bits that count.
+    prefix: u8,
+    port: Option<u16>,
+}
+
+impl Ends {
+    /// Whether `end` is one of them.
+    #[must_use]
+    pub fn contains(&self, end: Endpoint) -> bool {
+        let same = |a: u128, b: u128, bits: u8| {
+            let rest = u32::from(bits.saturating_sub(self.prefix));
+            a.checked_shr(rest) == b.checked_shr(rest)
+        };
+        let is_within = match (self.network, end.address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+            _ => false,
+        };
+        is_within && self.port.is_none_or(|port| port == end.port)
+    }
+}
+
+impl FromStr for Ends {
+    type Err = EndsError;
+
+    fn from_str(text: &str) -> Result<Self, EndsError> {
+        let error = || EndsError(text.to_owned());
+        if let Ok(end) = text.parse::<std::net::SocketAddr>() {
+            return Ok(Self {
+                network: end.ip(),
+                prefix: 128,
+                port: Some(end.port()),
+            });
+        }
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let network: IpAddr = address.parse().map_err(|_not_one| error())?;
+        let most = if network.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => most,
+            Some(prefix) => prefix
+                .parse()
+                .ok()
+                .filter(|prefix| *prefix <= most)
+                .ok_or_else(error)?,
+        };
+        Ok(Self {
+            network,
+            prefix,
+            port: None,
+        })
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => std::net::SocketAddr::new(self.network, port).fmt(f),
+            None => write!(f, "{}/{}", self.network, self.prefix),
+        }
+    }
+}
+
+/// A text that names no addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "invalid address \"{0}\": expected an IP address, such as 10.0.1.5, 10.0.1.0/24, \
+     10.0.1.5:9092 or [2001:db8::1]:9092"
+)]
+pub struct EndsError(String);
 
 /// What of the events shown one sink gets.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,19 +218,19 @@ mod tests {
         let any = Filter::default();
         let brokers = Filter {
             role: Some(Role::Broker),
-            all: false,
+            ..Filter::default()
         };
         let everything = Filter {
-            role: None,
             all: true,
+            ..Filter::default()
         };
         for (filter, event, concerns, wants) in [
-            (any, reset(Role::Client, false), true, true),
-            (any, reset(Role::Client, true), true, false),
-            (everything, reset(Role::Client, true), true, true),
-            (brokers, reset(Role::Client, false), false, false),
-            (brokers, reset(Role::Broker, false), true, true),
-            (brokers, reset(Role::Broker, true), true, false),
+            (&any, reset(Role::Client, false), true, true),
+            (&any, reset(Role::Client, true), true, false),
+            (&everything, reset(Role::Client, true), true, true),
+            (&brokers, reset(Role::Client, false), false, false),
+            (&brokers, reset(Role::Broker, false), true, true),
+            (&brokers, reset(Role::Broker, true), true, false),
         ] {
             assert_eq!(
                 (filter.concerns(&event), filter.wants(&event)),
@@ -138,10 +241,60 @@ mod tests {
     }
 
     #[test]
+    fn verdict_client_and_broker_decide_too() {
+        let event = reset(Role::Client, false);
+        let ends = |text: &str| vec![text.parse::<Ends>().unwrap()];
+        for (filter, expected) in [
+            (ends("10.0.1.5"), true),
+            (ends("10.0.1.5:43210"), true),
+            (ends("10.0.1.5:43211"), false),
+            (ends("10.0.0.0/23"), true),
+            (ends("10.0.0.0/24"), false),
+            (ends("0.0.0.0/0"), true),
+            (ends("2001:db8::/32"), false),
+            (ends("::/0"), false),
+        ] {
+            let shown = filter[0].to_string();
+            let filter = Filter {
+                clients: filter,
+                ..Filter::default()
+            };
+            assert_eq!(filter.concerns(&event), expected, "{shown}");
+        }
+        let of = |verdicts: Vec<Verdict>, brokers: Vec<Ends>| Filter {
+            verdicts,
+            brokers,
+            ..Filter::default()
+        };
+        let idle = vec![Verdict::MiddleboxIdleReset];
+        assert!(of(idle.clone(), ends("10.0.2.7:9092")).concerns(&event));
+        assert!(!of(idle, ends("10.0.2.8")).concerns(&event));
+        assert!(!of(vec![Verdict::Indeterminate], Vec::new()).concerns(&event));
+    }
+
+    #[test]
+    fn an_address_that_is_none_says_what_was_expected() {
+        for text in [
+            "",
+            "broker-1",
+            "10.0.1.5/33",
+            "10.0.1/24",
+            "[::1]",
+            "10.0.1.5:x",
+        ] {
+            let error = text.parse::<Ends>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("invalid address \"{text}\": expected")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_said_about_the_run_is_always_shown() {
         let brokers = Filter {
             role: Some(Role::Broker),
-            all: false,
+            ..Filter::default()
         };
         for event in samples::all()
             .into_iter()

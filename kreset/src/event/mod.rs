@@ -4,6 +4,7 @@
 //! never 0. Keys are stable within a `schema` version.
 
 pub mod community_id;
+mod evidence_words;
 pub mod filter;
 mod headline;
 mod id;
@@ -20,6 +21,7 @@ mod weights;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use arrayvec::{ArrayString, ArrayVec};
+pub use evidence_words::{evidence_names, evidence_words};
 pub use headline::{Culprit, deed};
 pub use id::{Id, Ids};
 pub use noise::PROBE_PROCESS;
@@ -427,6 +429,8 @@ pub struct Start {
     pub packet_evidence: SmolStr,
     /// Connections that were there already.
     pub seeded: u64,
+    /// What is watched, where that can be told.
+    pub watched: Option<Watched>,
     /// Milliseconds from start to attached.
     pub attach_ms: f64,
     /// What does not work here, and why.
@@ -513,6 +517,16 @@ pub struct Summary {
     pub coverage: Coverage,
 }
 
+/// What a tracer would see the end of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Watched {
+    /// Open connections to or from a traced port; on loopback both ends of one.
+    pub connections: u64,
+    /// Addresses and ports of their brokers.
+    pub brokers: u64,
+}
+
 /// What a host can vouch for. That an end sent no RST is proven by the
 /// absence of an event only if that end's host was watching and lost nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -520,6 +534,8 @@ pub struct Summary {
 pub struct Coverage {
     /// Traced ports: each a port, or a range such as `9094-9096`.
     pub ports: Vec<SmolStr>,
+    /// What is watched, where that can be told at no great cost.
+    pub watched: Option<Watched>,
     /// Addresses of the traced network namespaces, without loopback and
     /// link-local ones; `null` where they are unknown.
     pub addresses: Option<Vec<IpAddr>>,

@@ -15,7 +15,7 @@ fn host() -> Host {
     }
 }
 
-fn endpoint(address: &str, port: u16) -> Endpoint {
+pub(crate) fn endpoint(address: &str, port: u16) -> Endpoint {
     Endpoint {
         address: address.parse().unwrap(),
         port,
@@ -263,6 +263,10 @@ pub(crate) fn all() -> Vec<Event> {
             ports: vec!["9092".into(), "9094-9096".into()],
             packet_evidence: "cgroup_skb".into(),
             seeded: 12,
+            watched: Some(Watched {
+                connections: 11,
+                brokers: 3,
+            }),
             attach_ms: 212.7,
             degraded: vec![Degraded {
                 feature: "kernel_reason".into(),
@@ -333,6 +337,10 @@ pub(crate) fn all() -> Vec<Event> {
             lost: 10,
             coverage: Coverage {
                 ports: vec!["9092".into(), "9094-9096".into()],
+                watched: Some(Watched {
+                    connections: 214,
+                    brokers: 3,
+                }),
                 addresses: Some(vec![
                     "10.0.1.5".parse().unwrap(),
                     "2001:db8::17".parse().unwrap(),
@@ -355,7 +363,84 @@ pub(crate) fn all() -> Vec<Event> {
     ]
 }
 
-/// The same with ids.
+/// The verdicts and their causes; a test compares them with the classes.
+pub(crate) const KINDS: &[(Verdict, &[Cause])] = &[
+    (
+        Verdict::MiddleboxIdleReset,
+        &[Cause::ResetOnSend, Cause::ResetOnTimer, Cause::Rebound],
+    ),
+    (Verdict::MiddleboxIdleDrop, &[Cause::Blackholed]),
+    (Verdict::MiddleboxReset, &[Cause::NotIdle, Cause::Moved]),
+    (
+        Verdict::BrokerOriginated,
+        &[
+            Cause::IdleClose,
+            Cause::Shutdown,
+            Cause::Closed,
+            Cause::ConnectionLost,
+            Cause::Aborted,
+        ],
+    ),
+    (
+        Verdict::HandshakePhase,
+        &[
+            Cause::Refused,
+            Cause::PlaintextToTls,
+            Cause::TlsToPlaintext,
+            Cause::NotKafka,
+            Cause::TlsAlert,
+            Cause::Authentication,
+            Cause::ClosedByBroker,
+        ],
+    ),
+    (
+        Verdict::ClientOriginated,
+        &[
+            Cause::Aborted,
+            Cause::ConnectionLost,
+            Cause::Probe,
+            Cause::LateData,
+        ],
+    ),
+];
+
+/// Every kind of finding: each verdict with each of its causes, a cause that is unclear,
+/// and none.
+pub(crate) fn every_kind() -> Vec<Event> {
+    let idle = [Cause::ResetOnSend, Cause::ResetOnTimer, Cause::Blackholed];
+    let mut kinds: Vec<Event> = KINDS
+        .iter()
+        .flat_map(|(verdict, causes)| causes.iter().map(move |cause| (*verdict, *cause)))
+        .map(|(verdict, cause)| {
+            let mut finding = Finding {
+                verdict,
+                cause: Some(cause),
+                ..finding()
+            };
+            if !idle.contains(&cause) {
+                finding.path = Path::default();
+                finding.connection.idle_ms = Some(12.5);
+            }
+            match verdict {
+                Verdict::MiddleboxIdleDrop => Event::Timeout(summarized(finding)),
+                Verdict::HandshakePhase => Event::Close(summarized(finding)),
+                _ => Event::Reset(summarized(finding)),
+            }
+        })
+        .collect();
+    kinds.push(Event::Close(summarized(Finding {
+        verdict: Verdict::HandshakePhase,
+        cause: Some(Cause::ClosedByBroker),
+        confidence: 0.31,
+        broker: endpoint("2001:db8:0:1::9", 9094),
+        client: endpoint("2001:db8::17", 50000),
+        ..finding()
+    })));
+    kinds.push(Event::Reset(summarized(unknown())));
+    kinds
+}
+
+/// One event of each type with ids.
 pub(crate) fn messages() -> Vec<Message> {
     all()
         .into_iter()

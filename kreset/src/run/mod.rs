@@ -44,7 +44,7 @@ use crate::{
     },
     run::{
         confine::{ConfineError, confine},
-        enrich::{Enricher, addresses::Addresses},
+        enrich::{Enricher, addresses::Addresses, connections::Connections},
         options::Options,
         pipeline::{Clocks, KernelLosses, Parts, Pipeline, Turns},
         service::ServiceManager,
@@ -132,8 +132,12 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
     let host = Host {
         name: uname().nodename().to_string_lossy().into(),
     };
-    let start = start_event(options, &plan, seeded, &host, began);
-    let netns = u64::from(plan.settings.netns);
+    let netns = Some(u64::from(plan.settings.netns)).filter(|netns| *netns > 0);
+    let mut connections = Connections::of(netns, options.ports.clone());
+    let start = Start {
+        watched: connections.now(),
+        ..start_event(options, &plan, seeded, &host, began)
+    };
     let decoder = Decoder {
         hz: hz.get(),
         reasons: plan.reset_reasons,
@@ -158,11 +162,12 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
             broker_max_idle: options.broker_max_idle,
         },
         enricher: Enricher::new(plan.cgroup),
-        filter: options.filter,
+        filter: options.filter.clone(),
         count: options.count,
         host,
         ports: options.ports.list(),
-        addresses: Addresses::of((netns > 0).then_some(netns)),
+        addresses: Addresses::of(netns),
+        connections,
         delivery,
         recorder,
     });
@@ -196,6 +201,7 @@ fn start_event(options: &Options, plan: &Plan, seeded: u64, host: &Host, began: 
         ports: options.ports.list(),
         packet_evidence: plan.packet_evidence.name().into(),
         seeded,
+        watched: None,
         attach_ms: (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0,
         degraded: plan.degradations.iter().map(degraded).collect(),
     }
@@ -327,6 +333,9 @@ async fn stream(
             next_loss = Deadline::now() + LOSS_EVERY;
             read_losses(&mut attached, &mut pipeline, now)?;
             pipeline.alert(now);
+            if options.is_interactive() {
+                pipeline.glance(attached_at.elapsed());
+            }
         }
         if let (Some(due), Some(every)) = (next_summary, every)
             && Deadline::now() >= due

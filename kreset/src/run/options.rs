@@ -9,7 +9,7 @@ use crate::{
         netns::{self, NetnsError},
         plan::{PacketChoice, Request},
     },
-    sink::{FileConfig, Format, SinkConfig, StdoutConfig, Target},
+    sink::{FileConfig, Format, SinkConfig, StdoutConfig, Target, View},
     util::ports::PortSet,
 };
 
@@ -40,9 +40,8 @@ pub struct Options {
     pub summary_interval: Option<Duration>,
     /// Record the kernel's raw records in this file.
     pub record: Option<PathBuf>,
-    /// Verbosity: 1 adds the evidence of each finding, 2 and more the log of the
-    /// BPF programs.
-    pub verbosity: u8,
+    /// What text output shows, and how.
+    pub view: View,
     /// The file that the options come from, where it is an agent that runs.
     pub config: Option<PathBuf>,
     /// The sinks of that file; empty for the one of `format` and `output`.
@@ -66,9 +65,18 @@ impl Options {
             packet_evidence: self.packet_evidence,
             require: self.require.clone(),
             netns,
-            debug: self.verbosity > 1,
+            debug: self.view.verbosity > 2,
             ..Request::default()
         })
+    }
+
+    /// Whether text is updated in place on a terminal.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        self.configured.is_empty()
+            && self.output == Output::Stdout
+            && self.format == Format::Text
+            && self.view.is_updated_in_place()
     }
 
     /// The sinks of the run.
@@ -77,9 +85,14 @@ impl Options {
         if !self.configured.is_empty() {
             return self.configured.clone();
         }
-        let (format, verbose) = (self.format, self.verbosity > 0);
+        let (format, view) = (self.format, self.view);
+        let verbose = view.verbosity > 0;
         let target = match &self.output {
-            Output::Stdout => Target::Stdout(StdoutConfig { format, verbose }),
+            Output::Stdout => Target::Stdout(StdoutConfig {
+                format,
+                verbose,
+                view,
+            }),
             Output::File(path) => Target::File(FileConfig {
                 path: path.clone(),
                 format,

@@ -16,13 +16,13 @@ use crate::{
         Classifier, Config,
         finding::{alert, report},
     },
-    delivery::{Delivery, SinkError},
+    delivery::{Delivery, Glance, SinkError},
     event::{
         Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Time, filter::Filter,
     },
     facts::{Decoder, Facts},
     run::{
-        enrich::{Enricher, addresses::Addresses},
+        enrich::{Enricher, addresses::Addresses, connections::Connections},
         holding::Holding,
         summary::Counter,
     },
@@ -99,6 +99,8 @@ pub struct Parts {
     pub ports: Vec<SmolStr>,
     /// The addresses of the traced namespaces.
     pub addresses: Addresses,
+    /// The open connections of the traced namespaces.
+    pub connections: Connections,
     /// Where events go.
     pub delivery: Delivery,
     /// Where raw records are written as well.
@@ -115,6 +117,7 @@ pub struct Pipeline {
     host: Host,
     ports: Vec<SmolStr>,
     addresses: Addresses,
+    connections: Connections,
     delivery: Delivery,
     own_pid: u32,
     ids: Ids,
@@ -173,6 +176,7 @@ impl Pipeline {
             host,
             ports,
             addresses,
+            connections,
             delivery,
             recorder,
         } = parts;
@@ -185,6 +189,7 @@ impl Pipeline {
             host,
             ports,
             addresses,
+            connections,
             delivery,
             own_pid: std::process::id(),
             ids: Ids::of_this_run(),
@@ -311,6 +316,7 @@ impl Pipeline {
         let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
         summary.coverage = Coverage {
             ports: self.ports.clone(),
+            watched: self.connections.now(),
             addresses: self.addresses.now(),
             kernel_lost: self.kernel.records,
             kernel_skipped: self.kernel.skipped,
@@ -323,6 +329,17 @@ impl Pipeline {
                 .collect(),
         };
         self.hand_on(Event::Summary(Box::new(summary)));
+    }
+
+    /// Shows the state of the run where text is updated in place.
+    pub fn glance(&mut self, attached: Duration) {
+        let glance = Glance {
+            attached,
+            ports: self.ports.clone(),
+            watched: self.connections.now(),
+            events: self.counter.events(),
+        };
+        self.delivery.glance(&glance);
     }
 
     fn hand_on(&mut self, event: Event) {
@@ -342,7 +359,7 @@ impl Pipeline {
     }
 
     /// Changes what is shown, and the settings of the classifier.
-    pub const fn reconfigure(&mut self, filter: Filter, config: Config) {
+    pub fn reconfigure(&mut self, filter: Filter, config: Config) {
         self.filter = filter;
         self.classifier.reconfigure(config);
     }

@@ -122,7 +122,7 @@ pub fn reload(
         }
     };
     pipeline.reconfigure(
-        fresh.filter,
+        fresh.filter.clone(),
         Config {
             broker_max_idle: fresh.broker_max_idle,
         },

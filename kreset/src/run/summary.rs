@@ -32,6 +32,12 @@ impl Counter {
         }
     }
 
+    /// Events so far, without noise.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        self.events.values().sum()
+    }
+
     /// Counts noise without an event.
     pub fn count_noise(&mut self, noise: Noise, times: u64) {
         *self.noise.entry(noise).or_default() += times;

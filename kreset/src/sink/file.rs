@@ -20,7 +20,7 @@ pub struct FileConfig {
     /// Output format.
     #[serde(default = "Format::of_a_sink")]
     pub format: Format,
-    /// Whether text includes the evidence for each verdict.
+    /// Whether text says why and why not.
     #[serde(default)]
     pub verbose: bool,
 }
@@ -43,7 +43,7 @@ impl Settings for FileConfig {
 
     fn open(&self, _: &HostSettings<'_>) -> Result<Parts, SinkError> {
         let file = LineFile::open(&self.path)?;
-        let encoder = self.format.encoder(self.verbose, false);
+        let encoder = self.format.encoder(self.verbose);
         Ok(Parts::Local(encoder, Box::new(file)))
     }
 }

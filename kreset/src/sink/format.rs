@@ -2,7 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Ecs, Json, Stdout, Text};
+use super::{
+    Ecs, Json, Text,
+    text::{Layout, Size, TextOptions, Update},
+    view::{View, is_terminal},
+};
 use crate::{
     delivery::{Encoder, SinkError},
     event::Message,
@@ -12,7 +16,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// For people: aligned columns.
+    /// For people: blocks on a terminal, elsewhere one line an event.
     #[default]
     Text,
     /// One JSON object per line.
@@ -27,20 +31,59 @@ impl Format {
         Self::Json
     }
 
-    /// Writes events to standard output, in colour where that is wanted.
+    /// Writes events to standard output, as this process's environment and `view` ask for.
     #[must_use]
-    pub fn encoder_of_stdout(self, verbose: bool) -> Box<dyn Encoder> {
-        let color = Stdout::open().is_ok_and(|stdout| stdout.takes_color());
-        self.encoder(verbose, color)
+    pub fn encoder_of_stdout(self, view: View) -> Box<dyn Encoder> {
+        match self {
+            Self::Text => Box::new(view.text(view.layout())),
+            other => other.encoder(false),
+        }
     }
 
-    /// Writes events in this format: text with the evidence if `verbose`.
-    pub(super) fn encoder(self, verbose: bool, color: bool) -> Box<dyn Encoder> {
+    /// Writes events to a file in this format: text says why if `verbose`.
+    pub(super) fn encoder(self, verbose: bool) -> Box<dyn Encoder> {
         match self {
             Self::Json => Box::new(Json),
             Self::Ecs => Box::new(Ecs),
-            Self::Text => Box::new(Text::new(verbose, color)),
+            Self::Text => {
+                let options = TextOptions {
+                    verbosity: u8::from(verbose),
+                    ..TextOptions::default()
+                };
+                Box::new(Text::new(options, Box::new(|| Size::UNBOUNDED)))
+            }
         }
+    }
+}
+
+impl View {
+    /// Where standard output is a terminal: blocks, updated in place if it can.
+    fn layout(self) -> Layout {
+        match (is_terminal(), self.is_updated_in_place()) {
+            (true, true) => Layout::Blocks(Update::InPlace),
+            (true, false) => Layout::Blocks(Update::EachMinute),
+            (false, _) => Layout::Lines,
+        }
+    }
+
+    /// Text of stored events: as live ones, but each block with its last count.
+    #[must_use]
+    pub fn stored(self) -> Text {
+        self.text(match self.layout() {
+            Layout::Blocks(_) => Layout::Blocks(Update::AtEnd),
+            Layout::Lines => Layout::Lines,
+        })
+    }
+
+    fn text(self, layout: Layout) -> Text {
+        let options = TextOptions {
+            verbosity: self.verbosity,
+            color: self.takes_color(),
+            every_event: self.every_event,
+            quiet: self.quiet,
+            layout,
+        };
+        Text::new(options, Self::size())
     }
 }
 

@@ -26,6 +26,7 @@ mod stdout;
 mod syslog;
 mod target;
 mod text;
+mod view;
 
 use std::{
     path::Path,
@@ -48,7 +49,8 @@ use serde::de::DeserializeOwned;
 pub use stdout::{Stdout, StdoutConfig};
 pub use syslog::{Facility, SETTLE, Syslog, SyslogAddress, SyslogConfig, SyslogEncoder};
 pub use target::Target;
-pub use text::Text;
+pub use text::{Layout, Size, Text, TextOptions, Update};
+pub use view::{ColorChoice, View};
 
 use crate::{
     delivery::{Encoder, Observer, OnFailure, Remote, Sink, SinkError, Writer, spool::Spool},

@@ -1,15 +1,11 @@
 //! Standard output.
 
-use std::{
-    fs::File,
-    io::{self, IsTerminal as _},
-    os::fd::AsFd as _,
-};
+use std::{fs::File, io, os::fd::AsFd as _};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 
-use super::{Format, HostSettings, Parts, Settings, lines::write_all};
+use super::{Format, HostSettings, Parts, Settings, View, lines::write_all};
 use crate::delivery::{SinkError, Stopped, Writer};
 
 /// Its name in errors.
@@ -22,9 +18,12 @@ pub struct StdoutConfig {
     /// Output format.
     #[serde(default = "Format::of_a_sink")]
     pub format: Format,
-    /// Whether text includes the evidence for each verdict.
+    /// Whether text says why and why not.
     #[serde(default)]
     pub verbose: bool,
+    /// What text shows where the command line asks for it.
+    #[serde(skip)]
+    pub view: View,
 }
 
 impl Settings for StdoutConfig {
@@ -34,7 +33,11 @@ impl Settings for StdoutConfig {
 
     fn open(&self, _: &HostSettings<'_>) -> Result<Parts, SinkError> {
         let stdout = Stdout::open()?;
-        let encoder = self.format.encoder(self.verbose, stdout.takes_color());
+        let view = View {
+            verbosity: self.view.verbosity.max(u8::from(self.verbose)),
+            ..self.view
+        };
+        let encoder = self.format.encoder_of_stdout(view);
         Ok(Parts::Local(encoder, Box::new(stdout)))
     }
 }
@@ -63,16 +66,6 @@ impl Stdout {
     /// Uses `file` as standard output.
     pub(super) const fn on(file: File) -> Self {
         Self { file }
-    }
-
-    /// Whether it is a terminal whose user wants colour: `NO_COLOR`,
-    /// `CLICOLOR=0` and `TERM=dumb` turn it off.
-    #[must_use]
-    pub fn takes_color(&self) -> bool {
-        self.file.is_terminal()
-            && !anstyle_query::no_color()
-            && anstyle_query::clicolor().unwrap_or(true)
-            && anstyle_query::term_supports_ansi_color()
     }
 }
 

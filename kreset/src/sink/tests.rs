@@ -284,7 +284,7 @@ fn the_settings_choose_format_and_file() {
     for (format, first) in [
         (Format::Json, "{\"schema\":\"kreset/1\""),
         (Format::Ecs, "{\"@timestamp\":"),
-        (Format::Text, "--- "),
+        (Format::Text, "2026-"),
     ] {
         let path = directory.path().join(format!("{format:?}"));
         let sink = SinkConfig {

@@ -267,6 +267,7 @@ fn start(number: u64, host: &Host, time: Time) -> Start {
         ports: vec!["9092".into()],
         packet_evidence: "off".into(),
         seeded: number,
+        watched: None,
         attach_ms: 200.5,
         degraded: vec![Degraded {
             feature: "packet_evidence".into(),

@@ -3,6 +3,7 @@
 
 pub mod addresses;
 mod cgroup;
+pub mod connections;
 mod pods;
 mod process;
 

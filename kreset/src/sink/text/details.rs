@@ -1,8 +1,8 @@
-//! What a finding rests on, line by line under it (`-v`).
+//! Everything that a finding rests on, line by line under it (`-vv`).
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{Display, Write as _};
 
-use super::{INDENT, words::Silences};
+use super::words::silences;
 use crate::{
     event::{Connection, Evidence, Finding, Path, Process, Reset},
     util::{
@@ -11,51 +11,48 @@ use crate::{
     },
 };
 
-/// Width of a name; longer ones push the rest of their line.
-const NAME: usize = 22;
-
-/// Writes everything known of `finding` that its first line leaves out.
-pub(super) fn write(out: &mut String, finding: &Finding) -> fmt::Result {
-    for evidence in &finding.evidence {
-        self::evidence(out, evidence)?;
-    }
-    if !finding.candidates.is_empty() {
-        let shares: Vec<_> = finding
-            .candidates
-            .iter()
-            .map(|it| format!("{} {}", it.verdict, percent(it.share)))
-            .collect();
-        line(out, "candidates", &shares)?;
-    }
-    line(out, "connection", &connection(&finding.connection))?;
-    line(out, "reset", &reset(&finding.reset))?;
-    line(out, "process", &process(&finding.process))?;
-    line(out, "path", &path(&finding.path))?;
-    line(out, "community_id", &[finding.community_id.to_string()])
+/// Every weight, and everything known of `finding`: names and what belongs to them.
+pub(super) fn lines(finding: &Finding) -> Vec<(String, String)> {
+    let shares: Vec<_> = finding
+        .candidates
+        .iter()
+        .map(|it| format!("{} {}", it.verdict, percent(it.share)))
+        .collect();
+    let class = finding.cause.map_or_else(
+        || finding.verdict.to_string(),
+        |cause| format!("{}/{cause}", finding.verdict),
+    );
+    let mut lines: Vec<(String, String)> = finding.evidence.iter().map(evidence).collect();
+    lines.extend(
+        [
+            line("class", &[class]),
+            line("candidates", &shares),
+            line("connection", &connection(&finding.connection)),
+            line("reset", &reset(&finding.reset)),
+            line("process", &process(&finding.process)),
+            line("path", &path(&finding.path)),
+            line("community_id", &[finding.community_id.to_string()]),
+        ]
+        .into_iter()
+        .flatten(),
+    );
+    lines
 }
 
 /// One line, unless nothing is known.
-fn line(out: &mut String, name: &str, facts: &[String]) -> fmt::Result {
-    if facts.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "{INDENT}{name:<NAME$}  {}", Escaped(&facts.join(", ")))
+fn line(name: &str, facts: &[String]) -> Option<(String, String)> {
+    let facts = Escaped(&facts.join(", ")).to_string();
+    (!facts.is_empty()).then(|| (name.to_owned(), facts))
 }
 
 /// A fact and what it weighed, the heaviest first.
-fn evidence(out: &mut String, evidence: &Evidence) -> fmt::Result {
-    write!(
-        out,
-        "{INDENT}{:<NAME$}  {:<24}",
-        Escaped(&evidence.name),
-        Escaped(&evidence.value).to_string()
-    )?;
+fn evidence(evidence: &Evidence) -> (String, String) {
+    let mut text = Escaped(&evidence.value).to_string();
     for it in evidence.weights.iter() {
-        write!(out, "  {:+.1} {}", it.weight, Escaped(&it.class))?;
+        // Writing to memory does not fail.
+        let _written = write!(text, "  {:+.1} {}", it.weight, Escaped(&it.class));
     }
-    // A fact without weight leaves the padding of its value.
-    out.truncate(out.trim_end().len());
-    out.write_char('\n')
+    (Escaped(&evidence.name).to_string(), text)
 }
 
 /// `name value` where there is a value.
@@ -68,12 +65,15 @@ fn connection(it: &Connection) -> Vec<String> {
         it.state.as_ref().map(ToString::to_string),
         fact("wire idle", it.wire_idle_ms.map(precise)),
         fact("provoked by", it.provoked_by),
-        fact("reset after", it.reset_delay_us.map(|us| format!("{us}us"))),
+        fact(
+            "reset after",
+            it.reset_delay_us.map(|us| format!("{us} us")),
+        ),
         fact("retransmits", it.retransmits),
         fact("bytes sent", it.bytes_sent),
         fact("received", it.bytes_received),
-        fact("srtt", it.srtt_us.map(|us| format!("{us}us"))),
-        fact("min rtt", it.min_rtt_us.map(|us| format!("{us}us"))),
+        fact("srtt", it.srtt_us.map(|us| format!("{us} us"))),
+        fact("min rtt", it.min_rtt_us.map(|us| format!("{us} us"))),
         fact("flow", it.flow_id),
     ]
     .into_iter()
@@ -120,7 +120,8 @@ fn process(it: &Process) -> Vec<String> {
 fn path(it: &Path) -> Vec<String> {
     let mut facts: Vec<_> = fact("pattern", it.pattern.as_ref()).into_iter().collect();
     if it.samples > 0 {
-        facts.push(format!("samples {}{}", it.samples, Silences(it)));
+        facts.push(format!("samples {}", it.samples));
+        facts.extend(silences(it));
     }
     facts
 }

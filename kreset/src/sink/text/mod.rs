@@ -1,16 +1,26 @@
-//! One aligned line an event, for people.
+//! Text for people.
 //!
-//! The first line of an event stands alone, so that `grep` finds whole
-//! events; what belongs to it is indented under it.
+//! On a terminal a finding is a block whose first line stands alone, and repeats are
+//! counted in it. Elsewhere each event is one line, with its fields in a fixed order,
+//! for `grep` and `awk`.
 
+mod block;
 mod details;
+mod fold;
+mod line;
+mod live;
 mod palette;
 pub(super) mod probe;
+mod run_events;
+mod why;
 pub(super) mod words;
+mod wrap;
 
 use std::{
-    fmt::{self, Write as _},
-    net::{IpAddr, SocketAddr},
+    collections::HashSet,
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
 };
 
 use jiff::{
@@ -18,354 +28,297 @@ use jiff::{
     tz::{Offset, TimeZone},
 };
 
-use self::palette::Palette;
-use crate::event::{
-    AgeKind, Alert, Coverage, Direction, Endpoint, Event, Finding, Loss, Message, Role, Start,
-    Summary, Time,
+use self::{
+    block::{Block, Row},
+    fold::Fold,
+    live::Live,
+    palette::Palette,
 };
 use crate::{
-    delivery::{Encoder, SinkError},
-    util::{
-        escape::Escaped,
-        units::{percent, precise, rough},
-    },
+    delivery::{Encoder, Glance, SinkError},
+    event::{Cause, Endpoint, Event, Finding, Message, Time},
+    util::{escape::Escaped, units::percent},
 };
 
-/// Width of the widest IPv4 endpoint, with which the columns start.
-const IPV4_WIDTH: usize = "255.255.255.255:65535".len();
+/// Advice that is remembered as said.
+const ADVICE: usize = 512;
 
-/// Width of the widest verdict with a cause of its own.
-const VERDICT_WIDTH: usize = "middlebox_idle_reset/reset_on_timer".len();
+/// How text is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// One line an event.
+    #[default]
+    Lines,
+    /// A block a finding, whose count of repeats is updated.
+    Blocks(Update),
+}
 
-/// What stands under an event starts below its second column.
-const INDENT: &str = "              ";
+/// When the count of repeats is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// At once, where the block stands on the terminal.
+    InPlace,
+    /// Once a minute, in a line of its own.
+    EachMinute,
+    /// In the block, which is written when no more repeats come.
+    AtEnd,
+}
 
-/// Encodes each event as an aligned line, and more lines under it.
-#[derive(Debug)]
+/// What text is to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TextOptions {
+    /// 1 adds why and why not, 2 all weights and facts.
+    pub verbosity: u8,
+    /// Whether to use colour.
+    pub color: bool,
+    /// Whether repeats are shown one by one.
+    pub every_event: bool,
+    /// Whether to leave out what is not about connections.
+    pub quiet: bool,
+    /// How it is laid out.
+    pub layout: Layout,
+}
+
+/// Columns and rows of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Columns.
+    pub columns: usize,
+    /// Rows.
+    pub rows: usize,
+}
+
+impl Size {
+    /// Of a pipe or file: lines are not broken.
+    pub const UNBOUNDED: Self = Self {
+        columns: 100_000,
+        rows: 24,
+    };
+
+    /// What is assumed where it is not known.
+    pub const DEFAULT: Self = Self {
+        columns: 80,
+        rows: 24,
+    };
+}
+
+/// Encodes each event for people.
 pub struct Text {
-    verbose: bool,
+    options: TextOptions,
     palette: Palette,
     zone: TimeZone,
+    /// The terminal's size now.
+    size: Box<dyn Fn() -> Size + Send>,
     /// The local day that the times in the output are of.
     day: Option<(Date, Offset)>,
-    /// Widths of the columns; they only grow.
-    client_width: usize,
-    broker_width: usize,
-    header_due: bool,
-    /// The last advice shown: a hundred resets of one path need it once.
-    advice: String,
+    /// Advice that was said, with the cause.
+    said: HashSet<(Option<Cause>, String)>,
+    /// Namespaces of the processes so far: they are named once there are two.
+    namespaces: HashSet<u32>,
+    live: Live,
+    /// Rows that are not updated any more, to be written.
+    due: Vec<Row>,
     /// The event being written.
     block: String,
 }
 
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Text")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Text {
-    /// Text in this machine's time zone. `verbose` puts under each event
-    /// what it rests on.
+    /// Text in this machine's time zone, for a terminal of `size`.
     #[must_use]
-    pub fn new(verbose: bool, color: bool) -> Self {
-        Self::in_zone(verbose, color, TimeZone::system())
+    pub fn new(options: TextOptions, size: Box<dyn Fn() -> Size + Send>) -> Self {
+        Self::in_zone(options, size, TimeZone::system())
     }
 
-    const fn in_zone(verbose: bool, color: bool, zone: TimeZone) -> Self {
+    fn in_zone(options: TextOptions, size: Box<dyn Fn() -> Size + Send>, zone: TimeZone) -> Self {
         Self {
-            verbose,
-            palette: if color {
+            options,
+            palette: if options.color {
                 Palette::COLORED
             } else {
                 Palette::PLAIN
             },
             zone,
+            size,
             day: None,
-            client_width: IPV4_WIDTH,
-            broker_width: IPV4_WIDTH,
-            header_due: true,
-            advice: String::new(),
+            said: HashSet::new(),
+            namespaces: HashSet::new(),
+            live: Live::default(),
+            due: Vec::new(),
             block: String::new(),
         }
     }
 
-    fn event(&mut self, event: &Event) -> fmt::Result {
-        match event {
-            Event::Start(start) => self.start(start),
-            Event::Reset(finding) => self.finding(finding, 'R'),
-            Event::Close(finding) => self.finding(finding, 'F'),
-            Event::Timeout(finding) => self.finding(finding, 'x'),
-            Event::Alert(alert) => self.alert(alert),
-            Event::Loss(loss) => self.loss(loss),
-            Event::Summary(summary) => self.summary(summary),
-            Event::Probe(probe) => self.probe(probe),
-        }
+    fn width(&self) -> usize {
+        (self.size)().columns.max(40)
     }
 
-    /// The local time of day; writes a line that names the day if it is a
-    /// new one, so call it before anything else of an event is written.
-    fn clock(&mut self, Time(timestamp): Time) -> Result<String, fmt::Error> {
+    /// The local time of day; a new day is named in a row of its own.
+    fn clock(&mut self, Time(timestamp): Time) -> String {
         let offset = self.zone.to_offset(timestamp);
         let local = offset.to_datetime(timestamp);
         let day = (local.date(), offset);
         if self.day != Some(day) {
             self.day = Some(day);
-            let dim = self.palette.dim;
             let zone = if offset == Offset::UTC {
                 String::new()
             } else {
                 offset.to_string()
             };
-            writeln!(
-                self.block,
-                "{dim}--- {}, UTC{zone} ---{dim:#}",
-                local.date()
-            )?;
+            self.due.push(Row::styled(
+                format!("--- {}, UTC{zone} ---", local.date()),
+                self.palette.dim,
+            ));
         }
-        Ok(format!(
-            "{:02}:{:02}:{:02}.{:03}",
+        format!(
+            "{:02}:{:02}:{:02}",
             local.hour(),
             local.minute(),
-            local.second(),
-            local.millisecond(),
-        ))
-    }
-
-    fn start(&mut self, start: &Start) -> fmt::Result {
-        let clock = self.clock(start.time)?;
-        let Palette { bold, warning, .. } = self.palette;
-        writeln!(
-            self.block,
-            "{clock}  {bold}START{bold:#}    kreset-trace {} on {}, kernel {}",
-            start.version,
-            Escaped(&start.host.name),
-            Escaped(&start.kernel),
-        )?;
-        writeln!(
-            self.block,
-            "{INDENT}ports {}; packet evidence {}; connections already open {}; attached in {:.0} ms",
-            start.ports.join(","),
-            start.packet_evidence,
-            start.seeded,
-            start.attach_ms,
-        )?;
-        for it in &start.degraded {
-            writeln!(
-                self.block,
-                "{INDENT}{warning}without {}{warning:#}: {}; {}",
-                it.feature,
-                Escaped(&it.reason),
-                Escaped(&it.remedy),
-            )?;
-        }
-        self.header()
-    }
-
-    fn header(&mut self) -> fmt::Result {
-        self.header_due = false;
-        let dim = self.palette.dim;
-        let (client, broker) = (self.client_width, self.broker_width);
-        writeln!(
-            self.block,
-            "{dim}{:<12}  {:<7}  {:<client$}     {:<broker$}  {:<VERDICT_WIDTH$}  {:>4}  {:>8}  {:>8}  WHAT{dim:#}",
-            "TIME", "HERE", "CLIENT", "BROKER", "VERDICT/CAUSE", "SURE", "IDLE", "AGE",
+            local.second()
         )
     }
 
-    fn finding(&mut self, finding: &Finding, packet: char) -> fmt::Result {
-        let clock = self.clock(finding.time)?;
-        for (endpoint, width) in [
-            (finding.client, &mut self.client_width),
-            (finding.broker, &mut self.broker_width),
-        ] {
-            let needed = width_of(endpoint);
-            if needed > *width {
-                *width = needed;
-                self.header_due = true;
-            }
+    /// Whether `advice` has not been given for this cause; it then has.
+    fn is_new(&mut self, cause: Option<Cause>, advice: &str) -> bool {
+        if advice.is_empty() {
+            return false;
         }
-        if self.header_due {
-            self.header()?;
+        if self.said.len() >= ADVICE {
+            self.said.clear();
         }
+        self.said.insert((cause, advice.to_owned()))
+    }
 
-        // Who sent it: the arrow starts there.
-        let from_client = matches!(
-            (finding.role, finding.direction),
-            (Role::Client, Direction::Sent) | (Role::Broker, Direction::Received)
-        );
-        let (tail, head) = if from_client { ('-', '>') } else { ('<', '-') };
-        let connection = &finding.connection;
-        let age = match (connection.age_ms.map(rough), connection.age_kind) {
-            (Some(age), Some(AgeKind::AtLeast)) => format!(">{age}"),
-            (Some(age), _) => age,
-            (None, _) => "-".to_owned(),
-        };
-        let verdict = finding.cause.map_or_else(
-            || finding.verdict.to_string(),
-            |cause| format!("{}/{cause}", finding.verdict),
-        );
-        let style = self.palette.verdict(finding);
-        writeln!(
-            self.block,
-            "{clock}  {:<7}  {:<client$} {tail}{packet}{head} {:<broker$}  {style}{verdict:<VERDICT_WIDTH$}{style:#}  {:>4}  {:>8}  {age:>8}  {}",
-            finding.role,
-            socket(finding.client),
-            socket(finding.broker),
-            if finding.cause.is_some() {
-                percent(finding.confidence)
+    /// The block of a finding that stands for all of `fold`; with advice if `advise`.
+    fn block_of(&mut self, finding: &Finding, fold: &Fold, advise: bool) -> Block {
+        let time = self.clock(Time(fold.first));
+        self.namespaces.extend(finding.process.netns);
+        let mut block = Block {
+            time,
+            culprit: Some(finding.culprit()),
+            deed: finding.deed().to_owned(),
+            is_noise: finding.is_noise(),
+            sure: if finding.cause.is_some() {
+                format!("{} sure", percent(fold.confidence))
             } else {
-                "-".to_owned()
+                String::new()
             },
-            connection.idle_ms.map_or_else(|| "-".to_owned(), precise),
-            words::What(finding),
-            client = self.client_width,
-            broker = self.broker_width,
-        )?;
-        if self.verbose {
-            details::write(&mut self.block, finding)?;
-        }
-        self.advice(&finding.advice)
-    }
-
-    /// The advice on a line of its own, unless it was the last one given.
-    fn advice(&mut self, advice: &str) -> fmt::Result {
-        if advice.is_empty() || (advice == self.advice && !self.verbose) {
-            return Ok(());
-        }
-        advice.clone_into(&mut self.advice);
-        let style = self.palette.advice;
-        writeln!(self.block, "{INDENT}{style}-> {}{style:#}", Escaped(advice))
-    }
-
-    fn alert(&mut self, alert: &Alert) -> fmt::Result {
-        let clock = self.clock(alert.time)?;
-        let style = if alert.phase == "end" {
-            self.palette.bold
-        } else {
-            self.palette.alarm
+            ends: words::ends(finding, fold, self.namespaces.len() > 1),
+            facts: words::facts(finding, fold),
+            ..Block::default()
         };
-        let cause = alert
-            .cause
-            .map_or_else(String::new, |cause| format!("/{cause}"));
-        writeln!(
-            self.block,
-            "{clock}  {style}ALERT{style:#}    {} of {} {}{cause} with broker {}: {}{}",
-            alert.phase,
-            alert.pattern,
-            alert.verdict,
-            socket(alert.broker),
-            Count(alert.count, "event"),
-            words::Silences(&alert.path),
-        )?;
-        self.advice(&alert.advice)
-    }
-
-    fn loss(&mut self, loss: &Loss) -> fmt::Result {
-        let clock = self.clock(loss.time)?;
-        let style = self.palette.alarm;
-        writeln!(
-            self.block,
-            "{clock}  {style}LOSS{style:#}     {}, {} since the start",
-            words::Lost(loss),
-            loss.total,
-        )
-    }
-
-    fn summary(&mut self, summary: &Summary) -> fmt::Result {
-        let clock = self.clock(summary.time)?;
-        let style = self.palette.bold;
-        let events: u64 = summary.events.values().sum();
-        let noise: u64 = summary.noise.values().sum();
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "exact for 285,000 years of milliseconds"
-        )]
-        let attached = rough(summary.duration_ms as f64);
-        writeln!(
-            self.block,
-            "{clock}  {style}SUMMARY{style:#}  {}{attached}: {}, {noise} routine closes, {} lost",
-            if summary.end { "end after " } else { "" },
-            Count(events, "event"),
-            Count(summary.lost, "record"),
-        )?;
-        for (name, count) in &summary.events {
-            writeln!(self.block, "{INDENT}{count:>7}  {}", Escaped(name))?;
+        block.count = fold.count();
+        if self.options.verbosity > 0 {
+            block.why = why::lines(finding);
         }
-        for (name, count) in &summary.noise {
-            writeln!(self.block, "{INDENT}{count:>7}  noise: {}", Escaped(name))?;
+        if self.options.verbosity > 1 {
+            block.details = details::lines(finding);
         }
-        self.coverage(&summary.coverage)
+        if advise {
+            block.advice = Escaped(&finding.advice).to_string();
+            let name = finding
+                .cause
+                .map_or(finding.verdict.as_str(), Cause::as_str);
+            block.more = format!("more: kreset-trace explain {name}");
+        }
+        block
     }
-}
 
-impl Text {
-    /// What this host can vouch for, and how its sinks do.
-    fn coverage(&mut self, coverage: &Coverage) -> fmt::Result {
-        let addresses = match &coverage.addresses {
-            None => "unknown addresses".to_owned(),
-            Some(all) => match all.as_slice() {
-                [] => "no address".to_owned(),
-                [first] => first.to_string(),
-                [first, more @ ..] => format!("{first} and {} more", more.len()),
-            },
+    fn event(&mut self, event: &Event) {
+        let rows = match event {
+            Event::Start(_) | Event::Summary(_) if self.options.quiet => Vec::new(),
+            Event::Start(start) => self.start(start),
+            Event::Reset(finding) | Event::Close(finding) | Event::Timeout(finding) => {
+                return self.finding(finding);
+            }
+            Event::Alert(alert) => self.alert(alert),
+            Event::Loss(loss) => self.loss(loss),
+            Event::Summary(summary) => {
+                if summary.end {
+                    self.end_live();
+                }
+                self.summary(summary)
+            }
+            Event::Probe(probe) => self.probe(probe),
         };
-        write!(
-            self.block,
-            "{INDENT}watched ports {} of {addresses}",
-            coverage.ports.join(",")
-        )?;
-        for (count, what) in [
-            (coverage.kernel_lost, "lost in the kernel"),
-            (coverage.kernel_skipped, "skipped by the kernel at most"),
-            (coverage.kernel_untracked, "not tracked"),
-        ] {
-            if count > 0 {
-                let style = self.palette.alarm;
-                write!(self.block, "; {style}{count} {what}{style:#}")?;
-            }
-        }
-        self.block.push('\n');
-        for (name, sink) in &coverage.sinks {
-            // One that works as it should is not worth a line to people.
-            if sink.waiting > 0 || sink.lost > 0 {
-                writeln!(
-                    self.block,
-                    "{INDENT}sink {}: {} delivered, {} waiting, {} lost",
-                    Escaped(name),
-                    sink.delivered,
-                    sink.waiting,
-                    sink.lost,
-                )?;
-            }
-        }
-        Ok(())
+        self.due.extend(rows);
+    }
+
+    /// Writes what is held back: to be called after the last event.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.end_live();
+        self.write(out);
+    }
+
+    /// Writes the rows that are due, and what is updated in place below them.
+    fn write(&mut self, out: &mut Vec<u8>) {
+        self.block.clear();
+        self.draw();
+        out.extend_from_slice(self.block.as_bytes());
     }
 }
 
 impl Encoder for Text {
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) -> Result<(), SinkError> {
-        self.block.clear();
-        self.event(&message.event)?;
-        out.extend_from_slice(self.block.as_bytes());
+        let event = &message.event;
+        if self.options.layout == Layout::Lines && !matches!(event, Event::Probe(_)) {
+            let is_left_out = matches!(event, Event::Start(_) | Event::Summary(_));
+            if !(self.options.quiet && is_left_out) {
+                self.block.clear();
+                line::write(self, event);
+                out.extend_from_slice(self.block.as_bytes());
+            }
+            return Ok(());
+        }
+        self.event(event);
+        if !self.due.is_empty() || self.live.is_time_to_draw(Instant::now()) {
+            self.write(out);
+        }
         Ok(())
     }
-}
 
-/// A number of things.
-struct Count(u64, &'static str);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0 == 1 { "" } else { "s" };
-        write!(f, "{} {}{plural}", self.0, self.1)
+    fn glance(&mut self, glance: &Glance, out: &mut Vec<u8>) {
+        if self.options.layout != Layout::Blocks(Update::InPlace) || self.options.quiet {
+            return;
+        }
+        let before = std::mem::replace(&mut self.live.status, status(glance));
+        if before != self.live.status || self.live.is_dirty {
+            self.write(out);
+        }
     }
 }
 
+/// What the last line of a terminal says.
+fn status(glance: &Glance) -> String {
+    let minutes = glance.attached.as_secs() / 60;
+    let span = if minutes == 0 {
+        "the first minute".to_owned()
+    } else if minutes < 120 {
+        format!("{minutes} min")
+    } else {
+        format!("{} h", minutes / 60)
+    };
+    format!(
+        "watching {}, {} in {span}",
+        run_events::watching(glance.watched, &glance.ports),
+        crate::util::units::count(glance.events, "reset"),
+    )
+}
+
+/// As IP:PORT.
 const fn socket(endpoint: Endpoint) -> SocketAddr {
     SocketAddr::new(endpoint.address, endpoint.port)
 }
 
-fn width_of(endpoint: Endpoint) -> usize {
-    match endpoint.address {
-        IpAddr::V4(_) => IPV4_WIDTH,
-        IpAddr::V6(_) => socket(endpoint).to_string().len(),
-    }
-}
+/// Redraws within this time are left out.
+const REDRAW: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use crate::event::{Finding, Verdict};
+use crate::event::Culprit;
 
 /// The styles of text output. A plain style writes nothing.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Palette {
     pub(super) warning: Style,
     pub(super) alarm: Style,
     pub(super) advice: Style,
-    middlebox: Style,
+    device: Style,
     broker: Style,
     handshake: Style,
     client: Style,
@@ -28,7 +28,7 @@ impl Palette {
             warning: plain,
             alarm: plain,
             advice: plain,
-            middlebox: plain,
+            device: plain,
             broker: plain,
             handshake: plain,
             client: plain,
@@ -42,25 +42,20 @@ impl Palette {
         warning: AnsiColor::Yellow.on_default(),
         alarm: AnsiColor::Red.on_default().bold(),
         advice: AnsiColor::Green.on_default(),
-        middlebox: AnsiColor::Red.on_default(),
-        broker: AnsiColor::Yellow.on_default(),
-        handshake: AnsiColor::Cyan.on_default(),
-        client: AnsiColor::Blue.on_default(),
+        device: AnsiColor::Red.on_default().bold(),
+        broker: AnsiColor::Yellow.on_default().bold(),
+        handshake: AnsiColor::Cyan.on_default().bold(),
+        client: AnsiColor::Blue.on_default().bold(),
     };
 
     /// One colour for each end, and one for what stands between.
-    pub(super) fn verdict(&self, finding: &Finding) -> Style {
-        if finding.is_noise() {
-            return self.dim;
-        }
-        match finding.verdict {
-            Verdict::MiddleboxIdleReset | Verdict::MiddleboxIdleDrop | Verdict::MiddleboxReset => {
-                self.middlebox
-            }
-            Verdict::BrokerOriginated => self.broker,
-            Verdict::HandshakePhase => self.handshake,
-            Verdict::ClientOriginated => self.client,
-            Verdict::Indeterminate => self.dim,
+    pub(super) const fn culprit(&self, culprit: Culprit) -> Style {
+        match culprit {
+            Culprit::Device => self.device,
+            Culprit::Broker => self.broker,
+            Culprit::Handshake => self.handshake,
+            Culprit::Client => self.client,
+            Culprit::Unsure => self.dim,
         }
     }
 }

@@ -1,19 +1,23 @@
 //! What a measurement on purpose found.
 
-use std::{
-    fmt::{self, Write as _},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use super::{Count, INDENT, Text, socket};
+use anstyle::Style;
+
+use super::{
+    Text,
+    block::{INDENT, Row},
+    palette::Palette,
+    socket,
+    wrap::wrap,
+};
 use crate::{
     event::{
         Cause, Probe, ProbeHeld, ProbeHold, ProbeLocation, ProbeResult, ProbeTrigger, RungOutcome,
     },
     util::{
         escape::Escaped,
-        units::{precise, rough},
+        units::{count, precise, rough},
     },
 };
 
@@ -21,66 +25,86 @@ use crate::{
 const LABEL: usize = "librdkafka".len();
 
 impl Text {
-    pub(super) fn probe(&mut self, probe: &Probe) -> fmt::Result {
-        let clock = self.clock(probe.time)?;
-        let style = self.palette.bold;
-        let broker = socket(probe.broker);
-        write!(
-            self.block,
-            "{clock}  {style}PROBE{style:#}    {}: ",
-            Named(&probe.target, broker)
-        )?;
+    pub(super) fn probe(&mut self, probe: &Probe) -> Vec<Row> {
+        let clock = self.clock(probe.time);
+        let mut report = Report {
+            rows: Vec::new(),
+            palette: self.palette,
+            width: self.width(),
+        };
         let found = match probe.result {
             Some(ProbeResult::Device | ProbeResult::Closed) => self.palette.alarm,
             Some(ProbeResult::Unmeasured) => self.palette.warning,
             _ => self.palette.bold,
         };
-        writeln!(self.block, "{found}{}{found:#}", Headline(probe))?;
+        let headline = format!(
+            "PROBE {}: {}",
+            Named(&probe.target, socket(probe.broker)),
+            Headline(probe)
+        );
+        report.rows = self.headed(&clock, &headline, found);
+        report.write(probe, self.options.verbosity > 0);
+        report.rows
+    }
+}
+
+/// The lines under what was found.
+struct Report {
+    rows: Vec<Row>,
+    palette: Palette,
+    width: usize,
+}
+
+impl Report {
+    fn write(&mut self, probe: &Probe, with_rungs: bool) {
         if let Some(survivors) = probe.survivors {
             self.line(
                 "paths",
-                format_args!(
+                &format!(
                     "only some connections pass it: {survivors} came through silences that killed \
                      others",
                 ),
-            )?;
+            );
         }
         if let Some(location) = &probe.location {
-            self.location(location)?;
+            self.location(location);
         }
         if !probe.devices.is_empty() {
             let devices = probe.devices.join(", ");
-            self.line("fits", format_args!("{}", Escaped(&devices)))?;
+            self.line("fits", &Escaped(&devices).to_string());
         } else if matches!(
             probe.result,
             Some(ProbeResult::Device | ProbeResult::Closed)
         ) {
-            self.line("fits", format_args!("no known device by its default timer"))?;
+            self.line("fits", "no known device by its default timer");
         }
-        self.settings(probe)?;
+        self.settings(probe);
         if let Some(hold) = &probe.hold {
-            self.hold(hold)?;
+            self.hold(hold);
         }
-        if probe.result == Some(ProbeResult::BrokerTimer) || probe.hold.is_some() {
-            let advice = self.palette.advice;
-            if !probe.advice.is_empty() {
-                writeln!(
-                    self.block,
-                    "{INDENT}{advice}-> {}{advice:#}",
-                    Escaped(&probe.advice)
-                )?;
-            }
+        if (probe.result == Some(ProbeResult::BrokerTimer) || probe.hold.is_some())
+            && !probe.advice.is_empty()
+        {
+            let lines = wrap(
+                &format!("{INDENT}-> "),
+                &format!("{INDENT}   "),
+                &Escaped(&probe.advice).to_string(),
+                self.width,
+            );
+            let style = self.palette.advice;
+            self.rows
+                .extend(lines.into_iter().map(|line| Row::styled(line, style)));
         }
-        if self.verbose {
-            self.rungs(probe)?;
+        if with_rungs {
+            self.rungs(probe);
         }
         let connections = probe.rungs.len() as u64;
         let took = rough(Duration::from_millis(probe.duration_ms).as_secs_f64() * 1e3);
         self.line(
             "took",
-            format_args!(
+            &format!(
                 "{took}; {} used{}{}",
-                Count(connections, "silent connection"),
+                count(connections, "silent connection"),
                 match probe.trigger {
                     ProbeTrigger::Keepalive => ", by keepalive probes",
                     ProbeTrigger::Request => ", by ApiVersions",
@@ -91,30 +115,37 @@ impl Text {
                     "; stopped before the end: this is what was known then"
                 },
             ),
-        )
+        );
     }
 
-    fn line(&mut self, label: &str, text: fmt::Arguments<'_>) -> fmt::Result {
-        let dim = self.palette.dim;
-        writeln!(self.block, "{INDENT}{dim}{label:<LABEL$}{dim:#}  {text}")
+    fn line(&mut self, label: &str, text: &str) {
+        self.styled_line(label, text, Style::new());
     }
 
-    fn location(&mut self, location: &ProbeLocation) -> fmt::Result {
+    fn styled_line(&mut self, label: &str, text: &str, style: Style) {
+        let first = format!("{INDENT}{label:<LABEL$}  ");
+        let rest = " ".repeat(first.len());
+        for line in wrap(&first, &rest, text, self.width) {
+            self.rows.push(Row::styled_from(first.len(), line, style));
+        }
+    }
+
+    fn location(&mut self, location: &ProbeLocation) {
         let place = Place(location).to_string();
-        self.line("where", format_args!("{place}"))?;
+        self.line("where", &place);
         if location.resets.len() > 1 {
             let answers: Vec<_> = location
                 .resets
                 .iter()
-                .map(|it| format!("TTL {} on {}", it.ttl, Count(it.flows, "flow")))
+                .map(|it| format!("TTL {} on {}", it.ttl, count(it.flows, "flow")))
                 .collect();
             self.line(
                 "",
-                format_args!(
+                &format!(
                     "the least TTL that drew a RST differs ({}): several paths",
                     answers.join(", ")
                 ),
-            )?;
+            );
         }
         if let (Some(ttl), Some(distance)) = (location.reset_ttl, location.reset_distance) {
             let broker = location.handshake_ttl.map_or_else(String::new, |ttl| {
@@ -122,17 +153,16 @@ impl Text {
             });
             self.line(
                 "",
-                format_args!(
+                &format!(
                     "the resets came with TTL {ttl}: from {} away, if they began with 64, 128 or \
                      255{broker}",
-                    Count(distance.into(), "hop")
+                    count(distance.into(), "hop")
                 ),
-            )?;
+            );
         }
-        Ok(())
     }
 
-    fn settings(&mut self, probe: &Probe) -> fmt::Result {
+    fn settings(&mut self, probe: &Probe) {
         let mut clients: Vec<&str> = probe.settings.iter().map(|it| it.client.as_str()).collect();
         clients.dedup();
         for client in clients {
@@ -143,18 +173,18 @@ impl Text {
                     let alone = it.name == "connections.max.idle.ms";
                     all.push_str(if alone { ", or " } else { ", " });
                 }
-                match it.name.split_once(": ") {
+                let one = match it.name.split_once(": ") {
                     // A call in the client's own language.
-                    Some((what, call)) => write!(all, "{what} with {call}({})", it.value)?,
-                    None => write!(all, "{}={}", it.name, it.value)?,
-                }
+                    Some((what, call)) => format!("{what} with {call}({})", it.value),
+                    None => format!("{}={}", it.name, it.value),
+                };
+                all.push_str(&one);
             }
-            self.line(client, format_args!("{}", Escaped(&all)))?;
+            self.line(client, &Escaped(&all).to_string());
         }
-        Ok(())
     }
 
-    fn hold(&mut self, hold: &ProbeHold) -> fmt::Result {
+    fn hold(&mut self, hold: &ProbeHold) {
         let kept = Lived(&hold.kept).to_string();
         let with = match (hold.keepalive_ms, hold.interval_ms) {
             (Some(time), Some(interval)) => format!(
@@ -174,18 +204,19 @@ impl Text {
             self.palette.alarm
         };
         let span = rough(Duration::from_millis(hold.span_ms).as_secs_f64() * 1e3);
-        self.line(
+        self.styled_line(
             "kept alive",
-            format_args!("{style}{kept}{style:#} after {span} ({like}{with})"),
-        )?;
+            &format!("{kept} after {span} ({like}{with})"),
+            style,
+        );
         if hold.silent.is_empty() {
-            return Ok(());
+            return;
         }
         let silent = Lived(&hold.silent).to_string();
-        self.line("silent", format_args!("{silent}"))
+        self.line("silent", &silent);
     }
 
-    fn rungs(&mut self, probe: &Probe) -> fmt::Result {
+    fn rungs(&mut self, probe: &Probe) {
         for rung in &probe.rungs {
             let answer = rung
                 .answer_ms
@@ -198,14 +229,13 @@ impl Text {
             let (round, port) = (rung.round, rung.local_port);
             self.line(
                 "",
-                format_args!(
+                &format!(
                     "round {round}, port {port}: silent for {:.2} s, {}{answer}{disturbed}",
                     rung.silent_ms / 1e3,
                     rung.outcome
                 ),
-            )?;
+            );
         }
-        Ok(())
     }
 }
 
@@ -336,7 +366,7 @@ impl fmt::Display for Place<'_> {
             _ => write!(f, ", or one behind it up to {}", named(to))?,
         }
         match broker {
-            Some(broker) => write!(f, ", of {}", Count(u64::from(broker) - 1, "hop")),
+            Some(broker) => write!(f, ", of {}", count(u64::from(broker) - 1, "hop")),
             None => f.write_str("; how many hops there are is not known"),
         }
     }
