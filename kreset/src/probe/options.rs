@@ -261,15 +261,11 @@ impl Options {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-    use crate::probe::clients::Like;
-
-    fn options() -> Options {
-        Options {
-            target: Some("127.0.0.1".to_owned()),
+impl Options {
+    /// What the command line has where nothing else is given.
+    pub(super) fn usual(target: &str) -> Self {
+        Self {
+            target: Some(target.to_owned()),
             from_event: None,
             address: None,
             connections: 24,
@@ -285,6 +281,18 @@ mod tests {
             broker_max_idle: Duration::from_mins(10),
             settings: Settings::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::probe::clients::Like;
+
+    fn options() -> Options {
+        Options::usual("127.0.0.1")
     }
 
     fn work(options: &Options) -> Result<Work, Refusal> {

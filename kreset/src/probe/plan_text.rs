@@ -12,6 +12,9 @@ use super::{
 /// segments of 40 to 80 bytes with their IP headers.
 const BYTES: u64 = 640;
 
+/// What fits most terminals, and mail.
+const WIDTH: usize = 78;
+
 /// A request and the broker's answer to it.
 const REQUEST_BYTES: u64 = 900;
 
@@ -21,9 +24,28 @@ pub(super) fn describe(work: &Work) -> String {
     let mut text = String::new();
     for task in &work.tasks {
         // A `String` takes everything.
-        let _written = write!(text, "{}", one(&work.target.to_string(), task));
+        let _written = write!(text, "{}", wrapped(&one(&work.target.to_string(), task)));
     }
     text
+}
+
+/// Breaks a paragraph into lines that fit a terminal, the further ones indented.
+fn wrapped(text: &str) -> String {
+    const INDENT: &str = "  ";
+    let (mut lines, mut line) = (String::new(), String::new());
+    for word in text.split_whitespace() {
+        if !line.trim().is_empty() {
+            if line.len() + 1 + word.len() > WIDTH {
+                lines.push_str(&line);
+                lines.push('\n');
+                INDENT.clone_into(&mut line);
+            } else {
+                line.push(' ');
+            }
+        }
+        line.push_str(word);
+    }
+    format!("{lines}{line}\n")
 }
 
 fn one(target: &str, task: &Task) -> String {
@@ -81,7 +103,6 @@ fn one(target: &str, task: &Task) -> String {
             seconds(hold.span),
         );
     }
-    text.push('\n');
     text
 }
 
@@ -106,37 +127,20 @@ fn minutes(last: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::{
-        clients::{HostKeepalive, Settings},
-        options::Options,
-    };
+    use crate::probe::{clients::HostKeepalive, options::Options};
 
     #[test]
     fn it_says_connections_bytes_and_minutes() {
-        let options = Options {
-            target: Some("127.0.0.1:9094".to_owned()),
-            from_event: None,
-            address: None,
-            connections: 24,
-            yes_many: false,
-            from: Duration::from_secs(10),
-            up_to: Duration::from_mins(20),
-            precision: Duration::from_secs(2),
-            give_up: Duration::from_secs(15),
-            rate: 10,
-            trigger: Trigger::Keepalive,
-            locate: true,
-            names: false,
-            broker_max_idle: Duration::from_mins(10),
-            settings: Settings::default(),
-        };
+        let options = Options::usual("127.0.0.1:9094");
         let text = describe(&options.work(HostKeepalive::DEFAULT).unwrap());
         for part in [
             "127.0.0.1:9094: opens 24 connections, 10 a second",
             "10.0 s to 1218 s",
             "At most 24 connections at once, about 31 kB and 20 to 41 minutes in all",
         ] {
-            assert!(text.contains(part), "{part}: {text}");
+            let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(unwrapped.contains(part), "{part}: {text}");
         }
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
     }
 }
