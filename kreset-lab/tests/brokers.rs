@@ -22,6 +22,10 @@ use nix::{
 
 /// Runs the scenarios of that name, with Java and with librdkafka.
 fn run(name: &str) {
+    run_each(&["java", "librdkafka"].map(|client| format!("{name}.{client}")));
+}
+
+fn run_each(names: &[String]) {
     let tracer = std::env::var_os("KRESET_TRACE").expect("KRESET_TRACE names the tracer to judge");
     let settings = Settings {
         tracer: Some(PathBuf::from(tracer)),
@@ -31,13 +35,9 @@ fn run(name: &str) {
         keep: None,
         own_binary: Some(env!("CARGO_BIN_EXE_kreset-lab").into()),
     };
-    let both = |scenario: &Scenario| {
-        ["java", "librdkafka"]
-            .iter()
-            .any(|client| scenario.name() == format!("{name}.{client}"))
-    };
-    let scenarios: Vec<_> = case::scenarios().into_iter().filter(both).collect();
-    assert_eq!(scenarios.len(), 2, "{name}");
+    let is_named = |scenario: &Scenario| names.iter().any(|name| scenario.name() == name);
+    let scenarios: Vec<_> = case::scenarios().into_iter().filter(is_named).collect();
+    assert_eq!(scenarios.len(), names.len(), "{names:?}");
     let one = NonZeroUsize::MIN;
     let reports = runner::run(&scenarios, one, &settings, &Stop::default(), |_| {});
     let wrong = reports.iter().filter(|report| !report.is_right());
@@ -68,6 +68,21 @@ fn a_client_with_tls_at_a_plaintext_listener_is_named() {
 #[test]
 fn a_client_without_tls_at_a_tls_listener_is_named() {
     run("plaintext-to-tls");
+}
+
+#[test]
+fn a_probe_leaves_no_trace_at_real_listeners() {
+    run_each(&["plaintext", "tls", "sasl"].map(|name| format!("probe-listener.{name}")));
+}
+
+#[test]
+fn a_probe_finds_a_device_before_a_real_broker() {
+    run_each(&["aws-nlb", "gcp-nat", "f5-fastl4"].map(|name| format!("probe-device.{name}")));
+}
+
+#[test]
+fn a_probe_finds_a_proxy_before_a_real_broker() {
+    run_each(&["haproxy", "nginx-stream"].map(|name| format!("probe-device.{name}")));
 }
 
 /// The lab, in the middle of a silence of an hour, with a broker and a client running.

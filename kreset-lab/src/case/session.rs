@@ -3,6 +3,7 @@
 use std::{
     panic::resume_unwind,
     path::{Path, PathBuf},
+    process::Command,
     slice, thread,
     time::Duration,
 };
@@ -82,6 +83,17 @@ impl<'a> Session<'a> {
     /// The devices' idle timeout.
     pub(crate) const fn idle_timeout(&self) -> Duration {
         self.settings.idle_timeout
+    }
+
+    /// The tracer's program, to run another of its subcommands.
+    ///
+    /// # Errors
+    /// [`Error::Staging`] where only the wire is checked.
+    pub(crate) fn tracer_command(&self) -> Result<Command> {
+        let program = self.settings.tracer.as_ref().ok_or_else(|| {
+            Error::Staging("a scenario with a probe needs the program kreset-trace".to_owned())
+        })?;
+        Ok(Command::new(program))
     }
 
     /// Says nothing until every device has forgotten the connection.

@@ -15,6 +15,7 @@ use crate::{
     Lab, PORT, Side,
     error::{Context as _, Error, Result},
     net::BROKER_V4,
+    util::journal::Log,
 };
 
 /// How long a broker may take to start: many programs share the processors, and a broker that was
@@ -55,6 +56,8 @@ pub struct Plan {
     protocol: Protocol,
     advertised: Option<IpAddr>,
     settings: Vec<(String, String)>,
+    /// A logger and its level, `LOGGER=LEVEL`.
+    logging: Option<&'static str>,
     /// Its number, from 1, among how many.
     node: (u8, u8),
 }
@@ -67,6 +70,7 @@ impl Plan {
             protocol,
             advertised: None,
             settings: Vec::new(),
+            logging: None,
             node: (1, 1),
         }
     }
@@ -79,6 +83,13 @@ impl Plan {
     )]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Has one of its loggers log more: `LOGGER=LEVEL`.
+    #[must_use]
+    pub const fn logging(mut self, logger: &'static str) -> Self {
+        self.logging = Some(logger);
         self
     }
 
@@ -255,6 +266,11 @@ impl Broker {
             .map(drop)
     }
 
+    /// What it logged.
+    pub(crate) const fn log(&self) -> &Log {
+        self.process.log()
+    }
+
     /// Where clients reach it, as `bootstrap.servers` has it.
     pub(crate) fn bootstrap(&self) -> String {
         let address = self
@@ -370,5 +386,9 @@ fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> 
         (number, _) => format!("broker-{number}"),
     };
     let mut command = java(home, properties, hosts)?;
+    if let Some(logging) = plan.logging {
+        let option = format!("-Dorg.slf4j.simpleLogger.log.{logging}");
+        command.env("JDK_JAVA_OPTIONS", option);
+    }
     Process::start(lab, lab.network().host(Side::Broker), &name, &mut command)
 }

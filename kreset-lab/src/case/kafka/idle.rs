@@ -2,14 +2,15 @@
 
 use super::prelude::*;
 use crate::{
+    Lab,
     device::Timer,
     kafka::proxy::{self, Kind},
-    util::program::{HAPROXY, NGINX},
+    util::program::{HAPROXY, NGINX, Program},
 };
 
 /// What a device does when its timer has run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub(super) enum Manner {
     /// Answers who sends next with a reset.
     OnSend,
     /// Resets both ends at once.
@@ -20,15 +21,15 @@ enum Manner {
 
 /// A device by its name in the world.
 #[derive(Clone, Copy, Debug)]
-struct Device {
-    name: &'static str,
-    about: &'static str,
+pub(super) struct Device {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
     /// Its default.
-    timeout: Duration,
-    manner: Manner,
+    pub(super) timeout: Duration,
+    pub(super) manner: Manner,
 }
 
-const DEVICES: [Device; 7] = [
+pub(super) const DEVICES: [Device; 7] = [
     Device {
         name: "device.aws-nlb",
         about: "AWS network load balancer (350 s): forgets, and resets who sends next",
@@ -73,6 +74,34 @@ const DEVICES: [Device; 7] = [
     },
 ];
 
+/// A proxy that ends connections in order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proxy {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// Its default.
+    pub(super) timeout: Duration,
+    pub(super) kind: Kind,
+    pub(super) program: Program,
+}
+
+pub(super) const PROXIES: [Proxy; 2] = [
+    Proxy {
+        name: "device.haproxy",
+        about: "HAProxy with the timeouts of Debian's sample (50 s): closes both sides",
+        timeout: Duration::from_secs(50),
+        kind: Kind::Haproxy,
+        program: HAPROXY,
+    },
+    Proxy {
+        name: "device.nginx-stream",
+        about: "nginx as a TCP proxy (600 s): closes both sides",
+        timeout: Duration::from_mins(10),
+        kind: Kind::Nginx,
+        program: NGINX,
+    },
+];
+
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     for device in DEVICES {
@@ -83,40 +112,23 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             move |setup, software| silent_producer(setup, software, device),
         ));
     }
-    for (name, about, kind, program, timeout) in [
-        (
-            "device.haproxy",
-            "HAProxy with the timeouts of Debian's sample (50 s): closes both sides",
-            Kind::Haproxy,
-            HAPROXY,
-            Duration::from_secs(50),
-        ),
-        (
-            "device.nginx-stream",
-            "nginx as a TCP proxy (600 s): closes both sides",
-            Kind::Nginx,
-            NGINX,
-            Duration::from_mins(10),
-        ),
-    ] {
-        let each = with_each(&Software::ALL, name, about, move |setup, software| {
-            proxied(setup, software, kind, timeout)
-        });
-        all.extend(each.map(|scenario| scenario.needing(program)));
+    for proxy in PROXIES {
+        let each = with_each(
+            &Software::ALL,
+            proxy.name,
+            proxy.about,
+            move |setup, software| proxied(setup, software, proxy),
+        );
+        all.extend(each.map(|scenario| scenario.needing(proxy.program)));
     }
     all
 }
 
 /// A producer behind a proxy that ends what is silent.
-fn proxied(
-    setup: &KafkaSetup<'_>,
-    software: Software,
-    kind: Kind,
-    timeout: Duration,
-) -> Result<Outcome> {
-    let idle = setup.session.scaled(timeout);
+fn proxied(setup: &KafkaSetup<'_>, software: Software, proxy: Proxy) -> Result<Outcome> {
+    let idle = setup.session.scaled(proxy.timeout);
     let broker = setup.broker(patient_broker(idle).advertised(proxy::ADDRESS))?;
-    let _proxy = proxy::start(setup.lab, &setup.scratch, kind, idle)?;
+    let _proxy = proxy::start(setup.lab, &setup.scratch, proxy.kind, idle)?;
     let watch = setup.watch_past(idle)?;
     let mut client = setup.producer(&patient_producer(software, idle), &broker)?;
     let status = setup.lab.status();
@@ -138,19 +150,15 @@ fn proxied(
 /// A producer that sends, is silent for longer than the device remembers, and sends again.
 fn silent_producer(setup: &KafkaSetup<'_>, software: Software, device: Device) -> Result<Outcome> {
     let idle = setup.session.scaled(device.timeout);
-    let lab = setup.lab;
-    let mut timer: Option<Timer> = None;
-    match device.manner {
-        Manner::OnSend => lab.middlebox().reset_on_send(idle, Ttl::Own)?,
-        Manner::OnTimer => timer = Some(lab.middlebox().reset_on_timer(idle, Ttl::Own)?),
-        Manner::Silent => {
-            lab.middlebox().drop_silently(idle)?;
-            // The client's host gives up after about three seconds instead of a quarter of an
-            // hour, so that the kernel does before the client does.
-            lab.network()
-                .host(Side::Client)
-                .sysctl(&[("ipv4/tcp_retries2", "3")])?;
-        }
+    let timer = install(setup.lab, device.manner, idle)?;
+    if device.manner == Manner::Silent {
+        // The client's host gives up after about three seconds instead of a quarter of an
+        // hour, so that the kernel does before the client does.
+        setup
+            .lab
+            .network()
+            .host(Side::Client)
+            .sysctl(&[("ipv4/tcp_retries2", "3")])?;
     }
     let broker = setup.broker(patient_broker(idle))?;
     let watch = setup.watch_past(idle)?;
@@ -188,8 +196,19 @@ fn silent_producer(setup: &KafkaSetup<'_>, software: Software, device: Device) -
     outcome
 }
 
+/// Makes the router a device; the timer works until it is dropped.
+pub(super) fn install(lab: &Lab, manner: Manner, idle: Duration) -> Result<Option<Timer>> {
+    let middlebox = lab.middlebox();
+    match manner {
+        Manner::OnSend => middlebox.reset_on_send(idle, Ttl::Own)?,
+        Manner::OnTimer => return middlebox.reset_on_timer(idle, Ttl::Own).map(Some),
+        Manner::Silent => middlebox.drop_silently(idle)?,
+    }
+    Ok(None)
+}
+
 /// A broker that does not end connections before the device does.
-fn patient_broker(idle: Duration) -> broker::Plan {
+pub(super) fn patient_broker(idle: Duration) -> broker::Plan {
     const DEFAULT: Duration = Duration::from_mins(10);
     broker::Plan::new(Protocol::Plaintext).with(
         "connections.max.idle.ms",

@@ -12,6 +12,7 @@ mod healthy;
 mod idle;
 mod limits;
 mod prelude;
+mod probed;
 mod quiet;
 mod restart;
 mod rolling;
@@ -32,5 +33,6 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(tls::scenarios());
     all.extend(sasl::scenarios());
     all.extend(limits::scenarios());
+    all.extend(probed::scenarios());
     all
 }
