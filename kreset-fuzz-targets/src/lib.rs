@@ -1,6 +1,7 @@
 //! What is fuzzed: everything that reads bytes from outside. Used by the targets of
 //! cargo-fuzz, in `fuzz/`, and by a test that runs the corpus without it.
 
+mod capture;
 mod config;
 mod packet;
 mod spool;
@@ -15,7 +16,7 @@ use kreset::{
     util::{duration, ports::PortSet},
 };
 
-pub use self::{config::config, packet::packet, spool::spool};
+pub use self::{capture::capture, config::config, packet::packet, spool::spool};
 
 /// Records of the ring buffer, up to the verdict: the heads of packets and
 /// the names of processes are inside, as hostile as the network is.

@@ -7,7 +7,7 @@ use kreset_fuzz_targets as targets;
 
 /// Mutations of each file.
 const MUTATIONS: u32 = 2_000;
-/// The same where each takes files of its own.
+/// The same where each takes files, or buffers, of its own.
 const FEWER_MUTATIONS: u32 = 100;
 
 /// xorshift64: the same numbers everywhere.
@@ -96,4 +96,9 @@ fn spools_of_any_bytes() {
 #[test]
 fn packets_of_any_bytes() {
     run(targets::packet, "packet");
+}
+
+#[test]
+fn captures_of_any_bytes() {
+    run_mutations(targets::capture, "capture", FEWER_MUTATIONS);
 }

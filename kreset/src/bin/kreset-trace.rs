@@ -8,7 +8,7 @@ use std::{
 use kreset::{
     cli::{self, Command, check, sample, show},
     probe,
-    run::{RunError, run},
+    run::{RunError, read::read, run},
     util::{exit::Exit, stderr::log},
 };
 
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     let exit = match cli::parse(std::env::args_os()) {
         Ok(Command::Run(options)) => ended(run(&options, &cli::read_again)),
         Ok(Command::Sample(wanted)) => ended(sample::run(&wanted)),
+        Ok(Command::Read(wanted)) => ended(read(&wanted.options, &wanted.files, wanted.seen_from)),
         Ok(Command::Check(options)) => {
             let report = check::check(&options);
             match print(&report.to_string()) {

@@ -1,18 +1,33 @@
-//! Raw records of the kernel side in a text file: a header line, then one record
-//! per line in hexadecimal. A recording can be replayed through the classifier.
+//! Raw records of the kernel side in a text file, as `--record` writes them. Judged
+//! again, they give the events of the run.
+//!
+//! The first line is a header in JSON. Each other line is one step of the run:
+//!
+//! | line | step |
+//! |---|---|
+//! | `@ NOW MONOTONIC BOOT` | the clocks of what follows: `CLOCK_MONOTONIC`, and the distances of it and of `CLOCK_BOOTTIME` to the wall clock, ns |
+//! | `g ID PATH` | the path of a cgroup |
+//! | hexadecimal digits | a record |
+//! | `> UNTIL` | held events that are due by then are judged |
+//! | `a` | alerts are written |
+//! | `l SOURCE COUNT` | records were lost |
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, BufRead, BufWriter, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use thiserror::Error;
 
-use crate::facts::Decoder;
+use crate::{
+    facts::Decoder,
+    util::clock::{Clocks, WallClock},
+};
 
 /// The header line, in JSON: what is needed to decode the records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +36,19 @@ struct Header {
     hz: u32,
     /// Names of that kernel's `enum sk_rst_reason`.
     reasons: BTreeMap<u32, String>,
+    /// The host's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<SmolStr>,
 }
 
-/// Writes records to a file.
+/// Writes the steps of a run to a file.
 #[derive(Debug)]
 pub struct Recorder {
     file: BufWriter<File>,
+    clocks: Option<Clocks>,
+    cgroups: HashSet<u64>,
+    /// An error of a step that could not report it.
+    failed: Option<io::Error>,
 }
 
 impl Recorder {
@@ -45,6 +67,9 @@ impl Recorder {
             .open(path)?;
         Ok(Self {
             file: BufWriter::new(file),
+            clocks: None,
+            cgroups: HashSet::new(),
+            failed: None,
         })
     }
 
@@ -53,25 +78,76 @@ impl Recorder {
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn begin(&mut self, decoder: &Decoder) -> io::Result<()> {
+    pub fn begin(&mut self, decoder: &Decoder, host: &SmolStr) -> io::Result<()> {
         let header = Header {
             hz: decoder.hz,
             reasons: decoder.reasons.clone(),
+            host: Some(host.clone()),
         };
         serde_json::to_writer(&mut self.file, &header)?;
         self.file.write_all(b"\n")
     }
 
-    /// Adds one record.
+    /// Adds a record, and the path of its cgroup.
     ///
     /// # Errors
     ///
     /// If the file cannot be written.
-    pub fn add(&mut self, record: &[u8]) -> io::Result<()> {
+    pub fn take(
+        &mut self,
+        record: &[u8],
+        clocks: Clocks,
+        cgroup: Option<(u64, SmolStr)>,
+    ) -> io::Result<()> {
+        self.set_clocks(clocks)?;
+        if let Some((id, path)) = cgroup
+            && self.cgroups.insert(id)
+        {
+            // No name has a line break (kernel: `cgroup_mkdir`).
+            writeln!(self.file, "g {id} {path}")?;
+        }
         for byte in record {
             write!(self.file, "{byte:02x}")?;
         }
         self.file.write_all(b"\n")
+    }
+
+    /// Adds that held events are judged.
+    pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
+        self.step(clocks, format_args!("> {until_ns}"));
+    }
+
+    /// Adds that alerts are written.
+    pub fn alert(&mut self, clocks: Clocks) {
+        self.step(clocks, format_args!("a"));
+    }
+
+    /// Adds that records were lost.
+    pub fn loss(&mut self, source: &str, count: u64, clocks: Clocks) {
+        self.step(clocks, format_args!("l {source} {count}"));
+    }
+
+    fn step(&mut self, clocks: Clocks, line: std::fmt::Arguments<'_>) {
+        let written = self
+            .set_clocks(clocks)
+            .and_then(|()| writeln!(self.file, "{line}"));
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn set_clocks(&mut self, clocks: Clocks) -> io::Result<()> {
+        if self.clocks == Some(clocks) {
+            return Ok(());
+        }
+        self.clocks = Some(clocks);
+        writeln!(
+            self.file,
+            "@ {} {} {}",
+            clocks.now_ns,
+            clocks.monotonic.offset_ns(),
+            clocks.boot.offset_ns()
+        )
     }
 
     /// Writes buffered records.
@@ -80,7 +156,10 @@ impl Recorder {
     ///
     /// If the file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.file.flush(),
+        }
     }
 }
 
@@ -90,9 +169,111 @@ pub enum RecordingError {
     /// The first line is not a header.
     #[error("line 1 is not a recording header: {0}")]
     Header(#[from] serde_json::Error),
-    /// A line is not hexadecimal.
-    #[error("line {0} is not a record in hexadecimal")]
+    /// A line is no step.
+    #[error("line {0} is not a record in hexadecimal, or another step of a run")]
     Line(usize),
+    /// It cannot be read on.
+    #[error("after line {0}: {1}")]
+    Read(usize, #[source] io::Error),
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The clocks of what follows.
+    Clocks(Clocks),
+    /// The path of a cgroup.
+    Cgroup(u64, SmolStr),
+    /// A record of the kernel side.
+    Record(Vec<u8>),
+    /// Held events that are due by then (monotonic ns) are judged.
+    Release(u64),
+    /// Alerts are written.
+    Alert,
+    /// Records were lost: where, and how many.
+    Loss(SmolStr, u64),
+}
+
+/// Reads the steps of a recording one by one.
+#[derive(Debug)]
+pub struct Steps<R> {
+    lines: R,
+    number: usize,
+    line: Vec<u8>,
+    /// Decodes the records.
+    pub decoder: Decoder,
+    /// The host that it was made on, where it names it.
+    pub host: Option<SmolStr>,
+}
+
+impl<R: BufRead> Steps<R> {
+    /// Reads the header.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a recording.
+    pub fn open(mut lines: R) -> Result<Self, RecordingError> {
+        let mut line = Vec::new();
+        lines
+            .read_until(b'\n', &mut line)
+            .map_err(|error| RecordingError::Read(0, error))?;
+        let Header { hz, reasons, host } = serde_json::from_slice(&line)?;
+        Ok(Self {
+            lines,
+            number: 1,
+            line,
+            decoder: Decoder {
+                hz: hz.max(1),
+                reasons,
+            },
+            host,
+        })
+    }
+
+    /// The next step; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// If a line is not a step.
+    pub fn step(&mut self) -> Result<Option<Step>, RecordingError> {
+        self.line.clear();
+        let length = self
+            .lines
+            .read_until(b'\n', &mut self.line)
+            .map_err(|error| RecordingError::Read(self.number, error))?;
+        if length == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let step = step(line).ok_or(RecordingError::Line(self.number))?;
+        Ok(Some(step))
+    }
+}
+
+fn step(line: &[u8]) -> Option<Step> {
+    let text = std::str::from_utf8(line).ok()?;
+    let mut words = text.split(' ');
+    Some(match words.next()? {
+        "@" => {
+            let now_ns = words.next()?.parse().ok()?;
+            let mut clock = || Some(WallClock::new(words.next()?.parse().ok()?, 0));
+            Step::Clocks(Clocks {
+                monotonic: clock()?,
+                boot: clock()?,
+                now_ns,
+            })
+        }
+        "g" => {
+            let id = words.next()?.parse().ok()?;
+            let path = text.splitn(3, ' ').nth(2)?;
+            Step::Cgroup(id, path.into())
+        }
+        ">" => Step::Release(words.next()?.parse().ok()?),
+        "a" => Step::Alert,
+        "l" => Step::Loss(words.next()?.into(), words.next()?.parse().ok()?),
+        _ => Step::Record(bytes(line)?),
+    })
 }
 
 /// A recording that was read.
@@ -111,26 +292,25 @@ impl Recording {
     ///
     /// If it is not a recording.
     pub fn parse(text: &str) -> Result<Self, RecordingError> {
-        let mut lines = text.lines();
-        let Header { hz, reasons } = serde_json::from_str(lines.next().unwrap_or_default())?;
-        let records = lines
-            .enumerate()
-            .map(|(index, line)| bytes(line).ok_or(RecordingError::Line(index + 2)))
-            .collect::<Result<_, _>>()?;
+        let mut steps = Steps::open(text.as_bytes())?;
+        let mut records = Vec::new();
+        while let Some(step) = steps.step()? {
+            if let Step::Record(record) = step {
+                records.push(record);
+            }
+        }
         Ok(Self {
-            decoder: Decoder { hz, reasons },
+            decoder: steps.decoder,
             records,
         })
     }
 }
 
-fn bytes(line: &str) -> Option<Vec<u8>> {
-    let digits = line.as_bytes();
-    if !digits.len().is_multiple_of(2) {
+fn bytes(line: &[u8]) -> Option<Vec<u8>> {
+    if !line.len().is_multiple_of(2) {
         return None;
     }
-    digits
-        .chunks_exact(2)
+    line.chunks_exact(2)
         .map(|pair| {
             let pair = std::str::from_utf8(pair).ok()?;
             u8::from_str_radix(pair, 16).ok()
@@ -155,14 +335,43 @@ mod tests {
         let mut recorder = Recorder::create(&path).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        recorder.begin(&decoder).unwrap();
-        recorder.add(&[0, 1, 0xfe, 0xff]).unwrap();
-        recorder.add(&[]).unwrap();
+        let clocks = Clocks {
+            monotonic: WallClock::new(1_700_000_000_000_000_000, 0),
+            boot: WallClock::new(1_600_000_000_000_000_000, 0),
+            now_ns: 77,
+        };
+        let cgroup = Some((9, SmolStr::new("/a b")));
+        recorder.begin(&decoder, &"h".into()).unwrap();
+        recorder
+            .take(&[0, 1, 0xfe, 0xff], clocks, cgroup.clone())
+            .unwrap();
+        recorder.take(&[], clocks, cgroup).unwrap();
+        recorder.release(78, clocks);
+        recorder.alert(clocks);
+        recorder.loss("kernel", 3, clocks);
         recorder.flush().unwrap();
-        let recording = Recording::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut steps = Steps::open(text.as_bytes()).unwrap();
+        assert_eq!(
+            (steps.decoder.hz, &steps.decoder.reasons),
+            (250, &decoder.reasons)
+        );
+        assert_eq!(steps.host.as_deref(), Some("h"));
+        let read: Vec<_> = std::iter::from_fn(|| steps.step().unwrap()).collect();
+        assert_eq!(
+            read,
+            [
+                Step::Clocks(clocks),
+                Step::Cgroup(9, "/a b".into()),
+                Step::Record(vec![0, 1, 0xfe, 0xff]),
+                Step::Record(vec![]),
+                Step::Release(78),
+                Step::Alert,
+                Step::Loss("kernel".into(), 3),
+            ]
+        );
+        let recording = Recording::parse(&text).unwrap();
         assert_eq!(recording.records, [vec![0, 1, 0xfe, 0xff], vec![]]);
-        assert_eq!(recording.decoder.hz, 250);
-        assert_eq!(recording.decoder.reasons, decoder.reasons);
     }
 
     #[test]
@@ -171,10 +380,10 @@ mod tests {
             Recording::parse(""),
             Err(RecordingError::Header(_))
         ));
-        for bad in ["0", "zz", "0g"] {
+        for bad in ["0", "zz", "0g", "@ 1", "> x", "l kernel"] {
             let text = format!("{{\"hz\":250,\"reasons\":{{}}}}\n00\n{bad}\n");
             let error = Recording::parse(&text).unwrap_err().to_string();
-            assert_eq!(error, "line 3 is not a record in hexadecimal");
+            assert!(error.starts_with("line 3 is not a record"), "{error}");
         }
     }
 }

@@ -22,13 +22,14 @@ pub fn report(
     view: &PathView,
     host: &Host,
     process: Process,
+    source: Source,
     clock: WallClock,
 ) -> Event {
     let path = path(view, &judgement);
     let mut finding = Box::new(Finding {
         time: clock.timestamp(facts.at_ns).into(),
         host: host.clone(),
-        source: Source::Live,
+        source,
         community_id: community_id::of_tcp(address(facts.local), address(facts.remote)),
         sent_by: judgement.sent_by,
         summary: SmolStr::default(),

@@ -8,17 +8,19 @@ pub mod check;
 pub mod completions;
 mod file;
 pub mod probe;
+mod read;
 pub mod sample;
 pub mod show;
 mod size;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 use thiserror::Error;
 
 use self::arguments::Arguments;
 use crate::{
+    capture::viewpoint::Ends,
     config::ConfigError,
     run::options::Options,
     sink::{Format, View},
@@ -40,6 +42,8 @@ Examples:
       receiver is down.
   kreset-trace check --config /etc/kreset/kreset.toml
       Check that file, and what this host supports.
+  kreset-trace read client.pcap
+      The same for a packet capture, without privileges.
   kreset-trace probe broker-3:9092
       Find the idle timer on the path to a broker, and the device that has it.
   kreset-trace show --since 1h /var/log/kreset.json
@@ -104,6 +108,18 @@ enum Subcommand {
     ///
     /// Such as: kreset-trace completions bash > /etc/bash_completion.d/kreset-trace
     Completions(completions::Arguments),
+    /// Judge a packet capture or a recording
+    ///
+    /// Reads files of tcpdump and Wireshark, and those of --record, and writes events as
+    /// a run does. Needs no privileges.
+    #[command(after_long_help = read::AFTER_HELP, mut_args(hide_live))]
+    Read(Box<read::ReadArguments>),
+}
+
+/// Hides what means nothing for a file.
+fn hide_live(argument: clap::Arg) -> clap::Arg {
+    let hidden = read::LIVE_ONLY.contains(&argument.get_id().as_str());
+    argument.hide(hidden)
 }
 
 #[derive(Debug, Args)]
@@ -137,8 +153,21 @@ pub enum Command {
     Probe(Box<Probe>),
     /// Show stored events.
     Show(Box<show::Show>),
+    /// Judge files.
+    Read(Box<Read>),
     /// Print this and end: the help or the version.
     Print(String),
+}
+
+/// Which files are to be judged, and how.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The ports, the filter, the sinks, and everything else of a run.
+    pub options: Options,
+    /// The files; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// Where captures were taken, if the operator says so.
+    pub seen_from: Option<Ends>,
 }
 
 /// What is to be measured, and how it is to be shown.
@@ -262,6 +291,11 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
         })),
         Some(Subcommand::Show(show)) => Command::Show(Box::new(show.into_show())),
         Some(Subcommand::Completions(wanted)) => Command::Print(wanted.script()),
+        Some(Subcommand::Read(read)) => Command::Read(Box::new(Read {
+            options: options(read.run),
+            files: read.files,
+            seen_from: read.seen_from.map(Ends::from),
+        })),
         Some(Subcommand::Sample(sample)) => Command::Sample(Box::new(Sample {
             options: options(sample.run),
             first: sample.first,

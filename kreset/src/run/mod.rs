@@ -5,6 +5,7 @@ pub mod enrich;
 pub mod holding;
 pub mod options;
 pub mod pipeline;
+pub mod read;
 pub mod service;
 pub mod sinks;
 pub mod summary;
@@ -32,10 +33,10 @@ use tokio::{
 };
 
 use crate::{
-    capture::recording::Recorder,
+    capture::{input::InputError, recording::Recorder},
     classify::Config,
     delivery::SinkError,
-    event::{Degraded, Event, Host, Start},
+    event::{Degraded, Event, Host, Source, Start},
     facts::Decoder,
     kernel::{
         apply::{ApplyError, Attached},
@@ -46,11 +47,15 @@ use crate::{
         confine::{ConfineError, confine},
         enrich::{Enricher, addresses::Addresses, connections::Connections},
         options::Options,
-        pipeline::{Clocks, KernelLosses, Parts, Pipeline, Turns},
+        pipeline::{KernelLosses, Parts, Pipeline, Turns},
         service::ServiceManager,
         sinks::{ReadOptions, Sinks},
     },
-    util::{clock::WallClock, exit::Exit, heap},
+    util::{
+        clock::{Clocks, WallClock},
+        exit::Exit,
+        heap,
+    },
 };
 
 /// How often the kernel's count of lost records is read.
@@ -84,6 +89,9 @@ pub enum RunError {
         /// The error of the system call.
         source: io::Error,
     },
+    /// A file to read is of no use.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// Reading a counter failed.
     #[error("cannot read the BPF counters: {0}")]
     Counters(#[source] ApplyError),
@@ -101,6 +109,7 @@ impl RunError {
             | Self::Sink(_)
             | Self::Record { .. }
             | Self::System { .. }
+            | Self::Input(_)
             | Self::Counters(_) => Exit::Failed,
         }
     }
@@ -144,7 +153,7 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
     };
     if let Some(recorder) = &mut recorder {
         recorder
-            .begin(&decoder)
+            .begin(&decoder, &host.name)
             .map_err(|source| RunError::System {
                 what: "cannot write the file of --record",
                 source,
@@ -170,6 +179,8 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
         connections,
         delivery,
         recorder,
+        own_pid: Some(std::process::id()),
+        source: Source::Live,
     });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

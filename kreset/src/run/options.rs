@@ -55,6 +55,34 @@ pub struct Options {
 }
 
 impl Options {
+    /// The options for files that are judged for a report: all events, and no sink.
+    #[must_use]
+    pub fn of_files(ports: PortSet, broker_max_idle: Duration) -> Self {
+        Self {
+            ports,
+            format: Format::default(),
+            output: Output::Stdout,
+            duration: None,
+            count: None,
+            filter: Filter {
+                all: true,
+                ..Filter::default()
+            },
+            netns: None,
+            broker_max_idle,
+            packet_evidence: PacketChoice::default(),
+            require: Vec::new(),
+            summary_interval: None,
+            record: None,
+            view: View::default(),
+            config: None,
+            configured: Vec::new(),
+            spool: PathBuf::new(),
+            spool_size: 0,
+            drain: Duration::ZERO,
+        }
+    }
+
     /// What the run asks of the kernel side.
     ///
     /// # Errors

@@ -18,7 +18,8 @@ use crate::{
     },
     delivery::{Delivery, Glance, SinkError},
     event::{
-        Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Time, filter::Filter,
+        Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Source, Time,
+        filter::Filter,
     },
     facts::{Decoder, Facts},
     run::{
@@ -26,7 +27,7 @@ use crate::{
         holding::Holding,
         summary::Counter,
     },
-    util::clock::WallClock,
+    util::clock::Clocks,
 };
 
 /// Ends of this process's connections that are remembered: the record of the other
@@ -70,17 +71,6 @@ impl Turns {
     }
 }
 
-/// Kernel clocks against the wall's, sampled together.
-#[derive(Clone, Copy, Debug)]
-pub struct Clocks {
-    /// `CLOCK_MONOTONIC`: the clock of records.
-    pub monotonic: WallClock,
-    /// `CLOCK_BOOTTIME`: the clock of process starts.
-    pub boot: WallClock,
-    /// `CLOCK_MONOTONIC` now, ns.
-    pub now_ns: u64,
-}
-
 /// The parts of a pipeline.
 pub struct Parts {
     /// Bytes to facts.
@@ -105,6 +95,11 @@ pub struct Parts {
     pub delivery: Delivery,
     /// Where raw records are written as well.
     pub recorder: Option<Recorder>,
+    /// This process, whose own connections are no events; `None` where what is judged
+    /// did not happen just now.
+    pub own_pid: Option<u32>,
+    /// Where the records come from.
+    pub source: Source,
 }
 
 /// From records to sinks.
@@ -119,7 +114,8 @@ pub struct Pipeline {
     addresses: Addresses,
     connections: Connections,
     delivery: Delivery,
-    own_pid: u32,
+    own_pid: Option<u32>,
+    source: Source,
     ids: Ids,
     recorder: Option<Recorder>,
     holding: Holding,
@@ -179,6 +175,8 @@ impl Pipeline {
             connections,
             delivery,
             recorder,
+            own_pid,
+            source,
         } = parts;
         Self {
             decoder,
@@ -191,7 +189,8 @@ impl Pipeline {
             addresses,
             connections,
             delivery,
-            own_pid: std::process::id(),
+            own_pid,
+            source,
             ids: Ids::of_this_run(),
             recorder,
             holding: Holding::default(),
@@ -208,15 +207,21 @@ impl Pipeline {
     ///
     /// If the file of `--record` cannot be written.
     pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+        let decoded = self.decoder.decode(bytes);
         if let Some(recorder) = &mut self.recorder {
-            recorder.add(bytes).map_err(unrecorded)?;
+            let id = decoded
+                .as_ref()
+                .ok()
+                .and_then(|facts| facts.owner.cgroup_id);
+            let path = id.and_then(|id| Some((id, self.enricher.cgroup(id)?)));
+            recorder.take(bytes, clocks, path).map_err(unrecorded)?;
         }
-        let Ok(facts) = self.decoder.decode(bytes) else {
+        let Ok(facts) = decoded else {
             // Only BPF programs of another build write such records.
             self.record_loss("decoder", 1, clocks);
             return Ok(());
         };
-        if facts.owner.pid == Some(self.own_pid) {
+        if self.own_pid.is_some() && facts.owner.pid == self.own_pid {
             self.own.put(facts.local, ());
         }
         self.classifier.observe(&facts);
@@ -239,6 +244,14 @@ impl Pipeline {
 
     /// Judges the held events that are due by `until_ns`.
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
+        if let Some(recorder) = &mut self.recorder
+            && self
+                .holding
+                .due_ns(false)
+                .is_some_and(|due| due <= until_ns)
+        {
+            recorder.release(until_ns, clocks);
+        }
         while let Some(facts) = self.holding.next_due(until_ns) {
             self.judge(&facts, clocks);
         }
@@ -246,7 +259,13 @@ impl Pipeline {
 
     /// Writes an alert for each path on which a pattern began or ended.
     pub fn alert(&mut self, clocks: Clocks) {
-        for (turn, path) in self.classifier.turns(clocks.now_ns) {
+        let turns = self.classifier.turns(clocks.now_ns);
+        if let Some(recorder) = &mut self.recorder
+            && !turns.is_empty()
+        {
+            recorder.alert(clocks);
+        }
+        for (turn, path) in turns {
             let event = alert(&turn, &path, &self.host, clocks.monotonic);
             self.write(event);
         }
@@ -282,6 +301,9 @@ impl Pipeline {
     pub fn kernel_lost(&mut self, now: KernelLosses, clocks: Clocks) {
         let before = std::mem::replace(&mut self.kernel, now);
         for (source, fresh) in now.since(before) {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.loss(source, fresh, clocks);
+            }
             self.record_loss(source, fresh, clocks);
         }
     }
@@ -293,7 +315,8 @@ impl Pipeline {
         }
     }
 
-    fn record_loss(&mut self, source: &str, lost: u64, clocks: Clocks) {
+    /// Reports that so much was lost in one place.
+    pub fn record_loss(&mut self, source: &str, lost: u64, clocks: Clocks) {
         self.lost += lost;
         self.write(Event::Loss(Loss {
             time: clocks.monotonic.timestamp(clocks.now_ns).into(),
@@ -358,6 +381,17 @@ impl Pipeline {
         &mut self.delivery
     }
 
+    /// Adds the path of a cgroup from a recording.
+    pub fn add_cgroup(&mut self, id: u64, path: SmolStr) {
+        self.enricher.add_cgroup(id, path);
+    }
+
+    /// Ends, and gives back where events go.
+    #[must_use]
+    pub fn into_delivery(self) -> Delivery {
+        self.delivery
+    }
+
     /// Changes what is shown, and the settings of the classifier.
     pub fn reconfigure(&mut self, filter: Filter, config: Config) {
         self.filter = filter;
@@ -373,7 +407,8 @@ impl Pipeline {
     /// Whether it is about this process's own connections, from either end: each
     /// such event would create another one for a Kafka sink to deliver.
     fn is_own(&self, facts: &Facts) -> bool {
-        facts.owner.pid == Some(self.own_pid) || self.own.contains(&facts.remote)
+        self.own_pid.is_some()
+            && (facts.owner.pid == self.own_pid || self.own.contains(&facts.remote))
     }
 
     fn judge(&mut self, facts: &Facts, clocks: Clocks) {
@@ -390,6 +425,7 @@ impl Pipeline {
             &context.path,
             &self.host,
             process,
+            self.source,
             clocks.monotonic,
         );
         if !self.filter.concerns(&event) {

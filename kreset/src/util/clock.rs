@@ -7,6 +7,17 @@
 use jiff::Timestamp;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+/// Kernel clocks against the wall's, sampled together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// `CLOCK_MONOTONIC`: the clock of records.
+    pub monotonic: WallClock,
+    /// `CLOCK_BOOTTIME`: the clock of process starts.
+    pub boot: WallClock,
+    /// `CLOCK_MONOTONIC` now, ns.
+    pub now_ns: u64,
+}
+
 /// The distance from `CLOCK_MONOTONIC` to `CLOCK_REALTIME` at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WallClock {
@@ -30,6 +41,12 @@ impl WallClock {
         Self {
             offset_ns: realtime_ns.saturating_sub(monotonic_ns),
         }
+    }
+
+    /// The distance, in nanoseconds.
+    #[must_use]
+    pub const fn offset_ns(self) -> i64 {
+        self.offset_ns
     }
 
     /// The wall time of a kernel time. Any will do: a record is decoded as

@@ -12,13 +12,13 @@ use kreset::{
     capture::recording::Recording,
     classify::Config,
     cli::{self, Command, sample},
-    event::{Host, filter::Filter},
+    event::{Host, Source, filter::Filter},
     run::{
         enrich::{Enricher, addresses::Addresses},
-        pipeline::{Clocks, KernelLosses, Parts, Pipeline},
+        pipeline::{KernelLosses, Parts, Pipeline},
         sinks::{self, Agent},
     },
-    util::clock::WallClock,
+    util::clock::{Clocks, WallClock},
 };
 use kreset_common::record;
 use serde_json::Value;
@@ -173,6 +173,8 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
         addresses: Addresses::of(None),
         delivery,
         recorder: None,
+        own_pid: Some(std::process::id()),
+        source: Source::Live,
     })
 }
 

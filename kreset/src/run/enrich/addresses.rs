@@ -38,6 +38,15 @@ impl Addresses {
         }
     }
 
+    /// Of no host: what a file holds does not tell them.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self {
+            proc: PathBuf::new(),
+            netns: None,
+        }
+    }
+
     /// The addresses now, without loopback and link-local ones; `None` if no
     /// namespace can be read, or there are too many to report.
     #[must_use]

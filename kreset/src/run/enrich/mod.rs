@@ -7,7 +7,7 @@ pub mod connections;
 mod pods;
 mod process;
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
 pub use pods::{PodNames, Pods};
@@ -24,6 +24,8 @@ const LOGS: &str = "/var/log";
 pub struct Enricher {
     cgroups: Option<Cgroups>,
     pods: Pods,
+    /// Paths of cgroups, from a recording.
+    recorded: HashMap<u64, SmolStr>,
 }
 
 impl Default for Enricher {
@@ -39,16 +41,25 @@ impl Enricher {
         Self {
             cgroups: cgroup_mount.map(Cgroups::new),
             pods: Pods::new(LOGS.into()),
+            recorded: HashMap::new(),
         }
+    }
+
+    /// Adds the path of a cgroup from a recording.
+    pub fn add_cgroup(&mut self, id: u64, path: SmolStr) {
+        self.recorded.insert(id, path);
+    }
+
+    /// The path of a cgroup.
+    pub fn cgroup(&mut self, id: u64) -> Option<SmolStr> {
+        let found = self.cgroups.as_mut().and_then(|cgroups| cgroups.path(id));
+        found.or_else(|| self.recorded.get(&id).cloned())
     }
 
     /// The owner of an event's socket. `boot` maps time since boot to wall time.
     pub fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
         let owner = &facts.owner;
-        let cgroup = owner.cgroup_id.and_then(|id| {
-            let cgroups = self.cgroups.as_mut()?;
-            cgroups.path(id)
-        });
+        let cgroup = owner.cgroup_id.and_then(|id| self.cgroup(id));
         let container = cgroup.as_deref().and_then(container_id);
         let uid = cgroup.as_deref().and_then(pod_uid);
         let names = uid.as_deref().map(|uid| self.pods.names(uid, container));

@@ -1,0 +1,181 @@
+//! What `kreset-trace read` makes of each host's packets, and of the recording of its tracer,
+//! against what that tracer said as it happened. As root, with the tracer that `KRESET_TRACE`
+//! names.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// Where a capture cannot give the tracer's verdict, and the fact that only a kernel has.
+const EXCEPTIONS: [(&str, &str, &str); 4] = [
+    (
+        "broker_killed_busy",
+        "broker",
+        "that the process ended while its sockets sent the RSTs",
+    ),
+    (
+        "client_late_data_orphan",
+        "client",
+        "that the orphaned socket answered, rather than what was left of it in TIME_WAIT",
+    ),
+    (
+        "older_and_silent",
+        "client",
+        "the capture began before the tracer, and knows more",
+    ),
+    (
+        "older_than_tracer",
+        "client",
+        "the capture began before the tracer, and knows more",
+    ),
+];
+
+fn tracer() -> PathBuf {
+    env::var_os("KRESET_TRACE")
+        .map(PathBuf::from)
+        .expect("KRESET_TRACE names the tracer; cargo xtask test sets it")
+}
+
+/// Judges a file as the lab's tracer was told to judge.
+fn read(file: &Path, scenario: &str, all: bool) -> Vec<Value> {
+    let mut command = Command::new(tracer());
+    command.arg("read").arg(file).args(["--format", "json"]);
+    if all {
+        command.arg("--all");
+    }
+    if scenario.starts_with("broker_idle_close") {
+        command.args(["--broker-max-idle", "3s"]);
+    }
+    let output = command.output().expect("the reader runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", file.display());
+    events(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The findings and alerts of lines of JSON.
+fn events(lines: &str) -> Vec<Value> {
+    lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .filter(|event| {
+            let kind = event["type"].as_str().unwrap_or_default();
+            ["reset", "close", "timeout", "alert"].contains(&kind)
+        })
+        .collect()
+}
+
+/// What differs between a live finding and that of the capture; `None` if they are of
+/// different connections.
+fn difference(live: &Value, read: &Value) -> Option<String> {
+    let of = ["type", "direction", "community_id", "role"];
+    if of.iter().any(|key| live[key] != read[key]) {
+        return None;
+    }
+    let mut differences = Vec::new();
+    for key in ["verdict", "cause"] {
+        if live[key] != read[key] {
+            differences.push(format!("{key} {} is {}", live[key], read[key]));
+        }
+    }
+    let number = |event: &Value, key: &str| event["connection"][key].as_f64();
+    let confidence = |event: &Value| event["confidence"].as_f64().unwrap_or(0.0);
+    if (confidence(live) - confidence(read)).abs() > 0.1 {
+        differences.push(format!(
+            "confidence {} is {}",
+            live["confidence"], read["confidence"]
+        ));
+    }
+    for key in ["idle_ms", "wire_idle_ms"] {
+        let same = match (number(live, key), number(read, key)) {
+            (Some(live), Some(read)) => (live - read).abs() <= 20.0,
+            (live, read) => live == read,
+        };
+        if !same {
+            differences.push(format!(
+                "{key} {} is {}",
+                live["connection"][key], read["connection"][key]
+            ));
+        }
+    }
+    Some(differences.join(", "))
+}
+
+/// Events without what is of the run that wrote them.
+fn of_any_run(mut event: Value) -> Value {
+    for key in ["id", "host", "source"] {
+        event.as_object_mut().expect("an object").remove(key);
+    }
+    event
+}
+
+#[test]
+fn a_file_says_what_the_tracer_said() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let status = Command::new(env!("CARGO_BIN_EXE_kreset-lab"))
+        .args(["run", "--further", "--tracer"])
+        .arg(tracer())
+        .arg("--keep")
+        .arg(directory.path())
+        .status()
+        .expect("the lab runs");
+    assert!(status.success(), "the lab's own judge is content");
+    let (mut compared, mut wrong, mut excepted) = (0, Vec::new(), BTreeSet::new());
+    for scenario in fs::read_dir(directory.path())
+        .expect("it is there")
+        .flatten()
+    {
+        let name = scenario.file_name().to_string_lossy().into_owned();
+        for side in ["client", "broker"] {
+            let file = |extension: &str| scenario.path().join(format!("{side}.{extension}"));
+            let Ok(said) = fs::read_to_string(file("jsonl")) else {
+                continue;
+            };
+            let live = events(&said);
+            if file("records").exists() {
+                let said = |events: Vec<Value>| events.into_iter().map(of_any_run).collect();
+                let live: Vec<Value> = said(live.clone());
+                // The lab has the tracer show routine closes where a scenario is about them.
+                let again = [false, true].map(|all| read(&file("records"), &name, all));
+                if again
+                    .into_iter()
+                    .map(said)
+                    .all(|again: Vec<Value>| again != live)
+                {
+                    wrong.push(format!("{name} {side}: its recording gives other events"));
+                }
+            }
+            let captured = read(&file("pcap"), &name, true);
+            for event in live.iter().filter(|event| event["type"] != "alert") {
+                compared += 1;
+                let found: Vec<_> = captured
+                    .iter()
+                    .filter_map(|read| difference(event, read))
+                    .collect();
+                if found.iter().any(String::is_empty) {
+                    continue;
+                }
+                let exception = EXCEPTIONS
+                    .iter()
+                    .find(|(scenario, of, _)| *scenario == name && *of == side);
+                match exception {
+                    Some((scenario, of, _)) => {
+                        excepted.insert((*scenario, *of));
+                    }
+                    None => wrong.push(format!(
+                        "{name} {side}: {}",
+                        found.first().map_or("not in the capture", String::as_str)
+                    )),
+                }
+            }
+        }
+    }
+    assert!(compared > 50, "only {compared} events");
+    assert!(wrong.is_empty(), "of {compared}:\n{}", wrong.join("\n"));
+    // An exception that is none any more has to go.
+    assert_eq!(excepted.len(), EXCEPTIONS.len(), "{excepted:?}");
+}

@@ -1,0 +1,207 @@
+//! Judges files as a run judges its host: recordings of `--record`, and packet captures.
+//!
+//! Each host has a memory of its own; files of one capture that was split belong to one
+//! host, in the order of their first packets.
+
+mod capture;
+mod names;
+mod progress;
+mod recording;
+
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use smol_str::SmolStr;
+
+use self::{capture::CaptureReader, progress::Progress};
+use super::{
+    RunError,
+    enrich::{Enricher, addresses::Addresses, connections::Connections},
+    options::Options,
+    pipeline::{Parts, Pipeline},
+    sinks::{self, Sinks},
+};
+use crate::{
+    capture::{
+        follow,
+        input::{Content, Input, InputError},
+        viewpoint::Ends,
+    },
+    classify::Config,
+    delivery::Delivery,
+    event::{Host, Source},
+    facts::Decoder,
+    util::clock::Clocks,
+};
+
+/// Time limit for the sinks to accept what was judged.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// Records between two looks at the sinks.
+const BATCH: u32 = 64;
+
+/// Judges files, each host after the other.
+///
+/// # Errors
+///
+/// If a file is of no use, or the output fails.
+pub fn read(options: &Options, files: &[PathBuf], seen_from: Option<Ends>) -> Result<(), RunError> {
+    let Sinks { delivery, .. } = sinks::open(options)?.start()?;
+    let mut delivery = judge(options, files, seen_from, delivery)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
+    let drained = sinks::drain(options, &mut delivery, false, std::future::pending());
+    Ok(runtime.block_on(drained)?)
+}
+
+/// Judges files into `delivery`, and gives it back.
+///
+/// # Errors
+///
+/// If a file is of no use, or the output fails.
+pub fn judge(
+    options: &Options,
+    files: &[PathBuf],
+    seen_from: Option<Ends>,
+    delivery: Delivery,
+) -> Result<Delivery, RunError> {
+    let mut reader = Reader {
+        options,
+        delivery: Some(delivery),
+        left: options.count,
+    };
+    for (host, paths) in names::hosts(files) {
+        reader.host(&host, &paths, seen_from)?;
+    }
+    Ok(reader.delivery.take().unwrap_or_default())
+}
+
+struct Reader<'a> {
+    options: &'a Options,
+    /// Where events go; taken while a host is read.
+    delivery: Option<Delivery>,
+    /// Events to show before the end.
+    left: Option<NonZeroU64>,
+}
+
+impl Reader<'_> {
+    fn host(
+        &mut self,
+        host: &SmolStr,
+        paths: &[PathBuf],
+        seen_from: Option<Ends>,
+    ) -> Result<(), RunError> {
+        let mut captures: Option<CaptureReader> = None;
+        let mut paths: Vec<(u64, &PathBuf)> = paths.iter().map(|path| (0, path)).collect();
+        if paths.len() > 1 {
+            for (first_ns, path) in &mut paths {
+                *first_ns = capture::first_ns(path);
+            }
+            paths.sort_by_key(|(first_ns, _)| *first_ns);
+        }
+        for (_, path) in paths {
+            let input = Input::open(path)?;
+            let progress = Progress::new(path, &input);
+            match input.content {
+                Content::Recording => {
+                    let delivery = self.delivery.take().unwrap_or_default();
+                    self.delivery = Some(recording::read(
+                        self.options,
+                        delivery,
+                        self.left,
+                        host,
+                        path,
+                        input,
+                        &progress,
+                    )?);
+                }
+                Content::Capture => {
+                    let reader = captures.get_or_insert_with(|| {
+                        let decoder = Decoder {
+                            hz: follow::HZ,
+                            reasons: std::collections::BTreeMap::new(),
+                        };
+                        let delivery = self.delivery.take().unwrap_or_default();
+                        let pipeline = pipeline(
+                            self.options,
+                            decoder,
+                            host.clone(),
+                            delivery,
+                            self.left,
+                            Source::Capture,
+                        );
+                        CaptureReader::new(self.options, seen_from, pipeline)
+                    });
+                    reader.read(path, input.reader, &progress)?;
+                }
+                Content::Events => {
+                    return Err(InputError::Events {
+                        path: path.display().to_string(),
+                    }
+                    .into());
+                }
+            }
+        }
+        if let Some(captures) = captures {
+            self.delivery = Some(captures.end()?);
+        }
+        Ok(())
+    }
+}
+
+/// The pipeline of one host.
+fn pipeline(
+    options: &Options,
+    decoder: Decoder,
+    host: SmolStr,
+    delivery: Delivery,
+    count: Option<NonZeroU64>,
+    source: Source,
+) -> Pipeline {
+    Pipeline::new(Parts {
+        decoder,
+        config: Config {
+            broker_max_idle: options.broker_max_idle,
+        },
+        enricher: Enricher::default(),
+        filter: options.filter.clone(),
+        count,
+        host: Host { name: host },
+        ports: options.ports.list(),
+        addresses: Addresses::unknown(),
+        connections: Connections::unknown(),
+        delivery,
+        recorder: None,
+        own_pid: None,
+        source,
+    })
+}
+
+/// Hands what was judged to the sinks, and waits until they have room.
+fn flush(pipeline: &mut Pipeline) -> Result<(), RunError> {
+    pipeline.flush_and_settle(PATIENCE)?;
+    match pipeline.delivery().take_failure() {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// Judges what is left, and counts.
+fn end(pipeline: &mut Pipeline, began_ns: u64, clocks: Clocks) -> Result<(), RunError> {
+    pipeline.release(u64::MAX, clocks);
+    let span = Duration::from_nanos(clocks.now_ns.saturating_sub(began_ns));
+    pipeline.summarize(span, true, clocks);
+    flush(pipeline)
+}
+
+/// The name of a file, for messages.
+fn name(path: &Path) -> String {
+    path.display().to_string()
+}
