@@ -9,6 +9,7 @@ pub mod event;
 pub mod facts;
 pub mod kernel;
 pub mod probe;
+pub mod report;
 pub mod run;
 pub mod sink;
 pub mod util;

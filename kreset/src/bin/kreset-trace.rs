@@ -7,7 +7,7 @@ use std::{
 
 use kreset::{
     cli::{self, Command, check, sample, show},
-    probe,
+    probe, report,
     run::{RunError, read::read, run},
     util::{exit::Exit, stderr::log},
 };
@@ -17,6 +17,10 @@ fn main() -> ExitCode {
         Ok(Command::Run(options)) => ended(run(&options, &cli::read_again)),
         Ok(Command::Sample(wanted)) => ended(sample::run(&wanted)),
         Ok(Command::Read(wanted)) => ended(read(&wanted.options, &wanted.files, wanted.seen_from)),
+        Ok(Command::Report(wanted)) => match report::run(&wanted) {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(&error, error.exit()),
+        },
         Ok(Command::Check(options)) => {
             let report = check::check(&options);
             match print(&report.to_string()) {

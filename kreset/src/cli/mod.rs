@@ -9,6 +9,7 @@ pub mod completions;
 mod file;
 pub mod probe;
 mod read;
+mod report;
 pub mod sample;
 pub mod show;
 mod size;
@@ -114,6 +115,12 @@ enum Subcommand {
     /// a run does. Needs no privileges.
     #[command(after_long_help = read::AFTER_HELP, mut_args(hide_live))]
     Read(Box<read::ReadArguments>),
+    /// Make a report of events, recordings and captures
+    ///
+    /// One page with plots for browsers, Markdown, or text: what is going on, where,
+    /// and what to change. Needs no privileges.
+    #[command(after_long_help = report::AFTER_HELP)]
+    Report(report::ReportArguments),
 }
 
 /// Hides what means nothing for a file.
@@ -155,6 +162,8 @@ pub enum Command {
     Show(Box<show::Show>),
     /// Judge files.
     Read(Box<Read>),
+    /// Make a report.
+    Report(Box<crate::report::Options>),
     /// Print this and end: the help or the version.
     Print(String),
 }
@@ -291,6 +300,7 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
         })),
         Some(Subcommand::Show(show)) => Command::Show(Box::new(show.into_show())),
         Some(Subcommand::Completions(wanted)) => Command::Print(wanted.script()),
+        Some(Subcommand::Report(report)) => Command::Report(Box::new(report.options())),
         Some(Subcommand::Read(read)) => Command::Read(Box::new(Read {
             options: options(read.run),
             files: read.files,
