@@ -17,9 +17,10 @@ pub const fn first_sequences(is_active: bool, at: [u32; 2], bytes: [u32; 2]) -> 
     ]
 }
 
-/// Whether a packet with these sequence and acknowledgement numbers may be of the ended
-/// connection that had sent up to `snd_nxt` and received up to `rcv_nxt`, rather than of a
-/// later one with the same ends: one in 32,768 of those passes.
+/// Whether a packet with these numbers may be of an ended connection.
+///
+/// That one had sent up to `snd_nxt` and received up to `rcv_nxt`. Of the packets of a later
+/// connection with the same ends one in 32,768 passes.
 #[inline(always)]
 #[must_use]
 pub const fn may_follow(sequence: u32, acknowledged: u32, snd_nxt: u32, rcv_nxt: u32) -> bool {

@@ -13,7 +13,7 @@ struct End {
 }
 
 impl End {
-    fn first(&self) -> [u32; 2] {
+    const fn first(&self) -> [u32; 2] {
         first_sequences(
             self.is_active,
             [self.snd_una, self.rcv_nxt],
