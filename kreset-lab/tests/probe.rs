@@ -9,8 +9,9 @@
 use std::{
     env,
     fs::File,
-    io::{BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, Write as _},
+    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    num::NonZeroU16,
     os::{
         fd::AsFd as _,
         unix::{net::UnixStream, process::CommandExt as _},
@@ -26,7 +27,11 @@ use kreset_lab::{
     Error, Result,
     net::{Namespace, chain::Chain},
 };
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    mount::{MsFlags, mount},
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sched::{CloneFlags, unshare},
+};
 use serde_json::Value;
 
 const PORT: u16 = 9092;
@@ -203,7 +208,7 @@ fn answer(stream: &mut TcpStream, last: &mut Instant, served: &mut Served) -> bo
 /// The connections to the broker in a table of the kernel: established or asked for.
 fn count_open(mut table: &File) -> usize {
     table.rewind().expect("a table");
-    let text = std::io::read_to_string(table).expect("a table");
+    let text = io::read_to_string(table).expect("a table");
     let port = format!(":{PORT:04X}");
     text.lines()
         .filter(|line| {
@@ -644,6 +649,101 @@ fn a_keepalive_is_proven_and_an_event_too() -> Result<()> {
         Some(&Value::Bool(true)),
         "{event:#}"
     );
+    Ok(())
+}
+
+/// The broker's name, where [`name_the_broker`] was called.
+const NAME: &str = "broker-2";
+
+/// Gives the broker a name with both of its addresses, on the calling thread and in what it
+/// starts.
+fn name_the_broker(chain: &Chain) -> Result<()> {
+    let failed = |source: io::Error| Error::Io {
+        context: "replace /etc/hosts".to_owned(),
+        source,
+    };
+    let mut hosts = tempfile::NamedTempFile::new().map_err(failed)?;
+    for v6 in [true, false] {
+        writeln!(hosts, "{} {NAME}", chain.broker_address(v6)).map_err(failed)?;
+    }
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(hosts.path(), readable).map_err(failed)?;
+    let replace = || -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+        let bind = MsFlags::MS_BIND;
+        mount(
+            Some(hosts.path()),
+            "/etc/hosts",
+            None::<&str>,
+            bind,
+            None::<&str>,
+        )
+    };
+    // The mount keeps the file when its name is gone.
+    replace().map_err(|error| failed(error.into()))
+}
+
+/// What is on a terminal after these bytes, without empty lines.
+fn screen(bytes: &[u8]) -> Vec<String> {
+    let [height, width] = [60, 80].map(|size| NonZeroU16::new(size).expect("it has a size"));
+    let mut terminal = vt100::Parser::new(height, width, 0);
+    terminal.process(bytes);
+    let lines = terminal.screen().rows(0, 80);
+    lines.filter(|line| !line.trim().is_empty()).collect()
+}
+
+#[test]
+fn ctrl_c_leaves_nothing_but_results_on_a_terminal() -> Result<()> {
+    let chain = Chain::new(1, false)?;
+    let broker = Broker::start(&chain, None)?;
+    // `script` has a terminal, which turns the byte of Ctrl-C into a signal and shows `^C`.
+    let command = format!(
+        "stty rows 60 cols 80; exec {} probe {NAME} --from 1s --up-to 10m --connections 4",
+        program().display()
+    );
+    let mut child = chain.client().enter(|| {
+        name_the_broker(&chain)?;
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|source| Error::Io {
+                context: "run script".to_owned(),
+                source,
+            })
+    })?;
+    let mut keyboard = child.stdin.take().expect("a pipe");
+    let mut out = child.stdout.take().expect("a pipe");
+    let mut bytes = Vec::new();
+    let mut is_pressed = false;
+    loop {
+        let mut more = [0; 4_096];
+        match out.read(&mut more).expect("a pipe") {
+            0 => break,
+            length => bytes.extend(&more[..length]),
+        }
+        let bars = screen(&bytes);
+        let so_far = bars.iter().filter(|line| line.contains("so far 1 alive"));
+        if !is_pressed && so_far.count() == 2 {
+            keyboard.write_all(b"\x03").expect("it reads");
+            is_pressed = true;
+        }
+    }
+    let status = child.wait().expect("it ends");
+    let lines = screen(&bytes);
+    assert_eq!(status.code(), Some(1), "{lines:#?}");
+    let is_bar = |line: &&String| line.contains("round 1") || line.contains("of at most");
+    assert_eq!(lines.iter().filter(is_bar).count(), 0, "{lines:#?}");
+    for v6 in [false, true] {
+        let address = SocketAddr::new(chain.broker_address(v6), PORT);
+        let result = format!("PROBE {NAME}:{PORT} ({address})");
+        let results = lines.iter().filter(|line| line.contains(&result));
+        assert_eq!(results.count(), 1, "{result}: {lines:#?}");
+    }
+    broker.wait_until(|served| served.closed == 8);
     Ok(())
 }
 

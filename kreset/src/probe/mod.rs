@@ -28,6 +28,7 @@ pub mod settings;
 mod sniff;
 pub mod stop;
 pub mod target;
+mod terminal;
 pub mod walk;
 pub mod watcher;
 

@@ -131,7 +131,7 @@ pub fn run(options: &Options, encoder: &mut dyn Encoder) -> Result<Exit, ProbeEr
             };
             let mut bytes = Vec::new();
             encoder.encode(&message, &mut bytes)?;
-            print(&bytes)?;
+            screens.aside(|| print(&bytes))?;
         }
         Ok(exit)
     })

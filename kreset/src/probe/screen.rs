@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{
     measure::seconds,
     rung::{Outcome, Rung},
+    terminal,
     watcher::Watcher,
 };
 
@@ -37,7 +38,17 @@ pub(super) struct Screen {
 impl Screens {
     pub(super) fn new() -> Self {
         Self {
-            bars: io::stderr().is_terminal().then(MultiProgress::new),
+            bars: io::stderr()
+                .is_terminal()
+                .then(|| MultiProgress::with_draw_target(terminal::target())),
+        }
+    }
+
+    /// Does `work`, which writes to the terminal, while no bar is there.
+    pub(super) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.bars {
+            Some(bars) => bars.suspend(work),
+            None => work(),
         }
     }
 
