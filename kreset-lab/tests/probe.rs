@@ -456,7 +456,7 @@ fn a_broker_that_closes_first_is_told_from_a_device() -> Result<()> {
 #[test]
 fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
     type Case = (&'static str, fn(&Chain) -> Result<()>, fn(&Said, &Chain));
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         (
             "a router sends no ICMP",
             |chain| {
@@ -514,6 +514,18 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
             },
         ),
         (
+            "a device that drops is on one of two equal paths",
+            |chain| chain.device(2, TIMER, DROPS),
+            |said, _| {
+                assert_eq!(said.text("/behavior"), "blackholed", "{said:#?}");
+                assert_eq!(said.hop(), Some(2), "{said:#?}");
+                assert!(
+                    said.number("/survivors").is_some_and(|it| it >= 2.0),
+                    "{said:#?}"
+                );
+            },
+        ),
+        (
             "one packet in a hundred is lost, and other timers are short",
             |chain| {
                 chain.device(2, TIMER, RESETS)?;
@@ -544,7 +556,7 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
             said.took.as_secs_f64()
         );
         assert_eq!(said.exit, Some(4), "{name}: {said:#?}");
-        if name.contains("one of two") {
+        if name.contains("one of two equal") {
             // Half of the connections say nothing: it is known less exactly.
             let (survived, died) = said.interval();
             assert!(
@@ -683,6 +695,100 @@ fn name_the_broker(chain: &Chain) -> Result<()> {
     };
     // The mount keeps the file when its name is gone.
     replace().map_err(|error| failed(error.into()))
+}
+
+/// Runs a probe of the broker by its name.
+fn run_by_name(chain: &Chain, stdout: Stdio, more: &[&str]) -> Result<Output> {
+    let common = [
+        "--from",
+        "1s",
+        "--up-to",
+        "3s",
+        "--rate",
+        "100",
+        "--no-locate",
+    ];
+    chain.client().enter(|| {
+        name_the_broker(chain)?;
+        let child = Command::new(program())
+            .args(["probe", NAME])
+            .args(common)
+            .args(more)
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn();
+        child
+            .and_then(std::process::Child::wait_with_output)
+            .map_err(|source| Error::Io {
+                context: "run the program".to_owned(),
+                source,
+            })
+    })
+}
+
+#[test]
+fn many_connections_to_several_addresses_are_meant() -> Result<()> {
+    let chain = Chain::new(1, false)?;
+    let broker = Broker::start(&chain, None)?;
+    let [v4, v6] = [false, true].map(|v6| SocketAddr::new(chain.broker_address(v6), PORT));
+
+    let refused = run_by_name(&chain, Stdio::piped(), &["--connections", "40"])?;
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        text.contains("80 connections at once are more than 64"),
+        "{text}"
+    );
+    assert!(text.contains("--yes-many"), "{text}");
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    assert_eq!(broker.served().connections, 0);
+
+    let one = v6.ip().to_string();
+    let chosen = ["--connections", "40", "--address", &one, "--format", "json"];
+    let chosen = run_by_name(&chain, Stdio::piped(), &chosen)?;
+    let event: Value = serde_json::from_slice(&chosen.stdout).expect("one event");
+    assert_eq!(event.pointer("/broker/address"), Some(&Value::from(one)));
+    assert_eq!(broker.served().connections, 40);
+
+    let both = ["--connections", "40", "--yes-many"];
+    let both = run_by_name(&chain, Stdio::piped(), &both)?;
+    assert_eq!(both.status.code(), Some(0), "{both:?}");
+    assert_eq!(broker.served().connections, 120);
+    assert_eq!(broker.served().most, 80);
+    broker.wait_until(|served| served.closed == 120);
+    // A pipe gets lines, without colors, each with its address.
+    let (out, lines) = (
+        String::from_utf8_lossy(&both.stdout),
+        String::from_utf8_lossy(&both.stderr),
+    );
+    assert!(!out.contains(['\u{1b}', '\r']), "{out:?}");
+    assert!(!lines.contains(['\u{1b}', '\r']), "{lines:?}");
+    for address in [v4, v6] {
+        assert!(out.contains(&format!("({address})")), "{address}: {out}");
+        let alive = lines
+            .lines()
+            .filter(|line| line.starts_with(&format!("{address}: silent for ")))
+            .filter(|line| line.ends_with(": alive"));
+        assert_eq!(alive.count(), 40, "{address}: {lines}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_failure() -> Result<()> {
+    let chain = Chain::new(1, false)?;
+    let broker = Broker::start(&chain, None)?;
+    let (reader, writer) = UnixStream::pair().expect("a pair");
+    drop(reader);
+    let stdout = Stdio::from(std::os::fd::OwnedFd::from(writer));
+    let output = run_by_name(&chain, stdout, &["--connections", "2"])?;
+    let lines = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{lines}");
+    assert!(!lines.contains("kreset-trace:"), "{lines}");
+    broker.wait_until(|served| served.closed == 4);
+    Ok(())
 }
 
 /// What is on a terminal after these bytes, without empty lines.
