@@ -8,9 +8,11 @@
 //!
 //! Router `K` answers the client from `10.78.K-1.2`. With a twin, router 2 has a second one beside
 //! it, and new connections take one and the other in turn: packets of a connection take the
-//! same one in both directions. (The kernel's own hash of equal paths does not see to that between
-//! namespaces of one host: it takes the hash that the sending socket left in the packet,
-//! `fib_multipath_hash`, 6.18.)
+//! same one in both directions. The kernel's hash of ports (`fib_multipath_hash_policy=1`) does not
+//! ensure that between namespaces of one host: where a packet still has the hash that its sender's
+//! socket gave it (`skb->l4_hash`), `fib_multipath_hash` takes that one, and the two ends have
+//! different ones. Measured on 6.18: of 100 connections 48 took the same path in both directions,
+//! and all 100 with policy 3 over addresses and ports, which computes the hash from the packet.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream},
