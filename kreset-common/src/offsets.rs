@@ -98,6 +98,14 @@ offsets! {
     snd_nxt,
     /// `tcp_sock.rcv_nxt`, u32.
     rcv_nxt,
+    /// `tcp_sock.rcv_wup`, u32: `rcv_nxt` when the window was last advertised.
+    rcv_wup,
+    /// `tcp_sock.rcv_wnd`, u32: the window advertised then.
+    rcv_wnd,
+    /// `tcp_sock.write_seq`, u32: end of the data that was written, sent or not.
+    write_seq,
+    /// `tcp_sock.max_window`, u32: largest window that the peer has advertised.
+    max_window,
     /// `tcp_sock.bytes_sent`, u64; since 4.19.
     bytes_sent,
     /// `tcp_sock.bytes_retrans`, u64; since 4.19.
@@ -122,8 +130,24 @@ offsets! {
     tstamp_ok,
     /// Bit of `tstamp_ok` in its byte.
     tstamp_ok_shift,
+    /// `tcp_sock.rx_opt.ts_recent`, u32: the peer's timestamp that is echoed next.
+    ts_recent,
+    /// `tcp_sock.rx_opt.ts_recent_stamp`, int: `ktime_get_seconds` when it came.
+    ts_recent_stamp,
+    /// `tcp_sock.rx_opt.rcv_tsval`, u32: timestamp of the segment being processed.
+    rcv_tsval,
+    /// `tcp_sock.rx_opt.rcv_tsecr`, u32: the timestamp of this host's that it echoes.
+    rcv_tsecr,
     /// `tcp_sock.rx_opt.num_sacks`, u8.
     num_sacks,
+    /// `tcp_sock.selective_acks[0].end_seq`, u32.
+    sack_end_0,
+    /// `tcp_sock.selective_acks[1].end_seq`, u32.
+    sack_end_1,
+    /// `tcp_sock.selective_acks[2].end_seq`, u32.
+    sack_end_2,
+    /// `tcp_sock.selective_acks[3].end_seq`, u32.
+    sack_end_3,
 
     // struct sk_buff
     /// `sk_buff.head`, pointer to the packet's buffer.

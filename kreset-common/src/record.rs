@@ -317,8 +317,6 @@ pub mod packets_flag {
     pub const DATA_PENDING: u32 = 1 << 10;
     /// `last_data` is set.
     pub const SEEN_DATA: u32 = 1 << 11;
-    /// `next_out` is set.
-    pub const SEEN_SEQUENCE: u32 = 1 << 12;
     /// The client began a SASL exchange.
     pub const SASL: u32 = 1 << 13;
     /// The broker answered another request after it: the client is authenticated.
@@ -327,6 +325,16 @@ pub mod packets_flag {
     pub const SASL_ACCEPTED: u32 = 1 << 15;
     /// The peer's latest packet, on an established connection, was a SYN.
     pub const SYN_LATEST: u32 = 1 << 16;
+    /// `data_in_seq` is set.
+    pub const DATA_IN_SEQ: u32 = 1 << 17;
+    /// The recorded RST had a payload.
+    pub const RESET_PAYLOAD: u32 = 1 << 18;
+    /// The kernel lacks the fields by which a segment is known to be acceptable: a
+    /// forged one may be among those that were recorded.
+    pub const UNCHECKED: u32 = 1 << 19;
+    /// The connection was busy after the last packet that was recorded. Set by the
+    /// decoder, which finds it in the socket's times.
+    pub const LET_PASS: u32 = 1 << 20;
 }
 
 /// Bytes kept of the client's first segment: room for an `ApiVersions` request
@@ -354,8 +362,8 @@ pub struct Packets {
     pub silence: u32,
     /// Jiffies without payload before the oldest unanswered payload sent.
     pub data_silence: u32,
-    /// Sequence number after the latest new data sent.
-    pub next_out: u32,
+    /// Sequence number of the latest segment with payload received.
+    pub data_in_seq: u32,
     /// Jiffies without any packet before the peer's latest one.
     pub silence_in: u32,
     /// Jiffies without payload before the peer's latest payload.
@@ -428,6 +436,37 @@ pub struct Record {
     pub connection: Connection,
     /// Its packet evidence.
     pub packets: Packets,
+    /// What a received RST is checked with. Last, so that recordings made before it was
+    /// added can be read: zero there.
+    pub incoming: Incoming,
+}
+
+/// What the kernel keeps of the peer to validate its segments with
+/// (`tcp_validate_incoming`). All zero for [`kind::SURVIVED`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Incoming {
+    /// `tcp_sock.rx_opt.ts_recent`: the peer's latest timestamp in order.
+    pub ts_recent: u32,
+    /// `tcp_sock.rx_opt.ts_recent_stamp`: `ktime_get_seconds` when it came.
+    pub ts_recent_stamp: u32,
+    /// `tcp_sock.rx_opt.rcv_tsval`: timestamp of the segment being processed.
+    pub rcv_tsval: u32,
+    /// `tcp_sock.rx_opt.rcv_tsecr`: the timestamp of this host's that it echoes, ms of
+    /// `tcp_mstamp`.
+    pub rcv_tsecr: u32,
+    /// Highest end of what was received out of order; `rcv_nxt` if nothing was.
+    pub sack_end: u32,
+    /// [`incoming_present`] bits.
+    pub present: u32,
+}
+
+/// Bits of [`Incoming::present`].
+pub mod incoming_present {
+    /// The four timestamps.
+    pub const CLOCK: u32 = 1 << 0;
+    /// `sack_end`.
+    pub const SACK: u32 = 1 << 1;
 }
 
 /// A RST sent by a listener: there is no connection, but a process listens.

@@ -33,4 +33,26 @@ pub struct Settings {
     /// Non-zero where the programs on function entries are attached: then a reset
     /// without a recorded RST packet is not one.
     pub fentry: u32,
+    /// How long after the peer was last heard from a settled connection is busy,
+    /// jiffies; 0 to look at every packet.
+    pub busy_jiffies: u32,
+    /// How many of `port_ranges` hold the traced ports; 0 if the bitmap does.
+    pub port_range_count: u32,
+    /// The traced ports, where a few ranges hold them all.
+    pub port_ranges: [PortRange; PORT_RANGES],
+}
+
+/// Ranges that are compared as constants: each costs two instructions.
+pub const PORT_RANGES: usize = 4;
+
+/// Adjacent ports.
+#[repr(C)]
+#[derive(
+    Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq,
+)]
+pub struct PortRange {
+    /// The first.
+    pub first: u32,
+    /// How many follow it.
+    pub more: u32,
 }

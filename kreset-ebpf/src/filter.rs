@@ -6,19 +6,32 @@ use kreset_common::{
     record::role,
 };
 
-use crate::settings::constant;
+use crate::settings::{SETTINGS, constant, read};
 
-/// One bit for each port.
+/// One bit for each port; for lists that need more than a few ranges.
 #[btf_map(name = "PORTS")]
 static PORTS: Array<u64, { PORT_WORDS as usize }> = Array::new();
 
 /// `port` (host order) is traced.
 #[inline(always)]
 pub(crate) fn traced(port: u16) -> bool {
+    let count = constant!(SETTINGS.port_range_count);
+    if count != 0 {
+        return in_range(port, 0)
+            || (count > 1 && in_range(port, 1))
+            || (count > 2 && in_range(port, 2))
+            || (count > 3 && in_range(port, 3));
+    }
     match PORTS.get(word(port)) {
         Some(bits) => bits & bit(port) != 0,
         None => false,
     }
+}
+
+#[inline(always)]
+fn in_range(port: u16, range: usize) -> bool {
+    let range = &SETTINGS.port_ranges[range];
+    u32::from(port).wrapping_sub(read(&range.first)) <= read(&range.more)
 }
 
 /// The role of a socket by its ports; `role::UNKNOWN` if neither is traced.

@@ -21,8 +21,8 @@ use aya_ebpf::{
     },
     programs::SkBuffContext,
 };
-use kreset_common::{offsets::ABSENT, record::KernelEvent};
-use kreset_ebpf::segment::Packet;
+use kreset_common::{offsets::ABSENT, record::KernelEvent, sequence::is_after};
+use kreset_ebpf::{segment::Packet, window::Window};
 
 use crate::settings::constant;
 
@@ -175,6 +175,18 @@ impl TcpSock {
         snd_una: u32 = snd_una;
         snd_nxt: u32 = snd_nxt;
         rcv_nxt: u32 = rcv_nxt;
+        rcv_wup: u32 = rcv_wup;
+        rcv_wnd: u32 = rcv_wnd;
+        write_seq: u32 = write_seq;
+        max_window: u32 = max_window;
+        sack_end_0: u32 = sack_end_0;
+        sack_end_1: u32 = sack_end_1;
+        sack_end_2: u32 = sack_end_2;
+        sack_end_3: u32 = sack_end_3;
+        ts_recent: u32 = ts_recent;
+        ts_recent_stamp: u32 = ts_recent_stamp;
+        rcv_tsval: u32 = rcv_tsval;
+        rcv_tsecr: u32 = rcv_tsecr;
         bytes_sent: u64 = bytes_sent;
         bytes_retrans: u64 = bytes_retrans;
         bytes_acked: u64 = bytes_acked;
@@ -198,6 +210,45 @@ impl TcpSock {
     pub(crate) fn tstamp_ok(self) -> u8 {
         let byte: u8 = load(self.0, constant!(OFFSETS.tstamp_ok), 0);
         (byte >> (constant!(OFFSETS.tstamp_ok_shift) & 7)) & 1
+    }
+
+    /// The kernel has all fields of [`Self::window`].
+    #[inline(always)]
+    pub(crate) fn has_window() -> bool {
+        has!(rcv_wup) && has!(rcv_wnd) && has!(write_seq) && has!(max_window)
+    }
+
+    /// What it expects of its peer.
+    #[inline(always)]
+    pub(crate) fn window(self) -> Window {
+        Window {
+            rcv_nxt: self.rcv_nxt(),
+            rcv_wup: self.rcv_wup(),
+            rcv_wnd: self.rcv_wnd(),
+            snd_una: self.snd_una(),
+            write_seq: self.write_seq(),
+            max_window: self.max_window(),
+        }
+    }
+
+    /// Highest end of what was received out of order; `rcv_nxt` if nothing was.
+    #[inline(always)]
+    pub(crate) fn sack_end(self) -> u32 {
+        let count = self.num_sacks();
+        if count == 0 || !has!(sack_end_3) {
+            return self.rcv_nxt();
+        }
+        let mut highest = self.sack_end_0();
+        if count > 1 && is_after(self.sack_end_1(), highest) {
+            highest = self.sack_end_1();
+        }
+        if count > 2 && is_after(self.sack_end_2(), highest) {
+            highest = self.sack_end_2();
+        }
+        if count > 3 && is_after(self.sack_end_3(), highest) {
+            highest = self.sack_end_3();
+        }
+        highest
     }
 
     /// The socket belongs to no file: not yet accepted, or orphaned.
@@ -557,6 +608,19 @@ impl SkbSocket {
         (!socket.is_null()).then_some(Self(socket))
     }
 
+    /// The socket as the kernel knows it; `None` for a mini-socket.
+    #[inline(always)]
+    pub(crate) fn tcp(self) -> Option<TcpSock> {
+        // SAFETY: the helper takes any socket and checks it; kernel: bpf_skc_to_tcp_sock,
+        // in packet programs since 5.9.
+        let tcp = unsafe { bpf_skc_to_tcp_sock(self.0.cast()) };
+        if tcp.is_null() {
+            None
+        } else {
+            Some(TcpSock(tcp.cast_const().cast()))
+        }
+    }
+
     /// The socket as a pointer, for maps.
     #[inline(always)]
     pub(crate) const fn as_ptr(self) -> *mut c_void {
@@ -575,10 +639,10 @@ impl SkbSocket {
         }
     }
 
-    /// `TCP_ESTABLISHED` or another state, of a full socket.
+    /// `TCP_ESTABLISHED` or another state.
     #[inline(always)]
     pub(crate) fn state(self) -> u8 {
-        // SAFETY: a full socket of this program.
+        // SAFETY: checked for NULL.
         (unsafe { ptr::read_volatile(&raw const (*self.0).state) }) as u8
     }
 

@@ -9,3 +9,4 @@ pub mod payload;
 pub mod reset;
 pub mod segment;
 pub mod sequence;
+pub mod window;

@@ -58,6 +58,8 @@ impl Packet for Bytes<'_> {
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 const TCP_LEN: usize = 20;
+/// Offset of the flags in the TCP header.
+const FLAGS: usize = 13;
 /// First byte of an IPv4 header without options: the version, and its length.
 const PLAIN_IPV4: u8 = 0x45;
 /// `IPPROTO_TCP`.
@@ -92,6 +94,8 @@ pub struct Segment {
     pub ip_id: u16,
     /// Sequence number of the first byte.
     pub sequence: u32,
+    /// Acknowledgement number; valid with [`tcp_flag::ACK`].
+    pub acknowledgement: u32,
     /// TCP flags; see [`tcp_flag`].
     pub flags: u8,
     /// Window field, unscaled.
@@ -161,6 +165,7 @@ impl Segment {
             is_v4,
             ip_id,
             sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
+            acknowledgement: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
             flags: tcp[13],
             window: u16::from_be_bytes([tcp[14], tcp[15]]),
             header_len,
@@ -176,6 +181,12 @@ impl Segment {
         self.payload_len + u32::from(synchronizes)
     }
 
+    /// The sequence number after it.
+    #[inline(always)]
+    pub fn end(&self) -> u32 {
+        self.sequence.wrapping_add(self.consumes())
+    }
+
     /// Whether it ends a silence of the data: payload, or the SYN of a handshake.
     #[inline(always)]
     pub const fn is_data(&self) -> bool {
@@ -187,6 +198,19 @@ impl Segment {
     pub const fn has(&self, flags: u8) -> bool {
         self.flags & flags != 0
     }
+}
+
+/// The TCP flags of a packet without IP options or extension headers, read in place;
+/// `None` for others.
+#[inline(always)]
+pub fn plain_flags(packet: &impl Packet) -> Option<u8> {
+    if let Some(head) = packet.in_place::<{ IPV4_LEN + TCP_LEN }>()
+        && head[0] == PLAIN_IPV4
+    {
+        return (head[9] == TCP).then_some(head[IPV4_LEN + FLAGS]);
+    }
+    let head = packet.in_place::<{ IPV6_LEN + TCP_LEN }>()?;
+    (head[0] >> 4 == 6 && head[6] == TCP).then_some(head[IPV6_LEN + FLAGS])
 }
 
 /// TTL or hop limit from the first bytes of a network header.

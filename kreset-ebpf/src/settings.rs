@@ -3,7 +3,10 @@
 //! They are read with volatile loads, so the compiler does not fold the defaults.
 //! The verifier does fold the injected values, because `.rodata` is frozen.
 
-use kreset_common::{offsets::Offsets, settings::Settings};
+use kreset_common::{
+    offsets::Offsets,
+    settings::{PORT_RANGES, PortRange, Settings},
+};
 
 /// Replaced by the loader. As compiled, no field is resolved.
 #[unsafe(no_mangle)]
@@ -20,6 +23,9 @@ pub(crate) static SETTINGS: Settings = Settings {
     silence_jiffies: 0,
     task_btf: 0,
     fentry: 0,
+    busy_jiffies: 0,
+    port_range_count: 0,
+    port_ranges: [PortRange { first: 0, more: 0 }; PORT_RANGES],
 };
 
 /// Reads the injected value of a constant.

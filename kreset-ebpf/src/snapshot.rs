@@ -1,7 +1,9 @@
 //! Fills records: addresses, owner, and the state of the socket.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use kreset_common::record::{KernelEvent, Record, Tcp, event_flag, role, sequence, tcp_present};
+use kreset_common::record::{
+    Incoming, KernelEvent, Record, Tcp, event_flag, incoming_present, role, sequence, tcp_present,
+};
 use kreset_ebpf::sequence::first_sequences;
 
 use crate::{
@@ -124,6 +126,30 @@ pub(crate) unsafe fn full(
         snapshot(&raw mut (*record).tcp, tcp);
         ring::copy(&raw const entry.connection, &raw mut (*record).connection);
         ring::copy(&raw const entry.packets, &raw mut (*record).packets);
+        incoming(&raw mut (*record).incoming, tcp);
+    }
+}
+
+/// # Safety
+///
+/// `into` is valid for writes.
+#[inline(always)]
+unsafe fn incoming(into: *mut Incoming, tcp: TcpSock) {
+    let mut present = 0;
+    if has!(ts_recent) && has!(ts_recent_stamp) && has!(rcv_tsval) && has!(rcv_tsecr) {
+        present |= incoming_present::CLOCK;
+    }
+    if has!(num_sacks) && has!(sack_end_3) {
+        present |= incoming_present::SACK;
+    }
+    // SAFETY: by the caller's contract; every field is written.
+    unsafe {
+        (*into).ts_recent = tcp.ts_recent();
+        (*into).ts_recent_stamp = tcp.ts_recent_stamp();
+        (*into).rcv_tsval = tcp.rcv_tsval();
+        (*into).rcv_tsecr = tcp.rcv_tsecr();
+        (*into).sack_end = tcp.sack_end();
+        (*into).present = present;
     }
 }
 

@@ -27,6 +27,7 @@ impl Exchange {
             is_v4: true,
             ip_id: 0,
             sequence,
+            acknowledgement: 0,
             flags: 0,
             window: 0,
             header_len: 20,

@@ -13,6 +13,7 @@ const fn reset(sequence: u32, ttl: u8, header_len: u32) -> Segment {
         is_v4: true,
         ip_id: 0,
         sequence,
+        acknowledgement: 0,
         flags: tcp_flag::RST,
         window: 0,
         header_len,
@@ -44,4 +45,15 @@ fn of_two_with_one_number_the_first_is_kept() {
 fn one_with_another_number_replaces_it() {
     assert_eq!(kept(&[reset(8, 50, 20), reset(7, 63, 20)]), (7, 63, 20));
     assert_eq!(kept(&[reset(0, 50, 20), reset(7, 63, 20)]), (7, 63, 20));
+}
+
+/// The checksum of a long packet is verified only after it was seen here.
+#[test]
+fn one_with_a_payload_does_not_keep_out_a_plain_one() {
+    let padded = Segment {
+        payload_len: 60,
+        ..reset(7, 50, 20)
+    };
+    assert_eq!(kept(&[padded, reset(7, 63, 20)]), (7, 63, 20));
+    assert_eq!(kept(&[reset(7, 63, 20), padded]), (7, 63, 20));
 }

@@ -1,6 +1,6 @@
 //! Headers of packets, contiguous in memory or not.
 
-use kreset_ebpf::segment::{Bytes, Segment, tcp_flag};
+use kreset_ebpf::segment::{Bytes, Segment, plain_flags, tcp_flag};
 use proptest::{collection::vec, prelude::*};
 
 fn parse(bytes: &[u8], linear: usize) -> Option<Segment> {
@@ -48,6 +48,7 @@ fn headers_are_parsed_with_and_without_options_and_extensions() {
             is_v4,
             ip_id: if is_v4 { 0x0102 } else { 0 },
             sequence: 7,
+            acknowledgement: 0,
             flags: tcp_flag::RST,
             window: 9,
             header_len: 32,
@@ -58,6 +59,22 @@ fn headers_are_parsed_with_and_without_options_and_extensions() {
             assert_eq!(parse(&bytes, linear), Some(expected), "{network}, {linear}");
         }
     }
+}
+
+#[test]
+fn flags_are_read_in_place_where_nothing_is_between_the_headers() {
+    let flags = |bytes: Vec<u8>| {
+        let linear = bytes.len();
+        plain_flags(&Bytes {
+            bytes: &bytes,
+            linear,
+        })
+    };
+    assert_eq!(flags(ipv4(0)), Some(tcp_flag::RST));
+    assert_eq!(flags(ipv6(&[], 6)), Some(tcp_flag::RST));
+    assert_eq!(flags(ipv4(8)), None);
+    assert_eq!(flags(ipv6(&[6, 0, 1, 4, 0, 0, 0, 0], 0)), None);
+    assert_eq!(flags(ipv4(0)[..39].to_vec()), None);
 }
 
 #[test]

@@ -2,23 +2,28 @@
 //! record of its reset.
 //!
 //! The programs see every packet of every socket in the cgroup, so they first
-//! check the ports: a packet of another port costs two look-ups.
+//! check the ports. Then they let the packets of settled connections pass while these
+//! are busy: the socket itself shows both, so the packets around a silence are looked at
+//! closely ([`kreset_common::settled`]). Facts are taken only from segments that the
+//! kernel accepts ([`kreset_ebpf::window`]).
 
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 use kreset_common::{
     counter,
     record::{Packets, Record, event_flag, kind, packets_flag as seen, role},
+    sequence::is_after,
+    settled::{SAMPLE, is_later, is_settled},
 };
 use kreset_ebpf::{
     payload::{Direction, record_payload},
     reset::record_reset,
-    segment::{Segment, tcp_flag},
+    segment::{Segment, plain_flags, tcp_flag},
 };
 
 use crate::{
     connection::{self, Entry, Key},
     filter,
-    kernel::{SkbPacket, SkbSocket, state},
+    kernel::{SkbPacket, SkbSocket, TcpSock, state},
     ring,
     settings::constant,
     snapshot::{self, jiffies},
@@ -51,24 +56,60 @@ fn observe(ctx: &SkBuffContext, direction: Direction) -> Option<()> {
     if role == role::UNKNOWN {
         return None;
     }
+    let tcp = socket.tcp()?;
+    // Most packets of a traced port leave here.
+    if is_uninteresting(&packet, socket, tcp, direction) {
+        return None;
+    }
     let socket = socket.full()?;
     let entry = get_or_begin(socket, role)?;
     let segment = Segment::parse(&packet, ctx.skb.len())?;
+    let by_client = (entry.connection.role == role::CLIENT) == (direction == Direction::Out);
     match direction {
-        Direction::In if segment.has(tcp_flag::RST) => {
-            record_reset(&mut entry.packets, &segment);
-            // The payload of a RST is not data (RFC 9293, 3.10.7.4).
-            return Some(());
+        Direction::In => received(entry, &packet, &segment, socket, tcp, by_client),
+        Direction::Out if segment.has(tcp_flag::RST) => None,
+        Direction::Out => {
+            sent(&mut entry.packets, &segment, tcp);
+            if segment.payload_len > 0 {
+                record_payload(&mut entry.packets, &packet, &segment, direction, by_client);
+            }
+            Some(())
         }
-        Direction::In => received(entry, &segment, socket),
-        Direction::Out if segment.has(tcp_flag::RST) => return None,
-        Direction::Out => sent(&mut entry.packets, &segment),
     }
-    if segment.payload_len > 0 {
-        let by_client = (entry.connection.role == role::CLIENT) == (direction == Direction::Out);
-        record_payload(&mut entry.packets, &packet, &segment, direction, by_client);
+}
+
+/// The connection is settled and busy, and the packet neither begins nor ends anything.
+///
+/// A packet that comes in runs this before the socket knows of it
+/// (`tcp_v4_rcv` calls `tcp_filter` before `tcp_v4_do_rcv`, 5.10 to 7.3), and
+/// those of this host do not touch these times: the first packets after a silence are not
+/// busy. A FIN or RST of this host's leaves in another state than `ESTABLISHED`.
+#[inline(always)]
+fn is_uninteresting(
+    packet: &SkbPacket,
+    socket: SkbSocket,
+    tcp: TcpSock,
+    direction: Direction,
+) -> bool {
+    let busy = constant!(SETTINGS.busy_jiffies);
+    if busy == 0
+        || socket.state() != state::ESTABLISHED
+        || !is_settled(tcp.data_segs_out(), tcp.bytes_received())
+    {
+        return false;
     }
-    Some(())
+    let now = jiffies();
+    if now.wrapping_sub(tcp.rcv_tstamp()) >= busy && now.wrapping_sub(tcp.lrcvtime()) >= busy {
+        return false;
+    }
+    match direction {
+        Direction::Out => true,
+        Direction::In => {
+            const ENDS: u8 = tcp_flag::SYN | tcp_flag::FIN | tcp_flag::RST;
+            tcp.segs_in() % SAMPLE != 0
+                && plain_flags(packet).is_some_and(|flags| flags & ENDS == 0)
+        }
+    }
 }
 
 /// The entry of a connection, created here if the kernel skipped the tracepoint
@@ -112,16 +153,92 @@ fn begin_missed(
     Some(entry)
 }
 
+/// A packet of the peer's, or one that somebody sent in its name.
 #[inline(always)]
-fn received(entry: &mut Entry, segment: &Segment, socket: SkbSocket) {
+fn received(
+    entry: &mut Entry,
+    packet: &SkbPacket,
+    segment: &Segment,
+    socket: SkbSocket,
+    tcp: TcpSock,
+    by_client: bool,
+) -> Option<()> {
+    let window = tcp.window();
+    let opening = socket.state() == state::SYN_SENT;
+    let fits = if !TcpSock::has_window() {
+        entry.packets.flags |= seen::UNCHECKED;
+        true
+    } else if opening {
+        window.answers_syn(segment)
+    } else {
+        window.fits(segment)
+    };
+    if segment.has(tcp_flag::RST) {
+        // Which of several counts is known once one was accepted. In SYN_SENT that is the
+        // acknowledgement, elsewhere the sequence number.
+        if fits || !opening {
+            record_reset(&mut entry.packets, segment);
+        }
+        // The payload of a RST is not data (RFC 9293, 3.10.7.4).
+        return Some(());
+    }
+    if segment.has(tcp_flag::SYN) && socket.state() == state::ESTABLISHED {
+        // The kernel challenges it, whatever its numbers are (`tcp_validate_incoming`).
+        if entry.packets.flags & seen::PEER_TTL != 0 {
+            entry.packets.flags |= seen::SYN_LATEST;
+        }
+        return Some(());
+    }
+    if !fits {
+        return None;
+    }
+    let is_new = opening || window.is_new(segment);
+    observe_peer(entry, segment, is_new, socket, tcp);
+    if segment.payload_len > 0 && is_new {
+        withdraw_rejected(&mut entry.packets, segment, tcp);
+        record_payload(
+            &mut entry.packets,
+            packet,
+            segment,
+            Direction::In,
+            by_client,
+        );
+        entry.packets.data_in_seq = segment.sequence;
+        entry.packets.flags |= seen::DATA_IN_SEQ;
+    }
+    Some(())
+}
+
+/// Payload at the number that the kernel still waits for, although payload at that number
+/// was recorded: the kernel dropped the earlier one, for a wrong checksum perhaps.
+#[inline(always)]
+fn withdraw_rejected(packets: &mut Packets, segment: &Segment, tcp: TcpSock) {
+    if packets.flags & seen::DATA_IN_SEQ == 0
+        || packets.data_in_seq != segment.sequence
+        || tcp.rcv_nxt() != segment.sequence
+    {
+        return;
+    }
+    packets.data_in = packets.data_in.wrapping_sub(1);
+    packets.alert_in = 0;
+    packets.flags &= !seen::API_KEY;
+    if packets.data_in == 0 && packets.data_out == 0 {
+        packets.turns = 0;
+    }
+}
+
+#[inline(always)]
+fn observe_peer(
+    entry: &mut Entry,
+    segment: &Segment,
+    is_new: bool,
+    socket: SkbSocket,
+    tcp: TcpSock,
+) {
     let now = jiffies();
     let packets = &mut entry.packets;
     let first = packets.flags & seen::PEER_TTL == 0;
     packets.flags &= !seen::SYN_LATEST;
-    // A SYN,ACK never meets an established socket: its connection is not in use yet.
-    if segment.has(tcp_flag::SYN) && socket.state() == state::ESTABLISHED && !first {
-        packets.flags |= seen::SYN_LATEST;
-    }
     if first && packets.flags & seen::FROM_START != 0 {
         packets.flags |= seen::HANDSHAKE_TTL;
         packets.handshake_ttl = segment.ttl;
@@ -129,24 +246,21 @@ fn received(entry: &mut Entry, segment: &Segment, socket: SkbSocket) {
     packets.peer_ttl = segment.ttl;
     packets.peer_ip_id = segment.ip_id;
     // Any packet received after a silence shows that the path survived it.
+    let before = since_latest(packets, tcp, now, Direction::In);
     let survived = if packets.flags & seen::PENDING != 0 {
         packets.silence
     } else {
-        silence(packets, now)
+        before
     };
-    packets.silence_in = silence(packets, now);
-    packets.flags =
-        (packets.flags | seen::PEER_TTL | seen::SEEN_IN) & !(seen::PENDING | seen::DATA_PENDING);
-    packets.last_in = now;
-    if segment.is_data() {
-        packets.data_silence_in = if packets.flags & seen::SEEN_DATA != 0 {
-            now.wrapping_sub(packets.last_data)
-        } else {
-            0
-        };
+    packets.silence_in = before;
+    if segment.has(tcp_flag::SYN) || (segment.payload_len > 0 && is_new) {
+        packets.data_silence_in = since_data(packets, tcp, now, Direction::In);
         packets.flags |= seen::SEEN_DATA;
         packets.last_data = now;
     }
+    packets.flags =
+        (packets.flags | seen::PEER_TTL | seen::SEEN_IN) & !(seen::PENDING | seen::DATA_PENDING);
+    packets.last_in = now;
     if survived >= constant!(SETTINGS.silence_jiffies) && survived > 0 {
         survived_silence(entry, survived, socket);
     }
@@ -155,46 +269,93 @@ fn received(entry: &mut Entry, segment: &Segment, socket: SkbSocket) {
 /// A packet of this host. If it requires an answer, the silence before it is kept
 /// until the answer arrives: retransmissions and later packets do not shorten it.
 #[inline(always)]
-fn sent(packets: &mut Packets, segment: &Segment) {
+fn sent(packets: &mut Packets, segment: &Segment, tcp: TcpSock) {
     let now = jiffies();
     let consumed = segment.consumes();
-    let end = segment.sequence.wrapping_add(consumed);
-    let known = packets.flags & seen::SEEN_SEQUENCE != 0;
-    let is_new = !known || (end.wrapping_sub(packets.next_out) as i32) > 0;
+    let end = segment.end();
+    // `snd_nxt` moves over a segment once it has left (`tcp_event_new_data_sent`).
+    let is_new = is_after(end, tcp.snd_nxt());
     // Kernel: tcp_xmit_probe_skb sends a keepalive with sequence snd_una - 1.
-    let is_probe = known && consumed == 0 && end.wrapping_add(1) == packets.next_out;
+    let is_probe = consumed == 0 && end.wrapping_add(1) == tcp.snd_una();
     if packets.flags & seen::PENDING == 0 && (consumed > 0 || is_probe) {
-        packets.silence = silence(packets, now);
+        packets.silence = if is_new || is_probe {
+            since_latest(packets, tcp, now, Direction::Out)
+        } else {
+            // It was sent before, while the connection was busy, or another packet was
+            // answered since: nothing was silent then.
+            0
+        };
         packets.flags |= seen::PENDING;
     }
     if segment.is_data() && is_new {
         if packets.flags & (seen::DATA_PENDING | seen::SEEN_DATA) == seen::SEEN_DATA {
-            packets.data_silence = now.wrapping_sub(packets.last_data);
+            packets.data_silence = since_data(packets, tcp, now, Direction::Out);
             packets.flags |= seen::DATA_PENDING;
         }
         packets.last_data = now;
         packets.flags |= seen::SEEN_DATA;
     }
-    if is_new && !is_probe {
-        packets.next_out = end;
-    }
-    packets.flags |= seen::SEEN_OUT | seen::SEEN_SEQUENCE;
+    packets.flags |= seen::SEEN_OUT;
     packets.last_out = now;
 }
 
-/// Jiffies since the latest packet in either direction; 0 before the first.
+/// Jiffies since the latest packet in either direction, before one in `direction`; 0
+/// before the first. Packets that were let pass leave their times in the socket.
 #[inline(always)]
-const fn silence(packets: &Packets, now: u32) -> u32 {
-    let since_in = now.wrapping_sub(packets.last_in);
-    let since_out = now.wrapping_sub(packets.last_out);
-    match (
-        packets.flags & seen::SEEN_IN != 0,
-        packets.flags & seen::SEEN_OUT != 0,
-    ) {
-        (true, true) if since_in < since_out => since_in,
-        (true, false) => since_in,
-        (_, true) => since_out,
-        (false, false) => 0,
+fn since_latest(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
+    let mut least = u32::MAX;
+    if packets.flags & seen::SEEN_IN != 0 {
+        least = now.wrapping_sub(packets.last_in);
+        for kernel in [tcp.rcv_tstamp(), tcp.lrcvtime()] {
+            least = least.min(since_unseen(kernel, packets.last_in, now));
+        }
+    }
+    if packets.flags & seen::SEEN_OUT != 0 {
+        least = least.min(now.wrapping_sub(packets.last_out));
+        least = least.min(since_unseen_data_out(packets, tcp, now, direction));
+    }
+    if least == u32::MAX { 0 } else { least }
+}
+
+/// Jiffies since the latest payload in either direction, before payload in `direction`; 0
+/// before the first.
+#[inline(always)]
+fn since_data(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
+    if packets.flags & seen::SEEN_DATA == 0 {
+        return 0;
+    }
+    let mut least = now.wrapping_sub(packets.last_data);
+    if packets.flags & seen::SEEN_IN != 0 {
+        // What was acknowledged unseen was sent just before.
+        for kernel in [tcp.rcv_tstamp(), tcp.lrcvtime()] {
+            least = least.min(since_unseen(kernel, packets.last_in, now));
+        }
+    }
+    if packets.flags & seen::SEEN_OUT != 0 {
+        least = least.min(since_unseen_data_out(packets, tcp, now, direction));
+    }
+    least
+}
+
+/// Jiffies since this host sent payload unseen. At a packet of this host's the time in the
+/// socket is that of the packet itself (`tcp_event_data_sent` in `__tcp_transmit_skb`).
+#[inline(always)]
+fn since_unseen_data_out(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
+    match direction {
+        Direction::In => since_unseen(tcp.lsndtime(), packets.last_out, now),
+        Direction::Out => u32::MAX,
+    }
+}
+
+/// Jiffies since a time in the socket, if it is later than what was recorded; else
+/// `u32::MAX`.
+#[inline(always)]
+fn since_unseen(kernel: u32, recorded: u32, now: u32) -> u32 {
+    if is_later(kernel, recorded) && !is_later(kernel, now) {
+        // The kernel's may be a tick ahead.
+        now.wrapping_sub(kernel).min(now.wrapping_sub(recorded))
+    } else {
+        u32::MAX
     }
 }
 
@@ -222,6 +383,7 @@ fn survived_silence(entry: &mut Entry, survived: u32, socket: SkbSocket) {
             ring::clear(&raw mut (*record).tcp);
             ring::copy(&raw const entry.connection, &raw mut (*record).connection);
             ring::copy(&raw const entry.packets, &raw mut (*record).packets);
+            ring::clear(&raw mut (*record).incoming);
         }
     });
 }

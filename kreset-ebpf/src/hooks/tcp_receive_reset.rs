@@ -3,11 +3,14 @@
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
-use kreset_common::record::{Packets, Record, connection_flag as flag, kind, packets_flag, role};
+use kreset_common::{
+    record::{Packets, Record, connection_flag as flag, kind, packets_flag, role},
+    sequence::ResetWindow,
+};
 
 use crate::{
     connection::{self, Entry},
-    kernel::{Sock, TcpSock},
+    kernel::{Sock, TcpSock, state},
     recent_resets, ring,
     settings::constant,
     snapshot::{self, closed_here, jiffies},
@@ -88,7 +91,7 @@ fn caused_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
         return false;
     }
     if constant!(SETTINGS.fentry) != 0 || observes_packets(&entry.packets) {
-        return !has_fitting_reset(&entry.packets, tcp);
+        return !has_fitting_reset(&entry.packets, tcp, state);
     }
     tcp.rcv_tstamp() == jiffies()
 }
@@ -100,10 +103,19 @@ pub(crate) fn observes_packets(packets: &Packets) -> bool {
 }
 
 /// The last RST has a sequence number that this host accepts; others may be
-/// forged. `rcv_nxt - 1` is accepted after the peer's FIN (kernel:
-/// `tcp_reset_check`, 4.14 to 7.3).
+/// forged.
 #[inline(always)]
-fn has_fitting_reset(packets: &Packets, tcp: TcpSock) -> bool {
-    let ahead = tcp.rcv_nxt().wrapping_sub(packets.reset_seq);
-    packets.flags & packets_flag::RESET != 0 && ahead <= 1
+fn has_fitting_reset(packets: &Packets, tcp: TcpSock, state: u8) -> bool {
+    let window = ResetWindow {
+        rcv_nxt: tcp.rcv_nxt(),
+        after_fin: is_after_fin(state),
+        sack_end: tcp.sack_end(),
+    };
+    packets.flags & packets_flag::RESET != 0 && window.accepts(packets.reset_seq)
+}
+
+/// A state in which the peer's FIN was received.
+#[inline(always)]
+const fn is_after_fin(state: u8) -> bool {
+    matches!(state, state::CLOSE_WAIT | state::LAST_ACK | state::CLOSING)
 }

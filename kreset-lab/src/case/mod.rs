@@ -21,6 +21,7 @@ mod distances;
 pub(crate) mod draw;
 mod drop;
 mod environment;
+mod forged;
 mod group;
 mod handshake;
 mod hop;
@@ -65,6 +66,7 @@ fn rows() -> Vec<Row> {
         handshake::rows(),
         client::rows(),
         hop::rows(),
+        forged::rows(),
         unknowable::rows(),
         drop::rows(),
         group::rows(),
@@ -123,7 +125,7 @@ mod tests {
         let sum = all
             .iter()
             .fold(0_u64, |sum, case| sum.wrapping_add(draw::hash(&case.id)));
-        assert_eq!((all.len(), sum), (1497, 0x01f4_4b9e_d470_f1b0));
+        assert_eq!((all.len(), sum), (1563, 0xe60c_b94f_c6c7_dd05));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     device::Ttl,
     error::{Error, Result},
     judge::{Answer, Expected},
-    net::message::Request,
+    net::{forge, message::Request, packet},
 };
 
 /// How long a kernel that gives up after few retransmissions may take.
@@ -295,6 +295,18 @@ impl<'a> ConnectionPair<'a> {
         Err(Error::Staging(
             "a device's resets did not end both ends".to_owned(),
         ))
+    }
+
+    /// Somebody sends one end packets in the name of the other one, made from the last that
+    /// came from there.
+    pub(crate) fn is_forged(
+        &self,
+        victim: Side,
+        ttl: u8,
+        made_from: impl FnOnce(&packet::Segment) -> Vec<forge::Segment>,
+    ) -> Result<()> {
+        let device = self.testbed.lab.middlebox();
+        device.forge(self.port, victim, ttl, made_from)
     }
 
     /// What is expected of it: nothing yet.

@@ -20,7 +20,7 @@ use crate::{
     Moment, Side, Stop,
     error::{Context as _, Error, Result},
     net::{
-        Network,
+        Network, forge,
         packet::{self, Flags},
         raw::RawSockets,
     },
@@ -47,6 +47,9 @@ impl Ttl {
         }
     }
 }
+
+/// How long a packet that was sent may take to show up at the tap.
+const SEEN: Duration = Duration::from_secs(5);
 
 /// The router as a middlebox. Without a device installed it forwards everything.
 ///
@@ -147,6 +150,39 @@ impl<'lab> Middlebox<'lab> {
             .get(&client_port)
             .ok_or_else(|| Error::Staging(format!("no connection from port {client_port}")))?;
         Forger::new(self.network)?.reset(flow, ttls)
+    }
+
+    /// Sends `victim` segments in the name of the other end of the connection from
+    /// `client_port`. What they are is made from the last segment that came from there.
+    ///
+    /// # Errors
+    /// [`Error::Staging`] if no such segment has been seen; what the raw socket refuses.
+    pub(crate) fn forge(
+        &self,
+        client_port: u16,
+        victim: Side,
+        ttl: u8,
+        made_from: impl FnOnce(&packet::Segment) -> Vec<forge::Segment>,
+    ) -> Result<()> {
+        let is_from_there = |it: &Sighting| {
+            let reset = it.segment.flags.contain(Flags::RST);
+            it.client_port() == client_port && it.leaving && it.leg == victim && !reset
+        };
+        // The tap may lag behind.
+        self.wire
+            .wait_for_count(1, "a segment to make others from", SEEN, is_from_there)?;
+        let seen = self.wire.of_connection(client_port);
+        let mut genuine = seen.iter().filter(|it| is_from_there(it));
+        let last = genuine.next_back().ok_or_else(|| {
+            Error::Staging(format!(
+                "nothing came to the {victim} of port {client_port}"
+            ))
+        })?;
+        let (from, to) = (last.segment.source, last.segment.destination);
+        let forger = Forger::new(self.network)?;
+        made_from(&last.segment)
+            .iter()
+            .try_for_each(|it| forger.send_packet(it.packet(from, to, ttl), to))
     }
 
     fn stateful(&self, idle: Duration, what_then: &str) -> Result<()> {
@@ -269,14 +305,22 @@ impl Forger {
         sequence: u32,
         ttl: u8,
     ) -> Result<()> {
-        let Some(packet) = packet::reset(source, destination, sequence, ttl) else {
+        self.send_packet(
+            packet::reset(source, destination, sequence, ttl),
+            destination,
+        )
+    }
+
+    /// Sends a packet, if there is one: its two ends may be of different families.
+    fn send_packet(&self, packet: Option<Vec<u8>>, destination: SocketAddr) -> Result<()> {
+        let Some(packet) = packet else {
             return Err(Error::Staging(format!(
-                "{source} and {destination} are of two families"
+                "a packet to {destination} cannot be made up"
             )));
         };
         self.0
             .send(&packet, destination.ip())
-            .context(|| format!("send a reset to {destination}"))
+            .context(|| format!("send what was made up to {destination}"))
     }
 }
 

@@ -313,6 +313,21 @@ impl Connection {
             Family::Ipv6 => (libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, &PADDED[..]),
             Family::Mapped => return Ok(()),
         };
+        self.set_option(level, option, value)
+            .context(|| "pad a connection's headers".to_owned())
+    }
+
+    /// Sends with another TTL or hop limit from here on: `IP_TTL` needs no privilege.
+    pub(crate) fn set_ttl(&self, family: Family, ttl: u8) -> Result<()> {
+        let (level, option) = match family {
+            Family::Ipv6 => (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS),
+            Family::Ipv4 | Family::Mapped => (libc::IPPROTO_IP, libc::IP_TTL),
+        };
+        self.set_option(level, option, &libc::c_int::from(ttl).to_ne_bytes())
+            .context(|| "set a connection's TTL".to_owned())
+    }
+
+    fn set_option(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
         // SAFETY: the descriptor is open, and the kernel reads as many bytes as there are.
         let outcome = unsafe {
             libc::setsockopt(
@@ -326,7 +341,7 @@ impl Connection {
         if outcome == 0 {
             return Ok(());
         }
-        Err(io::Error::last_os_error()).context(|| "pad a connection's headers".to_owned())
+        Err(io::Error::last_os_error())
     }
 
     /// Sends FIN and keeps the socket, as a JVM does just before it closes one.

@@ -19,6 +19,7 @@
 pub mod broker_process;
 pub mod chain;
 pub mod endpoint;
+pub mod forge;
 pub mod holder;
 pub mod message;
 pub mod packet;

@@ -1,11 +1,11 @@
 //! Packets of any shape, in the name of one end of a connection.
 
-use std::{
-    io, iter,
-    net::{IpAddr, SocketAddr},
-};
+use std::{io, iter, net::SocketAddr};
 
-use kreset_lab::net::raw::RawSockets;
+use kreset_lab::net::{
+    forge::{Segment, addresses},
+    raw::RawSockets,
+};
 
 const TCP: u8 = 6;
 /// IPv6 extension headers (RFC 8200).
@@ -19,19 +19,6 @@ pub(crate) const RST: u8 = 0x04;
 pub(crate) const ACK: u8 = 0x10;
 pub(crate) const URG: u8 = 0x20;
 
-/// One TCP segment, right or not.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Segment {
-    pub(crate) sequence: u32,
-    pub(crate) acknowledgement: u32,
-    pub(crate) flags: u8,
-    /// The header's length in words, if it is to be another than it is.
-    pub(crate) offset: Option<u8>,
-    /// As they are: of any length that is a multiple of 4, up to 40 bytes.
-    pub(crate) options: Vec<u8>,
-    pub(crate) payload: Vec<u8>,
-}
-
 /// Both ends of what is forged.
 #[derive(Clone, Copy)]
 pub(crate) struct Ends {
@@ -42,41 +29,12 @@ pub(crate) struct Ends {
 
 impl Ends {
     fn addresses(&self) -> Vec<u8> {
-        let bytes = |end: SocketAddr| match end.ip() {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
-        [bytes(self.from), bytes(self.to)].concat()
-    }
-
-    fn tcp(&self, segment: &Segment) -> Vec<u8> {
-        let Segment {
-            sequence,
-            acknowledgement,
-            flags,
-            offset,
-            options,
-            payload,
-        } = segment;
-        let words = offset.unwrap_or_else(|| 5 + u8::try_from(options.len() / 4).expect("few"));
-        let mut tcp = Vec::new();
-        tcp.extend(self.from.port().to_be_bytes());
-        tcp.extend(self.to.port().to_be_bytes());
-        tcp.extend(sequence.to_be_bytes());
-        tcp.extend(acknowledgement.to_be_bytes());
-        tcp.extend([words << 4, *flags, 2, 0, 0, 0, 0, 7]);
-        tcp.extend(options);
-        tcp.extend(payload);
-        let length = u32::try_from(tcp.len()).expect("short").to_be_bytes();
-        let pseudo = [self.addresses().as_slice(), &length, &[0, 0, 0, TCP]].concat();
-        let sum = checksum(&[pseudo, tcp.clone()].concat());
-        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-        tcp
+        addresses(self.from, self.to)
     }
 
     /// The segment in packets: as it is, behind options or extension headers, and in fragments.
     pub(crate) fn packets(&self, segment: &Segment, number: u32) -> Vec<Vec<u8>> {
-        let tcp = self.tcp(segment);
+        let tcp = segment.bytes(self.from, self.to);
         if self.from.is_ipv4() {
             // Record route, no operation, end of the list.
             let options = [7, 7, 4, 0, 0, 0, 0, 0].as_slice();
@@ -166,15 +124,3 @@ impl Ends {
 
 /// More fragments follow.
 const MORE: u16 = 0x2000;
-
-fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum = 0_u32;
-    for (at, byte) in bytes.iter().enumerate() {
-        sum += u32::from(*byte) << if at % 2 == 0 { 8 } else { 0 };
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    let [_, _, high, low] = (!sum).to_be_bytes();
-    u16::from_be_bytes([high, low])
-}

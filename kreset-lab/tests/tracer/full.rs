@@ -30,9 +30,8 @@ fn connections_that_find_no_room_are_counted() {
     let mut plan = prepare::plan(&request).expect("a plan");
     plan.settings.hash_storage = 1;
     plan.table = ENTRIES;
-    let ports: Vec<_> = options.ports.words().collect();
     let types = KernelTypes::load().expect("the kernel's types");
-    let attached = Attached::new(&plan, &ports, &types).expect("it attaches");
+    let attached = Attached::new(&plan, &options.ports, &types).expect("it attaches");
 
     let broker = SocketAddr::new(net::address(Side::Broker, false), kreset_lab::PORT);
     let listener = in_namespace(lab.network().host(Side::Broker), || {

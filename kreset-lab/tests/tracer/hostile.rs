@@ -13,13 +13,13 @@ use std::{
 
 use kreset_lab::{
     Conversation, Family, Lab, Side, Stop,
-    net::{self, message::Request},
+    net::{self, forge::Segment, message::Request},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
-    forge::{ACK, Ends, FIN, RST, SYN, Segment, URG},
+    forge::{ACK, Ends, FIN, RST, SYN, URG},
     traced::{PATIENCE, Traced, in_namespace, tracer},
 };
 
@@ -95,6 +95,7 @@ fn shapes(sequence: u32, acknowledgement: u32) -> Vec<Segment> {
                             offset,
                             options: options.to_vec(),
                             payload: vec![0x16; payload],
+                            corrupt: false,
                         });
                     }
                 }

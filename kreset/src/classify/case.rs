@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{context::Context, phase::Phase};
 use crate::{
     event::{AgeKind, Direction, ProvokedBy, Role},
-    facts::{Facts, FirstBytes, Had, Kind, ResetPacket, State, Trigger, is_close_notify},
+    facts::{
+        Facts, FirstBytes, Had, Kind, ResetClock, ResetPacket, State, Trigger, is_close_notify,
+    },
 };
 
 /// What the operator configured.
@@ -248,11 +250,14 @@ impl<'a> Case<'a> {
         self.received() && spoke && nearer && self.facts.reset_is_live() != Some(true)
     }
 
-    /// The received RST has no timestamps, though they were negotiated: no live
+    /// The received RST has no timestamps of the peer's, though they were negotiated: no live
     /// Linux socket sent it (kernel: `tcp_send_active_reset`).
     fn lacks_timestamps(&self) -> bool {
         let counters = self.facts.counters;
-        counters.is_some_and(|counters| counters.reset_timestamps == Some(false))
+        counters.is_some_and(|counters| {
+            counters.reset_timestamps == Some(false)
+                || counters.reset_clock == Some(ResetClock::Other)
+        })
     }
 
     /// A RST that came during the first exchange, of a shape that no Linux stack of the

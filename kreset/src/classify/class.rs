@@ -98,6 +98,14 @@ impl Belief {
         array::from_fn(|at| (Class::ALL[at], odds[at] / total))
     }
 
+    /// The share of one class.
+    #[must_use]
+    pub fn share(&self, class: Class) -> f64 {
+        let shares = self.shares();
+        let found = shares.iter().find(|(it, _)| *it == class);
+        found.map_or(0.0, |(_, share)| *share)
+    }
+
     /// The verdict with the largest share, the largest of its classes, and
     /// all verdicts worth listing, largest first. `reserve` gives the share that is
     /// kept for causes that no class stands for, by the leading class; it is the

@@ -25,7 +25,7 @@ use pattern::{Pattern, Patterns, Sighting, Turn};
 use smol_str::SmolStr;
 
 use crate::{
-    event::{Candidates, Cause, Direction, PROBE_PROCESS, ProvokedBy, SentBy, Verdict},
+    event::{Candidates, Cause, Direction, PROBE_PROCESS, Proof, ProvokedBy, SentBy, Verdict},
     facts::{Facts, Kind, State, Tuple},
 };
 
@@ -118,6 +118,7 @@ impl Classifier {
             return None;
         }
         let mut context = self.memory.context(facts);
+        context.other_end = self.other_end(facts);
         let mut judgement = judge(&Case::new(facts, &context, &self.config));
         if matches!(facts.kind, Kind::Fin | Kind::Closed) {
             if judgement.verdict != Verdict::HandshakePhase {
@@ -136,6 +137,14 @@ impl Classifier {
         }
         self.see_pattern(facts, &mut judgement);
         Some((judgement, context))
+    }
+
+    /// What the end on this host that sent a received RST makes of it.
+    fn other_end(&mut self, facts: &Facts) -> Option<Vec<(Class, f64)>> {
+        let sender = self.memory.sender(facts)?;
+        let context = self.memory.context(&sender);
+        let case = Case::new(&sender, &context, &self.config);
+        Some(believe(&evidence(&case)).shares().to_vec())
     }
 
     /// Routine closes have no pattern worth an alert.
@@ -250,14 +259,27 @@ const fn fatal_silence(judgement: &Judgement) -> Option<bool> {
     }
 }
 
+fn evidence(case: &Case<'_>) -> Vec<Observation> {
+    let observed = RULES.iter().filter_map(|rule| rule(case));
+    observed.map(|it| it.as_proven_as(case)).collect()
+}
+
+fn believe<'a, I>(evidence: I) -> Belief
+where
+    I: IntoIterator<Item = &'a Observation>,
+{
+    let mut belief = Belief::default();
+    for (class, weight) in evidence.into_iter().flat_map(|seen| &seen.weights) {
+        belief.add(*class, *weight);
+    }
+    belief
+}
+
 /// Adds the evidence up.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Judgement {
-    let evidence: Vec<Observation> = RULES.iter().filter_map(|rule| rule(case)).collect();
-    let mut belief = Belief::default();
-    for (class, weight) in evidence.iter().flat_map(|observation| &observation.weights) {
-        belief.add(*class, *weight);
-    }
+    let evidence = evidence(case);
+    let belief = believe(&evidence);
     let basis = |class| {
         let for_it = evidence.iter().filter(|seen| seen.speaks_for(class));
         for_it.map(|seen| seen.basis).max().unwrap_or_default()
@@ -266,7 +288,10 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         best,
         candidates,
         unknown,
-    } = belief.conclude(|class| basis(class).reserve());
+    } = belief.conclude(|class| {
+        let reserve = basis(class).reserve();
+        reserve.max(doubt(&belief, &evidence, class, reserve))
+    });
     let decided = best.filter(|(class, _)| {
         candidates
             .first()
@@ -287,6 +312,19 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         direction: case.direction(),
         sent_by: sender::sent_by(case, verdict, cause),
     }
+}
+
+/// The share to keep for what a stranger may have made up: so much that the class gets no
+/// more than it would without that, or what [`weights::UNKNOWN_FORGEABLE`] leaves.
+fn doubt(belief: &Belief, evidence: &[Observation], class: Class, reserve: f64) -> f64 {
+    let is_proven = |seen: &&Observation| seen.proof == Proof::Proven;
+    if evidence.iter().all(|seen| is_proven(&seen)) {
+        return 0.0;
+    }
+    let proven = believe(evidence.iter().filter(is_proven));
+    let by_itself = proven.share(class) * (1.0 - reserve);
+    let most = by_itself.max(1.0 - weights::UNKNOWN_FORGEABLE);
+    1.0 - most / belief.share(class).max(most)
 }
 
 /// The class of a judgement, if it was decided.

@@ -10,6 +10,10 @@
 /// class can be in.
 pub const HARD: f64 = 14.0;
 
+/// The other end is on this host, and its kernel sent the RST: more than all that this end
+/// can show. Its own classes keep their shares. Physics.
+pub const OTHER_END: f64 = 40.0;
+
 /// Rules out a class that soft facts might otherwise favour.
 pub const EXCLUDED: f64 = -9.0;
 
@@ -53,6 +57,9 @@ pub const ODD_EARLY: f64 = 4.8;
 /// The TTL is not the peer's: something between the ends sent it. Physics;
 /// not certain, as a route may change in mid-connection. Rate.
 pub const TTL_DIFFERS: f64 = 6.5;
+/// The same where the peer's latest packets were let pass, as those of a busy connection
+/// are: the route may have changed since. Rate.
+pub const TTL_DIFFERS_SAMPLED: f64 = 5.0;
 /// The same during the first exchange, where a proxy that answers handshakes for
 /// the broker may have made the only packets to compare with. Rate.
 pub const TTL_DIFFERS_EARLY: f64 = 4.8;
@@ -229,6 +236,10 @@ pub const UNKNOWN_NAMED: f64 = 0.005;
 pub const UNKNOWN_SHOWN: f64 = 0.11;
 /// Where only something missing speaks for it.
 pub const UNKNOWN_ABSENCE: f64 = 0.15;
+
+/// Where what a stranger cannot forge would not lead to the verdict by itself: whoever knows
+/// both ends of a connection can send the rest.
+pub const UNKNOWN_FORGEABLE: f64 = 0.2;
 
 /// A verdict with less share than this is not given: of what is left to one
 /// host between 0.6 and this, more than one in three would be wrong.

@@ -34,8 +34,8 @@ use smol_str::SmolStr;
 use thiserror::Error;
 pub use time::Time;
 pub use verdict::{
-    AgeKind, Cause, Direction, Kind, Noise, ProvokedBy, Role, SentBy, Source, UnknownWord, Verdict,
-    is_unclear,
+    AgeKind, Cause, Direction, Kind, Noise, Proof, ProvokedBy, Role, SentBy, Source, UnknownWord,
+    Verdict, is_unclear,
 };
 pub use weights::{Weight, Weights};
 
@@ -392,6 +392,8 @@ pub struct Evidence {
     pub name: SmolStr,
     /// Value: always a string, so that one field has one type in an index.
     pub value: SmolStr,
+    /// Whether whoever knows both ends of the connection could have made it up.
+    pub proof: Proof,
     /// What it adds to each class, the heaviest first.
     #[cfg_attr(test, schemars(with = "Vec<Weight>"))]
     pub weights: Weights,

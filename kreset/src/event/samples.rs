@@ -93,6 +93,7 @@ pub(crate) fn finding() -> Finding {
             Evidence {
                 name: "state".into(),
                 value: "ESTABLISHED".into(),
+                proof: Proof::Proven,
                 weights: Weights::from_iter([
                     ("middlebox_idle_reset", 1.5),
                     ("broker_originated", 0.5),
@@ -101,6 +102,7 @@ pub(crate) fn finding() -> Finding {
             Evidence {
                 name: "ttl".into(),
                 value: "63, handshake 62".into(),
+                proof: Proof::Proven,
                 weights: Weights::from_iter([
                     ("middlebox_idle_reset", 3.0),
                     ("broker_originated", -4.25),
@@ -109,6 +111,7 @@ pub(crate) fn finding() -> Finding {
             Evidence {
                 name: "ip_id".into(),
                 value: "0".into(),
+                proof: Proof::Proven,
                 weights: Weights::default(),
             },
         ],

@@ -239,6 +239,17 @@ words! {
 }
 
 words! {
+    /// Who could have made a fact up.
+    Proof {
+        /// This host's kernel shows it, or a packet that the kernel accepted.
+        Proven = "proven",
+        /// Whoever knows both ends of the connection: nothing shows that the kernel
+        /// accepted what it rests on, or the kernel accepts that from anybody.
+        Forgeable = "forgeable",
+    }
+}
+
+words! {
     /// What this host did that drew the RST.
     ProvokedBy {
         /// Data was in flight.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    mem::offset_of,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -11,13 +12,13 @@ use kreset_common::record::{
 };
 use smol_str::{SmolStr, ToSmolStr as _};
 use thiserror::Error;
-use zerocopy::FromBytes as _;
+use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::{
-    Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger,
+    Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger, clock,
     close_notify,
     idle::{idle, jiffies_ms},
-    sequence,
+    sequence, settled,
 };
 use crate::event::{AgeKind, Endpoint, Role};
 
@@ -59,9 +60,7 @@ impl Decoder {
         let full = if event.flags & event_flag::FULL == 0 {
             None
         } else {
-            let (record, _) = Record::read_from_prefix(bytes)
-                .map_err(|_short| DecodeError::Short(bytes.len()))?;
-            Some(record)
+            Some(whole_record(bytes)?)
         };
         let mut facts = self.facts(&event, full.as_ref())?;
         if event.flags & event_flag::LISTENER != 0 {
@@ -135,7 +134,7 @@ impl Decoder {
             established: connection.is_some_and(|connection| {
                 connection.flags & (flag::ESTABLISHED | flag::SEEDED) != 0
             }),
-            counters: full.map(|record| counters(record, state)),
+            counters: full.map(|record| counters(record, state, self.hz)),
             packets: full.and_then(|record| PacketFacts::new(record, state, role, self.hz)),
             owner: owner(event, connection),
         })
@@ -164,6 +163,20 @@ impl Decoder {
             by_other_exit: has(flag::CLOSED_BY_EXIT) && has(flag::OTHER_PROCESS),
         })
     }
+}
+
+/// A record of a full socket. One of a recording may end before the last part; the packets
+/// that were let pass are made up for.
+fn whole_record(bytes: &[u8]) -> Result<Record, DecodeError> {
+    if bytes.len() < offset_of!(Record, incoming) {
+        return Err(DecodeError::Short(bytes.len()));
+    }
+    let mut record = Record::new_zeroed();
+    for (to, from) in record.as_mut_bytes().iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    settled::catch_up(&mut record);
+    Ok(record)
 }
 
 const fn decode_kind(number: u8) -> Result<Kind, DecodeError> {
@@ -267,7 +280,7 @@ fn age_of_ended(event: &KernelEvent) -> Option<Age> {
     })
 }
 
-fn counters(record: &Record, state: Option<State>) -> Counters {
+fn counters(record: &Record, state: Option<State>, hz: u32) -> Counters {
     let Record {
         tcp, connection, ..
     } = record;
@@ -291,6 +304,7 @@ fn counters(record: &Record, state: Option<State>) -> Counters {
         min_rtt_us: (has(present::MIN_RTT) && tcp.min_rtt_us != u32::MAX).then_some(tcp.min_rtt_us),
         timestamps_negotiated: negotiated,
         reset_timestamps: (negotiated == Some(true)).then_some(tcp.saw_tstamp != 0),
+        reset_clock: clock::of_reset(record, age(record, hz)),
     }
 }
 

@@ -2,11 +2,14 @@
 //! RST: never `now - last activity`, which on a device that resets the next
 //! packet is always about one round trip.
 
-use kreset_common::record::{
-    Packets, Record, Tcp, event_flag, kind, packets_flag as seen, tcp_present as present,
+use kreset_common::{
+    record::{
+        Packets, Record, Tcp, event_flag, kind, packets_flag as seen, tcp_present as present,
+    },
+    settled::BUSY_MS,
 };
 
-use super::{Idle, State};
+use super::{Idle, State, settled::is_sampled};
 use crate::event::ProvokedBy;
 
 /// Milliseconds between two jiffies counts of the same clock, wrapping.
@@ -84,6 +87,11 @@ fn just_acknowledged(record: &Record, hz: u32) -> bool {
     }
     let trip_ms = f64::from(tcp.srtt_us >> 3) / 1_000.0;
     let tick_ms = 1_000.0 / f64::from(hz);
+    if is_sampled(record) {
+        // What this host acknowledged last may have been let pass.
+        let heard_ms = jiffies_ms(event.jiffies, later(tcp.rcv_tstamp, tcp.lrcvtime), hz);
+        return heard_ms <= 2.0_f64.mul_add(tick_ms, trip_ms) + f64::from(BUSY_MS);
+    }
     let ours_last = later(packets.last_out, packets.last_in) == packets.last_out;
     let was_data = packets.flags & seen::SEEN_DATA != 0
         && packets.flags & seen::LAST_DATA_IN == 0

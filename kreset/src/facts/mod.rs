@@ -5,14 +5,17 @@
 //! Nothing here judges. A field that the kernel or the tracer could not know
 //! is `None`.
 
+mod clock;
 mod close_notify;
 mod decode;
 mod idle;
 mod packets;
 mod sequence;
+mod settled;
 
 use std::net::IpAddr;
 
+pub use clock::ResetClock;
 pub use close_notify::is_close_notify;
 pub use decode::{DecodeError, Decoder};
 pub use packets::{FirstBytes, PacketFacts, ResetPacket, TlsAlert};
@@ -207,6 +210,8 @@ pub struct Counters {
     pub timestamps_negotiated: Option<bool>,
     /// The received RST carried timestamps; meaningful if negotiated.
     pub reset_timestamps: Option<bool>,
+    /// Whose timestamps it carried.
+    pub reset_clock: Option<ResetClock>,
 }
 
 /// The owner of this host's socket.
@@ -326,10 +331,22 @@ impl Facts {
     /// active reset (kernel: `tcp_send_active_reset`). `None` where neither shows.
     #[must_use]
     pub fn reset_is_live(&self) -> Option<bool> {
-        self.counters?.reset_timestamps.or_else(|| {
+        let counters = self.counters?;
+        if counters.reset_clock == Some(ResetClock::Other) {
+            return Some(false);
+        }
+        counters.reset_timestamps.or_else(|| {
             let packet = self.packets.as_ref()?.reset?;
             Some(packet.has_ack() && packet.window != 0)
         })
+    }
+
+    /// The received RST carries the peer's own timestamps: whatever else it looks like,
+    /// the peer sent it.
+    #[must_use]
+    pub fn reset_is_peers(&self) -> bool {
+        let clock = self.counters.and_then(|counters| counters.reset_clock);
+        clock == Some(ResetClock::Peer)
     }
 
     /// A RST of this host's that no socket sent, to a packet that belongs to a

@@ -2,10 +2,11 @@
 
 use kreset_common::{
     kafka::{MAX_API_KEY, MAX_API_VERSION, MAX_REQUEST},
-    record::{Record, kind, packets_flag as seen},
+    record::{Record, incoming_present, kind, packets_flag as seen, tcp_present},
+    sequence::{ResetWindow, is_after},
 };
 
-use super::{State, idle::jiffies_ms};
+use super::{State, idle::jiffies_ms, settled::is_sampled};
 use crate::event::Role;
 
 /// A RST as it came.
@@ -151,6 +152,12 @@ pub struct PacketFacts {
     pub syn_latest: bool,
     /// The connection was watched from its first packet on.
     pub from_start: bool,
+    /// Packets after the last one that was looked at were let pass, as those of a busy
+    /// connection are: `peer_ttl` is not that of the peer's last packet.
+    pub sampled: bool,
+    /// Packets that the kernel did not accept may be among these: anybody who knows both
+    /// ends can have sent them.
+    pub doubtful: bool,
 }
 
 impl PacketFacts {
@@ -205,6 +212,8 @@ impl PacketFacts {
             broker_alert,
             syn_latest: flag(seen::SYN_LATEST),
             from_start: flag(seen::FROM_START),
+            sampled: is_sampled(record),
+            doubtful: flag(seen::UNCHECKED) || has_rejected_payload(record),
         })
     }
 
@@ -228,17 +237,48 @@ impl PacketFacts {
     }
 }
 
-/// The RST that was seen is the one that was accepted. Any host can send others,
-/// which the kernel drops or questions; it takes those at exactly the next number,
-/// or the one before once the peer has sent its FIN (`tcp_validate_incoming`,
-/// `tcp_reset_check`; 5.10 to 7.3), and in `SYN_SENT` those that acknowledge
-/// the SYN. One at the end of what was acknowledged selectively counts too, and is
-/// left out here: its headers stay unknown rather than another's.
+/// The RST that was seen is the one that was accepted. Anybody can send others,
+/// which the kernel drops or questions ([`ResetWindow`]); in `SYN_SENT` it takes those that
+/// acknowledge the SYN, and others are not recorded. One with timestamps is not the one that
+/// the kernel saw without.
 fn has_accepted_reset(record: &Record, state: Option<State>) -> bool {
-    let seen = record.packets.flags & seen::RESET != 0;
-    let ahead = record.tcp.rcv_nxt.wrapping_sub(record.packets.reset_seq);
-    seen && record.event.kind == kind::RESET_RECEIVED
-        && (state == Some(State::SynSent) || ahead <= 1)
+    const PLAIN_HEADER: u8 = 20;
+    let Record {
+        event,
+        tcp,
+        packets,
+        incoming,
+        ..
+    } = record;
+    let window = ResetWindow {
+        rcv_nxt: tcp.rcv_nxt,
+        after_fin: matches!(
+            state,
+            Some(State::CloseWait | State::LastAck | State::Closing)
+        ),
+        sack_end: if incoming.present & incoming_present::SACK == 0 {
+            tcp.rcv_nxt
+        } else {
+            incoming.sack_end
+        },
+    };
+    let is_other = tcp.present & tcp_present::TIMESTAMPS != 0
+        && tcp.tstamp_ok != 0
+        && tcp.saw_tstamp != 0
+        && packets.reset_header == PLAIN_HEADER;
+    packets.flags & seen::RESET != 0
+        && event.kind == kind::RESET_RECEIVED
+        && !is_other
+        && (state == Some(State::SynSent) || window.accepts(packets.reset_seq))
+}
+
+/// The latest payload that was recorded was not accepted: its checksum was wrong, or
+/// something before it is missing.
+const fn has_rejected_payload(record: &Record) -> bool {
+    let Record { tcp, packets, .. } = record;
+    packets.flags & seen::DATA_IN_SEQ != 0
+        && record.event.kind != kind::SURVIVED
+        && !is_after(tcp.rcv_nxt, packets.data_in_seq)
 }
 
 /// The sequence number of the accepted RST, where that is known.
@@ -327,6 +367,7 @@ mod tests {
             facts.unwrap().reset.map(|reset| reset.ttl)
         };
         for (sequence, state, known) in [
+            (4, State::Established, false),
             (5, State::Established, true),
             (4, State::CloseWait, true),
             (6, State::Established, false),
@@ -337,7 +378,44 @@ mod tests {
             assert_eq!(ttl(&record, state), known.then_some(61), "{sequence}");
         }
         record.packets.reset_seq = 5;
+        (record.tcp.tstamp_ok, record.tcp.saw_tstamp) = (1, 1);
+        record.tcp.present = tcp_present::TIMESTAMPS;
+        record.packets.reset_header = 20;
+        let other = ttl(&record, State::Established);
+        assert_eq!(other, None, "the kernel saw timestamps");
+        record.packets.reset_header = 32;
+        assert_eq!(ttl(&record, State::Established), Some(61));
         record.event.kind = kind::TIMEOUT;
         assert_eq!(ttl(&record, State::Established), None, "none came");
+    }
+
+    /// A segment went missing, and the RST came at the end of what came after it.
+    #[test]
+    fn a_rst_after_a_gap_is_the_one_that_was_taken() {
+        let mut record = Record::new_zeroed();
+        record.event.kind = kind::RESET_RECEIVED;
+        record.packets.flags = seen::RESET;
+        record.tcp.rcv_nxt = 5;
+        record.packets.reset_seq = 900;
+        let is_known = |record: &Record| has_accepted_reset(record, Some(State::Established));
+        assert!(!is_known(&record));
+        record.incoming.present = incoming_present::SACK;
+        record.incoming.sack_end = 900;
+        assert!(is_known(&record));
+    }
+
+    #[test]
+    fn payload_that_the_kernel_did_not_take_makes_the_rest_doubtful() {
+        let mut record = Record::new_zeroed();
+        record.packets.flags = seen::SEEN_IN | seen::DATA_IN_SEQ;
+        record.packets.data_in_seq = 10;
+        let is_doubtful = |record: &Record| {
+            let facts = PacketFacts::new(record, Some(State::Established), Role::Client, 250);
+            facts.unwrap().doubtful
+        };
+        record.tcp.rcv_nxt = 11;
+        assert!(!is_doubtful(&record));
+        record.tcp.rcv_nxt = 10;
+        assert!(is_doubtful(&record));
     }
 }

@@ -25,6 +25,7 @@ use super::{
     programs::{Hook, Program, Way},
     skips::Skips,
 };
+use crate::util::ports::PortSet;
 
 /// The kernel side, as the build script made it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kreset"));
@@ -114,12 +115,12 @@ impl std::fmt::Debug for Attached {
 }
 
 impl Attached {
-    /// Loads and attaches; `ports` are the words of the port bitmap.
+    /// Loads and attaches.
     ///
     /// # Errors
     ///
     /// If the kernel refuses a part; nothing stays attached then.
-    pub fn new(plan: &Plan, ports: &[(u32, u64)], types: &KernelTypes) -> Result<Self, ApplyError> {
+    pub fn new(plan: &Plan, ports: &PortSet, types: &KernelTypes) -> Result<Self, ApplyError> {
         let KernelTypes(btf) = types;
         let mut loader = EbpfLoader::new();
         let (offsets, settings) = (plan.offsets.as_bytes(), plan.settings.as_bytes());
@@ -131,7 +132,9 @@ impl Attached {
             loader.map_max_entries("CONNECTIONS_BY_ADDRESS", plan.table);
         }
         let mut ebpf = loader.load(OBJECT)?;
-        fill_ports(&mut ebpf, ports)?;
+        if plan.settings.port_range_count == 0 {
+            fill_ports(&mut ebpf, ports)?;
+        }
 
         for program in &plan.programs {
             attach(&mut ebpf, btf, program, plan)?;
@@ -332,13 +335,13 @@ fn reason(error: &ProgramError) -> String {
     }
 }
 
-fn fill_ports(ebpf: &mut Ebpf, ports: &[(u32, u64)]) -> Result<(), ApplyError> {
+fn fill_ports(ebpf: &mut Ebpf, ports: &PortSet) -> Result<(), ApplyError> {
     const NAME: &str = "PORTS";
     let refused = |source| ApplyError::Map { name: NAME, source };
     let map = ebpf.map_mut(NAME).ok_or(ApplyError::Missing(NAME))?;
     let mut bitmap = Array::<_, u64>::try_from(map).map_err(refused)?;
-    for (word, bits) in ports {
-        bitmap.set(*word, bits, 0).map_err(refused)?;
+    for (word, bits) in ports.words() {
+        bitmap.set(word, bits, 0).map_err(refused)?;
     }
     Ok(())
 }

@@ -29,6 +29,8 @@ features! {
     /// The silences that a connection came through, which bound the timer of
     /// whatever stands on its path.
     SurvivedSilences = "survived-silences",
+    /// Which received packets the kernel accepted: others may be forged.
+    AcceptedPackets = "accepted-packets",
     /// Idle time before the packet that drew a RST, and the delay to the RST.
     Idle = "idle",
     /// Whether a RST carried TCP timestamps, and whether they were negotiated.

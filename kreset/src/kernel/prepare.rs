@@ -68,16 +68,16 @@ pub fn attach(request: &Request, ports: &PortSet) -> Result<Ready, CannotStart> 
     // those of trial loads too.
     let _stays_as_it_is = lift_locked_memory_limit();
     let mut facts = KernelFacts::collect(Path::new(BTF))?;
-    let ports = ports.words().collect::<Vec<_>>();
     // Read once, and only after a plan: what refuses comes first.
     let mut types = None;
     loop {
         let mut plan = make_plan(&facts, request)?;
+        plan.set_port_ranges(ports);
         let types = match &types {
             Some(types) => types,
             None => types.insert(KernelTypes::load()?),
         };
-        let mut attached = match Attached::new(&plan, &ports, types) {
+        let mut attached = match Attached::new(&plan, ports, types) {
             Ok(attached) => attached,
             Err(ApplyError::Packets { reason }) if plan.cgroup.is_some() => {
                 facts.loads.packet_programs = Availability::Failed(reason);
@@ -94,7 +94,9 @@ pub fn attach(request: &Request, ports: &PortSet) -> Result<Ready, CannotStart> 
         {
             types.sockets_of_files = Availability::Failed(error.to_string());
             types.iterates_files = false;
+            let settings = plan.settings;
             plan = make_plan(&facts, request)?;
+            plan.settings = settings;
         }
         let seeded = attached.counter(counter::SEEDED)?;
         let hz = NonZeroU32::new(plan.hz).ok_or(Refusal::NoJiffies)?;

@@ -4,10 +4,13 @@
 mod closings;
 mod endings;
 mod paths;
+mod senders;
 
 pub use closings::{Closing, Closings};
 pub use endings::{Concurrent, Endings};
 pub use paths::{Death, PathView, Paths, alike};
+
+use senders::Senders;
 
 use super::{case::Case, class::Class};
 use crate::facts::{Facts, Kind, PathKey, State};
@@ -19,6 +22,7 @@ pub struct Memory {
     paths: Paths,
     endings: Endings,
     closings: Closings,
+    senders: Senders,
 }
 
 /// What the memory says of one event.
@@ -30,6 +34,9 @@ pub struct Context {
     pub concurrent: Concurrent,
     /// How this connection was closed, if a FIN went before.
     pub closing: Option<Closing>,
+    /// If the other end is on this host and sent the RST, what follows for it: every class
+    /// with its share.
+    pub other_end: Option<Vec<(Class, f64)>>,
 }
 
 impl Memory {
@@ -38,6 +45,7 @@ impl Memory {
     pub fn observe(&mut self, case: &Case<'_>, closed_in_handshake: Option<(Class, f64)>) {
         let facts = case.facts;
         self.paths.distance(facts);
+        self.senders.observe(facts);
         match facts.kind {
             Kind::Survived => self.paths.survived(facts),
             Kind::Established => self.endings.accepted(facts),
@@ -74,7 +82,14 @@ impl Memory {
             path: self.paths.view(&facts.path()),
             concurrent: self.endings.concurrent(facts, closing.as_ref()),
             closing,
+            other_end: None,
         }
+    }
+
+    /// Who on this host sent a RST that was received.
+    #[must_use]
+    pub fn sender(&mut self, facts: &Facts) -> Option<Facts> {
+        self.senders.of(facts)
     }
 
     /// What is known of a path.

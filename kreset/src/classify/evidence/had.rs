@@ -2,7 +2,7 @@
 //! never taken on, or a flow that was moved here on the way. Only what a host had can be
 //! lost by it.
 
-use super::{Basis, Observation};
+use super::{Basis, Observation, kernel_reason::is_anyones};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -28,6 +28,11 @@ pub(super) fn speaks(case: &Case<'_>) -> bool {
 }
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
+    // Whoever sends such packets may have made the connection up.
+    observe(case).map(|observation| observation.forgeable_if(is_anyones(case)))
+}
+
+fn observe(case: &Case<'_>) -> Option<Observation> {
     let within_ms = case.never_had().filter(|_| speaks(case))?;
     let known = match within_ms {
         0 => "not as far as this host remembers".to_owned(),

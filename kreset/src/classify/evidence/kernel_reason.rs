@@ -11,7 +11,7 @@ use crate::{
         context::Closing,
         weights::{HARD, PROCESS_ENDED, PROCESS_LIVES},
     },
-    facts::{State, Trigger},
+    facts::{Had, State, Trigger},
 };
 
 /// Why this host sent a RST.
@@ -34,7 +34,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     }
     let why = why(case);
     let value = value(case, why);
-    let observation = Observation::new("kernel_reason", value).on(basis(case, why));
+    let observation = Observation::new("kernel_reason", value)
+        .on(basis(case, why))
+        .forgeable_if(why == Why::NoSocket && is_anyones(case));
     if case.gave_up() {
         // What it means that the peer is silent is for `timeout` to say.
         return Some(observation);
@@ -102,6 +104,13 @@ fn basis(case: &Case<'_>, why: Why) -> Basis {
         Why::NoSocket if had::speaks(case) => Basis::Shown,
         _ => Basis::Named,
     }
+}
+
+/// Anybody can send a packet in another's name to where no socket is. A connection that
+/// this host had it knows by itself, and that nothing listens is so whoever asks.
+pub(super) fn is_anyones(case: &Case<'_>) -> bool {
+    let is_unknown = matches!(case.facts.had, Had::NotWithin(_)) && case.context.closing.is_none();
+    case.facts.is_answer() && is_unknown && !drawn_by_syn(case)
 }
 
 /// Ways in which a broker closes in order.

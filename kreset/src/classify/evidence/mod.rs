@@ -10,6 +10,7 @@ mod hidden_exchange;
 mod kernel_reason;
 mod known_timers;
 mod listener;
+mod other_end;
 mod phase;
 mod provoked_by;
 pub(super) mod refused_by;
@@ -32,7 +33,7 @@ use super::{
     class::Class,
     weights::{UNKNOWN_ABSENCE, UNKNOWN_NAMED, UNKNOWN_SHOWN},
 };
-use crate::event::Evidence;
+use crate::event::{Evidence, Proof};
 
 /// A rule.
 pub type Rule = fn(&Case<'_>) -> Option<Observation>;
@@ -42,6 +43,7 @@ pub const RULES: &[Rule] = &[
     state::rule,
     refused_by::rule,
     kernel_reason::rule,
+    other_end::rule,
     had::rule,
     listener::rule,
     phase::rule,
@@ -91,6 +93,18 @@ impl Basis {
     }
 }
 
+/// Facts that packets alone show.
+const OF_PACKETS: &[&str] = &[
+    "phase",
+    "first_bytes",
+    "tls_alert",
+    "last_api_key",
+    "hidden_exchange",
+    "ttl",
+    "reset_shape",
+    "longest_silence",
+];
+
 /// One observed fact.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
@@ -102,6 +116,8 @@ pub struct Observation {
     pub weights: SmallVec<[(Class, f64); 8]>,
     /// How well it shows what it speaks for.
     pub basis: Basis,
+    /// Whether a stranger could have made it up.
+    pub proof: Proof,
 }
 
 impl Observation {
@@ -113,7 +129,26 @@ impl Observation {
             value: value.into(),
             weights: SmallVec::new(),
             basis: Basis::Absence,
+            proof: Proof::Proven,
         }
+    }
+
+    /// Whoever knows both ends of the connection could have made it up, if `forgeable`.
+    #[must_use]
+    pub const fn forgeable_if(mut self, forgeable: bool) -> Self {
+        if forgeable {
+            self.proof = Proof::Forgeable;
+        }
+        self
+    }
+
+    /// Forgeable if it is of packets and the kernel may not have accepted these.
+    #[must_use]
+    pub fn as_proven_as(self, case: &Case<'_>) -> Self {
+        let packets = case.facts.packets.as_ref();
+        let doubtful = packets.is_some_and(|packets| packets.doubtful);
+        let of_packets = OF_PACKETS.contains(&self.name);
+        self.forgeable_if(doubtful && of_packets)
     }
 
     /// Sets how well it shows the classes that it speaks for.
@@ -147,6 +182,7 @@ impl Observation {
         Evidence {
             name: SmolStr::new_static(self.name),
             value: self.value,
+            proof: self.proof,
             weights: self.weights.into_iter().map(by_name).collect(),
         }
     }

@@ -24,7 +24,9 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         return Some(
             Observation::new("provoked_by", "the challenge to a SYN on this connection")
                 .weigh(SYN_ON_CONNECTION, &[Class::ClientLost])
-                .weigh(EXCLUDED, &[Class::IdleOnSend, Class::IdleOnTimer]),
+                .weigh(EXCLUDED, &[Class::IdleOnSend, Class::IdleOnTimer])
+                // The kernel challenges a SYN whatever its numbers are.
+                .forgeable_if(true),
         );
     }
     if idle.acknowledged {

@@ -8,7 +8,7 @@ use crate::classify::{case::Case, weights::NEARER_THAN_PEER};
 const RESOLVABLE_US: u64 = 400;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
-    if !case.is_open() {
+    if !case.is_open() || case.facts.reset_is_peers() {
         return None;
     }
     let delay_us = case.facts.idle?.delay_us?;

@@ -7,6 +7,7 @@ use crate::{
         weights::{ACTIVE_SHAPE, BARE_SHAPE, LIVE_SOCKET, NOT_A_LIVE_SOCKET, ODD_EARLY, ODD_SHAPE},
     },
     event::ProvokedBy,
+    facts::ResetClock,
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -30,12 +31,29 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         .packets
         .as_ref()
         .and_then(|packets| packets.reset);
-    match counters.reset_timestamps {
-        Some(true) => Some(
-            Observation::new("reset_timestamps", "carried, as negotiated")
-                .weigh(LIVE_SOCKET, LIVE)
+    if counters.reset_clock == Some(ResetClock::Other) {
+        let observation = Observation::new("reset_timestamps", "carried, but not the peer's");
+        return Some(
+            observation
+                .weigh(NOT_A_LIVE_SOCKET, FORGED)
                 .on(Basis::Shown),
-        ),
+        );
+    }
+    match counters.reset_timestamps {
+        Some(true) => {
+            let is_peers = case.facts.reset_is_peers();
+            let value = if is_peers {
+                "the peer's"
+            } else {
+                "carried, as negotiated"
+            };
+            Some(
+                Observation::new("reset_timestamps", value)
+                    .weigh(LIVE_SOCKET, LIVE)
+                    .on(Basis::Shown)
+                    .forgeable_if(counters.reset_clock == Some(ResetClock::Unknown)),
+            )
+        }
         Some(false) => {
             let observation = Observation::new("reset_timestamps", "missing, though negotiated")
                 .weigh(NOT_A_LIVE_SOCKET, FORGED)

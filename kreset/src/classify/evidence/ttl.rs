@@ -4,7 +4,9 @@
 use super::{Basis, FORGED, LIVE, LOST, Observation, same_host::is_same_host};
 use crate::classify::{
     case::{Case, is_farther},
-    weights::{TTL_DIFFERS, TTL_DIFFERS_EARLY, TTL_FARTHER, TTL_MOVED, TTL_SAME},
+    weights::{
+        TTL_DIFFERS, TTL_DIFFERS_EARLY, TTL_DIFFERS_SAMPLED, TTL_FARTHER, TTL_MOVED, TTL_SAME,
+    },
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -22,6 +24,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     // Routes change in mid-connection: the latest packet counts as well.
     let same = reset == baseline || Some(reset) == packets.peer_ttl;
     let value = format!("{reset}, {source} {baseline}");
+    if case.facts.reset_is_peers() {
+        // A socket can be given a TTL of its own, before an abort as at any time
+        // (`IP_TTL`): the peer's timestamps say more.
+        return Some(Observation::new("ttl", value));
+    }
     if !same && is_farther(reset, baseline) {
         return Some(from_behind(case, reset, &value));
     }
@@ -31,12 +38,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         observation
     } else if same {
         observation.weigh(TTL_SAME, LIVE).weigh(TTL_SAME, LOST)
-    } else if case.is_early_hop() {
-        observation
-            .weigh(TTL_DIFFERS_EARLY, FORGED)
-            .on(Basis::Shown)
     } else {
-        observation.weigh(TTL_DIFFERS, FORGED).on(Basis::Shown)
+        let weight = if case.is_early_hop() {
+            TTL_DIFFERS_EARLY
+        } else if packets.sampled {
+            TTL_DIFFERS_SAMPLED
+        } else {
+            TTL_DIFFERS
+        };
+        observation
+            .weigh(weight, FORGED)
+            .on(Basis::Shown)
+            .forgeable_if(case.facts.reset_is_live() == Some(true))
     })
 }
 

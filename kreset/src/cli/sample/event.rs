@@ -15,8 +15,8 @@ use smol_str::{SmolStr, format_smolstr};
 
 use crate::event::{
     AgeKind, Alert, Candidate, Candidates, Cause, Connection, Coverage, Degraded, Direction,
-    Endpoint, Event, Evidence, Finding, FlowId, Host, Loss, Path, Process, ProvokedBy, Reset, Role,
-    SentBy, Source, Start, Summary, Time, Verdict, Weights, community_id,
+    Endpoint, Event, Evidence, Finding, FlowId, Host, Loss, Path, Process, Proof, ProvokedBy,
+    Reset, Role, SentBy, Source, Start, Summary, Time, Verdict, Weights, community_id,
 };
 
 /// Verdicts and causes in turn.
@@ -231,6 +231,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         evidence: vec![Evidence {
             name: "idle".into(),
             value: format_smolstr!("{idle} ms \"sample\" \\ ]"),
+            proof: Proof::Proven,
             weights: Weights::from_iter([("middlebox_idle_reset", 2.5)]),
         }],
         candidates: Candidates::from_iter([Candidate {

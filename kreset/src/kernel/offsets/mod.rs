@@ -242,6 +242,7 @@ const RETRANSMITS: Need = Need::For(Feature::Retransmits);
 const KEEPALIVE: Need = Need::For(Feature::Keepalive);
 const TIMEOUTS: Need = Need::For(Feature::Timeouts);
 const TIMESTAMPS: Need = Need::For(Feature::ResetTimestamps);
+const ACCEPTED: Need = Need::For(Feature::AcceptedPackets);
 const SOCKETLESS: Need = Need::For(Feature::Socketless);
 
 /// A line of the table: path, width, need, and the field of [`Offsets`], with
@@ -345,6 +346,18 @@ const TABLE: &[(&str, &[Line])] = &[
             "rx_opt.saw_tstamp" BIT, TIMESTAMPS => saw_tstamp + saw_tstamp_shift;
             "rx_opt.tstamp_ok" BIT, TIMESTAMPS => tstamp_ok + tstamp_ok_shift;
             "rx_opt.num_sacks" U8, BYTES => num_sacks;
+            "rx_opt.ts_recent" U32, TIMESTAMPS => ts_recent;
+            "rx_opt.ts_recent_stamp" U32, TIMESTAMPS => ts_recent_stamp;
+            "rx_opt.rcv_tsval" U32, TIMESTAMPS => rcv_tsval;
+            "rx_opt.rcv_tsecr" U32, TIMESTAMPS => rcv_tsecr;
+            "rcv_wup" U32, ACCEPTED => rcv_wup;
+            "rcv_wnd" U32, ACCEPTED => rcv_wnd;
+            "write_seq" U32, ACCEPTED => write_seq;
+            "max_window" U32, ACCEPTED => max_window;
+            "selective_acks[0].end_seq" U32, ACCEPTED => sack_end_0;
+            "selective_acks[1].end_seq" U32, ACCEPTED => sack_end_1;
+            "selective_acks[2].end_seq" U32, ACCEPTED => sack_end_2;
+            "selective_acks[3].end_seq" U32, ACCEPTED => sack_end_3;
         },
     ),
     (

@@ -11,11 +11,11 @@ pub(crate) enum Ty {
     Bit,
     /// An earlier structure of the list.
     Struct(&'static str),
-    /// Three of an earlier structure.
-    Three(&'static str),
+    /// So many of an earlier structure.
+    Array(&'static str, u32),
 }
 
-use Ty::{Bit, Bytes, Int, Ptr, Struct, Three};
+use Ty::{Array, Bit, Bytes, Int, Ptr, Struct};
 
 /// Structures before those that hold them.
 const KERNEL: &[(&str, &[(&str, Ty)])] = &[
@@ -70,14 +70,22 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
         ],
     ),
     ("minmax_sample", &[("t", Int(4)), ("v", Int(4))]),
-    ("minmax", &[("s", Three("minmax_sample"))]),
+    ("minmax", &[("s", Array("minmax_sample", 3))]),
     (
         "tcp_options_received",
         &[
+            ("ts_recent_stamp", Int(4)),
+            ("ts_recent", Int(4)),
+            ("rcv_tsval", Int(4)),
+            ("rcv_tsecr", Int(4)),
             ("saw_tstamp", Bit),
             ("tstamp_ok", Bit),
             ("num_sacks", Int(1)),
         ],
+    ),
+    (
+        "tcp_sack_block",
+        &[("start_seq", Int(4)), ("end_seq", Int(4))],
     ),
     (
         "tcp_sock",
@@ -89,6 +97,10 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("snd_una", Int(4)),
             ("snd_nxt", Int(4)),
             ("rcv_nxt", Int(4)),
+            ("rcv_wup", Int(4)),
+            ("rcv_wnd", Int(4)),
+            ("write_seq", Int(4)),
+            ("max_window", Int(4)),
             ("tcp_mstamp", Int(8)),
             ("first_tx_mstamp", Int(8)),
             ("srtt_us", Int(4)),
@@ -103,6 +115,7 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("data_segs_in", Int(4)),
             ("data_segs_out", Int(4)),
             ("rx_opt", Struct("tcp_options_received")),
+            ("selective_acks", Array("tcp_sack_block", 4)),
         ],
     ),
     ("cgroup", &[("kn", Ptr)]),
@@ -177,7 +190,7 @@ pub(crate) fn add_kernel(b: &mut Builder, edits: &[Edit]) {
                 }
                 Bit => (b.int(2), 2, 1),
                 Struct(name) => (known(name).1, known(name).2, 0),
-                Three(name) => (b.array(known(name).1, 3), 3 * known(name).2, 0),
+                Array(name, count) => (b.array(known(name).1, count), count * known(name).2, 0),
             };
             // Bits after the first, so that a shift of 0 is none by default.
             let offset = end * 8 + width * 3;

@@ -13,7 +13,11 @@ mod tests;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use kreset_common::{offsets::Offsets, settings::Settings};
+use kreset_common::{
+    offsets::Offsets,
+    settings::{PORT_RANGES, PortRange, Settings},
+    settled::BUSY_MS,
+};
 
 pub use self::{
     degradation::Degradation,
@@ -25,6 +29,7 @@ use super::{
     offsets::Resolved,
     programs::{Hook, PROGRAMS, Program, RECEIVE_RESET, SET_STATE},
 };
+use crate::util::ports::PortSet;
 
 /// What to load, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,26 @@ pub struct Plan {
     /// What works less well than it could. A feature is there once for each
     /// thing in its way.
     pub degradations: Vec<Degradation>,
+}
+
+impl Plan {
+    /// Sets the traced ports, if a few ranges hold them all. Otherwise the bitmap has to.
+    pub fn set_port_ranges(&mut self, ports: &PortSet) {
+        let mut ranges = [PortRange::default(); PORT_RANGES];
+        let mut count = 0;
+        for range in ports.ranges() {
+            let Some(slot) = ranges.get_mut(count) else {
+                return;
+            };
+            *slot = PortRange {
+                first: (*range.start()).into(),
+                more: u32::from(range.end() - range.start()),
+            };
+            count += 1;
+        }
+        self.settings.port_range_count = u32::try_from(count).unwrap_or(0);
+        self.settings.port_ranges = ranges;
+    }
 }
 
 /// [`Plan::table`].
@@ -93,6 +118,8 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
             silence_jiffies: jiffies(request.silence, hz),
             task_btf: types.task_in_tracing.into(),
             fentry: (packet_evidence == PacketEvidence::Fentry).into(),
+            busy_jiffies: BUSY_MS.saturating_mul(hz) / 1_000,
+            ..Settings::default()
         },
         table: TABLE,
         offsets: resolved.offsets,

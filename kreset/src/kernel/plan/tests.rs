@@ -170,6 +170,8 @@ fn linux_6_18_has_everything() {
             silence_jiffies: 125,
             task_btf: 1,
             fentry: 0,
+            busy_jiffies: 8,
+            ..Settings::default()
         }
     );
     assert_eq!(plan.packet_evidence, PacketEvidence::CgroupSkb);
@@ -526,6 +528,7 @@ fn without(feature: Feature) -> KernelFacts {
             cgroup: None,
             ..facts(&V6_18, &[])
         },
+        Feature::AcceptedPackets => without_field("tcp_sock.rcv_wnd"),
         Feature::Idle => without_field("tcp_sock.first_tx_mstamp"),
         Feature::ResetTimestamps => without_field("tcp_options_received.saw_tstamp"),
         Feature::ResetReason | Feature::Socketless => facts(&V6_1, &[]),
@@ -625,4 +628,31 @@ fn a_failure_on_the_way_is_planned_around() {
     );
     // The kernel has what it takes: another one is no remedy.
     assert!(!plan.degradations[0].remedy.contains("CONFIG"));
+}
+
+#[test]
+fn a_few_ranges_of_ports_become_constants_and_more_stay_in_the_bitmap() {
+    let ranges = |list: &str| {
+        let mut plan = planned(&facts(&V6_18, &[]));
+        plan.set_port_ranges(&list.parse().unwrap());
+        let count = plan.settings.port_range_count as usize;
+        plan.settings.port_ranges[..count]
+            .iter()
+            .map(|it| (it.first, it.more))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ranges("9092,9094-9096"), [(9092, 0), (9094, 2)]);
+    assert_eq!(ranges("1-65535"), [(1, 65_534)]);
+    assert_eq!(ranges("1,3,5,7").len(), 4);
+    assert_eq!(ranges("1,3,5,7,9"), []);
+}
+
+#[test]
+fn a_busy_connection_is_one_that_was_heard_from_in_less_time_than_acknowledgements_wait() {
+    for hz in [100, 250, 300, 1_000] {
+        let mut facts = facts(&V6_18, &[]);
+        facts.hz = Some(hz);
+        let busy = planned(&facts).settings.busy_jiffies;
+        assert!(busy >= 2 && busy * 1_000 / hz < 40, "{busy} at {hz} Hz");
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::words::silences;
 use crate::{
-    event::{Connection, Evidence, Finding, Path, Process, Reset},
+    event::{Connection, Evidence, Finding, Path, Process, Proof, Reset},
     util::{
         escape::Escaped,
         units::{percent, precise},
@@ -51,6 +51,9 @@ fn evidence(evidence: &Evidence) -> (String, String) {
     for it in evidence.weights.iter() {
         // Writing to memory does not fail.
         let _written = write!(text, "  {:+.1} {}", it.weight, Escaped(&it.class));
+    }
+    if evidence.proof == Proof::Forgeable {
+        text.push_str("  (forgeable)");
     }
     (Escaped(&evidence.name).to_string(), text)
 }
