@@ -339,9 +339,9 @@ fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
     let tcp = sock.tcp()?;
     let error = tcp.error();
     let kind = match error {
-        // Set by ICMP and kept until the kernel gave up (tcp_v4_err, tcp_write_err, 5.10
-        // to 7.3): a RST sets this error in SYN_SENT only.
-        ECONNREFUSED if old != state::SYN_SENT => kind::TIMEOUT,
+        // Set by ICMP, at once in SYN_SENT, else kept until the kernel gave up (tcp_v4_err,
+        // tcp_write_err, 5.10 to 7.3): a RST sets this error in SYN_SENT only.
+        ECONNREFUSED if old != state::SYN_SENT || !shows_reset(entry) => kind::TIMEOUT,
         EPIPE | ECONNRESET | ECONNREFUSED => {
             if !missed_reset(entry, old, error) || !is_real(sock, tcp, entry, old) {
                 return None;
@@ -372,10 +372,14 @@ fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
         EPIPE => old == state::CLOSE_WAIT,
         _ => old != state::SYN_SENT && old != state::CLOSE_WAIT,
     };
-    let packets = &entry.packets;
-    let shown = packets.flags & packets_flag::RESET != 0
-        || (error != ECONNREFUSED && !observes_packets(packets));
+    let shown = shows_reset(entry) || (error != ECONNREFUSED && !observes_packets(&entry.packets));
     fits && shown && entry.handled_reset == 0
+}
+
+/// The packets show a RST.
+#[inline(always)]
+const fn shows_reset(entry: &Entry) -> bool {
+    entry.packets.flags & packets_flag::RESET != 0
 }
 
 /// The close may be a failed first exchange: few segments, and the packets do not
