@@ -108,7 +108,7 @@ pub const TIMER_WHILE_PENDING: f64 = -4.0;
 /// shortest timers are tens of seconds.
 pub const BUSY: f64 = -6.0;
 /// Silent for less than a second. Devices: as above.
-pub const BARELY_IDLE: f64 = -4.5;
+pub const BARELY_IDLE: f64 = -5.5;
 /// Silent for some seconds.
 pub const SOME_IDLE: f64 = 0.5;
 /// Silent for tens of seconds.

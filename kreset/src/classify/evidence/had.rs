@@ -27,6 +27,21 @@ pub(super) fn speaks(case: &Case<'_>) -> bool {
     })
 }
 
+/// Whether a packet that met no socket of a client's host may belong to a flow that this
+/// host has under another address: as far back as it remembers, nothing of these ends
+/// ended here, and that is longer than a lost packet takes to be sent again.
+pub(super) fn may_be_untranslated(case: &Case<'_>) -> bool {
+    const SENT_AGAIN_MS: u32 = 2_000;
+    let answers_data = case
+        .facts
+        .trigger
+        .is_some_and(|trigger| !trigger.is_stray() && !trigger.is_syn());
+    case.sent()
+        && case.is_client()
+        && answers_data
+        && case.never_had().is_some_and(|ms| ms >= SENT_AGAIN_MS)
+}
+
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     // Whoever sends such packets may have made the connection up.
     observe(case).map(|observation| observation.forgeable_if(is_anyones(case)))

@@ -70,8 +70,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // For `had` to say.
         (Why::NoSocket, _) if had::speaks(case) => observation,
         (Why::NoSocket, false) => observation.weigh(HARD, &[Class::BrokerLost]),
-        // The answer to a SYN of another address, of an attempt that was given up, or of
-        // a scan: this host closed nothing.
+        // This host asked, and gave up before the answer came.
+        (Why::NoSocket, true) if case.drawn_by_synack() && case.facts.had == Had::Yes => {
+            observation.weigh(HARD, &[Class::Probe])
+        }
+        // The answer to a SYN of another address, or of a scan: this host closed nothing.
         (Why::NoSocket, true) if case.drawn_by_synack() => {
             observation.weigh(HARD, &[Class::Moved, Class::Probe])
         }
@@ -79,6 +82,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // ports, which this host lost, or which another host behind one NAT has.
         _ if case.is_client() && case.facts.state == Some(State::SynSent) => {
             observation.weigh(HARD, &[Class::ClientLost, Class::Rebound])
+        }
+        // Nothing of it ended here lately: it closed before the tracer began, or the packet
+        // belongs to a flow that this host has under another address.
+        (Why::NoSocket, true) if had::may_be_untranslated(case) => {
+            observation.weigh(HARD, &[Class::LateData, Class::Moved])
         }
         (Why::NoSocket | Why::AfterClose, true) => observation.weigh(HARD, &[Class::LateData]),
         // The broker had closed: that this client then closed with that unread ended nothing.
@@ -101,7 +109,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
 fn basis(case: &Case<'_>, why: Why) -> Basis {
     match why {
         Why::AfterClose if !case.is_client() => Basis::Shown,
-        Why::NoSocket if had::speaks(case) => Basis::Shown,
+        Why::NoSocket if had::speaks(case) || had::may_be_untranslated(case) => Basis::Shown,
         _ => Basis::Named,
     }
 }

@@ -65,6 +65,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 Some(packet) if packet.has_ack() && provoked => {
                     observation.weigh(ODD_SHAPE, FORGED)
                 }
+                // A stack without a socket only answers: neither end sends this.
+                _ if undrawn(case) => observation.on(Basis::Shown),
                 _ => observation,
             })
         }
@@ -85,4 +87,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             }
         }),
     }
+}
+
+/// Nothing of this host's drew the RST, not even an acknowledgement that was seen.
+fn undrawn(case: &Case<'_>) -> bool {
+    case.facts
+        .idle
+        .is_some_and(|idle| idle.provoked_by == ProvokedBy::Nothing && !idle.acknowledged)
 }
