@@ -416,3 +416,42 @@ fn what_was_lost_was_full_sized() {
     facts.error = Some(113);
     assert!(alone(&facts).advice.contains("unreachable"));
 }
+
+#[test]
+fn a_bare_reset_that_nothing_drew_was_there_for_all_to_see() {
+    let mut facts = reset("hop_reset_busy.client");
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset.as_mut().unwrap().ttl = packets.handshake_ttl.unwrap();
+    facts.idle.as_mut().unwrap().wire_ms = 400.0;
+    let judgement = alone(&facts);
+    assert_eq!(
+        said(&judgement),
+        (Verdict::MiddleboxReset, Some(Cause::NotIdle))
+    );
+    assert!((0.7..0.9).contains(&judgement.confidence), "{judgement:?}");
+}
+
+/// A firewall that will not have a hello of two segments answers with a bare RST.
+#[test]
+fn a_hello_that_no_socket_answered_met_no_plaintext_listener() {
+    let cause = |live| {
+        let mut facts = handshake(TLS_HELLO, &[]);
+        facts.counters.as_mut().unwrap().reset_timestamps = Some(live);
+        alone(&facts).cause
+    };
+    assert_eq!(cause(true), Some(Cause::TlsToPlaintext));
+    assert_ne!(cause(false), Some(Cause::TlsToPlaintext));
+}
+
+/// A TLS inspecting appliance resets both ends after the server's hello.
+#[test]
+fn a_handshake_that_a_hop_reset_had_not_failed_by_itself() {
+    let mut facts = handshake(TLS_HELLO, b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03");
+    assert_eq!(alone(&facts).cause, Some(Cause::TlsAlert));
+    facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
+    let packets = facts.packets.as_mut().unwrap();
+    packets.handshake_ttl = Some(63);
+    packets.peer_ttl = Some(63);
+    packets.reset.as_mut().unwrap().ttl = 64;
+    assert_eq!(said(&alone(&facts)), NOT_IDLE);
+}

@@ -233,7 +233,41 @@ impl PacketFacts {
     /// What the broker began with.
     #[must_use]
     pub fn broker_speaks(&self) -> Option<FirstBytes> {
-        first_bytes(&self.response_head, false)
+        Some(match first_bytes(&self.response_head, false)? {
+            FirstBytes::Kafka if is_http2(&self.response_head) => FirstBytes::Http,
+            FirstBytes::Kafka if self.answers_another_request() => FirstBytes::Other,
+            speaks => speaks,
+        })
+    }
+
+    /// The first answer has another correlation id than the client's first request: a
+    /// broker answers in order (Kafka protocol guide, "Network").
+    fn answers_another_request(&self) -> bool {
+        let requested = number(&self.request_head, 8);
+        let answered = number(&self.response_head, 4);
+        self.client_speaks() == Some(FirstBytes::Kafka)
+            && requested
+                .zip(answered)
+                .is_some_and(|(requested, answered)| requested != answered)
+    }
+}
+
+fn number(head: &[u8], at: usize) -> Option<u32> {
+    let bytes = head.get(at..)?.first_chunk::<4>()?;
+    Some(u32::from_be_bytes(*bytes))
+}
+
+/// A SETTINGS frame, with which every HTTP/2 server begins (RFC 9113, 3.4 and 6.5): settings
+/// of 6 bytes, with ids up to 9 (RFC 9218). Its length and type look like a length of
+/// Kafka's.
+fn is_http2(head: &[u8]) -> bool {
+    const SETTINGS: u8 = 4;
+    const LAST_ID: u8 = 9;
+    match *head {
+        [0, 0, length, SETTINGS, 0, 0, 0, 0, 0, 0, id, ..] => {
+            length % 6 == 0 && length > 0 && (1..=LAST_ID).contains(&id)
+        }
+        _ => false,
     }
 }
 
@@ -354,6 +388,58 @@ mod tests {
     use zerocopy::FromZeros as _;
 
     use super::*;
+
+    fn heads(request: &[u8], response: &[u8]) -> PacketFacts {
+        let mut record = Record::new_zeroed();
+        let packets = &mut record.packets;
+        packets.flags = seen::SEEN_IN | seen::SEEN_OUT | seen::FROM_START;
+        for (head, len, bytes) in [
+            (
+                &mut packets.request_head[..],
+                &mut packets.request_len,
+                request,
+            ),
+            (
+                &mut packets.response_head[..],
+                &mut packets.response_len,
+                response,
+            ),
+        ] {
+            head[..bytes.len()].copy_from_slice(bytes);
+            *len = u8::try_from(bytes.len()).unwrap();
+        }
+        PacketFacts::new(&record, Some(State::Established), Role::Client, 250).unwrap()
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_not_a_brokers() {
+        const REQUEST: &[u8] = &[0, 0, 0, 46, 0, 18, 0, 4, 0, 0, 0, 7, 0, 10];
+        let speaks = |response: &[u8]| heads(REQUEST, response).broker_speaks();
+        assert_eq!(
+            speaks(&[0, 0, 1, 244, 0, 0, 0, 7, 0, 0, 60]),
+            Some(FirstBytes::Kafka)
+        );
+        assert_eq!(
+            speaks(&[0, 0, 1, 244, 0, 0, 0, 8, 0, 0, 60]),
+            Some(FirstBytes::Other)
+        );
+        // As much as has come so far.
+        assert_eq!(speaks(&[0, 0, 1, 244]), Some(FirstBytes::Kafka));
+    }
+
+    #[test]
+    fn the_settings_of_http_2_are_no_length_of_kafkas() {
+        const REQUEST: &[u8] = &[0, 0, 0, 46, 0, 18, 0, 4, 0, 0, 0, 0, 0, 10];
+        let speaks = |response: &[u8]| heads(REQUEST, response).broker_speaks();
+        let settings = [0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3, 0x7f, 0xff, 0xff, 0xff];
+        assert_eq!(speaks(&settings), Some(FirstBytes::Http));
+        // 516 bytes to the first request of a Java client: no error, 60 API keys.
+        for versions in [[0, 60], [0, 0]] {
+            let [a, b] = versions;
+            let kafka = [0, 0, 18, 4, 0, 0, 0, 0, 0, a, b, 0, 0, 0, 0];
+            assert_eq!(speaks(&kafka), Some(FirstBytes::Kafka));
+        }
+    }
 
     #[test]
     fn only_the_rst_that_the_kernel_took_is_described() {

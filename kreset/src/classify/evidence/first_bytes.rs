@@ -54,6 +54,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .on(Basis::Shown),
         // Nor does a hop that resets what it will not let through.
         (FirstBytes::Tls | FirstBytes::Other, None) if case.may_be_forged_early() => observation,
+        // Nor does a stack without a socket, which is no listener that read the hello.
+        (FirstBytes::Tls, None) if answered_by_no_socket(case) => observation,
         (FirstBytes::Tls, None) => observation.weigh(FIRST_BYTES_NO_FIN, &[Class::TlsToPlaintext]),
         // Kafka and TLS brokers answer neither; others may.
         (FirstBytes::Tls, Some(FirstBytes::Kafka | FirstBytes::Http | FirstBytes::Other)) => {
@@ -87,6 +89,11 @@ fn closed_late(case: &Case<'_>) -> bool {
     case.facts
         .fin
         .is_some_and(|fin| fin.silence_ms > AT_ONCE_MS + trip_ms)
+}
+
+/// Without a FIN before it, the RST lacks what a live socket's has.
+fn answered_by_no_socket(case: &Case<'_>) -> bool {
+    case.received() && case.facts.fin.is_none() && case.facts.reset_is_live() == Some(false)
 }
 
 /// What an unanswered Kafka request is not.

@@ -34,8 +34,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
                 .on(Basis::Named),
         );
     }
-    let observation = Observation::new("tls_alert", "none in clear, the handshake did not end")
-        .weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
+    let observation = Observation::new("tls_alert", "none in clear, the handshake did not end");
+    if case.is_early_hop() {
+        // It did not end because a hop reset it.
+        return Some(observation);
+    }
+    let observation = observation.weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
     Some(if packets.turns >= TLS_TURNS {
         observation.weigh(SASL_IN_TLS, &[Class::Authentication])
     } else {
