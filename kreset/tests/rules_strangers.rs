@@ -10,8 +10,8 @@ use kreset::{
         Config,
         context::{Closing, Concurrent, Context, Endings},
     },
-    event::{AgeKind, Cause, Verdict},
-    facts::{Age, Facts, Fin, Had, Kind, State},
+    event::{AgeKind, Cause, Role, Verdict},
+    facts::{Age, Facts, Fin, Had, Kind, State, Trigger},
 };
 use replay::judging::{
     ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
@@ -263,7 +263,7 @@ fn close_wait_shows_whose_fin_came_first() {
 
 /// `ApiVersions` was answered, and the broker closed on the next request.
 fn second_request(api_key: u16) -> Facts {
-    let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\x01");
+    let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\0");
     facts.fin = Some(Fin {
         by_peer: true,
         ago_ms: 1.0,
@@ -311,5 +311,71 @@ fn a_client_that_closes_with_the_brokers_close_notify_unread_aborted_nothing() {
         judgement.verdict,
         Verdict::BrokerOriginated,
         "{judgement:?}"
+    );
+}
+
+/// A client that comes back after `ms` is refused.
+fn refused_after(facts: &Facts, ms: u64) -> Facts {
+    let mut attempt = facts.clone();
+    attempt.at_ns += ms * 1_000_000;
+    attempt.state = Some(State::SynSent);
+    attempt.local.port += 1;
+    (attempt.id, attempt.idle, attempt.age) = (None, None, None);
+    attempt
+}
+
+#[test]
+fn what_clients_meet_when_they_come_back_is_waited_for() {
+    let verdict = |name: &str, ms| {
+        let first = reset(name);
+        let all = vec![first.clone(), refused_after(&first, ms)];
+        let events = replay::judge(all, Config::default());
+        let (_, judgement) = events
+            .into_iter()
+            .find(|(facts, _)| facts.local == first.local)
+            .expect("an event");
+        said(&judgement)
+    };
+    for ms in [20, 150] {
+        assert_eq!(verdict("broker_abort_linger.client", ms), SHUTDOWN, "{ms}");
+        assert_eq!(verdict("connection_lost.client", ms), LOST, "{ms}");
+    }
+    assert_eq!(verdict("broker_abort_linger.client", 400), ABORTED);
+    assert_eq!(verdict("connection_lost.client", 400), UNDECIDED);
+}
+
+/// What a client's host without a socket answered.
+fn answered_by_client(flags: u8, payload: u32, had: Had) -> Facts {
+    let facts = reset("connection_lost_no_listener.broker");
+    Facts {
+        role: Role::Client,
+        local: facts.remote,
+        remote: facts.local,
+        kernel_reason: Some("NO_SOCKET".into()),
+        trigger: Some(Trigger { flags, payload }),
+        had,
+        ..facts
+    }
+}
+
+#[test]
+fn a_client_that_gave_up_draws_no_conclusion_about_the_path() {
+    let with = |had| said(&alone(&answered_by_client(0x12, 0, had)));
+    let scan = with(Had::NotWithin(60_000));
+    assert_eq!(scan, UNDECIDED, "or asymmetric DNAT");
+    let gave_up = (Verdict::ClientOriginated, Some(Cause::Probe));
+    assert_eq!(with(Had::Yes), gave_up);
+}
+
+#[test]
+fn data_of_a_connection_that_a_client_never_had_is_not_late() {
+    const LATE: (Verdict, Option<Cause>) = (Verdict::ClientOriginated, Some(Cause::LateData));
+    let with = |had| said(&alone(&answered_by_client(0x18, 90, had)));
+    assert_eq!(with(Had::Yes), LATE);
+    assert_eq!(with(Had::NotWithin(500)), LATE, "the memory is too short");
+    assert_eq!(with(Had::NotWithin(20_000)), UNDECIDED);
+    assert_eq!(
+        with(Had::NotWithin(300_000)),
+        (Verdict::MiddleboxReset, Some(Cause::Moved))
     );
 }

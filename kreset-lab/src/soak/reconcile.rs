@@ -17,8 +17,8 @@ const SAME_MOMENT: Duration = Duration::from_secs(1);
 /// How long the tracer remembers that it reported how a connection ended.
 const REPORTED: Duration = Duration::from_mins(2);
 
-/// What a tracer that is killed may hold in memory: it waits 60 ms for concurrent resets, and on a
-/// busy machine for the processor.
+/// What a tracer that is killed may hold in memory: it waits up to 250 ms for concurrent resets and
+/// reconnects, and on a busy machine for the processor.
 const IN_HAND: Duration = Duration::from_secs(2);
 
 /// What a tracer said of a connection.

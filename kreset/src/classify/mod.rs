@@ -22,10 +22,13 @@ use context::{Context, Memory, PathView};
 use evidence::{Observation, RULES};
 use lru::LruCache;
 use pattern::{Pattern, Patterns, Sighting, Turn};
+use phase::Phase;
 use smol_str::SmolStr;
 
 use crate::{
-    event::{Candidates, Cause, Direction, PROBE_PROCESS, Proof, ProvokedBy, SentBy, Verdict},
+    event::{
+        Candidates, Cause, Direction, PROBE_PROCESS, Proof, ProvokedBy, Role, SentBy, Verdict,
+    },
     facts::{Facts, Kind, State, Tuple},
 };
 
@@ -145,6 +148,22 @@ impl Classifier {
         let context = self.memory.context(&sender);
         let case = Case::new(&sender, &context, &self.config);
         Some(believe(&evidence(&case)).shares().to_vec())
+    }
+
+    /// Whether what becomes of the client's next attempt to connect may change what is said of
+    /// a RST that it received: nothing is decided yet, or a live socket of the broker sent it,
+    /// and nothing shows whether the broker ended.
+    pub fn may_yet_learn(&mut self, facts: &Facts) -> bool {
+        if facts.kind != Kind::ResetReceived || facts.role != Role::Client || facts.fin.is_some() {
+            return false;
+        }
+        let mut context = self.memory.context(facts);
+        context.other_end = self.other_end(facts);
+        if context.concurrent.refused || context.concurrent.accepted {
+            return false;
+        }
+        let case = Case::new(facts, &context, &self.config);
+        case.phase == Phase::InUse && matches!(judge(&case).cause, None | Some(Cause::Aborted))
     }
 
     /// Routine closes have no pattern worth an alert.

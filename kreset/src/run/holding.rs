@@ -13,6 +13,10 @@ use crate::{
 
 /// How long a RST is held. Well under the 100 ms within which it must be reported.
 const RESET_WAIT_NS: u64 = 60_000_000;
+/// How long a RST is held whose cause a reconnect may still show: clients come back after
+/// 50 ms (`reconnect.backoff.ms` of Kafka's own) to 150 ms (librdkafka's, of 100 ms, and
+/// half of it by chance).
+const RECONNECT_WAIT_NS: u64 = 250_000_000;
 /// How long a RST that no socket sent is held: to a packet that comes while the socket
 /// itself sends a RST, or while its process ends (kernel: `__tcp_close` takes the
 /// socket out of the table before `tcp_send_active_reset`; 6.18).
@@ -91,7 +95,7 @@ impl Holding {
     }
 
     /// The first one that is due by `until_ns`.
-    pub fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
+    fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
         let event = self.events.keys().next().map(|(due, _)| *due);
         if let Some(due) = self.answer_due_ns()
             && event.is_none_or(|event| due < event)
@@ -111,6 +115,24 @@ impl Holding {
             self.forget(facts.tuple(), due);
         }
         Some(facts)
+    }
+
+    /// The first one that is due by `until_ns` and to be judged: what `may_yet_learn` is held
+    /// for longer, once.
+    pub fn next_to_judge(
+        &mut self,
+        until_ns: u64,
+        mut may_yet_learn: impl FnMut(&Facts) -> bool,
+    ) -> Option<Facts> {
+        loop {
+            let facts = self.next_due(until_ns)?;
+            let longer_ns = facts.at_ns.saturating_add(RECONNECT_WAIT_NS);
+            if until_ns >= longer_ns || !may_yet_learn(&facts) {
+                return Some(facts);
+            }
+            self.admitted += 1;
+            self.events.insert((longer_ns, self.admitted), facts);
+        }
     }
 
     fn next_answer(&mut self) -> Option<Facts> {

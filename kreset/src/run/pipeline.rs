@@ -252,7 +252,14 @@ impl Pipeline {
         {
             recorder.release(until_ns, clocks);
         }
-        while let Some(facts) = self.holding.next_due(until_ns) {
+        loop {
+            let classifier = &mut self.classifier;
+            let next = self
+                .holding
+                .next_to_judge(until_ns, |facts| classifier.may_yet_learn(facts));
+            let Some(facts) = next else {
+                return;
+            };
             self.judge(&facts, clocks);
         }
     }

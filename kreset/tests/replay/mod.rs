@@ -64,6 +64,10 @@ pub(crate) fn replay(name: &str) -> Vec<(Facts, Judgement)> {
     judge(facts(name), config)
 }
 
+fn next(holding: &mut Holding, classifier: &mut Classifier, until_ns: u64) -> Option<Facts> {
+    holding.next_to_judge(until_ns, |facts| classifier.may_yet_learn(facts))
+}
+
 /// The events that facts come to.
 pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)> {
     let mut classifier = Classifier::new(config);
@@ -71,7 +75,7 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
     let mut events = Vec::new();
     for facts in facts {
         let now_ns = facts.at_ns;
-        while let Some(due) = holding.next_due(now_ns) {
+        while let Some(due) = next(&mut holding, &mut classifier, now_ns) {
             events.extend(
                 classifier
                     .judge(&due)
@@ -87,7 +91,7 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
             );
         }
     }
-    while let Some(due) = holding.next_due(u64::MAX) {
+    while let Some(due) = next(&mut holding, &mut classifier, u64::MAX) {
         events.extend(
             classifier
                 .judge(&due)
