@@ -149,7 +149,10 @@ impl fmt::Display for Page<'_> {
         writeln!(
             f,
             "## Stated and observed confidence\n\nOver everything that named a cause, cases that one \
-             host cannot decide included.\n\n{}",
+             host cannot decide included. Less is stated than observed: each verdict keeps [a \
+             part](evidence.md#what-the-table-does-not-have) for causes that this matrix does not \
+             have. What that part has to cover shows outside the matrix, \
+             [below](#outside-the-matrix).\n\n{}",
             self.confidence()
         )?;
         writeln!(
@@ -158,6 +161,7 @@ impl fmt::Display for Page<'_> {
             self.confusion()
         )?;
         writeln!(f, "## By cause\n\n{COLUMNS}\n\n{}", self.causes())?;
+        writeln!(f, "## Outside the matrix\n\n{OUTSIDE}\n\n{}\n", outside())?;
         if let Some(orderly) = self.orderly {
             writeln!(f, "## Orderly connections\n")?;
             writeln!(
@@ -172,6 +176,22 @@ impl fmt::Display for Page<'_> {
         }
         Ok(())
     }
+}
+
+/// About situations that are in no row of the catalogue.
+const OUTSIDE: &str = "\
+The rules were made with the cases above, so that these say nothing of what a verdict is worth where \
+something else happened. For that, situations from public reports are acted out by hand, each judged \
+before any rule is changed for it: [field.md](field.md) has them all, and from there:";
+
+/// The figures of the situations from public reports: a part of their page.
+fn outside() -> &'static str {
+    const PAGE: &str = include_str!("../../../docs/field.md");
+    let (_, after) = PAGE.split_once("<!-- figures -->\n").unwrap_or_default();
+    let (figures, _) = after
+        .split_once("<!-- end of figures -->")
+        .unwrap_or_default();
+    figures.trim()
 }
 
 impl Page<'_> {
@@ -196,7 +216,10 @@ impl Page<'_> {
         }
         row("right of decided", &|it| percent(it.right()));
         row("wrong at 0.9 or more", &|it| it.wrong_and_sure.to_string());
-        row("calibration error", &|it| {
+        row("stated more than observed", &|it| {
+            format!("{:.3}", it.calibration.overconfidence())
+        });
+        row("calibration error, either way", &|it| {
             format!("{:.3}", it.calibration.error())
         });
         row("the same, of what one host can decide", &|it| {
@@ -438,7 +461,8 @@ mod tests {
     fn the_page_in_docs_has_what_is_the_same_in_every_run() {
         let committed = include_str!("../../../docs/accuracy.md");
         let generated = page(Vec::new());
-        for constant in [SILENT_DROPS, SCALED, COLUMNS] {
+        assert!(outside().contains("| 0.9 to 0.99 |"), "{}", outside());
+        for constant in [SILENT_DROPS, SCALED, COLUMNS, OUTSIDE, outside()] {
             assert!(generated.contains(constant), "{constant}");
             assert!(committed.contains(constant), "{constant}");
         }

@@ -11,15 +11,16 @@ pub(crate) struct Bars {
     pub(crate) right: f64,
     /// Greatest share of abstentions among those that one host can decide.
     pub(crate) abstained: f64,
-    /// Greatest calibration error.
-    pub(crate) calibration: f64,
+    /// Greatest part of the calibration error by which more was stated than observed. The rest is
+    /// wanted: a verdict keeps a part for causes that no drawn case has.
+    pub(crate) overconfidence: f64,
 }
 
 /// The bars of a release.
 pub(crate) const BARS: Bars = Bars {
     right: 0.99,
     abstained: 0.05,
-    calibration: 0.05,
+    overconfidence: 0.01,
 };
 
 /// Counts over some of the observations.
@@ -108,11 +109,11 @@ impl Score {
                 percent(bars.abstained)
             ));
         }
-        let error = self.calibration.error();
-        if error > bars.calibration {
+        let error = self.calibration.overconfidence();
+        if error > bars.overconfidence {
             missed.push(format!(
-                "a calibration error of {error:.3}, {} is the most",
-                bars.calibration
+                "{error:.3} more confidence stated than observed, {} is the most",
+                bars.overconfidence
             ));
         }
         let noise = self.count(Outcome::Noise);
@@ -172,10 +173,19 @@ impl Calibration {
     /// The expected calibration error: how far what was stated is from what was observed, over
     /// the buckets by their size.
     pub(crate) fn error(&self) -> f64 {
+        self.over_buckets(f64::abs)
+    }
+
+    /// The part of it by which more was stated than observed.
+    pub(crate) fn overconfidence(&self) -> f64 {
+        self.over_buckets(|error| error.max(0.0))
+    }
+
+    fn over_buckets(&self, error: impl Fn(f64) -> f64) -> f64 {
         let total: usize = self.buckets.iter().map(|bucket| bucket.count).sum();
         let filled = self.buckets.iter().filter(|bucket| bucket.count > 0);
         filled
-            .map(|bucket| share(bucket.count, total) * (bucket.stated() - bucket.observed()).abs())
+            .map(|bucket| share(bucket.count, total) * error(bucket.stated() - bucket.observed()))
             .sum()
     }
 }
@@ -226,6 +236,13 @@ mod tests {
         assert!(score.calibration.error() < 1e-9);
         assert!((score.right() - 0.75).abs() < 1e-9);
         assert_eq!(score.wrong_and_sure, 0);
+    }
+
+    #[test]
+    fn who_states_less_than_is_observed_misses_no_bar() {
+        let score = Score::of([said(Outcome::Right, 0.85)].iter());
+        assert!((score.calibration.error() - 0.15).abs() < 1e-9);
+        assert_eq!(score.missed(BARS), [""; 0]);
     }
 
     #[test]
