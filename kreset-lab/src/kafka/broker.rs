@@ -36,6 +36,8 @@ pub enum Protocol {
     Ssl,
     /// Without TLS, after authentication.
     SaslPlaintext,
+    /// Within TLS, after authentication.
+    SaslSsl,
 }
 
 impl Protocol {
@@ -46,6 +48,7 @@ impl Protocol {
             Self::Plaintext => "PLAINTEXT",
             Self::Ssl => "SSL",
             Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
         }
     }
 }
@@ -108,8 +111,8 @@ impl Plan {
     }
 
     /// Whether clients need TLS.
-    pub(crate) fn speaks_tls(&self) -> bool {
-        self.protocol == Protocol::Ssl
+    pub(crate) const fn speaks_tls(&self) -> bool {
+        matches!(self.protocol, Protocol::Ssl | Protocol::SaslSsl)
     }
 
     /// Where it listens.
@@ -177,7 +180,7 @@ impl Plan {
                 ),
             ]);
         }
-        if *protocol == Protocol::SaslPlaintext {
+        if matches!(protocol, Protocol::SaslPlaintext | Protocol::SaslSsl) {
             lines.extend([
                 "sasl.enabled.mechanisms=PLAIN".to_owned(),
                 "listener.name.clients.plain.sasl.jaas.config=\

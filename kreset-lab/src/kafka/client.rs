@@ -167,9 +167,19 @@ impl Plan {
         }
     }
 
-    /// Authenticates as `alice`.
+    /// Authenticates as `alice`, within TLS if it speaks that already.
     pub(crate) fn sasl(self, mechanism: &str, password: &str) -> Self {
-        let plan = self.with("security.protocol", Protocol::SaslPlaintext.name());
+        let ssl = Protocol::Ssl.name();
+        let tls = self
+            .settings
+            .iter()
+            .any(|(name, value)| name == "security.protocol" && value == ssl);
+        let protocol = if tls {
+            Protocol::SaslSsl
+        } else {
+            Protocol::SaslPlaintext
+        };
+        let plan = self.with("security.protocol", protocol.name());
         match plan.software {
             Software::Java => {
                 let module = if mechanism == "PLAIN" {

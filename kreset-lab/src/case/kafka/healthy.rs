@@ -32,7 +32,7 @@ fn healthy(setup: &KafkaSetup<'_>, software: Software, protocol: Protocol) -> Re
     let plan = |job| -> Result<client::Plan> {
         let plan = client::Plan::new(software, job);
         Ok(match protocol {
-            Protocol::Ssl => plan.tls(&setup.certificates()?.authority_file()),
+            Protocol::Ssl | Protocol::SaslSsl => plan.tls(&setup.certificates()?.authority_file()),
             Protocol::Plaintext | Protocol::SaslPlaintext => plan,
         })
     };

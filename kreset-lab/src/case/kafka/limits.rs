@@ -32,7 +32,33 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         "the client sends a request larger than socket.request.max.bytes",
         oversized,
     ));
+    all.extend(with_each(
+        &[Software::Librdkafka],
+        "old-client",
+        "the client asks in versions that the broker no longer has (KIP-896)",
+        too_old,
+    ));
     all
+}
+
+/// A client that is told not to ask for versions speaks as for Kafka 0.9; the broker closes at the
+/// first request that it does not know, whose key and version name the reason.
+fn too_old(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
+    let broker = setup.plain_broker()?;
+    let watch = setup.watch()?;
+    let plan = client::Plan::new(software, Job::Producer)
+        .with("api.version.request", "false")
+        .with("broker.version.fallback", "0.9.0.1")
+        .with("reconnect.backoff.ms", 500)
+        .with("reconnect.backoff.max.ms", 500);
+    let mut client = setup.client(&plan, &broker)?;
+    client.order(setup::SEND)?;
+    setup.wait_for_failures(1)?;
+    setup.settle(&mut [&mut client])?;
+    setup.judge(watch, |ending| match ending.what {
+        What::TimedOut => Ruling::Nothing,
+        _ => Ruling::May(vec![Answer::CLOSED_BY_BROKER, Answer::BROKER_ABORTED]),
+    })
 }
 
 /// The quota counts connections in windows of a second, 11 of them.

@@ -34,7 +34,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             move |setup| listener(setup, protocol),
         );
         all.push(match protocol {
-            Protocol::Ssl => scenario.needing(OPENSSL),
+            Protocol::Ssl | Protocol::SaslSsl => scenario.needing(OPENSSL),
             Protocol::Plaintext | Protocol::SaslPlaintext => scenario,
         });
     }
