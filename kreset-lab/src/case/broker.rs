@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use super::{environment::FIN_TIMEOUT, prelude::*, unknowable::LOOKS_LIKE_LOST};
 use crate::util::limits::allow_open_files;
 
-/// A broker that closes one connection in order, for a reason of its own (a request it does not
-/// serve, authentication that ran out), has no cause of its own: either is near enough.
-const ENDED_IT: Answer = Answer::one("broker_originated", &["aborted", "shutdown"]);
+/// The broker goes on: its end is excluded where its host looks, and looks the same to a client that
+/// has no other connection.
+const CLOSED: Answer = Answer::one("broker_originated", &["closed", "aborted"]);
+const LOOKS_CLOSED: &[Answer] = &[Answer::SHUTDOWN, Answer::IDLE_CLOSE];
 
 const WRITTEN: &[Late] = &[
     Late("at_once", 0, 20),
@@ -121,8 +122,10 @@ fn lost_at(context: &Context<'_>, address: IpAddr, listening: bool) -> Result<Ex
     pair.ask()?;
     pair.is_reset(Client)?;
     drop(site);
+    // A host that the flow was moved to, or a device that copies the TTL, answers alike.
     Ok(pair
         .was_reset(Client, Answer::CONNECTION_LOST)
+        .undecidable(Client, &[Answer::CONNECTION_LOST], LOOKS_LIKE_LOST)
         .in_state("ESTABLISHED")
         .provoked_by("data"))
 }
@@ -130,7 +133,7 @@ fn lost_at(context: &Context<'_>, address: IpAddr, listening: bool) -> Result<Ex
 /// When the client connects again nothing listens: the broker is down, and no device is.
 fn lost_and_refused(context: &Context<'_>, listening: bool) -> Result<Vec<Expected>> {
     let address = context.address(Device::None);
-    let lost = lost_at(context, address, listening)?;
+    let lost = lost_at(context, address, listening)?.reported(Client, &[Answer::CONNECTION_LOST]);
     let again = context.be_refused(address)?;
     Ok(vec![
         lost,
@@ -173,7 +176,13 @@ fn linger(context: &Context<'_>) -> Result<Expected> {
     context.pause()?;
     pair.abort(Broker)?;
     pair.is_reset(Client)?;
-    Ok(aborted(context, &pair))
+    let expected = aborted(context, &pair);
+    Ok(if context.may_be_timer() {
+        let timer = &[Answer::IDLE_ON_TIMER];
+        expected.undecidable(Client, &[Answer::BROKER_ABORTED], timer)
+    } else {
+        expected
+    })
 }
 
 fn unread(context: &Context<'_>) -> Result<Expected> {
@@ -246,7 +255,9 @@ fn ran_out(context: &Context<'_>, quick: bool) -> Result<Expected> {
     context.silence(context.draw.time(100, 600))?;
     pair.request(Request::Metadata)?;
     pair.is_reset(Client)?;
-    Ok(pair.was_reset(Client, ENDED_IT))
+    Ok(pair
+        .was_reset(Client, CLOSED)
+        .undecidable(Client, &[CLOSED], LOOKS_CLOSED))
 }
 
 /// A little longer than the broker's `connections.max.idle.ms`: brokers look now and then.

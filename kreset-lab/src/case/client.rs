@@ -59,6 +59,9 @@ fn linger(context: &Context<'_>) -> Result<Expected> {
         .provoked_by("nothing");
     Ok(if context.may_be_handshake() {
         expected.unseen_handshake(true)
+    } else if context.may_be_timer() {
+        let timer = &[Answer::IDLE_ON_TIMER];
+        expected.undecidable(Broker, &[Answer::CLIENT_ABORTED], timer)
     } else {
         expected
     })
@@ -90,7 +93,11 @@ fn after_its_fin(context: &Context<'_>) -> Result<Expected> {
 }
 
 /// Routine: reported only where all is shown.
-fn routine_reset(context: &Context<'_>, pair: &ConnectionPair<'_>, right: Answer) -> Expected {
+pub(super) fn routine_reset(
+    context: &Context<'_>,
+    pair: &ConnectionPair<'_>,
+    right: Answer,
+) -> Expected {
     if context.environment().shows_all() {
         pair.was_reset(Broker, right)
     } else {

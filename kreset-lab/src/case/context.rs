@@ -11,18 +11,27 @@ use std::{
     time::Duration,
 };
 
+use socket2::Socket;
+
 use super::{
     device::{self, Device},
     draw::Draw,
     environment::Environment,
     pair::ConnectionPair,
-    parameters::Parameters,
+    parameters::{Parameters, Silence},
+    table::{Hook, Table},
     testbed::{Held, Testbed},
 };
 use crate::{
     Connection, Family, Listener, Side,
     error::{Error, Result},
-    net::{broker_process::BrokerProcess, message::Request},
+    net::{
+        Namespace,
+        broker_process::BrokerProcess,
+        endpoint::{Listening, Transport},
+        message::Request,
+    },
+    trace::wire::Sighting,
     util::lock::lock,
 };
 
@@ -43,7 +52,8 @@ pub(crate) struct Context<'a> {
 /// A broker: an address of its own, where it listens.
 #[derive(Debug)]
 pub(crate) struct Site {
-    address: IpAddr,
+    pub(crate) address: IpAddr,
+    transport: Transport,
     listener: Listener,
 }
 
@@ -99,6 +109,12 @@ impl<'a> Context<'a> {
     /// Whether a reset came so soon that without packets it may have been in the handshake.
     pub(crate) fn may_be_handshake(&self) -> bool {
         self.environment() == Environment::NoPackets && self.with.silence.is_busy()
+    }
+
+    /// Whether a reset that nothing drew came after so long a silence that a device may have made
+    /// it look like an abort: without timestamps only its flags and its window speak.
+    pub(crate) fn may_be_timer(&self) -> bool {
+        self.environment() == Environment::NoTimestamps && self.with.silence == Silence::Long
     }
 
     /// The idle timer of the case's device.
@@ -193,10 +209,19 @@ impl<'a> Context<'a> {
 
     /// A broker at an address.
     pub(crate) fn site_at(&self, address: IpAddr) -> Result<Site> {
+        self.site_with(address, Listening::default())
+    }
+
+    /// The same, listening in another way than usual.
+    pub(crate) fn site_with(&self, address: IpAddr, how: Listening) -> Result<Site> {
         let lab = self.testbed.lab;
         let (host, family) = (lab.network().host(Side::Broker), self.family);
-        let listener = host.enter(|| Listener::open_at(family, address, lab.stop()))?;
-        Ok(Site { address, listener })
+        let listener = host.enter(|| Listener::open_with(family, address, how, lab.stop()))?;
+        Ok(Site {
+            address,
+            transport: how.transport,
+            listener,
+        })
     }
 
     /// Has a broker listen until the tracers have ended.
@@ -206,10 +231,56 @@ impl<'a> Context<'a> {
 
     /// Connects to a broker at an address.
     fn connect(&self, address: IpAddr, port: u16) -> Result<Connection> {
+        self.connect_over(Transport::Tcp, address, port)
+    }
+
+    fn connect_over(&self, transport: Transport, address: IpAddr, port: u16) -> Result<Connection> {
         let lab = self.testbed.lab;
         let host = lab.network().host(Side::Client);
+        let from = Some(SocketAddr::new(device::client_of(address), port));
+        Connection::open_between(self.family, transport, host, from, address, lab.stop())
+    }
+
+    /// Begins to connect to a broker at an address, until what is returned is dropped.
+    pub(crate) fn attempt(&self, address: IpAddr, port: u16) -> Result<Socket> {
+        let host = self.testbed.lab.network().host(Side::Client);
         let from = SocketAddr::new(device::client_of(address), port);
-        Connection::open_between(self.family, host, Some(from), address, lab.stop())
+        Connection::attempt(self.family, host, from, address)
+    }
+
+    /// Adds rules for this case's packets in the router, until what is returned is dropped.
+    pub(crate) fn on_router(&self, hook: Hook, rules: &str) -> Result<Table<'a>> {
+        Table::add(self.testbed.lab.network().router(), hook, rules)
+    }
+
+    /// The same on one of the hosts.
+    pub(crate) fn on_host(&self, side: Side, hook: Hook, rules: &str) -> Result<Table<'a>> {
+        Table::add(self.host(side), hook, rules)
+    }
+
+    /// One of the hosts.
+    pub(crate) const fn host(&self, side: Side) -> &'a Namespace {
+        self.testbed.lab.network().host(side)
+    }
+
+    /// Waits until something that fits is on the wire.
+    pub(crate) fn seen(&self, what: &str, fits: impl Fn(&Sighting) -> bool) -> Result<Sighting> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        self.testbed.lab.wire().wait_for(what, PATIENCE, fits)
+    }
+
+    /// Waits until a reset of the connection from `port` is on its way to `victim`.
+    pub(crate) fn is_on_wire(&self, port: u16, victim: Side) -> Result<()> {
+        let fits = |seen: &Sighting| seen.client_port() == port && seen.resets(victim);
+        self.seen("a reset", fits).map(drop)
+    }
+
+    /// The word for the family on the wire, as nftables has it.
+    pub(crate) const fn ip(&self) -> &'static str {
+        match self.family {
+            Family::Ipv6 => "ip6",
+            Family::Ipv4 | Family::Mapped => "ip",
+        }
     }
 
     /// Tries to connect where that must fail, and returns the port.
@@ -240,10 +311,48 @@ impl<'a> Context<'a> {
 
     /// A connection to a broker that may have others; nothing was said yet.
     pub(crate) fn connected_to(&'a self, site: &Site) -> Result<ConnectionPair<'a>> {
-        let port = self.port();
-        let client = self.connect(site.address, port)?;
-        let broker = site.listener.accept()?;
-        Ok(self.pair(port, client, Some(broker)))
+        let mut pair = self.unaccepted(site)?;
+        pair.accepted(site.listener.accept()?);
+        Ok(pair)
+    }
+
+    /// A connection that the broker has not accepted yet.
+    pub(crate) fn unaccepted(&'a self, site: &Site) -> Result<ConnectionPair<'a>> {
+        self.unaccepted_from(site, self.port())
+    }
+
+    /// The same from a port that was taken before.
+    pub(crate) fn unaccepted_from(&'a self, site: &Site, port: u16) -> Result<ConnectionPair<'a>> {
+        let client = self.connect_over(site.transport, site.address, port)?;
+        Ok(self.pair(port, client, None))
+    }
+
+    /// A connection from a port that was taken before, to an address from which the router sends it
+    /// to the broker.
+    pub(crate) fn connected_by(
+        &'a self,
+        site: &Site,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<ConnectionPair<'a>> {
+        let client = self.connect(address, port)?;
+        Ok(self.pair(port, client, Some(site.listener.accept()?)))
+    }
+
+    /// The client's end of a connection that something else than this program accepts.
+    pub(crate) fn connected_from(
+        &'a self,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<ConnectionPair<'a>> {
+        Ok(self.pair(port, self.connect(address, port)?, None))
+    }
+
+    /// Tries to connect where that must fail, whatever of.
+    pub(crate) fn fail_to_connect(&self, address: IpAddr, port: u16) -> Result<()> {
+        let host = self.testbed.lab.network().host(Side::Client);
+        let from = SocketAddr::new(device::client_of(address), port);
+        Connection::fail(self.family, host, from, address)
     }
 
     const fn pair(
@@ -258,7 +367,15 @@ impl<'a> Context<'a> {
 
     /// A connection in use to a broker of its own, seen by tracers from here on at the latest.
     pub(crate) fn in_use(&'a self, device: Device) -> Result<ConnectionPair<'a>> {
-        let mut pair = self.connected(device)?;
+        let site = self.site(device)?;
+        let pair = self.in_use_at(&site)?;
+        self.keep(site);
+        Ok(pair)
+    }
+
+    /// The same to a broker that may have others.
+    pub(crate) fn in_use_at(&'a self, site: &Site) -> Result<ConnectionPair<'a>> {
+        let mut pair = self.connected_to(site)?;
         pair.begin()?;
         if self.padded {
             for side in Side::BOTH {
@@ -271,8 +388,7 @@ impl<'a> Context<'a> {
 
     /// A connection in use to a broker that is a process; its other end is there.
     pub(crate) fn in_use_with_process(&'a self, address: IpAddr) -> Result<ConnectionPair<'a>> {
-        let port = self.port();
-        let mut pair = self.pair(port, self.connect(address, port)?, None);
+        let mut pair = self.connected_from(address, self.port())?;
         for request in [Request::ApiVersions, Request::Metadata] {
             pair.request(request)?;
             pair.end_of(Side::Client)?.receive()?;

@@ -22,17 +22,17 @@ pub(super) fn rows() -> Vec<Row> {
     use Environment::{LateTracers, LongIdle, NoTimestamps, Usual};
     const PAUSES: &[Silence] = &[Silence::Second, Silence::Seconds];
     vec![
-        row("forged.junk.{room}.{silence}", |context| {
+        row("forged.junk.{environment}.{silence}", |context| {
             lost(context, junk)
         })
         .environments(&[LongIdle, LateTracers])
         .silences(PAUSES),
-        row("forged.replayed.{room}.{silence}", |context| {
+        row("forged.replayed.{environment}.{silence}", |context| {
             lost(context, replayed)
         })
         .environments(&[LongIdle, LateTracers])
         .silences(PAUSES),
-        row("forged.corrupt.{room}.{silence}", |context| {
+        row("forged.corrupt.{environment}.{silence}", |context| {
             lost(context, corrupt)
         })
         .environments(&[LongIdle, LateTracers])
@@ -46,12 +46,12 @@ pub(super) fn rows() -> Vec<Row> {
         row("forged.first_answer.corrupt.{silence}", first_answer).silences(&Silence::BUSY),
         row("forged.survived.{timer}", survived).timers(&[0, 1]),
         row("forged.resets.{timer}", resets).timers(&[0, 1]),
-        row("forged.own_ttl.broker.{room}.{silence}", |context| {
+        row("forged.own_ttl.broker.{environment}.{silence}", |context| {
             own_ttl(context, Broker)
         })
         .environments(&[Usual, LongIdle])
         .silences(&[Silence::None, Silence::Second, Silence::Long]),
-        row("forged.own_ttl.client.{room}.{silence}", |context| {
+        row("forged.own_ttl.client.{environment}.{silence}", |context| {
             own_ttl(context, Client)
         })
         .environments(&[Usual, LongIdle])

@@ -1,5 +1,7 @@
 //! Several connections of one path: what happens to one says something of the others.
 
+use std::time::Instant;
+
 use super::{hop::by_hop, idle::both_at_timer, prelude::*, unknowable};
 
 /// Connections of one path, one after the other.
@@ -121,10 +123,13 @@ fn fall_silent(
 fn failover(context: &Context<'_>) -> Result<Vec<Expected>> {
     let silence = context.with.late.draw(&context.draw);
     let mut pairs = several(context, Device::Fails { copied: false })?;
-    fall_silent(context, &mut pairs, silence)?;
+    pairs.iter_mut().try_for_each(ConnectionPair::keep_busy)?;
+    // What it takes to lose the state of all, on a busy machine long, is silence as well.
+    let began = Instant::now();
     for pair in &pairs {
         context.lose_state(pair.port)?;
     }
+    context.silence(silence.saturating_sub(began.elapsed()))?;
     all_are_reset(&mut pairs)?;
     Ok(pairs.iter().map(by_hop).collect())
 }

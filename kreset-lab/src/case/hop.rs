@@ -1,5 +1,7 @@
 //! Hops that reset what was in use.
 
+use std::time::Instant;
+
 use super::prelude::*;
 
 pub(super) fn rows() -> Vec<Row> {
@@ -48,8 +50,10 @@ pub(super) fn rows() -> Vec<Row> {
 fn lost_state(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.in_use(Device::Fails { copied: false })?;
     pair.keep_busy()?;
+    // What it takes to lose the state, on a busy machine long, is silence as well.
+    let (began, pause) = (Instant::now(), context.with.silence.draw(&context.draw));
     context.lose_state(pair.port)?;
-    context.pause()?;
+    context.silence(pause.saturating_sub(began.elapsed()))?;
     pair.ask()?;
     pair.is_reset(Client)?;
     Ok(by_hop(&pair))

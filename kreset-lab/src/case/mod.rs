@@ -33,11 +33,15 @@ mod pair;
 mod parameters;
 mod play;
 mod prelude;
+mod refusal;
 mod row;
 mod scenario;
 mod session;
 mod shell;
 mod shutdown;
+mod socket;
+mod stranger;
+mod table;
 pub(crate) mod testbed;
 mod traffic;
 mod unknowable;
@@ -71,6 +75,9 @@ fn rows() -> Vec<Row> {
         drop::rows(),
         group::rows(),
         noise::rows(),
+        socket::rows(),
+        stranger::rows(),
+        refusal::rows(),
     ]
     .into_iter()
     .flatten()
@@ -125,7 +132,47 @@ mod tests {
         let sum = all
             .iter()
             .fold(0_u64, |sum, case| sum.wrapping_add(draw::hash(&case.id)));
-        assert_eq!((all.len(), sum), (1563, 0xe60c_b94f_c6c7_dd05));
+        assert_eq!((all.len(), sum), (1761, 0x30e9_c590_d65e_7ea0));
+    }
+
+    /// The last column of the list of endings names what acts a row out.
+    #[test]
+    fn every_case_that_the_list_of_endings_names_is_in_the_catalogue() {
+        const LIST: &str = include_str!("../../../docs/endings.md");
+        let scenarios = scenarios();
+        let matrix = matrix();
+        let names: Vec<_> = matrix
+            .iter()
+            .map(|case| &*case.id)
+            .chain(scenarios.iter().map(Scenario::name))
+            .map(|name| name.split('.').collect::<Vec<_>>())
+            .collect();
+        let is_there = |name: &str| {
+            let wanted: Vec<_> = name.split('.').collect();
+            names.iter().any(|parts| {
+                parts.len() >= wanted.len()
+                    && parts.iter().zip(&wanted).all(|(a, b)| a == b || *b == "*")
+            })
+        };
+        let rows = LIST.lines().filter(|line| {
+            ["| K", "| N", "| D"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        });
+        let mut seen = 0;
+        for row in rows {
+            let cell = row.trim_end_matches(" |").rsplit(" | ").next();
+            let quoted = cell.unwrap_or_default().split('`').skip(1).step_by(2);
+            let is_name = |text: &&str| {
+                let mut letters = text.chars();
+                letters.all(|letter| letter.is_ascii_alphanumeric() || "_-.*".contains(letter))
+            };
+            for name in quoted.filter(is_name) {
+                assert!(is_there(name), "{name} in {row}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 70, "{seen} names");
     }
 
     #[test]

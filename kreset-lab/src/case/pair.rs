@@ -14,7 +14,12 @@ use crate::{
     error::{Error, Result},
     judge::{Answer, Expected},
     net::{forge, message::Request, packet},
+    trace::wire::Sighting,
+    util::{child::Child, program::SS},
 };
+
+/// How long a packet may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a kernel that gives up after few retransmissions may take.
 const GIVES_UP: Duration = Duration::from_secs(30);
@@ -63,6 +68,11 @@ impl<'a> ConnectionPair<'a> {
         self.slot(side)
             .as_mut()
             .ok_or_else(|| Error::Staging(format!("the {side} has no such end")))
+    }
+
+    /// The broker has accepted it.
+    pub(super) fn accepted(&mut self, broker: Connection) {
+        self.broker = Some(broker);
     }
 
     /// Brings it into use, with as much traffic as is drawn.
@@ -236,6 +246,11 @@ impl<'a> ConnectionPair<'a> {
         self.end_of(side)?.wait_for_reset()
     }
 
+    /// Waits until one end's connection has failed, whatever of.
+    pub(crate) fn fails(&mut self, side: Side) -> Result<()> {
+        self.end_of(side)?.wait_for_failure(GIVES_UP).map(drop)
+    }
+
     /// Waits until one end's kernel has given up.
     pub(crate) fn times_out(&mut self, side: Side) -> Result<()> {
         let error = self.end_of(side)?.wait_for_failure(GIVES_UP)?;
@@ -262,23 +277,77 @@ impl<'a> ConnectionPair<'a> {
         self.slot(side).take().map_or(Ok(()), Connection::abort)
     }
 
+    /// One end disconnects its socket.
+    pub(crate) fn disconnect(&mut self, side: Side) -> Result<()> {
+        self.slot(side)
+            .take()
+            .map_or(Ok(()), Connection::disconnect)
+    }
+
+    /// An administrator of one host has its kernel end the connection.
+    pub(crate) fn destroy(&self, side: Side) -> Result<()> {
+        let end = match side {
+            Client => "sport",
+            Broker => "dport",
+        };
+        let filter = format!("{end} = :{}", self.port);
+        let host = self.testbed.lab.network().host(side);
+        host.run(SS, &["-K", "-t", &filter], "").map(drop)
+    }
+
+    /// One end is another process's from here on.
+    pub(crate) fn hand_over(&mut self, side: Side) -> Result<Child> {
+        let connection = self.slot(side).take();
+        connection.map_or_else(
+            || Err(Error::Staging(format!("the {side} has no such end"))),
+            Connection::hand_over,
+        )
+    }
+
+    /// Waits until the broker's kernel has acknowledged what the client sent.
+    pub(crate) fn is_acknowledged(&self) -> Result<()> {
+        let (wire, port) = (self.testbed.lab.wire(), self.port);
+        let data = |seen: &Sighting| {
+            seen.client_port() == port && seen.leg == Client && seen.carries_data_from(Client)
+        };
+        wire.wait_for("data of the client", PATIENCE, data)?;
+        let last = wire.of_connection(port).into_iter().rev().find(data);
+        let next = last.map_or(0, |last| {
+            last.segment.sequence.wrapping_add(last.segment.payload)
+        });
+        let acknowledges = |seen: &Sighting| {
+            seen.client_port() == port
+                && seen.from() == Broker
+                && seen.segment.acknowledgement == next
+        };
+        wire.wait_for("its acknowledgement", PATIENCE, acknowledges)
+            .map(drop)
+    }
+
     /// One host forgets the connection and says nothing, as after a crash.
     pub(crate) fn forget(&mut self, side: Side) -> Result<()> {
         self.slot(side).take().map_or(Ok(()), Connection::forget)
     }
 
     /// Has a device reset both ends.
+    pub(crate) fn reset_both(&mut self, ttl: Ttl) -> Result<()> {
+        let testbed = self.testbed;
+        let port = self.port;
+        let ttls = Side::BOTH.map(|victim| testbed.distances.ttl(ttl, victim));
+        let device = testbed.lab.middlebox();
+        self.until_reset(&Side::BOTH, || device.reset_from(port, ttls))
+    }
+
+    /// Has a device send its resets until these ends are reset.
     ///
     /// The device takes its numbers from the tap, which may lag behind a busy connection: what was
     /// off the mark is sent again.
-    pub(crate) fn reset_both(&mut self, ttl: Ttl) -> Result<()> {
+    fn until_reset(&mut self, victims: &[Side], reset: impl Fn() -> Result<()>) -> Result<()> {
         const PATIENCE: Duration = Duration::from_millis(500);
         const ATTEMPTS: usize = 10;
-        let testbed = self.testbed;
-        let ttls = Side::BOTH.map(|victim| testbed.distances.ttl(ttl, victim));
-        let mut left = Side::BOTH.to_vec();
+        let mut left = victims.to_vec();
         for _ in 0..ATTEMPTS {
-            testbed.lab.middlebox().reset_from(self.port, ttls)?;
+            reset()?;
             let mut missed = Vec::new();
             for side in left {
                 match self.end_of(side)?.wait_for_failure(PATIENCE) {
@@ -293,7 +362,7 @@ impl<'a> ConnectionPair<'a> {
             left = missed;
         }
         Err(Error::Staging(
-            "a device's resets did not end both ends".to_owned(),
+            "a device's resets did not end their connection".to_owned(),
         ))
     }
 
@@ -307,6 +376,13 @@ impl<'a> ConnectionPair<'a> {
     ) -> Result<()> {
         let device = self.testbed.lab.middlebox();
         device.forge(self.port, victim, ttl, made_from)
+    }
+
+    /// Has a device reset one end, and say nothing to the other one.
+    pub(crate) fn reset_one(&mut self, victim: Side, ttl: Ttl) -> Result<()> {
+        let ttl = self.testbed.distances.ttl(ttl, victim);
+        let (device, port) = (self.testbed.lab.middlebox(), self.port);
+        self.until_reset(&[victim], || device.reset_one(port, victim, ttl))
     }
 
     /// What is expected of it: nothing yet.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{prelude::*, unknowable::LOOKS_LIKE_LOST};
 
 /// The end of a broker with a single connection looks to a client like any orderly close by it.
-const ENDED_IT: Answer = Answer::one("broker_originated", &["shutdown", "aborted"]);
+const CLOSED: &[Answer] = &[Answer::one("broker_originated", &["closed", "aborted"])];
 
 /// The broker's process ended, and its host no longer knows the connection: both are true.
 const DEAD: Answer = Answer::one("broker_originated", &["shutdown", "connection_lost"]);
@@ -117,10 +117,10 @@ fn killed(
     }));
     // A client with one connection sees an orderly close, unless nothing listens any more.
     let single = count == 1 && afterwards != Afterwards::Refused;
-    let on_client = if single { ENDED_IT } else { Answer::SHUTDOWN };
+    let alike = if single { CLOSED } else { &[] };
     all.extend(idle.iter().map(|pair| {
         pair.was_reset(Client, Answer::SHUTDOWN)
-            .reported(Client, &[on_client])
+            .undecidable(Client, &[Answer::SHUTDOWN], alike)
             .in_state("CLOSE_WAIT")
             .provoked_by("data")
     }));

@@ -16,7 +16,7 @@ use super::{
     environment::Environment,
 };
 use crate::{
-    Connection, Lab, Listener, Stop, error::Result, net::broker_process::BrokerProcess,
+    Connection, Lab, Listener, Side, Stop, error::Result, net::broker_process::BrokerProcess,
     util::lock::lock,
 };
 
@@ -57,6 +57,10 @@ impl<'a> Testbed<'a> {
         device::give_addresses(network)?;
         device::install(network, &distances)?;
         environment.apply(network)?;
+        // A handshake whose last ACK is not taken is given up after 3 s, not after a minute.
+        network
+            .host(Side::Broker)
+            .sysctl(&[("ipv4/tcp_synack_retries", "1")])?;
         Ok(Self {
             lab,
             environment,

@@ -7,18 +7,24 @@
 
 use super::{draw::Draw, prelude::*};
 
-/// A device that copies the TTL, a host that lost the connection, and a hop that lost its state
-/// answer with the same packet.
+/// A device that copies the TTL, a host that lost the connection, a host that the flow was moved
+/// to, and a hop that lost its state answer with the same packet.
 pub(super) const LOOKS_LIKE_LOST: &[Answer] = &[
     Answer::IDLE_ON_SEND,
     Answer::CONNECTION_LOST,
     Answer::NOT_IDLE,
+    Answer::MOVED,
+    Answer::REBOUND,
 ];
 
-const CLIENT_LOST: Answer = Answer::one("client_originated", &["connection_lost"]);
-
 /// The same packet towards a broker's host.
-const LOOKS_LIKE_CLIENT_LOST: &[Answer] = &[Answer::IDLE_ON_SEND, CLIENT_LOST, Answer::NOT_IDLE];
+pub(super) const LOOKS_LIKE_CLIENT_LOST: &[Answer] = &[
+    Answer::IDLE_ON_SEND,
+    Answer::CLIENT_LOST,
+    Answer::NOT_IDLE,
+    Answer::MOVED,
+    Answer::REBOUND,
+];
 
 pub(super) fn rows() -> Vec<Row> {
     use Environment::{LateTracers, LongIdle, NoPackets};
@@ -146,7 +152,7 @@ fn answered(context: &Context<'_>) -> Result<Expected> {
     lose(context, &mut pair, truth, Broker)?;
     pair.answer()?;
     pair.is_reset(Broker)?;
-    let right = truth.answer(CLIENT_LOST);
+    let right = truth.answer(Answer::CLIENT_LOST);
     let expected = pair
         .expected()
         .undecidable(Broker, &[right], LOOKS_LIKE_CLIENT_LOST);

@@ -141,15 +141,40 @@ impl<'lab> Middlebox<'lab> {
 
     /// The same, with the TTLs that the resets to the client and to the broker have.
     pub(crate) fn reset_from(&self, client_port: u16, ttls: [u8; 2]) -> Result<()> {
+        Forger::new(self.network)?.reset(&self.flow(client_port)?, ttls)
+    }
+
+    /// Resets one end alone.
+    pub(crate) fn reset_one(&self, client_port: u16, victim: Side, ttl: u8) -> Result<()> {
+        let mut flow = self.flow(client_port)?;
+        match victim {
+            Side::Client => flow.broker_expects = None,
+            Side::Broker => flow.client_expects = None,
+        }
+        Forger::new(self.network)?.reset(&flow, [ttl; 2])
+    }
+
+    /// Sends a packet without payload, made up in the name of `source`.
+    pub(crate) fn forge_bare(
+        &self,
+        source: SocketAddr,
+        destination: SocketAddr,
+        flags: Flags,
+        sequence: u32,
+        ttl: u8,
+    ) -> Result<()> {
+        Forger::new(self.network)?.send(source, destination, flags, sequence, ttl)
+    }
+
+    fn flow(&self, client_port: u16) -> Result<Flow> {
         let mut flows = Flows::default();
         for sighting in self.wire.of_connection(client_port) {
             flows.learn(&sighting);
         }
-        let flow = flows
+        flows
             .0
-            .get(&client_port)
-            .ok_or_else(|| Error::Staging(format!("no connection from port {client_port}")))?;
-        Forger::new(self.network)?.reset(flow, ttls)
+            .remove(&client_port)
+            .ok_or_else(|| Error::Staging(format!("no connection from port {client_port}")))
     }
 
     /// Sends `victim` segments in the name of the other end of the connection from
@@ -290,10 +315,10 @@ impl Forger {
     /// Sends a reset to each end that was ever heard from.
     fn reset(&self, flow: &Flow, [to_client, to_broker]: [u8; 2]) -> Result<()> {
         if let Some(sequence) = flow.client_expects {
-            self.send(flow.broker, flow.client, sequence, to_client)?;
+            self.send(flow.broker, flow.client, Flags::RST, sequence, to_client)?;
         }
         if let Some(sequence) = flow.broker_expects {
-            self.send(flow.client, flow.broker, sequence, to_broker)?;
+            self.send(flow.client, flow.broker, Flags::RST, sequence, to_broker)?;
         }
         Ok(())
     }
@@ -302,11 +327,12 @@ impl Forger {
         &self,
         source: SocketAddr,
         destination: SocketAddr,
+        flags: Flags,
         sequence: u32,
         ttl: u8,
     ) -> Result<()> {
         self.send_packet(
-            packet::reset(source, destination, sequence, ttl),
+            packet::bare(source, destination, flags, sequence, ttl),
             destination,
         )
     }

@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// How long a tracer may take to attach: many at once share the processors.
-const ATTACH: Duration = Duration::from_secs(20);
+const ATTACH: Duration = Duration::from_mins(1);
 
 /// How long a tracer may take to end in order.
-const END: Duration = Duration::from_secs(10);
+const END: Duration = Duration::from_mins(1);
 
 /// The tracer ends by itself after this, should the lab die without ending it.
 const LEASE: Duration = Duration::from_mins(2);

@@ -22,6 +22,10 @@ impl Answer {
     pub(crate) const IDLE_DROP: Self = Self::one("middlebox_idle_drop", &["blackholed"]);
     /// A device reset a connection that was active.
     pub(crate) const NOT_IDLE: Self = Self::one("middlebox_reset", &["not_idle"]);
+    /// A device forgot the silent connection, and the flow came back changed.
+    pub(crate) const REBOUND: Self = Self::one("middlebox_idle_reset", &["rebound"]);
+    /// A connection in use was moved to another host.
+    pub(crate) const MOVED: Self = Self::one("middlebox_reset", &["moved"]);
     /// The broker ended a connection that was not used.
     pub(crate) const IDLE_CLOSE: Self = Self::one("broker_originated", &["idle_close"]);
     /// The broker's process ended.
@@ -49,6 +53,8 @@ impl Answer {
     pub(crate) const CLOSED_BY_BROKER: Self = Self::one("handshake_phase", &["closed_by_broker"]);
     /// The client's live socket aborted.
     pub(crate) const CLIENT_ABORTED: Self = Self::one("client_originated", &["aborted"]);
+    /// The client's host knows of no such connection.
+    pub(crate) const CLIENT_LOST: Self = Self::one("client_originated", &["connection_lost"]);
     /// Opened and reset by the client without a byte.
     pub(crate) const PROBE: Self = Self::one("client_originated", &["probe"]);
     /// The client closed in order, data still under way met no socket.

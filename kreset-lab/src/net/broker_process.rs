@@ -41,6 +41,11 @@ impl BrokerProcess {
         namespace.enter(|| Helper::start(&mut command)).map(Self)
     }
 
+    /// Stops it where it is: it accepts and answers nothing more, and can still be killed.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.0.freeze()
+    }
+
     /// Kills it with SIGKILL, and waits until its sockets are closed.
     pub fn kill(&mut self) -> Result<()> {
         self.0.kill()

@@ -4,7 +4,8 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
-    os::fd::{AsFd, AsRawFd as _},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use crate::{
         self, Namespace,
         message::{self, Request},
     },
+    util::child::Child,
 };
 
 /// How long an end waits for something that the other end has already done.
@@ -68,12 +70,59 @@ impl Family {
         }
     }
 
-    fn socket(self) -> io::Result<Socket> {
-        let socket = Socket::new(self.domain(), Type::STREAM, Some(Protocol::TCP))?;
+    fn socket(self, transport: Transport) -> io::Result<Socket> {
+        let socket = Socket::new(self.domain(), Type::STREAM, Some(transport.protocol()))?;
         if self != Self::Ipv4 {
             socket.set_only_v6(self == Self::Ipv6)?;
         }
         Ok(socket)
+    }
+
+    /// A socket with the local end `from`, as it is on the wire, if there is one.
+    fn bound(self, transport: Transport, from: Option<SocketAddr>) -> io::Result<Socket> {
+        let socket = self.socket(transport)?;
+        if let Some(from) = from {
+            let from = SocketAddr::new(self.name_for(from.ip()), from.port());
+            // A port whose last connection was forgotten may be taken again.
+            socket.set_reuse_address(true)?;
+            socket.bind(&from.into())?;
+        }
+        Ok(socket)
+    }
+}
+
+/// What carries a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// TCP.
+    Tcp,
+    /// Multipath TCP (RFC 8684), with one subflow.
+    Mptcp,
+}
+
+impl Transport {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp => Protocol::TCP,
+            Self::Mptcp => Protocol::from(libc::IPPROTO_MPTCP),
+        }
+    }
+}
+
+/// How a listener is opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listening {
+    pub(crate) transport: Transport,
+    /// Connections that may wait to be accepted; the kernel takes one more.
+    pub(crate) backlog: i32,
+}
+
+impl Default for Listening {
+    fn default() -> Self {
+        Self {
+            transport: Transport::Tcp,
+            backlog: 4096,
+        }
     }
 }
 
@@ -98,12 +147,22 @@ impl Listener {
 
     /// Opens one in the calling thread's namespace, at one address as it is on the wire.
     pub(crate) fn open_at(family: Family, address: IpAddr, stop: &Stop) -> Result<Self> {
+        Self::open_with(family, address, Listening::default(), stop)
+    }
+
+    /// As [`Self::open_at`], in another way than usual.
+    pub(crate) fn open_with(
+        family: Family,
+        address: IpAddr,
+        how: Listening,
+        stop: &Stop,
+    ) -> Result<Self> {
         let any = family.name_for(address);
         let open = || {
-            let socket = family.socket()?;
+            let socket = family.socket(how.transport)?;
             socket.set_reuse_address(true)?;
             socket.bind(&SocketAddr::new(any, PORT).into())?;
-            socket.listen(4096)?;
+            socket.listen(how.backlog)?;
             io::Result::Ok(socket)
         };
         let socket = open().context(|| format!("listen on {any} port {PORT}"))?;
@@ -170,13 +229,15 @@ impl Connection {
 
     /// Connects to the broker from `namespace`.
     pub(crate) fn open(family: Family, namespace: &Namespace, stop: &Stop) -> Result<Self> {
-        Self::open_between(family, namespace, None, family.address(Side::Broker), stop)
+        let broker = family.address(Side::Broker);
+        Self::open_between(family, Transport::Tcp, namespace, None, broker, stop)
     }
 
     /// Connects from an address and port of `namespace`, any if there is none, to a broker at
     /// `address`; both as they are on the wire.
     pub(crate) fn open_between(
         family: Family,
+        transport: Transport,
         namespace: &Namespace,
         from: Option<SocketAddr>,
         address: IpAddr,
@@ -185,17 +246,66 @@ impl Connection {
         let to = family.name_for(address);
         let socket = namespace.enter(|| {
             let open = || {
-                let socket = family.socket()?;
-                if let Some(from) = from {
-                    let from = SocketAddr::new(family.name_for(from.ip()), from.port());
-                    socket.bind(&from.into())?;
-                }
+                let socket = family.bound(transport, from)?;
                 socket.connect_timeout(&SocketAddr::new(to, PORT).into(), PATIENCE)?;
                 io::Result::Ok(socket)
             };
             open().context(|| format!("connect to {to}"))
         })?;
         Self::new(socket, stop)
+    }
+
+    /// Begins to connect as [`Self::open_between`] does, and does not wait for the answer. The
+    /// attempt is given up when the socket is dropped.
+    pub(crate) fn attempt(
+        family: Family,
+        namespace: &Namespace,
+        from: SocketAddr,
+        address: IpAddr,
+    ) -> Result<Socket> {
+        let to = family.name_for(address);
+        namespace.enter(|| {
+            let open = || {
+                let socket = family.bound(Transport::Tcp, Some(from))?;
+                socket.set_nonblocking(true)?;
+                match socket.connect(&SocketAddr::new(to, PORT).into()) {
+                    Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+                    Err(error) => Err(error),
+                    Ok(()) => Ok(socket),
+                }
+            };
+            open().context(|| format!("begin to connect to {to}"))
+        })
+    }
+
+    /// Connects as [`Self::attempt`] does, waits for the answer, and makes sure that it is an
+    /// error of the kernel's.
+    ///
+    /// An application that polls gets the error of an ICMP message as soon as it comes, which in a
+    /// lab is before `connect` returns: the kernel would never learn that this ended the attempt.
+    pub(crate) fn fail(
+        family: Family,
+        namespace: &Namespace,
+        from: SocketAddr,
+        address: IpAddr,
+    ) -> Result<()> {
+        let to = family.name_for(address);
+        let error = namespace.enter(|| {
+            let open = || {
+                let socket = family.bound(Transport::Tcp, Some(from))?;
+                // It limits how long `connect` waits, too.
+                socket.set_write_timeout(Some(PATIENCE))?;
+                io::Result::Ok(socket.connect(&SocketAddr::new(to, PORT).into()).err())
+            };
+            open().context(|| format!("connect to {to}"))
+        })?;
+        // What was not answered is still in progress.
+        match error.and_then(|error| error.raw_os_error()) {
+            None | Some(libc::EINPROGRESS) => Err(Error::Staging(
+                "a connection was not refused in time".to_owned(),
+            )),
+            Some(_) => Ok(()),
+        }
     }
 
     /// The port of this end.
@@ -285,11 +395,26 @@ impl Connection {
 
     /// Probes the other end whenever the connection was silent for `idle` (whole seconds).
     pub fn keep_alive(&self, idle: Duration) -> Result<()> {
-        let keepalive = TcpKeepalive::new()
-            .with_time(idle)
-            .with_interval(Duration::from_secs(1));
+        self.probe_with(
+            &TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(Duration::from_secs(1)),
+        )
+    }
+
+    /// The same, and gives the connection up when two probes went unanswered.
+    pub(crate) fn keep_alive_or_give_up(&self, idle: Duration) -> Result<()> {
+        self.probe_with(
+            &TcpKeepalive::new()
+                .with_time(idle)
+                .with_interval(Duration::from_secs(1))
+                .with_retries(2),
+        )
+    }
+
+    fn probe_with(&self, keepalive: &TcpKeepalive) -> Result<()> {
         SockRef::from(&self.stream)
-            .set_tcp_keepalive(&keepalive)
+            .set_tcp_keepalive(keepalive)
             .context(|| "turn keepalive on".to_owned())
     }
 
@@ -327,6 +452,13 @@ impl Connection {
             .context(|| "set a connection's TTL".to_owned())
     }
 
+    /// Has a close in `FIN_WAIT2` be a reset: `TCP_LINGER2` below 0.
+    pub(crate) fn never_linger_in_fin_wait2(&self) -> Result<()> {
+        let value = (-1_i32).to_ne_bytes();
+        self.set_option(libc::IPPROTO_TCP, libc::TCP_LINGER2, &value)
+            .context(|| "set TCP_LINGER2".to_owned())
+    }
+
     fn set_option(&self, level: libc::c_int, option: libc::c_int, value: &[u8]) -> io::Result<()> {
         // SAFETY: the descriptor is open, and the kernel reads as many bytes as there are.
         let outcome = unsafe {
@@ -342,6 +474,42 @@ impl Connection {
             return Ok(());
         }
         Err(io::Error::last_os_error())
+    }
+
+    /// Sends until the other end's window and this end's buffer are full.
+    pub(crate) fn fill(&self) -> Result<()> {
+        const CHUNK: [u8; 16_384] = [0x5a; 16_384];
+        let fill = || -> io::Result<()> {
+            self.stream.set_nonblocking(true)?;
+            loop {
+                match (&self.stream).write(&CHUNK) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            self.stream.set_nonblocking(false)
+        };
+        fill().context(|| "fill a connection".to_owned())
+    }
+
+    /// Reads all that has come and comes, until the connection is reset.
+    pub(crate) fn read_until_reset(&mut self) -> Result<()> {
+        match io::copy(&mut self.stream, &mut io::sink()) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+            Err(error) => Err(error).context(|| "read on a connection".to_owned()),
+            Ok(_) => Err(Error::Staging(
+                "a connection that should have been reset ended".to_owned(),
+            )),
+        }
+    }
+
+    /// Hands the socket over to another process, which does nothing with it: its end closes it.
+    pub(crate) fn hand_over(self) -> Result<Child> {
+        // A lab that is killed leaves it behind for no longer than this.
+        let mut command = Command::new("sleep");
+        command.arg("600").stdin(OwnedFd::from(self.stream));
+        Child::spawn(&mut command)
     }
 
     /// Sends FIN and keeps the socket, as a JVM does just before it closes one.
@@ -364,6 +532,11 @@ impl Connection {
         // only once no other process has it: a program that another thread is about to start does.
         setsockopt(&self.stream, sockopt::TcpRepair, &1)
             .context(|| "put a socket under repair".to_owned())?;
+        self.disconnect()
+    }
+
+    /// Disconnects the socket: `connect` to an address of no family.
+    pub(crate) fn disconnect(self) -> Result<()> {
         // SAFETY: the storage is zeroed, which is an address of no family, and all of it counts.
         let ((), no_address) = unsafe { SockAddr::try_init(|_, _| Ok(())) }
             .context(|| "make an empty address".to_owned())?;

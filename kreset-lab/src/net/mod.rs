@@ -259,6 +259,9 @@ impl Network {
             ("ipv4/ip_forward", "1"),
             ("ipv6/conf/all/forwarding", "1"),
             ("ipv6/conf/default/forwarding", "1"),
+            // Every scenario gets the answer that it is about, however many there are.
+            ("ipv4/icmp_ratelimit", "0"),
+            ("ipv6/icmp/ratelimit", "0"),
         ])?;
         self.router.ip(&format!(
                 "link add client address 02:00:00:00:01:01 type veth peer name eth0 address 02:00:00:00:01:02 netns {}\n\
@@ -361,6 +364,20 @@ pub fn address(side: Side, v6: bool) -> IpAddr {
         (Side::Client, true) => CLIENT_V6.into(),
         (Side::Broker, false) => BROKER_V4.into(),
         (Side::Broker, true) => BROKER_V6.into(),
+    }
+}
+
+/// The router's address on the link to one end, in one family.
+pub(crate) fn router_address(side: Side, v6: bool) -> IpAddr {
+    let link = match side {
+        Side::Client => 1,
+        Side::Broker => 2,
+    };
+    if v6 {
+        Ipv6Addr::new(0xfd77, link, 0, 0, 0, 0, 0, 1).into()
+    } else {
+        let [_, link] = link.to_be_bytes();
+        Ipv4Addr::new(10, 77, link, 1).into()
     }
 }
 

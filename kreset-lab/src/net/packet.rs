@@ -169,13 +169,14 @@ fn has_timestamps(options: &[u8]) -> bool {
         .any(|option| matches!(option, Ok(TcpOptionElement::Timestamp(..))))
 }
 
-/// Writes the reset that a device sends in the name of `source`: no acknowledgement, no options,
-/// window 0, as nftables does it. The kernel fills in an IPv4 identification.
+/// Writes a RST or a SYN that a device sends in the name of `source`: no acknowledgement, no options,
+/// window 0, as nftables makes its resets. The kernel fills in an IPv4 identification.
 ///
 /// `None` if the two addresses are of different families.
-pub fn reset(
+pub fn bare(
     source: SocketAddr,
     destination: SocketAddr,
+    flags: Flags,
     sequence: u32,
     ttl: u8,
 ) -> Option<Vec<u8>> {
@@ -188,7 +189,13 @@ pub fn reset(
         }
         _ => return None,
     };
-    let tcp = ip.tcp(source.port(), destination.port(), sequence, 0).rst();
+    let mut tcp = ip.tcp(source.port(), destination.port(), sequence, 0);
+    if flags.contain(Flags::RST) {
+        tcp = tcp.rst();
+    }
+    if flags.contain(Flags::SYN) {
+        tcp = tcp.syn();
+    }
     let mut packet = Vec::new();
     tcp.write(&mut packet, &[]).ok()?;
     Some(packet)
@@ -200,6 +207,15 @@ mod tests {
 
     fn socket(text: &str) -> SocketAddr {
         text.parse().expect("an address")
+    }
+
+    fn reset(
+        source: SocketAddr,
+        destination: SocketAddr,
+        sequence: u32,
+        ttl: u8,
+    ) -> Option<Vec<u8>> {
+        bare(source, destination, Flags::RST, sequence, ttl)
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::{
     process::{ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use nix::sys::signal::Signal;
+
 use super::child::Child;
 use crate::error::{Context as _, Error, Result};
 
@@ -56,6 +58,11 @@ impl Helper {
                 .context(|| "hear from a process of the lab".to_owned())?;
         }
         Ok(line.trim().to_owned())
+    }
+
+    /// Stops it where it is: it does nothing more, and can still be killed.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.child.signal(Signal::SIGSTOP)
     }
 
     /// Kills it with SIGKILL, and waits until its sockets are closed.
