@@ -76,6 +76,12 @@ const TRUTH: &[(&str, &[&str], &str, &str)] = &[
         "middlebox_idle_reset/reset_on_send",
         "middlebox_idle_reset/reset_on_send",
     ),
+    (
+        "sasl-ssl-wrong-password",
+        &["java", "librdkafka"],
+        "handshake_phase/authentication",
+        "handshake_phase/authentication",
+    ),
     ("healthy-tls", &["librdkafka"], "-", "-"),
     ("healthy", &["java", "librdkafka"], "-", "-"),
     (

@@ -206,6 +206,24 @@ impl<'a> Case<'a> {
         self.phase == Phase::InUse && hidden && closed && self.is_young()
     }
 
+    /// The broker closed in order, and only the client's `close_notify`, which answered its own, made
+    /// that an abort (kernel: `__tcp_close` with data unread): nothing that the client wanted was
+    /// left unread.
+    #[must_use]
+    pub fn aborted_on_close_notify(&self) -> bool {
+        let said_goodbye = self.facts.packets.as_ref().is_some_and(|packets| {
+            packets.from_start
+                && packets.client_speaks() == Some(FirstBytes::Tls)
+                && is_close_notify(packets.latest_request_len)
+        });
+        let aborted = if self.is_client() {
+            self.received() && self.facts.reset_is_live() == Some(true)
+        } else {
+            self.sent() && self.facts.trigger.is_none() && self.facts.id.is_some()
+        };
+        aborted && said_goodbye && self.broker_closed_first() && !self.facts.by_exit
+    }
+
     /// The client's RST answers the close by which the broker may have rejected it in TLS.
     #[must_use]
     pub fn is_rejected_client(&self) -> bool {

@@ -121,6 +121,12 @@ pub(super) fn reset_after(case: &Case<'_>) -> Option<Observation> {
     {
         return None;
     }
+    if case.aborted_on_close_notify() {
+        return Some(
+            Observation::new("reset_after_fin", "an abort, with only close_notify unread")
+                .weigh(EXCLUDED, &[Class::BrokerAborted]),
+        );
+    }
     Some(if case.facts.reset_is_live()? {
         let observation =
             Observation::new("reset_after_fin", "an abort of the broker's live socket")

@@ -36,9 +36,12 @@ pub(super) fn is_hidden(case: &Case<'_>) -> bool {
 }
 
 /// The broker had closed in order, and answers what came too late. A broker reads what
-/// a client has sent before it turns it away, so that it does not abort.
+/// a client has sent before it turns it away, so that it does not abort, unless the client
+/// answers its `close_notify` before its socket is closed.
 fn is_late_answer(case: &Case<'_>) -> bool {
-    if case.is_client() {
+    if case.aborted_on_close_notify() {
+        true
+    } else if case.is_client() {
         // Or the client closes with the broker's `close_notify` unread.
         (case.received() && case.facts.reset_is_live() == Some(false))
             || (case.sent() && case.broker_closed_first())

@@ -92,6 +92,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // The broker had closed: that this client then closed with that unread ended nothing.
         (Why::Aborted, true) if case.broker_closed_first() => observation.weigh(HARD, CLOSED),
         (Why::Aborted, true) => observation.weigh(HARD, &[Class::ClientAborted]),
+        // It had closed in order, and the client's answer in TLS lay unread.
+        (Why::Aborted, false) if case.aborted_on_close_notify() => observation.weigh(HARD, CLOSED),
         (Why::Aborted, false) => {
             let observation =
                 observation.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
@@ -109,6 +111,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
 fn basis(case: &Case<'_>, why: Why) -> Basis {
     match why {
         Why::AfterClose if !case.is_client() => Basis::Shown,
+        Why::Aborted if case.aborted_on_close_notify() => Basis::Shown,
         Why::NoSocket if had::speaks(case) || had::may_be_untranslated(case) => Basis::Shown,
         _ => Basis::Named,
     }
