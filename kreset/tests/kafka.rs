@@ -244,7 +244,7 @@ fn each_client_is_advised_in_its_own_words() {
         (
             "kafkajs",
             &["setKeepAlive(true, 1000)"],
-            &["sysctl", "tcp_keepalive_time", "max.idle.ms"],
+            &["on the client's host", "max.idle.ms"],
         ),
     ] {
         let judged = judgements(&format!("device.aws-nlb.{client}.client"));

@@ -6,9 +6,10 @@ use std::{
 };
 
 use kreset::{
-    cli::{self, Command, check, sample, show},
+    cli::{self, Command, check, explain, sample, show, top},
     probe, report,
     run::{RunError, read::read, run},
+    sink::Format,
     util::{exit::Exit, stderr::log},
 };
 
@@ -23,7 +24,12 @@ fn main() -> ExitCode {
         },
         Ok(Command::Check(options)) => {
             let report = check::check(&options);
-            match print(&report.to_string()) {
+            let text = if options.format == Format::Json {
+                report.json()
+            } else {
+                report.to_string()
+            };
+            match print(&text) {
                 Exit::Done => report.exit(),
                 failed => failed,
             }
@@ -36,6 +42,14 @@ fn main() -> ExitCode {
             }
         }
         Ok(Command::Show(wanted)) => match show::run(&wanted) {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(&error, error.exit()),
+        },
+        Ok(Command::Explain(wanted)) => match explain::run(&wanted) {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(&error, error.exit()),
+        },
+        Ok(Command::Top(wanted)) => match top::run(&wanted) {
             Ok(()) => Exit::Done,
             Err(error) => fail(&error, error.exit()),
         },

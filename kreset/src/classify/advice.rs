@@ -8,6 +8,7 @@ use super::{
     case::Case,
     class::Class,
     context::PathView,
+    devices,
     evidence::{broker_fin, refused_by, sasl, timeout},
     phase::Phase,
     weights::BAR,
@@ -283,9 +284,29 @@ fn idle(case: &Case<'_>, class: Class) -> SmolStr {
         _ => long_poll_symptom(case).to_owned(),
     };
     format_smolstr!(
-        "A device on the way to {at} forgets connections that are idle for {interval} and {what}: \
-         {setting}{symptom}."
+        "A device on the way to {at} forgets connections that are idle for {interval} and {what}. \
+         On the broker's host, for all its new connections: `sudo sysctl -w \
+         net.ipv4.tcp_keepalive_time={keep_s} net.ipv4.tcp_keepalive_intvl={keep_s}` (a broker's \
+         sockets have keepalives on; for a pod, securityContext.sysctls); or {setting}; or raise the \
+         device's idle timeout{}{symptom}.",
+        ranges(class, path)
     )
+}
+
+/// What the timers of the devices that fit can be set to.
+fn ranges(class: Class, path: &PathView) -> String {
+    let ranges: Vec<String> = devices::candidates(class, path)
+        .iter()
+        .filter_map(|device| {
+            let [least, most] = device.range_s?;
+            Some(format!("{} {least} to {most} s", device.name))
+        })
+        .collect();
+    if ranges.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", ranges.join(", "))
+    }
 }
 
 /// The answer of a long poll met the reset: the client sees none.

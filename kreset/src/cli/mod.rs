@@ -6,6 +6,7 @@
 mod arguments;
 pub mod check;
 pub mod completions;
+pub mod explain;
 mod file;
 pub mod probe;
 mod read;
@@ -13,6 +14,7 @@ mod report;
 pub mod sample;
 pub mod show;
 mod size;
+pub mod top;
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -49,6 +51,10 @@ Examples:
       Find the idle timer on the path to a broker, and the device that has it.
   kreset-trace show --since 1h /var/log/kreset.json
       Show the stored events of the last hour.
+  kreset-trace top --port 9092
+      Watch resets on a screen.
+  kreset-trace explain reset_on_send
+      Explain a cause, and how to check it.
 
 Exit codes:
   0  ended as requested: by a signal, --duration or --count, or because the
@@ -105,6 +111,16 @@ enum Subcommand {
     ///
     /// Reads the JSON lines that --format json writes. Needs no privileges.
     Show(show::Arguments),
+    /// Explain a verdict, a cause, a piece of evidence or an exit code
+    ///
+    /// With the commands to check it with; with --event those of a stored finding, filled
+    /// with its values. Needs no privileges.
+    Explain(explain::Arguments),
+    /// Watch what happens now, on a screen
+    ///
+    /// One row for each culprit, client, broker and cause, with its count, rate, median
+    /// silence and confidence. Takes the options of a run.
+    Top(top::Arguments),
     /// Print a completion script for a shell
     ///
     /// Such as: kreset-trace completions bash > /etc/bash_completion.d/kreset-trace
@@ -158,6 +174,10 @@ pub enum Command {
     Sample(Box<Sample>),
     /// Measure on purpose.
     Probe(Box<Probe>),
+    /// Show what happens now on a screen.
+    Top(Box<top::Top>),
+    /// Explain a name or an event.
+    Explain(Box<explain::Explain>),
     /// Show stored events.
     Show(Box<show::Show>),
     /// Judge files.
@@ -299,6 +319,8 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
             options: probe.options(),
         })),
         Some(Subcommand::Show(show)) => Command::Show(Box::new(show.into_show())),
+        Some(Subcommand::Explain(wanted)) => Command::Explain(Box::new(wanted.into_explain())),
+        Some(Subcommand::Top(wanted)) => Command::Top(Box::new(wanted.into_top())),
         Some(Subcommand::Completions(wanted)) => Command::Print(wanted.script()),
         Some(Subcommand::Report(report)) => Command::Report(Box::new(report.options())),
         Some(Subcommand::Read(read)) => Command::Read(Box::new(Read {

@@ -193,7 +193,9 @@ fn long_help_documents_what_short_help_leaves_out() {
             "{flag}"
         );
     }
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for exit in Exit::ALL {
+        assert!(words(&long).contains(exit.meaning()), "{exit:?}");
         assert!(long.contains(&format!("\n  {}  ", exit.code())), "{exit:?}");
     }
     assert!(printed(&["--version"]).starts_with("kreset-trace "));

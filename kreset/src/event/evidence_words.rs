@@ -21,6 +21,7 @@ const WORDS: &[(&str, &str)] = &[
     ("last_api_key", "last request"),
     ("listener", "listening socket"),
     ("longest_silence", "longest silence of the connection"),
+    ("other_end", "the other end on this host"),
     ("phase", "how far the connection had come"),
     ("provoked_by", "what drew the reset"),
     ("reconnect", "new connection to the broker"),

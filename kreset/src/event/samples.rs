@@ -125,7 +125,11 @@ pub(crate) fn finding() -> Finding {
                 share: 0.027,
             },
         ]),
-        advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
+        advice:
+            "A device forgets connections that are idle for about 350 s. On the broker's host: \
+                 `sudo sysctl -w net.ipv4.tcp_keepalive_time=170 net.ipv4.tcp_keepalive_intvl=75`; \
+                 or raise the device's idle timeout."
+                .into(),
     }
 }
 

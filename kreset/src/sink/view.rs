@@ -60,6 +60,16 @@ impl View {
         )
     }
 
+    /// Columns of standard output: of the terminal, or 80.
+    #[must_use]
+    pub fn width(self) -> usize {
+        if is_terminal() {
+            Self::size()().columns
+        } else {
+            Size::DEFAULT.columns
+        }
+    }
+
     /// The size of the terminal, asked for anew each time.
     pub(super) fn size() -> Box<dyn Fn() -> Size + Send> {
         if !is_terminal() {

@@ -30,6 +30,23 @@ impl Exit {
         Self::Found,
     ];
 
+    /// What it says, in words.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => {
+                "ended as requested: by a signal, --duration or --count, or because the reader \
+                 closed the output"
+            }
+            Self::Failed => "failed while running, such as a full disk under --output",
+            Self::Usage => "invalid command line or configuration; nothing was started",
+            Self::CannotStart => {
+                "cannot start on this host: a privilege or a kernel feature is missing"
+            }
+            Self::Found => "probe found something with an idle timer",
+        }
+    }
+
     /// The number that the shell sees.
     #[must_use]
     pub const fn code(self) -> u8 {

@@ -7,6 +7,8 @@ use std::fmt;
 pub(super) struct Change {
     /// Sysctls of the client's host, by what follows `net.ipv4.`, such as `tcp_keepalive_time`.
     pub(super) host: Vec<(String, String)>,
+    /// Those of the broker's host.
+    pub(super) broker: Vec<(String, String)>,
     /// Settings of the client, in its own words or in those of the lab's program.
     pub(super) client: Vec<(String, String)>,
 }
@@ -15,13 +17,24 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.host.iter();
         let host = host.map(|(name, value)| format!("{SYSCTL}{name}={value}"));
+        let broker = self.broker.iter();
+        let broker = broker.map(|(name, value)| format!("the broker's {SYSCTL}{name}={value}"));
         let client = self.client.iter();
         let client = client.map(|(name, value)| format!("{name}={value}"));
-        f.write_str(&host.chain(client).collect::<Vec<_>>().join(" and "))
+        f.write_str(
+            &host
+                .chain(broker)
+                .chain(client)
+                .collect::<Vec<_>>()
+                .join(" and "),
+        )
     }
 }
 
 const SYSCTL: &str = "net.ipv4.";
+
+/// Where the sysctls are to be set, if it is not the client's host.
+const BROKER: &str = "On the broker's host";
 
 /// What kafkajs is given in code rather than by a setting; the lab's program has one for it.
 const KEEPALIVE_CALL: &str = "setKeepAlive(true, ";
@@ -39,10 +52,11 @@ fn change(part: &str) -> Change {
     let mut change = Change::default();
     for word in part.split([' ', ',', ':', ';', '(', ')']) {
         // A sentence may end with it.
-        let Some((name, value)) = word.trim_end_matches('.').split_once('=') else {
+        let Some((name, value)) = word.trim_end_matches(['.', '`']).split_once('=') else {
             continue;
         };
         let (settings, name) = match name.strip_prefix(SYSCTL) {
+            Some(name) if part.contains(BROKER) => (&mut change.broker, name),
             Some(name) => (&mut change.host, name),
             None => (&mut change.client, name),
         };
@@ -82,6 +96,21 @@ mod tests {
         let advice = "set net.ipv4.tcp_keepalive_time=1 on the client's host, since the Java client \
                       has keepalives on (connections.max.idle.ms does not save a quiet producer).";
         assert_eq!(found(advice), ["net.ipv4.tcp_keepalive_time=1"]);
+    }
+
+    #[test]
+    fn a_line_for_the_brokers_host_is_found() {
+        let advice = "It forgets. On the broker's host, for all: `sudo sysctl -w \
+                      net.ipv4.tcp_keepalive_time=1 net.ipv4.tcp_keepalive_intvl=1` (on); or set \
+                      net.ipv4.tcp_keepalive_time=2 on the client's host.";
+        assert_eq!(
+            found(advice),
+            [
+                "the broker's net.ipv4.tcp_keepalive_time=1 and the broker's \
+                 net.ipv4.tcp_keepalive_intvl=1",
+                "net.ipv4.tcp_keepalive_time=2"
+            ]
+        );
     }
 
     #[test]

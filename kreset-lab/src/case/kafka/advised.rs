@@ -75,19 +75,21 @@ fn take(
     software: Software,
     change: &Change,
 ) -> Result<Client> {
-    let host = setup.lab.network().host(Side::Client);
     let mut before = Vec::new();
-    for (name, value) in &change.host {
-        let path = format!("ipv4/{name}");
-        before.push((path.clone(), host.read_sysctl(&path)?));
-        host.sysctl(&[(&path, value)])?;
+    for (side, settings) in [(Side::Client, &change.host), (Side::Broker, &change.broker)] {
+        let host = setup.lab.network().host(side);
+        for (name, value) in settings {
+            let path = format!("ipv4/{name}");
+            before.push((host, path.clone(), host.read_sysctl(&path)?));
+            host.sysctl(&[(&path, value)])?;
+        }
     }
     let mut plan = client::Plan::new(software, Job::Producer).named("advised");
     for (name, value) in &change.client {
         plan = plan.with(name, value);
     }
     let client = pause(setup, broker, &plan);
-    for (path, value) in before {
+    for (host, path, value) in before {
         host.sysctl(&[(&path, &value)])?;
     }
     client

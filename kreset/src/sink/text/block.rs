@@ -40,10 +40,9 @@ pub(super) struct Block {
     pub(super) why: Vec<(&'static str, String)>,
     /// Names and what belongs to them.
     pub(super) details: Vec<(String, String)>,
-    /// What to do; empty where it was said before.
+    /// What to do; empty where it was said before. A command in it, between backticks,
+    /// has a line of its own.
     pub(super) advice: String,
-    /// Lines to paste, each with what it is for.
-    pub(super) commands: Vec<(String, String)>,
     /// Where to read on.
     pub(super) more: String,
 }
@@ -170,22 +169,24 @@ impl Block {
             let lines = wrap(&first, &rest, text, width);
             rows.extend(lines.into_iter().map(Row::plain));
         }
-        let advice = |text: &str| {
-            let lines = wrap(
-                &format!("{INDENT}-> "),
-                &format!("{INDENT}   "),
-                text,
-                width,
-            );
-            lines
-                .into_iter()
-                .map(|line| Row::styled(line, palette.advice))
-        };
-        rows.extend(advice(&self.advice));
-        for (what, command) in &self.commands {
-            rows.extend(plain(what, width));
-            // Never broken: it is there to be pasted.
-            rows.push(Row::styled(format!("{INDENT}  {command}"), palette.advice));
+        let mut first = format!("{INDENT}-> ");
+        let rest = format!("{INDENT}   ");
+        for (at, part) in self.advice.split('`').enumerate() {
+            if at % 2 == 1 {
+                // Never broken: it is there to be pasted.
+                let command = format!("{rest}  {part}");
+                rows.push(Row::styled(command, palette.advice));
+            } else {
+                // What joined it to the command.
+                let part = part.trim_start_matches([';', ',', '.', ' ']);
+                let lines = wrap(&first, &rest, part, width);
+                rows.extend(
+                    lines
+                        .into_iter()
+                        .map(|line| Row::styled(line, palette.advice)),
+                );
+            }
+            first.clone_from(&rest);
         }
         if !more_beside && !self.more.is_empty() {
             rows.push(Row::styled(format!("{INDENT}{}", self.more), palette.dim));

@@ -135,7 +135,6 @@ impl Text {
             entry.written = (fold.count, fold.latest);
         }
         std::mem::swap(&mut block.advice, &mut entry.block.advice);
-        std::mem::swap(&mut block.commands, &mut entry.block.commands);
         std::mem::swap(&mut block.more, &mut entry.block.more);
         (entry.fold, entry.block) = (fold, block);
         self.live.is_dirty = true;

@@ -14,7 +14,7 @@ pub(super) mod probe;
 mod run_events;
 mod why;
 pub(super) mod words;
-mod wrap;
+pub(super) mod wrap;
 
 use std::{
     collections::HashSet,

@@ -295,7 +295,7 @@ fn without_a_cursor_counts_are_written_once_a_minute() {
     );
 }
 
-/// A terminal that knows what this program uses: lines, up, erase below.
+/// A terminal of 80 columns that knows what this program uses: lines, up, erase below.
 fn screen(out: &str) -> Vec<String> {
     let mut rows: Vec<String> = vec![String::new()];
     let mut rest = out;
@@ -313,7 +313,12 @@ fn screen(out: &str) -> Vec<String> {
         match c {
             '\n' => rows.push(String::new()),
             '\r' => {}
-            c => rows.last_mut().unwrap().push(c),
+            c => {
+                if rows.last().unwrap().len() == 80 {
+                    rows.push(String::new());
+                }
+                rows.last_mut().unwrap().push(c);
+            }
         }
         rest = &rest[c.len_utf8()..];
     }

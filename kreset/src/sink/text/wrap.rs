@@ -10,7 +10,7 @@ pub(super) fn width_of(text: &str) -> usize {
 /// Breaks `text` between words into lines of at most `width` columns; the first begins
 /// with `first`, the others with `rest`. A word that is longer than a line is not
 /// broken.
-pub(super) fn wrap(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = first.to_owned();
     let mut is_begun = false;
