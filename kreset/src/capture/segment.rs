@@ -187,9 +187,3 @@ impl Options {
         options
     }
 }
-
-/// `a` comes after `b` in the space of sequence numbers (RFC 9293, 3.4).
-#[must_use]
-pub const fn is_after(a: u32, b: u32) -> bool {
-    a.wrapping_sub(b).cast_signed() > 0
-}

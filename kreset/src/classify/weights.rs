@@ -52,6 +52,13 @@ pub const ODD_SHAPE: f64 = 2.0;
 /// The same during the first exchange, where only that is known. Physics.
 pub const ODD_EARLY: f64 = 4.8;
 
+// --- the broker's log -------------------------------------------------------
+
+/// The broker wrote in its log why it closed a connection of this address at this time.
+/// Physics of Kafka's code; less than what decides alone, as a line may be of another
+/// connection of the same address.
+pub const BROKER_WROTE: f64 = 5.5;
+
 // --- distance ---------------------------------------------------------------
 
 /// The TTL is not the peer's: something between the ends sent it. Physics;

@@ -181,6 +181,7 @@ impl Arguments {
             spool: self.spool,
             spool_size: self.spool_size,
             drain: self.drain,
+            broker_logs: Vec::new(),
         }
     }
 }

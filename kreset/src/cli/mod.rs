@@ -324,7 +324,10 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
         Some(Subcommand::Completions(wanted)) => Command::Print(wanted.script()),
         Some(Subcommand::Report(report)) => Command::Report(Box::new(report.options())),
         Some(Subcommand::Read(read)) => Command::Read(Box::new(Read {
-            options: options(read.run),
+            options: Options {
+                broker_logs: read.broker_log,
+                ..options(read.run)
+            },
             files: read.files,
             seen_from: read.seen_from.map(Ends::from),
         })),

@@ -46,6 +46,12 @@ pub(super) struct ReadArguments {
     /// Found out from TTLs and the gaps of handshakes if not given, and printed.
     #[arg(long, value_enum, value_name = "END")]
     pub(super) seen_from: Option<SeenFrom>,
+
+    /// A broker's server.log, or journalctl's output, as evidence
+    ///
+    /// Its times are those of this machine's time zone (TZ). May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub(super) broker_log: Vec<PathBuf>,
 }
 
 /// The values of `--seen-from`.

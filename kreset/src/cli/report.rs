@@ -53,6 +53,12 @@ pub(super) struct ReportArguments {
     /// Found out from TTLs and the gaps of handshakes if not given, and printed.
     #[arg(long, value_enum, value_name = "END")]
     seen_from: Option<SeenFrom>,
+
+    /// A broker's server.log, or journalctl's output, as evidence for captures and recordings
+    ///
+    /// Its times are those of this machine's time zone (TZ). May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    broker_log: Vec<PathBuf>,
 }
 
 /// The values of `--format`.
@@ -95,7 +101,10 @@ impl ReportArguments {
             files: self.files,
             output,
             format,
-            run: RunOptions::of_files(ports, self.broker_max_idle),
+            run: RunOptions {
+                broker_logs: self.broker_log,
+                ..RunOptions::of_files(ports, self.broker_max_idle)
+            },
             seen_from: self.seen_from.map(Ends::from),
         }
     }

@@ -137,6 +137,7 @@ impl Decoder {
             counters: full.map(|record| counters(record, state, self.hz)),
             packets: full.and_then(|record| PacketFacts::new(record, state, role, self.hz)),
             owner: owner(event, connection),
+            broker_log: None,
         })
     }
 

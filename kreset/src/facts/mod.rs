@@ -227,6 +227,34 @@ pub struct Owner {
     pub cgroup_id: Option<u64>,
 }
 
+/// What a broker's log says of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerLog {
+    /// What it is about.
+    pub kind: LogKind,
+    /// The line, shortened.
+    pub text: SmolStr,
+}
+
+/// What a line of a broker's log is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogKind {
+    /// A client failed to authenticate.
+    Authentication,
+    /// A TLS handshake failed.
+    TlsHandshake,
+    /// What is no request, with the length that it was read as.
+    InvalidReceive(u32),
+    /// A client or its address had too many connections.
+    TooMany,
+    /// The broker shuts down.
+    Shutdown,
+    /// The broker ran out of memory.
+    OutOfMemory,
+    /// Another error closed the connection.
+    Closed,
+}
+
 /// Identity of a connection on this host while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
@@ -305,6 +333,8 @@ pub struct Facts {
     pub packets: Option<PacketFacts>,
     /// The owner of this host's socket; of the listener, where that answered.
     pub owner: Owner,
+    /// What the broker's log says of it, where one was given.
+    pub broker_log: Option<BrokerLog>,
 }
 
 impl Facts {

@@ -299,7 +299,7 @@ fn over_time(data: &Data, classes: &[(Class, u64)]) -> Section {
         let peak = peak.map(|(bin, counts)| {
             let second = begin + i64::try_from(bin).unwrap_or(0) * width;
             format!(
-                "Most, {}, from {} UTC",
+                "Most, {}, from {} UTC.",
                 counts.iter().sum::<u64>(),
                 time(second)
             )
@@ -746,8 +746,13 @@ fn telling(data: &Data, classes: &[(Class, u64)]) -> Section {
         ) else {
             continue;
         };
-        let class = super::data::class(&line).map(name).unwrap_or_default();
-        let what = line.summary.as_deref().unwrap_or(&class);
+        let what = line.summary.as_deref().map_or_else(
+            || {
+                let class = super::data::class(&line).map(name).unwrap_or_default();
+                format!("{class}, {} sure", percent(line.confidence.unwrap_or(0.0)))
+            },
+            str::to_owned,
+        );
         let when = line.time.as_deref().unwrap_or_default();
         let host = line.host.as_ref().map_or("", |host| &*host.name);
         let rows = full
@@ -756,10 +761,7 @@ fn telling(data: &Data, classes: &[(Class, u64)]) -> Section {
             .map(|it| vec![Cell::text(&*it.name), Cell::text(&*it.value)]);
         blocks.push(Block::Table(Table {
             id: format!("telling-{}", blocks.len() + 1),
-            caption: format!(
-                "{what} ({}, {when}, {host})",
-                percent(line.confidence.unwrap_or(0.0))
-            ),
+            caption: format!("{what} ({when}, {host})"),
             head: vec!["evidence", "value"],
             rows: rows.collect(),
         }));

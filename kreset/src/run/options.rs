@@ -52,6 +52,8 @@ pub struct Options {
     pub spool_size: u64,
     /// Time limit for delivery at the end of a run.
     pub drain: Duration,
+    /// Logs of brokers, for files that are judged.
+    pub broker_logs: Vec<PathBuf>,
 }
 
 impl Options {
@@ -80,6 +82,7 @@ impl Options {
             spool: PathBuf::new(),
             spool_size: 0,
             drain: Duration::ZERO,
+            broker_logs: Vec::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use lru::LruCache;
 use smol_str::SmolStr;
 
 use crate::{
-    capture::recording::Recorder,
+    capture::{broker_log::BrokerLogs, recording::Recorder},
     classify::{
         Classifier, Config,
         finding::{alert, report},
@@ -21,7 +21,7 @@ use crate::{
         Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Source, Time,
         filter::Filter,
     },
-    facts::{Decoder, Facts},
+    facts::{BrokerLog, Decoder, Facts},
     run::{
         enrich::{Enricher, addresses::Addresses, connections::Connections},
         holding::Holding,
@@ -118,6 +118,7 @@ pub struct Pipeline {
     source: Source,
     ids: Ids,
     recorder: Option<Recorder>,
+    broker_logs: BrokerLogs,
     holding: Holding,
     /// Ends of this process's own connections to Kafka.
     own: LruCache<Endpoint, ()>,
@@ -193,6 +194,7 @@ impl Pipeline {
             source,
             ids: Ids::of_this_run(),
             recorder,
+            broker_logs: BrokerLogs::default(),
             holding: Holding::default(),
             own: LruCache::new(OWN_ENDS),
             counter: Counter::default(),
@@ -388,6 +390,11 @@ impl Pipeline {
         &mut self.delivery
     }
 
+    /// Sets what brokers wrote about their connections.
+    pub fn set_broker_logs(&mut self, logs: BrokerLogs) {
+        self.broker_logs = logs;
+    }
+
     /// Adds the path of a cgroup from a recording.
     pub fn add_cgroup(&mut self, id: u64, path: SmolStr) {
         self.enricher.add_cgroup(id, path);
@@ -418,10 +425,33 @@ impl Pipeline {
             && (facts.owner.pid == self.own_pid || self.own.contains(&facts.remote))
     }
 
+    /// What the broker wrote about the connection of an event.
+    fn broker_log(&self, facts: &Facts, clocks: Clocks) -> Option<BrokerLog> {
+        if self.broker_logs.is_empty() {
+            return None;
+        }
+        let at = clocks.monotonic.timestamp(facts.at_ns).as_nanosecond();
+        let at_ns = i64::try_from(at).ok()?;
+        let log = self
+            .broker_logs
+            .about(facts.client(), facts.broker(), at_ns);
+        log.cloned()
+    }
+
     fn judge(&mut self, facts: &Facts, clocks: Clocks) {
         if self.is_done() || self.is_own(facts) {
             return;
         }
+        let with_log;
+        let facts = if let Some(log) = self.broker_log(facts, clocks) {
+            with_log = Facts {
+                broker_log: Some(log),
+                ..facts.clone()
+            };
+            &with_log
+        } else {
+            facts
+        };
         let Some((judgement, context)) = self.classifier.judge(facts) else {
             return;
         };

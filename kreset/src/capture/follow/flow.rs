@@ -1,9 +1,12 @@
 //! One connection as one of its ends sees it, kept from the packets of a capture in the
 //! form in which the kernel side keeps it.
 
-use kreset_common::record::{
-    Connection, Packets, Record, Tcp, connection_flag as flag, event_flag, packets_flag as seen,
-    role, tcp_present as present,
+use kreset_common::{
+    record::{
+        Connection, Packets, Record, Tcp, connection_flag as flag, event_flag,
+        packets_flag as seen, role, tcp_present as present,
+    },
+    sequence::is_after,
 };
 use kreset_ebpf::{
     payload::{Direction, record_payload},
@@ -11,7 +14,7 @@ use kreset_ebpf::{
 };
 use zerocopy::FromZeros as _;
 
-use crate::capture::segment::{ACK, Seen, is_after};
+use crate::capture::segment::{ACK, Seen};
 
 /// Ticks of a capture's clock per second: records count silences in them.
 pub const HZ: u32 = 1_000;

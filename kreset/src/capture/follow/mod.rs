@@ -14,8 +14,9 @@ use std::{
 };
 
 use flow::{Effects, Flow, state};
-use kreset_common::record::{
-    KernelEvent, connection_flag as flag, event_flag, kind, role, tcp_present,
+use kreset_common::{
+    record::{KernelEvent, connection_flag as flag, event_flag, kind, role, tcp_present},
+    sequence::is_after,
 };
 use kreset_ebpf::{reset::record_reset, segment::tcp_flag};
 use lru::LruCache;
@@ -24,7 +25,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 pub use flow::HZ;
 
 use super::{
-    segment::{ACK, Seen, is_after},
+    segment::{ACK, Seen},
     viewpoint::Ends,
 };
 use crate::event::Endpoint;

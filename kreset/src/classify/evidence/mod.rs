@@ -3,6 +3,7 @@
 
 mod beginning;
 pub(super) mod broker_fin;
+mod broker_log;
 mod concurrent;
 mod first_bytes;
 mod had;
@@ -52,6 +53,7 @@ pub const RULES: &[Rule] = &[
     first_bytes::rule,
     tls_alert::rule,
     sasl::rule,
+    broker_log::rule,
     broker_fin::rule,
     broker_fin::reset_after,
     timeout::rule,

@@ -19,6 +19,7 @@ use crate::{
         clock::{Clocks, WallClock},
         ports::PortSet,
         stderr::log,
+        units::count,
     },
 };
 
@@ -249,9 +250,10 @@ impl CaptureReader {
         self.reported = counts.segments;
         let (ends, why) = self.viewpoint.summary();
         log(format_args!(
-            "{path}: captured {ends} ({why}); {} packets, {} connections, {} of them older than \
-             the capture",
-            self.packets, counts.connections, counts.older
+            "{path}: captured {ends} ({why}); {}, {}, {} of them older than the capture",
+            count(self.packets, "packet"),
+            count(counts.connections, "connection"),
+            counts.older
         ));
         if ends == Ends::Neither {
             log(format_args!(

@@ -9,11 +9,15 @@ mod progress;
 mod recording;
 
 use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufReader,
     num::NonZeroU64,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use jiff::tz::TimeZone;
 use smol_str::SmolStr;
 
 use self::{capture::CaptureReader, progress::Progress};
@@ -26,6 +30,7 @@ use super::{
 };
 use crate::{
     capture::{
+        broker_log::BrokerLogs,
         follow,
         input::{Content, Input, InputError},
         viewpoint::Ends,
@@ -34,7 +39,7 @@ use crate::{
     delivery::Delivery,
     event::{Host, Source},
     facts::Decoder,
-    util::clock::Clocks,
+    util::{clock::Clocks, stderr::log},
 };
 
 /// Time limit for the sinks to accept what was judged.
@@ -76,6 +81,7 @@ pub fn judge(
         options,
         delivery: Some(delivery),
         left: options.count,
+        broker_logs: broker_logs(&options.broker_logs)?,
     };
     for (host, paths) in names::hosts(files) {
         reader.host(&host, &paths, seen_from)?;
@@ -89,6 +95,8 @@ struct Reader<'a> {
     delivery: Option<Delivery>,
     /// Events to show before the end.
     left: Option<NonZeroU64>,
+    /// What brokers wrote.
+    broker_logs: BrokerLogs,
 }
 
 impl Reader<'_> {
@@ -112,34 +120,27 @@ impl Reader<'_> {
             match input.content {
                 Content::Recording => {
                     let delivery = self.delivery.take().unwrap_or_default();
-                    self.delivery = Some(recording::read(
-                        self.options,
-                        delivery,
-                        self.left,
-                        host,
-                        path,
-                        input,
-                        &progress,
-                    )?);
+                    let ready = |decoder, named: Option<SmolStr>| {
+                        let host = named.unwrap_or_else(|| host.clone());
+                        self.pipeline(decoder, host, delivery, Source::Recording)
+                    };
+                    self.delivery = Some(recording::read(path, input, ready, &progress)?);
                 }
                 Content::Capture => {
-                    let reader = captures.get_or_insert_with(|| {
+                    let mut reader = if let Some(reader) = captures.take() {
+                        reader
+                    } else {
                         let decoder = Decoder {
                             hz: follow::HZ,
-                            reasons: std::collections::BTreeMap::new(),
+                            reasons: BTreeMap::new(),
                         };
                         let delivery = self.delivery.take().unwrap_or_default();
-                        let pipeline = pipeline(
-                            self.options,
-                            decoder,
-                            host.clone(),
-                            delivery,
-                            self.left,
-                            Source::Capture,
-                        );
+                        let pipeline =
+                            self.pipeline(decoder, host.clone(), delivery, Source::Capture);
                         CaptureReader::new(self.options, seen_from, pipeline)
-                    });
+                    };
                     reader.read(path, input.reader, &progress)?;
+                    captures = Some(reader);
                 }
                 Content::Events => {
                     return Err(InputError::Events {
@@ -154,34 +155,57 @@ impl Reader<'_> {
         }
         Ok(())
     }
+
+    /// The pipeline of one host.
+    fn pipeline(
+        &self,
+        decoder: Decoder,
+        host: SmolStr,
+        delivery: Delivery,
+        source: Source,
+    ) -> Pipeline {
+        let options = self.options;
+        let mut pipeline = Pipeline::new(Parts {
+            decoder,
+            config: Config {
+                broker_max_idle: options.broker_max_idle,
+            },
+            enricher: Enricher::default(),
+            filter: options.filter.clone(),
+            count: self.left,
+            host: Host { name: host },
+            ports: options.ports.list(),
+            addresses: Addresses::unknown(),
+            connections: Connections::unknown(),
+            delivery,
+            recorder: None,
+            own_pid: None,
+            source,
+        });
+        pipeline.set_broker_logs(self.broker_logs.clone());
+        pipeline
+    }
 }
 
-/// The pipeline of one host.
-fn pipeline(
-    options: &Options,
-    decoder: Decoder,
-    host: SmolStr,
-    delivery: Delivery,
-    count: Option<NonZeroU64>,
-    source: Source,
-) -> Pipeline {
-    Pipeline::new(Parts {
-        decoder,
-        config: Config {
-            broker_max_idle: options.broker_max_idle,
-        },
-        enricher: Enricher::default(),
-        filter: options.filter.clone(),
-        count,
-        host: Host { name: host },
-        ports: options.ports.list(),
-        addresses: Addresses::unknown(),
-        connections: Connections::unknown(),
-        delivery,
-        recorder: None,
-        own_pid: None,
-        source,
-    })
+/// Reads the logs of brokers.
+fn broker_logs(paths: &[PathBuf]) -> Result<BrokerLogs, RunError> {
+    let mut logs = BrokerLogs::default();
+    for path in paths {
+        let failed = |source| InputError::Read {
+            path: name(path),
+            source,
+        };
+        let file = BufReader::new(File::open(path).map_err(failed)?);
+        let before = logs.len();
+        logs.add(file, &TimeZone::system()).map_err(failed)?;
+        if logs.len() == before {
+            log(format_args!(
+                "{}: no line about a connection; expected a broker's server.log",
+                name(path)
+            ));
+        }
+    }
+    Ok(logs)
 }
 
 /// Hands what was judged to the sinks, and waits until they have room.

@@ -1,32 +1,30 @@
 //! Repeats the steps of a run.
 
-use std::{io::BufReader, num::NonZeroU64, path::Path};
+use std::{io::BufReader, path::Path};
 
 use smol_str::SmolStr;
 
-use super::{BATCH, end, flush, name, pipeline, progress::Progress};
+use super::{BATCH, end, flush, name, progress::Progress};
 use crate::{
     capture::{
         input::{Input, InputError},
         recording::{RecordingError, Step, Steps},
     },
     delivery::Delivery,
-    event::Source,
-    run::{RunError, options::Options},
+    facts::Decoder,
+    run::{RunError, pipeline::Pipeline},
     util::{
         clock::{Clocks, WallClock},
         stderr::log,
     },
 };
 
-/// Judges a recording; returns where events go.
+/// Judges a recording with the pipeline that `ready` makes for its decoder and, if it
+/// names one, its host; returns where events go.
 pub(super) fn read(
-    options: &Options,
-    delivery: Delivery,
-    count: Option<NonZeroU64>,
-    host: &SmolStr,
     path: &Path,
     input: Input,
+    ready: impl FnOnce(Decoder, Option<SmolStr>) -> Pipeline,
     progress: &Progress,
 ) -> Result<Delivery, RunError> {
     let mut steps = Steps::open(BufReader::new(input.reader)).map_err(|error| {
@@ -35,15 +33,7 @@ pub(super) fn read(
             source: std::io::Error::other(error.to_string()),
         })
     })?;
-    let host = steps.host.clone().unwrap_or_else(|| host.clone());
-    let mut pipeline = pipeline(
-        options,
-        steps.decoder.clone(),
-        host,
-        delivery,
-        count,
-        Source::Recording,
-    );
+    let mut pipeline = ready(steps.decoder.clone(), steps.host.clone());
     let mut clocks = None;
     let mut began_ns = None;
     let mut batch = 0;
