@@ -18,36 +18,36 @@ use crate::{
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   kreset-trace probe broker-3:9092
-      Find the timer and the device, in little more than twice the timer.
+      Measure the idle timeout of a device on the path, and find its hop.
   kreset-trace probe broker-3:9092 --up-to 6m --connections 12 --format json
-      Look no further than six minutes, with fewer connections.
+      Measure silences of up to six minutes, with fewer connections.
   kreset-trace probe broker-3:9092 --keepalive 100s --up-to 10m
       Prove that this keepalive keeps connections alive.
   kreset-trace probe broker-3:9092 --like java --up-to 10m
-      Do what a Java client on this host would do, after its settings were changed.
+      Hold connections as a Java client on this host does, after a changed setting.
   kreset-trace probe --from-event event.json
       Measure the interval that an event names, and prove its advice.
 
 Exit codes:
-  0  no device met up to the limit, or all connections that were kept alive lived
-  1  it could not be measured, with the reason
+  0  no device found up to the limit, or all connections with keepalives lived
+  1  the timeout could not be measured; the reason is printed
   2  the command line is wrong; nothing was started
-  4  something with a timer was found, or connections that were kept alive died";
+  4  something ends idle connections, or connections with keepalives died";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The broker, as HOST:PORT; port 9092 by default
     ///
     /// A name with several addresses is probed at each of them. Connects
-    /// directly: not through a SOCKS or HTTP proxy, whatever the environment
-    /// says.
+    /// directly, never through a SOCKS or HTTP proxy; proxy variables of the
+    /// environment are ignored.
     #[arg(value_name = "BROKER", required_unless_present = "from_event")]
     broker: Option<String>,
 
     /// Measure the interval of this event, and prove its advice
     ///
-    /// A file of JSON events, of which the last one with a fatal silence
-    /// counts; `-` is standard input. Its broker is probed unless another is
+    /// A file of JSON events, of which the last one with a fatal silence is
+    /// used; `-` is standard input. Its broker is probed unless another is
     /// given.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["up_to", "from"])]
     from_event: Option<PathBuf>,
@@ -60,7 +60,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 24)]
     connections: usize,
 
-    /// More than 64 connections are meant
+    /// Allow more than 64 connections at once
     #[arg(long)]
     yes_many: bool,
 
@@ -74,13 +74,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     from: Duration,
 
-    /// How exactly the timer is to be known
+    /// How wide the measured interval may be
     ///
-    /// At most one hundredth of the timer is used.
+    /// Never more than one hundredth of the timeout.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
     precision: Duration,
 
-    /// How long an answer may take before a connection counts as dropped
+    /// How long to wait for an answer before a connection counts as dropped
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration::parse)]
     give_up: Duration,
 
@@ -100,17 +100,17 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_locate: bool,
 
-    /// Look for the device's hop; that is the default
+    /// Look for the device's hop; the default
     #[arg(long, conflicts_with = "no_locate")]
     locate: bool,
 
-    /// Look up the names of hops
+    /// Look up the names of hops in DNS
     #[arg(long)]
     names: bool,
 
     /// The broker's connections.max.idle.ms
     ///
-    /// Tells a broker that closes idle connections from a proxy that does.
+    /// Distinguishes a broker that closes idle connections from a proxy.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration::parse)]
     broker_max_idle: Duration,
 
@@ -118,13 +118,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     keepalive: Option<Duration>,
 
-    /// From one keepalive probe to the next; by default what the host has
+    /// Time between keepalive probes; the host's setting by default
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     keepalive_interval: Option<Duration>,
 
     /// Hold connections as this client does on this host
     ///
-    /// `java` sends keepalives as the host's `net.ipv4.tcp_keepalive_*` say;
+    /// `java` sends keepalives by the host's `net.ipv4.tcp_keepalive_*`;
     /// `librdkafka` sends none unless --keepalive stands for
     /// socket.keepalive.enable=true; `kafkajs` sends them after 60s.
     #[arg(long, value_enum)]
@@ -134,7 +134,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = duration::parse, requires = "like")]
     max_idle: Option<Duration>,
 
-    /// Form of the output
+    /// Output format
     ///
     /// `text` is for people; `json` is one event of type probe for each
     /// address.

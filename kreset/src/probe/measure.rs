@@ -417,13 +417,13 @@ impl Run<'_> {
     async fn walk(&mut self) {
         let spare = self.plan.connections.saturating_sub(self.walkers.len());
         self.watcher
-            .stage("the way to the broker", Duration::from_secs(5));
+            .stage("tracing the path to the broker", Duration::from_secs(5));
         let mut way = hops::discover(self.plan.remote, spare).await;
         if self.plan.names {
             self.name(&mut way).await;
         }
         self.watcher
-            .stage("dead flows walk to the device", Duration::from_secs(15));
+            .stage("looking for the device's hop", Duration::from_secs(15));
         let lines = std::mem::take(&mut self.walkers);
         let drops = self
             .timer()

@@ -75,7 +75,7 @@ pub enum Refusal {
     /// Too many.
     #[error(
         "{count} connections at once are more than {MANY}: give fewer with --connections, or one \
-         address with --address, or say --yes-many"
+         address with --address, or pass --yes-many"
     )]
     Many {
         /// How many.

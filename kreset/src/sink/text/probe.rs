@@ -280,11 +280,11 @@ impl fmt::Display for Headline<'_> {
             (Some(ProbeResult::Closed), _) => write!(
                 f,
                 "connections are closed (FIN) after {interval} of silence, by a proxy or by a \
-                 broker with another connections.max.idle.ms than was said"
+                 broker with another connections.max.idle.ms than --broker-max-idle"
             ),
             (Some(ProbeResult::None), _) => write!(
                 f,
-                "no device met: connections live through {} of silence",
+                "no device found: connections survive {} of silence",
                 rough(probe.survived_idle_ms.unwrap_or(0.0))
             ),
             (Some(ProbeResult::Unmeasured), _) => write!(
@@ -298,8 +298,8 @@ impl fmt::Display for Headline<'_> {
                     "could not be measured: {}",
                     Escaped(probe.reason.as_deref().unwrap_or_default())
                 ),
-                Some(hold) if hold.holds => f.write_str("all connections that were kept lived"),
-                _ => f.write_str("connections died although they were kept"),
+                Some(hold) if hold.holds => f.write_str("all connections that were held lived"),
+                _ => f.write_str("connections that were held died"),
             },
         }
     }
@@ -344,7 +344,7 @@ impl Place<'_> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Some(from), Some(to)) = (self.0.hop, self.0.hop_at_most) else {
-            return f.write_str("the walk does not say");
+            return f.write_str("hop not found");
         };
         let broker = self.0.broker_ttl;
         let named = |ttl: u8| {
