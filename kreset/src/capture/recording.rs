@@ -16,7 +16,6 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, BufRead, BufWriter, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -26,7 +25,10 @@ use thiserror::Error;
 
 use crate::{
     facts::Decoder,
-    util::clock::{Clocks, WallClock},
+    util::{
+        clock::{Clocks, WallClock},
+        private,
+    },
 };
 
 /// The header line, in JSON: what is needed to decode the records.
@@ -57,16 +59,10 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// If it cannot be created.
+    /// If it cannot be created, is a symbolic link, or is another user's.
     pub fn create(path: &Path) -> io::Result<Self> {
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
         Ok(Self {
-            file: BufWriter::new(file),
+            file: BufWriter::new(private::create(path)?),
             clocks: None,
             cgroups: HashSet::new(),
             failed: None,
@@ -328,6 +324,9 @@ mod tests {
     fn what_is_written_reads_back() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("records");
+        // Left by an earlier run, readable by everybody.
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let decoder = Decoder {
             hz: 250,
             reasons: BTreeMap::from([(1, "NO_SOCKET".to_owned())]),

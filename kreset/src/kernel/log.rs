@@ -2,11 +2,11 @@
 //!
 //! Without it the log statements are dead code: the verifier removes them.
 
-use std::io::{self, Write as _};
-
 use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
+
+use crate::util::stderr::log;
 
 /// Writes log records to standard error, one a line.
 struct Stderr;
@@ -17,8 +17,7 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // Standard error itself has failed: there is nowhere to report it.
-        let _ignored = writeln!(io::stderr(), "kreset-trace: kernel: {}", record.args());
+        log(format_args!("kernel: {}", record.args()));
     }
 
     fn flush(&self) {}

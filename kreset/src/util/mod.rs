@@ -8,6 +8,7 @@ pub mod exit;
 pub(crate) mod golden;
 pub(crate) mod heap;
 pub mod ports;
+pub mod private;
 pub mod redact;
 pub mod stderr;
 pub mod units;
