@@ -116,25 +116,32 @@ fn write_files(directory: &Path, input: &mut Input<'_>) {
     match input.byte() % 3 {
         0 => {}
         1 => {
-            let number = input.number().to_le_bytes();
-            let checksum = crc32fast::hash(&number).to_le_bytes();
-            let done = [&number[..], &checksum[..]].concat();
-            fs::write(directory.join("done"), done).expect("a file is written");
+            let mut entry = b"KRLEDGE1".to_vec();
+            // Its own number, appended, done, delivered, lost and reported.
+            entry.extend(1_u64.to_le_bytes());
+            for _ in 0..5 {
+                entry.extend(input.number().to_le_bytes());
+            }
+            entry.extend(crc32fast::hash(&entry).to_le_bytes());
+            fs::write(directory.join("ledger"), entry).expect("a file is written");
         }
-        _ => fs::write(directory.join("done"), input.bytes::<12>()).expect("a file is written"),
+        _ => fs::write(directory.join("ledger"), input.bytes::<60>()).expect("a file is written"),
     }
 }
 
 /// A segment as `kreset::delivery::spool` describes it; the number after it.
 fn write_segment(directory: &Path, first: u64, input: &mut Input<'_>) -> u64 {
-    let mut bytes = b"KRSPOOL1".to_vec();
+    let mut bytes = b"KRSPOOL2".to_vec();
     bytes.extend(first.to_le_bytes());
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     let mut number = first;
     for _ in 0..input.byte() % 8 {
         let payload = vec![b'x'; input.byte().into()];
-        let mut checked = number.to_le_bytes().to_vec();
+        let mut checked = u32::from(payload.len() as u8).to_le_bytes().to_vec();
+        checked.extend(number.to_le_bytes());
+        bytes.extend([0xf5, 0xc0, 0xfe, 0xc1]);
+        bytes.extend(&checked);
         checked.extend(&payload);
-        bytes.extend(u32::from(payload.len() as u8).to_le_bytes());
         bytes.extend(crc32fast::hash(&checked).to_le_bytes());
         bytes.extend(payload);
         number = number.wrapping_add(1);

@@ -35,6 +35,11 @@ impl Deferred {
         true
     }
 
+    /// How many events are deferred.
+    pub(super) fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
     /// The event deferred first.
     pub(super) fn first(&self) -> Option<&Arc<Message>> {
         self.0.front()

@@ -10,8 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backoff, SinkError, Writer, queue::Chunk, shared::Shared, status::Status};
-use crate::util::stderr::log;
+use super::{
+    Backoff, SinkError, Writer, journal::Journal, queue::Chunk, shared::Shared, status::Status,
+    supervise::Worker,
+};
 
 /// How often an idle writer checks whether its output still has a reader.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -27,7 +29,7 @@ pub enum OnFailure {
 
 /// The thread of a local sink.
 pub(super) struct Local {
-    pub(super) name: String,
+    pub(super) journal: Journal,
     pub(super) queue: Receiver<Chunk>,
     /// Takes buffers back.
     pub(super) spare: Sender<Vec<u8>>,
@@ -35,32 +37,47 @@ pub(super) struct Local {
     pub(super) on_failure: OnFailure,
     pub(super) shared: Arc<Shared<()>>,
     pub(super) status: Arc<Status>,
+    /// Events that are being written.
+    pub(super) in_hand: u64,
 }
 
 /// The sink has ended.
 struct Ended;
 
-impl Local {
+impl Worker for Local {
     /// Writes until no more events come, or the output is closed.
-    pub(super) fn run(mut self) {
+    fn run(&mut self) {
         while let Ok(more) = self.turn()
             && more
         {}
     }
 
+    fn recover(&mut self) {
+        let events = std::mem::take(&mut self.in_hand);
+        self.status.record_loss(events);
+        self.status.dequeued(events);
+    }
+
+    fn wait(&self, longest: Duration) -> bool {
+        self.shared.wait(longest, |_| false);
+        self.shared.lock().is_over()
+    }
+}
+
+impl Local {
     /// Writes what is queued; returns whether there may be more.
     fn turn(&mut self) -> Result<bool, Ended> {
         if self.status.take_reopen()
             && let Err(error) = self.writer.reopen()
         {
-            log(format_args!(
-                "sink {}: {error}; writing to the old file",
-                self.name
-            ));
+            self.journal
+                .log("reopen", format_args!("{error}; writing to the old file"));
         }
         match self.next() {
             Ok(Chunk { mut lines, events }) => {
+                self.in_hand = events;
                 self.write(&lines)?;
+                self.in_hand = 0;
                 self.status.dequeued(events);
                 self.status.deliver(events);
                 lines.clear();
@@ -101,10 +118,13 @@ impl Local {
         let mut backoff = Backoff::default();
         let mut written = 0;
         loop {
-            let Err(stopped) = self.writer.write_lines(&lines[written..]) else {
-                if backoff.is_failing() {
-                    log(format_args!("sink {}: recovered", self.name));
-                }
+            let Self { writer, status, .. } = self;
+            let outcome = status
+                .health()
+                .busy(|| writer.write_lines(&lines[written..]));
+            let Err(stopped) = outcome else {
+                self.status.health().set_failing(false);
+                self.journal.works("output", format_args!("recovered"));
                 return Ok(());
             };
             written += stopped.written;
@@ -112,9 +132,9 @@ impl Local {
             if self.on_failure == OnFailure::EndRun || error.is_closed() {
                 return self.end(error);
             }
-            if !backoff.is_failing() {
-                log(format_args!("sink {}: {error}; retrying", self.name));
-            }
+            self.journal
+                .fails("output", format_args!("{error}; retrying"));
+            self.status.health().set_failing(true);
             self.status.fail();
             self.shared.wait(backoff.failed(), |_| false);
             if self.shared.lock().is_over() {

@@ -8,18 +8,24 @@
 //! |---|---|---|
 //! | standard output, file | [`QUEUE`] events | the file itself |
 //! | every other | [`QUEUE`] events | a [`spool`] on disk, bounded by `spool-size` |
+//!
+//! A thread of a sink that panics is started again ([`supervise`]).
 
 mod backoff;
 mod deferred;
 mod encoder;
 mod error;
 mod glance;
+mod health;
+mod journal;
 mod local;
 mod queue;
 mod remote;
 mod shared;
+mod slot;
 pub mod spool;
 mod status;
+mod supervise;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -35,21 +41,27 @@ pub use backoff::Backoff;
 pub use encoder::Encoder;
 pub use error::SinkError;
 pub use glance::Glance;
+pub use health::{Health, SinkState};
 pub use local::OnFailure;
 pub use remote::{Handed, Remote, RemoteError};
+pub use slot::SpoolSlot;
 pub use status::{Snapshot, Status};
 use tokio::sync::Notify;
 pub use writer::{Stopped, Writer};
 
 use self::{
     deferred::Deferred,
+    journal::Journal,
     local::Local,
     queue::{Put, Queue},
     remote::{Sender, SpoolWriter},
     shared::Shared,
-    spool::Spool,
+    supervise::{Worker, supervise},
 };
-use crate::event::{Event, Message, filter::SinkFilter};
+use crate::{
+    event::{Event, Message, filter::SinkFilter},
+    util::stderr::log,
+};
 
 /// Events that wait in memory for one sink.
 pub const QUEUE: usize = 16_384;
@@ -87,10 +99,19 @@ pub enum Sink {
         /// The receiver.
         remote: Box<dyn Remote>,
         /// Where they wait.
-        spool: Box<Spool>,
+        spool: Box<SpoolSlot>,
     },
     /// To an observer, which neither queues nor loses any.
     Observer(Box<dyn Observer>),
+}
+
+/// What a sink has not delivered when a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Events in memory.
+    pub dropped: u64,
+    /// Events in its spool.
+    pub spooled: u64,
 }
 
 /// A running sink.
@@ -188,15 +209,16 @@ impl Delivery {
                 let queue = Queue::of_lines(owned.clone(), encoder, to, spare, Arc::clone(&status));
                 let shared = Arc::new(Shared::new(()));
                 let local = Local {
-                    name: owned,
+                    journal: Journal::of(owned),
                     queue: chunks,
                     spare: done_with,
                     writer,
                     on_failure,
                     shared: Arc::clone(&shared),
                     status: Arc::clone(&status),
+                    in_hand: 0,
                 };
-                let thread = self.thread(name, move || local.run())?;
+                let thread = self.thread(name, &status, local)?;
                 (queue, vec![thread], Box::new(move |at| shared.stop_at(at)))
             }
             Sink::Remote {
@@ -204,21 +226,32 @@ impl Delivery {
                 remote,
                 spool,
             } => {
-                status.spooled(spool.depth(), spool.bytes());
+                if let Some(failure) = spool.failure() {
+                    log(format_args!(
+                        "sink {name}: {failure}; events are kept in memory until it can"
+                    ));
+                    status.health().set_spool_failing(true);
+                }
+                let mut slot = *spool;
+                if let Some(spool) = slot.get() {
+                    status.spooled(spool.depth(), spool.bytes());
+                }
                 let (to, events) = channel();
                 let queue = Queue::of_events(to, Arc::clone(&status));
-                let shared = Arc::new(Shared::new(*spool));
-                let spool_writer = SpoolWriter {
-                    name: owned.clone(),
-                    queue: events,
+                let shared = Arc::new(Shared::new(slot));
+                let journal = || Journal::of(owned.clone());
+                let spool_writer = SpoolWriter::new(
+                    journal(),
+                    events,
                     encoder,
-                    shared: Arc::clone(&shared),
-                    status: Arc::clone(&status),
-                };
-                let sender = Sender::new(owned, remote, Arc::clone(&shared), Arc::clone(&status));
+                    Arc::clone(&shared),
+                    Arc::clone(&status),
+                );
+                let sender =
+                    Sender::new(journal(), remote, Arc::clone(&shared), Arc::clone(&status));
                 let threads = vec![
-                    self.thread(name, move || spool_writer.run())?,
-                    self.thread(name, move || sender.run())?,
+                    self.thread(name, &status, spool_writer)?,
+                    self.thread(name, &status, sender)?,
                 ];
                 (queue, threads, Box::new(move |at| shared.stop_at(at)))
             }
@@ -243,14 +276,16 @@ impl Delivery {
     fn thread(
         &self,
         name: &str,
-        run: impl FnOnce() + Send + 'static,
+        status: &Arc<Status>,
+        mut worker: impl Worker + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        let wake = Arc::clone(&self.wake);
+        let (wake, status) = (Arc::clone(&self.wake), Arc::clone(status));
+        let sink = name.to_owned();
         // The kernel shows 15 bytes of a thread's name.
         thread::Builder::new()
             .name(format!("sink {name}"))
             .spawn(move || {
-                run();
+                supervise(&sink, &status, &mut worker);
                 wake.notify_one();
             })
     }
@@ -386,6 +421,18 @@ impl Delivery {
         for it in self.running.iter().filter(|it| !it.is_local) {
             (it.stop_at)(at);
         }
+    }
+
+    /// What each sink has not delivered.
+    pub fn left(&self) -> impl Iterator<Item = (&str, Left)> {
+        self.running.iter().map(|it| {
+            let dropped = it.status.queued() + it.deferred.count();
+            let left = Left {
+                dropped,
+                spooled: it.status.spooled_events(),
+            };
+            (it.name.as_str(), left)
+        })
     }
 
     /// Whether every sink has ended.

@@ -6,8 +6,8 @@ use std::sync::{
     mpsc::{Receiver, Sender},
 };
 
-use super::{Encoder, Glance, QUEUE, status::Status};
-use crate::{event::Message, util::stderr::log};
+use super::{Encoder, Glance, QUEUE, journal::Journal, status::Status};
+use crate::event::Message;
 
 /// More bytes of lines than this are handed over before the end of a turn.
 const ENOUGH: usize = 64 * 1024;
@@ -50,7 +50,7 @@ enum Held {
 }
 
 struct Lines {
-    name: String,
+    journal: Journal,
     encoder: Box<dyn Encoder>,
     chunk: Chunk,
     to: Sender<Chunk>,
@@ -68,7 +68,7 @@ impl Queue {
         status: Arc<Status>,
     ) -> Self {
         let lines = Lines {
-            name,
+            journal: Journal::of(name),
             encoder,
             chunk: Chunk::default(),
             to,
@@ -143,7 +143,7 @@ impl Lines {
         let whole = lines.len();
         if let Err(error) = self.encoder.encode(message, lines) {
             lines.truncate(whole);
-            log(format_args!("sink {}: {error}", self.name));
+            self.journal.log("encode", format_args!("{error}"));
             return false;
         }
         self.chunk.events += 1;

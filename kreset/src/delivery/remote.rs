@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    io,
     sync::{
         Arc,
         mpsc::{Receiver as Queue, RecvTimeoutError},
@@ -18,14 +19,14 @@ use thiserror::Error;
 
 use super::{
     Backoff, Encoder,
-    shared::{Shared, State},
-    spool::{Entry, Position, Spool},
+    journal::Journal,
+    shared::Shared,
+    slot::SpoolSlot,
+    spool::{Entry, Position},
     status::Status,
+    supervise::Worker,
 };
-use crate::{
-    event::Message,
-    util::{heap::HeapTrimmer, stderr::log},
-};
+use crate::{event::Message, util::heap::HeapTrimmer};
 
 /// Events and bytes that are appended at once, at most.
 const APPEND: (usize, usize) = (256, 256 * 1024);
@@ -39,6 +40,9 @@ const IDLE: Duration = Duration::from_hours(1);
 const MANY: usize = 64;
 /// Longer events are dropped: receivers accept far less.
 const LONGEST_EVENT: usize = 1024 * 1024;
+/// A receiver that rejects so many events in a row, and has accepted none since the
+/// start, is not one: a wrong address, or a port that expects TLS.
+const SUSPECTS: usize = 16;
 
 /// How a batch was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,102 +100,214 @@ pub trait Remote: Send {
 
 /// Takes events from the queue into the spool.
 pub(super) struct SpoolWriter {
-    pub(super) name: String,
+    pub(super) journal: Journal,
     pub(super) queue: Queue<Arc<Message>>,
     pub(super) encoder: Box<dyn Encoder>,
-    pub(super) shared: Arc<Shared<Spool>>,
+    pub(super) shared: Arc<Shared<SpoolSlot>>,
     pub(super) status: Arc<Status>,
+    /// Encoded events that are not in the spool yet.
+    pending: Vec<Vec<u8>>,
+    /// Events that have been taken from the queue and still count as queued.
+    taken: u64,
+    /// The one of them that is being encoded.
+    encoding: u64,
+    backoff: Backoff,
+    sync_at: Instant,
 }
 
-impl SpoolWriter {
-    /// Writes until no more events come.
-    pub(super) fn run(mut self) {
-        let mut sync_at = Instant::now() + SYNC_EVERY;
+impl Worker for SpoolWriter {
+    /// Writes until no more events come, or until the time to stop.
+    fn run(&mut self) {
         loop {
-            let until_sync = sync_at.saturating_duration_since(Instant::now());
-            let ended = match self.queue.recv_timeout(until_sync) {
-                Ok(first) => {
-                    self.append(&first);
-                    false
-                }
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => true,
-            };
-            if ended || Instant::now() >= sync_at {
-                self.sync();
-                sync_at = Instant::now() + SYNC_EVERY;
+            let ended = self.pending.is_empty() && !self.take();
+            if let Err(pause) = self.append() {
+                self.wait(pause);
             }
-            if ended {
+            if ended || Instant::now() >= self.sync_at {
+                self.sync();
+                self.sync_at = Instant::now() + SYNC_EVERY;
+            }
+            let over = !self.pending.is_empty() && self.shared.lock().is_over();
+            if over {
+                self.drop_rest();
+            }
+            if ended || over {
                 self.shared.update(|state| state.ended = true);
                 return;
             }
         }
     }
 
-    /// Appends `first` and the events queued behind it.
-    fn append(&mut self, first: &Message) {
-        let mut payloads = Vec::new();
-        let mut bytes = self.encode(first, &mut payloads);
-        let mut taken = 1;
-        while taken < APPEND.0 && bytes < APPEND.1 {
-            let Ok(message) = self.queue.try_recv() else {
-                break;
-            };
-            bytes += self.encode(&message, &mut payloads);
-            taken += 1;
-        }
-        let appended = self.shared.update(|State { value: spool, .. }| {
-            let mut appended = spool.append(&payloads);
-            if appended.is_err() && spool.give_up_oldest() {
-                // The disk is full of other data: the oldest events make room.
-                appended = spool.append(&payloads);
-            }
-            update_status(spool, &self.status);
-            appended
-        });
-        if let Err(error) = appended {
-            self.status.record_loss(payloads.len() as u64);
-            log(format_args!(
-                "sink {}: cannot write to its spool: {error}",
-                self.name
-            ));
-        }
-        self.status.dequeued(taken as u64);
+    fn recover(&mut self) {
+        self.drop_pending(0);
     }
 
-    fn encode(&mut self, message: &Message, payloads: &mut Vec<Vec<u8>>) -> usize {
+    fn wait(&self, longest: Duration) -> bool {
+        self.shared.wait(longest, |_| false);
+        self.shared.lock().is_over()
+    }
+}
+
+impl SpoolWriter {
+    pub(super) fn new(
+        journal: Journal,
+        queue: Queue<Arc<Message>>,
+        encoder: Box<dyn Encoder>,
+        shared: Arc<Shared<SpoolSlot>>,
+        status: Arc<Status>,
+    ) -> Self {
+        Self {
+            journal,
+            queue,
+            encoder,
+            shared,
+            status,
+            pending: Vec::new(),
+            taken: 0,
+            encoding: 0,
+            backoff: Backoff::default(),
+            sync_at: Instant::now() + SYNC_EVERY,
+        }
+    }
+
+    /// Takes queued events, for which it waits until the next sync; returns whether
+    /// more may come.
+    fn take(&mut self) -> bool {
+        let until_sync = self.sync_at.saturating_duration_since(Instant::now());
+        let mut next = match self.queue.recv_timeout(until_sync) {
+            Ok(first) => Some(first),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        let mut bytes = 0;
+        while let Some(message) = next.take() {
+            self.taken += 1;
+            self.encoding = 1;
+            bytes += self.encode(&message);
+            self.encoding = 0;
+            if self.pending.len() < APPEND.0 && bytes < APPEND.1 {
+                next = self.queue.try_recv().ok();
+            }
+        }
+        true
+    }
+
+    /// Appends the pending events; the error is how long to wait.
+    fn append(&mut self) -> Result<(), Duration> {
+        if self.pending.is_empty() {
+            // Some may have been dropped.
+            self.status.dequeued(std::mem::take(&mut self.taken));
+            return Ok(());
+        }
+        let Self {
+            shared,
+            status,
+            pending,
+            journal,
+            ..
+        } = self;
+        let outcome = shared.update(|state| {
+            let spool = state.value.get_or_open().map_err(|it| it.to_string())?;
+            let mut appended = spool.append(&*pending);
+            if appended.as_ref().is_err_and(is_full) && spool.give_up_oldest() {
+                // The disk is full of other data: the oldest events make room.
+                appended = spool.append(&*pending);
+            }
+            update_status(&mut state.value, status, journal);
+            appended.map_err(|error| format!("cannot write to its spool: {error}"))
+        });
+        if let Err(error) = outcome {
+            self.status.health().set_spool_failing(true);
+            self.status.fail();
+            self.journal.fails(
+                "spool",
+                format_args!("{error}; events are kept in memory until it can"),
+            );
+            return Err(self.backoff.failed());
+        }
+        self.pending.clear();
+        self.status.dequeued(std::mem::take(&mut self.taken));
+        self.backoff.succeeded();
+        self.status.health().set_spool_failing(false);
+        self.journal
+            .works("spool", format_args!("its spool works again"));
+        Ok(())
+    }
+
+    /// It is time to stop, and the spool cannot be written.
+    fn drop_rest(&mut self) {
+        let mut rest = 0;
+        while self.queue.try_recv().is_ok() {
+            rest += 1;
+        }
+        self.drop_pending(rest);
+    }
+
+    /// Counts what is pending, and `more` queued events, as lost.
+    fn drop_pending(&mut self, more: u64) {
+        let lost = self.pending.len() as u64 + std::mem::take(&mut self.encoding) + more;
+        self.pending.clear();
+        self.status.record_loss(lost);
+        self.status.dequeued(std::mem::take(&mut self.taken) + more);
+    }
+
+    /// Adds `message` to the pending events; returns its length.
+    fn encode(&mut self, message: &Message) -> usize {
         let mut payload = Vec::with_capacity(2_048);
         match self.encoder.encode(message, &mut payload) {
             Ok(()) if payload.len() <= LONGEST_EVENT => {
                 let length = payload.len();
-                payloads.push(payload);
+                self.pending.push(payload);
                 return length;
             }
-            Ok(()) => {
-                log(format_args!(
-                    "sink {}: dropped an event of {} bytes",
-                    self.name,
-                    payload.len()
-                ));
-            }
-            Err(error) => log(format_args!("sink {}: {error}", self.name)),
+            Ok(()) => self.journal.log(
+                "length",
+                format_args!("dropped an event of {} bytes", payload.len()),
+            ),
+            Err(error) => self.journal.log("encode", format_args!("{error}")),
         }
         self.status.record_loss(1);
         0
     }
 
-    fn sync(&self) {
+    fn sync(&mut self) {
+        let mut state = self.shared.lock();
+        // With events pending, append() opens it and says why that fails.
+        let Ok(spool) = state.value.get_or_open() else {
+            return;
+        };
+        if self.pending.is_empty() {
+            self.status.health().set_spool_failing(false);
+            self.journal
+                .works("spool", format_args!("its spool works again"));
+        }
+        if let Err(error) = spool.keep_in_place() {
+            self.journal.log(
+                "place",
+                format_args!("cannot make the directory of its spool again: {error}"),
+            );
+        }
+        if self.status.is_all_reported() {
+            spool.losses_are_reported();
+        }
+        let file = spool.unsynced();
+        update_status(&mut state.value, &self.status, &mut self.journal);
         // Not under the lock: the sender must not wait for a slow disk.
-        let file = self.shared.lock().value.unsynced();
+        drop(state);
         if let Some(file) = file
             && let Err(error) = file.sync_data()
         {
-            log(format_args!(
-                "sink {}: cannot sync its spool: {error}",
-                self.name
-            ));
+            self.journal
+                .log("sync", format_args!("cannot sync its spool: {error}"));
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// A batch that the receiver does not confirm.
@@ -208,9 +324,9 @@ struct Unconfirmed {
 
 /// Sends the spooled events to the receiver.
 pub(super) struct Sender {
-    pub(super) name: String,
+    journal: Journal,
     pub(super) remote: Box<dyn Remote>,
-    pub(super) shared: Arc<Shared<Spool>>,
+    pub(super) shared: Arc<Shared<SpoolSlot>>,
     pub(super) status: Arc<Status>,
     backoff: Backoff,
     /// Batches that were sent and do not count as delivered yet, in order.
@@ -218,32 +334,17 @@ pub(super) struct Sender {
     /// Events in the next batch, at most: fewer while a rejected event is being
     /// searched for.
     count: usize,
+    /// Whether the receiver has accepted anything since the start.
+    has_accepted: bool,
+    /// Events that it rejected one by one, while it has accepted nothing.
+    suspects: Vec<Entry>,
     heap: HeapTrimmer,
 }
 
-impl Sender {
-    pub(super) fn new(
-        name: String,
-        remote: Box<dyn Remote>,
-        shared: Arc<Shared<Spool>>,
-        status: Arc<Status>,
-    ) -> Self {
-        let count = remote.batch().0;
-        Self {
-            name,
-            remote,
-            shared,
-            status,
-            backoff: Backoff::default(),
-            unconfirmed: VecDeque::new(),
-            count,
-            heap: HeapTrimmer::default(),
-        }
-    }
-
+impl Worker for Sender {
     /// Sends until all is delivered and no more events come, or until the time to
     /// stop.
-    pub(super) fn run(mut self) {
+    fn run(&mut self) {
         loop {
             let look = if self.unconfirmed.is_empty() {
                 IDLE
@@ -275,6 +376,39 @@ impl Sender {
         }
     }
 
+    /// What was not confirmed is sent again.
+    fn recover(&mut self) {
+        self.rewind();
+    }
+
+    fn wait(&self, longest: Duration) -> bool {
+        self.shared.wait(longest, |_| false);
+        self.shared.lock().is_over()
+    }
+}
+
+impl Sender {
+    pub(super) fn new(
+        journal: Journal,
+        remote: Box<dyn Remote>,
+        shared: Arc<Shared<SpoolSlot>>,
+        status: Arc<Status>,
+    ) -> Self {
+        let count = remote.batch().0;
+        Self {
+            journal,
+            remote,
+            shared,
+            status,
+            backoff: Backoff::default(),
+            unconfirmed: VecDeque::new(),
+            count,
+            has_accepted: false,
+            suspects: Vec::new(),
+            heap: HeapTrimmer::default(),
+        }
+    }
+
     /// Confirms what the receiver has read; the next run sends the rest.
     fn finish(&mut self) {
         let Some(last) = self.unconfirmed.back().copied() else {
@@ -286,20 +420,21 @@ impl Sender {
         }
     }
 
-    fn next_batch(&self) -> (bool, bool, Vec<Entry>) {
+    fn next_batch(&mut self) -> (bool, bool, Vec<Entry>) {
         let mut state = self.shared.lock();
         let (over, ended) = (state.is_over(), state.ended);
         if over {
             return (over, ended, Vec::new());
         }
-        let batch = state.value.read(self.count, self.remote.batch().1);
-        update_status(&mut state.value, &self.status);
+        let Some(spool) = state.value.get() else {
+            return (over, ended, Vec::new());
+        };
+        let batch = spool.read(self.count, self.remote.batch().1);
+        update_status(&mut state.value, &self.status, &mut self.journal);
         drop(state);
         let batch = batch.unwrap_or_else(|error| {
-            log(format_args!(
-                "sink {}: cannot read its spool: {error}",
-                self.name
-            ));
+            self.journal
+                .log("read", format_args!("cannot read its spool: {error}"));
             self.shared.wait(Duration::from_secs(1), |_| false);
             Vec::new()
         });
@@ -310,45 +445,89 @@ impl Sender {
         let Some(last) = batch.last() else {
             return Ok(());
         };
-        match self.remote.send(batch) {
+        let Self { remote, status, .. } = self;
+        match status.health().busy(|| remote.send(batch)) {
+            Ok(_) if !self.suspects.is_empty() => {
+                // The receiver may not have been ready yet when it rejected them.
+                self.accepted();
+                self.rewind();
+            }
             Ok(Handed::Confirmed) => {
+                self.accepted();
                 self.delivered(last.end, batch.len() as u64);
-                self.count = (self.count * 2).min(self.remote.batch().0);
             }
             Ok(Handed::Unconfirmed(settle)) => {
+                self.accepted();
                 self.unconfirmed.push_back(Unconfirmed {
                     end: last.end,
                     events: batch.len() as u64,
                     settle,
                     due: None,
                 });
-                self.count = (self.count * 2).min(self.remote.batch().0);
             }
-            Err(RemoteError::Refused(why)) => self.refused(batch, &why),
+            Err(RemoteError::Refused(why)) => return self.refused(batch, &why),
             Err(error) => return Err(error),
-        }
-        if self.backoff.is_failing() {
-            self.backoff.succeeded();
-            log(format_args!("sink {}: delivering again", self.name));
         }
         Ok(())
     }
 
-    /// Finds the rejected event by halving the batch, and drops it.
-    fn refused(&mut self, batch: &[Entry], why: &str) {
-        if let [alone] = batch {
-            log(format_args!(
-                "sink {}: the receiver rejected an event: {why}",
-                self.name
-            ));
-            self.status.record_loss(1);
-            self.delivered(alone.end, 0);
-        } else {
+    /// The receiver has accepted a batch.
+    fn accepted(&mut self) {
+        self.has_accepted = true;
+        self.count = (self.count * 2).min(self.remote.batch().0);
+        if self.backoff.is_failing() {
+            self.backoff.succeeded();
+            self.status.health().set_failing(false);
+        }
+        self.journal
+            .works("delivery", format_args!("delivering again"));
+    }
+
+    /// Finds the rejected event by halving the batch, and drops it, if the receiver
+    /// accepts others.
+    fn refused(&mut self, batch: &[Entry], why: &str) -> Result<(), RemoteError> {
+        let [alone] = batch else {
             // Doubled again by every batch that is accepted.
             self.count = (batch.len() / 2).max(1);
-            self.unconfirmed.clear();
-            self.shared.lock().value.rewind();
+            self.rewind();
+            return Ok(());
+        };
+        let reason = format!("the receiver rejected an event: {why}");
+        self.journal.log("rejected", format_args!("{reason}"));
+        if self.has_accepted {
+            self.reject(alone);
+            if self.unconfirmed.is_empty() {
+                self.delivered(alone.end, 0);
+            }
+            return Ok(());
         }
+        self.suspects.push(alone.clone());
+        if self.suspects.len() < SUSPECTS && self.shared.lock().value.is_readable() {
+            return Ok(());
+        }
+        Err(RemoteError::Unavailable(format!(
+            "the receiver rejects every event: {why}; check its address and whether it expects TLS"
+        )))
+    }
+
+    /// Counts `entry` as lost, and keeps it beside the spool.
+    fn reject(&mut self, entry: &Entry) {
+        let mut state = self.shared.lock();
+        if let Some(spool) = state.value.get() {
+            spool.reject(entry);
+        }
+        update_status(&mut state.value, &self.status, &mut self.journal);
+    }
+
+    /// Sends what is not delivered again.
+    fn rewind(&mut self) {
+        self.unconfirmed.clear();
+        self.suspects.clear();
+        let mut state = self.shared.lock();
+        if let Some(spool) = state.value.get() {
+            spool.rewind();
+        }
+        update_status(&mut state.value, &self.status, &mut self.journal);
     }
 
     /// Marks as delivered what has been with the receiver's host long enough.
@@ -371,30 +550,32 @@ impl Sender {
         Ok(())
     }
 
-    fn delivered(&self, end: Position, count: u64) {
+    fn delivered(&mut self, end: Position, count: u64) {
         self.status.deliver(count);
         let mut state = self.shared.lock();
-        state.value.done(end);
-        update_status(&mut state.value, &self.status);
+        if let Some(spool) = state.value.get() {
+            spool.done(end);
+        }
+        update_status(&mut state.value, &self.status, &mut self.journal);
     }
 
     fn failed(&mut self, error: &RemoteError) {
-        if !self.backoff.is_failing() {
-            let kept = "events are kept in the spool and sent later";
-            log(format_args!("sink {}: {error}; {kept}", self.name));
-        }
+        let kept = "events are kept in the spool and sent later";
+        self.journal
+            .fails("delivery", format_args!("{error}; {kept}"));
         self.status.fail();
-        self.unconfirmed.clear();
-        let mut state = self.shared.lock();
-        state.value.rewind();
-        update_status(&mut state.value, &self.status);
-        drop(state);
+        self.status.health().set_failing(true);
+        self.rewind();
         self.shared.wait(self.backoff.failed(), |_| false);
     }
 }
 
-/// Updates the sink's counts from `spool`.
-fn update_status(spool: &mut Spool, status: &Status) {
+/// Updates the sink's counts from its spool, and logs what it has to say.
+fn update_status(slot: &mut SpoolSlot, status: &Status, journal: &mut Journal) {
+    let Some(spool) = slot.get() else { return };
     status.spooled(spool.depth(), spool.bytes());
     status.record_loss(spool.take_lost());
+    for note in spool.take_notes() {
+        journal.log("note", format_args!("{note}"));
+    }
 }

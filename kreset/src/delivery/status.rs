@@ -1,11 +1,17 @@
 //! The state of a running sink.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
 };
 
-use super::SinkError;
+use super::{
+    SinkError,
+    health::{SinkHealth, SinkState},
+};
 use crate::event::SinkCoverage;
 
 /// Counts and flags of one sink, shared by its threads and the pipeline.
@@ -19,6 +25,8 @@ pub struct Status {
     lost: AtomicU64,
     /// The part of `lost` that `loss` events have reported.
     reported: AtomicU64,
+    restarts: AtomicU64,
+    health: SinkHealth,
     reopen: AtomicBool,
     failure: Mutex<Option<SinkError>>,
 }
@@ -36,6 +44,8 @@ pub struct Snapshot {
     pub failures: u64,
     /// Events that will never be delivered.
     pub lost: u64,
+    /// Threads that failed and were started again.
+    pub restarts: u64,
 }
 
 impl From<Snapshot> for SinkCoverage {
@@ -64,7 +74,25 @@ impl Status {
             delivered: self.delivered.load(Relaxed),
             failures: self.failures.load(Relaxed),
             lost: self.lost.load(Relaxed),
+            restarts: self.restarts.load(Relaxed),
         }
+    }
+
+    /// Its state now.
+    #[must_use]
+    pub fn state(&self) -> SinkState {
+        self.health.state(Instant::now())
+    }
+
+    /// Where its threads set that state.
+    pub(super) const fn health(&self) -> &SinkHealth {
+        &self.health
+    }
+
+    /// Counts a thread that failed and is started again.
+    pub(super) fn restarted(&self) {
+        self.restarts.fetch_add(1, Relaxed);
+        self.health.idle();
     }
 
     /// One more event is in the queue.
@@ -80,6 +108,11 @@ impl Status {
     /// Events in the queue.
     pub(super) fn queued(&self) -> u64 {
         self.queued.load(Relaxed)
+    }
+
+    /// Events in the spool.
+    pub(super) fn spooled_events(&self) -> u64 {
+        self.depth.load(Relaxed)
     }
 
     /// Sets the size of the spool.
@@ -107,6 +140,11 @@ impl Status {
     pub(super) fn take_unreported(&self) -> u64 {
         let lost = self.lost.load(Relaxed);
         lost.saturating_sub(self.reported.swap(lost, Relaxed))
+    }
+
+    /// Whether `loss` events have reported all lost events.
+    pub(super) fn is_all_reported(&self) -> bool {
+        self.lost.load(Relaxed) == self.reported.load(Relaxed)
     }
 
     /// Asks for the file to be reopened.

@@ -1,7 +1,12 @@
 use std::{
     collections::BTreeSet,
+    fs,
     path::Path,
-    sync::{Mutex, mpsc::Sender},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        mpsc::Sender,
+    },
 };
 
 use serde_json::Value;
@@ -120,7 +125,7 @@ fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery 
             broken: Arc::clone(&seen.broken),
             outstanding: Arc::clone(&seen.outstanding),
         }),
-        spool: Box::new(Spool::open(directory, limit).unwrap()),
+        spool: Box::new(SpoolSlot::open(directory, limit).unwrap()),
     };
     delivery.start("siem", SinkFilter::default(), sink).unwrap();
     delivery
@@ -257,6 +262,150 @@ fn a_refused_event_is_found_left_out_and_counted() {
     end(delivery, Duration::from_secs(5));
 }
 
+/// A port that expects TLS answers HTTP 400 to everything, and emptied a spool.
+#[test]
+fn a_receiver_that_rejects_everything_gets_everything_once_it_is_one() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let fixed = Arc::new(AtomicBool::new(false));
+    let (tries, is_fixed) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&fixed));
+    let answers = Arc::clone(&tries);
+    let answer: Answer = Box::new(move |_| {
+        answers.fetch_add(1, Relaxed);
+        if is_fixed.load(Relaxed) {
+            Ok(Handed::Confirmed)
+        } else {
+            Err(RemoteError::Refused("HTTP 400".to_owned()))
+        }
+    });
+    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
+    (0..1_000).for_each(|number| delivery.offer(&numbered(number)));
+    soon("it tries again and again", || tries.load(Relaxed) > 100);
+    let now = snapshot(&delivery);
+    assert_eq!((now.waiting, now.lost), (1_000, 0));
+    let (_, status) = delivery.statuses().next().unwrap();
+    assert_eq!(status.state(), SinkState::Failing);
+    fixed.store(true, Relaxed);
+    soon("all arrive", || snapshot(&delivery).waiting == 0);
+    assert_eq!(seen.distinct(), (0..1_000).collect());
+    assert_eq!(snapshot(&delivery).lost, 0);
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_first_event_that_is_rejected_holds_the_others_up_for_no_longer_than_they_need() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let refuses = |batch: &[u64]| {
+        if batch.iter().any(|number| *number < 3) {
+            Err(RemoteError::Refused("no".to_owned()))
+        } else {
+            Ok(Handed::Confirmed)
+        }
+    };
+    let mut delivery = start(directory.path(), u64::MAX, &seen, Box::new(refuses));
+    delivery.offer(&numbered(0));
+    soon("it is rejected", || snapshot(&delivery).failures > 0);
+    assert_eq!(
+        (snapshot(&delivery).waiting, snapshot(&delivery).lost),
+        (1, 0)
+    );
+    (1..10).for_each(|number| delivery.offer(&numbered(number)));
+    soon("the rest arrives", || snapshot(&delivery).waiting == 0);
+    assert_eq!(seen.distinct(), (3..10).collect());
+    assert_eq!(snapshot(&delivery).lost, 3);
+    assert!(directory.path().join("rejected").exists());
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn a_spool_that_cannot_be_opened_is_opened_later_and_loses_nothing() {
+    let directory = TempDir::new().unwrap();
+    let place = directory.path().join("spool");
+    fs::write(&place, "a file in its place").unwrap();
+    let seen = Seen::default();
+    let mut delivery = start(
+        &place.join("sink"),
+        u64::MAX,
+        &seen,
+        Box::new(|_| Ok(Handed::Confirmed)),
+    );
+    let state = |delivery: &Delivery| delivery.statuses().next().unwrap().1.state();
+    assert_eq!(state(&delivery), SinkState::SpoolFailing);
+    (0..1_000).for_each(|number| delivery.offer(&numbered(number)));
+    soon("it tries", || snapshot(&delivery).failures > 2);
+    fs::remove_file(&place).unwrap();
+    soon("all arrive", || snapshot(&delivery).delivered == 1_000);
+    assert_eq!(seen.numbers(), (0..1_000).collect::<Vec<_>>());
+    assert_eq!(snapshot(&delivery).lost, 0);
+    assert_eq!(state(&delivery), SinkState::Working);
+    // While it runs, the place is lost once more.
+    fs::remove_dir_all(&place).unwrap();
+    fs::write(&place, "a file in its place").unwrap();
+    (1_000..2_000).for_each(|number| delivery.offer(&numbered(number)));
+    soon("it fails", || state(&delivery) == SinkState::SpoolFailing);
+    fs::remove_file(&place).unwrap();
+    soon("all arrive", || snapshot(&delivery).delivered == 2_000);
+    assert_eq!(snapshot(&delivery).lost, 0);
+    end(delivery, Duration::from_secs(5));
+}
+
+#[test]
+fn what_finds_no_spool_until_the_end_is_counted() {
+    let directory = TempDir::new().unwrap();
+    let place = directory.path().join("spool");
+    fs::write(&place, "a file in its place").unwrap();
+    let seen = Seen::default();
+    let answer: Answer = Box::new(|_| Ok(Handed::Confirmed));
+    let mut delivery = start(&place.join("sink"), u64::MAX, &seen, answer);
+    (0..1_000).for_each(|number| delivery.offer(&numbered(number)));
+    soon("it tries", || snapshot(&delivery).failures > 0);
+    delivery.close();
+    delivery.stop_at(Instant::now());
+    soon("the sinks end", || delivery.has_ended());
+    let now = snapshot(&delivery);
+    assert_eq!((now.lost, now.waiting), (1_000, 0));
+}
+
+#[test]
+fn a_thread_that_panics_is_counted_and_started_again() {
+    let directory = TempDir::new().unwrap();
+    let seen = Seen::default();
+    let mut panics = 2;
+    let answer: Answer = Box::new(move |_| {
+        if panics > 0 {
+            panics -= 1;
+            panic!("as the test wants");
+        }
+        Ok(Handed::Confirmed)
+    });
+    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
+    (0..100).for_each(|number| delivery.offer(&numbered(number)));
+    soon("all arrive", || snapshot(&delivery).waiting == 0);
+    assert_eq!(seen.distinct(), (0..100).collect());
+    assert_eq!(
+        (snapshot(&delivery).restarts, snapshot(&delivery).lost),
+        (2, 0)
+    );
+    end(delivery, Duration::from_secs(5));
+
+    let mut panics = 1;
+    let (mut delivery, taken) = local(OnFailure::Retry, move || {
+        if panics > 0 {
+            panics -= 1;
+            panic!("as the test wants");
+        }
+        Ok(())
+    });
+    delivery.offer(&numbered(0));
+    soon("it is started again", || snapshot(&delivery).restarts == 1);
+    delivery.offer(&numbered(1));
+    soon("the next is written", || seeded(&taken) == [1]);
+    let now = snapshot(&delivery);
+    assert_eq!((now.lost, now.waiting, now.delivered), (1, 0, 1));
+    end(delivery, Duration::from_secs(5));
+}
+
 #[test]
 fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
     let directory = TempDir::new().unwrap();
@@ -350,10 +499,10 @@ fn a_full_spool_gives_up_the_oldest_and_names_its_sink() {
 fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
-    let open = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let open = Arc::new(AtomicBool::new(false));
     let door = Arc::clone(&open);
     let answer: Answer = Box::new(move |_| {
-        if door.load(std::sync::atomic::Ordering::Relaxed) {
+        if door.load(Relaxed) {
             Ok(Handed::Confirmed)
         } else {
             Err(gone())
@@ -367,7 +516,7 @@ fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
         }
     }
     assert!(delivery.settle(Duration::from_secs(30)));
-    open.store(true, std::sync::atomic::Ordering::Relaxed);
+    open.store(true, Relaxed);
     soon("the rest arrives", || snapshot(&delivery).waiting == 0);
     let lost: u64 = delivery.take_losses().iter().map(|(_, count)| count).sum();
     assert_eq!(lost + seen.numbers().len() as u64, 12_000);

@@ -54,7 +54,7 @@ pub use text::{Layout, Size, Text, TextOptions, Update};
 pub use view::{ColorChoice, View};
 
 use crate::{
-    delivery::{Encoder, Observer, OnFailure, Remote, Sink, SinkError, Writer, spool::Spool},
+    delivery::{Encoder, Observer, OnFailure, Remote, Sink, SinkError, SpoolSlot, Writer},
     event::filter::SinkFilter,
 };
 
@@ -136,7 +136,7 @@ impl SinkConfig {
             Parts::Remote(encoder, remote) => {
                 // With its type: a name may be given to another sink later.
                 let name = format!("{}.{}", self.name, self.target.kind());
-                let spool = Spool::open(&host.spool.join(name), host.spool_size)?;
+                let spool = SpoolSlot::open(&host.spool.join(name), host.spool_size)?;
                 Sink::Remote {
                     encoder,
                     remote,

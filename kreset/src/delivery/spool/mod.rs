@@ -1,30 +1,44 @@
 //! A queue on disk: the events that a sink has not delivered yet.
 //!
-//! Records are numbered and appended to segment files; the file `done` has the
-//! number up to which all are delivered. Appended records survive the end of the
-//! process, even by SIGKILL, because the kernel has them. They survive a crash of
-//! the host once [`Spool::unsynced`] was synced.
+//! Records are numbered and appended to segment files; the file `ledger` has what
+//! became of them, so that at any time, and at each start,
+//!
+//! appended = delivered + lost + waiting.
+//!
+//! What is missing is counted as lost. Appended records survive the end of the
+//! process, even by SIGKILL, because the kernel has them. They survive a crash of the
+//! host once [`Spool::unsynced`] was synced.
 //!
 //! A spool is bounded: when it is full, the oldest segment is dropped and its
-//! undelivered records are counted as lost.
+//! undelivered records are counted as lost. A segment of which records were skipped,
+//! because they are damaged or cannot be read, is kept under another name for a while.
 
+mod gaps;
+mod ledger;
+mod recover;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::VecDeque,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io,
     ops::Range,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use thiserror::Error;
 
-use self::segment::{HEADER, HIGHEST, LONGEST, Segment, Walk};
+use self::{
+    gaps::Gaps,
+    ledger::{Counts, Ledger},
+    recover::Recovered,
+    segment::{HEADER, LONGEST, Segment, Walk},
+};
+use crate::util::private::PrivateDirectory;
 
 /// The smallest size limit of a spool.
 pub const LEAST_BYTES: u64 = 1024 * 1024;
@@ -32,6 +46,12 @@ pub const LEAST_BYTES: u64 = 1024 * 1024;
 const PARTS: u64 = 16;
 /// No segment is longer.
 const LONGEST_SEGMENT: u64 = 8 * 1024 * 1024;
+/// Files with damage that are kept at most, the latest.
+const DAMAGED_FILES: usize = 4;
+/// The suffix of files with damage.
+const DAMAGED: &str = ".damaged";
+/// The file of records that the receiver rejected.
+const REJECTED: &str = "rejected";
 
 /// Why a spool cannot be opened.
 #[derive(Debug, Error)]
@@ -49,6 +69,17 @@ pub enum SpoolError {
     Locked {
         /// Its directory.
         path: PathBuf,
+    },
+    /// A later kreset wrote it.
+    #[error(
+        "the spool {} has the format {version}, of a later version of kreset-trace: install that version, or move the directory away",
+        path.display()
+    )]
+    Newer {
+        /// Its directory.
+        path: PathBuf,
+        /// The version of its format.
+        version: char,
     },
 }
 
@@ -75,22 +106,29 @@ pub struct Position {
 /// A bounded queue on disk.
 #[derive(Debug)]
 pub struct Spool {
-    directory: PathBuf,
+    directory: PrivateDirectory,
     /// Locked while the spool is open.
-    _lock: File,
+    lock: File,
     limit: u64,
     /// The oldest first; records are appended to the last. Never empty.
     segments: VecDeque<Segment>,
     writer: Arc<File>,
-    /// Holds the number below which all is delivered.
-    done_file: File,
+    ledger: Ledger,
+    counts: Counts,
     done: Position,
     /// Where reading continues.
     read: Position,
-    /// Records dropped since [`Spool::take_lost`].
+    /// Records from `done` on that are missing, and counted already.
+    gaps: Gaps,
+    /// So many records that are still there were counted as lost by an earlier run.
+    credit: u64,
+    /// Lost records since [`Spool::take_lost`].
     lost: u64,
-    /// Dropped records behind `done`, which are counted already.
-    given_up: Vec<Range<u64>>,
+    /// What to log.
+    notes: Vec<String>,
+    /// Files with damage and their sizes, the oldest first.
+    damaged: VecDeque<(String, u64)>,
+    rejected_bytes: u64,
     unsynced: bool,
     buffer: Vec<u8>,
 }
@@ -101,35 +139,48 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// When the file system refuses, or another process uses the spool.
+    /// When the file system refuses, the directory is another user's, another process
+    /// uses the spool, or a later version wrote it.
     pub fn open(directory: &Path, limit: u64) -> Result<Self, SpoolError> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            |source| SpoolError::Io { path, source }
+        let path = directory;
+        let failed = |source| SpoolError::Io {
+            path: path.to_owned(),
+            source,
         };
-        fs::create_dir_all(directory).map_err(failed(directory))?;
-        let lock = lock(directory)?;
-        let done_path = directory.join("done");
-        let mut options = OpenOptions::new();
-        let done_file = options.read(true).write(true).create(true).truncate(false);
-        let done_file = done_file.open(&done_path).map_err(failed(&done_path))?;
-        let (segments, writer) =
-            recover(directory, read_done(&done_file)).map_err(failed(directory))?;
+        let directory = PrivateDirectory::open(path).map_err(failed)?;
+        let lock = lock(&directory)?;
+        let file = directory.write(ledger::NAME).map_err(failed)?;
+        let (ledger, counts) = Ledger::read(file).map_err(failed)?;
+        let Recovered {
+            segments,
+            writer,
+            notes,
+        } = recover::recover(&directory, counts.unwrap_or_default().appended)?;
+        let damaged = recover::damaged(&directory).map_err(failed)?;
+        let rejected_bytes = directory.length(REJECTED).unwrap_or(0);
         let mut spool = Self {
-            directory: directory.to_owned(),
-            _lock: lock,
+            directory,
+            lock,
             limit: limit.max(LEAST_BYTES),
             segments,
             writer: Arc::new(writer),
+            ledger,
+            counts: Counts::default(),
             done: Position::at_begin(0),
             read: Position::at_begin(0),
+            gaps: Gaps::default(),
+            credit: 0,
             lost: 0,
-            given_up: Vec::new(),
+            notes,
+            damaged,
+            rejected_bytes,
             unsynced: false,
             buffer: Vec::new(),
-            done_file,
         };
-        spool.find_done().map_err(failed(directory))?;
+        spool.balance(counts);
+        spool.find_done().map_err(failed)?;
+        spool.remove_done();
+        spool.note_counts();
         Ok(spool)
     }
 
@@ -142,6 +193,9 @@ impl Spool {
         &mut self,
         payloads: impl IntoIterator<Item = P>,
     ) -> io::Result<()> {
+        if self.writer.metadata()?.nlink() == 0 {
+            self.restore()?;
+        }
         let first = self.next();
         let mut number = first;
         self.buffer.clear();
@@ -162,7 +216,7 @@ impl Spool {
             self.start_segment()?;
         }
         let written = self.buffer.len() as u64;
-        while self.bytes() + written > self.limit && self.give_up_oldest() {}
+        while self.bytes() + written > self.limit && self.make_room() {}
         let begin = self.last().bytes;
         if let Err(error) = self.writer.write_all_at(&self.buffer, begin) {
             // Reading ends before a partial record, so it does no harm if it
@@ -175,6 +229,7 @@ impl Spool {
             last.end = number;
         }
         self.unsynced = true;
+        self.note_counts();
         Ok(())
     }
 
@@ -188,20 +243,23 @@ impl Spool {
         // Records in flight may still arrive: rewind() counts those that did not.
         let from = self.read.number.max(first);
         if from < end {
-            self.pass_over(from, Position::at_begin(end));
+            let next = self.segments[1].first;
+            self.pass_over(from..end, Position::at_begin(next));
         }
         // Skipping unread records may have removed it already.
         if self.segments[0].first == first {
             self.remove_first();
         }
+        self.note_counts();
         true
     }
 
-    /// Reads on: up to `count` records, or about `bytes`.
+    /// Reads on: up to `count` records, or about `bytes`. Damaged records, and
+    /// segments that cannot be read, are skipped and counted as lost.
     ///
     /// # Errors
     ///
-    /// When the file system refuses.
+    /// When the system lacks descriptors or memory at the moment.
     pub fn read(&mut self, count: usize, bytes: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut left = bytes;
@@ -214,23 +272,53 @@ impl Spool {
                 break;
             };
             let Segment { first, end, .. } = self.segments[at];
-            if self.read.number < first || self.read.segment != first {
-                // The records between were dropped and counted.
-                self.read = Position::at_begin(first);
+            if self.read.segment != first {
+                let begin = Position::at_begin(first);
+                if self.read.number < first {
+                    self.pass_over(self.read.number..first, begin);
+                    // That may have removed segments.
+                    continue;
+                }
+                self.read = Position {
+                    number: self.read.number,
+                    ..begin
+                };
             }
-            let file = File::open(segment::path(&self.directory, first))?;
-            let mut walk = Walk::new(&file, self.read.number, self.read.offset);
+            let file = match self.open_segment(first) {
+                Ok(file) => file,
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(error) => {
+                    self.skip_rest(first, &error.to_string());
+                    continue;
+                }
+            };
+            let mut walk = Walk::new(&file, self.read.number, self.read.offset, end);
+            let mut why = "damaged".to_owned();
             while entries.len() < count && left > 0 && walk.number < end {
-                let payload = match walk.next_record() {
-                    Ok(Some(payload)) => payload,
+                let begin = walk.offset;
+                let (number, payload) = match walk.next_record() {
+                    Ok(Some(record)) => record,
                     Ok(None) => break,
                     // Return what was read before.
                     Err(_) if !entries.is_empty() => break,
-                    Err(error) => return Err(error),
+                    Err(error) if is_passing(&error) => return Err(error),
+                    Err(error) => {
+                        why = error.to_string();
+                        break;
+                    }
                 };
+                if number > self.read.number {
+                    let behind = Position {
+                        number,
+                        segment: first,
+                        // Reading finds the record from there too.
+                        offset: begin,
+                    };
+                    self.skip(first, self.read.number..number, behind, &why);
+                }
                 left = left.saturating_sub(payload.len());
                 let end = Position {
-                    number: walk.number,
+                    number: number + 1,
                     segment: first,
                     offset: walk.offset,
                 };
@@ -238,23 +326,51 @@ impl Spool {
                 entries.push(Entry { payload, end });
             }
             if entries.is_empty() {
-                self.skip_damage(at);
+                self.skip_rest(first, &why);
             }
         }
         Ok(entries)
     }
 
-    /// Everything before `position` is delivered.
+    /// Everything before `position` is delivered, except what is missing.
     pub fn done(&mut self, position: Position) {
         if position.number <= self.done.number {
             return;
         }
+        let passed = self.done.number..position.number;
+        let missing = self.gaps.count_within(passed.clone());
+        self.counts.delivered += passed.end - passed.start - missing;
+        self.gaps.forget_below(position.number);
         self.done = position;
-        self.given_up.retain(|gap| gap.end > position.number);
-        self.write_done();
-        while self.segments.len() > 1 && self.segments[0].end <= self.done.number {
-            self.remove_first();
+        self.remove_done();
+        self.note_counts();
+    }
+
+    /// The receiver rejected `entry` for good: it counts as lost, and is kept in a
+    /// file.
+    pub fn reject(&mut self, entry: &Entry) {
+        let number = entry.end.number.saturating_sub(1);
+        self.miss(number..entry.end.number);
+        self.buffer.clear();
+        segment::write(number, &entry.payload, &mut self.buffer);
+        let written = self.buffer.len() as u64;
+        let begin = self.rejected_bytes;
+        let file = if begin == 0 || begin + written > self.segment_limit() {
+            self.directory.create(REJECTED).map(|it| (it, 0))
+        } else {
+            self.directory.write(REJECTED).map(|it| (it, begin))
+        };
+        let kept = file.and_then(|(file, begin)| {
+            file.write_all_at(&self.buffer, begin)?;
+            Ok(begin + written)
+        });
+        match kept {
+            Ok(bytes) => self.rejected_bytes = bytes,
+            Err(error) => self
+                .notes
+                .push(format!("cannot keep a rejected event: {error}")),
         }
+        self.note_counts();
     }
 
     /// Goes back to the first undelivered record.
@@ -262,21 +378,17 @@ impl Spool {
         let floor = self.segments[0].first;
         if self.done.number < floor {
             // Dropped while in flight, and it did not arrive.
-            let counted: u64 = self
-                .given_up
-                .iter()
-                .map(|gap| gap.end.min(floor).saturating_sub(gap.start))
-                .sum();
-            self.lost += (floor - self.done.number).saturating_sub(counted);
+            self.miss(self.done.number..floor);
             self.done(Position::at_begin(floor));
         }
         self.read = self.done;
     }
 
-    /// Records that are not delivered.
+    /// Records that are neither delivered nor lost.
     #[must_use]
     pub fn depth(&self) -> u64 {
-        self.next() - self.done.number.max(self.segments[0].first)
+        let settled = self.counts.delivered + self.counts.lost;
+        self.next().saturating_sub(settled)
     }
 
     /// Whether there is something to read.
@@ -288,12 +400,29 @@ impl Spool {
     /// Bytes on disk.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+        let segments = self.segments.iter().map(|segment| segment.bytes);
+        let damaged = self.damaged.iter().map(|(_, bytes)| *bytes);
+        segments.chain(damaged).sum::<u64>() + self.rejected_bytes
     }
 
-    /// Records that were dropped since the last call.
+    /// Records that were lost since the last call, or that no event of an earlier run
+    /// has reported.
     pub const fn take_lost(&mut self) -> u64 {
         std::mem::replace(&mut self.lost, 0)
+    }
+
+    /// Events have reported all that [`Spool::take_lost`] returned.
+    pub fn losses_are_reported(&mut self) {
+        let reported = self.counts.lost.saturating_sub(self.lost);
+        if self.counts.reported < reported {
+            self.counts.reported = reported;
+            self.note_counts();
+        }
+    }
+
+    /// What to log since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The file with undelivered records that are not synced yet. The caller syncs
@@ -302,6 +431,47 @@ impl Spool {
         let due = self.unsynced && self.depth() > 0;
         self.unsynced &= !due;
         due.then(|| Arc::clone(&self.writer))
+    }
+
+    /// Makes the directory again if it was removed or renamed.
+    ///
+    /// # Errors
+    ///
+    /// When the file system refuses.
+    pub fn keep_in_place(&mut self) -> io::Result<()> {
+        if self.directory.is_in_place() && self.writer.metadata()?.nlink() > 0 {
+            return Ok(());
+        }
+        self.restore()
+    }
+
+    /// Makes the directory and its files again. The last segment is there whole, since
+    /// it is open; those before it are skipped when they are read.
+    fn restore(&mut self) -> io::Result<()> {
+        let path = self.directory.path().to_owned();
+        let directory = PrivateDirectory::open(&path)?;
+        let lock = if self.lock.metadata()?.nlink() > 0 && self.directory.is_in_place() {
+            self.lock.try_clone()?
+        } else {
+            lock(&directory).map_err(io::Error::other)?
+        };
+        let last = self.last().clone();
+        let writer = directory.create(&segment::name(last.first))?;
+        let mut bytes = vec![0; usize::try_from(last.bytes).map_err(io::Error::other)?];
+        self.writer.read_exact_at(&mut bytes, 0)?;
+        writer.write_all_at(&bytes, 0)?;
+        let (ledger, _) = Ledger::read(directory.create(ledger::NAME)?)?;
+        self.notes.push(format!(
+            "its spool {} was removed, and has been made again",
+            path.display()
+        ));
+        (self.directory, self.lock, self.writer) = (directory, lock, Arc::new(writer));
+        self.ledger = ledger;
+        self.damaged.clear();
+        self.rejected_bytes = 0;
+        self.unsynced = true;
+        self.note_counts();
+        Ok(())
     }
 
     fn next(&self) -> u64 {
@@ -321,39 +491,78 @@ impl Spool {
             self.writer.sync_data()?;
         }
         let first = self.next();
-        self.writer = Arc::new(create(&self.directory, first)?);
-        self.segments.push_back(Segment {
-            first,
-            end: first,
-            bytes: HEADER,
-        });
+        self.writer = Arc::new(recover::create(&self.directory, first)?);
+        self.segments.push_back(Segment::empty(first));
         Ok(())
     }
 
-    /// Reads on at `behind`; what lies between is given up.
-    fn pass_over(&mut self, from: u64, behind: Position) {
-        let gap = from..behind.number;
-        if !self.given_up.contains(&gap) {
-            self.lost += gap.end - gap.start;
-            self.given_up.push(gap);
+    /// The segment that begins with record `first`, for reading.
+    fn open_segment(&self, first: u64) -> io::Result<Arc<File>> {
+        if first == self.last().first {
+            // Without another descriptor.
+            return Ok(Arc::clone(&self.writer));
         }
+        self.directory.read(&segment::name(first)).map(Arc::new)
+    }
+
+    /// Drops something to make room: files with damage first; returns whether there
+    /// was anything.
+    fn make_room(&mut self) -> bool {
+        match self.damaged.pop_front() {
+            Some((name, _)) => {
+                let _removed = self.directory.remove(&name);
+                true
+            }
+            None => self.give_up_oldest(),
+        }
+    }
+
+    /// Counts records as lost, each once.
+    fn miss(&mut self, gap: Range<u64>) -> u64 {
+        let new = self.gaps.add(gap);
+        let known = new.min(self.credit);
+        self.credit -= known;
+        let count = (new - known).min(self.depth());
+        self.lost += count;
+        self.counts.lost += count;
+        count
+    }
+
+    /// Reads on at `behind`; what lies between is missing.
+    fn pass_over(&mut self, gap: Range<u64>, behind: Position) -> u64 {
+        let count = self.miss(gap);
         let idle = self.read.number == self.done.number;
         self.read = behind;
         if idle {
             self.done(behind);
         }
+        self.note_counts();
+        count
     }
 
-    fn remove_first(&mut self) {
-        if let Some(segment) = self.segments.pop_front() {
-            // One that stays is removed when the spool is opened again.
-            let _removed = fs::remove_file(segment::path(&self.directory, segment.first));
+    /// Passes over records of the segment that begins with record `first`, which
+    /// is kept.
+    fn skip(&mut self, first: u64, gap: Range<u64>, behind: Position, why: &str) {
+        let segment = self.segments.iter_mut().find(|it| it.first == first);
+        if let Some(segment) = segment {
+            segment.damaged = true;
+        }
+        let count = self.pass_over(gap, behind);
+        if count > 0 {
+            let file = self.directory.path().join(segment::name(first));
+            self.notes.push(format!(
+                "skipped {count} events of its spool, which are counted as lost: {}: {why}",
+                file.display()
+            ));
         }
     }
 
-    /// Gives up what cannot be read of a segment.
-    fn skip_damage(&mut self, at: usize) {
-        let Segment { first, end, bytes } = self.segments[at];
+    /// Passes over what cannot be read of the segment that begins with record
+    /// `first`.
+    fn skip_rest(&mut self, first: u64, why: &str) {
+        let at = self.segments.iter().position(|it| it.first == first);
+        let Some(at) = at else { return };
+        let Segment { end, bytes, .. } = self.segments[at];
         let behind = self.segments.get(at + 1).map_or(
             Position {
                 number: end,
@@ -362,39 +571,102 @@ impl Spool {
             },
             |next| Position::at_begin(next.first),
         );
-        self.pass_over(self.read.number, behind);
+        self.skip(first, self.read.number..end, behind, why);
     }
 
-    fn write_done(&self) {
-        let number = self.done.number.to_le_bytes();
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&number);
-        bytes[8..].copy_from_slice(&crc32fast::hash(&number).to_le_bytes());
-        // If this fails, what is delivered is delivered again.
-        let _written = self.done_file.write_all_at(&bytes, 0);
+    fn remove_done(&mut self) {
+        while self.segments.len() > 1 && self.segments[0].end <= self.done.number {
+            self.remove_first();
+        }
+    }
+
+    fn remove_first(&mut self) {
+        let Some(segment) = self.segments.pop_front() else {
+            return;
+        };
+        let name = segment::name(segment.first);
+        let aside = format!("{name}{DAMAGED}");
+        if segment.damaged && self.directory.rename(&name, &aside).is_ok() {
+            self.damaged.push_back((aside, segment.bytes));
+            if self.damaged.len() > DAMAGED_FILES {
+                self.make_room();
+            }
+        } else {
+            // One that stays is removed when the spool is opened again.
+            let _removed = self.directory.remove(&name);
+        }
+    }
+
+    fn note_counts(&mut self) {
+        self.counts.appended = self.next();
+        self.counts.done = self.done.number;
+        self.ledger.write(self.counts);
+    }
+
+    /// Compares what is there with what the ledger says; what is missing is lost.
+    fn balance(&mut self, counts: Option<Counts>) {
+        let next = self.next();
+        let floor = self.segments[0].first;
+        let done = counts.map_or(floor, |it| it.done.clamp(floor, next.max(floor)));
+        let mut before = done;
+        let mut present = 0;
+        for Segment { first, end, .. } in &self.segments {
+            let begin = (*first).max(before);
+            self.gaps.add(before..begin);
+            present += end.saturating_sub(begin);
+            before = before.max(*end);
+        }
+        self.counts = counts.unwrap_or_else(|| Counts {
+            delivered: next - present,
+            ..Counts::default()
+        });
+        let waiting = self.depth();
+        let missing = waiting.saturating_sub(present);
+        if missing > 0 {
+            self.notes.push(format!(
+                "{missing} events of its spool {} are missing, and counted as lost",
+                self.directory.path().display()
+            ));
+        }
+        self.counts.lost += missing;
+        self.credit = present.saturating_sub(waiting);
+        self.lost = self.counts.lost - self.counts.reported;
+        self.done = Position::at_begin(done);
     }
 
     /// Finds where in which segment the first undelivered record begins.
     fn find_done(&mut self) -> io::Result<()> {
-        let number = read_done(&self.done_file).max(self.segments[0].first);
+        let number = self.done.number;
         let segment = self.segments.iter().find(|it| number < it.end);
-        let first = segment.unwrap_or_else(|| self.last()).first;
+        let Segment { first, end, .. } = *segment.unwrap_or_else(|| self.last());
         self.done = Position {
             number: number.max(first),
             segment: first,
             offset: HEADER,
         };
-        if number > first {
-            let file = File::open(segment::path(&self.directory, first))?;
-            let mut walk = Walk::new(&file, first, HEADER);
-            while walk.number < number && walk.next_record()?.is_some() {}
-            self.done.offset = walk.offset;
-            self.done.number = walk.number;
+        // One that cannot be read is skipped when it is read.
+        let file = match self.open_segment(first) {
+            Ok(file) => file,
+            Err(error) if is_passing(&error) => return Err(error),
+            Err(_) => {
+                self.read = self.done;
+                return Ok(());
+            }
+        };
+        let mut walk = Walk::new(&file, first, HEADER, end);
+        while walk.number < number {
+            let before = walk.offset;
+            match walk.next_record() {
+                Ok(Some((found, _))) if found < number => self.done.offset = walk.offset,
+                Ok(_) => {
+                    self.done.offset = before;
+                    break;
+                }
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(_) => break,
+            }
         }
         self.read = self.done;
-        while self.segments.len() > 1 && self.segments[0].end <= self.done.number {
-            self.remove_first();
-        }
         Ok(())
     }
 }
@@ -410,98 +682,26 @@ impl Position {
     }
 }
 
+/// Whether what failed may work later: the system lacks descriptors or memory.
+fn is_passing(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINTR]
+        .into_iter()
+        .any(|it| code == Some(it))
+}
+
 /// Locks a spool's directory for this process.
-fn lock(directory: &Path) -> Result<File, SpoolError> {
-    let path = directory.join("lock");
+fn lock(directory: &PrivateDirectory) -> Result<File, SpoolError> {
     let failed = |source| SpoolError::Io {
-        path: path.clone(),
+        path: directory.path().join("lock"),
         source,
     };
-    let file = File::create(&path).map_err(failed)?;
+    let file = directory.create("lock").map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(SpoolError::Locked {
-            path: directory.to_owned(),
+            path: directory.path().to_owned(),
         }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
-}
-
-/// The number below which all is delivered; 0 if it cannot be read, which
-/// duplicates events and loses none.
-fn read_done(file: &File) -> u64 {
-    let (mut number, mut checksum) = ([0; 8], [0; 4]);
-    let read = file
-        .read_exact_at(&mut number, 0)
-        .and_then(|()| file.read_exact_at(&mut checksum, 8));
-    let whole = read.is_ok() && crc32fast::hash(&number) == u32::from_le_bytes(checksum);
-    let number = u64::from_le_bytes(number);
-    if whole && number <= HIGHEST {
-        number
-    } else {
-        0
-    }
-}
-
-/// Finds the segments, ends the last one after its last whole record, and
-/// opens it for appending.
-fn recover(directory: &Path, done: u64) -> io::Result<(VecDeque<Segment>, File)> {
-    let mut firsts = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let Some(first) = segment::number(&path) else {
-            continue;
-        };
-        // A crash of the host may leave a file that was never written.
-        if File::open(&path).is_ok_and(|file| segment::has_header(&file, first)) {
-            firsts.push(first);
-        } else {
-            fs::remove_file(&path)?;
-        }
-    }
-    firsts.sort_unstable();
-    let mut segments = VecDeque::new();
-    for (at, first) in firsts.iter().enumerate() {
-        let path = segment::path(directory, *first);
-        let bytes = fs::metadata(&path)?.len();
-        // A segment ends where the next begins; only the last has to be read.
-        let end = firsts.get(at + 1).copied().unwrap_or(*first);
-        segments.push_back(Segment {
-            first: *first,
-            end,
-            bytes,
-        });
-    }
-    if let Some(last) = segments.back_mut() {
-        let path = segment::path(directory, last.first);
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let mut walk = Walk::new(&file, last.first, HEADER);
-        while walk.next_record()?.is_some() {}
-        (last.end, last.bytes) = (walk.number, walk.offset);
-        file.set_len(walk.offset)?;
-        if last.end >= done {
-            return Ok((segments, file));
-        }
-    }
-    // The spool is empty, or the host crashed and records that were delivered are
-    // gone: numbers must not be used again.
-    let first = segments.back().map_or(0, |last| last.end).max(done);
-    segments.push_back(Segment {
-        first,
-        end: first,
-        bytes: HEADER,
-    });
-    Ok((segments, create(directory, first)?))
-}
-
-fn create(directory: &Path, first: u64) -> io::Result<File> {
-    let path = segment::path(directory, first);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)?;
-    file.write_all_at(&segment::header(first), 0)?;
-    Ok(file)
 }
