@@ -6,7 +6,11 @@
     reason = "a test that meets what it did not expect has to fail"
 )]
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use kreset::{
     cli::{self, Command},
@@ -128,14 +132,26 @@ fn the_manifest_has_the_rights_of_the_unit_and_a_right_configuration() {
         .configured
         .iter()
         .find_map(|sink| match sink.target {
-            Target::Prometheus(PrometheusConfig { listen }) => Some(listen.port()),
+            Target::Prometheus(PrometheusConfig { listen, health }) => Some((listen, health)),
             _ => None,
         });
-    // The port of the probes.
-    let port = listens.unwrap().to_string();
+    let (listen, health) = listens.unwrap();
     assert_eq!(
         words_after(&manifest, "containerPort: "),
-        BTreeSet::from([port])
+        BTreeSet::from([listen.port().to_string()])
+    );
+    // The probes do not share a socket with strangers.
+    let health = health.unwrap();
+    assert!(health.ip().is_loopback(), "{health}");
+    assert_eq!(
+        words_after(&manifest, "host: "),
+        BTreeSet::from([health.ip().to_string()])
+    );
+    let probes = manifest.split("httpGet:").skip(1);
+    let ports = probes.filter_map(|probe| words_after(probe, "port: ").pop_first());
+    assert_eq!(
+        ports.collect::<Vec<_>>(),
+        [health.port().to_string(), health.port().to_string()]
     );
     let spool = format!("mountPath: {}", options.spool.parent().unwrap().display());
     assert!(manifest.contains(&spool), "{spool}");
@@ -153,4 +169,25 @@ fn the_unit_starts_what_is_packaged() {
     let drain = options(&packaged("kreset.toml")).drain;
     let seconds: u64 = stop.first().unwrap().trim_end_matches('s').parse().unwrap();
     assert!(drain.as_secs() < seconds, "{drain:?}");
+}
+
+/// Every alert has a section in the runbook that its annotation links to.
+#[test]
+fn every_alert_links_to_its_section() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let rules = text("contrib/prometheus/kreset-rules.yml");
+    let runbook = text("docs/fleet.md");
+    let repository = env!("CARGO_PKG_REPOSITORY");
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() >= 11, "{}", alerts.len());
+    for alert in alerts {
+        let name = alert.lines().next().unwrap();
+        let link = format!(
+            "runbook_url: {repository}/blob/main/docs/fleet.md#{}\n",
+            name.to_lowercase()
+        );
+        assert!(alert.contains(&link), "{name}: {link}");
+        assert!(runbook.contains(&format!("\n### {name}\n")), "{name}");
+    }
 }

@@ -3,19 +3,36 @@
 use std::{
     io::{self, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use kreset::{
     cli::{self, Command, check, explain, sample, show, top},
     probe, report,
-    run::{RunError, read::read, run},
+    run::{RunError, read::read, run, signals},
     sink::Format,
-    util::{exit::Exit, stderr::log},
+    util::{
+        exit::Exit,
+        stderr::{self, log},
+    },
 };
 
+/// Time limit for what is left to be written to standard error.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 fn main() -> ExitCode {
-    let exit = match cli::parse(std::env::args_os()) {
-        Ok(Command::Run(options)) => ended(run(&options, &cli::read_again)),
+    // A reload may be asked for as soon as there is a process.
+    if let Err(error) = signals::hold_reloads() {
+        return fail(&error, error.exit()).into();
+    }
+    let command = cli::parse(std::env::args_os());
+    if !matches!(command, Ok(Command::Run(_)))
+        && let Err(error) = signals::release_reloads()
+    {
+        return fail(&error, error.exit()).into();
+    }
+    let exit = match command {
+        Ok(Command::Run(options)) => ended(run(&options, cli::read_again)),
         Ok(Command::Sample(wanted)) => ended(sample::run(&wanted)),
         Ok(Command::Read(wanted)) => ended(read(&wanted.options, &wanted.files, wanted.seen_from)),
         Ok(Command::Report(wanted)) => match report::run(&wanted) {
@@ -56,7 +73,8 @@ fn main() -> ExitCode {
         Ok(Command::Print(text)) => print(&text),
         Err(error) => fail(&error, Exit::Usage),
     };
-    ExitCode::from(exit.code())
+    stderr::finish(LAST_WORDS);
+    exit.into()
 }
 
 fn ended(result: Result<(), RunError>) -> Exit {

@@ -264,16 +264,12 @@ fn prometheus_has_an_address_and_no_filter() {
     let prometheus = "[[sink]]\ntype = \"prometheus\"\n";
     for (keys, expected) in [
         (
-            "",
-            "FILE:1: missing key \"listen\": add it, such as listen = \"127.0.0.1:9464\"",
-        ),
-        (
             "listen = \"localhost\"",
             "FILE:3: invalid address \"localhost\": expected IP:PORT, such as 127.0.0.1:9464",
         ),
         (
             "events = \"reset\"\nlisten = \"127.0.0.1:9464\"",
-            "FILE:3: unknown key \"events\"; expected one of type, name, listen",
+            "FILE:3: unknown key \"events\"; expected one of type, name, listen, health",
         ),
     ] {
         assert_eq!(refusal(&format!("{prometheus}{keys}")), expected);

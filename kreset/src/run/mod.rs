@@ -6,7 +6,9 @@ pub mod holding;
 pub mod options;
 pub mod pipeline;
 pub mod read;
+pub mod reload;
 pub mod service;
+pub mod signals;
 pub mod sinks;
 pub mod summary;
 
@@ -15,12 +17,10 @@ use std::{
     io,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
-    sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
 use kreset_common::counter;
-use nix::sys::signal::{SigSet, Signal::SIGHUP};
 use rustix::{
     system::uname,
     time::{ClockId, clock_gettime},
@@ -28,14 +28,13 @@ use rustix::{
 use thiserror::Error;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    signal::unix::{Signal, SignalKind, signal},
     time::{Instant as Deadline, sleep_until},
 };
 
 use crate::{
     capture::{input::InputError, recording::Recorder},
     classify::Config,
-    delivery::SinkError,
+    delivery::{Health, SinkError},
     event::{Degraded, Event, Host, Source, Start},
     facts::Decoder,
     kernel::{
@@ -45,21 +44,28 @@ use crate::{
     },
     run::{
         confine::{ConfineError, confine},
-        enrich::{Enricher, addresses::Addresses, connections::Connections},
+        enrich::{
+            Enricher, addresses::Addresses, connections::Connections, refresh::Latest,
+        },
         options::Options,
         pipeline::{KernelLosses, Parts, Pipeline, Turns},
+        reload::{ReadOptions, Reloader},
         service::ServiceManager,
-        sinks::{ReadOptions, Sinks},
+        signals::{Asked, Signals},
+        sinks::Sinks,
     },
     util::{
         clock::{Clocks, WallClock},
         exit::Exit,
         heap,
+        stderr::{self, log},
     },
 };
 
 /// How often the kernel's count of lost records is read.
 const LOSS_EVERY: Duration = Duration::from_millis(500);
+/// Time limit for reading the addresses of the traced namespaces. What is cut is unknown.
+const READ: Duration = Duration::from_secs(2);
 
 /// Why a run did not end as requested.
 #[derive(Debug, Error)]
@@ -116,14 +122,13 @@ impl RunError {
 }
 
 /// Runs until a signal, `--duration` or `--count`. `read` gives the options anew
-/// when SIGHUP asks for it.
+/// when SIGHUP asks for it, which is to be [held back](signals::hold_reloads) before.
 ///
 /// # Errors
 ///
 /// If it cannot start here, or fails while running.
-pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
+pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
     let began = Instant::now();
-    Signals::hold_reloads()?;
     let service = ServiceManager::from_env();
     // Opened before anything is attached, so that a bad path fails early.
     let sinks = sinks::open(options)?;
@@ -161,10 +166,9 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
     }
     // There are no other threads yet, so this holds for all of them.
     confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
-    let Sinks {
-        delivery,
-        attached: is_attached,
-    } = sinks.start()?;
+    stderr::detach().map_err(SinkError::Thread)?;
+    let Sinks { delivery, health } = sinks.start()?;
+    let addresses = Addresses::of(netns);
     let pipeline = Pipeline::new(Parts {
         decoder,
         config: Config {
@@ -175,8 +179,10 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
         count: options.count,
         host,
         ports: options.ports.list(),
-        addresses: Addresses::of(netns),
-        connections,
+        addresses: Latest::of("addresses", move || addresses.now(Instant::now() + READ))
+            .map_err(SinkError::Thread)?,
+        connections: Latest::of("connections", move || connections.now())
+            .map_err(SinkError::Thread)?,
         delivery,
         recorder,
         own_pid: Some(std::process::id()),
@@ -189,9 +195,18 @@ pub fn run(options: &Options, read: ReadOptions<'_>) -> Result<(), RunError> {
             what: "cannot start the event loop",
             source,
         })?;
-    is_attached.store(true, Relaxed);
-    let ended = runtime.block_on(stream(options, read, attached, pipeline, service, start));
-    is_attached.store(false, Relaxed);
+    health.set_attached(true);
+    let reloader = Reloader::new(read, reload::LONGEST);
+    let run = Run {
+        options,
+        attached,
+        pipeline,
+        service,
+        health: &health,
+        reloader,
+    };
+    let ended = runtime.block_on(run.stream(start));
+    health.set_attached(false);
     ended
 }
 
@@ -250,162 +265,136 @@ fn nanoseconds(clock: ClockId) -> i64 {
         .saturating_add(now.tv_nsec)
 }
 
-/// The signals that a run handles.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
+/// A run, attached.
+struct Run<'a> {
+    options: &'a Options,
+    attached: Attached,
+    pipeline: Pipeline,
+    service: ServiceManager,
+    health: &'a Health,
+    reloader: Reloader,
 }
 
-/// What a signal asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    End,
-    Reload,
-}
-
-impl Signals {
-    /// Blocks SIGHUP until [`Self::new`]: it would end a process that is still
-    /// attaching. It is blocked, not caught, because the verifier gives up if a
-    /// signal is pending (kernel: `do_check` returns EAGAIN, 5.10 to 7.3).
-    fn hold_reloads() -> Result<(), RunError> {
-        SigSet::from(SIGHUP)
-            .thread_block()
-            .map_err(|source| Self::failed(source.into()))
-    }
-
-    fn new() -> Result<Self, RunError> {
-        let caught = |kind| signal(kind).map_err(Self::failed);
-        let signals = Self {
-            interrupt: caught(SignalKind::interrupt())?,
-            terminate: caught(SignalKind::terminate())?,
-            hang_up: caught(SignalKind::hangup())?,
-        };
-        SigSet::from(SIGHUP)
-            .thread_unblock()
-            .map_err(|source| Self::failed(source.into()))?;
-        Ok(signals)
-    }
-
-    const fn failed(source: io::Error) -> RunError {
-        RunError::System {
-            what: "cannot catch signals",
+impl Run<'_> {
+    async fn stream(self, start: Start) -> Result<(), RunError> {
+        let Self {
+            options,
+            mut attached,
+            mut pipeline,
+            mut service,
+            health,
+            mut reloader,
+        } = self;
+        let status = watching(&start);
+        let attached_at = Instant::now();
+        let mut signals = Signals::new()?;
+        let failed = |source| RunError::System {
+            what: "cannot wait for the ring buffer",
             source,
-        }
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.interrupt.recv() => Asked::End,
-            _ = self.terminate.recv() => Asked::End,
-            _ = self.hang_up.recv() => Asked::Reload,
-        }
-    }
-}
-
-async fn stream(
-    options: &Options,
-    read: ReadOptions<'_>,
-    mut attached: Attached,
-    mut pipeline: Pipeline,
-    mut service: ServiceManager,
-    start: Start,
-) -> Result<(), RunError> {
-    let status = watching(&start);
-    let attached_at = Instant::now();
-    let mut signals = Signals::new()?;
-    let failed = |source| RunError::System {
-        what: "cannot wait for the ring buffer",
-        source,
-    };
-    let ring = attached
-        .ring()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(failed)?;
-    // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
-    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
-        .map_err(|error| failed(error.into()))?;
-    pipeline.write(Event::Start(Box::new(start)));
-    service.ready(&status);
-    let ending = options.duration.map(|duration| Deadline::now() + duration);
-    let mut every = options.summary_interval;
-    let mut next_summary = every.map(|every| Deadline::now() + every);
-    let mut next_loss = Deadline::now() + LOSS_EVERY;
-    let sink_ended = pipeline.delivery().wake();
-    let mut by_signal = false;
-    let mut turns = Turns::default();
-    loop {
-        let now = clocks();
-        let taken = take_batch(&mut attached, &mut pipeline, now)?;
-        attached.log();
-        pipeline.release(now.now_ns, now);
-        if Deadline::now() >= next_loss {
-            next_loss = Deadline::now() + LOSS_EVERY;
-            read_losses(&mut attached, &mut pipeline, now)?;
-            pipeline.alert(now);
-            if options.is_interactive() {
-                pipeline.glance(attached_at.elapsed());
-            }
-        }
-        if let (Some(due), Some(every)) = (next_summary, every)
-            && Deadline::now() >= due
-        {
-            next_summary = Some(due + every);
-            pipeline.summarize(attached_at.elapsed(), false, now);
-        }
-        pipeline.flush()?;
-        if let Some(error) = pipeline.delivery().take_failure() {
-            return Err(error.into());
-        }
-        if pipeline.is_done() {
-            break;
-        }
-        service.alive(Instant::now());
-        // More records may follow: let them gather. The kernel wakes the reader of a
-        // ring only at the first record after the reader's position
-        // (bpf_ringbuf_commit, 6.18), so neither side wakes the other meanwhile.
-        let turn = turns.after(taken).map(|wait| Deadline::now() + wait);
-        let due = pipeline
-            .due_ns(turn.is_some())
-            .map(|due| deadline(due, now));
-        let wake = [turn, due, next_summary, service.due().map(Deadline::from)]
-            .into_iter()
-            .flatten()
-            .fold(next_loss, Deadline::min);
-        tokio::select! {
-            biased;
-            asked = signals.next() => match asked {
-                Asked::End => {
-                    by_signal = true;
-                    break;
+        };
+        let ring = attached
+            .ring()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(failed)?;
+        // SAFETY: an `OwnedFd` keeps its one descriptor open for as long as it lives.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| failed(error.into()))?;
+        pipeline.write(Event::Start(Box::new(start)));
+        service.ready(&status);
+        let ending = options.duration.map(|duration| Deadline::now() + duration);
+        let mut every = options.summary_interval;
+        let mut next_summary = every.map(|every| Deadline::now() + every);
+        let mut next_loss = Deadline::now() + LOSS_EVERY;
+        let sink_ended = pipeline.delivery().wake();
+        let mut by_signal = false;
+        let mut turns = Turns::default();
+        loop {
+            let now = clocks();
+            let taken = take_batch(&mut attached, &mut pipeline, now)?;
+            attached.log();
+            pipeline.release(now.now_ns, now);
+            if Deadline::now() >= next_loss {
+                next_loss = Deadline::now() + LOSS_EVERY;
+                read_losses(&mut attached, &mut pipeline, now)?;
+                pipeline.alert(now);
+                if options.is_interactive() {
+                    pipeline.glance(attached_at.elapsed());
                 }
-                Asked::Reload => {
-                    service.reloading();
-                    every = sinks::reload(options, &mut pipeline, read).or(every);
+            }
+            if let (Some(due), Some(every)) = (next_summary, every)
+                && Deadline::now() >= due
+            {
+                next_summary = Some(due + every);
+                pipeline.summarize(attached_at.elapsed(), false, now);
+            }
+            pipeline.flush()?;
+            if let Some(error) = pipeline.delivery().take_failure() {
+                return Err(error.into());
+            }
+            if pipeline.is_done() {
+                break;
+            }
+            service.alive(Instant::now());
+            health.turn(Instant::now());
+            // More records may follow: let them gather. The kernel wakes the reader of a
+            // ring only at the first record after the reader's position
+            // (bpf_ringbuf_commit, 6.18), so neither side wakes the other meanwhile.
+            let turn = turns.after(taken).map(|wait| Deadline::now() + wait);
+            let due = pipeline
+                .due_ns(turn.is_some())
+                .map(|due| deadline(due, now));
+            let wake = [turn, due, next_summary, service.due().map(Deadline::from)]
+                .into_iter()
+                .flatten()
+                .fold(next_loss, Deadline::min);
+            tokio::select! {
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::End => {
+                        by_signal = true;
+                        break;
+                    }
+                    Asked::Reload => {
+                        pipeline.delivery().reopen();
+                        service.reloading();
+                        match &options.config {
+                            None => service.ready(&status),
+                            Some(_) => if let Err(error) = reloader.start() {
+                                log(format_args!("cannot start a thread to reload: {error}"));
+                                service.ready(&status);
+                            },
+                        }
+                    }
+                },
+                fresh = reloader.answer() => {
+                    every = sinks::reload(options, &mut pipeline, health, fresh).or(every);
                     next_summary = every.map(|every| Deadline::now() + every);
                     service.ready(&status);
                 }
-            },
-            () = until(ending) => break,
-            () = sink_ended.notified() => {}
-            ready = ring.readable(), if turn.is_none() => {
-                if let Ok(mut ready) = ready {
-                    ready.clear_ready();
+                () = until(ending) => break,
+                () = sink_ended.notified() => {}
+                ready = ring.readable(), if turn.is_none() => {
+                    if let Ok(mut ready) = ready {
+                        ready.clear_ready();
+                    }
                 }
+                () = sleep_until(wake) => {}
             }
-            () = sleep_until(wake) => {}
         }
-    }
-    drop(ring);
-    service.stopping("delivering the remaining events");
-    end(attached, &mut pipeline, attached_at, options.drain)?;
-    let drained = sinks::drain(options, pipeline.delivery_mut(), by_signal, async {
-        while signals.next().await != Asked::End {}
-    });
-    tokio::select! {
-        drained = drained => Ok(drained?),
-        never = keep_alive(&mut service) => match never {},
+        drop(ring);
+        health.set_attached(false);
+        service.stopping("delivering the remaining events");
+        // All that follows has this long.
+        let until = Instant::now() + options.drain;
+        end(attached, &mut pipeline, attached_at, options.drain / 2)?;
+        let drained = sinks::drain(options, pipeline.delivery_mut(), until, by_signal, async {
+            while signals.next().await != Asked::End {}
+        });
+        tokio::select! {
+            drained = drained => Ok(drained?),
+            never = keep_alive(&mut service) => match never {},
+        }
     }
 }
 
@@ -428,17 +417,17 @@ async fn keep_alive(service: &mut ServiceManager) -> Infallible {
 }
 
 /// Detaches, judges what is left, and reports losses and counts. Waits for sinks
-/// for at most `drain`.
+/// for at most `longest`.
 fn end(
     mut attached: Attached,
     pipeline: &mut Pipeline,
     attached_at: Instant,
-    drain: Duration,
+    longest: Duration,
 ) -> Result<(), RunError> {
     attached.detach();
     let ran = attached_at.elapsed();
     let now = clocks();
-    let until = Instant::now() + drain;
+    let until = Instant::now() + longest;
     let left = || until.saturating_duration_since(Instant::now());
     while take_batch(&mut attached, pipeline, now)? == Turns::BATCH {
         pipeline.flush_and_settle(left())?;

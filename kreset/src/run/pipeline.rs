@@ -2,6 +2,7 @@
 //! event -> sinks. Nothing here waits for a sink: see [`crate::delivery`].
 
 use std::{
+    net::IpAddr,
     num::{NonZeroU64, NonZeroUsize},
     sync::Arc,
     time::Duration,
@@ -18,12 +19,12 @@ use crate::{
     },
     delivery::{Delivery, Glance, SinkError},
     event::{
-        Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Source, Time,
+        Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Source, Time, Watched,
         filter::Filter,
     },
     facts::{BrokerLog, Decoder, Facts},
     run::{
-        enrich::{Enricher, addresses::Addresses, connections::Connections},
+        enrich::{Enricher, refresh::Latest},
         holding::Holding,
         summary::Counter,
     },
@@ -43,6 +44,9 @@ const TURN_OF_MANY: Duration = Duration::from_millis(80);
 /// With more than this, the ring could fill up meanwhile, and they are worth
 /// waking up for.
 const TOO_MANY: usize = 512;
+
+/// How long the last summary waits for the addresses to be read once.
+const FIRST_READ: Duration = Duration::from_secs(1);
 
 /// The turns in which the ring is read.
 #[derive(Debug, Default)]
@@ -88,9 +92,9 @@ pub struct Parts {
     /// Traced ports, each a port or a range.
     pub ports: Vec<SmolStr>,
     /// The addresses of the traced namespaces.
-    pub addresses: Addresses,
+    pub addresses: Latest<Option<Vec<IpAddr>>>,
     /// The open connections of the traced namespaces.
-    pub connections: Connections,
+    pub connections: Latest<Option<Watched>>,
     /// Where events go.
     pub delivery: Delivery,
     /// Where raw records are written as well.
@@ -111,8 +115,8 @@ pub struct Pipeline {
     left: Option<u64>,
     host: Host,
     ports: Vec<SmolStr>,
-    addresses: Addresses,
-    connections: Connections,
+    addresses: Latest<Option<Vec<IpAddr>>>,
+    connections: Latest<Option<Watched>>,
     delivery: Delivery,
     own_pid: Option<u32>,
     source: Source,
@@ -348,8 +352,11 @@ impl Pipeline {
         let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
         summary.coverage = Coverage {
             ports: self.ports.clone(),
-            watched: self.connections.now(),
-            addresses: self.addresses.now(),
+            watched: self.connections.get(Duration::ZERO),
+            // At the end of a short run they may not have been read yet.
+            addresses: self
+                .addresses
+                .get(if end { FIRST_READ } else { Duration::ZERO }),
             kernel_lost: self.kernel.records,
             kernel_skipped: self.kernel.skipped,
             kernel_untracked: self.kernel.untracked,
@@ -360,6 +367,8 @@ impl Pipeline {
                 .map(|(name, status)| (name.to_owned(), SinkCoverage::from(status.snapshot())))
                 .collect(),
         };
+        self.addresses.refresh();
+        self.connections.refresh();
         self.hand_on(Event::Summary(Box::new(summary)));
     }
 
@@ -368,9 +377,10 @@ impl Pipeline {
         let glance = Glance {
             attached,
             ports: self.ports.clone(),
-            watched: self.connections.now(),
+            watched: self.connections.get(Duration::ZERO),
             events: self.counter.events(),
         };
+        self.connections.refresh();
         self.delivery.glance(&glance);
     }
 

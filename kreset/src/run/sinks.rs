@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::{
     classify::Config,
-    delivery::{Delivery, OnFailure, Sink, SinkError},
+    delivery::{Delivery, Health, OnFailure, Sink, SinkError},
     run::{confine::Needs, options::Options, pipeline::Pipeline},
     sink::{HostSettings, SinkConfig},
     util::stderr::log,
@@ -19,22 +19,19 @@ use crate::{
 /// How often a draining run checks whether it is done.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Reads the options of a run again; the error is a sentence.
-pub type ReadOptions<'a> = &'a dyn Fn() -> Result<Options, String>;
-
 /// Sinks that run.
 #[derive(Debug)]
 pub struct Sinks {
     /// Where events go.
     pub delivery: Delivery,
-    /// To be set while the tracer is attached; health checks read it.
-    pub attached: Arc<AtomicBool>,
+    /// What health checks read; the event loop updates it.
+    pub health: Arc<Health>,
 }
 
 /// Sinks that are open, but have no thread yet.
 pub struct Opened {
     sinks: Vec<(SinkConfig, Sink)>,
-    attached: Arc<AtomicBool>,
+    health: Arc<Health>,
 }
 
 impl fmt::Debug for Opened {
@@ -52,7 +49,7 @@ impl fmt::Debug for Opened {
 /// When one cannot be opened.
 pub fn open(options: &Options) -> Result<Opened, SinkError> {
     let mut sinks = Vec::new();
-    let attached = Arc::default();
+    let health = Arc::default();
     let settings = HostSettings {
         spool: &options.spool,
         spool_size: options.spool_size,
@@ -62,13 +59,13 @@ pub fn open(options: &Options) -> Result<Opened, SinkError> {
         } else {
             OnFailure::Retry
         },
-        attached: &attached,
+        health: &health,
     };
     for config in options.sinks() {
         let sink = config.open(&settings)?;
         sinks.push((config, sink));
     }
-    Ok(Opened { sinks, attached })
+    Ok(Opened { sinks, health })
 }
 
 impl Opened {
@@ -98,23 +95,23 @@ impl Opened {
         delivery.start_observers()?;
         Ok(Sinks {
             delivery,
-            attached: self.attached,
+            health: self.health,
         })
     }
 }
 
-/// Reopens files, and applies what may change of the configuration.
+/// Applies what may change of the configuration.
 ///
-/// That is filters, `broker-max-idle`, and the returned interval of summaries.
-/// `read` gives the options of the same command line with the file as it is now.
+/// That is filters, `broker-max-idle`, and the returned interval of summaries. `fresh` are the options of the same command line with
+/// the file as it is now, or why it is rejected.
 pub fn reload(
     options: &Options,
     pipeline: &mut Pipeline,
-    read: ReadOptions<'_>,
+    health: &Health,
+    fresh: Result<Options, String>,
 ) -> Option<Duration> {
-    pipeline.delivery().reopen();
-    options.config.as_ref()?;
-    let fresh = match read() {
+    health.reloaded(fresh.is_ok());
+    let fresh = match fresh {
         Ok(fresh) => fresh,
         Err(error) => {
             log(format_args!("{error}; the running configuration is kept"));
@@ -172,10 +169,11 @@ fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
     .collect()
 }
 
-/// Delivers the remaining events.
+/// Delivers the remaining events, and reports what is left.
 ///
-/// Sinks with a spool have `--drain` for it. Standard output and files have
-/// unlimited time, unless the run was ended by a signal or `hurry` completes.
+/// Sinks with a spool have until `until` for it. Standard output and files have
+/// unlimited time, unless the run was ended by a signal or `hurry` completes, which
+/// gives them `--drain` more.
 ///
 /// # Errors
 ///
@@ -183,12 +181,12 @@ fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
 pub async fn drain(
     options: &Options,
     delivery: &mut Delivery,
+    until: Instant,
     by_signal: bool,
     hurry: impl Future<Output = ()>,
 ) -> Result<(), SinkError> {
-    let began = Instant::now();
-    delivery.stop_remote_at(began + options.drain);
-    let mut until = by_signal.then(|| began + options.drain);
+    delivery.stop_remote_at(until);
+    let mut until = by_signal.then_some(until);
     let mut hurry = std::pin::pin!(hurry);
     let mut hurried = by_signal;
     while !(delivery.close() && delivery.has_ended())
@@ -200,6 +198,20 @@ pub async fn drain(
                 until = Some(Instant::now() + options.drain);
             }
             () = sleep(LOOK_EVERY) => {}
+        }
+    }
+    for (name, left) in delivery.left() {
+        if left.dropped > 0 {
+            log(format_args!(
+                "sink {name}: {} events were dropped: they could not be written within {:?}",
+                left.dropped, options.drain
+            ));
+        }
+        if left.spooled > 0 {
+            log(format_args!(
+                "sink {name}: {} events stay in its spool for the next run",
+                left.spooled
+            ));
         }
     }
     delivery.take_failure().map_or(Ok(()), Err)

@@ -28,10 +28,7 @@ mod target;
 mod text;
 mod view;
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{path::Path, sync::Arc};
 
 pub use ecs::Ecs;
 pub use file::{FileConfig, LineFile};
@@ -54,7 +51,7 @@ pub use text::{Layout, Size, Text, TextOptions, Update};
 pub use view::{ColorChoice, View};
 
 use crate::{
-    delivery::{Encoder, Observer, OnFailure, Remote, Sink, SinkError, SpoolSlot, Writer},
+    delivery::{Encoder, Health, Observer, OnFailure, Remote, Sink, SinkError, SpoolSlot, Writer},
     event::filter::SinkFilter,
 };
 
@@ -78,8 +75,8 @@ pub struct HostSettings<'a> {
     pub spool_size: u64,
     /// What a failed write to standard output or a file means.
     pub on_failure: OnFailure,
-    /// Whether the tracer is attached, for health checks.
-    pub attached: &'a Arc<AtomicBool>,
+    /// The state of the event loop, for health checks.
+    pub health: &'a Arc<Health>,
 }
 
 /// What a type of sink consists of.

@@ -300,7 +300,7 @@ fn the_settings_choose_format_and_file() {
             spool: directory.path(),
             spool_size: 0,
             on_failure: OnFailure::EndRun,
-            attached: &Arc::default(),
+            health: &Arc::default(),
         };
         let Sink::Local {
             mut encoder,

@@ -12,6 +12,7 @@ port = {{ .Values.ports | toString | quote }}
 {{ regexReplaceAll "(?m)^  " (toToml (dict "sink" (list .)) | trim) "" }}
 {{ end }}
 [[sink]]
+health = "127.0.0.1:{{ .Values.metrics.healthPort }}"
 listen = "0.0.0.0:{{ .Values.metrics.port }}"
 type = "prometheus"
 {{- end }}

@@ -83,6 +83,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
     let drained = sinks::drain(
         &sample.options,
         &mut delivery,
+        Instant::now() + sample.options.drain,
         false,
         std::future::pending(),
     );

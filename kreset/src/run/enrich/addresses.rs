@@ -6,10 +6,11 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs::{self, File},
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 /// Namespaces that are read at most.
@@ -38,19 +39,11 @@ impl Addresses {
         }
     }
 
-    /// Of no host: what a file holds does not tell them.
-    #[must_use]
-    pub const fn unknown() -> Self {
-        Self {
-            proc: PathBuf::new(),
-            netns: None,
-        }
-    }
-
     /// The addresses now, without loopback and link-local ones; `None` if no
-    /// namespace can be read, or there are too many to report.
+    /// namespace can be read, there are too many to report, or it is not done by
+    /// `until`.
     #[must_use]
-    pub fn now(&self) -> Option<Vec<IpAddr>> {
+    pub fn now(&self, until: Instant) -> Option<Vec<IpAddr>> {
         let mut seen = HashSet::new();
         let mut found = BTreeSet::new();
         for entry in fs::read_dir(&self.proc).ok()?.flatten() {
@@ -64,11 +57,18 @@ impl Addresses {
                 continue;
             }
             let net = process.join("net");
-            // If it has just ended, the next process of its namespace is read.
-            if let (Ok(four), Ok(six)) = (ipv4(&net), ipv6(&net)) {
-                found.extend(four.into_iter().map(IpAddr::V4));
-                found.extend(six.into_iter().map(IpAddr::V6));
-                seen.insert(namespace.ino());
+            match (ipv4(&net, until), ipv6(&net, until)) {
+                (Ok(four), Ok(six)) => {
+                    found.extend(four.into_iter().map(IpAddr::V4));
+                    found.extend(six.into_iter().map(IpAddr::V6));
+                    seen.insert(namespace.ino());
+                }
+                (Err(error), _) | (_, Err(error)) if is_cut(&error) => return None,
+                // It has just ended: the next process of its namespace is read.
+                _ => {}
+            }
+            if Instant::now() >= until {
+                return None;
             }
             if seen.len() > NAMESPACES || found.len() > ADDRESSES {
                 return None;
@@ -78,16 +78,31 @@ impl Addresses {
     }
 }
 
-fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
-    Ok(BufReader::new(File::open(path)?.take(LIST)).lines())
+/// The lines of a list. One that is too long, or is not read by `until`, ends with
+/// an error: a part of it must not pass for the whole.
+fn lines(path: &Path, until: Instant) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+    let mut left = LIST;
+    let lines = BufReader::new(File::open(path)?).lines();
+    Ok(lines.map(move |line| {
+        let line = line?;
+        left = left.saturating_sub(line.len() as u64 + 1);
+        if left == 0 || Instant::now() >= until {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(line)
+    }))
+}
+
+fn is_cut(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::FileTooLarge
 }
 
 /// An address of this host is a local route: the line `|-- 10.0.0.1`, followed by
 /// `/32 host LOCAL`.
-fn ipv4(net: &Path) -> io::Result<BTreeSet<Ipv4Addr>> {
+fn ipv4(net: &Path, until: Instant) -> io::Result<BTreeSet<Ipv4Addr>> {
     let mut found = BTreeSet::new();
     let mut last = None;
-    for line in lines(&net.join("fib_trie"))? {
+    for line in lines(&net.join("fib_trie"), until)? {
         let line = line?;
         let line = line.trim();
         if let Some(address) = line.strip_prefix("|-- ") {
@@ -100,13 +115,13 @@ fn ipv4(net: &Path) -> io::Result<BTreeSet<Ipv4Addr>> {
 }
 
 /// Each line begins with 32 hexadecimal digits. Without IPv6 there is no file.
-fn ipv6(net: &Path) -> io::Result<BTreeSet<Ipv6Addr>> {
+fn ipv6(net: &Path, until: Instant) -> io::Result<BTreeSet<Ipv6Addr>> {
     let path = net.join("if_inet6");
     if !path.exists() {
         return Ok(BTreeSet::new());
     }
     let mut found = BTreeSet::new();
-    for line in lines(&path)? {
+    for line in lines(&path, until)? {
         let line = line?;
         let digits = line
             .get(..32)
@@ -119,9 +134,13 @@ fn ipv6(net: &Path) -> io::Result<BTreeSet<Ipv6Addr>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{os::unix::fs::symlink, time::Duration};
 
     use super::*;
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_mins(1)
+    }
 
     const FIB: &str = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n\
         Local:\n  +-- 0.0.0.0/0 3 0 5\n     +-- 10.0.1.0/24 2 0 2\n        |-- 10.0.1.0\n           \
@@ -164,7 +183,7 @@ mod tests {
             netns: None,
         };
         let texts = |all: &Addresses| {
-            all.now()
+            all.now(later())
                 .unwrap()
                 .iter()
                 .map(ToString::to_string)
@@ -186,12 +205,12 @@ mod tests {
             proc: proc.path().to_owned(),
             netns: None,
         };
-        let all = addresses.now();
+        let all = addresses.now(later());
         // Whichever of the two comes first.
         for (vanishes, stays) in [("1", "2"), ("2", "1")] {
             let (list, aside) = ("net/fib_trie", proc.path().join("aside"));
             fs::rename(proc.path().join(vanishes).join(list), &aside).unwrap();
-            assert_eq!(addresses.now(), all, "{stays} is still there");
+            assert_eq!(addresses.now(later()), all, "{stays} is still there");
             fs::rename(&aside, proc.path().join(vanishes).join(list)).unwrap();
         }
     }
@@ -204,13 +223,28 @@ mod tests {
                 proc: empty.path().to_owned(),
                 netns: None
             }
-            .now(),
+            .now(later()),
             None
         );
     }
 
     #[test]
     fn this_host_is_read() {
-        assert!(Addresses::of(None).now().is_some());
+        assert!(Addresses::of(None).now(later()).is_some());
+    }
+
+    #[test]
+    fn a_list_that_is_cut_is_unknown_rather_than_shorter() {
+        let proc = proc();
+        let addresses = Addresses {
+            proc: proc.path().to_owned(),
+            netns: None,
+        };
+        assert_eq!(addresses.now(Instant::now()), None, "no time is left");
+        let route = "     |-- 10.9.9.9\n        /24 link UNICAST\n";
+        let mut list = route.repeat(usize::try_from(LIST).unwrap() / route.len() + 1);
+        list.push_str(FIB);
+        fs::write(proc.path().join("3/net/fib_trie"), list).unwrap();
+        assert_eq!(addresses.now(later()), None);
     }
 }

@@ -52,15 +52,6 @@ impl Connections {
         }
     }
 
-    /// Of no host: what a file holds does not tell them.
-    #[must_use]
-    pub fn unknown() -> Self {
-        Self {
-            proc: PathBuf::new(),
-            ..Self::of(None, PortSet::empty())
-        }
-    }
-
     /// The count now, or the last one if counting has cost much; `None` if no namespace
     /// can be read.
     pub fn now(&mut self) -> Option<Watched> {

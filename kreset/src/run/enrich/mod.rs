@@ -6,6 +6,7 @@ mod cgroup;
 pub mod connections;
 mod pods;
 mod process;
+pub mod refresh;
 
 use std::{collections::HashMap, path::PathBuf};
 

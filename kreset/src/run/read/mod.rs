@@ -14,7 +14,7 @@ use std::{
     io::BufReader,
     num::NonZeroU64,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::tz::TimeZone;
@@ -23,7 +23,7 @@ use smol_str::SmolStr;
 use self::{capture::CaptureReader, progress::Progress};
 use super::{
     RunError,
-    enrich::{Enricher, addresses::Addresses, connections::Connections},
+    enrich::{Enricher, refresh::Latest},
     options::Options,
     pipeline::{Parts, Pipeline},
     sinks::{self, Sinks},
@@ -62,7 +62,8 @@ pub fn read(options: &Options, files: &[PathBuf], seen_from: Option<Ends>) -> Re
             what: "cannot start the event loop",
             source,
         })?;
-    let drained = sinks::drain(options, &mut delivery, false, std::future::pending());
+    let until = Instant::now() + options.drain;
+    let drained = sinks::drain(options, &mut delivery, until, false, std::future::pending());
     Ok(runtime.block_on(drained)?)
 }
 
@@ -175,8 +176,8 @@ impl Reader<'_> {
             count: self.left,
             host: Host { name: host },
             ports: options.ports.list(),
-            addresses: Addresses::unknown(),
-            connections: Connections::unknown(),
+            addresses: Latest::unknown(),
+            connections: Latest::unknown(),
             delivery,
             recorder: None,
             own_pid: None,
