@@ -171,9 +171,11 @@ impl Classifier {
         let Some(class) = class_of(judgement) else {
             return;
         };
-        let answers_close = facts
-            .idle
-            .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close);
+        // A handshake that ended by FIN failed, whoever closed last.
+        let answers_close = !matches!(facts.kind, Kind::Fin | Kind::Closed)
+            && facts
+                .idle
+                .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close);
         // A probe looks for devices on purpose: what it finds raises no alert.
         let is_probe = facts.owner.name.as_deref() == Some(PROBE_PROCESS);
         if matches!(class, Class::Probe | Class::LateData) || answers_close || is_probe {

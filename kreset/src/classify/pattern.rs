@@ -20,10 +20,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// So many within so long are a burst.
 const BURST: usize = 5;
 const BURST_NS: u64 = 5 * SECOND_NS;
-/// So many, in so many bouts of their own, over so long are a rate that lasts.
-const SUSTAINED: usize = 6;
-const SUSTAINED_BOUTS: usize = 4;
+/// So many, in so many buckets of time, over so long are a rate that lasts.
+const SUSTAINED: u64 = 6;
+const SUSTAINED_BUCKETS: usize = 4;
 const SUSTAINED_NS: u64 = 60 * SECOND_NS;
+const BUCKET_NS: u64 = 10 * SECOND_NS;
 /// So many fatal silences this much alike are periodic.
 const PERIODIC: usize = 4;
 const PERIODIC_SPREAD: f64 = 0.05;
@@ -89,11 +90,21 @@ pub struct Turn {
 #[derive(Debug)]
 struct Track {
     broker: Endpoint,
+    /// The latest events.
     at_ns: VecDeque<u64>,
+    /// Events of the window, by buckets of time: many more than the latest.
+    buckets: VecDeque<Bucket>,
     silences_ms: VecDeque<f64>,
     count: u64,
     lasting: Option<Pattern>,
     advice: SmolStr,
+}
+
+/// Events within [`BUCKET_NS`].
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    first_ns: u64,
+    count: u64,
 }
 
 /// The patterns of all paths.
@@ -140,6 +151,7 @@ impl Patterns {
         let track = self.tracks.get_or_insert_mut(key, || Track {
             broker: sighting.broker,
             at_ns: VecDeque::new(),
+            buckets: VecDeque::new(),
             silences_ms: VecDeque::new(),
             count: 0,
             lasting: None,
@@ -170,6 +182,7 @@ impl Patterns {
                 track.lasting = None;
                 turns.push(track.turn(now_ns, false, *key, pattern));
                 track.at_ns.clear();
+                track.buckets.clear();
                 track.silences_ms.clear();
                 track.count = 0;
             }
@@ -195,6 +208,7 @@ impl Track {
             self.at_ns.pop_front();
         }
         self.at_ns.push_back(*at_ns);
+        self.add_to_bucket(*at_ns);
         if let Some(ms) = fatal_ms {
             if self.silences_ms.len() >= PERIODIC {
                 self.silences_ms.pop_front();
@@ -203,6 +217,20 @@ impl Track {
         }
         self.count += 1;
         self.advice.clone_from(advice);
+    }
+
+    fn add_to_bucket(&mut self, at_ns: u64) {
+        let since = |bucket: &Bucket| at_ns.saturating_sub(bucket.first_ns);
+        while self.buckets.front().is_some_and(|it| since(it) > WINDOW_NS) {
+            self.buckets.pop_front();
+        }
+        match self.buckets.back_mut() {
+            Some(last) if since(last) < BUCKET_NS => last.count += 1,
+            _ => self.buckets.push_back(Bucket {
+                first_ns: at_ns,
+                count: 1,
+            }),
+        }
     }
 
     fn pattern(&self) -> Pattern {
@@ -232,14 +260,14 @@ impl Track {
         most - least <= most * PERIODIC_SPREAD
     }
 
+    /// Events need no pauses between them: a storm that does not end is one too.
     fn is_sustained(&self) -> bool {
-        let (Some(first), Some(last)) = (self.at_ns.front(), self.at_ns.back()) else {
+        let (Some(first), Some(last)) = (self.buckets.front(), self.at_ns.back()) else {
             return false;
         };
-        // Bouts are counted last: nearly every event of a flood is out before.
-        self.at_ns.len() >= SUSTAINED
-            && last.saturating_sub(*first) >= SUSTAINED_NS
-            && self.bouts() >= SUSTAINED_BOUTS
+        self.buckets.len() >= SUSTAINED_BUCKETS
+            && last.saturating_sub(first.first_ns) >= SUSTAINED_NS
+            && self.buckets.iter().map(|it| it.count).sum::<u64>() >= SUSTAINED
     }
 
     fn is_burst(&self) -> bool {
@@ -357,6 +385,27 @@ mod tests {
         assert!(!ended[0].begins);
         assert_eq!(ended[0].count, 30);
         assert_eq!(patterns.ended(1_000 * SECOND_NS), []);
+    }
+
+    /// Each raised no alert, for want of pauses of a second.
+    #[test]
+    fn a_storm_without_a_pause_is_sustained_once_it_lasts() {
+        for (rate, seconds) in [(5.0, 120.0), (18.6, 78.0), (1_000.0, 61.0)] {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "small, positive"
+            )]
+            let count = (rate * seconds) as u32;
+            let storm = (0..count).map(|n| (f64::from(n) / rate, None));
+            let (_, pattern, turns) = run(storm);
+            assert_eq!((pattern, turns.len()), (Pattern::Sustained, 1), "{rate}/s");
+            let at_s = turns[0].at_ns / SECOND_NS;
+            assert_eq!(at_s, SUSTAINED_NS / SECOND_NS, "{rate}/s");
+        }
+        let deploy = (0..2_000).map(|n| (f64::from(n) / 50.0, None));
+        let (_, pattern, turns) = run(deploy);
+        assert_eq!((pattern, turns.len()), (Pattern::Burst, 0));
     }
 
     #[test]
