@@ -39,15 +39,21 @@ pub(super) fn drop_unused(works: impl Fn() -> bool) -> io::Result<()> {
             .is_ok()
             && works()
     });
-    let kept = needed.unwrap_or(held.effective);
-    set_capabilities(
-        None,
-        CapabilitySets {
-            effective: kept,
-            permitted: kept,
-            inheritable: CapabilitySet::empty(),
-        },
-    )?;
+    // Whatever fails, it is not for want of another one: none stays.
+    let kept = needed.ok_or_else(|| {
+        let expected = "the BPF counters cannot be read with CAP_BPF or CAP_SYS_ADMIN";
+        io::Error::new(io::ErrorKind::PermissionDenied, expected)
+    })?;
+    let wanted = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, wanted)?;
+    let left = capabilities(None)?;
+    if !kept.contains(left.effective.union(left.permitted).union(left.inheritable)) {
+        return Err(io::Error::other("the kernel kept some"));
+    }
     Ok(())
 }
 
@@ -67,6 +73,12 @@ mod tests {
         let held = held.join().unwrap();
         assert!(held.effective.is_empty() && held.permitted.is_empty());
         assert!(held.inheritable.is_empty());
+    }
+
+    #[test]
+    fn what_fails_with_every_capability_keeps_none_and_is_an_error() {
+        let outcome = thread::spawn(|| drop_unused(|| false)).join().unwrap();
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]

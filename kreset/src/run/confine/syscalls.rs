@@ -50,8 +50,6 @@ const LOOP: &[c_long] = &[
     libc::SYS_getrandom,
     libc::SYS_gettid,
     libc::SYS_madvise,
-    libc::SYS_mmap,
-    libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_nanosleep,
@@ -66,8 +64,6 @@ const LOOP: &[c_long] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
     libc::SYS_sigaltstack,
-    // An abort, to leave a core behind.
-    libc::SYS_tgkill,
     libc::SYS_uname,
     libc::SYS_write,
     libc::SYS_writev,
@@ -133,15 +129,12 @@ const NETWORK: &[c_long] = &[
     libc::SYS_sendto,
     libc::SYS_setsockopt,
     libc::SYS_shutdown,
-    libc::SYS_socket,
-    libc::SYS_socketpair,
 ];
 
 /// Threads of [`Needs::threads`].
 const THREADS: &[c_long] = &[
-    libc::SYS_clone,
+    // Denied by the second filter.
     libc::SYS_clone3,
-    libc::SYS_prctl,
     libc::SYS_rseq,
     libc::SYS_set_robust_list,
     libc::SYS_set_tid_address,
@@ -155,10 +148,31 @@ const FIONBIO: u64 = 0x5421;
 /// `BPF_MAP_LOOKUP_ELEM`; kernel: `enum bpf_cmd`.
 const BPF_MAP_LOOKUP: u64 = 1;
 
+/// What clone(2) must not have: the namespaces of `include/uapi/linux/sched.h`. In a
+/// user namespace of its own a process has every capability.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
 /// Filters the system calls of this thread, and of those that it starts.
 pub(super) fn filter(needs: Needs) -> Result<(), ConfineError> {
+    // The kernel takes the strictest answer of all filters.
+    apply_filter(&without_clone3()?)?;
     apply_filter(&program(needs)?)?;
     Ok(())
+}
+
+/// The flags of clone3(2) are in memory, where no filter can see them. C libraries
+/// use clone(2) where the kernel does not have it.
+fn without_clone3() -> Result<BpfProgram, ConfineError> {
+    let rules = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let missing = SeccompAction::Errno(libc::ENOSYS as u32);
+    let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
+    Ok(SeccompFilter::new(rules, SeccompAction::Allow, missing, architecture)?.try_into()?)
 }
 
 fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
@@ -178,12 +192,42 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
     if needs.threads {
         allow(THREADS);
     }
-    let is = |argument, value: u64| {
-        let (length, equals) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let rule = |argument, operator, value: u64| {
+        let length = SeccompCmpArgLen::Dword;
         SeccompRule::new(vec![SeccompCondition::new(
-            argument, length, equals, value,
+            argument, length, operator, value,
         )?])
     };
+    let is = |argument, value: u64| rule(argument, SeccompCmpOp::Eq, value);
+    let lacks = |argument, bit: libc::c_int| rule(argument, SeccompCmpOp::MaskedEq(bit as u64), 0);
+    // No code but the program's own.
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![lacks(2, libc::PROT_EXEC)?]);
+    }
+    // An abort, to leave a core behind: no signal for another process.
+    let own = u64::from(std::process::id());
+    rules.insert(libc::SYS_tgkill, vec![is(0, own)?]);
+    if needs.threads {
+        // Threads of this process, in its own namespaces.
+        let thread = libc::CLONE_THREAD as u64;
+        let mask = SeccompCmpOp::MaskedEq(NAMESPACES as u64 | thread);
+        rules.insert(libc::SYS_clone, vec![rule(0, mask, thread)?]);
+        let name = [libc::PR_SET_NAME, libc::PR_GET_NAME];
+        let named = name.map(|option| is(0, option as u64));
+        rules.insert(
+            libc::SYS_prctl,
+            named.into_iter().collect::<Result<_, _>>()?,
+        );
+    }
+    if needs.network {
+        // Neither netlink nor packets nor what else a kernel has.
+        let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+        let sockets = families.map(|family| is(0, family as u64));
+        rules.insert(
+            libc::SYS_socket,
+            sockets.into_iter().collect::<Result<_, _>>()?,
+        );
+    }
     // Whether it is a terminal, and how wide.
     let mut controls = vec![is(1, TCGETS)?, is(1, TIOCGWINSZ)?];
     if needs.network {
@@ -195,8 +239,8 @@ fn program(needs: Needs) -> Result<BpfProgram, ConfineError> {
     // The counters are read; nothing is loaded any more.
     rules.insert(libc::SYS_bpf, vec![is(0, BPF_MAP_LOOKUP)?]);
     // The runtime's own pair for signals.
+    rules.insert(libc::SYS_socketpair, vec![is(0, libc::AF_UNIX as u64)?]);
     if !needs.network {
-        rules.insert(libc::SYS_socketpair, vec![is(0, libc::AF_UNIX as u64)?]);
         for call in [libc::SYS_recvfrom, libc::SYS_sendto] {
             rules.insert(call, Vec::new());
         }
@@ -257,6 +301,103 @@ mod tests {
             unacknowledged(&sender)
         });
         assert_eq!(outstanding.unwrap(), 0);
+    }
+
+    /// What a system call with these arguments returns, or the error.
+    fn call(number: c_long, arguments: [u64; 5]) -> Result<c_long, i32> {
+        let of = |index: usize| arguments[index];
+        // SAFETY: the tests pass no pointers but NULL, which the kernel refuses, and
+        // make only calls that the filter is to deny.
+        match unsafe { libc::syscall(number, of(0), of(1), of(2), of(3), of(4)) } {
+            -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+            result => Ok(result),
+        }
+    }
+
+    /// From one thread: as whoever controls it would.
+    #[test]
+    fn there_is_no_way_out() {
+        let outcomes = confined(
+            Needs {
+                network: true,
+                threads: true,
+            },
+            || {
+                let signal = libc::SIGCHLD as u64;
+                let clone =
+                    |flag: libc::c_int| call(libc::SYS_clone, [flag as u64 | signal, 0, 0, 0, 0]);
+                let exec = (libc::PROT_READ | libc::PROT_EXEC) as u64;
+                let mapping = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
+                vec![
+                    ("clone: user namespace", clone(libc::CLONE_NEWUSER)),
+                    ("clone: network namespace", clone(libc::CLONE_NEWNET)),
+                    ("clone: a process", clone(0)),
+                    (
+                        "clone: a thread in a namespace",
+                        clone(libc::CLONE_THREAD | libc::CLONE_NEWUSER),
+                    ),
+                    (
+                        "unshare",
+                        call(libc::SYS_unshare, [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0]),
+                    ),
+                    ("setns", call(libc::SYS_setns, [0; 5])),
+                    ("execve", call(libc::SYS_execve, [0; 5])),
+                    ("ptrace", call(libc::SYS_ptrace, [0; 5])),
+                    ("mount", call(libc::SYS_mount, [0; 5])),
+                    ("keyctl", call(libc::SYS_keyctl, [0; 5])),
+                    ("io_uring", call(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0])),
+                    ("kill", call(libc::SYS_kill, [1, 0, 0, 0, 0])),
+                    ("tgkill", call(libc::SYS_tgkill, [1, 1, 0, 0, 0])),
+                    (
+                        "prctl: dumpable",
+                        call(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 1, 0, 0, 0]),
+                    ),
+                    (
+                        "socket: netlink",
+                        call(libc::SYS_socket, [libc::AF_NETLINK as u64, 3, 0, 0, 0]),
+                    ),
+                    (
+                        "socket: packet",
+                        call(libc::SYS_socket, [libc::AF_PACKET as u64, 3, 0, 0, 0]),
+                    ),
+                    (
+                        "socket: vsock",
+                        call(libc::SYS_socket, [libc::AF_VSOCK as u64, 1, 0, 0, 0]),
+                    ),
+                    (
+                        "mmap: executable",
+                        call(libc::SYS_mmap, [0, 4_096, exec, mapping, u64::MAX]),
+                    ),
+                    (
+                        "mprotect: executable",
+                        call(libc::SYS_mprotect, [0, 4_096, exec, 0, 0]),
+                    ),
+                ]
+            },
+        );
+        for (what, outcome) in outcomes {
+            assert_eq!(outcome, Err(libc::EPERM), "{what}");
+        }
+    }
+
+    /// The C library makes threads with clone(2) then.
+    #[test]
+    fn clone3_is_missing_and_threads_start() {
+        let (outcome, thread) = confined(
+            Needs {
+                network: false,
+                threads: true,
+            },
+            || {
+                let outcome = call(libc::SYS_clone3, [0; 5]);
+                let thread = thread::Builder::new()
+                    .name("another".to_owned())
+                    .spawn(|| thread::current().name().map(ToOwned::to_owned));
+                (outcome, thread.map(|it| it.join().unwrap()))
+            },
+        );
+        assert_eq!(outcome, Err(libc::ENOSYS));
+        assert_eq!(thread.unwrap().as_deref(), Some("another"));
     }
 
     #[test]
