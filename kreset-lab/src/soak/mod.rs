@@ -237,6 +237,7 @@ fn config(namespace: &str, spool: &Path, time: Duration, destinations: &Destinat
          netns = {namespace:?}\n\
          all = true\n\
          broker-max-idle = \"3s\"\n\
+         event-limit = 0\n\
          duration = \"{lease}s\"\n\
          summary = \"10s\"\n\
          spool = {spool}\n\

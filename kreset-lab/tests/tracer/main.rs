@@ -86,6 +86,33 @@ fn what_does_not_fit_the_ring_is_accounted_for() {
     assert_eq!(events + lost, RESETS as u64);
 }
 
+/// From one network: what is beyond the limit is counted, and an event of its own.
+#[test]
+fn a_storm_is_written_up_to_the_limit_and_counted_beyond_it() {
+    const RESETS: u64 = 500;
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let broker = lab.network().host(Side::Broker).name().to_owned();
+    let mut traced = Traced::start(&["--netns", &broker, "--event-limit", "10"]);
+    refused(&lab, RESETS as usize);
+    traced.signal(Signal::SIGINT);
+    let (mut written, mut limited) = (0, 0);
+    let summary = traced.lines.find(|line| {
+        match (line["type"].as_str(), line["source"].as_str()) {
+            (Some("reset"), _) => written += 1,
+            (Some("loss"), Some("limiter")) => {
+                limited += line["lost"].as_u64().expect("a count");
+            }
+            _ => {}
+        }
+        line["type"] == "summary"
+    });
+    let summary = summary.expect("a summary");
+    assert_eq!(written + limited, RESETS, "{summary}");
+    // The burst, and what a slow machine adds.
+    assert!((10..60).contains(&written), "{written}");
+    assert_eq!(summary["events"]["handshake_phase/refused"], RESETS);
+}
+
 /// Fewer than `kreset-lab crowd` takes, for the time that it takes.
 #[test]
 fn a_crowd_of_connections_is_found_and_judged() {

@@ -1,13 +1,16 @@
 //! The flags of a run.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{
     ArgAction, Args,
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 
-use super::size;
 use crate::{
     event::{
         Role, Verdict,
@@ -16,9 +19,11 @@ use crate::{
     kernel::{feature::Feature, plan::PacketChoice},
     run::options::{Options, Output},
     sink::{ColorChoice, Format, SinkConfig, View},
-    util::{duration, ports::PortSet},
+    util::{duration, ports::PortSet, size},
 };
 
+/// Events a minute of one kind that an agent writes.
+const AGENT_EVENT_LIMIT: u32 = 60;
 /// How often an agent reports its coverage.
 const AGENT_SUMMARY: Duration = Duration::from_secs(10);
 
@@ -66,6 +71,14 @@ pub(super) struct Arguments {
     /// Show only connections in which this host is the client or the broker
     #[arg(long, value_enum, default_value_t)]
     role: RoleChoice,
+
+    /// Write at most so many similar events a minute; 0 for all
+    ///
+    /// Similar are events of the same verdict, cause, broker and network of the
+    /// peer. The others are counted, and reported as one `loss`. The default is 60
+    /// with --config, and 0 without.
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    event_limit: Option<u32>,
 
     /// Trace only this network namespace, by name or path
     ///
@@ -150,7 +163,11 @@ impl Arguments {
     /// The options of a run with these arguments, with the sinks of the
     /// configuration file if there is one.
     pub(super) fn into_options(self, sinks: Option<Vec<SinkConfig>>) -> Options {
-        let agent = self.config.is_some().then_some(AGENT_SUMMARY);
+        let is_agent = self.config.is_some();
+        let agent = is_agent.then_some(AGENT_SUMMARY);
+        let event_limit = self
+            .event_limit
+            .unwrap_or(if is_agent { AGENT_EVENT_LIMIT } else { 0 });
         let mut ports = PortSet::empty();
         for list in &self.port {
             ports.extend(list);
@@ -169,6 +186,7 @@ impl Arguments {
                 all: self.all,
                 ..self.ends.into_filter()
             },
+            event_limit: NonZeroU32::new(event_limit),
             netns: self.netns,
             broker_max_idle: self.broker_max_idle,
             packet_evidence: self.packet_evidence,

@@ -13,7 +13,6 @@ mod read;
 mod report;
 pub mod sample;
 pub mod show;
-mod size;
 pub mod top;
 
 use std::{ffi::OsString, path::PathBuf};

@@ -489,7 +489,8 @@ pub struct Loss {
     /// `kernel_skipped` (the kernel ran no program where one was due: so many
     /// times at most),
     /// `kernel_untracked` (a connection got no memory, or lost it to others),
-    /// `decoder`, or a sink.
+    /// `decoder`, `limiter` (too many similar events, which are counted only), or a
+    /// sink.
     pub source: String,
     /// How many.
     pub lost: u64,

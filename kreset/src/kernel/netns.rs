@@ -49,22 +49,59 @@ impl NetnsError {
     }
 }
 
-/// Inode number (`net.ns.inum`) of the network namespace with this name or
-/// path.
+/// A network namespace that is held open.
 ///
-/// # Errors
-///
-/// If there is none, if it may not be opened (`/proc/PID/ns` of another user
-/// takes `CAP_SYS_PTRACE`), or if it is something else.
-pub fn resolve(name_or_path: &str) -> Result<u32, NetnsError> {
-    if name_or_path.contains('/') {
-        inode(Path::new(name_or_path))
-    } else {
-        named(name_or_path, &NAMED)
+/// While it is, the kernel gives its inode number to no other: records of a
+/// stranger's namespace never pass for its own.
+#[derive(Debug)]
+pub struct Namespace {
+    path: PathBuf,
+    /// The namespace, from nsfs.
+    file: File,
+    inode: u32,
+    /// Whether its end was reported.
+    has_ended: bool,
+}
+
+impl Namespace {
+    /// Opens the network namespace with this name or path.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, if it may not be opened (`/proc/PID/ns` of another user
+    /// takes `CAP_SYS_PTRACE`), or if it is something else.
+    pub fn open(name_or_path: &str) -> Result<Self, NetnsError> {
+        if name_or_path.contains('/') {
+            open(Path::new(name_or_path))
+        } else {
+            named(name_or_path, &NAMED)
+        }
+    }
+
+    /// Inode number; kernel: `net.ns.inum`.
+    #[must_use]
+    pub const fn inode(&self) -> u32 {
+        self.inode
+    }
+
+    /// Its end, once: its path names it no longer. `None` while it does, or where
+    /// that cannot be seen.
+    pub fn take_end(&mut self) -> Option<&Path> {
+        let is_its = match (std::fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(held)) => (there.dev(), there.ino()) == (held.dev(), held.ino()),
+            (Err(error), _) => !matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::ENOTDIR | libc::ESRCH)
+            ),
+            _ => true,
+        };
+        let ends = !is_its && !self.has_ended;
+        self.has_ended = !is_its;
+        ends.then_some(self.path.as_path())
     }
 }
 
-fn named(name: &str, directories: &[&str]) -> Result<u32, NetnsError> {
+fn named(name: &str, directories: &[&str]) -> Result<Namespace, NetnsError> {
     directories
         .iter()
         .map(|directory| Path::new(directory).join(name))
@@ -75,11 +112,11 @@ fn named(name: &str, directories: &[&str]) -> Result<u32, NetnsError> {
                     name: name.to_owned(),
                 })
             },
-            |path| inode(&path),
+            |path| open(&path),
         )
 }
 
-fn inode(path: &Path) -> Result<u32, NetnsError> {
+fn open(path: &Path) -> Result<Namespace, NetnsError> {
     let cannot_open = |source| NetnsError::Open {
         path: path.to_owned(),
         source,
@@ -97,7 +134,12 @@ fn inode(path: &Path) -> Result<u32, NetnsError> {
         return Err(not_a_namespace());
     }
     let inode = file.metadata().map_err(cannot_open)?.ino();
-    u32::try_from(inode).ok().ok_or_else(not_a_namespace)
+    Ok(Namespace {
+        path: path.to_owned(),
+        inode: u32::try_from(inode).map_err(|_too_large| not_a_namespace())?,
+        file,
+        has_ended: false,
+    })
 }
 
 /// Whether a namespace, opened from nsfs, is one of networks.
@@ -112,6 +154,10 @@ fn is_network(namespace: &File) -> bool {
 mod tests {
     use super::*;
 
+    fn resolve(name_or_path: &str) -> Result<u32, NetnsError> {
+        Namespace::open(name_or_path).map(|it| it.inode())
+    }
+
     #[test]
     fn a_path_gives_the_number_that_its_link_shows() {
         let link = std::fs::read_link("/proc/self/ns/net").unwrap();
@@ -122,7 +168,23 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_in_each_directory() {
         let inode = resolve("/proc/self/ns/net").unwrap();
-        assert_eq!(named("net", &["/nowhere", "/proc/self/ns"]).unwrap(), inode);
+        let named = named("net", &["/nowhere", "/proc/self/ns"]).unwrap();
+        assert_eq!(named.inode(), inode);
+    }
+
+    #[test]
+    fn the_end_of_one_is_reported_once() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let path = format!("/proc/{}/ns/net", child.id());
+        let mut namespace = Namespace::open(&path).unwrap();
+        assert_eq!(namespace.take_end(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(namespace.take_end(), Some(Path::new(&path)));
+        assert_eq!(namespace.take_end(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod confine;
 pub mod enrich;
 pub mod holding;
+pub mod limit;
 pub mod options;
 pub mod pipeline;
 pub mod read;
@@ -39,6 +40,7 @@ use crate::{
     facts::Decoder,
     kernel::{
         apply::{ApplyError, Attached},
+        netns::Namespace,
         plan::{Degradation, Plan},
         prepare::{self, CannotStart, Ready},
     },
@@ -47,6 +49,7 @@ use crate::{
         enrich::{
             Enricher, addresses::Addresses, connections::Connections, refresh::Latest,
         },
+        limit::Limiter,
         options::Options,
         pipeline::{KernelLosses, Parts, Pipeline, Turns},
         reload::{ReadOptions, Reloader},
@@ -133,15 +136,14 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
     // Opened before anything is attached, so that a bad path fails early.
     let sinks = sinks::open(options)?;
     let mut recorder = options.record.as_deref().map(record).transpose()?;
+    // Held open as long as it is traced.
+    let namespace = options.network_namespace().map_err(CannotStart::from)?;
     let Ready {
         attached,
         plan,
         hz,
         seeded,
-    } = prepare::attach(
-        &options.kernel_request().map_err(CannotStart::from)?,
-        &options.ports,
-    )?;
+    } = prepare::attach(&options.request_in(namespace.as_ref()), &options.ports)?;
     heap::trim();
     let host = Host {
         name: uname().nodename().to_string_lossy().into(),
@@ -176,6 +178,7 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
         },
         enricher: Enricher::new(plan.cgroup),
         filter: options.filter.clone(),
+        limiter: Limiter::new(options.event_limit),
         count: options.count,
         host,
         ports: options.ports.list(),
@@ -199,6 +202,7 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
     let reloader = Reloader::new(read, reload::LONGEST);
     let run = Run {
         options,
+        namespace,
         attached,
         pipeline,
         service,
@@ -268,6 +272,7 @@ fn nanoseconds(clock: ClockId) -> i64 {
 /// A run, attached.
 struct Run<'a> {
     options: &'a Options,
+    namespace: Option<Namespace>,
     attached: Attached,
     pipeline: Pipeline,
     service: ServiceManager,
@@ -279,6 +284,7 @@ impl Run<'_> {
     async fn stream(self, start: Start) -> Result<(), RunError> {
         let Self {
             options,
+            mut namespace,
             mut attached,
             mut pipeline,
             mut service,
@@ -317,6 +323,12 @@ impl Run<'_> {
             if Deadline::now() >= next_loss {
                 next_loss = Deadline::now() + LOSS_EVERY;
                 read_losses(&mut attached, &mut pipeline, now)?;
+                if let Some(path) = namespace.as_mut().and_then(Namespace::take_end) {
+                    log(format_args!(
+                        "the network namespace {} has ended, and nothing else is traced: restart to trace another",
+                        path.display()
+                    ));
+                }
                 pipeline.alert(now);
                 if options.is_interactive() {
                     pipeline.glance(attached_at.elapsed());

@@ -1,12 +1,16 @@
 //! What one run does.
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::{
     event::filter::{Filter, SinkFilter},
     kernel::{
         feature::Feature,
-        netns::{self, NetnsError},
+        netns::{Namespace, NetnsError},
         plan::{PacketChoice, Request},
     },
     sink::{FileConfig, Format, SinkConfig, StdoutConfig, Target, View},
@@ -28,6 +32,8 @@ pub struct Options {
     pub count: Option<NonZeroU64>,
     /// Which events to show.
     pub filter: Filter,
+    /// Events a minute of the same verdict, cause, broker and network of the peer.
+    pub event_limit: Option<NonZeroU32>,
     /// The only network namespace to trace, by name or path.
     pub netns: Option<String>,
     /// `connections.max.idle.ms` of the brokers.
@@ -91,14 +97,28 @@ impl Options {
     /// # Errors
     /// If `--netns` names no network namespace.
     pub fn kernel_request(&self) -> Result<Request, NetnsError> {
-        let netns = self.netns.as_deref().map(netns::resolve).transpose()?;
-        Ok(Request {
+        let namespace = self.network_namespace()?;
+        Ok(self.request_in(namespace.as_ref()))
+    }
+
+    /// The only network namespace to trace, held open.
+    ///
+    /// # Errors
+    /// If `--netns` names none.
+    pub fn network_namespace(&self) -> Result<Option<Namespace>, NetnsError> {
+        self.netns.as_deref().map(Namespace::open).transpose()
+    }
+
+    /// What a run in `namespace` asks of the kernel side.
+    #[must_use]
+    pub fn request_in(&self, namespace: Option<&Namespace>) -> Request {
+        Request {
             packet_evidence: self.packet_evidence,
             require: self.require.clone(),
-            netns,
+            netns: namespace.map(Namespace::inode),
             debug: self.view.verbosity > 2,
             ..Request::default()
-        })
+        }
     }
 
     /// Whether text is updated in place on a terminal.
@@ -124,11 +144,9 @@ impl Options {
                 verbose,
                 view,
             }),
-            Output::File(path) => Target::File(FileConfig {
-                path: path.clone(),
-                format,
-                verbose,
-            }),
+            Output::File(path) => {
+                Target::File(FileConfig::unlimited(path.clone(), format, verbose))
+            }
         };
         let name = target.kind().to_owned();
         vec![SinkConfig {

@@ -3,7 +3,7 @@
 
 use std::{
     net::IpAddr,
-    num::{NonZeroU64, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     sync::Arc,
     time::Duration,
 };
@@ -26,6 +26,7 @@ use crate::{
     run::{
         enrich::{Enricher, refresh::Latest},
         holding::Holding,
+        limit::Limiter,
         summary::Counter,
     },
     util::clock::Clocks,
@@ -85,6 +86,8 @@ pub struct Parts {
     pub enricher: Enricher,
     /// What is shown.
     pub filter: Filter,
+    /// How much of it.
+    pub limiter: Limiter,
     /// Events shown before the run ends.
     pub count: Option<NonZeroU64>,
     /// This host.
@@ -112,6 +115,7 @@ pub struct Pipeline {
     classifier: Classifier,
     enricher: Enricher,
     filter: Filter,
+    limiter: Limiter,
     left: Option<u64>,
     host: Host,
     ports: Vec<SmolStr>,
@@ -173,6 +177,7 @@ impl Pipeline {
             config,
             enricher,
             filter,
+            limiter,
             count,
             host,
             ports,
@@ -188,6 +193,7 @@ impl Pipeline {
             classifier: Classifier::new(config),
             enricher,
             filter,
+            limiter,
             left: count.map(NonZeroU64::get),
             host,
             ports,
@@ -328,6 +334,14 @@ impl Pipeline {
         }
     }
 
+    /// Reports the events that were not written since the last call, as one.
+    pub fn limited(&mut self, clocks: Clocks) {
+        let suppressed = self.limiter.take_suppressed();
+        if suppressed > 0 {
+            self.record_loss("limiter", suppressed, clocks);
+        }
+    }
+
     /// Reports that so much was lost in one place.
     pub fn record_loss(&mut self, source: &str, lost: u64, clocks: Clocks) {
         self.lost += lost;
@@ -348,6 +362,7 @@ impl Pipeline {
 
     /// Writes the counts so far, and this host's coverage.
     pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
+        self.limited(clocks);
         let time = Time(clocks.monotonic.timestamp(clocks.now_ns));
         let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
         summary.coverage = Coverage {
@@ -417,8 +432,14 @@ impl Pipeline {
     }
 
     /// Changes what is shown, and the settings of the classifier.
-    pub fn reconfigure(&mut self, filter: Filter, config: Config) {
+    pub fn reconfigure(
+        &mut self,
+        filter: Filter,
+        event_limit: Option<NonZeroU32>,
+        config: Config,
+    ) {
         self.filter = filter;
+        self.limiter.set(event_limit);
         self.classifier.reconfigure(config);
     }
 
@@ -480,6 +501,11 @@ impl Pipeline {
         }
         self.counter.count(&event);
         if !self.filter.wants(&event) {
+            return;
+        }
+        if let Some(finding) = event.finding()
+            && !self.limiter.admits(finding, clocks.now_ns)
+        {
             return;
         }
         if let Some(left) = &mut self.left {

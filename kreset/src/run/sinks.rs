@@ -120,6 +120,7 @@ pub fn reload(
     };
     pipeline.reconfigure(
         fresh.filter.clone(),
+        fresh.event_limit,
         Config {
             broker_max_idle: fresh.broker_max_idle,
         },

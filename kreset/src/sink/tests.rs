@@ -290,11 +290,7 @@ fn the_settings_choose_format_and_file() {
         let sink = SinkConfig {
             name: "file".to_owned(),
             filter: SinkFilter::default(),
-            target: Target::File(FileConfig {
-                path: path.clone(),
-                format,
-                verbose: false,
-            }),
+            target: Target::File(FileConfig::unlimited(path.clone(), format, false)),
         };
         let settings = HostSettings {
             spool: directory.path(),

@@ -10,5 +10,6 @@ pub(crate) mod heap;
 pub mod ports;
 pub mod private;
 pub mod redact;
+pub mod size;
 pub mod stderr;
 pub mod units;

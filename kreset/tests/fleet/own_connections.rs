@@ -37,7 +37,7 @@ fn own_connections_are_never_reported() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("events.json");
     let sinks = format!(
-        "port = {}\nsummary = \"1s\"\nall = true\n{}[[sink]]\ntype = \"file\"\npath = {}\n",
+        "port = {}\nsummary = \"1s\"\nall = true\nevent-limit = 0\n{}[[sink]]\ntype = \"file\"\npath = {}\n",
         broker.port,
         broker.sink(),
         quoted(&file)

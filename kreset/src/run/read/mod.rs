@@ -24,6 +24,7 @@ use self::{capture::CaptureReader, progress::Progress};
 use super::{
     RunError,
     enrich::{Enricher, refresh::Latest},
+    limit::Limiter,
     options::Options,
     pipeline::{Parts, Pipeline},
     sinks::{self, Sinks},
@@ -173,6 +174,8 @@ impl Reader<'_> {
             },
             enricher: Enricher::default(),
             filter: options.filter.clone(),
+            // A file is finite.
+            limiter: Limiter::new(None),
             count: self.left,
             host: Host { name: host },
             ports: options.ports.list(),

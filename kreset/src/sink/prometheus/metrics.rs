@@ -29,6 +29,15 @@ const SILENCES: [f64; 16] = [
     1_860.0, 3_660.0, 7_260.0,
 ];
 
+/// Where events are lost before they reach the sinks.
+const SOURCES: [&str; 5] = [
+    "kernel",
+    "kernel_skipped",
+    "kernel_untracked",
+    "decoder",
+    "limiter",
+];
+
 /// All counts.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -218,7 +227,7 @@ impl Metrics {
             brokers: Mutex::new(Brokers::new()),
         };
         // A counter whose first value is above 0 shows no increase.
-        for source in ["kernel", "kernel_skipped", "kernel_untracked", "decoder"] {
+        for source in SOURCES {
             metrics.has_lost(source, 0);
         }
         metrics
@@ -388,7 +397,7 @@ mod tests {
             let mut alert = alert();
             alert.broker.port = port;
             for phase in ["begin", "end"] {
-                alert.phase = phase;
+                alert.phase = phase.into();
                 metrics.observe(&Event::Alert(alert.clone()));
             }
         }

@@ -1,9 +1,16 @@
 //! Sizes as people write them: `64M`, `2G`.
 
-use crate::delivery::spool::LEAST_BYTES;
+use serde::{Deserialize as _, Deserializer, de::Error as _};
+
+/// No size is smaller.
+const LEAST_BYTES: u64 = 1024 * 1024;
 
 /// Reads a number of bytes with a unit K, M, G or T, powers of 1024.
-pub(super) fn parse(text: &str) -> Result<u64, &'static str> {
+///
+/// # Errors
+///
+/// When it is not one, or less than 1M: a sentence.
+pub fn parse(text: &str) -> Result<u64, &'static str> {
     const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
     let form = "expected a whole number with a unit K, M, G or T, such as 256M";
     let unit = UNITS.iter().find(|(unit, _)| text.ends_with(*unit));
@@ -21,6 +28,16 @@ pub(super) fn parse(text: &str) -> Result<u64, &'static str> {
         Some(bytes) => Ok(bytes),
         None => Err("too large"),
     }
+}
+
+/// Reads one as serde does.
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text)
+        .map(Some)
+        .map_err(|expected| D::Error::custom(format_args!("invalid size \"{text}\": {expected}")))
 }
 
 #[cfg(test)]

@@ -1,0 +1,232 @@
+//! Limits the events that strangers can cause.
+//!
+//! Whoever can send packets to a traced port can cause resets, thousands a second. Events
+//! that have verdict, cause, broker and the peer's network in common are written up to a
+//! rate; what is beyond it is counted and reported as one `loss`. All of them together
+//! have a rate too: addresses can be forged.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+};
+
+use lru::LruCache;
+
+use crate::event::{Cause, Endpoint, Finding, Role, Verdict};
+
+/// Kinds of events that are remembered.
+const KINDS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// All kinds together may have so many times the rate of one.
+const TOGETHER: NonZeroU64 = NonZeroU64::new(100).expect("not zero");
+/// Bits of an address that one network's hosts have in common.
+const PREFIX_V4: u32 = 24;
+const PREFIX_V6: u32 = 48;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// What events have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    verdict: Verdict,
+    cause: Option<Cause>,
+    broker: Endpoint,
+    peer: IpAddr,
+}
+
+impl Key {
+    fn of(finding: &Finding) -> Self {
+        let peer = match finding.role {
+            Role::Broker => finding.client,
+            Role::Client => finding.broker,
+        };
+        Self {
+            verdict: finding.verdict,
+            cause: finding.cause,
+            broker: finding.broker,
+            peer: network(peer.address),
+        }
+    }
+}
+
+/// The network that `address` is in.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(it) => {
+            let mask = u32::MAX << (u32::BITS - PREFIX_V4);
+            Ipv4Addr::from_bits(it.to_bits() & mask).into()
+        }
+        IpAddr::V6(it) => {
+            let mask = u128::MAX << (u128::BITS - PREFIX_V6);
+            Ipv6Addr::from_bits(it.to_bits() & mask).into()
+        }
+    }
+}
+
+/// A bucket of tokens, one for an event.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// In nanoseconds of the rate.
+    tokens: u64,
+    at_ns: u64,
+}
+
+impl Bucket {
+    const fn full(at_ns: u64) -> Self {
+        Self {
+            tokens: MINUTE_NS,
+            at_ns,
+        }
+    }
+
+    /// Takes a token of a bucket that holds `per_minute` and is filled within a
+    /// minute; returns whether there was one.
+    fn take(&mut self, per_minute: NonZeroU64, now_ns: u64) -> bool {
+        let passed = now_ns.saturating_sub(self.at_ns);
+        self.tokens = self.tokens.saturating_add(passed).min(MINUTE_NS);
+        self.at_ns = self.at_ns.max(now_ns);
+        let price = MINUTE_NS / per_minute;
+        let has = self.tokens >= price;
+        if has {
+            self.tokens -= price;
+        }
+        has
+    }
+}
+
+/// Decides which events are written.
+#[derive(Debug)]
+pub struct Limiter {
+    /// Events a minute of one kind; `None` for no limit.
+    per_minute: Option<NonZeroU32>,
+    kinds: LruCache<Key, Bucket>,
+    all: Bucket,
+    suppressed: u64,
+}
+
+impl Limiter {
+    /// At most so many events a minute of one kind; `None` for no limit.
+    #[must_use]
+    pub fn new(per_minute: Option<NonZeroU32>) -> Self {
+        Self {
+            per_minute,
+            kinds: LruCache::new(KINDS),
+            all: Bucket::full(0),
+            suppressed: 0,
+        }
+    }
+
+    /// Whether `finding` is written at `now_ns`, monotonic.
+    pub fn admits(&mut self, finding: &Finding, now_ns: u64) -> bool {
+        let Some(per_minute) = self.per_minute else {
+            return true;
+        };
+        let per_minute = NonZeroU64::from(per_minute);
+        let bucket = self
+            .kinds
+            .get_or_insert_mut(Key::of(finding), || Bucket::full(now_ns));
+        let admits = bucket.take(per_minute, now_ns)
+            && self.all.take(per_minute.saturating_mul(TOGETHER), now_ns);
+        self.suppressed += u64::from(!admits);
+        admits
+    }
+
+    /// Events that were not written since the last call.
+    pub const fn take_suppressed(&mut self) -> u64 {
+        std::mem::replace(&mut self.suppressed, 0)
+    }
+
+    /// Changes the rate.
+    pub const fn set(&mut self, per_minute: Option<NonZeroU32>) {
+        self.per_minute = per_minute;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::samples;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    fn from(address: [u8; 4]) -> Finding {
+        let mut finding = samples::finding();
+        finding.role = Role::Broker;
+        finding.client.address = address.into();
+        finding
+    }
+
+    fn limiter(per_minute: u32) -> Limiter {
+        Limiter::new(NonZeroU32::new(per_minute))
+    }
+
+    /// How many of one event every `every_ns` are admitted within an hour.
+    fn admitted(limiter: &mut Limiter, finding: &Finding, every_ns: u64) -> u64 {
+        let times = (1..).map(|n| n * every_ns);
+        times
+            .take_while(|now| *now <= 60 * MINUTE_NS)
+            .map(|now| u64::from(limiter.admits(finding, now)))
+            .sum()
+    }
+
+    #[test]
+    fn a_storm_is_written_at_the_rate_and_the_rest_is_counted() {
+        let mut limiter = limiter(60);
+        let storm = from([192, 0, 2, 1]);
+        let admitted = admitted(&mut limiter, &storm, SECOND_NS / 100);
+        assert!((60 * 60..=61 * 60).contains(&admitted), "{admitted}");
+        assert_eq!(limiter.take_suppressed() + admitted, 60 * 60 * 100);
+        assert_eq!(limiter.take_suppressed(), 0);
+    }
+
+    #[test]
+    fn everyday_resets_are_all_written() {
+        let mut limiter = limiter(60);
+        let seldom = from([192, 0, 2, 1]);
+        assert_eq!(admitted(&mut limiter, &seldom, 2 * SECOND_NS), 30 * 60);
+        // A broker that ends 50 connections at once.
+        for _ in 0..50 {
+            assert!(limiter.admits(&seldom, 62 * MINUTE_NS));
+        }
+    }
+
+    #[test]
+    fn what_differs_has_a_rate_of_its_own_and_neighbours_share_one() {
+        let mut limiter = limiter(1);
+        let now = MINUTE_NS;
+        assert!(limiter.admits(&from([192, 0, 2, 1]), now));
+        assert!(!limiter.admits(&from([192, 0, 2, 99]), now), "one network");
+        assert!(limiter.admits(&from([192, 0, 3, 1]), now));
+        let mut other = from([192, 0, 2, 1]);
+        other.broker.port += 1;
+        assert!(limiter.admits(&other, now));
+        let mut other = from([192, 0, 2, 1]);
+        other.verdict = Verdict::Indeterminate;
+        assert!(limiter.admits(&other, now));
+    }
+
+    /// Four megabits of SYNs a second from forged addresses wrote 18 MB a second.
+    #[test]
+    fn forged_addresses_have_one_rate_together() {
+        let mut limiter = limiter(60);
+        let mut admitted = 0;
+        for second in 0..120_u64 {
+            for number in 0..8_000_u32 {
+                let [a, b, c, d] = (second as u32 * 8_000 + number)
+                    .wrapping_mul(2_654_435_761)
+                    .to_be_bytes();
+                let now = MINUTE_NS + second * SECOND_NS;
+                admitted += u64::from(limiter.admits(&from([a, b, c, d]), now));
+            }
+        }
+        assert!(admitted <= 3 * 60 * TOGETHER.get(), "{admitted}");
+        assert_eq!(limiter.take_suppressed() + admitted, 120 * 8_000);
+    }
+
+    #[test]
+    fn without_a_limit_all_are_written() {
+        let mut limiter = Limiter::new(None);
+        let storm = from([192, 0, 2, 1]);
+        for _ in 0..100_000 {
+            assert!(limiter.admits(&storm, 0));
+        }
+    }
+}
