@@ -87,7 +87,10 @@ fn ended(result: Result<(), RunError>) -> Exit {
 /// Logs the error, unless the exit code is 0.
 fn fail(error: &dyn std::error::Error, exit: Exit) -> Exit {
     if exit != Exit::Done {
-        log(format_args!("{error}"));
+        // A configuration may have several errors, each on a line.
+        for line in error.to_string().lines() {
+            log(format_args!("{line}"));
+        }
     }
     exit
 }

@@ -6,7 +6,7 @@ use clap::{ArgAction, ArgMatches, CommandFactory as _, parser::ValueSource};
 
 use super::{CommandLine, Refused, sentence};
 use crate::{
-    config::{ConfigFile, Key, Takes},
+    config::{ConfigError, ConfigFile, Key, Takes},
     sink::SinkConfig,
 };
 
@@ -29,7 +29,7 @@ pub(super) fn of(matches: &ArgMatches) -> Result<Option<File>, Refused> {
     let Some(path) = path.ok().flatten() else {
         return Ok(None);
     };
-    let config = ConfigFile::read(path, &keys())?;
+    let mut config = ConfigFile::read(path, &keys())?;
     if let Some(setting) = config
         .settings
         .iter()
@@ -40,7 +40,8 @@ pub(super) fn of(matches: &ArgMatches) -> Result<Option<File>, Refused> {
             "\"{}\" cannot be combined with [[sink]] tables: set it inside a [[sink]] table",
             setting.key
         );
-        return Err(config.refuse(setting, &sentence).into());
+        let error = config.refuse(setting, &sentence);
+        config.errors.push(error);
     }
     let output_asked = OUTPUT.iter().any(|key| is_given(matches, key));
     Ok(Some(File {
@@ -79,21 +80,25 @@ fn is_given(matches: &ArgMatches, key: &str) -> bool {
 impl File {
     /// The command line, with the file's settings first.
     pub(super) fn prepend(
-        &self,
+        &mut self,
         mut line: Vec<OsString>,
         matches: &ArgMatches,
     ) -> Result<Vec<OsString>, Refused> {
         let mut added = Vec::new();
+        let mut errors = std::mem::take(&mut self.config.errors);
         for setting in &self.config.settings {
             // Each alone, so that the error names its line.
             let alone =
                 std::iter::once("kreset-trace").chain(setting.arguments.iter().map(String::as_str));
             if let Err(error) = CommandLine::command().try_get_matches_from(alone) {
-                return Err(self.config.refuse(setting, &sentence(&error)).into());
+                errors.push(self.config.refuse(setting, &sentence(&error)));
             }
             if !is_given(matches, &setting.key) {
                 added.extend(setting.arguments.iter().map(OsString::from));
             }
+        }
+        if let Some(error) = ConfigError::all(errors) {
+            return Err(error.into());
         }
         let own = 1 + usize::from(matches.subcommand().is_some());
         line.splice(own..own, added);

@@ -303,7 +303,7 @@ impl From<ConfigError> for Refused {
 fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
     let matches = CommandLine::command().try_get_matches_from(&arguments)?;
     let (arguments, file) = match file::of(&matches)? {
-        Some(file) => (file.prepend(arguments, &matches)?, Some(file)),
+        Some(mut file) => (file.prepend(arguments, &matches)?, Some(file)),
         None => (arguments, None),
     };
     let matches = CommandLine::command().try_get_matches_from(arguments)?;

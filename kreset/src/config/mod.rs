@@ -42,6 +42,29 @@ pub enum ConfigError {
         /// What is wrong, and what is valid.
         sentence: String,
     },
+    /// Several things are wrong: a line for each.
+    #[error("{}", lines(.0))]
+    Several(Vec<Self>),
+}
+
+impl ConfigError {
+    /// All that is wrong, in the order of the file; `None` if nothing is.
+    #[must_use]
+    pub fn all(mut errors: Vec<Self>) -> Option<Self> {
+        errors.sort_by_key(|error| match error {
+            Self::Wrong { line, .. } => *line,
+            Self::Read { .. } | Self::Several(_) => 0,
+        });
+        if errors.len() > 1 {
+            return Some(Self::Several(errors));
+        }
+        errors.pop()
+    }
+}
+
+fn lines(errors: &[ConfigError]) -> String {
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// What a flag takes, and so its key in the file.
@@ -83,14 +106,17 @@ pub struct ConfigFile {
     pub settings: Vec<Setting>,
     /// The `[[sink]]` tables.
     pub sinks: Vec<SinkConfig>,
+    /// What is wrong with either.
+    pub errors: Vec<ConfigError>,
 }
 
 impl ConfigFile {
-    /// Reads a file that may have `keys` and `[[sink]]` tables.
+    /// Reads a file that may have `keys` and `[[sink]]` tables. What is unknown or
+    /// wrong is in its `errors`.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or something in it is unknown or wrong.
+    /// When it cannot be read, or is not TOML.
     pub fn read(path: &Path, keys: &[Key]) -> Result<Self, ConfigError> {
         let path = path.to_owned();
         match fs::read_to_string(&path) {
@@ -99,11 +125,11 @@ impl ConfigFile {
         }
     }
 
-    /// Reads the text of the file at `path`.
+    /// Reads the text of the file at `path`, as [`ConfigFile::read`] does.
     ///
     /// # Errors
     ///
-    /// When something in it is unknown or wrong.
+    /// When it is not TOML.
     pub fn parse(path: PathBuf, text: &str, keys: &[Key]) -> Result<Self, ConfigError> {
         let wrong = |at: usize, sentence: String| ConfigError::Wrong {
             path: path.clone(),
@@ -115,45 +141,45 @@ impl ConfigFile {
             wrong(at, error.message().replace('\n', "; "))
         })?;
         let mut settings = Vec::new();
-        let mut sinks = Vec::new();
+        let mut sinks: Vec<SinkConfig> = Vec::new();
+        let mut errors = Vec::new();
         for (key, value) in in_order(document.get_ref()) {
             let name = key.get_ref().as_ref();
             if name == "sink" {
-                let tables = tables(value).ok_or_else(|| {
-                    wrong(
-                        key.span().start,
-                        "invalid \"sink\": expected a table, written as [[sink]]".to_owned(),
-                    )
-                })?;
+                let Some(tables) = tables(value) else {
+                    let sentence = "invalid \"sink\": expected a table, written as [[sink]]";
+                    errors.push(wrong(key.span().start, sentence.to_owned()));
+                    continue;
+                };
                 for table in tables {
-                    let sink = sinks::read(table).map_err(|(at, it)| wrong(at, it))?;
-                    if sinks
-                        .iter()
-                        .any(|other: &SinkConfig| other.name == sink.name)
-                    {
-                        let sentence = format!(
-                            "duplicate sink name \"{}\": give each sink its own name",
-                            sink.name
-                        );
-                        return Err(wrong(table.span().start, sentence));
+                    match sinks::read(table) {
+                        Err((at, sentence)) => errors.push(wrong(at, sentence)),
+                        Ok(sink) if sinks.iter().any(|other| other.name == sink.name) => {
+                            let sentence = format!(
+                                "duplicate sink name \"{}\": give each sink its own name",
+                                sink.name
+                            );
+                            errors.push(wrong(table.span().start, sentence));
+                        }
+                        Ok(sink) => sinks.push(sink),
                     }
-                    sinks.push(sink);
                 }
                 continue;
             }
-            let line = line_of(text, key.span().start);
-            let arguments = arguments(name, value.get_ref(), keys)
-                .map_err(|sentence| wrong(key.span().start, sentence))?;
-            settings.push(Setting {
-                key: name.to_owned(),
-                arguments,
-                line,
-            });
+            match arguments(name, value.get_ref(), keys) {
+                Err(sentence) => errors.push(wrong(key.span().start, sentence)),
+                Ok(arguments) => settings.push(Setting {
+                    key: name.to_owned(),
+                    arguments,
+                    line: line_of(text, key.span().start),
+                }),
+            }
         }
         Ok(Self {
             path,
             settings,
             sinks,
+            errors,
         })
     }
 

@@ -248,6 +248,25 @@ fn refusals_name_file_line_and_what_is_valid() {
 }
 
 #[test]
+fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
+    let config = "port = \"kafka\"\nno-such-key = 1\nsummary = true\n[[sink]]\ntype = \"stdout\"\n\
+                  format = \"xml\"\n[[sink]]\ntype = \"no-such-type\"\n[[sink]]\ntype = \"file\"\n";
+    let said = refusal(config);
+    let begins = [
+        "FILE:1: invalid value",
+        "FILE:2: unknown key \"no-such-key\"",
+        "FILE:3: invalid type for \"summary\"",
+        "FILE:6: unknown format \"xml\"",
+        "FILE:8: unknown sink type \"no-such-type\"",
+        "FILE:9: missing key \"path\"",
+    ];
+    assert_eq!(said.lines().count(), begins.len(), "{said}");
+    for (line, begin) in said.lines().zip(begins) {
+        assert!(line.starts_with(begin), "{line}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_is_named() {
     let error = cli::parse(["kreset-trace", "--config", "/no/such.toml"])
         .unwrap_err()
@@ -290,6 +309,36 @@ fn no_refusal_shows_a_secret() {
             said.starts_with("FILE:3: invalid ") && !said.contains("SECRET"),
             "{said}"
         );
+    }
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn what_can_never_work_is_refused() {
+    let endpoint = "endpoint = \"http://c:4318/v1/logs\"\n";
+    for (keys, expected) in [
+        ("endpoint = \"http:///v1/logs\"", "invalid URL"),
+        ("endpoint = \"http://:4318\"", "invalid URL"),
+        (
+            "endpoint = \"http://c:99999/\"",
+            "invalid URL \"http://c:99999/\": ",
+        ),
+        (
+            "endpoint = \"http://c:0/\"",
+            "invalid URL \"http://c:0/\": expected a port from 1 to 65535",
+        ),
+        (
+            &format!("{endpoint}headers = {{ \"a b\" = \"SECRET\" }}"),
+            "invalid header name \"a b\": use letters",
+        ),
+        (
+            &format!("{endpoint}headers = {{ Authorization = \"Bearer SECRET\\nx\" }}"),
+            "invalid value of the header \"Authorization\": expected one line of text",
+        ),
+    ] {
+        let said = refusal(&format!("[[sink]]\ntype = \"otlp\"\n{keys}\n"));
+        assert!(said.contains(expected), "{said}\n{expected}");
+        assert!(!said.contains("SECRET"), "{said}");
     }
 }
 

@@ -114,7 +114,9 @@ pub fn reload(
     let fresh = match fresh {
         Ok(fresh) => fresh,
         Err(error) => {
-            log(format_args!("{error}; the running configuration is kept"));
+            for line in error.lines() {
+                log(format_args!("{line}; the running configuration is kept"));
+            }
             return None;
         }
     };

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     delivery::{Encoder, Handed, Remote, RemoteError, SinkError, spool::Entry},
     event::{Finding, Message},
-    util::duration,
+    util::{duration, redact::redact},
 };
 
 /// The keys of a sink that produces records to a topic.
@@ -57,7 +57,29 @@ impl Settings for KafkaConfig {
     const REQUIRED: &[(&str, &str)] = &[("brokers", "kafka.example:9092"), ("topic", "kreset")];
 
     fn destination(&self) -> String {
-        format!("{} at {}", self.topic, self.brokers)
+        let brokers: Vec<_> = self.brokers.split(',').map(redact).collect();
+        format!("{} at {}", self.topic, brokers.join(","))
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        for broker in self.brokers.split(',') {
+            let name = broker.rsplit("://").next().unwrap_or_default().trim();
+            let port = name
+                .rsplit_once(':')
+                .map(|(host, port)| (host, port.parse::<u16>()));
+            let is_right = match port {
+                Some((host, port)) => !host.is_empty() && port.is_ok_and(|port| port > 0),
+                // librdkafka's default is 9092.
+                None => !name.is_empty(),
+            };
+            if !is_right {
+                return Err(format!(
+                    "invalid broker \"{}\": expected host:port",
+                    redact(broker)
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), SinkError> {

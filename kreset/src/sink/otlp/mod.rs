@@ -24,7 +24,7 @@ use rustix::system::uname;
 use serde::Deserialize;
 use ureq::{
     Agent,
-    http::Uri,
+    http::{HeaderName, HeaderValue, Uri},
     tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem},
 };
 
@@ -68,11 +68,23 @@ impl Settings for OtlpConfig {
     const REQUIRED: &[(&str, &str)] = &[("endpoint", "https://collector.example:4318/v1/logs")];
 
     fn validate(&self) -> Result<(), String> {
-        if self.cert.is_some() == self.key.is_some() {
-            Ok(())
-        } else {
-            Err("a client certificate needs both \"cert\" and \"key\"".to_owned())
+        if self.cert.is_some() != self.key.is_some() {
+            return Err("a client certificate needs both \"cert\" and \"key\"".to_owned());
         }
+        for (name, value) in &self.headers {
+            if HeaderName::try_from(name).is_err() {
+                return Err(format!(
+                    "invalid header name \"{name}\": use letters, digits and \"-\""
+                ));
+            }
+            // Without the value: it may be a secret.
+            if HeaderValue::try_from(value).is_err() {
+                return Err(format!(
+                    "invalid value of the header \"{name}\": expected one line of text"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn destination(&self) -> String {
@@ -103,9 +115,16 @@ impl TryFrom<String> for Endpoint {
         if !["http://", "https://"].iter().any(|it| url.starts_with(it)) {
             return Err(invalid("expected one that starts with http:// or https://"));
         }
-        match url.parse::<Uri>() {
-            Ok(_) => Ok(Self(url)),
-            Err(error) => Err(invalid(&error.to_string())),
+        let uri = url.parse::<Uri>().map_err(|it| invalid(&it.to_string()))?;
+        let Some(authority) = uri.authority().filter(|it| !it.host().is_empty()) else {
+            return Err(invalid("expected a host"));
+        };
+        let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+        let port = host_and_port.strip_prefix(authority.host());
+        let port = port.and_then(|it| it.strip_prefix(':'));
+        match port.map(str::parse::<u16>) {
+            None | Some(Ok(1..)) => Ok(Self(url)),
+            Some(_) => Err(invalid("expected a port from 1 to 65535")),
         }
     }
 }
