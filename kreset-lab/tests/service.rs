@@ -1,12 +1,12 @@
 //! The tracer under a service manager: what it reports, and when.
 
 use std::{
-    fs::{self, File},
-    io::Read as _,
-    net::{SocketAddr, TcpStream},
-    os::unix::{fs::OpenOptionsExt as _, net::UnixDatagram},
-    path::{Path, PathBuf},
-    process::{Child, Command},
+    fs,
+    io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -16,8 +16,12 @@ use kreset_lab::{
     net::{self, Namespace},
 };
 use nix::{
-    libc::{O_NONBLOCK, SYS_write},
-    sys::signal::{Signal, kill},
+    fcntl::{FcntlArg, OFlag, fcntl},
+    sys::{
+        ptrace,
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
     unistd::Pid,
 };
 
@@ -62,19 +66,30 @@ impl Manager {
 
     /// Starts a tracer of `namespace`; in its configuration `DIR` is the manager's directory.
     fn start(self, namespace: &str, config: &str) -> Service {
+        self.start_with(namespace, config, |_| {})
+    }
+
+    /// The same with a command that is changed first.
+    fn start_with(
+        self,
+        namespace: &str,
+        config: &str,
+        change: impl FnOnce(&mut Command),
+    ) -> Service {
         let file = self.path("kreset.toml");
         let directory = self.directory.0.display().to_string();
         fs::write(&file, config.replace("DIR", &directory)).expect("a configuration");
         let tracer = std::env::var_os("KRESET_TRACE")
             .expect("KRESET_TRACE names the tracer; cargo xtask test sets it");
-        let tracer = Command::new(tracer)
+        let mut command = Command::new(tracer);
+        command
             .args(["--netns", namespace, "--duration", "3m", "--config"])
             .arg(&file)
             .env("NOTIFY_SOCKET", self.path("notify"))
             .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
-            .env_remove("WATCHDOG_PID")
-            .spawn()
-            .expect("the tracer starts");
+            .env_remove("WATCHDOG_PID");
+        change(&mut command);
+        let tracer = command.spawn().expect("the tracer starts");
         let service = Service {
             manager: self,
             tracer,
@@ -102,8 +117,15 @@ impl Service {
     /// The next message.
     fn hear(&self) -> Option<String> {
         let mut buffer = [0; 4_096];
-        let length = self.manager.socket.recv(&mut buffer).ok()?;
-        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        loop {
+            match self.manager.socket.recv(&mut buffer) {
+                Ok(length) => return Some(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+                // A wait with a time limit also ends where this process was stopped and
+                // goes on: signal(7).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// The next message that is no ping.
@@ -238,28 +260,23 @@ fn one_that_cannot_attach_is_never_ready() {
     assert_eq!(service.hear(), None);
 }
 
-/// A pipe without a reader stalls the pipeline, as a disk that hangs would.
+/// The event loop is stopped, as a fault in it would stop it; the other threads run.
 #[test]
-fn a_stalled_pipeline_does_not_feed_the_watchdog() {
+fn a_stalled_event_loop_does_not_feed_the_watchdog_and_is_not_healthy() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let client = lab.network().host(Side::Client);
-    let manager = Manager::new("notify-stall");
-    let pipe = manager.path("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
-    assert!(made.success(), "{made}");
-    // Open before the tracer comes, which would wait for that.
-    let mut reader = File::options()
-        .read(true)
-        .custom_flags(O_NONBLOCK)
-        .open(&pipe)
-        .expect("a pipe to read");
-    let config = format!("record = \"DIR/pipe\"\n{FILE}");
-    let service = manager.start(client.name(), &config);
+    let health = free_address();
+    let config = format!(
+        "{FILE}[[sink]]\ntype = \"prometheus\"\nlisten = \"127.0.0.1:0\"\nhealth = \"{health}\"\n"
+    );
+    let service = Manager::new("notify-stall").start(client.name(), &config);
     assert!(service.hear_state().starts_with("READY=1"));
     service.await_ping();
-    soon("the pipeline stalls", || {
-        refused(client);
-        blocked_in_write(&service.tracer)
+    assert!(answer_of(health).starts_with("HTTP/1.1 200 "));
+    let stopped = StoppedThread::new(&service.tracer);
+    soon("it is not healthy", || {
+        let answer = answer_of(health);
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("has not turned for")
     });
     // What was sent before.
     service
@@ -277,29 +294,148 @@ fn a_stalled_pipeline_does_not_feed_the_watchdog() {
     service.patience(WATCHDOG * 3);
     assert_eq!(service.hear(), None);
     // It moves again.
+    drop(stopped);
     service.patience(PATIENCE);
-    let drained = thread::spawn(move || {
-        let mut buffer = [0; 4_096];
-        let deadline = Instant::now() + PATIENCE;
-        while reader.read(&mut buffer).map_or(true, |length| length > 0) {
-            assert!(Instant::now() < deadline, "the pipe has no end");
-            thread::sleep(Duration::from_millis(1));
-        }
-    });
     service.await_ping();
+    soon("it is healthy", || {
+        answer_of(health).starts_with("HTTP/1.1 200 ")
+    });
     service.signal(Signal::SIGTERM);
     assert!(service.hear_state().starts_with("STOPPING=1"));
-    drop(service);
-    drained.join().expect("the pipe is read to its end");
 }
 
-/// Whether its first thread waits for room in a pipe.
-fn blocked_in_write(process: &Child) -> bool {
-    let task = PathBuf::from(format!("/proc/{0}/task/{0}", process.id()));
-    let call = |file: &str| fs::read_to_string(Path::new(&task).join(file)).unwrap_or_default();
-    // syscall: the number first. write(2).
-    let number = SYS_write.to_string();
-    call("syscall").split(' ').next() == Some(number.as_str())
+/// A configuration that became a pipe stopped all events, and SIGTERM was ignored.
+#[test]
+fn a_configuration_that_hangs_stops_nothing() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let client = lab.network().host(Side::Client);
+    let mut service = Manager::new("notify-hang").start(client.name(), FILE);
+    assert!(service.hear_state().starts_with("READY=1"));
+    let config = service.manager.path("kreset.toml");
+    fs::remove_file(&config).expect("it is there");
+    let made = Command::new("mkfifo")
+        .arg(&config)
+        .status()
+        .expect("mkfifo");
+    assert!(made.success(), "{made}");
+    service.signal(Signal::SIGHUP);
+    assert!(service.hear_state().starts_with("RELOADING=1"));
+    refused(client);
+    soon("events go on", || {
+        service.output().contains("\"cause\":\"refused\"")
+    });
+    // The running configuration is kept.
+    assert!(service.hear_state().starts_with("READY=1"));
+    service.signal(Signal::SIGTERM);
+    assert!(service.hear_state().starts_with("STOPPING=1"));
+    let status = service.tracer.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
+/// A service manager that is busy does not read standard error.
+#[test]
+fn a_standard_error_that_is_not_read_stops_nothing() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let client = lab.network().host(Side::Client);
+    let (reader, writer) = full_pipe();
+    let manager = Manager::new("notify-stderr");
+    let mut service = manager.start_with(client.name(), FILE, |command| {
+        command.stderr(writer);
+    });
+    assert!(service.hear_state().starts_with("READY=1"));
+    // Each reload is a line.
+    for _ in 0..3 {
+        service.signal(Signal::SIGHUP);
+        assert!(service.hear_state().starts_with("RELOADING=1"));
+        assert!(service.hear_state().starts_with("READY=1"));
+    }
+    refused(client);
+    soon("events go on", || {
+        service.output().contains("\"cause\":\"refused\"")
+    });
+    service.signal(Signal::SIGTERM);
+    assert!(service.hear_state().starts_with("STOPPING=1"));
+    let status = service.tracer.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    drop(reader);
+}
+
+#[test]
+fn a_standard_output_that_is_not_read_does_not_keep_it_and_what_is_dropped_is_reported() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let client = lab.network().host(Side::Client);
+    let (reader, writer) = full_pipe();
+    let config =
+        format!("drain = \"500ms\"\nsummary = \"1h\"\n[[sink]]\ntype = \"stdout\"\n{FILE}");
+    let manager = Manager::new("notify-stdout");
+    let mut service = manager.start_with(client.name(), &config, |command| {
+        command.stdout(writer).stderr(Stdio::piped());
+    });
+    assert!(service.hear_state().starts_with("READY=1"));
+    refused(client);
+    soon("the reset is written to the file", || {
+        service.output().contains("\"cause\":\"refused\"")
+    });
+    service.signal(Signal::SIGTERM);
+    let status = service.tracer.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+    let mut said = String::new();
+    let mut stderr = service.tracer.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut said).expect("text");
+    // The start, the reset and the summary.
+    let expected = "sink stdout: 3 events were dropped: they could not be written within 500ms";
+    assert!(said.contains(expected), "{said}");
+    // The last summary reached the other.
+    assert!(service.output().contains("\"end\":true"));
+    drop(reader);
+}
+
+/// A pipe that has no room: its two ends.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let flags = OFlag::from_bits_retain(fcntl(&writer, FcntlArg::F_GETFL).expect("its flags"));
+    let set = |flags| fcntl(&writer, FcntlArg::F_SETFL(flags)).expect("its flags");
+    set(flags | OFlag::O_NONBLOCK);
+    for size in [4_096, 1] {
+        while (&writer).write(&vec![b' '; size]).is_ok() {}
+    }
+    set(flags);
+    (reader, writer)
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    listener.local_addr().expect("an address")
+}
+
+/// What `/healthz` answers.
+fn answer_of(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\n\r\n")
+        .expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// The first thread of a process, stopped until this is dropped.
+struct StoppedThread(Pid);
+
+impl StoppedThread {
+    fn new(process: &Child) -> Self {
+        let pid = Pid::from_raw(i32::try_from(process.id()).expect("a pid"));
+        ptrace::seize(pid, ptrace::Options::empty()).expect("it runs");
+        ptrace::interrupt(pid).expect("it is traced");
+        waitpid(pid, Some(WaitPidFlag::__WALL)).expect("it stops");
+        Self(pid)
+    }
+}
+
+impl Drop for StoppedThread {
+    fn drop(&mut self) {
+        let _detached = ptrace::detach(self.0, None);
+    }
 }
 
 /// Whether SIGHUP waits (proc(5): `SigBlk`, a mask from signal 1 on).

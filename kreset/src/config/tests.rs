@@ -257,7 +257,7 @@ fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
         "FILE:2: unknown key \"no-such-key\"",
         "FILE:3: invalid type for \"summary\"",
         "FILE:6: unknown format \"xml\"",
-        "FILE:8: unknown sink type \"no-such-type\"",
+        "FILE:7: unknown sink type \"no-such-type\"",
         "FILE:9: missing key \"path\"",
     ];
     assert_eq!(said.lines().count(), begins.len(), "{said}");

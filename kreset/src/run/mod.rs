@@ -46,9 +46,7 @@ use crate::{
     },
     run::{
         confine::{ConfineError, confine},
-        enrich::{
-            Enricher, addresses::Addresses, connections::Connections, refresh::Latest,
-        },
+        enrich::{Enricher, addresses::Addresses, connections::Connections, refresh::Latest},
         limit::Limiter,
         options::Options,
         pipeline::{KernelLosses, Parts, Pipeline, Turns},

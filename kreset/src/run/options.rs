@@ -76,6 +76,7 @@ impl Options {
                 all: true,
                 ..Filter::default()
             },
+            event_limit: None,
             netns: None,
             broker_max_idle,
             packet_evidence: PacketChoice::default(),

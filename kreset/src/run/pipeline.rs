@@ -432,12 +432,7 @@ impl Pipeline {
     }
 
     /// Changes what is shown, and the settings of the classifier.
-    pub fn reconfigure(
-        &mut self,
-        filter: Filter,
-        event_limit: Option<NonZeroU32>,
-        config: Config,
-    ) {
+    pub fn reconfigure(&mut self, filter: Filter, event_limit: Option<NonZeroU32>, config: Config) {
         self.filter = filter;
         self.limiter.set(event_limit);
         self.classifier.reconfigure(config);
