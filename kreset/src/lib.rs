@@ -4,6 +4,7 @@ pub mod capture;
 pub mod classify;
 pub mod cli;
 pub mod config;
+pub mod correlate;
 pub mod delivery;
 pub mod event;
 pub mod facts;

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     matrix::Findings,
-    observation::{Observation, Outcome},
+    observation::{Observation, Outcome, SURE},
     orderly::Orderly,
     score::{BARS, Score, percent},
 };
@@ -65,6 +65,33 @@ pub struct Page<'a> {
 }
 
 impl Page<'_> {
+    /// What both hosts together prove.
+    fn pairs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs = &self.findings.pairs;
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let score = Score::of(pairs.iter());
+        let proven = pairs.iter().filter(|one| one.is_proven());
+        let wrong = proven.clone().filter(|one| !one.right).count();
+        writeln!(f, "## Both hosts together\n")?;
+        writeln!(
+            f,
+            "`kreset-trace correlate` is given what both hosts said alone, and judged by the same \
+             labels; that one host could not decide is no excuse. Of {} labelled endings {} are \
+             right ({}), {} abstained, {} wrong, {} missed; {} wrong at a confidence of {SURE} or \
+             more. {} findings are proven, {wrong} of these wrongly.\n",
+            score.decidable(),
+            score.count(Outcome::Right),
+            percent(score.right()),
+            score.count(Outcome::Abstained),
+            score.count(Outcome::Wrong),
+            score.count(Outcome::Missed),
+            score.wrong_and_sure,
+            proven.count(),
+        )
+    }
+
     /// Which bars are missed, in words; empty if none is.
     #[must_use]
     pub fn missed(&self) -> Vec<String> {
@@ -162,6 +189,7 @@ impl fmt::Display for Page<'_> {
         )?;
         writeln!(f, "## By cause\n\n{COLUMNS}\n\n{}", self.causes())?;
         writeln!(f, "## Outside the matrix\n\n{OUTSIDE}\n\n{}\n", outside())?;
+        self.pairs(f)?;
         if let Some(orderly) = self.orderly {
             writeln!(f, "## Orderly connections\n")?;
             writeln!(

@@ -6,8 +6,9 @@ use super::observation::{self, Observation};
 use crate::{
     Lab, Side, Stop,
     case::{self, Case, Distances, Environment, Played, Testbed, USED},
-    driver::Said,
+    driver::{self, Said},
     error::{Error, Result},
+    event::Event,
     judge,
     util::limits::allow_open_files,
 };
@@ -39,6 +40,8 @@ impl Settings {
 pub struct Findings {
     /// What the tracers said, beside what they should have said.
     pub observations: Vec<Observation>,
+    /// The same of what both hosts' reports prove together.
+    pub pairs: Vec<Observation>,
     /// Cases that did not go as they should have, and why: no tracer can be judged by them.
     pub not_staged: Vec<(String, String)>,
     /// Events that never reached a tracer, by the tracers' own count.
@@ -51,6 +54,7 @@ impl Findings {
     /// Adds those of another run.
     pub fn take(&mut self, other: Self) {
         self.observations.extend(other.observations);
+        self.pairs.extend(other.pairs);
         self.not_staged.extend(other.not_staged);
         self.lost += other.lost;
         self.garbage.extend(other.garbage);
@@ -110,7 +114,15 @@ fn run_in(
         || case::attach(|side| lab.trace(side, &settings.tracer, &options)),
     )?;
     let said = [client.finish()?, broker.finish()?];
-    Ok(compare(&testbed, settings.held_out(), played, &said))
+    let [client, broker] = &said;
+    let proven = driver::pair::correlate(&settings.tracer, [client, broker])?;
+    Ok(compare(
+        &testbed,
+        settings.held_out(),
+        played,
+        &said,
+        &proven,
+    ))
 }
 
 /// Puts what was said beside what should have been.
@@ -119,6 +131,7 @@ fn compare(
     held_out: bool,
     played: Vec<Played<'_>>,
     said: &[Said; 2],
+    proven: &[Event],
 ) -> Findings {
     let mut findings = Findings::default();
     let mut labelled = Vec::new();
@@ -153,5 +166,6 @@ fn compare(
             .observations
             .extend(observation::observe(side, held_out, &labelled, said));
     }
+    findings.pairs = observation::observe_pairs(held_out, &labelled, proven);
     findings
 }

@@ -10,7 +10,7 @@ use crate::{
     case::Case,
     driver::Said,
     event::Event,
-    judge::{Expected, OnHost, Wanted},
+    judge::{Expected, OnHost, Wanted, pair::together},
 };
 
 /// How a tracer did.
@@ -75,8 +75,31 @@ pub(super) fn observe(
     labelled: &[(&Case, Expected)],
     said: &Said,
 ) -> Vec<Observation> {
+    let events: Vec<&Event> = said.about_connections().collect();
+    let on = |expected: &Expected| expected.on(side).clone();
+    beside(side.name(), held_out, labelled, &events, on)
+}
+
+/// What the reports of both hosts prove together of all connections.
+pub(super) fn observe_pairs(
+    held_out: bool,
+    labelled: &[(&Case, Expected)],
+    findings: &[Event],
+) -> Vec<Observation> {
+    let findings: Vec<&Event> = findings.iter().collect();
+    beside("both", held_out, labelled, &findings, together)
+}
+
+/// Events beside what should have been said of their connections.
+fn beside(
+    host: &'static str,
+    held_out: bool,
+    labelled: &[(&Case, Expected)],
+    said: &[&Event],
+    on: impl Fn(&Expected) -> OnHost,
+) -> Vec<Observation> {
     let mut events: BTreeMap<u16, Vec<&Event>> = BTreeMap::new();
-    for event in said.about_connections() {
+    for event in said {
         let port = event.client.as_ref().and_then(|client| client.port);
         events.entry(port.unwrap_or(0)).or_default().push(event);
     }
@@ -84,11 +107,11 @@ pub(super) fn observe(
     for (case, expected) in labelled {
         let mut observe = |on_host: &OnHost, event| {
             let port = expected.port;
-            all.push(Observation::new(case, port, side, held_out, on_host, event));
+            all.push(Observation::new(case, port, host, held_out, on_host, event));
         };
         let events = events.remove(&expected.port).unwrap_or_default();
         let mut events = events.into_iter();
-        observe(expected.on(side), events.next());
+        observe(&on(expected), events.next());
         for again in events {
             observe(&OnHost::Nothing, Some(again));
         }
@@ -100,7 +123,7 @@ impl Observation {
     fn new(
         case: &Case,
         port: u16,
-        side: Side,
+        host: &'static str,
         held_out: bool,
         on_host: &OnHost,
         event: Option<&Event>,
@@ -127,7 +150,7 @@ impl Observation {
         Self {
             case: case.id.clone(),
             port,
-            host: side.name(),
+            host,
             held_out,
             unseen: case.is_unseen(),
             decidable: wanted.is_none_or(Wanted::is_decidable),
@@ -144,6 +167,13 @@ impl Observation {
     #[must_use]
     pub fn is_named(&self) -> bool {
         self.truth != "nothing" && self.said.as_ref().is_some_and(|said| said != ABSTAINED)
+    }
+
+    /// Whether both hosts together prove it, right or not.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        let proof = self.event.as_ref().and_then(|event| event.get("proof"));
+        proof.is_some_and(|proof| proof != "one_host")
     }
 
     /// Whether it was sure.

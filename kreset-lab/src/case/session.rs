@@ -153,13 +153,22 @@ impl<'a> Session<'a> {
             play::check_wire(&testbed, &resets, expected)?;
         }
         let attached = watch.attached;
-        watch.judge_by(|side| {
+        let mut outcome = watch.judge_by(|side| {
             let claims = exact::claims(wire, side, &all, attached)?;
             if case.environment != Environment::Usual {
                 as_many_resets(self.lab, side, &claims.all)?;
             }
             Ok(claims)
-        })
+        })?;
+        if let Some(program) = &self.settings.tracer
+            && let [Some(client), Some(broker)] = [&outcome.client.said, &outcome.broker.said]
+            && !all.iter().any(|one| one.is_coarse)
+        {
+            let findings = driver::pair::correlate(program, [client, broker])?;
+            let differences = judge::pair::judge(&all, &findings);
+            outcome.broker.differences.extend(differences);
+        }
+        Ok(outcome)
     }
 }
 

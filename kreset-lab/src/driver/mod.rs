@@ -1,5 +1,7 @@
 //! Running `kreset-trace` on one host and listening to what it says.
 
+pub(crate) mod pair;
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     ops::Range,
@@ -157,7 +159,7 @@ impl Tracer {
     /// Starts the tracer at `program`, which sees the sockets of `namespace` only, and waits until
     /// it has attached everything: from then on it misses nothing.
     ///
-    /// The tracer itself runs where the lab runs, outside the namespace.
+    /// The tracer itself runs in it too: it reads the addresses of namespaces that have a process.
     ///
     /// # Errors
     /// [`Error::MissingTracer`], [`Error::Tracer`] if it ends or takes too long, and
@@ -174,7 +176,7 @@ impl Tracer {
         }
         let mut command = options.command(program, namespace);
         command.stderr(Stdio::piped());
-        Self::spawn(format!("the {host} host"), command, ATTACH, stop)
+        namespace.enter(|| Self::spawn(format!("the {host} host"), command, ATTACH, stop))
     }
 
     /// Starts `command`, which writes JSON to standard output, and waits up to `patience` until it

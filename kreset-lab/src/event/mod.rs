@@ -37,6 +37,10 @@ pub struct Event {
     pub connection: Option<Connection>,
     pub reset: Option<Reset>,
     pub advice: Option<String>,
+    /// Of a `finding`: what it rests on.
+    pub proof: Option<String>,
+    /// Of a `finding`: what is missing for a proof.
+    pub missing: Vec<String>,
     /// Of a `start`: how long the tracer took until everything was attached.
     pub attach_ms: Option<f64>,
     /// Of a `start`: how many connections and listeners were there already.

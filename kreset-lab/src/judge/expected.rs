@@ -20,7 +20,7 @@ pub(crate) struct Expected {
     /// A host to which not every packet of the other end leaves a trace.
     pub(super) without_wire_idle: Option<Side>,
     /// Whether times and headers are left out: one of thousands of connections.
-    pub(super) is_coarse: bool,
+    pub(crate) is_coarse: bool,
 }
 
 /// What the tracer on one host should say of one connection.
@@ -35,6 +35,20 @@ pub(crate) enum OnHost {
 }
 
 impl OnHost {
+    /// One of these answers, which one host can decide or two can; nothing if there is none.
+    pub(super) fn of(right: Vec<Answer>, required: bool) -> Self {
+        let wanted = Wanted {
+            right,
+            alike: Vec::new(),
+            settled: false,
+        };
+        match required {
+            _ if wanted.right.is_empty() => Self::Nothing,
+            true => Self::Required(wanted),
+            false => Self::Optional(wanted),
+        }
+    }
+
     /// The event, if there may be one.
     pub(crate) const fn wanted(&self) -> Option<&Wanted> {
         match self {

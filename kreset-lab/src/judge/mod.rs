@@ -4,6 +4,7 @@ mod answer;
 mod claims;
 pub(crate) mod exact;
 mod expected;
+pub(crate) mod pair;
 pub(crate) mod ruling;
 
 use std::{

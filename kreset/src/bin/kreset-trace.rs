@@ -7,7 +7,7 @@ use std::{
 };
 
 use kreset::{
-    cli::{self, Command, check, explain, sample, show, top},
+    cli::{self, Command, check, correlate, explain, sample, show, top},
     probe, report,
     run::{RunError, read::read, run, signals},
     sink::Format,
@@ -58,6 +58,10 @@ fn main() -> ExitCode {
                 Err(error) => fail(&error, error.exit()),
             }
         }
+        Ok(Command::Correlate(wanted)) => match correlate::run(&wanted) {
+            Ok(()) => Exit::Done,
+            Err(error) => fail(&error, error.exit()),
+        },
         Ok(Command::Show(wanted)) => match show::run(&wanted) {
             Ok(()) => Exit::Done,
             Err(error) => fail(&error, error.exit()),

@@ -6,6 +6,7 @@
 mod arguments;
 pub mod check;
 pub mod completions;
+pub mod correlate;
 pub mod explain;
 mod file;
 pub mod probe;
@@ -54,6 +55,8 @@ Examples:
       Watch resets on a screen.
   kreset-trace explain reset_on_send
       Explain a cause, and how to check it.
+  kreset-trace correlate client.jsonl broker.jsonl
+      Say what the events of two hosts together prove.
 
 Exit codes:
   0  ended as requested: by a signal, --duration or --count, or because the
@@ -136,6 +139,13 @@ enum Subcommand {
     /// and what to change. Needs no privileges.
     #[command(after_long_help = report::AFTER_HELP)]
     Report(report::ReportArguments),
+    /// Say what the events of several hosts together prove
+    ///
+    /// Joins what the client's host and the broker's host reported of the
+    /// same connection, even through NAT. If neither sent the RST and both
+    /// were watching, something between them did. Needs no privileges.
+    #[command(after_long_help = correlate::AFTER_HELP)]
+    Correlate(correlate::Arguments),
 }
 
 /// Hides what means nothing for a file.
@@ -183,6 +193,8 @@ pub enum Command {
     Read(Box<Read>),
     /// Make a report.
     Report(Box<crate::report::Options>),
+    /// Join the events of several hosts.
+    Correlate(Box<correlate::Correlate>),
     /// Print this and end: the help or the version.
     Print(String),
 }
@@ -312,6 +324,9 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
     Ok(match line.subcommand {
         None => Command::Run(Box::new(options(line.run))),
         Some(Subcommand::Check(run)) => Command::Check(Box::new(options(run))),
+        Some(Subcommand::Correlate(correlate)) => {
+            Command::Correlate(Box::new(correlate.into_wanted()))
+        }
         Some(Subcommand::Probe(probe)) => Command::Probe(Box::new(Probe {
             format: probe.format,
             view: probe.view(),

@@ -176,7 +176,7 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let all = "start reset reset reset close timeout alert loss summary probe";
+        let all = "start reset reset reset close timeout alert loss summary probe finding";
         assert_eq!(count(SinkFilter::default()), all);
         let events = vec![Kind::Reset, Kind::Alert];
         assert_eq!(
@@ -192,7 +192,7 @@ mod tests {
                 verdicts,
                 ..SinkFilter::default()
             }),
-            "start reset alert loss summary probe"
+            "start reset alert loss summary probe finding"
         );
         let sure = SinkFilter {
             min_confidence: 0.9,
@@ -200,7 +200,7 @@ mod tests {
         };
         assert_eq!(
             count(sure),
-            "start reset reset close timeout alert loss summary probe"
+            "start reset reset close timeout alert loss summary probe finding"
         );
     }
 

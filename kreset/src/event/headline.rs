@@ -64,7 +64,7 @@ impl Culprit {
         }
     }
 
-    const fn subject(self) -> &'static str {
+    pub(crate) const fn subject(self) -> &'static str {
         match self {
             Self::Device => "A device",
             Self::Broker => "The broker",

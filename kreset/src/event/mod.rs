@@ -9,6 +9,7 @@ pub mod filter;
 mod headline;
 mod id;
 mod noise;
+mod pair;
 mod probe;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -25,6 +26,7 @@ pub use evidence_words::{evidence_names, evidence_words};
 pub use headline::{Culprit, deed};
 pub use id::{Id, Ids};
 pub use noise::PROBE_PROCESS;
+pub use pair::{Missing, PairFinding, PairHost, PairProof, Saw};
 pub use probe::{
     Probe, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset, ProbeResult, ProbeRung,
     ProbeSetting, ProbeTrigger, RungOutcome,
@@ -69,6 +71,8 @@ pub enum Event {
     Summary(Box<Summary>),
     /// What a measurement on purpose found.
     Probe(Box<Probe>),
+    /// What two hosts together prove of one connection's end.
+    Finding(Box<PairFinding>),
 }
 
 impl Event {
@@ -77,9 +81,12 @@ impl Event {
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
-            Self::Start(_) | Self::Alert(_) | Self::Loss(_) | Self::Summary(_) | Self::Probe(_) => {
-                None
-            }
+            Self::Start(_)
+            | Self::Alert(_)
+            | Self::Loss(_)
+            | Self::Summary(_)
+            | Self::Probe(_)
+            | Self::Finding(_) => None,
         }
     }
 
@@ -95,6 +102,7 @@ impl Event {
             Self::Loss(_) => Kind::Loss,
             Self::Summary(_) => Kind::Summary,
             Self::Probe(_) => Kind::Probe,
+            Self::Finding(_) => Kind::Finding,
         }
     }
 
@@ -108,6 +116,7 @@ impl Event {
             Self::Loss(it) => it.time,
             Self::Summary(it) => it.time,
             Self::Probe(it) => it.time,
+            Self::Finding(it) => it.time,
         }
     }
 
@@ -121,6 +130,7 @@ impl Event {
             Self::Loss(it) => &it.host,
             Self::Summary(it) => &it.host,
             Self::Probe(it) => &it.host,
+            Self::Finding(it) => &it.host,
         }
     }
 }
@@ -551,6 +561,9 @@ pub struct Coverage {
     /// Paths, brokers and ended connections that were evicted from full tables:
     /// their later events are judged without their past.
     pub forgotten: u64,
+    /// Resets, closes and timeouts that were not written: routine ones without `--all`, those
+    /// that `--role` leaves out, and those of this agent's own connections.
+    pub unshown: u64,
     /// Each sink by its name.
     pub sinks: BTreeMap<String, SinkCoverage>,
 }

@@ -9,6 +9,10 @@ pub(crate) fn time(text: &str) -> Time {
     Time(text.parse().unwrap())
 }
 
+fn host_of(name: &str) -> Host {
+    Host { name: name.into() }
+}
+
 fn host() -> Host {
     Host {
         name: "client-1".into(),
@@ -259,6 +263,45 @@ pub(crate) fn probe() -> Probe {
     }
 }
 
+/// A finding of two hosts with everything in it.
+pub(crate) fn pair() -> PairFinding {
+    let host = |name: &str, saw| PairHost {
+        name: name.into(),
+        saw,
+        time: Some(time(TIME)),
+        client: Some(endpoint("10.9.0.1", 2_044)),
+        broker: Some(endpoint("10.0.2.7", 9092)),
+        verdict: Some(Verdict::BrokerOriginated),
+        cause: Some(Cause::ConnectionLost),
+        confidence: Some(0.82),
+        kernel_reason: Some("NO_SOCKET".into()),
+        watched_from: Some(time("2026-11-23T14:22:00Z")),
+        watched_until: Some(time("2026-11-23T14:22:10Z")),
+    };
+    PairFinding {
+        time: time(TIME),
+        host: host_of("client-1"),
+        community_id: CommunityId::from("1:LQU9qZlK+B5F3KDmev6m5PMibrg=").unwrap(),
+        flow_id: Some(FlowId::from("8db23264-b981f8e2").unwrap()),
+        sent_by: Some(SentBy::Device),
+        summary: "A device reset an idle connection after 350.2 s, proven (99% sure)".into(),
+        verdict: Verdict::MiddleboxIdleReset,
+        cause: Some(Cause::ResetOnSend),
+        confidence: 0.99,
+        proof: PairProof::NobodySent,
+        missing: vec![Missing::NoAgent],
+        conflict: Some("both hosts sent a RST, and each names another cause".into()),
+        client: endpoint("10.0.1.5", 43210),
+        broker: endpoint("192.0.2.10", 9092),
+        client_host: Some(host("client-1", Saw::Received)),
+        broker_host: Some(host("broker-1", Saw::Nothing)),
+        skew_ms: Some(-3.25),
+        wire_idle_ms: Some(350_214.5),
+        event_ids: vec![Id::from("6f9619ff8b86d011-1a2b3c4d-7").unwrap()],
+        advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
+    }
+}
+
 /// One event of each type, in the order of a run.
 pub(crate) fn all() -> Vec<Event> {
     vec![
@@ -356,6 +399,7 @@ pub(crate) fn all() -> Vec<Event> {
                 kernel_skipped: 2,
                 kernel_untracked: 1,
                 forgotten: 12,
+                unshown: 1_204,
                 sinks: BTreeMap::from([(
                     "siem".to_owned(),
                     SinkCoverage {
@@ -367,6 +411,7 @@ pub(crate) fn all() -> Vec<Event> {
             },
         })),
         Event::Probe(Box::new(probe())),
+        Event::Finding(Box::new(pair())),
     ]
 }
 

@@ -110,6 +110,14 @@ words! {
     }
 }
 
+impl Verdict {
+    /// A silence is part of the verdict.
+    #[must_use]
+    pub const fn is_idle(self) -> bool {
+        matches!(self, Self::MiddleboxIdleReset | Self::MiddleboxIdleDrop)
+    }
+}
+
 words! {
     /// The reason inside a [`Verdict`].
     Cause {
@@ -178,6 +186,8 @@ words! {
         Summary = "summary",
         /// A measurement on purpose.
         Probe = "probe",
+        /// What two hosts together prove.
+        Finding = "finding",
     }
 }
 

@@ -132,6 +132,8 @@ pub struct Pipeline {
     own: LruCache<Endpoint, ()>,
     counter: Counter,
     lost: u64,
+    /// Resets, closes and timeouts that were not written.
+    unshown: u64,
     kernel: KernelLosses,
 }
 
@@ -209,6 +211,7 @@ impl Pipeline {
             own: LruCache::new(OWN_ENDS),
             counter: Counter::default(),
             lost: 0,
+            unshown: 0,
             kernel: KernelLosses::default(),
         }
     }
@@ -376,6 +379,7 @@ impl Pipeline {
             kernel_skipped: self.kernel.skipped,
             kernel_untracked: self.kernel.untracked,
             forgotten: self.classifier.evicted(),
+            unshown: self.unshown,
             sinks: self
                 .delivery
                 .statuses()
@@ -465,7 +469,11 @@ impl Pipeline {
     }
 
     fn judge(&mut self, facts: &Facts, clocks: Clocks) {
-        if self.is_done() || self.is_own(facts) {
+        if self.is_done() {
+            return;
+        }
+        if self.is_own(facts) {
+            self.unshown += 1;
             return;
         }
         let with_log;
@@ -492,10 +500,12 @@ impl Pipeline {
             clocks.monotonic,
         );
         if !self.filter.concerns(&event) {
+            self.unshown += 1;
             return;
         }
         self.counter.count(&event);
         if !self.filter.wants(&event) {
+            self.unshown += 1;
             return;
         }
         if let Some(finding) = event.finding()

@@ -59,6 +59,7 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
         Event::Loss(_) => ("pipeline_error", "process", &["error"], "events-lost"),
         Event::Summary(_) => ("metric", "process", &["info"], "summary"),
         Event::Probe(_) => ("event", "network", &["info"], "idle-timer-measured"),
+        Event::Finding(_) => ("event", "network", &["connection", "end"], "tcp-end-proven"),
     };
     document["event"]["kind"] = kind.into();
     document["event"]["category"] = json!([category]);
@@ -84,6 +85,16 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
         document["event"]["reason"] = json!(alert.cause);
         document["server"] = end(alert.broker, None);
         rest.remove("broker");
+    }
+    if let Event::Finding(pair) = event {
+        document["rule"] = json!({ "name": pair.verdict });
+        document["event"]["reason"] = json!(pair.cause);
+        document["network"] = json!({ "transport": "tcp", "community_id": pair.community_id });
+        document["client"] = end(pair.client, None);
+        document["server"] = end(pair.broker, None);
+        for key in ["community_id", "client", "broker", "summary"] {
+            rest.remove(key);
+        }
     }
     if let Event::Probe(probe) = event {
         document["server"] = end(probe.broker, None);

@@ -35,6 +35,7 @@ pub(super) fn sentence(event: &Event) -> String {
             let events: u64 = summary.events.values().sum();
             format!("{events} events and {} lost since the start", summary.lost)
         }
+        Event::Finding(pair) => pair.summary.to_string(),
         Event::Probe(probe) => format!(
             "{}: {}",
             Named(&probe.target, socket(probe.broker)),

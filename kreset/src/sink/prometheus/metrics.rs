@@ -275,7 +275,7 @@ impl Metrics {
             Event::Loss(loss) if loss.source.starts_with("sink ") => {}
             Event::Loss(loss) => self.has_lost(&loss.source, loss.lost),
             Event::Summary(summary) => self.sum_up(summary),
-            Event::Start(_) | Event::Probe(_) => {}
+            Event::Start(_) | Event::Probe(_) | Event::Finding(_) => {}
         }
     }
 

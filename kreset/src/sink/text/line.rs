@@ -17,6 +17,7 @@ pub(super) fn write(text: &mut Text, event: &Event) {
     match event {
         Event::Reset(it) | Event::Close(it) | Event::Timeout(it) => finding(text, &mut line, it),
         Event::Alert(it) => alert(text, &mut line, it),
+        Event::Finding(it) => super::pair::line(text, &mut line, it),
         _ => {
             // As many fields, so that the rest of each line begins with the same one.
             line.push_str(" - - - - - - - -: ");
@@ -105,7 +106,7 @@ fn alert(text: &mut Text, line: &mut String, alert: &Alert) {
 }
 
 /// Seconds, as one field: `350.214s`.
-fn seconds(milliseconds: f64) -> String {
+pub(super) fn seconds(milliseconds: f64) -> String {
     format!("{:.3}s", milliseconds.max(0.0) / 1_000.0)
 }
 

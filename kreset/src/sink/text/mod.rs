@@ -9,6 +9,7 @@ mod details;
 mod fold;
 mod line;
 mod live;
+mod pair;
 mod palette;
 pub(super) mod probe;
 mod run_events;
@@ -247,6 +248,7 @@ impl Text {
                 self.summary(summary)
             }
             Event::Probe(probe) => self.probe(probe),
+            Event::Finding(finding) => self.pair(finding),
         };
         self.due.extend(rows);
     }

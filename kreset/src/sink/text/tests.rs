@@ -481,6 +481,13 @@ proptest! {
                         location.hops[2].name = Some(other.as_str().into());
                     }
                 }
+                Event::Finding(finding) => {
+                    finding.summary = other.as_str().into();
+                    finding.advice = other.as_str().into();
+                    if let Some(host) = &mut finding.broker_host {
+                        host.name = other.as_str().into();
+                    }
+                }
                 Event::Reset(_) | Event::Close(_) | Event::Timeout(_) => {}
             }
         }

@@ -1,0 +1,881 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::event::{Cause, PairProof, SentBy, Verdict};
+
+/// Seconds of a test, as a time.
+fn rfc(seconds: f64) -> String {
+    let ns = 1_795_443_000_000_000_000_i128 + (seconds * 1e9) as i128;
+    format!("{:.9}", Timestamp::from_nanosecond(ns).unwrap())
+}
+
+/// What one agent writes.
+struct Agent {
+    name: &'static str,
+    boot: u64,
+    number: u64,
+    address: &'static str,
+    lines: Vec<String>,
+}
+
+impl Agent {
+    fn new(name: &'static str, boot: u64, address: &'static str) -> Self {
+        Self {
+            name,
+            boot,
+            number: 0,
+            address,
+            lines: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, at: f64, mut event: Value) {
+        event["schema"] = "kreset/1".into();
+        event["id"] = format!("{:016x}-5-{:x}", self.boot, self.number).into();
+        event["time"] = rfc(at).into();
+        event["host"] = json!({ "name": self.name });
+        self.number += 1;
+        self.lines.push(event.to_string());
+    }
+
+    fn start(&mut self, at: f64) {
+        self.start_without(at, &[]);
+    }
+
+    fn start_without(&mut self, at: f64, features: &[&str]) {
+        let degraded: Vec<_> = features
+            .iter()
+            .map(|it| json!({ "feature": it, "reason": "", "remedy": "" }))
+            .collect();
+        self.write(at, json!({ "type": "start", "degraded": degraded }));
+    }
+
+    fn summary(&mut self, at: f64) {
+        self.summary_with(at, &json!({}));
+    }
+
+    /// A summary, with another coverage or `end`.
+    fn summary_with(&mut self, at: f64, other: &Value) {
+        let mut coverage = json!({
+            "ports": ["9092", "9094-9096"], "addresses": [self.address],
+            "kernel_lost": 0, "kernel_skipped": 0, "kernel_untracked": 0,
+            "forgotten": 0, "unshown": 0, "sinks": {},
+        });
+        let end = other["end"].as_bool().unwrap_or(false);
+        for (key, value) in other.as_object().unwrap() {
+            if key != "end" {
+                coverage[key] = value.clone();
+            }
+        }
+        self.write(
+            at,
+            json!({ "type": "summary", "end": end, "coverage": coverage }),
+        );
+    }
+
+    fn ended(&mut self, at: f64, seen: &End) {
+        self.write(at, seen.json());
+    }
+}
+
+/// How a host sees a connection end.
+#[derive(Clone)]
+struct End {
+    kind: &'static str,
+    direction: &'static str,
+    role: &'static str,
+    answer: (&'static str, Option<&'static str>),
+    confidence: f64,
+    client: (&'static str, u16),
+    broker: (&'static str, u16),
+    flow: Option<&'static str>,
+    sequence: Option<u32>,
+    wire_idle_ms: Option<f64>,
+    provoked_by: Option<&'static str>,
+    reason: Option<&'static str>,
+}
+
+const CLIENT: &str = "10.0.1.5";
+const BROKER: &str = "10.0.2.7";
+const FLOW: Option<&str> = Some("8db23264-b981f8e2");
+
+/// A client's host received a RST of which it cannot say who sent it.
+const RECEIVED: End = End {
+    kind: "reset",
+    direction: "received",
+    role: "client",
+    answer: ("indeterminate", None),
+    confidence: 0.5,
+    client: (CLIENT, 43_210),
+    broker: (BROKER, 9092),
+    flow: FLOW,
+    sequence: Some(3_112_361_826),
+    wire_idle_ms: Some(350_214.5),
+    provoked_by: Some("data"),
+    reason: None,
+};
+
+/// The broker's host sent it: no socket had the connection any more.
+const SENT: End = End {
+    direction: "sent",
+    role: "broker",
+    answer: ("broker_originated", Some("connection_lost")),
+    confidence: 0.95,
+    wire_idle_ms: None,
+    provoked_by: None,
+    reason: Some("NO_SOCKET"),
+    ..RECEIVED
+};
+
+impl End {
+    fn json(&self) -> Value {
+        let end = |(address, port): (&str, u16)| json!({ "address": address, "port": port });
+        json!({
+            "type": self.kind, "direction": self.direction, "role": self.role,
+            "verdict": self.answer.0, "cause": self.answer.1, "confidence": self.confidence,
+            "client": end(self.client), "broker": end(self.broker), "community_id": "1:abc",
+            "connection": {
+                "flow_id": self.flow, "wire_idle_ms": self.wire_idle_ms,
+                "provoked_by": self.provoked_by, "state": "ESTABLISHED",
+            },
+            "reset": { "sequence": self.sequence, "kernel_reason": self.reason },
+            "advice": "", "evidence": [], "summary": "",
+        })
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        window: Duration::from_secs(10),
+        since: None,
+        until: None,
+        follow: false,
+    }
+}
+
+fn correlate(lines: &[&String]) -> Vec<PairFinding> {
+    let mut correlator = Correlator::new(settings());
+    let mut out = Vec::new();
+    for line in lines {
+        let at_ns = correlator.read(line.as_bytes()).unwrap();
+        correlator.advance(at_ns.unwrap(), &mut out);
+    }
+    correlator.finish(&mut out);
+    out.into_iter()
+        .map(|message| match message.event {
+            Event::Finding(finding) => *finding,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn of(agents: &[&Agent]) -> Vec<PairFinding> {
+    let lines: Vec<_> = agents.iter().flat_map(|it| &it.lines).collect();
+    correlate(&lines)
+}
+
+fn one(agents: &[&Agent]) -> PairFinding {
+    let mut findings = of(agents);
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    findings.pop().unwrap()
+}
+
+fn agent(role: &str) -> Agent {
+    match role {
+        "client" => Agent::new("client-1", 0xc, CLIENT),
+        _ => Agent::new("broker-1", 0xb, BROKER),
+    }
+}
+
+/// Both agents around one event at 100 s.
+fn both(client: Option<&End>, broker: Option<&End>) -> [Agent; 2] {
+    [("client", client), ("broker", broker)].map(|(role, seen)| {
+        let mut agent = agent(role);
+        agent.start(0.0);
+        agent.summary(95.0);
+        if let Some(seen) = seen {
+            agent.ended(100.0, seen);
+        }
+        agent.summary(105.0);
+        agent
+    })
+}
+
+fn said(finding: &PairFinding) -> (Verdict, Option<Cause>, PairProof) {
+    (finding.verdict, finding.cause, finding.proof)
+}
+
+const DEVICE: (Verdict, Option<Cause>, PairProof) = (
+    Verdict::MiddleboxIdleReset,
+    Some(Cause::ResetOnSend),
+    PairProof::NobodySent,
+);
+const UNPROVEN: (Verdict, Option<Cause>, PairProof) =
+    (Verdict::Indeterminate, None, PairProof::OneHost);
+const LOST: (Verdict, Option<Cause>, PairProof) = (
+    Verdict::BrokerOriginated,
+    Some(Cause::ConnectionLost),
+    PairProof::SenderSeen,
+);
+
+#[test]
+fn a_rst_that_nobody_sent_was_made_between() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), DEVICE);
+    assert_eq!(finding.sent_by, Some(SentBy::Device));
+    assert!(finding.confidence >= 0.99 && finding.missing.is_empty());
+    assert_eq!(finding.broker_host.as_ref().unwrap().saw, Saw::Nothing);
+    assert!(
+        finding.summary.contains("broker-1 (broker) sent no RST"),
+        "{}",
+        finding.summary
+    );
+    assert!(
+        finding.summary.contains("from 2026-11-23T14:11:35.000Z to"),
+        "{}",
+        finding.summary
+    );
+}
+
+#[test]
+fn the_silence_says_what_the_device_did() {
+    for (idle_ms, provoked_by, expected) in [
+        (20.0, "data", (Verdict::MiddleboxReset, Cause::NotIdle)),
+        (
+            3_300.0,
+            "data",
+            (Verdict::MiddleboxIdleReset, Cause::ResetOnSend),
+        ),
+        (
+            3_300.0,
+            "keepalive",
+            (Verdict::MiddleboxIdleReset, Cause::ResetOnSend),
+        ),
+        (
+            3_300.0,
+            "nothing",
+            (Verdict::MiddleboxIdleReset, Cause::ResetOnTimer),
+        ),
+    ] {
+        let seen = End {
+            wire_idle_ms: Some(idle_ms),
+            provoked_by: Some(provoked_by),
+            ..RECEIVED
+        };
+        let [client, broker] = both(Some(&seen), None);
+        let finding = one(&[&client, &broker]);
+        assert_eq!(
+            (finding.verdict, finding.cause),
+            (expected.0, Some(expected.1))
+        );
+    }
+}
+
+/// The client's host received a RST; the broker's agent does as `watch` says.
+fn with_broker(watch: impl FnOnce(&mut Agent)) -> PairFinding {
+    let [client, _] = both(Some(&RECEIVED), None);
+    let mut broker = agent("broker");
+    watch(&mut broker);
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), UNPROVEN, "{:?}", finding.missing);
+    assert!(finding.confidence < 0.9);
+    finding
+}
+
+#[test]
+fn whoever_was_not_watching_proves_nothing() {
+    type Watch = Box<dyn Fn(&mut Agent)>;
+    let around = |from: Value, to: Value| -> Watch {
+        Box::new(move |it| {
+            it.start(0.0);
+            it.summary_with(95.0, &from);
+            it.summary_with(105.0, &to);
+        })
+    };
+    let cases: Vec<(Missing, Watch)> = vec![
+        (Missing::NoAgent, Box::new(|_| ())),
+        (
+            Missing::NotAttachedYet,
+            Box::new(|it| {
+                it.start(100.5);
+                it.summary(105.0);
+            }),
+        ),
+        (
+            Missing::Ended,
+            Box::new(|it| {
+                it.start(0.0);
+                it.summary_with(99.9, &json!({ "end": true }));
+            }),
+        ),
+        (
+            Missing::Ended,
+            Box::new(|it| {
+                it.start(0.0);
+                // What happened just before may not have been written yet.
+                it.summary(100.3);
+            }),
+        ),
+        (
+            Missing::Lost,
+            around(json!({}), json!({ "kernel_lost": 1 })),
+        ),
+        (
+            Missing::Lost,
+            around(json!({}), json!({ "kernel_skipped": 1 })),
+        ),
+        (
+            Missing::Lost,
+            around(json!({}), json!({ "kernel_untracked": 2 })),
+        ),
+        (
+            Missing::Lost,
+            around(
+                json!({}),
+                json!({ "sinks": { "siem": { "delivered": 1, "waiting": 0, "lost": 1 } } }),
+            ),
+        ),
+        (
+            Missing::Lost,
+            Box::new(|it| {
+                it.start(0.0);
+                it.summary(95.0);
+                it.write(101.0, json!({ "type": "loss" }));
+                it.summary(105.0);
+            }),
+        ),
+        (
+            Missing::Lost,
+            Box::new(|it| {
+                it.start(0.0);
+                it.summary(95.0);
+                // An event that did not arrive.
+                it.number += 1;
+                it.summary(105.0);
+            }),
+        ),
+        (
+            Missing::Unshown,
+            around(json!({ "unshown": 3 }), json!({ "unshown": 4 })),
+        ),
+        (
+            Missing::Degraded,
+            Box::new(|it| {
+                it.start_without(0.0, &["cgroup", "socketless"]);
+                it.summary(95.0);
+                it.summary(105.0);
+            }),
+        ),
+        (
+            Missing::Port,
+            around(json!({}), json!({ "ports": ["9093"] })),
+        ),
+        (
+            Missing::NoAgent,
+            around(json!({ "addresses": null }), json!({ "addresses": null })),
+        ),
+    ];
+    for (missing, watch) in cases {
+        let finding = with_broker(watch);
+        assert_eq!(finding.missing, [missing], "{}", finding.summary);
+    }
+}
+
+#[test]
+fn earlier_losses_do_not_matter() {
+    let [client, _] = both(Some(&RECEIVED), None);
+    let mut broker = agent("broker");
+    broker.start(0.0);
+    broker.write(3.0, json!({ "type": "loss" }));
+    broker.summary_with(95.0, &json!({ "kernel_lost": 7, "unshown": 9 }));
+    broker.summary_with(105.0, &json!({ "kernel_lost": 7, "unshown": 9 }));
+    assert_eq!(said(&one(&[&client, &broker])), DEVICE);
+}
+
+#[test]
+fn an_address_that_two_hosts_have_is_nobodys() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let mut other = Agent::new("broker-2", 0xd, BROKER);
+    other.start(0.0);
+    other.summary(105.0);
+    let finding = one(&[&client, &broker, &other]);
+    assert_eq!(
+        (said(&finding), &*finding.missing),
+        (UNPROVEN, &[Missing::Address][..])
+    );
+    // One that had it before its reboot does not count.
+    let mut earlier = Agent::new("broker-1", 0xe, BROKER);
+    earlier.start(0.0);
+    earlier.summary_with(50.0, &json!({ "end": true }));
+    assert_eq!(said(&one(&[&client, &broker, &earlier])), DEVICE);
+}
+
+#[test]
+fn the_senders_host_says_why_through_nat() {
+    let behind_nat = End {
+        client: ("10.9.0.1", 2_044),
+        broker: (BROKER, 19_092),
+        ..SENT
+    };
+    let before_nat = End {
+        broker: ("192.0.2.10", 9092),
+        ..RECEIVED
+    };
+    let [client, broker] = both(Some(&before_nat), Some(&behind_nat));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), LOST);
+    assert!(finding.confidence >= 0.99);
+    assert_eq!(finding.sent_by, Some(SentBy::Broker));
+    assert_eq!(finding.event_ids.len(), 2);
+    assert_eq!(finding.host.name, "client-1");
+    for part in [
+        "client-1 (client) received a RST at 2026-11-23T14:11:40.000Z",
+        "broker-1 (broker) sent a RST at 2026-11-23T14:11:40.000Z (NO_SOCKET), \
+         where NAT makes it 10.9.0.1:2044 to 10.0.2.7:19092",
+    ] {
+        assert!(finding.summary.contains(part), "{}", finding.summary);
+    }
+}
+
+#[test]
+fn a_senders_host_that_is_not_sure_makes_nobody_sure() {
+    let unsure = End {
+        confidence: 0.6,
+        ..SENT
+    };
+    let [client, broker] = both(Some(&RECEIVED), Some(&unsure));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), LOST);
+    assert!((finding.confidence - 0.6).abs() < 1e-9);
+}
+
+#[test]
+fn without_a_flow_the_number_of_the_rst_joins_and_else_the_ends() {
+    for (sequence, client, joined) in [
+        (SENT.sequence, ("10.9.0.1", 2_044), true),
+        (Some(9), ("10.9.0.1", 2_044), false),
+        (Some(0), ("10.9.0.1", 2_044), false),
+        (None, (CLIENT, 43_210), true),
+        (None, (CLIENT, 43_211), false),
+        // The ends are the same, but it is another RST.
+        (Some(9), (CLIENT, 43_210), false),
+    ] {
+        let sent = End {
+            flow: None,
+            sequence,
+            client,
+            ..SENT
+        };
+        let [client, broker] = both(Some(&RECEIVED), Some(&sent));
+        let findings = of(&[&client, &broker]);
+        assert_eq!(findings.len(), if joined { 1 } else { 2 }, "{sequence:?}");
+        let first = &findings[0];
+        assert_eq!(said(first) == LOST, joined, "{sequence:?} {first:#?}");
+        assert_ne!(first.proof, PairProof::NobodySent, "{sequence:?}");
+    }
+}
+
+#[test]
+fn of_several_that_fit_none_is_taken() {
+    let sent = End { flow: None, ..SENT };
+    let [client, mut broker] = both(Some(&RECEIVED), Some(&sent));
+    broker.ended(101.0, &sent);
+    broker.summary(110.0);
+    let findings = of(&[&client, &broker]);
+    assert_eq!(findings.len(), 3);
+    let received = findings
+        .iter()
+        .find(|it| it.host.name == "client-1")
+        .unwrap();
+    assert_eq!(said(received), UNPROVEN);
+    assert!(received.missing.contains(&Missing::Ambiguous));
+}
+
+#[test]
+fn a_port_that_is_used_again_is_another_connection() {
+    let earlier = End {
+        flow: Some("00000001-00000002"),
+        sequence: Some(77),
+        answer: ("broker_originated", Some("aborted")),
+        ..SENT
+    };
+    let [client, _] = both(Some(&RECEIVED), None);
+    let mut broker = agent("broker");
+    broker.start(0.0);
+    broker.summary(95.0);
+    broker.ended(98.0, &earlier);
+    broker.summary(105.0);
+    let findings = of(&[&client, &broker]);
+    assert_eq!(findings.len(), 2, "{findings:#?}");
+    assert_eq!(
+        said(&findings[1]),
+        DEVICE,
+        "the earlier one has nothing to do with it"
+    );
+    assert_eq!(findings[0].cause, Some(Cause::Aborted));
+}
+
+#[test]
+fn two_connections_behind_one_address_are_told_apart_by_their_flows() {
+    let mut client = agent("client");
+    client.start(0.0);
+    let mut broker = agent("broker");
+    broker.start(0.0);
+    let [here, there] = [
+        ("10.0.1.5", 1_000_u16, "00000001-00000009", 5),
+        ("10.0.1.6", 1_000, "00000002-00000008", 6),
+    ]
+    .map(|(address, port, flow, number)| {
+        let seen = End {
+            client: (address, port),
+            flow: Some(flow),
+            sequence: Some(number),
+            ..RECEIVED
+        };
+        let sent = End {
+            client: ("10.9.0.1", 2_000),
+            ..SENT
+        };
+        (
+            seen,
+            End {
+                flow: Some(flow),
+                sequence: Some(number),
+                ..sent
+            },
+        )
+    });
+    client.ended(100.0, &here.0);
+    client.ended(100.1, &there.0);
+    // Only the second one's RST was sent by the broker.
+    broker.ended(100.1, &there.1);
+    client.summary(105.0);
+    broker.summary(105.0);
+    let findings = of(&[&client, &broker]);
+    let proofs: Vec<_> = findings.iter().map(|it| it.proof).collect();
+    assert_eq!(proofs, [PairProof::NobodySent, PairProof::SenderSeen]);
+}
+
+#[test]
+fn both_received_one_and_neither_sent_it() {
+    let received = End {
+        role: "broker",
+        provoked_by: Some("nothing"),
+        sequence: Some(2_377_280_000),
+        ..RECEIVED
+    };
+    let [client, broker] = both(Some(&RECEIVED), Some(&received));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(
+        said(&finding),
+        (
+            Verdict::MiddleboxIdleReset,
+            Some(Cause::ResetOnSend),
+            PairProof::BothReceived
+        )
+    );
+    // Hosts that do not show every RST they send may have sent these.
+    let [client, mut broker] = both(Some(&RECEIVED), Some(&received));
+    broker.lines.clear();
+    broker.number = 0;
+    broker.start_without(0.0, &["socketless"]);
+    broker.ended(100.0, &received);
+    broker.summary(105.0);
+    let finding = one(&[&client, &broker]);
+    assert_eq!(
+        (finding.proof, &*finding.missing),
+        (PairProof::OneHost, &[Missing::Degraded][..])
+    );
+}
+
+#[test]
+fn both_say_they_sent_it() {
+    let aborted = End {
+        role: "client",
+        answer: ("client_originated", Some("aborted")),
+        confidence: 0.99,
+        ..SENT
+    };
+    let [client, broker] = both(Some(&aborted), Some(&SENT));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), UNPROVEN);
+    assert!(finding.conflict.is_some() && finding.confidence <= 0.5);
+    // They agree: the second RST only answers the first.
+    let agrees = End {
+        answer: aborted.answer,
+        confidence: 0.7,
+        ..SENT
+    };
+    let [client, broker] = both(Some(&aborted), Some(&agrees));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(
+        said(&finding),
+        (
+            Verdict::ClientOriginated,
+            Some(Cause::Aborted),
+            PairProof::SenderSeen
+        )
+    );
+}
+
+#[test]
+fn another_rst_than_the_one_that_came_proves_nothing() {
+    let other = End {
+        sequence: Some(17),
+        ..SENT
+    };
+    let [client, broker] = both(Some(&RECEIVED), Some(&other));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(finding.proof, PairProof::OneHost);
+    assert_eq!(finding.missing, [Missing::AnotherReset]);
+}
+
+#[test]
+fn a_rst_that_never_came_is_told_by_its_sender() {
+    let [client, broker] = both(None, Some(&SENT));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), LOST);
+    assert_eq!(finding.client_host.unwrap().saw, Saw::Nothing);
+    assert!(finding.confidence < 0.99, "only its own host says why");
+    let timeout = End {
+        kind: "timeout",
+        answer: ("middlebox_idle_drop", Some("blackholed")),
+        confidence: 0.8,
+        sequence: None,
+        ..RECEIVED
+    };
+    let [client, broker] = both(Some(&timeout), Some(&SENT));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(said(&finding), LOST, "a device swallowed the RST");
+    let [client, broker] = both(Some(&timeout), None);
+    let dropped = (
+        Verdict::MiddleboxIdleDrop,
+        Some(Cause::Blackholed),
+        PairProof::NobodySent,
+    );
+    assert_eq!(said(&one(&[&client, &broker])), dropped);
+    // A kernel that gives up sends a RST too; that is no cause.
+    let gave_up = End {
+        answer: timeout.answer,
+        reason: Some("TCP_KEEPALIVE_TIMEOUT"),
+        ..SENT
+    };
+    let [client, broker] = both(Some(&timeout), Some(&gave_up));
+    assert_eq!(said(&one(&[&client, &broker])), dropped);
+}
+
+#[test]
+fn clocks_need_not_agree_for_flows_and_must_for_absence() {
+    let [client, broker] = both(Some(&RECEIVED), Some(&SENT));
+    let behind = |agent: &Agent| {
+        let mut agent = Agent {
+            lines: agent.lines.clone(),
+            ..*agent
+        };
+        for line in &mut agent.lines {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            let time: Timestamp = event["time"].as_str().unwrap().parse().unwrap();
+            let moved = time - jiff::SignedDuration::from_mins(10);
+            event["time"] = format!("{moved:.9}").into();
+            *line = event.to_string();
+        }
+        agent
+    };
+    let finding = one(&[&client, &behind(&broker)]);
+    assert_eq!(said(&finding), LOST);
+    assert_eq!(finding.skew_ms, Some(-600_000.0));
+    // Nothing tells how far apart they are, and the broker's agent seems to have ended.
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let finding = one(&[&client, &behind(&broker)]);
+    assert_eq!(
+        (said(&finding), &*finding.missing),
+        (UNPROVEN, &[Missing::Ended][..])
+    );
+    // Another connection of theirs told.
+    let told = End {
+        client: (CLIENT, 1),
+        flow: Some("00000001-00000002"),
+        sequence: Some(3),
+        ..RECEIVED
+    };
+    let sent = End {
+        client: (CLIENT, 1),
+        flow: told.flow,
+        sequence: told.sequence,
+        ..SENT
+    };
+    let [mut client, mut broker] = both(Some(&RECEIVED), None);
+    client.ended(102.0, &told);
+    broker.ended(102.0, &sent);
+    broker.summary(110.0);
+    let findings = of(&[&client, &behind(&broker)]);
+    let first = findings.iter().find(|it| it.client.port == 43_210).unwrap();
+    assert_eq!(said(first), DEVICE);
+}
+
+#[test]
+fn a_proxy_may_have_passed_a_rst_on() {
+    // To an address that no agent reports from, at the same time.
+    let onward = End {
+        client: ("10.0.3.3", 5_000),
+        flow: Some("00000001-00000002"),
+        sequence: Some(3),
+        ..SENT
+    };
+    let [client, broker] = both(Some(&RECEIVED), Some(&onward));
+    let findings = of(&[&client, &broker]);
+    let received = findings
+        .iter()
+        .find(|it| it.host.name == "client-1")
+        .unwrap();
+    assert_eq!(said(received), UNPROVEN);
+    assert_eq!(received.missing, [Missing::ConnectionUnknown]);
+    // The same ends with other numbers: it keeps the addresses.
+    let same_ends = End {
+        client: RECEIVED.client,
+        ..onward
+    };
+    let [client, broker] = both(Some(&RECEIVED), Some(&same_ends));
+    let findings = of(&[&client, &broker]);
+    let received = findings
+        .iter()
+        .find(|it| it.host.name == "client-1")
+        .unwrap();
+    assert_eq!(received.missing, [Missing::ConnectionUnknown]);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_by_name() {
+    let mut correlator = Correlator::new(settings());
+    let mut read = |line: &str| {
+        correlator
+            .read(line.as_bytes())
+            .map_err(|it| it.to_string())
+    };
+    assert_eq!(
+        read(r#"{"schema":"kreset/2","type":7}"#),
+        Err("schema \"kreset/2\": expected \"kreset/1\"".to_owned())
+    );
+    assert!(
+        read("{\"schema\":\"kreset/1\",\"ty")
+            .unwrap_err()
+            .starts_with("not an event: ")
+    );
+    let no_id = r#"{"schema":"kreset/1","type":"loss","id":"pair-1","time":"2026-11-23T14:22:07Z","host":{"name":"h"}}"#;
+    assert_eq!(
+        read(no_id),
+        Err("invalid id \"pair-1\": expected BOOT-RUN-NUMBER in hexadecimal".to_owned())
+    );
+    let no_role = RECEIVED.json();
+    let mut agent = agent("client");
+    agent.write(1.0, no_role);
+    let line = agent.lines[0].replace("\"role\":\"client\",", "");
+    assert_eq!(read(&line), Err("not an event: it has no role".to_owned()));
+}
+
+#[test]
+fn what_comes_twice_counts_once() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let lines: Vec<_> = client
+        .lines
+        .iter()
+        .chain(&client.lines)
+        .chain(&broker.lines)
+        .collect();
+    assert_eq!(correlate(&lines).len(), 1);
+}
+
+#[test]
+fn what_ended_outside_of_the_time_asked_for_is_left_out() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let at: Timestamp = rfc(100.0).parse().unwrap();
+    let second = jiff::SignedDuration::from_secs(1);
+    for (since, until, count) in [
+        (Some(at), None, 1),
+        (Some(at + second), None, 0),
+        (None, Some(at), 0),
+        (None, Some(at + second), 1),
+    ] {
+        let mut correlator = Correlator::new(Settings {
+            since,
+            until,
+            ..settings()
+        });
+        for line in client.lines.iter().chain(&broker.lines) {
+            correlator.read(line.as_bytes()).unwrap();
+        }
+        let mut out = Vec::new();
+        correlator.finish(&mut out);
+        assert_eq!(out.len(), count);
+    }
+}
+
+#[test]
+fn a_stream_is_judged_once_its_window_and_the_next_summary_are_over() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let mut correlator = Correlator::new(Settings {
+        follow: true,
+        ..settings()
+    });
+    for line in client.lines.iter().chain(&broker.lines) {
+        correlator.read(line.as_bytes()).unwrap();
+    }
+    let at = |seconds: f64| -> i64 {
+        let time: Timestamp = rfc(seconds).parse().unwrap();
+        i64::try_from(time.as_nanosecond()).unwrap()
+    };
+    let mut out = Vec::new();
+    correlator.advance(at(139.0), &mut out);
+    assert_eq!(out.len(), 0);
+    correlator.advance(at(140.0), &mut out);
+    assert_eq!(out.len(), 1);
+    assert_eq!(correlator.tally().events, 7);
+}
+
+#[test]
+fn the_summary_names_what_would_have_to_be_watched() {
+    let [client, _] = both(Some(&RECEIVED), None);
+    let mut correlator = Correlator::new(settings());
+    for line in &client.lines {
+        correlator.read(line.as_bytes()).unwrap();
+    }
+    correlator.finish(&mut Vec::new());
+    let text = correlator.tally().to_string();
+    for line in [
+        "1 findings from 4 events, 1 of connections that one host alone reported",
+        "        1  indeterminate, one_host",
+        "        1  unproven: an agent on the other host",
+        "        1  would need an agent at 10.0.2.7",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_the_lines_does_not_matter(seed: u64) {
+        let other = End { client: (CLIENT, 9), flow: Some("00000001-00000002"), sequence: Some(4), ..RECEIVED };
+        let [mut client, broker] = both(Some(&RECEIVED), Some(&SENT));
+        client.ended(101.0, &other);
+        client.summary(110.0);
+        let mut lines: Vec<_> = client.lines.iter().chain(&broker.lines).collect();
+        let expected = correlate(&lines);
+        let mut state = seed | 1;
+        for at in (1..lines.len()).rev() {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            lines.swap(at, (state % (at as u64 + 1)) as usize);
+        }
+        prop_assert_eq!(correlate(&lines), expected);
+    }
+
+    #[test]
+    fn no_bytes_are_fatal(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut correlator = Correlator::new(settings());
+        let _refused = correlator.read(&bytes);
+        correlator.finish(&mut Vec::new());
+    }
+}
