@@ -22,8 +22,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// answers with 64 where it has no socket, so such an answer looks like that
 /// of a device which is nearer.
 pub(crate) const BROKER_TTL: u8 = 61;
-/// TTL of the resets that a device makes up.
-pub(crate) const DEVICE_TTL: u8 = 57;
+/// TTL of the resets that a device makes up: it is one hop nearer than the broker.
+pub(crate) const DEVICE_TTL: u8 = 62;
+/// TTL of a host that is not further away than it is: one whose stack answers for itself.
+const HOST_TTL: u8 = 64;
 /// How long an end waits for what is on its way. Guests are slow.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,17 +47,26 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Connects to `port`.
+    /// Connects to `port` of a broker that is some hops away.
     pub(crate) fn connect(port: u16, v6: bool) -> Result<Self> {
+        Self::connect_at(port, v6, BROKER_TTL)
+    }
+
+    /// Connects to `port` of a broker whose own stack will answer once its socket is gone.
+    pub(crate) fn connect_near(port: u16, v6: bool) -> Result<Self> {
+        Self::connect_at(port, v6, HOST_TTL)
+    }
+
+    fn connect_at(port: u16, v6: bool, ttl: u8) -> Result<Self> {
         let address = SocketAddr::new(loopback(v6), port);
         let domain = Domain::for_address(address);
         let listener = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         listener.set_reuse_address(true)?;
         // Inherited by what is accepted.
         if v6 {
-            listener.set_unicast_hops_v6(BROKER_TTL.into())?;
+            listener.set_unicast_hops_v6(ttl.into())?;
         } else {
-            listener.set_ttl_v4(BROKER_TTL.into())?;
+            listener.set_ttl_v4(ttl.into())?;
         }
         listener.bind(&address.into())?;
         listener.listen(16)?;
@@ -187,8 +198,8 @@ pub(crate) struct Lost {
 /// Resets a client in the name of its broker.
 pub(crate) fn forge(from: SocketAddr, client: &TcpStream, sequence: u32) -> Result<()> {
     let to = client.local_addr()?;
-    let bytes =
-        packet::reset(from, to, sequence, DEVICE_TTL).context("addresses of two families")?;
+    let bytes = packet::bare(from, to, packet::Flags::RST, sequence, DEVICE_TTL)
+        .context("addresses of two families")?;
     let sockets = RawSockets::open().context("open a raw socket")?;
     sockets.send(&bytes, to.ip()).context("send a reset")
 }

@@ -328,7 +328,7 @@ fn silent_drop(port: u16, v6: bool) -> Result<u16> {
 /// A client that speaks TLS to a broker that does not: the broker reads a
 /// length from the record, and closes before the client has ended its part.
 fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
-    let mut ends = Ends::connect(port, v6)?;
+    let mut ends = Ends::connect_near(port, v6)?;
     let client = ends.port()?;
     ends.client.write_all(&client_hello())?;
     thread::sleep(Duration::from_millis(100));
@@ -349,7 +349,7 @@ fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
 /// A client that speaks plaintext to a broker that wants TLS: the broker
 /// answers with an alert and closes.
 fn plaintext_to_tls(port: u16, v6: bool) -> Result<u16> {
-    let mut ends = Ends::connect(port, v6)?;
+    let mut ends = Ends::connect_near(port, v6)?;
     let client = ends.port()?;
     ends.send()?;
     thread::sleep(Duration::from_millis(100));
