@@ -9,7 +9,7 @@
 //! | standard output, file | [`QUEUE`] events | the file itself |
 //! | every other | [`QUEUE`] events | a [`spool`] on disk, bounded by `spool-size` |
 //!
-//! A thread of a sink that panics is started again ([`mod@supervise`]).
+//! A thread of a sink that panics is started again (`supervise`).
 
 mod backoff;
 mod deferred;
