@@ -11,7 +11,12 @@ use std::{
 use serde_json::Value;
 
 /// Where a capture cannot give the tracer's verdict, and the fact that only a kernel has.
-const EXCEPTIONS: [(&str, &str, &str); 4] = [
+const EXCEPTIONS: [(&str, &str, &str); 5] = [
+    (
+        "abort_on_overflow",
+        "broker",
+        "that the accept queue was full, so that no connection was lost",
+    ),
     (
         "broker_killed_busy",
         "broker",
