@@ -11,4 +11,5 @@ pub mod process;
 pub(crate) mod program;
 pub mod status;
 pub mod stop;
+#[cfg(feature = "full")]
 pub(crate) mod table;
