@@ -11,5 +11,8 @@ pub mod process;
 pub(crate) mod program;
 pub mod status;
 pub mod stop;
-#[cfg(feature = "full")]
+#[cfg_attr(
+    not(feature = "full"),
+    expect(unreachable_pub, reason = "benchmarks return tables")
+)]
 pub(crate) mod table;
