@@ -410,17 +410,28 @@ fn a_thread_that_panics_is_counted_and_started_again() {
 fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
     let directory = TempDir::new().unwrap();
     let seen = Seen::default();
-    // Longer than a busy machine takes to look once.
-    let settle = Duration::from_secs(2);
+    // The first connection breaks before anything on it counts, however slow the machine is.
+    let breaks = Arc::new(AtomicBool::new(false));
+    let settle = {
+        let breaks = Arc::clone(&breaks);
+        move || {
+            if breaks.load(Relaxed) {
+                Duration::from_millis(10)
+            } else {
+                Duration::from_hours(1)
+            }
+        }
+    };
     let mut delivery = start(
         directory.path(),
         u64::MAX,
         &seen,
-        Box::new(move |_| Ok(Handed::Unconfirmed(settle))),
+        Box::new(move |_| Ok(Handed::Unconfirmed(settle()))),
     );
     (0..50).for_each(|number| delivery.offer(&numbered(number)));
     soon("all are handed over", || seen.distinct().len() == 50);
     assert_eq!(snapshot(&delivery).delivered, 0);
+    breaks.store(true, Relaxed);
     *seen.broken.lock().unwrap() = true;
     soon("all are handed over again", || seen.numbers().len() >= 100);
     soon("all count", || snapshot(&delivery).delivered == 50);
