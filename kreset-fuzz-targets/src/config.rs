@@ -49,7 +49,8 @@ fn through_the_command_line(text: &str) {
             path.as_os_str(),
         ];
         if let Err(error) = cli::parse(line) {
-            is_one_line(&error.to_string());
+            // All that is wrong, a line each.
+            error.to_string().lines().for_each(is_one_line);
         }
     });
 }
