@@ -412,9 +412,11 @@ fn overflow(context: &Context<'_>) -> Result<Expected> {
     pair.request(Request::ApiVersions)?;
     pair.is_reset(Client)?;
     context.keep(site);
+    // The silence until the request is as long as the machine takes to fill the queue.
     Ok(pair
         .was_reset(Client, Answer::CLOSED_BY_BROKER)
-        .undecidable(Client, &[Answer::CLOSED_BY_BROKER], LOOKS_UNACCEPTED))
+        .undecidable(Client, &[Answer::CLOSED_BY_BROKER], LOOKS_UNACCEPTED)
+        .coarse())
 }
 
 /// A listener whose queue is full, and a client whose last ACK has not arrived.
