@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Cursor, Read, Seek as _},
+    io::{self, Cursor, Read, Seek as _},
     path::Path,
     sync::{
         Arc,
@@ -10,9 +10,9 @@ use std::{
     },
 };
 
-use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 use thiserror::Error;
+
+use crate::util::decompress::decompress;
 
 /// Why a file cannot be used.
 #[derive(Debug, Error)]
@@ -123,27 +123,15 @@ impl Input {
             inner: file,
             read: Arc::clone(&read),
         };
-        let (head, reader) = peek(BufReader::with_capacity(1 << 18, counted)).map_err(failed)?;
-        let (head, reader): (_, Box<dyn Read + Send>) = match head.as_slice() {
-            [0x1f, 0x8b, ..] => {
-                let (head, reader) = peek(MultiGzDecoder::new(reader)).map_err(failed)?;
-                (head, Box::new(reader))
-            }
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                let decoder = StreamingDecoder::new(reader)
-                    .map_err(|error| failed(io::Error::other(error.to_string())))?;
-                let (head, reader) = peek(decoder).map_err(failed)?;
-                (head, Box::new(reader))
-            }
-            _ => (head, Box::new(reader)),
-        };
+        let (plain, _is_compressed) = decompress(Box::new(counted)).map_err(failed)?;
+        let (head, reader) = peek(plain).map_err(failed)?;
         let content = content(&head).map_err(|looks_like| InputError::Unknown {
             path: name.clone(),
             looks_like,
         })?;
         Ok(Self {
             content,
-            reader,
+            reader: Box::new(reader),
             length,
             read,
         })

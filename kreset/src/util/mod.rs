@@ -1,6 +1,7 @@
 //! Small parts without knowledge of connections.
 
 pub mod clock;
+pub(crate) mod decompress;
 pub mod duration;
 pub mod escape;
 pub mod exit;

@@ -3,21 +3,16 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, BufRead, BufReader, Chain, Cursor, Read},
+    io::{self, BufRead, Read},
     path::{Path, PathBuf},
 };
 
-use flate2::bufread::MultiGzDecoder;
-use ruzstd::decoding::StreamingDecoder;
 use thiserror::Error;
 
-/// Bytes read at once.
-const BUFFER: usize = 1 << 18;
+use crate::util::decompress::decompress;
+
 /// The longest line: an event has a limited size.
 const LONGEST: usize = 4 << 20;
-/// What gzip and zstd files begin with (RFC 1952, RFC 8878).
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Why a file cannot be read.
 #[derive(Debug, Error)]
@@ -41,7 +36,7 @@ pub enum SourceError {
 /// A file.
 pub(super) struct Source {
     path: PathBuf,
-    reader: Box<dyn BufRead>,
+    reader: Box<dyn BufRead + Send>,
     /// The line, or its part that has been read.
     line: Vec<u8>,
     is_whole: bool,
@@ -67,12 +62,12 @@ impl Source {
             path: path.display().to_string(),
             source,
         };
-        let input: Box<dyn Read> = if path.as_os_str() == "-" {
+        let input: Box<dyn Read + Send> = if path.as_os_str() == "-" {
             Box::new(io::stdin())
         } else {
             Box::new(File::open(path).map_err(wrong)?)
         };
-        let (reader, is_compressed) = decompressed(input).map_err(wrong)?;
+        let (reader, is_compressed) = decompress(input).map_err(wrong)?;
         if is_compressed && follow {
             return Err(SourceError::Compressed {
                 path: path.display().to_string(),
@@ -153,58 +148,5 @@ impl Source {
     /// `FILE:LINE` of the line that was read last.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.path.display(), self.number)
-    }
-}
-
-fn decompressed(mut input: Box<dyn Read>) -> io::Result<(Box<dyn BufRead>, bool)> {
-    let mut head = Vec::with_capacity(ZSTD.len());
-    input
-        .by_ref()
-        .take(ZSTD.len() as u64)
-        .read_to_end(&mut head)?;
-    let whole = BufReader::with_capacity(BUFFER, Cursor::new(head.clone()).chain(input));
-    Ok(if head.starts_with(&GZIP) {
-        let plain = MultiGzDecoder::new(whole);
-        (Box::new(BufReader::with_capacity(BUFFER, plain)), true)
-    } else if head == ZSTD {
-        let plain = Frames {
-            input: Some(whole),
-            frame: None,
-        };
-        (Box::new(BufReader::with_capacity(BUFFER, plain)), true)
-    } else {
-        (Box::new(whole), false)
-    })
-}
-
-type Whole = BufReader<Chain<Cursor<Vec<u8>>, Box<dyn Read>>>;
-
-/// The frames of a zstd file one after the other, as `cat a.zst b.zst` makes it.
-struct Frames {
-    /// What is left, between frames.
-    input: Option<Whole>,
-    frame: Option<StreamingDecoder<Whole, ruzstd::decoding::FrameDecoder>>,
-}
-
-impl Read for Frames {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(frame) = &mut self.frame {
-                let count = frame.read(buf)?;
-                if count > 0 || buf.is_empty() {
-                    return Ok(count);
-                }
-                self.input = self.frame.take().map(StreamingDecoder::into_inner);
-            }
-            let Some(mut input) = self.input.take() else {
-                return Ok(0);
-            };
-            if input.fill_buf()?.is_empty() {
-                self.input = Some(input);
-                return Ok(0);
-            }
-            let frame = StreamingDecoder::new(input).map_err(io::Error::other)?;
-            self.frame = Some(frame);
-        }
     }
 }
