@@ -14,25 +14,13 @@ use kreset_ebpf::{
 };
 use zerocopy::FromZeros as _;
 
-use crate::capture::segment::{ACK, Seen};
+use crate::{
+    capture::segment::{ACK, Seen},
+    facts::State,
+};
 
 /// Ticks of a capture's clock per second: records count silences in them.
 pub const HZ: u32 = 1_000;
-
-/// States of a socket; kernel: `include/net/tcp_states.h`.
-pub(super) mod state {
-    pub(crate) const ESTABLISHED: u8 = 1;
-    pub(crate) const SYN_SENT: u8 = 2;
-    pub(crate) const SYN_RECV: u8 = 3;
-    pub(crate) const FIN_WAIT1: u8 = 4;
-    pub(crate) const FIN_WAIT2: u8 = 5;
-    pub(crate) const TIME_WAIT: u8 = 6;
-    pub(crate) const CLOSE: u8 = 7;
-    pub(crate) const CLOSE_WAIT: u8 = 8;
-    pub(crate) const LAST_ACK: u8 = 9;
-    pub(crate) const LISTEN: u8 = 10;
-    pub(crate) const CLOSING: u8 = 11;
-}
 
 /// The segment size where no SYN named one: Ethernet's, with time stamps.
 const USUAL_MSS: u32 = 1_448;
@@ -45,9 +33,9 @@ pub(super) struct Effects {
     /// It completed the handshake.
     pub(super) established: bool,
     /// It was the first FIN; the state before it.
-    pub(super) first_fin: Option<u8>,
+    pub(super) first_fin: Option<State>,
     /// The socket reached CLOSE in order; the state before it.
-    pub(super) closed: Option<u8>,
+    pub(super) closed: Option<State>,
     /// Segments before it are missing in the capture.
     pub(super) missing: bool,
     /// Retransmitted: the time after which the sender has given up, ns.
@@ -67,7 +55,7 @@ pub(super) struct LastIn {
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
     pub(super) id: u64,
-    pub(super) state: u8,
+    pub(super) state: State,
     pub(super) connection: Connection,
     pub(super) packets: Packets,
     tcp: Tcp,
@@ -124,9 +112,9 @@ impl Flow {
             id,
             state: if role == role::CLIENT {
                 connection.flags = flag::ACTIVE;
-                state::SYN_SENT
+                State::SynSent
             } else {
-                state::SYN_RECV
+                State::SynRecv
             },
             connection,
             packets,
@@ -154,7 +142,7 @@ impl Flow {
         let mut flow = Self::new(id, role, began_ns);
         flow.connection.flags = flag::SEEDED;
         flow.packets.flags = 0;
-        flow.state = state::ESTABLISHED;
+        flow.state = State::Established;
         let began = ticks(began_ns);
         (flow.tcp.lsndtime, flow.tcp.lrcvtime) = (began, began);
         flow.tcp.rcv_tstamp = began;
@@ -314,7 +302,7 @@ impl Flow {
         if seen.has(ACK) {
             effects.missing |= self.acknowledge_peer(seen.ack);
         }
-        if !segment.has(tcp_flag::SYN) && (segment.payload_len > 0 || self.state != state::SYN_RECV)
+        if !segment.has(tcp_flag::SYN) && (segment.payload_len > 0 || self.state != State::SynRecv)
         {
             self.answered = true;
         }
@@ -358,7 +346,7 @@ impl Flow {
         let end = seen.end();
         let first = self.packets.flags & seen::PEER_TTL == 0;
         self.packets.flags &= !seen::SYN_LATEST;
-        if seen.is_syn() && self.state == state::ESTABLISHED && !first {
+        if seen.is_syn() && self.state == State::Established && !first {
             self.packets.flags |= seen::SYN_LATEST;
             self.packets.flags |= seen::SEEN_IN;
             self.packets.last_in = now;
@@ -483,7 +471,7 @@ impl Flow {
     }
 
     const fn establish(&mut self, at_ns: u64, effects: &mut Effects) {
-        self.state = state::ESTABLISHED;
+        self.state = State::Established;
         self.connection.established_ns = at_ns;
         self.connection.flags |= flag::ESTABLISHED;
         let now = ticks(at_ns);
@@ -492,7 +480,7 @@ impl Flow {
     }
 
     fn advance_sent(&mut self, seen: &Seen<'_>, at_ns: u64, effects: &mut Effects) {
-        if self.state == state::SYN_SENT && !seen.has(tcp_flag::SYN) {
+        if self.state == State::SynSent && !seen.has(tcp_flag::SYN) {
             // Its SYN,ACK is not in the capture.
             self.establish(at_ns, effects);
         }
@@ -502,8 +490,8 @@ impl Flow {
         let old = self.state;
         self.fin_sent_end = Some(seen.end());
         self.state = match old {
-            state::ESTABLISHED | state::SYN_RECV => state::FIN_WAIT1,
-            state::CLOSE_WAIT => state::LAST_ACK,
+            State::Established | State::SynRecv => State::FinWait1,
+            State::CloseWait => State::LastAck,
             other => other,
         };
         if self.state != old {
@@ -513,8 +501,8 @@ impl Flow {
 
     fn advance_received(&mut self, seen: &Seen<'_>, at_ns: u64, effects: &mut Effects) {
         match self.state {
-            state::SYN_SENT if seen.is_synack() => self.establish(at_ns, effects),
-            state::SYN_RECV if seen.has(ACK) && !seen.has(tcp_flag::SYN) => {
+            State::SynSent if seen.is_synack() => self.establish(at_ns, effects),
+            State::SynRecv if seen.has(ACK) && !seen.has(tcp_flag::SYN) => {
                 self.establish(at_ns, effects);
             }
             _ => {}
@@ -526,12 +514,12 @@ impl Flow {
         if answered {
             let old = self.state;
             self.state = match old {
-                state::FIN_WAIT1 => state::FIN_WAIT2,
-                state::CLOSING => state::TIME_WAIT,
-                state::LAST_ACK => state::CLOSE,
+                State::FinWait1 => State::FinWait2,
+                State::Closing => State::TimeWait,
+                State::LastAck => State::Close,
                 other => other,
             };
-            if matches!(old, state::CLOSING | state::LAST_ACK) {
+            if matches!(old, State::Closing | State::LastAck) {
                 effects.closed = Some(old);
             }
         }
@@ -539,22 +527,22 @@ impl Flow {
         if seen.has(tcp_flag::FIN) && self.tcp.rcv_nxt == seen.end() {
             let old = self.state;
             self.state = match old {
-                state::ESTABLISHED | state::SYN_RECV => state::CLOSE_WAIT,
-                state::FIN_WAIT1 => state::CLOSING,
-                state::FIN_WAIT2 => state::TIME_WAIT,
+                State::Established | State::SynRecv => State::CloseWait,
+                State::FinWait1 => State::Closing,
+                State::FinWait2 => State::TimeWait,
                 other => other,
             };
             if self.state != old {
                 self.closing(flag::FIN_RECEIVED, old, at_ns, effects);
             }
-            if self.state == state::TIME_WAIT {
+            if self.state == State::TimeWait {
                 effects.closed = Some(old);
             }
         }
     }
 
     /// The FIN of one side.
-    fn closing(&mut self, side: u32, old: u8, at_ns: u64, effects: &mut Effects) {
+    fn closing(&mut self, side: u32, old: State, at_ns: u64, effects: &mut Effects) {
         let first = self.connection.flags & (flag::FIN_SENT | flag::FIN_RECEIVED) == 0;
         self.connection.flags |= side;
         if !first {
@@ -579,10 +567,10 @@ impl Flow {
     }
 
     /// The record of an event of this connection; the caller sets what is its own.
-    pub(super) fn record(&self, kind: u8, state: u8, at_ns: u64) -> Record {
+    pub(super) fn record(&self, kind: u8, state: State, at_ns: u64) -> Record {
         let mut record = Record::new_zeroed();
         record.event.kind = kind;
-        record.event.state = state;
+        record.event.state = state as u8;
         record.event.ktime_ns = at_ns;
         record.event.jiffies = ticks(at_ns);
         record.event.socket = self.id;

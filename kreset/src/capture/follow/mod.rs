@@ -13,7 +13,7 @@ use std::{
     num::NonZeroUsize,
 };
 
-use flow::{Effects, Flow, state};
+use flow::{Effects, Flow};
 use kreset_common::{
     record::{KernelEvent, connection_flag as flag, event_flag, kind, role, tcp_present},
     sequence::is_after,
@@ -28,7 +28,7 @@ use super::{
     segment::{ACK, Seen},
     viewpoint::Ends,
 };
-use crate::event::Endpoint;
+use crate::{event::Endpoint, facts::State};
 
 /// Ended connections that are remembered, as on the kernel side.
 const ENDED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
@@ -62,7 +62,8 @@ struct Ended {
     /// When it began; 0 where that was before the capture.
     began_ns: u64,
     at_ns: u64,
-    state: u8,
+    /// What it was in; `None` where a RST ended it.
+    state: Option<State>,
 }
 
 /// What a packet looks like beside its time: two that are alike within milliseconds are
@@ -275,13 +276,8 @@ impl Follower {
         }
         if self.begins(seen, side) {
             self.begin(seen, side, at_ns);
-        } else if !self.flows.contains_key(&side.key) {
-            if self.follows_end(side, at_ns) {
-                return;
-            }
-            self.begin_older(side);
         }
-        let Some(entry) = self.flows.get_mut(&side.key) else {
+        let Some(entry) = self.entry(side, at_ns) else {
             return;
         };
         let flow = &mut entry.flow;
@@ -302,16 +298,16 @@ impl Follower {
         match known {
             None => opens,
             Some(flow) if opens && side.outbound => {
-                flow.state != state::SYN_SENT || flow.next_out() != Some(seen.end())
+                flow.state != State::SynSent || flow.next_out() != Some(seen.end())
             }
             // A live socket answers a SYN with a challenge: the connection stays.
             Some(flow) if opens => {
-                flow.state == state::TIME_WAIT
-                    || flow.state == state::CLOSE
-                    || (flow.state == state::SYN_RECV && flow.next_in() != Some(seen.end()))
+                flow.state == State::TimeWait
+                    || flow.state == State::Close
+                    || (flow.state == State::SynRecv && flow.next_in() != Some(seen.end()))
             }
             Some(flow) if accepts && side.outbound => {
-                flow.state != state::SYN_RECV
+                flow.state != State::SynRecv
                     && flow.next_out().is_some_and(|it| it != first)
                     && flow.has_sent()
             }
@@ -373,7 +369,7 @@ impl Follower {
         if effects.established && main && side.role == role::CLIENT {
             let recent = self.recent_resets.get(&side.key.remote);
             if recent.is_some_and(|then_ns| at_ns.saturating_sub(*then_ns) < RECENT_NS) {
-                report(kind::ESTABLISHED, state::ESTABLISHED, flow);
+                report(kind::ESTABLISHED, State::Established, flow);
             }
         }
         if let Some(old) = effects.first_fin
@@ -388,21 +384,27 @@ impl Follower {
             let ended = Ended {
                 began_ns: began_ns(flow),
                 at_ns,
-                state: flow.state,
+                state: Some(flow.state),
             };
             self.ended.put(side.key, ended);
             self.flows.remove(&side.key);
         }
     }
 
-    fn reset_received(&mut self, seen: &Seen<'_>, side: Side, at_ns: u64) {
+    /// The connection of a packet, which may be older than the capture; `None` if the packet
+    /// follows a connection's end.
+    fn entry(&mut self, side: Side, at_ns: u64) -> Option<&mut Entry> {
         if !self.flows.contains_key(&side.key) {
             if self.follows_end(side, at_ns) {
-                return;
+                return None;
             }
             self.begin_older(side);
         }
-        let Some(entry) = self.flows.get_mut(&side.key) else {
+        self.flows.get_mut(&side.key)
+    }
+
+    fn reset_received(&mut self, seen: &Seen<'_>, side: Side, at_ns: u64) {
+        let Some(entry) = self.entry(side, at_ns) else {
             return;
         };
         let flow = &mut entry.flow;
@@ -431,7 +433,7 @@ impl Follower {
             let ended = Ended {
                 began_ns: began_ns(&entry.flow),
                 at_ns,
-                state: 0,
+                state: None,
             };
             self.ended.put(key, ended);
         }
@@ -447,12 +449,12 @@ impl Follower {
             .filter(|last| seen.has(ACK) || last.ack == seen.segment.sequence);
         let origin = origin(known, seen);
         let (began, had_state) = match (known, self.ended.get(&side.key)) {
-            (Some(flow), _) if flow.has_sent() => (Some(began_ns(flow)), 0),
+            (Some(flow), _) if flow.has_sent() => (Some(began_ns(flow)), None),
             (_, Some(ended)) => {
                 let rests = at_ns.saturating_sub(ended.at_ns) < TIME_WAIT_NS;
-                (Some(ended.began_ns), if rests { ended.state } else { 0 })
+                (Some(ended.began_ns), ended.state.filter(|_| rests))
             }
-            _ => (None, 0),
+            _ => (None, None),
         };
         let bytes = match (origin, known) {
             (Origin::Socket { state, drawn }, Some(flow)) => {
@@ -469,11 +471,11 @@ impl Follower {
                 event.ktime_ns = at_ns;
                 event.jiffies = flow::ticks(at_ns);
                 event.role = side.role;
-                event.state = match origin {
-                    Origin::Rest(state) => state,
-                    _ if had_state == state::TIME_WAIT => state::TIME_WAIT,
-                    _ => 0,
+                let state = match origin {
+                    Origin::Rest(state) => Some(state),
+                    _ => had_state.filter(|state| *state == State::TimeWait),
                 };
+                event.state = state.map_or(0, |state| state as u8);
                 address(&mut event, side.key);
                 event.flags |= event_flag::ADDRESSES_FROM_PACKET;
                 if let Some(last) = trigger.or_else(|| last_of_syn(seen)) {
@@ -513,7 +515,7 @@ impl Follower {
         let Some(Entry { flow, .. }) = self.flows.get(&key) else {
             return;
         };
-        if flow.state != state::SYN_SENT && flow.state != state::SYN_RECV {
+        if flow.state != State::SynSent && flow.state != State::SynRecv {
             let mut record = flow.record(kind::TIMEOUT, flow.state, at_ns);
             record.event.error = ETIMEDOUT;
             address(&mut record.event, key);
@@ -589,10 +591,10 @@ fn last_of_syn(seen: &Seen<'_>) -> Option<flow::LastIn> {
 /// 7.3). Where the capture has gaps, the number is not known that well.
 fn is_accepted(flow: &Flow, seen: &Seen<'_>) -> bool {
     const GAP: u32 = 1 << 24;
-    if flow.state == state::SYN_SENT {
+    if flow.state == State::SynSent {
         return seen.has(ACK) && flow.next_out().is_none_or(|next| next == seen.ack);
     }
-    if matches!(flow.state, state::TIME_WAIT | state::CLOSE) {
+    if matches!(flow.state, State::TimeWait | State::Close) {
         return false;
     }
     let Some(next) = flow.next_in() else {
@@ -609,9 +611,9 @@ fn is_accepted(flow: &Flow, seen: &Seen<'_>) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     /// A socket: in which state, and whether a packet drew it.
-    Socket { state: u8, drawn: bool },
+    Socket { state: State, drawn: bool },
     /// What is left of one, or a listener, in this state.
-    Rest(u8),
+    Rest(State),
     /// None.
     Nothing,
 }
@@ -629,7 +631,7 @@ fn origin(known: Option<&Flow>, seen: &Seen<'_>) -> Origin {
         let state = if flow.probes_unanswered() {
             flow.state
         } else {
-            state::CLOSE
+            State::Close
         };
         return Origin::Socket {
             state,
@@ -637,9 +639,9 @@ fn origin(known: Option<&Flow>, seen: &Seen<'_>) -> Origin {
         };
     }
     match flow.state {
-        state @ (state::SYN_SENT | state::FIN_WAIT1) => Origin::Socket { state, drawn: true },
-        state::FIN_WAIT2 | state::TIME_WAIT => Origin::Rest(state::TIME_WAIT),
-        _ if flow.only_accepted() => Origin::Rest(state::LISTEN),
+        state @ (State::SynSent | State::FinWait1) => Origin::Socket { state, drawn: true },
+        State::FinWait2 | State::TimeWait => Origin::Rest(State::TimeWait),
+        _ if flow.only_accepted() => Origin::Rest(State::Listen),
         _ => Origin::Nothing,
     }
 }
