@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::{
     classify::Config,
     delivery::{Delivery, Health, OnFailure, Sink, SinkError},
-    run::{confine::Needs, options::Options, pipeline::Pipeline},
+    run::{RunError, confine::Needs, options::Options, pipeline::Pipeline},
     sink::{HostSettings, SinkConfig},
     util::stderr::log,
 };
@@ -170,6 +170,24 @@ fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(what, same)| (!same).then_some(what))
     .collect()
+}
+
+/// Writes what the sinks still have, for commands without an event loop of their own.
+///
+/// # Errors
+///
+/// When a sink fails whose failure ends the run, or the system refuses a loop.
+pub fn drain_at_end(options: &Options, delivery: &mut Delivery) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|source| RunError::System {
+            what: "cannot start the event loop",
+            source,
+        })?;
+    let until = Instant::now() + options.drain;
+    let drained = drain(options, delivery, until, false, std::future::pending());
+    Ok(runtime.block_on(drained)?)
 }
 
 /// Delivers the remaining events, and reports what is left.

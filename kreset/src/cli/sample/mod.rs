@@ -73,21 +73,7 @@ pub fn run(sample: &Sample) -> Result<(), RunError> {
             thread::sleep(ahead);
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|source| RunError::System {
-            what: "cannot start the event loop",
-            source,
-        })?;
-    let drained = sinks::drain(
-        &sample.options,
-        &mut delivery,
-        Instant::now() + sample.options.drain,
-        false,
-        std::future::pending(),
-    );
-    Ok(runtime.block_on(drained)?)
+    sinks::drain_at_end(&sample.options, &mut delivery)
 }
 
 /// Reports what the sinks have lost, as a run does.

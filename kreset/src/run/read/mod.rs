@@ -14,7 +14,7 @@ use std::{
     io::BufReader,
     num::NonZeroU64,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::tz::TimeZone;
@@ -56,16 +56,7 @@ const BATCH: u32 = 64;
 pub fn read(options: &Options, files: &[PathBuf], seen_from: Option<Ends>) -> Result<(), RunError> {
     let Sinks { delivery, .. } = sinks::open(options)?.start()?;
     let mut delivery = judge(options, files, seen_from, delivery)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|source| RunError::System {
-            what: "cannot start the event loop",
-            source,
-        })?;
-    let until = Instant::now() + options.drain;
-    let drained = sinks::drain(options, &mut delivery, until, false, std::future::pending());
-    Ok(runtime.block_on(drained)?)
+    sinks::drain_at_end(options, &mut delivery)
 }
 
 /// Judges files into `delivery`, and gives it back.
