@@ -81,31 +81,26 @@ fn data_answered(context: &Context<'_>, icmp: &str) -> Result<Expected> {
 
 /// The broker's host rejects what it accepted before: to the client it is the broker's own word.
 fn by_brokers_host(context: &Context<'_>) -> Result<Expected> {
-    let mut pair = context.in_use(Device::None)?;
-    let rules = format!("tcp sport {} reject with tcp reset", pair.port);
-    let rules = context.on_host(Broker, Hook::Input, &rules)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
-    drop(rules);
-    Ok(pair
-        .expected()
-        .undecidable(Client, &[Answer::NOT_IDLE], LOOKS_LIKE_LOST)
-        .genuine(Client))
+    Ok(rejected_in_use(context, Broker, Hook::Input)?.genuine(Client))
 }
 
 /// The client's own host does: its RST has crossed no hop, which by chance may be as far as the
 /// broker is.
 fn by_own_host(context: &Context<'_>) -> Result<Expected> {
+    Ok(rejected_in_use(context, Client, Hook::Output)?.without_reset())
+}
+
+/// A host's own packet filter rejects a connection in use.
+fn rejected_in_use(context: &Context<'_>, host: Side, hook: Hook) -> Result<Expected> {
     let mut pair = context.in_use(Device::None)?;
     let rules = format!("tcp sport {} reject with tcp reset", pair.port);
-    let rules = context.on_host(Client, Hook::Output, &rules)?;
+    let rules = context.on_host(host, hook, &rules)?;
     pair.ask()?;
     pair.is_reset(Client)?;
     drop(rules);
     Ok(pair
         .expected()
-        .undecidable(Client, &[Answer::NOT_IDLE], LOOKS_LIKE_LOST)
-        .without_reset())
+        .undecidable(Client, &[Answer::NOT_IDLE], LOOKS_LIKE_LOST))
 }
 
 /// A new connection is rejected by the broker's host.
