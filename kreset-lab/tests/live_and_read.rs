@@ -45,7 +45,7 @@ fn tracer() -> PathBuf {
         .expect("KRESET_TRACE names the tracer; cargo xtask test sets it")
 }
 
-/// Judges a file as the lab's tracer was told to judge.
+/// Judges a file with the lab's options for its tracer.
 fn read(file: &Path, scenario: &str, all: bool) -> Vec<Value> {
     let mut command = Command::new(tracer());
     command.arg("read").arg(file).args(["--format", "json"]);

@@ -179,7 +179,7 @@ fn a_flow_has_one_name_through_dnat_and_masquerading() {
 }
 
 /// A device forgot the silent connection and answers in the broker's name, with its TTL: from one
-/// host nobody can know.
+/// host this cannot be known.
 fn forged(lab: &Lab, tracers: impl FnOnce() -> [Tracer; 2]) -> [Said; 2] {
     lab.middlebox()
         .reset_on_send(TIMER, Ttl::Copied)

@@ -93,7 +93,7 @@ fn junk(last: &packet::Segment) -> Vec<Segment> {
     all
 }
 
-/// What came last, once more, as somebody who saw it can send it.
+/// What came last, once more, as an observer of the path can send it.
 fn replayed(last: &packet::Segment) -> Vec<Segment> {
     vec![
         Segment {
@@ -141,7 +141,7 @@ const fn forged_ttl(context: &Context<'_>, victim: Side) -> u8 {
     context.testbed.distances.ttl(Ttl::Own, victim)
 }
 
-/// The broker's host loses a silent connection, and just before somebody sends the client packets
+/// The broker's host loses a silent connection, and just before a third party sends the client packets
 /// in its name, from another distance.
 fn lost(context: &Context<'_>, forgery: Forgery) -> Result<Expected> {
     let mut pair = context.in_use(Device::None)?;
@@ -157,7 +157,7 @@ fn lost(context: &Context<'_>, forgery: Forgery) -> Result<Expected> {
         .reported(Broker, &[Answer::CONNECTION_LOST]))
 }
 
-/// The broker closes without an answer, and somebody has answered for it.
+/// The broker closes without an answer, and a third party has answered for it.
 fn unanswered(context: &Context<'_>, forgery: Forgery) -> Result<Expected> {
     let mut pair = context.fresh(Device::None)?;
     pair.request(Request::ApiVersions)?;
@@ -197,7 +197,7 @@ fn first_answer(context: &Context<'_>) -> Result<Expected> {
     Ok(pair.was_reset(Client, Answer::BROKER_ABORTED))
 }
 
-/// A device forgets a silent connection, to which somebody sends what draws no answer: the path
+/// A device forgets a silent connection, to which a third party sends what draws no answer: the path
 /// has survived nothing. Another one dies of a shorter silence.
 fn survived(context: &Context<'_>) -> Result<Vec<Expected>> {
     let site = context.site(context.resetting())?;

@@ -161,7 +161,7 @@ impl Agents {
         }
     }
 
-    /// An agent told what it watched so far.
+    /// An agent reported what it watched so far.
     pub(super) fn summary(&mut self, agent: AgentId, number: u64, at_ns: i64, watched: Watched) {
         let Some(it) = self.all.get_mut(agent.0 as usize) else {
             return;

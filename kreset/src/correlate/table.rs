@@ -39,7 +39,7 @@ pub(super) struct Conclusion {
     pub(super) missing: Vec<Missing>,
     pub(super) conflict: Option<SmolStr>,
     pub(super) sent_by: Option<SentBy>,
-    /// The end whose event the finding is told by.
+    /// The end whose event the finding reports.
     pub(super) of: Role,
 }
 

@@ -693,8 +693,8 @@ fn clocks_need_not_agree_for_flows_and_must_for_absence() {
         (said(&finding), &*finding.missing),
         (UNPROVEN, &[Missing::Ended][..])
     );
-    // Another connection of theirs told.
-    let told = End {
+    // Another connection of theirs was reported by both.
+    let reported = End {
         client: (CLIENT, 1),
         flow: Some("00000001-00000002"),
         sequence: Some(3),
@@ -702,12 +702,12 @@ fn clocks_need_not_agree_for_flows_and_must_for_absence() {
     };
     let sent = End {
         client: (CLIENT, 1),
-        flow: told.flow,
-        sequence: told.sequence,
+        flow: reported.flow,
+        sequence: reported.sequence,
         ..SENT
     };
     let [mut client, mut broker] = both(Some(&RECEIVED), None);
-    client.ended(102.0, &told);
+    client.ended(102.0, &reported);
     broker.ended(102.0, &sent);
     broker.summary(110.0);
     let findings = of(&[&client, &behind(&broker)]);

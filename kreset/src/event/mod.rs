@@ -441,7 +441,7 @@ pub struct Start {
     pub packet_evidence: SmolStr,
     /// Connections that were there already.
     pub seeded: u64,
-    /// What is watched, where that can be told.
+    /// What is watched, where that is known.
     pub watched: Option<Watched>,
     /// Milliseconds from start to attached.
     pub attach_ms: f64,
@@ -547,7 +547,7 @@ pub struct Watched {
 pub struct Coverage {
     /// Traced ports: each a port, or a range such as `9094-9096`.
     pub ports: Vec<SmolStr>,
-    /// What is watched, where that can be told at no great cost.
+    /// What is watched, where that is known at no great cost.
     pub watched: Option<Watched>,
     /// Addresses of the traced network namespaces, without loopback and
     /// link-local ones; `null` where they are unknown.

@@ -103,7 +103,7 @@ pub struct PairFinding {
     /// What the broker's host saw, likewise.
     pub broker_host: Option<PairHost>,
     /// Milliseconds to add to the clock of the client's host to get that of the broker's;
-    /// `null` where no connection of both told.
+    /// `null` where no connection that both reported shows it.
     pub skew_ms: Option<f64>,
     /// Milliseconds without any packet before what ended the connection, as `host` saw it.
     pub wire_idle_ms: Option<f64>,

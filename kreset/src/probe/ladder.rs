@@ -13,7 +13,7 @@ const SAME: f64 = 0.004;
 /// Each of the `timers` (most important first) gets one silence right below and
 /// one right above it, as long as that takes no more than half of the
 /// connections. The others go where the gap is widest in proportion, so that a
-/// timer nobody thought of is met as closely as possible.
+/// timer of an unlisted device is met as closely as possible.
 #[must_use]
 pub fn silences(
     from: Duration,

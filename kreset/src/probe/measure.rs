@@ -103,15 +103,19 @@ impl Plan {
         match self.between {
             None => ladder::silences(self.from, self.up_to, self.connections, &timers()),
             Some((survived, died)) => {
-                let told = Bracket {
+                let known = Bracket {
                     // Both ends are tried again: that is what is to be proven.
                     survived: Some(survived.mul_f64(0.98)),
                     died: Some(died.mul_f64(1.02)),
                     ..Bracket::default()
                 };
-                let mut silences =
-                    rounds::next(&told, self.precision, self.connections.saturating_sub(1), 1)
-                        .unwrap_or_else(|| vec![died.mul_f64(1.02)]);
+                let mut silences = rounds::next(
+                    &known,
+                    self.precision,
+                    self.connections.saturating_sub(1),
+                    1,
+                )
+                .unwrap_or_else(|| vec![died.mul_f64(1.02)]);
                 silences.insert(0, survived.mul_f64(0.98));
                 silences
             }

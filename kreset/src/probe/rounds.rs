@@ -49,7 +49,7 @@ pub fn further(
     Some(silences)
 }
 
-/// `count` silences clearly above one that was fatal, each of which can be told from
+/// `count` silences clearly above one that was fatal, each of which can be distinguished from
 /// the next.
 fn beyond(died: Duration, count: usize) -> Vec<Duration> {
     const APART: f64 = 0.005;

@@ -144,7 +144,7 @@ struct Found {
 }
 
 impl Found {
-    /// What a script is told.
+    /// The exit code for scripts.
     fn exit(&self) -> Exit {
         let measured = match self.measured.as_ref().map(|it| &it.finding) {
             Some(Finding::Timer(timer)) if !timer.is_broker => Exit::Found,

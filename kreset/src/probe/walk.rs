@@ -159,7 +159,7 @@ mod tests {
     fn a_device_that_drops_is_behind_the_last_router_that_answers_the_dead_flow() {
         let steps = vec![TimeExceeded, TimeExceeded, Nothing, Nothing, Nothing];
         assert_eq!(between(std::slice::from_ref(&steps), &way(&[], 5)), (2, 3));
-        // The next one answers nobody: it may be that one, or the one behind it.
+        // The next one sends no ICMP: it may be that one, or the one behind it.
         assert_eq!(between(&[steps], &way(&[3], 5)), (2, 4));
         assert_eq!(between(&[vec![Nothing; 5]], &way(&[], 5)), (0, 1));
     }

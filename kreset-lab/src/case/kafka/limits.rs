@@ -41,7 +41,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all
 }
 
-/// A client that is told not to ask for versions speaks as for Kafka 0.9; the broker closes at the
+/// A client that is configured not to ask for versions speaks as for Kafka 0.9; the broker closes at the
 /// first request that it does not know, whose key and version name the reason.
 fn too_old(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     let broker = setup.plain_broker()?;

@@ -144,7 +144,7 @@ fn path(number: u64) -> Path {
     }
 }
 
-/// Whom the verdict names; what is dropped was sent by nobody.
+/// Whom the verdict names; what is dropped has no sender.
 const fn sent_by(verdict: Verdict) -> Option<SentBy> {
     match verdict {
         Verdict::MiddleboxIdleReset | Verdict::MiddleboxReset => Some(SentBy::Device),

@@ -11,7 +11,7 @@ use crate::{
 
 /// After this long without a repeat, the next one begins a new block.
 const GAP_S: i64 = 600;
-/// Clients and namespaces that are told apart.
+/// Clients and namespaces that are distinguished.
 const CLIENTS: usize = 1_024;
 
 /// What repeats have in common.
