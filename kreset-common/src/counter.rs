@@ -14,5 +14,7 @@ pub const TABLE_FREED: u32 = 4;
 /// State changes of traced connections for which no program ran, detected at
 /// the next change or packet.
 pub const SKIPPED: u32 = 5;
+/// Connections that were freed, and no program had seen how they ended.
+pub const UNOBSERVED: u32 = 6;
 /// Number of counters.
-pub const COUNT: u32 = 6;
+pub const COUNT: u32 = 7;

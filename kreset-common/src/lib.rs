@@ -12,6 +12,7 @@ pub mod counter;
 pub mod kafka;
 pub mod offsets;
 pub mod ports;
+pub mod process;
 pub mod record;
 pub mod sequence;
 pub mod settings;

@@ -140,6 +140,10 @@ offsets! {
     rcv_tsecr,
     /// `tcp_sock.rx_opt.num_sacks`, u8.
     num_sacks,
+    /// `tcp_sock.rx_opt.mss_clamp`, u16.
+    mss_clamp,
+    /// `tcp_sock.copied_seq`, u32.
+    copied_seq,
     /// `tcp_sock.selective_acks[0].end_seq`, u32.
     sack_end_0,
     /// `tcp_sock.selective_acks[1].end_seq`, u32.
@@ -175,6 +179,14 @@ offsets! {
     task_tgid,
     /// `task_struct.comm`, 16 bytes.
     task_comm,
+    /// `task_struct.signal`, pointer to `signal_struct`.
+    task_signal,
+
+    // struct signal_struct
+    /// `signal_struct.live.counter`, int: threads that have not begun to exit.
+    signal_live,
+    /// `signal_struct.group_exit_code`, int.
+    signal_group_exit_code,
 
     // struct socket, for seeding
     /// `socket.sk`, pointer to `sock`.

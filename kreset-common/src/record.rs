@@ -4,7 +4,8 @@
 //! [`Record`] adds its snapshot ([`Tcp`]), the connection's history
 //! ([`Connection`]) and its packet evidence ([`Packets`]). A reset without a
 //! socket is a [`KernelEvent`] alone: at tens of thousands a second, size counts.
-//! A reset sent by a listener adds the listener ([`Listened`]).
+//! A reset sent by a listener adds the listener ([`Listened`]). What happens to a process
+//! is a [`ProcessRecord`](crate::process::ProcessRecord).
 
 use core::mem::offset_of;
 
@@ -27,6 +28,11 @@ pub mod kind {
     pub const ESTABLISHED: u8 = 6;
     /// A packet arrived after a silence, so the path survived it.
     pub const SURVIVED: u8 = 7;
+    /// The socket was freed, and no program saw it end.
+    pub const UNOBSERVED: u8 = 8;
+    /// Something happened to a process that owns a listener: a
+    /// [`ProcessRecord`](crate::process::ProcessRecord).
+    pub const PROCESS: u8 = 9;
 }
 
 /// Which end of the connection this host's socket is. Values of
@@ -74,6 +80,8 @@ pub mod event_flag {
     pub const LISTENED: u16 = 1 << 12;
     /// None does.
     pub const NOT_LISTENED: u16 = 1 << 13;
+    /// With [`HAD`]: both ends had closed, and the packet carries nothing that came after.
+    pub const HAD_ENDED_IN_ORDER: u16 = 1 << 14;
 }
 
 /// The part that every record has.
@@ -212,8 +220,12 @@ pub struct Tcp {
     pub shutdown: u8,
     /// `tcp_sock.rx_opt.num_sacks`: ranges received beyond a gap.
     pub num_sacks: u8,
-    /// Zero.
-    pub padding: [u8; 6],
+    /// `tcp_sock.copied_seq`, the next byte that the process reads: a number in this machine's
+    /// byte order, which is not aligned here.
+    pub copied_seq: [u8; 4],
+    /// `tcp_sock.rx_opt.mss_clamp`: the segment size that the peer's SYN announced, at most
+    /// what this host set by `TCP_MAXSEG`; 536 if it announced none (RFC 9293, 3.7.1).
+    pub peer_mss: u16,
 }
 
 /// Bits of [`Tcp::present`]: which optional fields this kernel has.
@@ -230,6 +242,10 @@ pub mod tcp_present {
     pub const MIN_RTT: u32 = 1 << 4;
     /// `num_sacks`.
     pub const SACKS: u32 = 1 << 5;
+    /// `peer_mss`.
+    pub const PEER_MSS: u32 = 1 << 6;
+    /// `copied_seq`.
+    pub const COPIED: u32 = 1 << 7;
 }
 
 /// Bits of [`Connection::flags`].

@@ -36,6 +36,8 @@ pub struct Settings {
     /// How long after the peer was last heard from a settled connection is busy,
     /// jiffies; 0 to look at every packet.
     pub busy_jiffies: u32,
+    /// Sockets that are tracked at once, at most.
+    pub max_connections: u32,
     /// How many of `port_ranges` hold the traced ports; 0 if the bitmap does.
     pub port_range_count: u32,
     /// The traced ports, where a few ranges hold them all.

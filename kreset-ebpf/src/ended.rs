@@ -3,17 +3,23 @@
 //!
 //! The memory is bounded; how far back it is complete is part of each answer.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     bindings::BPF_ANY,
     btf_maps::{Array, LruHashMap},
     macros::btf_map,
 };
-use kreset_common::record::{KernelEvent, connection_flag as flag, event_flag, sequence};
-use kreset_ebpf::sequence::may_follow;
+use kreset_common::{
+    record::{KernelEvent, connection_flag as flag, event_flag, sequence},
+    sequence::is_after,
+};
+use kreset_ebpf::{sequence::may_follow, shared::Shared};
 
 use crate::{
     connection::{Entry, now_ns},
     kernel::{AF_INET6, Sock},
+    ring,
     snapshot::{first_of, local_port, remote_port},
 };
 
@@ -37,6 +43,8 @@ struct Ended {
     first: [u32; 2],
     /// `snd_nxt` and `rcv_nxt` when it ended.
     next: [u32; 2],
+    /// Not 0 if it ended in order: a FIN each way, and no RST.
+    in_order: u64,
 }
 
 #[btf_map(name = "ENDED")]
@@ -48,15 +56,17 @@ static ENDED: LruHashMap<Ends, Ended, 8_192> = LruHashMap::new();
 const EPOCH: u64 = 3_072;
 
 /// From when on no end is missing: the start of the previous epoch.
+///
+/// Programs on several CPUs update it at once: an addition that is lost makes an epoch longer
+/// by one.
 #[repr(C)]
-#[derive(Clone, Copy)]
 struct Reach {
     /// Start of the previous epoch, monotonic ns; 0 before the first.
-    complete_ns: u64,
+    complete_ns: Shared<u64>,
     /// Start of this epoch.
-    epoch_ns: u64,
+    epoch_ns: Shared<u64>,
     /// Ends added in this epoch.
-    added: u64,
+    added: Shared<u64>,
 }
 
 #[btf_map(name = "ENDED_REACH")]
@@ -67,10 +77,11 @@ static REACH: Array<Reach, 1> = Array::new();
 #[inline(always)]
 pub(crate) fn start() {
     if let Some(reach) = reach()
-        && reach.complete_ns == 0
+        && reach.complete_ns.get() == 0
     {
-        reach.complete_ns = now_ns();
-        reach.epoch_ns = reach.complete_ns;
+        let now = now_ns();
+        reach.complete_ns.set(now);
+        reach.epoch_ns.set(now);
     }
 }
 
@@ -95,20 +106,24 @@ pub(crate) fn add(sock: Sock, entry: &Entry) {
         began_ns: if entry.has(flag::SEEDED) {
             0
         } else {
-            entry.connection.first_seen_ns
+            entry.connection.first_seen_ns.get()
         },
         first: first_of(tcp, entry).unwrap_or([0, 0]),
         next: [tcp.snd_nxt(), tcp.rcv_nxt()],
+        in_order: (entry.has(flag::FIN_SENT | flag::FIN_RECEIVED) && !entry.has(flag::RESET))
+            .into(),
     };
     let _full = ENDED.insert(ends, ended, BPF_ANY.into());
     let Some(reach) = reach() else {
         return;
     };
-    reach.added += 1;
-    if reach.added >= EPOCH {
-        reach.complete_ns = reach.epoch_ns;
-        reach.epoch_ns = now_ns();
-        reach.added = 0;
+    let added = reach.added.get() + 1;
+    if added < EPOCH {
+        reach.added.set(added);
+    } else {
+        reach.complete_ns.set(reach.epoch_ns.get());
+        reach.epoch_ns.set(now_ns());
+        reach.added.set(0);
     }
 }
 
@@ -124,14 +139,22 @@ pub(crate) unsafe fn recall(event: *mut KernelEvent, trigger: Option<[u32; 2]>) 
     // SAFETY: by the caller's contract.
     unsafe {
         let now = (*event).ktime_ns;
-        let (bit, from_ns) = match ended(event) {
+        let mut copied = MaybeUninit::uninit();
+        let (bits, from_ns) = match ended(event, &mut copied) {
             Some(ended) => {
                 set_first(event, ended, trigger);
-                (event_flag::HAD, ended.began_ns)
+                let mut bits = event_flag::HAD;
+                if ended.in_order != 0 && is_leftover(trigger, ended.next) {
+                    bits |= event_flag::HAD_ENDED_IN_ORDER;
+                }
+                (bits, ended.began_ns)
             }
-            None => (event_flag::NOT_HAD, reach().map_or(0, |it| it.complete_ns)),
+            None => (
+                event_flag::NOT_HAD,
+                reach().map_or(0, |it| it.complete_ns.get()),
+            ),
         };
-        (*event).flags |= bit;
+        (*event).flags |= bits;
         (*event).remembered_ms = match from_ns {
             0 => 0,
             from_ns => whole_ms(now.saturating_sub(from_ns)),
@@ -149,7 +172,8 @@ pub(crate) unsafe fn recall(event: *mut KernelEvent, trigger: Option<[u32; 2]>) 
 pub(crate) unsafe fn recall_first(event: *mut KernelEvent, trigger: Option<[u32; 2]>) {
     // SAFETY: by the caller's contract.
     unsafe {
-        if let Some(ended) = ended(event) {
+        let mut copied = MaybeUninit::uninit();
+        if let Some(ended) = ended(event, &mut copied) {
             set_first(event, ended, trigger);
         }
     }
@@ -175,7 +199,8 @@ unsafe fn set_first(event: *mut KernelEvent, ended: &Ended, trigger: Option<[u32
     }
 }
 
-/// The latest connection of an event's ends that ended on this host.
+/// The latest connection of an event's ends that ended on this host, copied: another end may
+/// take its place in the map meanwhile.
 ///
 /// # Safety
 ///
@@ -185,9 +210,9 @@ unsafe fn set_first(event: *mut KernelEvent, ended: &Ended, trigger: Option<[u32
     clippy::cast_ptr_alignment,
     reason = "kreset-common asserts that addresses are aligned to words"
 )]
-unsafe fn ended(event: *const KernelEvent) -> Option<&'static Ended> {
+unsafe fn ended(event: *const KernelEvent, into: &mut MaybeUninit<Ended>) -> Option<&Ended> {
     // SAFETY: by the caller's contract; addresses are aligned to 8 bytes. An element of the
-    // map is valid while the program runs, though another end may take its place meanwhile.
+    // map is valid while the program runs, and a whole number of words.
     unsafe {
         let local = (&raw const (*event).local_address).cast::<u64>();
         let remote = (&raw const (*event).remote_address).cast::<u64>();
@@ -208,8 +233,18 @@ unsafe fn ended(event: *const KernelEvent) -> Option<&'static Ended> {
             netns: (*event).netns,
             ports: [(*event).local_port, (*event).remote_port],
         };
-        ENDED.get_ptr(ends)?.as_ref()
+        ring::copy(ENDED.get_ptr(ends)?, into.as_mut_ptr());
+        Some(into.assume_init_ref())
     }
+}
+
+/// Whether a packet with these numbers was sent before its sender had closed, or repeats
+/// that: the last acknowledgement, or a FIN sent again.
+#[inline(always)]
+fn is_leftover(trigger: Option<[u32; 2]>, [snd_nxt, rcv_nxt]: [u32; 2]) -> bool {
+    trigger.is_some_and(|[number, acknowledged]| {
+        may_follow(number, acknowledged, snd_nxt, rcv_nxt) && !is_after(number, rcv_nxt)
+    })
 }
 
 /// Milliseconds, at least 1: 0 means unknown.
@@ -231,9 +266,6 @@ fn mapped(address: u32) -> [u64; 2] {
 }
 
 #[inline(always)]
-fn reach() -> Option<&'static mut Reach> {
-    let reach = REACH.get_ptr_mut(0)?;
-    // SAFETY: an element of an array, which lives as long as the programs. Two CPUs may
-    // write it at once: a lost increment makes an epoch longer by one.
-    unsafe { reach.as_mut() }
+fn reach() -> Option<&'static Reach> {
+    REACH.get(0)
 }

@@ -22,7 +22,7 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use kreset_common::{offsets::ABSENT, record::KernelEvent, sequence::is_after};
-use kreset_ebpf::{segment::Packet, window::Window};
+use kreset_ebpf::{segment::Packet, shared::Shared, window::Window};
 
 use crate::settings::constant;
 
@@ -196,6 +196,8 @@ impl TcpSock {
         data_segs_in: u32 = data_segs_in;
         data_segs_out: u32 = data_segs_out;
         num_sacks: u8 = num_sacks;
+        mss_clamp: u16 = mss_clamp;
+        copied_seq: u32 = copied_seq;
     }
 
     /// The last segment received carried TCP timestamps: 1 or 0.
@@ -438,6 +440,25 @@ impl Task {
     pub(crate) fn start_boottime(self) -> u64 {
         self.load(constant!(OFFSETS.task_start_boottime), 0)
     }
+
+    /// Of a task whose type the verifier knows: what the threads of its process share.
+    #[inline(always)]
+    pub(crate) fn shared(self) -> Option<Threads> {
+        let threads = follow(self.pointer, constant!(OFFSETS.task_signal));
+        (!threads.is_null()).then_some(Threads(threads))
+    }
+}
+
+/// A `struct signal_struct`: what the threads of a process share.
+#[derive(Clone, Copy)]
+pub(crate) struct Threads(*const c_void);
+
+impl Threads {
+    accessors! {
+        /// Threads that have not begun to exit (kernel: `do_exit`).
+        live: u32 = signal_live;
+        group_exit_code: u32 = signal_group_exit_code;
+    }
 }
 
 /// Reads a `T` at `base + offset`, an address of no type that the verifier knows;
@@ -583,14 +604,20 @@ impl Packet for SkbPacket {
     }
 
     #[inline(always)]
-    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+    fn load_over<const N: usize>(
+        &self,
+        offset: u32,
+        len: u32,
+        into: &[Shared<u8>; N],
+    ) -> Option<u8> {
         // SAFETY: a local variable, reloaded so that the compiler knows no more about it
         // than the verifier. On 6.18 the verifier learns from a comparison with 0; on
         // 6.1 it does not, and does not see that a bounded value plus 1 is not 0.
         let rest = unsafe { ptr::read_volatile(&raw const len) }.wrapping_sub(1);
         let len = rest.min(N as u32 - 1) + 1;
-        // SAFETY: the destination has room for N bytes, of which `len` are written.
-        unsafe { self.read(offset, into.as_mut_ptr(), len) }.then_some(len as u8)
+        // SAFETY: the destination has room for N bytes, of which `len` are written. All of
+        // them may be written through this pointer: they are cells.
+        unsafe { self.read(offset, into.as_ptr().cast_mut().cast(), len) }.then_some(len as u8)
     }
 }
 

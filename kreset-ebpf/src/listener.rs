@@ -2,11 +2,13 @@
 //! the entry of their listener (before 5.11). Of two listeners on one port of a
 //! network namespace, the later one counts.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
-
 use kreset_common::record::event_flag;
+use kreset_ebpf::shared::{Shared, array, set_array};
 
-use crate::{connection::Entry, settings::constant};
+use crate::{connection::Entry, ring, settings::constant};
 
 /// Where a process listens, on any address.
 #[repr(C)]
@@ -21,9 +23,8 @@ struct Endpoint {
 #[derive(Clone, Copy)]
 struct Owner {
     start_ns: u64,
-    comm: [u8; 16],
-    tgid: u32,
-    padding: u32,
+    comm: [u64; 2],
+    tgid: u64,
 }
 
 #[btf_map(name = "LISTENERS")]
@@ -36,13 +37,12 @@ pub(crate) fn store_owner(entry: &Entry, port: u16) {
         return;
     }
     let owner = Owner {
-        start_ns: entry.connection.owner_start_ns,
-        comm: entry.connection.comm,
-        tgid: entry.connection.tgid,
-        padding: 0,
+        start_ns: entry.connection.owner_start_ns.get(),
+        comm: array(&entry.connection.comm),
+        tgid: entry.connection.tgid.get().into(),
     };
     let endpoint = Endpoint {
-        netns: entry.connection.netns,
+        netns: entry.connection.netns.get(),
         port: u32::from(port),
     };
     let _full = LISTENERS.insert(endpoint, owner, u64::from(BPF_ANY));
@@ -50,58 +50,53 @@ pub(crate) fn store_owner(entry: &Entry, port: u16) {
 
 /// Copies the owner of the listener to an accepted connection.
 #[inline(always)]
-pub(crate) fn inherit_owner(entry: &mut Entry, port: u16) {
+pub(crate) fn inherit_owner(entry: &Entry, port: u16) {
     if constant!(SETTINGS.hash_storage) == 0 {
         return;
     }
     let endpoint = Endpoint {
-        netns: entry.connection.netns,
+        netns: entry.connection.netns.get(),
         port: u32::from(port),
     };
-    if let Some(owner) = LISTENERS.get_ptr_mut(endpoint) {
-        // SAFETY: an entry that the kernel keeps until the program ends (RCU).
-        let owner = unsafe { *owner };
-        entry.connection.owner_start_ns = owner.start_ns;
-        entry.connection.comm = owner.comm;
-        entry.connection.tgid = owner.tgid;
-    }
+    let Some(owner) = LISTENERS.get_ptr(endpoint) else {
+        return;
+    };
+    let mut copied = MaybeUninit::<Owner>::uninit();
+    // SAFETY: an element that the kernel keeps until the program ends (RCU), made of words; all
+    // of the copy is written.
+    let owner = unsafe {
+        ring::copy(owner, copied.as_mut_ptr());
+        copied.assume_init()
+    };
+    entry.connection.owner_start_ns.set(owner.start_ns);
+    set_array(&entry.connection.comm, owner.comm);
+    entry.connection.tgid.set(owner.tgid as u32);
 }
 
 /// Sockets that listen on each port, on any address.
 #[btf_map(name = "LISTENING")]
-static LISTENING: LruHashMap<Endpoint, u32, 1024> = LruHashMap::new();
+static LISTENING: LruHashMap<Endpoint, Shared<u32>, 1024> = LruHashMap::new();
 
 /// A socket listens. Two CPUs may count at once: then one is lost, and
 /// [`closed`] never counts below 0.
 #[inline(always)]
 pub(crate) fn opened(netns: u32, port: u16) {
+    if let Some(count) = listening(netns, port) {
+        count.set(count.get().wrapping_add(1));
+        return;
+    }
     let endpoint = Endpoint {
         netns,
         port: u32::from(port),
     };
-    match LISTENING.get_ptr_mut(endpoint) {
-        // SAFETY: an entry that the kernel keeps until the program ends (RCU).
-        Some(count) => unsafe { *count += 1 },
-        None => {
-            let _full = LISTENING.insert(endpoint, 1, u64::from(BPF_ANY));
-        }
-    }
+    let _full = LISTENING.insert(endpoint, Shared::new(1), u64::from(BPF_ANY));
 }
 
 /// A socket listens no more.
 #[inline(always)]
 pub(crate) fn closed(netns: u32, port: u16) {
-    let endpoint = Endpoint {
-        netns,
-        port: u32::from(port),
-    };
-    if let Some(count) = LISTENING.get_ptr_mut(endpoint) {
-        // SAFETY: an entry that the kernel keeps until the program ends (RCU).
-        unsafe {
-            if *count > 0 {
-                *count -= 1;
-            }
-        }
+    if let Some(count) = listening(netns, port) {
+        count.set(count.get().saturating_sub(1));
     }
 }
 
@@ -109,14 +104,21 @@ pub(crate) fn closed(netns: u32, port: u16) {
 /// is not known.
 #[inline(always)]
 pub(crate) fn flag(netns: u32, port: u16) -> u16 {
+    match listening(netns, port) {
+        Some(count) if count.get() > 0 => event_flag::LISTENED,
+        Some(_) => event_flag::NOT_LISTENED,
+        None => 0,
+    }
+}
+
+/// How many listen there, as long as anybody counted.
+#[inline(always)]
+fn listening(netns: u32, port: u16) -> Option<&'static Shared<u32>> {
     let endpoint = Endpoint {
         netns,
         port: u32::from(port),
     };
-    match LISTENING.get_ptr_mut(endpoint) {
-        // SAFETY: an entry that the kernel keeps until the program ends (RCU).
-        Some(count) if unsafe { *count } > 0 => event_flag::LISTENED,
-        Some(_) => event_flag::NOT_LISTENED,
-        None => 0,
-    }
+    let count = LISTENING.get_ptr(endpoint)?;
+    // SAFETY: an element that the kernel keeps until the program ends (RCU), and `Shared`.
+    unsafe { count.as_ref() }
 }

@@ -16,6 +16,7 @@ mod filter;
 mod hooks;
 mod kernel;
 mod listener;
+mod owners;
 mod recent_resets;
 mod ring;
 mod settings;

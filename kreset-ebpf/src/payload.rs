@@ -4,10 +4,13 @@ use core::mem::MaybeUninit;
 
 use kreset_common::{
     kafka::{MAX_API_KEY, MAX_API_VERSION, MAX_REQUEST},
-    record::{LATEST_HEAD, Packets, REQUEST_HEAD, packets_flag as seen},
+    record::{LATEST_HEAD, REQUEST_HEAD, packets_flag as seen},
 };
 
-use crate::segment::{Packet, Segment};
+use crate::{
+    segment::{Packet, Segment},
+    shared::{Latest, Shared, SharedPackets, array, set_array},
+};
 
 /// Segments in each direction whose first bytes are kept: the handshakes of TLS and
 /// SASL are shorter.
@@ -30,57 +33,62 @@ pub enum Direction {
 /// Records a segment with payload.
 #[inline(always)]
 pub fn record_payload(
-    packets: &mut Packets,
+    packets: &SharedPackets,
     packet: &impl Packet,
     segment: &Segment,
     direction: Direction,
     by_client: bool,
 ) -> Option<()> {
-    let turned = (packets.flags & seen::LAST_DATA_IN != 0) != (direction == Direction::In);
-    if turned || (packets.data_in == 0 && packets.data_out == 0) {
-        packets.turns = packets.turns.saturating_add(1);
+    let mut flags = packets.flags.get();
+    let (data_in, data_out) = (packets.data_in.get(), packets.data_out.get());
+    let turned = (flags & seen::LAST_DATA_IN != 0) != (direction == Direction::In);
+    if turned || (data_in == 0 && data_out == 0) {
+        packets.turns.set(packets.turns.get().saturating_add(1));
     }
     // Some clients write a request's length and the request separately.
-    let after_length = by_client && packets.length_end == segment.sequence.to_ne_bytes();
+    let after_length = by_client && array(&packets.length_end) == segment.sequence.to_ne_bytes();
     let count = match direction {
         Direction::In => {
-            packets.flags |= seen::LAST_DATA_IN;
-            packets.data_in = packets.data_in.wrapping_add(1);
-            packets.latest_in_len = segment.payload_len;
-            packets.data_in
+            flags |= seen::LAST_DATA_IN;
+            packets.latest_in_len.set(segment.payload_len);
+            let count = data_in.wrapping_add(1);
+            packets.data_in.set(count);
+            count
         }
         Direction::Out => {
-            packets.flags &= !seen::LAST_DATA_IN;
-            packets.data_out = packets.data_out.wrapping_add(1);
-            packets.latest_out_len = segment.payload_len;
-            packets.data_out
+            flags &= !seen::LAST_DATA_IN;
+            packets.latest_out_len.set(segment.payload_len);
+            let count = data_out.wrapping_add(1);
+            packets.data_out.set(count);
+            count
         }
     };
+    let api_key = packets.api_key.get();
+    if !by_client && flags & seen::SASL != 0 && !is_sasl(api_key) {
+        flags |= seen::SASL_DONE;
+    }
+    packets.flags.set(flags);
     if count == 1 {
         first_bytes(packets, packet, segment, by_client);
-    } else if after_length && packets.turns == 1 && packets.request_len == LENGTH as u8 {
+    } else if after_length && packets.turns.get() == 1 && packets.request_len.get() == LENGTH as u8
+    {
         rest_of_first_request(packets, packet, segment);
     }
-    if !by_client && packets.flags & seen::SASL != 0 && !is_sasl(packets.api_key) {
-        packets.flags |= seen::SASL_DONE;
-    }
-    let encrypted = packets.request_head[0] == TLS_HANDSHAKE;
+    let encrypted = packets.request_head[0].get() == TLS_HANDSHAKE;
     if count > EARLY_SEGMENTS && (encrypted || !by_client) {
         return None;
     }
+    let latest = match direction {
+        Direction::In => &packets.latest_in,
+        Direction::Out => &packets.latest_out,
+    };
     if by_client && segment.payload_len == LENGTH as u32 {
-        let mut length = MaybeUninit::uninit();
-        let length = *packet.load(segment.payload, &mut length)?;
-        packets.length_end = segment.sequence.wrapping_add(LENGTH as u32).to_ne_bytes();
-        let latest = latest(packets, direction);
-        *latest = [0; LATEST_HEAD];
-        *latest.first_chunk_mut::<LENGTH>()? = length;
-        return None;
+        return record_length(packets, packet, segment, latest);
     }
     let head: [u8; LATEST_HEAD] = if after_length {
         let mut rest = MaybeUninit::uninit();
         let rest = *packet.load(segment.payload, &mut rest)?;
-        let mut head = *latest(packets, direction);
+        let mut head = latest.get();
         *head.last_chunk_mut::<LENGTH>()? = rest;
         head
     } else if segment.payload_len < LATEST_HEAD as u32 {
@@ -99,39 +107,47 @@ pub fn record_payload(
     };
     if after_length || count <= EARLY_SEGMENTS {
         // A retransmission still finds its length there.
-        *latest(packets, direction) = head;
+        latest.set(head);
     }
     if count <= EARLY_SEGMENTS
         && let Some(alert) = tls_alert(head)
     {
         match direction {
-            Direction::In => packets.alert_in = alert,
-            Direction::Out => packets.alert_out = alert,
+            Direction::In => packets.alert_in.set(alert),
+            Direction::Out => packets.alert_out.set(alert),
         }
     }
-    if !by_client && packets.flags & seen::SASL != 0 && packets.api_key == SASL_AUTHENTICATE {
+    if !by_client && flags & seen::SASL != 0 && api_key == SASL_AUTHENTICATE {
         sasl_answer(packets, packet, segment, direction);
     }
     if by_client
         && !encrypted
         && let Some(key) = request_key(head)
     {
-        packets.flags |= seen::API_KEY;
-        packets.api_key = key;
-        if is_sasl(key) {
-            packets.flags |= seen::SASL;
-        }
+        packets.api_key.set(key);
+        packets.flags.add(if is_sasl(key) {
+            seen::API_KEY | seen::SASL
+        } else {
+            seen::API_KEY
+        });
     }
     Some(())
 }
 
-/// First bytes of the latest early segment in this direction.
+/// Keeps a request's length, which is a segment of its own.
 #[inline(always)]
-const fn latest(packets: &mut Packets, direction: Direction) -> &mut [u8; LATEST_HEAD] {
-    match direction {
-        Direction::In => &mut packets.latest_in,
-        Direction::Out => &mut packets.latest_out,
-    }
+fn record_length(
+    packets: &SharedPackets,
+    packet: &impl Packet,
+    segment: &Segment,
+    latest: &Latest,
+) -> Option<()> {
+    let mut length = MaybeUninit::uninit();
+    let [a, b, c, d]: [u8; LENGTH] = *packet.load(segment.payload, &mut length)?;
+    let end = segment.sequence.wrapping_add(LENGTH as u32);
+    set_array(&packets.length_end, end.to_ne_bytes());
+    latest.set([a, b, c, d, 0, 0, 0, 0]);
+    None
 }
 
 /// A TLS alert in plaintext: level << 8 | description (RFC 8446, 6).
@@ -155,22 +171,23 @@ const SASL_AUTHENTICATE: u16 = 36;
 /// (`SaslAuthenticateResponse.json`, `ResponseHeader.json` of Apache Kafka).
 #[inline(always)]
 fn sasl_answer(
-    packets: &mut Packets,
+    packets: &SharedPackets,
     packet: &impl Packet,
     segment: &Segment,
     direction: Direction,
 ) {
     let request = match direction {
-        Direction::In => packets.latest_out,
-        Direction::Out => packets.latest_in,
-    };
+        Direction::In => &packets.latest_out,
+        Direction::Out => &packets.latest_in,
+    }
+    .get();
     let is_flexible = u16::from_be_bytes([request[6], request[7]]) >= 2;
     let mut error = MaybeUninit::uninit();
     let at = segment.payload + 8 + u32::from(is_flexible);
     if packet.load(at, &mut error) == Some(&[0, 0]) {
-        packets.flags |= seen::SASL_ACCEPTED;
+        packets.flags.add(seen::SASL_ACCEPTED);
     } else {
-        packets.flags &= !seen::SASL_ACCEPTED;
+        packets.flags.clear(seen::SASL_ACCEPTED);
     }
 }
 
@@ -188,23 +205,26 @@ fn request_key(head: [u8; LATEST_HEAD]) -> Option<u16> {
 
 /// Keeps the first bytes of one side.
 #[inline(always)]
-fn first_bytes(packets: &mut Packets, packet: &impl Packet, segment: &Segment, by_client: bool) {
+fn first_bytes(packets: &SharedPackets, packet: &impl Packet, segment: &Segment, by_client: bool) {
     if by_client {
-        packets.request_len = copy_head(packet, segment, &mut packets.request_head);
+        let len = copy_head(packet, segment, &packets.request_head);
+        packets.request_len.set(len);
     } else {
-        packets.response_len = copy_head(packet, segment, &mut packets.response_head);
+        let len = copy_head(packet, segment, &packets.response_head);
+        packets.response_len.set(len);
     }
 }
 
 /// Keeps the first request after its length, which was a segment of its own.
 #[inline(always)]
 fn rest_of_first_request(
-    packets: &mut Packets,
+    packets: &SharedPackets,
     packet: &impl Packet,
     segment: &Segment,
 ) -> Option<()> {
-    let rest = packets.request_head.last_chunk_mut::<REST>()?;
-    packets.request_len += copy_head(packet, segment, rest);
+    let rest = packets.request_head.last_chunk::<REST>()?;
+    let len = LENGTH as u8 + copy_head(packet, segment, rest);
+    packets.request_len.set(len);
     Some(())
 }
 
@@ -216,7 +236,7 @@ const REST: usize = REQUEST_HEAD - LENGTH;
 fn copy_head<const ROOM: usize>(
     packet: &impl Packet,
     segment: &Segment,
-    into: &mut [u8; ROOM],
+    into: &[Shared<u8>; ROOM],
 ) -> u8 {
     packet
         .load_over(segment.payload, segment.payload_len, into)

@@ -3,6 +3,8 @@
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
 
+use kreset_ebpf::shared::Shared;
+
 use crate::{
     connection::now_ns,
     kernel::{AF_INET6, Sock},
@@ -23,7 +25,7 @@ struct Broker {
 
 /// Time of the latest reset, `CLOCK_MONOTONIC`, nanoseconds.
 #[btf_map(name = "RECENT_RESETS")]
-static RECENT_RESETS: LruHashMap<Broker, u64, 4096> = LruHashMap::new();
+static RECENT_RESETS: LruHashMap<Broker, Shared<u64>, 4096> = LruHashMap::new();
 
 impl Broker {
     #[inline(always)]
@@ -44,15 +46,14 @@ impl Broker {
 /// Records a reset from the socket's peer.
 #[inline(always)]
 pub(crate) fn record(sock: Sock) {
-    let _full = RECENT_RESETS.insert(Broker::of(sock), now_ns(), u64::from(BPF_ANY));
+    let _full = RECENT_RESETS.insert(Broker::of(sock), Shared::new(now_ns()), u64::from(BPF_ANY));
 }
 
 /// The socket's peer recently sent a reset.
 #[inline(always)]
 pub(crate) fn contains(sock: Sock) -> bool {
-    match RECENT_RESETS.get_ptr_mut(Broker::of(sock)) {
-        // SAFETY: an entry that the kernel keeps until the program ends (RCU).
-        Some(at) => now_ns().wrapping_sub(unsafe { *at }) < RECENT_NS,
-        None => false,
-    }
+    let at = RECENT_RESETS.get_ptr(Broker::of(sock));
+    // SAFETY: an entry that the kernel keeps until the program ends (RCU), and `Shared`.
+    at.and_then(|at| unsafe { at.as_ref() })
+        .is_some_and(|at| now_ns().wrapping_sub(at.get()) < RECENT_NS)
 }

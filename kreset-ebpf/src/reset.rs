@@ -1,8 +1,8 @@
 //! Records a received RST until the kernel accepts it.
 
-use kreset_common::record::{Packets, packets_flag as seen};
+use kreset_common::record::packets_flag as seen;
 
-use crate::segment::Segment;
+use crate::{segment::Segment, shared::SharedPackets};
 
 /// Keeps a RST beside the peer's other packets, to be compared with them.
 ///
@@ -13,27 +13,25 @@ use crate::segment::Segment;
 /// long packets the checksum is verified only after the packet programs have run
 /// (`CHECKSUM_BREAK` of `skb_checksum_init`, `tcp_checksum_complete`; 5.10 to 7.3).
 #[inline(always)]
-pub const fn record_reset(packets: &mut Packets, segment: &Segment) {
-    let replaces_doubtful = packets.flags & seen::RESET_PAYLOAD != 0 && segment.payload_len == 0;
-    if packets.flags & seen::RESET != 0
-        && packets.reset_seq == segment.sequence
-        && !replaces_doubtful
+pub fn record_reset(packets: &SharedPackets, segment: &Segment) {
+    let flags = packets.flags.get();
+    let replaces_doubtful = flags & seen::RESET_PAYLOAD != 0 && segment.payload_len == 0;
+    if flags & seen::RESET != 0 && packets.reset_seq.get() == segment.sequence && !replaces_doubtful
     {
         return;
     }
-    packets.flags |= seen::RESET;
+    packets.reset_seq.set(segment.sequence);
+    packets.reset_ip_id.set(segment.ip_id);
+    packets.reset_window.set(segment.window);
+    packets.reset_ttl.set(segment.ttl);
+    packets.reset_flags.set(segment.flags);
+    packets.reset_header.set(segment.header_len as u8);
+    let mut kinds = seen::RESET;
     if segment.payload_len > 0 {
-        packets.flags |= seen::RESET_PAYLOAD;
-    } else {
-        packets.flags &= !seen::RESET_PAYLOAD;
+        kinds |= seen::RESET_PAYLOAD;
     }
     if segment.is_v4 {
-        packets.flags |= seen::RESET_IP_ID;
+        kinds |= seen::RESET_IP_ID;
     }
-    packets.reset_seq = segment.sequence;
-    packets.reset_ip_id = segment.ip_id;
-    packets.reset_window = segment.window;
-    packets.reset_ttl = segment.ttl;
-    packets.reset_flags = segment.flags;
-    packets.reset_header = segment.header_len as u8;
+    packets.flags.set((flags & !seen::RESET_PAYLOAD) | kinds);
 }

@@ -40,17 +40,21 @@ pub(crate) fn emit<T: 'static>(fill: impl FnOnce(*mut T)) {
     entry.submit(0);
 }
 
-/// Copies a `T` made of 8-byte words, word by word: `memcpy` copies byte by byte.
+/// Copies a `T` made of 8-byte words, word by word: `memcpy` copies byte by byte. The
+/// original may be shared: no number of a record crosses two words, so each is
+/// copied as it was at some moment.
 ///
 /// # Safety
 ///
-/// Both pointers are valid for a `T` and aligned to 8 bytes.
+/// Both pointers are valid for a `T` and aligned to 8 bytes; `S` has its layout.
 #[inline(always)]
-pub(crate) unsafe fn copy<T>(from: *const T, to: *mut T) {
+pub(crate) unsafe fn copy<S, T>(from: *const S, to: *mut T) {
+    const { assert!(size_of::<S>() == size_of::<T>()) }
     let (from, to) = (from.cast::<u64>(), to.cast::<u64>());
     let mut word = 0;
     while word < size_of::<T>() / 8 {
-        // SAFETY: inside the `T`, by the caller's contract.
+        // SAFETY: inside the `T`, by the caller's contract. What others may write meanwhile is
+        // the kernel's memory, of which one instruction reads a word.
         unsafe {
             ptr::write_volatile(to.add(word), ptr::read_volatile(from.add(word)));
         }

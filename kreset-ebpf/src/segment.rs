@@ -2,6 +2,8 @@
 
 use core::mem::MaybeUninit;
 
+use crate::shared::Shared;
+
 /// A packet from its network header on. Destination buffers are not zeroed
 /// first: `memset` is a call in BPF, and goes byte by byte.
 pub trait Packet {
@@ -17,7 +19,12 @@ pub trait Packet {
 
     /// Overwrites the first `len` bytes of `into`, or all of it if it is shorter,
     /// and returns how many; `None` beyond the end. `len` is not 0.
-    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8>;
+    fn load_over<const N: usize>(
+        &self,
+        offset: u32,
+        len: u32,
+        into: &[Shared<u8>; N],
+    ) -> Option<u8>;
 }
 
 /// A packet in memory, for tests and fuzzers.
@@ -45,11 +52,18 @@ impl Packet for Bytes<'_> {
         Some(into.write(*self.bytes.get(offset..)?.first_chunk()?))
     }
 
-    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+    fn load_over<const N: usize>(
+        &self,
+        offset: u32,
+        len: u32,
+        into: &[Shared<u8>; N],
+    ) -> Option<u8> {
         let len = N.min(usize::try_from(len).ok()?);
         let offset = usize::try_from(offset).ok()?;
         let from = self.bytes.get(offset..)?.get(..len)?;
-        into.get_mut(..len)?.copy_from_slice(from);
+        for (to, byte) in into.iter().zip(from) {
+            to.set(*byte);
+        }
         u8::try_from(len).ok()
     }
 }
@@ -58,6 +72,8 @@ impl Packet for Bytes<'_> {
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 const TCP_LEN: usize = 20;
+/// The timestamps option, bytes (RFC 7323, 3.2).
+const TIMESTAMPS_LEN: u32 = 10;
 /// Offset of the flags in the TCP header.
 const FLAGS: usize = 13;
 /// First byte of an IPv4 header without options: the version, and its length.
@@ -191,6 +207,12 @@ impl Segment {
     #[inline(always)]
     pub const fn is_data(&self) -> bool {
         self.payload_len > 0 || self.has(tcp_flag::SYN)
+    }
+
+    /// Whether its header has room for timestamps. Which options are there is not read.
+    #[inline(always)]
+    pub const fn may_have_timestamps(&self) -> bool {
+        self.header_len >= TCP_LEN as u32 + TIMESTAMPS_LEN
     }
 
     /// Whether any of `flags` is set.

@@ -108,13 +108,14 @@ pub(crate) unsafe fn full(
         (*event).socket = Key::from(sock).address();
         (*event).cgroup = tcp.cgroup();
         (*event).state = state;
-        (*event).role = entry.connection.role;
+        let role = entry.connection.role.get();
+        (*event).role = role;
         (*event).error = tcp.error();
         let mut flags = event_flag::FULL;
         if tcp.without_file() {
             flags |= event_flag::NO_FILE;
         }
-        if entry.connection.role == role::BROKER {
+        if role == role::BROKER {
             flags |= listener::flag(sock.netns(), (*event).local_port);
         }
         (*event).flags = flags;
@@ -218,6 +219,12 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
         if has!(num_sacks) {
             present |= tcp_present::SACKS;
         }
+        if has!(mss_clamp) {
+            present |= tcp_present::PEER_MSS;
+        }
+        if has!(copied_seq) {
+            present |= tcp_present::COPIED;
+        }
         (*into).tcp_mstamp = tcp.tcp_mstamp();
         (*into).first_tx_mstamp = tcp.first_tx_mstamp();
         (*into).bytes_sent = tcp.bytes_sent().wrapping_sub(tcp.bytes_retrans());
@@ -244,7 +251,8 @@ unsafe fn snapshot(into: *mut Tcp, tcp: TcpSock) {
         (*into).tstamp_ok = tcp.tstamp_ok();
         (*into).shutdown = tcp.shutdown();
         (*into).num_sacks = tcp.num_sacks();
-        (*into).padding = [0; 6];
+        (*into).copied_seq = tcp.copied_seq().to_ne_bytes();
+        (*into).peer_mss = tcp.mss_clamp();
     }
 }
 

@@ -4,6 +4,7 @@ use kreset_common::record::{Packets, REQUEST_HEAD, RESPONSE_HEAD, packets_flag a
 use kreset_ebpf::{
     payload::{Direction, record_payload},
     segment::{Bytes, Segment},
+    shared::SharedPackets,
 };
 use zerocopy::FromZeros as _;
 
@@ -40,7 +41,7 @@ impl Exchange {
             Direction::Out
         };
         let _incomplete = record_payload(
-            &mut self.packets,
+            SharedPackets::of(&mut self.packets),
             &Bytes { bytes, linear: 0 },
             &segment,
             direction,

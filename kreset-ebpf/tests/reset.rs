@@ -4,6 +4,7 @@ use kreset_common::record::{Packets, packets_flag as seen};
 use kreset_ebpf::{
     reset::record_reset,
     segment::{Segment, tcp_flag},
+    shared::SharedPackets,
 };
 use zerocopy::FromZeros as _;
 
@@ -25,7 +26,7 @@ const fn reset(sequence: u32, ttl: u8, header_len: u32) -> Segment {
 fn kept(all: &[Segment]) -> (u32, u8, u8) {
     let mut packets = Packets::new_zeroed();
     for one in all {
-        record_reset(&mut packets, one);
+        record_reset(SharedPackets::of(&mut packets), one);
     }
     assert_ne!(packets.flags & seen::RESET, 0);
     (packets.reset_seq, packets.reset_ttl, packets.reset_header)

@@ -62,6 +62,16 @@ fn headers_are_parsed_with_and_without_options_and_extensions() {
 }
 
 #[test]
+fn a_header_without_options_has_no_room_for_timestamps() {
+    let mut bytes = ipv4(0);
+    let segment = parse(&bytes, bytes.len()).expect("a segment");
+    assert!(segment.may_have_timestamps());
+    bytes[32] = 0x70;
+    let segment = parse(&bytes, bytes.len()).expect("a segment");
+    assert!(!segment.may_have_timestamps());
+}
+
+#[test]
 fn flags_are_read_in_place_where_nothing_is_between_the_headers() {
     let flags = |bytes: Vec<u8>| {
         let linear = bytes.len();

@@ -10,7 +10,7 @@
 use aya_ebpf::{macros::cgroup_skb, programs::SkBuffContext};
 use kreset_common::{
     counter,
-    record::{Packets, Record, event_flag, kind, packets_flag as seen, role},
+    record::{Record, event_flag, kind, packets_flag as seen, role},
     sequence::is_after,
     settled::{SAMPLE, is_later, is_settled},
 };
@@ -18,6 +18,7 @@ use kreset_ebpf::{
     payload::{Direction, record_payload},
     reset::record_reset,
     segment::{Segment, plain_flags, tcp_flag},
+    shared::SharedPackets,
 };
 
 use crate::{
@@ -64,14 +65,14 @@ fn observe(ctx: &SkBuffContext, direction: Direction) -> Option<()> {
     let socket = socket.full()?;
     let entry = get_or_begin(socket, role)?;
     let segment = Segment::parse(&packet, ctx.skb.len())?;
-    let by_client = (entry.connection.role == role::CLIENT) == (direction == Direction::Out);
+    let by_client = (entry.connection.role.get() == role::CLIENT) == (direction == Direction::Out);
     match direction {
         Direction::In => received(entry, &packet, &segment, socket, tcp, by_client),
         Direction::Out if segment.has(tcp_flag::RST) => None,
         Direction::Out => {
-            sent(&mut entry.packets, &segment, tcp);
+            sent(&entry.packets, &segment, tcp);
             if segment.payload_len > 0 {
-                record_payload(&mut entry.packets, &packet, &segment, direction, by_client);
+                record_payload(&entry.packets, &packet, &segment, direction, by_client);
             }
             Some(())
         }
@@ -116,7 +117,7 @@ fn is_uninteresting(
 /// programs when the connection began. The kernel never skips packet programs
 /// (`bpf_prog_run_array_cg` does not check `prog->active`, 5.10 to 7.3).
 #[inline(always)]
-fn get_or_begin(socket: SkbSocket, role: u8) -> Option<&'static mut Entry> {
+fn get_or_begin(socket: SkbSocket, role: u8) -> Option<&'static Entry> {
     match connection::get(Key::of_packet(socket.as_ptr())) {
         Some(entry) if !entry.is_listener() => Some(entry),
         inherited => begin_missed(socket, role, inherited),
@@ -127,8 +128,8 @@ fn get_or_begin(socket: SkbSocket, role: u8) -> Option<&'static mut Entry> {
 fn begin_missed(
     socket: SkbSocket,
     role: u8,
-    inherited: Option<&'static mut Entry>,
-) -> Option<&'static mut Entry> {
+    inherited: Option<&'static Entry>,
+) -> Option<&'static Entry> {
     // With the table of connections nothing is skipped: an entry that is not there was
     // evicted. And a packet program cannot read the socket's namespace.
     if constant!(SETTINGS.hash_storage) != 0
@@ -146,7 +147,7 @@ fn begin_missed(
     let from_start = inherited.is_some() || opens;
     let entry = match inherited {
         Some(entry) => entry,
-        None => connection::get_or_create(Key::of_packet(socket.as_ptr()))?,
+        None => connection::create(Key::of_packet(socket.as_ptr()))?,
     };
     entry.begin_at_packet(if opens { role::CLIENT } else { role }, from_start);
     ring::count(counter::SKIPPED);
@@ -156,7 +157,7 @@ fn begin_missed(
 /// A packet of the peer's, or one that somebody sent in its name.
 #[inline(always)]
 fn received(
-    entry: &mut Entry,
+    entry: &Entry,
     packet: &SkbPacket,
     segment: &Segment,
     socket: SkbSocket,
@@ -166,7 +167,7 @@ fn received(
     let window = tcp.window();
     let opening = socket.state() == state::SYN_SENT;
     let fits = if !TcpSock::has_window() {
-        entry.packets.flags |= seen::UNCHECKED;
+        entry.packets.flags.add(seen::UNCHECKED);
         true
     } else if opening {
         window.answers_syn(segment)
@@ -177,34 +178,32 @@ fn received(
         // Which of several counts is known once one was accepted. In SYN_SENT that is the
         // acknowledgement, elsewhere the sequence number.
         if fits || !opening {
-            record_reset(&mut entry.packets, segment);
+            record_reset(&entry.packets, segment);
         }
         // The payload of a RST is not data (RFC 9293, 3.10.7.4).
         return Some(());
     }
     if segment.has(tcp_flag::SYN) && socket.state() == state::ESTABLISHED {
         // The kernel challenges it, whatever its numbers are (`tcp_validate_incoming`).
-        if entry.packets.flags & seen::PEER_TTL != 0 {
-            entry.packets.flags |= seen::SYN_LATEST;
+        if entry.packets.flags.has(seen::PEER_TTL) {
+            entry.packets.flags.add(seen::SYN_LATEST);
         }
         return Some(());
     }
-    if !fits {
+    // The peer's own carry timestamps once these were negotiated (RFC 7323, 3.2); the kernel
+    // accepts a segment without (`tcp_validate_incoming` checks those it finds, 5.10 to 7.3).
+    if !fits || (tcp.tstamp_ok() != 0 && !segment.may_have_timestamps()) {
         return None;
     }
     let is_new = opening || window.is_new(segment);
     observe_peer(entry, segment, is_new, socket, tcp);
-    if segment.payload_len > 0 && is_new {
-        withdraw_rejected(&mut entry.packets, segment, tcp);
-        record_payload(
-            &mut entry.packets,
-            packet,
-            segment,
-            Direction::In,
-            by_client,
-        );
-        entry.packets.data_in_seq = segment.sequence;
-        entry.packets.flags |= seen::DATA_IN_SEQ;
+    // Beyond a gap at the very beginning the first bytes are still to come.
+    let begins = entry.packets.data_in.get() > 0 || opening || tcp.rcv_nxt() == segment.sequence;
+    if segment.payload_len > 0 && is_new && begins {
+        withdraw_rejected(&entry.packets, segment, tcp);
+        record_payload(&entry.packets, packet, segment, Direction::In, by_client);
+        entry.packets.data_in_seq.set(segment.sequence);
+        entry.packets.flags.add(seen::DATA_IN_SEQ);
     }
     Some(())
 }
@@ -212,55 +211,50 @@ fn received(
 /// Payload at the number that the kernel still waits for, although payload at that number
 /// was recorded: the kernel dropped the earlier one, for a wrong checksum perhaps.
 #[inline(always)]
-fn withdraw_rejected(packets: &mut Packets, segment: &Segment, tcp: TcpSock) {
-    if packets.flags & seen::DATA_IN_SEQ == 0
-        || packets.data_in_seq != segment.sequence
+fn withdraw_rejected(packets: &SharedPackets, segment: &Segment, tcp: TcpSock) {
+    if !packets.flags.has(seen::DATA_IN_SEQ)
+        || packets.data_in_seq.get() != segment.sequence
         || tcp.rcv_nxt() != segment.sequence
     {
         return;
     }
-    packets.data_in = packets.data_in.wrapping_sub(1);
-    packets.alert_in = 0;
-    packets.flags &= !seen::API_KEY;
-    if packets.data_in == 0 && packets.data_out == 0 {
-        packets.turns = 0;
+    let left = packets.data_in.get().wrapping_sub(1);
+    packets.data_in.set(left);
+    packets.alert_in.set(0);
+    packets.flags.clear(seen::API_KEY);
+    if left == 0 && packets.data_out.get() == 0 {
+        packets.turns.set(0);
     }
 }
 
 #[inline(always)]
-fn observe_peer(
-    entry: &mut Entry,
-    segment: &Segment,
-    is_new: bool,
-    socket: SkbSocket,
-    tcp: TcpSock,
-) {
+fn observe_peer(entry: &Entry, segment: &Segment, is_new: bool, socket: SkbSocket, tcp: TcpSock) {
     let now = jiffies();
-    let packets = &mut entry.packets;
-    let first = packets.flags & seen::PEER_TTL == 0;
-    packets.flags &= !seen::SYN_LATEST;
-    if first && packets.flags & seen::FROM_START != 0 {
-        packets.flags |= seen::HANDSHAKE_TTL;
-        packets.handshake_ttl = segment.ttl;
+    let packets = &entry.packets;
+    let mut flags = packets.flags.get();
+    if flags & seen::PEER_TTL == 0 && flags & seen::FROM_START != 0 {
+        flags |= seen::HANDSHAKE_TTL;
+        packets.handshake_ttl.set(segment.ttl);
     }
-    packets.peer_ttl = segment.ttl;
-    packets.peer_ip_id = segment.ip_id;
+    packets.peer_ttl.set(segment.ttl);
+    packets.peer_ip_id.set(segment.ip_id);
     // Any packet received after a silence shows that the path survived it.
-    let before = since_latest(packets, tcp, now, Direction::In);
-    let survived = if packets.flags & seen::PENDING != 0 {
-        packets.silence
+    let before = since_latest(packets, flags, tcp, now, Direction::In);
+    let survived = if flags & seen::PENDING != 0 {
+        packets.silence.get()
     } else {
         before
     };
-    packets.silence_in = before;
+    packets.silence_in.set(before);
     if segment.has(tcp_flag::SYN) || (segment.payload_len > 0 && is_new) {
-        packets.data_silence_in = since_data(packets, tcp, now, Direction::In);
-        packets.flags |= seen::SEEN_DATA;
-        packets.last_data = now;
+        let silence = since_data(packets, flags, tcp, now, Direction::In);
+        packets.data_silence_in.set(silence);
+        flags |= seen::SEEN_DATA;
+        packets.last_data.set(now);
     }
-    packets.flags =
-        (packets.flags | seen::PEER_TTL | seen::SEEN_IN) & !(seen::PENDING | seen::DATA_PENDING);
-    packets.last_in = now;
+    flags &= !(seen::SYN_LATEST | seen::PENDING | seen::DATA_PENDING);
+    packets.flags.set(flags | seen::PEER_TTL | seen::SEEN_IN);
+    packets.last_in.set(now);
     if survived >= constant!(SETTINGS.silence_jiffies) && survived > 0 {
         survived_silence(entry, survived, socket);
     }
@@ -269,7 +263,7 @@ fn observe_peer(
 /// A packet of this host. If it requires an answer, the silence before it is kept
 /// until the answer arrives: retransmissions and later packets do not shorten it.
 #[inline(always)]
-fn sent(packets: &mut Packets, segment: &Segment, tcp: TcpSock) {
+fn sent(packets: &SharedPackets, segment: &Segment, tcp: TcpSock) {
     let now = jiffies();
     let consumed = segment.consumes();
     let end = segment.end();
@@ -277,42 +271,52 @@ fn sent(packets: &mut Packets, segment: &Segment, tcp: TcpSock) {
     let is_new = is_after(end, tcp.snd_nxt());
     // Kernel: tcp_xmit_probe_skb sends a keepalive with sequence snd_una - 1.
     let is_probe = consumed == 0 && end.wrapping_add(1) == tcp.snd_una();
-    if packets.flags & seen::PENDING == 0 && (consumed > 0 || is_probe) {
-        packets.silence = if is_new || is_probe {
-            since_latest(packets, tcp, now, Direction::Out)
+    let mut flags = packets.flags.get();
+    if flags & seen::PENDING == 0 && (consumed > 0 || is_probe) {
+        packets.silence.set(if is_new || is_probe {
+            since_latest(packets, flags, tcp, now, Direction::Out)
         } else {
             // It was sent before, while the connection was busy, or another packet was
             // answered since: nothing was silent then.
             0
-        };
-        packets.flags |= seen::PENDING;
+        });
+        flags |= seen::PENDING;
     }
     if segment.is_data() && is_new {
-        if packets.flags & (seen::DATA_PENDING | seen::SEEN_DATA) == seen::SEEN_DATA {
-            packets.data_silence = since_data(packets, tcp, now, Direction::Out);
-            packets.flags |= seen::DATA_PENDING;
+        if flags & (seen::DATA_PENDING | seen::SEEN_DATA) == seen::SEEN_DATA {
+            let silence = since_data(packets, flags, tcp, now, Direction::Out);
+            packets.data_silence.set(silence);
+            flags |= seen::DATA_PENDING;
         }
-        packets.last_data = now;
-        packets.flags |= seen::SEEN_DATA;
+        packets.last_data.set(now);
+        flags |= seen::SEEN_DATA;
     }
-    packets.flags |= seen::SEEN_OUT;
-    packets.last_out = now;
+    packets.flags.set(flags | seen::SEEN_OUT);
+    packets.last_out.set(now);
 }
 
 /// Jiffies since the latest packet in either direction, before one in `direction`; 0
 /// before the first. Packets that were let pass leave their times in the socket.
 #[inline(always)]
-fn since_latest(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
+fn since_latest(
+    packets: &SharedPackets,
+    flags: u32,
+    tcp: TcpSock,
+    now: u32,
+    direction: Direction,
+) -> u32 {
     let mut least = u32::MAX;
-    if packets.flags & seen::SEEN_IN != 0 {
-        least = now.wrapping_sub(packets.last_in);
+    if flags & seen::SEEN_IN != 0 {
+        let last_in = packets.last_in.get();
+        least = now.wrapping_sub(last_in);
         for kernel in [tcp.rcv_tstamp(), tcp.lrcvtime()] {
-            least = least.min(since_unseen(kernel, packets.last_in, now));
+            least = least.min(since_unseen(kernel, last_in, now));
         }
     }
-    if packets.flags & seen::SEEN_OUT != 0 {
-        least = least.min(now.wrapping_sub(packets.last_out));
-        least = least.min(since_unseen_data_out(packets, tcp, now, direction));
+    if flags & seen::SEEN_OUT != 0 {
+        let last_out = packets.last_out.get();
+        least = least.min(now.wrapping_sub(last_out));
+        least = least.min(since_unseen_data_out(last_out, tcp, now, direction));
     }
     if least == u32::MAX { 0 } else { least }
 }
@@ -320,19 +324,27 @@ fn since_latest(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction)
 /// Jiffies since the latest payload in either direction, before payload in `direction`; 0
 /// before the first.
 #[inline(always)]
-fn since_data(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
-    if packets.flags & seen::SEEN_DATA == 0 {
+fn since_data(
+    packets: &SharedPackets,
+    flags: u32,
+    tcp: TcpSock,
+    now: u32,
+    direction: Direction,
+) -> u32 {
+    if flags & seen::SEEN_DATA == 0 {
         return 0;
     }
-    let mut least = now.wrapping_sub(packets.last_data);
-    if packets.flags & seen::SEEN_IN != 0 {
+    let mut least = now.wrapping_sub(packets.last_data.get());
+    if flags & seen::SEEN_IN != 0 {
+        let last_in = packets.last_in.get();
         // What was acknowledged unseen was sent just before.
         for kernel in [tcp.rcv_tstamp(), tcp.lrcvtime()] {
-            least = least.min(since_unseen(kernel, packets.last_in, now));
+            least = least.min(since_unseen(kernel, last_in, now));
         }
     }
-    if packets.flags & seen::SEEN_OUT != 0 {
-        least = least.min(since_unseen_data_out(packets, tcp, now, direction));
+    if flags & seen::SEEN_OUT != 0 {
+        let last_out = packets.last_out.get();
+        least = least.min(since_unseen_data_out(last_out, tcp, now, direction));
     }
     least
 }
@@ -340,9 +352,9 @@ fn since_data(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -
 /// Jiffies since this host sent payload unseen. At a packet of this host's the time in the
 /// socket is that of the packet itself (`tcp_event_data_sent` in `__tcp_transmit_skb`).
 #[inline(always)]
-fn since_unseen_data_out(packets: &Packets, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
+fn since_unseen_data_out(last_out: u32, tcp: TcpSock, now: u32, direction: Direction) -> u32 {
     match direction {
-        Direction::In => since_unseen(tcp.lsndtime(), packets.last_out, now),
+        Direction::In => since_unseen(tcp.lsndtime(), last_out, now),
         Direction::Out => u32::MAX,
     }
 }
@@ -362,23 +374,22 @@ fn since_unseen(kernel: u32, recorded: u32, now: u32) -> u32 {
 /// Reports a survived silence if it is a quarter longer than every earlier one of
 /// this connection, so that a connection reports only a few.
 #[inline(always)]
-fn survived_silence(entry: &mut Entry, survived: u32, socket: SkbSocket) {
-    let before = entry.packets.silence_max;
+fn survived_silence(entry: &Entry, survived: u32, socket: SkbSocket) {
+    let before = entry.packets.silence_max.get();
+    if survived > before {
+        entry.packets.silence_max.set(survived);
+    }
     if survived <= before.saturating_add(before / 4) {
-        if survived > before {
-            entry.packets.silence_max = survived;
-        }
         return;
     }
-    entry.packets.silence_max = survived;
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
         unsafe {
             let event = &raw mut (*record).event;
             snapshot::begin(event, kind::SURVIVED);
             socket.set_addresses(event);
-            (*event).role = entry.connection.role;
-            (*event).netns = entry.connection.netns;
+            (*event).role = entry.connection.role.get();
+            (*event).netns = entry.connection.netns.get();
             (*event).flags = event_flag::FULL;
             ring::clear(&raw mut (*record).tcp);
             ring::copy(&raw const entry.connection, &raw mut (*record).connection);

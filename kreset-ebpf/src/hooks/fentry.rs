@@ -45,8 +45,8 @@ fn accept_ends(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn on_reset(sock: Sock, skb: Skb) -> Option<()> {
     let entry = connection::get_or_begin_late(sock, sock.tcp()?)?;
-    let packets = &mut entry.packets;
-    packets.flags &= !(seen::RESET | seen::RESET_IP_ID);
+    let packets = &entry.packets;
+    packets.flags.clear(seen::RESET | seen::RESET_IP_ID);
     let (mut transport, mut network) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     let transport = skb.transport_header(&mut transport)?;
     let network = skb.network_header(&mut network)?;
@@ -70,7 +70,7 @@ fn on_handshake(sock: Sock, skb: *const c_void) -> Option<()> {
     }
     let mut network = MaybeUninit::uninit();
     let network = Skb(skb).network_header(&mut network)?;
-    entry.packets.flags |= seen::HANDSHAKE_TTL;
-    entry.packets.handshake_ttl = ttl(network);
+    entry.packets.handshake_ttl.set(ttl(network));
+    entry.packets.flags.add(seen::HANDSHAKE_TTL);
     Some(())
 }

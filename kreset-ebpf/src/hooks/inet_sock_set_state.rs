@@ -24,7 +24,7 @@ use crate::{
     connection::{self, Entry, Key, now_ns},
     ended, filter,
     kernel::{Sock, Task, TcpSock, state},
-    listener, recent_resets, ring,
+    listener, owners, recent_resets, ring,
     settings::constant,
     snapshot::{self, jiffies, local_port, remote_port},
 };
@@ -41,6 +41,7 @@ const YOUNG_SEGMENTS: u32 = 24;
 /// Prototype: `inet_sock_set_state(const struct sock *sk, const int oldstate,
 /// const int newstate)`, since 4.16.
 #[btf_tracepoint(function = "inet_sock_set_state")]
+#[inline(always)]
 fn set_state(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
     let old: i32 = ctx.arg(1);
@@ -51,6 +52,7 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
 
 /// Second copy: runs when the first is already active on this CPU.
 #[btf_tracepoint(function = "inet_sock_set_state")]
+#[inline(always)]
 fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
     let old: i32 = ctx.arg(1);
@@ -65,12 +67,13 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn handle_once(sock: Sock, old: u8, new: u8) {
     let known = connection::get(Key::from(sock));
-    if let Some(entry) = &known {
-        if entry.handled_state == u32::from(new) {
+    if let Some(entry) = known {
+        let handled = entry.handled_state.get();
+        if handled == u32::from(new) {
             return;
         }
         // 0: no change has been handled yet.
-        if entry.handled_state != 0 && entry.handled_state != u32::from(old) {
+        if handled != 0 && handled != u32::from(old) {
             ring::count(counter::SKIPPED);
         }
     }
@@ -88,7 +91,7 @@ fn handle_once(sock: Sock, old: u8, new: u8) {
         begun
     };
     if let Some(entry) = on_set_state(sock, known, old, new) {
-        entry.handled_state = u32::from(new);
+        entry.handled_state.set(u32::from(new));
     }
 }
 
@@ -139,7 +142,7 @@ fn begin_missed(sock: Sock, old: u8) -> MaybeEntry {
 }
 
 /// The entry of the socket, if it has one.
-type MaybeEntry = Option<&'static mut Entry>;
+type MaybeEntry = Option<&'static Entry>;
 
 #[inline(always)]
 fn on_set_state(sock: Sock, known: MaybeEntry, old: u8, new: u8) -> MaybeEntry {
@@ -179,6 +182,7 @@ fn listening(sock: Sock, known: MaybeEntry) -> MaybeEntry {
     entry.set_owner_to_current();
     listener::store_owner(entry, sock.num());
     listener::opened(sock.netns(), sock.num());
+    owners::add(entry, sock.num());
     Some(entry)
 }
 
@@ -191,7 +195,10 @@ fn accepting(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
     if known.is_none() && !(filter::traced(sock.num()) && filter::netns(sock.netns())) {
         return None;
     }
-    let entry = known_or_created(sock, known)?;
+    let entry = match known {
+        Some(inherited) => connection::keep_inherited(Key::from(sock), inherited)?,
+        None => known_or_created(sock, None)?,
+    };
     entry.begin(sock, role::BROKER, 0);
     listener::inherit_owner(entry, sock.num());
     Some(entry)
@@ -203,7 +210,7 @@ fn known_or_created(sock: Sock, known: MaybeEntry) -> MaybeEntry {
         return known;
     }
     sock.tcp()?;
-    connection::get_or_create(Key::from(sock))
+    connection::create_first(Key::from(sock))
 }
 
 #[inline(always)]
@@ -213,10 +220,10 @@ fn established(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
         _missed => begin_established(sock, old)?,
     };
     // A packet program, which may have created the entry, cannot read it.
-    entry.connection.netns = sock.netns();
-    entry.connection.established_ns = now_ns();
+    entry.connection.netns.set(sock.netns());
+    entry.connection.established_ns.set(now_ns());
     entry.set(flag::ESTABLISHED);
-    if entry.connection.role == role::CLIENT
+    if entry.connection.role.get() == role::CLIENT
         && recent_resets::contains(sock)
         && let Some(tcp) = sock.tcp()
     {
@@ -226,7 +233,7 @@ fn established(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
 }
 
 #[inline(always)]
-fn report(sock: Sock, tcp: TcpSock, kind: u8, state: u8, entry: &Entry) {
+pub(super) fn report(sock: Sock, tcp: TcpSock, kind: u8, state: u8, entry: &Entry) {
     ring::emit(|record: *mut Record| {
         // SAFETY: room for a record, just reserved.
         unsafe { snapshot::full(record, kind, state, sock, tcp, entry) }
@@ -235,18 +242,18 @@ fn report(sock: Sock, tcp: TcpSock, kind: u8, state: u8, entry: &Entry) {
 
 /// Begins a connection for whose first state change both copies were skipped.
 #[inline(always)]
-fn begin_established(sock: Sock, old: u8) -> Option<&'static mut Entry> {
+fn begin_established(sock: Sock, old: u8) -> MaybeEntry {
     let entry = connection::get_or_begin_late(sock, sock.tcp()?)?;
-    if entry.handled_state == 0 {
+    if entry.handled_state.get() == 0 {
         // Otherwise `handle_once` has counted it.
         ring::count(counter::SKIPPED);
     }
     if old == state::SYN_SENT {
-        entry.connection.role = role::CLIENT;
+        entry.connection.role.set(role::CLIENT);
         entry.set(flag::ACTIVE);
     }
     if constant!(SETTINGS.packets) != 0 {
-        entry.packets.flags |= packets_flag::FROM_START;
+        entry.packets.flags.add(packets_flag::FROM_START);
     }
     Some(entry)
 }
@@ -254,7 +261,7 @@ fn begin_established(sock: Sock, old: u8) -> Option<&'static mut Entry> {
 /// The FIN of one side. The first FIN is reported if the broker sent it: it
 /// distinguishes an idle close or a dying broker from later causes.
 #[inline(always)]
-fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> &'static mut Entry {
+fn closing(sock: Sock, entry: &'static Entry, old: u8, side: u32) -> &'static Entry {
     if entry.is_listener() {
         return entry;
     }
@@ -268,16 +275,17 @@ fn closing(sock: Sock, entry: &'static mut Entry, old: u8, side: u32) -> &'stati
 }
 
 #[inline(always)]
-fn first_fin(sock: Sock, entry: &mut Entry, old: u8, by_peer: bool) -> Option<()> {
+fn first_fin(sock: Sock, entry: &Entry, old: u8, by_peer: bool) -> Option<()> {
     let tcp = sock.tcp()?;
     if by_peer {
         entry.set(flag::PEER_CLOSED_FIRST);
     } else {
         record_exit(entry);
     }
-    entry.connection.fin_ns = now_ns();
-    entry.connection.fin_silence = silence_before_fin(tcp, by_peer);
-    let by_broker = by_peer == (entry.connection.role == role::CLIENT);
+    entry.connection.fin_ns.set(now_ns());
+    let silence = silence_before_fin(tcp, by_peer);
+    entry.connection.fin_silence.set(silence);
+    let by_broker = by_peer == (entry.connection.role.get() == role::CLIENT);
     if by_broker && !entry.has(flag::RESET) {
         report(sock, tcp, kind::FIN, old, entry);
     }
@@ -286,14 +294,14 @@ fn first_fin(sock: Sock, entry: &mut Entry, old: u8, by_peer: bool) -> Option<()
 
 /// Records whether process teardown sent the FIN: the process exited or was killed.
 #[inline(always)]
-fn record_exit(entry: &mut Entry) {
+fn record_exit(entry: &Entry) {
     let task = Task::current();
     if task.exiting() {
         entry.set(flag::CLOSED_BY_EXIT);
         if entry.is_of_other_process() {
             entry.set(flag::OTHER_PROCESS);
         }
-        entry.connection.exit_signal = task.exit_code() & 0x7f;
+        entry.connection.exit_signal.set(task.exit_code() & 0x7f);
     }
 }
 
@@ -317,7 +325,7 @@ fn silence_before_fin(tcp: TcpSock, by_peer: bool) -> u32 {
 /// The socket reaches CLOSE: by a timeout, by a RST that was not observed, after
 /// FINs in its first exchange, or routinely.
 #[inline(always)]
-fn closed(sock: Sock, entry: &'static mut Entry, old: u8) -> MaybeEntry {
+fn closed(sock: Sock, entry: &'static Entry, old: u8) -> MaybeEntry {
     if entry.is_listener() {
         if old == state::LISTEN
             && let Some(tcp) = sock.tcp()
@@ -325,17 +333,22 @@ fn closed(sock: Sock, entry: &'static mut Entry, old: u8) -> MaybeEntry {
             listener::closed(sock.netns(), local_port(sock, Some(tcp)));
         }
     } else {
-        ended::add(sock, entry);
-        if !entry.has(flag::RESET) {
+        let reset = entry.has(flag::RESET);
+        if !reset {
             entry.infer_fins(old);
+        }
+        ended::add(sock, entry);
+        if !reset {
             report_end(sock, old, entry);
         }
     }
     connection::remove(Key::from(sock), entry)
 }
 
+/// Reports a timeout, a RST that was not observed, or a close in the first exchange. `None` if
+/// the end is none of these.
 #[inline(always)]
-fn report_end(sock: Sock, old: u8, entry: &mut Entry) -> Option<()> {
+pub(super) fn report_end(sock: Sock, old: u8, entry: &Entry) -> Option<()> {
     let tcp = sock.tcp()?;
     let error = tcp.error();
     let kind = match error {
@@ -373,13 +386,13 @@ fn missed_reset(entry: &Entry, old: u8, error: u32) -> bool {
         _ => old != state::SYN_SENT && old != state::CLOSE_WAIT,
     };
     let shown = shows_reset(entry) || (error != ECONNREFUSED && !observes_packets(&entry.packets));
-    fits && shown && entry.handled_reset == 0
+    fits && shown && entry.handled_reset.get() == 0
 }
 
 /// The packets show a RST.
 #[inline(always)]
-const fn shows_reset(entry: &Entry) -> bool {
-    entry.packets.flags & packets_flag::RESET != 0
+fn shows_reset(entry: &Entry) -> bool {
+    entry.packets.flags.has(packets_flag::RESET)
 }
 
 /// The close may be a failed first exchange: few segments, and the packets do not
@@ -396,18 +409,19 @@ fn may_be_first_exchange(entry: &Entry, tcp: TcpSock) -> bool {
         return false;
     }
     let packets = &entry.packets;
-    if packets.data_in == 0 && packets.data_out == 0 {
+    if packets.data_in.get() == 0 && packets.data_out.get() == 0 {
         return received == 0 || sent == 0;
     }
-    let answered_in_plaintext = packets.turns >= 4
-        && packets.request_head[0] == 0
-        && packets.flags & packets_flag::API_KEY != 0
-        && !is_sasl(packets.api_key)
-        && packets.flags & (packets_flag::SASL | packets_flag::SASL_DONE) != packets_flag::SASL;
+    let flags = packets.flags.get();
+    let answered_in_plaintext = packets.turns.get() >= 4
+        && packets.request_head[0].get() == 0
+        && flags & packets_flag::API_KEY != 0
+        && !is_sasl(packets.api_key.get())
+        && flags & (packets_flag::SASL | packets_flag::SASL_DONE) != packets_flag::SASL;
     !answered_in_plaintext
 }
 
 #[inline(always)]
-const fn closed_by_client(entry: &Entry) -> bool {
-    entry.has(flag::PEER_CLOSED_FIRST) == (entry.connection.role == role::BROKER)
+fn closed_by_client(entry: &Entry) -> bool {
+    entry.has(flag::PEER_CLOSED_FIRST) == (entry.connection.role.get() == role::BROKER)
 }

@@ -12,7 +12,7 @@ use crate::{
     connection::{self, Key},
     ended, filter,
     kernel::{Task, TaskFile, sock_of_file, state},
-    listener, ring,
+    listener, owners, ring,
     snapshot::{local_port, remote_port},
 };
 
@@ -39,22 +39,31 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     }
     let key = Key::from(sock);
     if let Some(entry) = connection::get(key) {
-        if entry.connection.tgid == 0 {
+        if entry.connection.tgid.get() == 0 {
             // Another program found it while programs were being attached.
             entry.set_owner(task);
+            if entry.is_listener() {
+                owners::add(entry, local_port(sock, Some(tcp)));
+            }
             if entry.has(flag::SEEDED) {
                 ring::count(counter::SEEDED);
             }
         }
         return None;
     }
-    let entry = connection::get_or_create(key)?;
+    let Some(entry) = connection::create(key) else {
+        ring::count(counter::UNTRACKED);
+        return None;
+    };
     entry.begin_late(sock.netns(), role);
     if listens {
         entry.set(flag::LISTENER);
         listener::opened(sock.netns(), local_port(sock, Some(tcp)));
     }
     entry.set_owner(task);
+    if listens {
+        owners::add(entry, local_port(sock, Some(tcp)));
+    }
     ring::count(counter::SEEDED);
     Some(())
 }

@@ -13,7 +13,7 @@ use crate::{
     connection::{self, Key},
     ended, filter,
     kernel::{Task, TaskFile, probe, socket_of_file, state},
-    listener, ring,
+    listener, owners, ring,
     settings::constant,
 };
 
@@ -67,6 +67,7 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     if listens {
         listener::store_owner(entry, port);
         listener::opened(netns, port);
+        owners::add(entry, port);
     }
     ring::count(counter::SEEDED);
     Some(())

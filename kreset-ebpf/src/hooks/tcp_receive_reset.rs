@@ -4,9 +4,10 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use aya_log_ebpf::debug;
 use kreset_common::{
-    record::{Packets, Record, connection_flag as flag, kind, packets_flag, role},
+    record::{Record, connection_flag as flag, kind, packets_flag, role},
     sequence::ResetWindow,
 };
+use kreset_ebpf::shared::SharedPackets;
 
 use crate::{
     connection::{self, Entry},
@@ -52,7 +53,7 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
     let tcp = sock.tcp()?;
     let entry = connection::get_or_begin_late(sock, tcp)?;
     // A socket accepts one RST in its life, and is closed by it.
-    if entry.handled_reset != 0 {
+    if entry.handled_reset.get() != 0 {
         return None;
     }
     let state = sock.state();
@@ -68,14 +69,14 @@ fn on_receive_reset(sock: Sock) -> Option<bool> {
 
 /// Whether a RST was received; if so, records it in the entry.
 #[inline(always)]
-pub(crate) fn is_real(sock: Sock, tcp: TcpSock, entry: &mut Entry, state: u8) -> bool {
-    entry.handled_reset = 1;
+pub(crate) fn is_real(sock: Sock, tcp: TcpSock, entry: &Entry, state: u8) -> bool {
+    entry.handled_reset.set(1);
     if caused_by_own_close(entry, tcp, state) {
         return false;
     }
     entry.set(flag::RESET);
     entry.infer_fins(state);
-    if entry.connection.role == role::CLIENT {
+    if entry.connection.role.get() == role::CLIENT {
         recent_resets::record(sock);
     }
     true
@@ -98,20 +99,20 @@ fn caused_by_own_close(entry: &Entry, tcp: TcpSock, state: u8) -> bool {
 
 /// The packet programs observe this connection.
 #[inline(always)]
-pub(crate) fn observes_packets(packets: &Packets) -> bool {
-    constant!(SETTINGS.packets) != 0 && packets.flags & packets_flag::SEEN_IN != 0
+pub(crate) fn observes_packets(packets: &SharedPackets) -> bool {
+    constant!(SETTINGS.packets) != 0 && packets.flags.has(packets_flag::SEEN_IN)
 }
 
 /// The last RST has a sequence number that this host accepts; others may be
 /// forged.
 #[inline(always)]
-fn has_fitting_reset(packets: &Packets, tcp: TcpSock, state: u8) -> bool {
+fn has_fitting_reset(packets: &SharedPackets, tcp: TcpSock, state: u8) -> bool {
     let window = ResetWindow {
         rcv_nxt: tcp.rcv_nxt(),
         after_fin: is_after_fin(state),
         sack_end: tcp.sack_end(),
     };
-    packets.flags & packets_flag::RESET != 0 && window.accepts(packets.reset_seq)
+    packets.flags.has(packets_flag::RESET) && window.accepts(packets.reset_seq.get())
 }
 
 /// A state in which the peer's FIN was received.

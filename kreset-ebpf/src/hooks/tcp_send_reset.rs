@@ -259,7 +259,7 @@ fn has_full_queue(sock: Sock) -> bool {
 
 /// The entry of a listener.
 #[inline(always)]
-fn entry_of(sock: Sock) -> Option<&'static mut Entry> {
+fn entry_of(sock: Sock) -> Option<&'static Entry> {
     connection::get(Key::from(sock)).filter(|entry| entry.is_listener())
 }
 
