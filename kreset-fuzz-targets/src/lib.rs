@@ -3,6 +3,7 @@
 
 mod capture;
 mod config;
+mod logs;
 mod packet;
 mod spool;
 
@@ -11,12 +12,13 @@ use std::{collections::BTreeMap, path::Path};
 use kreset::{
     capture::recording::Recording,
     classify::{Classifier, Config},
-    facts::Decoder,
+    event::ClientNames,
+    facts::{self, Decoder},
     kernel::{btf::Btf, facts::Types},
     util::{duration, ports::PortSet},
 };
 
-pub use self::{capture::capture, config::config, packet::packet, spool::spool};
+pub use self::{capture::capture, config::config, logs::logs, packet::packet, spool::spool};
 
 /// Records of the ring buffer, up to the verdict: the heads of packets and
 /// the names of processes are inside, as hostile as the network is.
@@ -35,6 +37,9 @@ pub fn record(bytes: &[u8]) {
 }
 
 fn judge(decoder: &Decoder, classifier: &mut Classifier, bytes: &[u8]) {
+    if let Some(Ok(facts)) = decoder.process(bytes) {
+        classifier.observe_process(&facts);
+    }
     if let Ok(facts) = decoder.decode(bytes) {
         classifier.observe(&facts);
         if let Some((judgement, _)) = classifier.judge(&facts) {
@@ -47,6 +52,26 @@ fn judge(decoder: &Decoder, classifier: &mut Classifier, bytes: &[u8]) {
 pub fn btf(bytes: &[u8]) {
     if let Ok(btf) = Btf::parse(bytes) {
         let _types = Types::read(&btf, Path::new("fuzz"));
+    }
+}
+
+/// The first bytes of a client, up to the names in them: they are not longer than what
+/// they were read from, and JSON gives them back.
+pub fn client(bytes: &[u8]) {
+    let ClientNames {
+        id,
+        software,
+        version,
+    } = facts::client_names(bytes);
+    for name in [&software, &version].into_iter().flatten() {
+        assert!(name.bytes().all(|byte| byte.is_ascii_graphic()), "{name:?}");
+    }
+    for name in [id, software, version].into_iter().flatten() {
+        // A byte that is no text becomes a character of three.
+        assert!(
+            !name.is_empty() && name.len() <= 3 * bytes.len(),
+            "{name:?}"
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use kreset_ebpf::{
     payload::{Direction, record_payload},
     reset::record_reset,
     segment::{Bytes, Segment, tcp_flag},
+    shared::SharedPackets,
 };
 use zerocopy::FromZeros as _;
 
@@ -48,12 +49,18 @@ fn one(packets: &mut Packets, direction: u8, bytes: &[u8]) {
     let is_in = direction & 1 == 0;
     let direction = if is_in { Direction::In } else { Direction::Out };
     if is_in && segment.has(tcp_flag::RST) {
-        record_reset(packets, &segment);
+        record_reset(SharedPackets::of(packets), &segment);
         assert_eq!(packets.reset_seq, segment.sequence);
     }
     if sent > 0 {
         let before = [packets.data_in, packets.data_out];
-        let _incomplete = record_payload(packets, &packet, &segment, direction, is_in);
+        let _incomplete = record_payload(
+            SharedPackets::of(packets),
+            &packet,
+            &segment,
+            direction,
+            is_in,
+        );
         let after = [packets.data_in, packets.data_out];
         assert_eq!(after[usize::from(!is_in)], before[usize::from(!is_in)] + 1);
         assert_eq!(after[usize::from(is_in)], before[usize::from(is_in)]);

@@ -102,3 +102,13 @@ fn packets_of_any_bytes() {
 fn captures_of_any_bytes() {
     run_mutations(targets::capture, "capture", FEWER_MUTATIONS);
 }
+
+#[test]
+fn clients_of_any_bytes() {
+    run(targets::client, "client");
+}
+
+#[test]
+fn logs_of_any_bytes() {
+    run(targets::logs, "logs");
+}

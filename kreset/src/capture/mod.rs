@@ -1,8 +1,8 @@
-//! What a file holds of connections: recordings of raw records, and packet captures.
+//! What a file holds of connections: recordings of raw records, packet captures, and logs.
 
-pub mod broker_log;
 pub mod follow;
 pub mod input;
+pub mod logs;
 pub mod packets;
 pub mod recording;
 pub mod segment;

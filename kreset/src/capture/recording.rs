@@ -11,11 +11,14 @@
 //! | `> UNTIL` | held events that are due by then are judged |
 //! | `a` | alerts are written |
 //! | `l SOURCE COUNT` | records were lost |
+//! | `m PID START JSON` | what the host showed of the memory of a process, which started then (ns since boot) |
+//! | `s BROKER NETNS` | a socket listens again where connections were refused |
 
 use std::{
     collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, BufRead, BufWriter, Write as _},
+    net::SocketAddr,
     path::Path,
 };
 
@@ -24,7 +27,10 @@ use smol_str::SmolStr;
 use thiserror::Error;
 
 use crate::{
-    facts::Decoder,
+    facts::{
+        Decoder,
+        process::{Memory, ProcessId},
+    },
     util::{
         clock::{Clocks, WallClock},
         private,
@@ -123,6 +129,25 @@ impl Recorder {
         self.step(clocks, format_args!("l {source} {count}"));
     }
 
+    /// Adds what the host showed of the memory of a process.
+    pub fn memory(&mut self, process: ProcessId, memory: &Memory, clocks: Clocks) {
+        let ProcessId {
+            pid,
+            start_boottime_ns,
+        } = process;
+        match serde_json::to_string(memory) {
+            Ok(json) => self.step(clocks, format_args!("m {pid} {start_boottime_ns} {json}")),
+            Err(error) => {
+                self.failed.get_or_insert_with(|| error.into());
+            }
+        }
+    }
+
+    /// Adds that a socket listens again.
+    pub fn listens(&mut self, broker: SocketAddr, netns: u32, clocks: Clocks) {
+        self.step(clocks, format_args!("s {broker} {netns}"));
+    }
+
     fn step(&mut self, clocks: Clocks, line: std::fmt::Arguments<'_>) {
         let written = self
             .set_clocks(clocks)
@@ -188,6 +213,10 @@ pub enum Step {
     Alert,
     /// Records were lost: where, and how many.
     Loss(SmolStr, u64),
+    /// What the host showed of the memory of a process.
+    Memory(ProcessId, Memory),
+    /// A socket listens again: the broker, and its network namespace.
+    Listens(SocketAddr, u32),
 }
 
 /// Reads the steps of a recording one by one.
@@ -267,7 +296,16 @@ fn step(line: &[u8]) -> Option<Step> {
         }
         ">" => Step::Release(words.next()?.parse().ok()?),
         "a" => Step::Alert,
+        "m" => {
+            let process = ProcessId {
+                pid: words.next()?.parse().ok()?,
+                start_boottime_ns: words.next()?.parse().ok()?,
+            };
+            let json = text.splitn(4, ' ').nth(3)?;
+            Step::Memory(process, serde_json::from_str(json).ok()?)
+        }
         "l" => Step::Loss(words.next()?.into(), words.next()?.parse().ok()?),
+        "s" => Step::Listens(words.next()?.parse().ok()?, words.next()?.parse().ok()?),
         _ => Step::Record(bytes(line)?),
     })
 }
@@ -319,6 +357,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::facts::process::MemoryLimit;
 
     #[test]
     fn what_is_written_reads_back() {
@@ -348,6 +387,17 @@ mod tests {
         recorder.release(78, clocks);
         recorder.alert(clocks);
         recorder.loss("kernel", 3, clocks);
+        let process = ProcessId {
+            pid: 4242,
+            start_boottime_ns: 5,
+        };
+        let memory = Memory::Limit(MemoryLimit {
+            of: "a b".into(),
+            bytes: 6 << 30,
+        });
+        recorder.memory(process, &memory, clocks);
+        let broker: SocketAddr = "[2001:db8::1]:9092".parse().unwrap();
+        recorder.listens(broker, 4_026_531_840, clocks);
         recorder.flush().unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let mut steps = Steps::open(text.as_bytes()).unwrap();
@@ -367,6 +417,8 @@ mod tests {
                 Step::Release(78),
                 Step::Alert,
                 Step::Loss("kernel".into(), 3),
+                Step::Memory(process, memory),
+                Step::Listens(broker, 4_026_531_840),
             ]
         );
         let recording = Recording::parse(&text).unwrap();
@@ -379,7 +431,16 @@ mod tests {
             Recording::parse(""),
             Err(RecordingError::Header(_))
         ));
-        for bad in ["0", "zz", "0g", "@ 1", "> x", "l kernel"] {
+        for bad in [
+            "0",
+            "zz",
+            "0g",
+            "@ 1",
+            "> x",
+            "l kernel",
+            "m 1 2 {}",
+            "s 10.0.0.1 7",
+        ] {
             let text = format!("{{\"hz\":250,\"reasons\":{{}}}}\n00\n{bad}\n");
             let error = Recording::parse(&text).unwrap_err().to_string();
             assert!(error.starts_with("line 3 is not a record"), "{error}");

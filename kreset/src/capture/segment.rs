@@ -2,7 +2,10 @@
 
 use std::{mem::MaybeUninit, net::IpAddr};
 
-use kreset_ebpf::segment::{Packet, Segment, tcp_flag};
+use kreset_ebpf::{
+    segment::{Packet, Segment, tcp_flag},
+    shared::Shared,
+};
 
 use crate::event::Endpoint;
 
@@ -30,10 +33,17 @@ impl Packet for Captured<'_> {
         Some(into.write(*self.0.get(offset..)?.first_chunk()?))
     }
 
-    fn load_over<const N: usize>(&self, offset: u32, len: u32, into: &mut [u8; N]) -> Option<u8> {
+    fn load_over<const N: usize>(
+        &self,
+        offset: u32,
+        len: u32,
+        into: &[Shared<u8>; N],
+    ) -> Option<u8> {
         let from = self.0.get(usize::try_from(offset).ok()?..)?;
         let len = N.min(usize::try_from(len).ok()?).min(from.len());
-        into.get_mut(..len)?.copy_from_slice(from.get(..len)?);
+        for (to, byte) in into.iter().zip(from.get(..len)?) {
+            to.set(*byte);
+        }
         u8::try_from(len).ok()
     }
 }

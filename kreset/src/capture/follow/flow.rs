@@ -11,6 +11,7 @@ use kreset_common::{
 use kreset_ebpf::{
     payload::{Direction, record_payload},
     segment::tcp_flag,
+    shared::SharedPackets,
 };
 use zerocopy::FromZeros as _;
 
@@ -51,6 +52,13 @@ pub(super) struct LastIn {
     pub(super) ack: u32,
 }
 
+impl LastIn {
+    /// It carries no data and asks for no connection.
+    pub(super) const fn is_bare_ack(self) -> bool {
+        self.payload == 0 && self.flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::ACK
+    }
+}
+
 /// One connection at one end.
 #[derive(Clone, Debug)]
 pub(super) struct Flow {
@@ -72,6 +80,8 @@ pub(super) struct Flow {
     sent_ns: u64,
     pub(super) last_in: Option<LastIn>,
     mss: u32,
+    /// What the peer's SYN named, as the kernel would keep it.
+    peer_mss: Option<u16>,
     /// Ticks of the latest packet either way; of an older connection, where the capture
     /// began.
     latest: Option<u32>,
@@ -129,6 +139,7 @@ impl Flow {
             sent_ns: at_ns,
             last_in: None,
             mss: USUAL_MSS,
+            peer_mss: None,
             latest: None,
             latest_data: None,
             given_up_ns: None,
@@ -195,7 +206,8 @@ impl Flow {
         self.tcp.probes_out > 0 && self.tcp.packets_out == 0
     }
 
-    /// This end answered the handshake and has sent nothing since.
+    /// This end answered the SYN and has sent nothing since: whether a socket took the
+    /// connection on, its packets do not show.
     pub(super) const fn only_accepted(&self) -> bool {
         !self.is_client() && !self.is_late() && !self.answered
     }
@@ -210,6 +222,12 @@ impl Flow {
             self.timestamps = both.filter(|_| seen.has(ACK));
             if let Some(mss) = seen.options.and_then(|options| options.mss) {
                 self.mss = u32::from(mss).clamp(64, USUAL_MSS.max(9_000));
+                // Of the client's own SYN nothing shows whether its application limits the
+                // size (`TCP_MAXSEG`), and so what the kernel keeps of the answer
+                // (`tcp_parse_options`, 6.18).
+                if self.is_client() || !seen.has(ACK) {
+                    self.peer_mss = Some(self.peer_mss.map_or(mss, |known| known.min(mss)));
+                }
             }
         } else if self.timestamps.is_none() && !seen.has(tcp_flag::RST) {
             self.timestamps = seen.has_timestamp();
@@ -281,7 +299,7 @@ impl Flow {
                 self.tcp.bytes_sent += u64::from(fresh);
                 self.tcp.data_segs_out += self.segments(fresh);
                 record_payload(
-                    &mut self.packets,
+                    SharedPackets::of(&mut self.packets),
                     &seen.packet,
                     segment,
                     Direction::Out,
@@ -357,8 +375,11 @@ impl Flow {
             self.packets.flags |= seen::HANDSHAKE_TTL;
             self.packets.handshake_ttl = segment.ttl;
         }
-        self.packets.peer_ttl = segment.ttl;
-        self.packets.peer_ip_id = segment.ip_id;
+        // As the kernel side: the peer's own carry timestamps once these were negotiated.
+        if first || self.timestamps != Some(true) || seen.has_timestamp() != Some(false) {
+            self.packets.peer_ttl = segment.ttl;
+            self.packets.peer_ip_id = segment.ip_id;
+        }
         let silence = since(self.latest, now);
         effects.survived = if self.packets.flags & seen::PENDING != 0 {
             self.packets.silence
@@ -393,7 +414,7 @@ impl Flow {
                 self.tcp.bytes_received += u64::from(fresh);
                 self.tcp.data_segs_in += self.segments(fresh);
                 record_payload(
-                    &mut self.packets,
+                    SharedPackets::of(&mut self.packets),
                     &seen.packet,
                     segment,
                     Direction::In,
@@ -598,6 +619,10 @@ impl Flow {
         if let Some(timestamps) = self.timestamps {
             tcp.present |= present::TIMESTAMPS;
             tcp.tstamp_ok = timestamps.into();
+        }
+        if let Some(mss) = self.peer_mss {
+            tcp.present |= present::PEER_MSS;
+            tcp.peer_mss = mss;
         }
         record
     }

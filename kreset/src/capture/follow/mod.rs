@@ -18,7 +18,7 @@ use kreset_common::{
     record::{KernelEvent, connection_flag as flag, event_flag, kind, role, tcp_present},
     sequence::is_after,
 };
-use kreset_ebpf::{reset::record_reset, segment::tcp_flag};
+use kreset_ebpf::{reset::record_reset, segment::tcp_flag, shared::SharedPackets};
 use lru::LruCache;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
@@ -254,17 +254,23 @@ impl Follower {
     }
 
     fn observe_at(&mut self, seen: &Seen<'_>, side: Side, at_ns: u64) {
-        if !side.received_only || side.role == role::CLIENT {
-            // Counted once.
-            let known = self.flows.get_mut(&side.key);
-            if known.is_some_and(|entry| entry.is_repeat(side.outbound.into(), at_ns, seen)) {
-                self.counts.repeats += 1;
+        // Between the ends, a packet is taken for both of them, and counted once.
+        let counted = !side.received_only || side.role == role::CLIENT;
+        let known = self.flows.get_mut(&side.key);
+        let begins = begins(known.as_ref().map(|entry| &entry.flow), seen, side);
+        if let Some(entry) = known {
+            if entry.is_repeat(side.outbound.into(), at_ns, seen) {
+                self.counts.repeats += u64::from(counted);
                 return;
             }
-        } else if let Some(entry) = self.flows.get_mut(&side.key)
-            && entry.is_repeat(side.outbound.into(), at_ns, seen)
-        {
-            return;
+            if !begins && !seen.has(tcp_flag::RST) {
+                // Nearly all packets: the look-up of the connection is most of the work.
+                let effects = take(&mut entry.flow, seen, side, at_ns);
+                if is_any(effects) {
+                    self.apply(side, effects, at_ns);
+                }
+                return;
+            }
         }
         if seen.has(tcp_flag::RST) {
             if side.outbound {
@@ -274,45 +280,14 @@ impl Follower {
             }
             return;
         }
-        if self.begins(seen, side) {
+        if begins {
             self.begin(seen, side, at_ns);
         }
         let Some(entry) = self.entry(side, at_ns) else {
             return;
         };
-        let flow = &mut entry.flow;
-        let effects = if side.outbound {
-            flow.sent(seen, at_ns)
-        } else {
-            flow.received(seen, at_ns)
-        };
+        let effects = take(&mut entry.flow, seen, side, at_ns);
         self.apply(side, effects, at_ns);
-    }
-
-    /// It opens a new connection of this end.
-    fn begins(&self, seen: &Seen<'_>, side: Side) -> bool {
-        let known = self.flows.get(&side.key).map(|entry| &entry.flow);
-        let opens = seen.is_syn() && side.outbound == (side.role == role::CLIENT);
-        let accepts = seen.is_synack() && side.outbound == (side.role == role::BROKER);
-        let first = seen.segment.sequence.wrapping_add(1);
-        match known {
-            None => opens,
-            Some(flow) if opens && side.outbound => {
-                flow.state != State::SynSent || flow.next_out() != Some(seen.end())
-            }
-            // A live socket answers a SYN with a challenge: the connection stays.
-            Some(flow) if opens => {
-                flow.state == State::TimeWait
-                    || flow.state == State::Close
-                    || (flow.state == State::SynRecv && flow.next_in() != Some(seen.end()))
-            }
-            Some(flow) if accepts && side.outbound => {
-                flow.state != State::SynRecv
-                    && flow.next_out().is_some_and(|it| it != first)
-                    && flow.has_sent()
-            }
-            Some(_) => false,
-        }
     }
 
     /// What still comes of a connection that has ended.
@@ -411,7 +386,7 @@ impl Follower {
         if !is_accepted(flow, seen) {
             return;
         }
-        record_reset(&mut flow.packets, &seen.segment);
+        record_reset(SharedPackets::of(&mut flow.packets), &seen.segment);
         flow.connection.flags |= flag::RESET;
         let mut record = flow.record(kind::RESET_RECEIVED, flow.state, at_ns);
         record.packets.reset_seq = seen.segment.sequence;
@@ -448,13 +423,14 @@ impl Follower {
             .and_then(|flow| flow.last_in)
             .filter(|last| seen.has(ACK) || last.ack == seen.segment.sequence);
         let origin = origin(known, seen);
-        let (began, had_state) = match (known, self.ended.get(&side.key)) {
-            (Some(flow), _) if flow.has_sent() => (Some(began_ns(flow)), None),
+        let (began, had_state, in_order) = match (known, self.ended.get(&side.key)) {
+            (Some(flow), _) if flow.has_sent() => (Some(began_ns(flow)), None, false),
             (_, Some(ended)) => {
                 let rests = at_ns.saturating_sub(ended.at_ns) < TIME_WAIT_NS;
-                (Some(ended.began_ns), ended.state.filter(|_| rests))
+                let state = ended.state.filter(|_| rests);
+                (Some(ended.began_ns), state, ended.state.is_some())
             }
-            _ => (None, None),
+            _ => (None, None, false),
         };
         let bytes = match (origin, known) {
             (Origin::Socket { state, drawn }, Some(flow)) => {
@@ -478,7 +454,8 @@ impl Follower {
                 event.state = state.map_or(0, |state| state as u8);
                 address(&mut event, side.key);
                 event.flags |= event_flag::ADDRESSES_FROM_PACKET;
-                if let Some(last) = trigger.or_else(|| last_of_syn(seen)) {
+                let trigger = trigger.or_else(|| last_of_syn(seen));
+                if let Some(last) = trigger {
                     set_trigger(&mut event, last);
                 }
                 let (bit, then_ns) = began.map_or_else(
@@ -486,6 +463,9 @@ impl Follower {
                     |began_ns| (event_flag::HAD, began_ns),
                 );
                 event.flags |= bit;
+                if in_order && trigger.is_some_and(flow::LastIn::is_bare_ack) {
+                    event.flags |= event_flag::HAD_ENDED_IN_ORDER;
+                }
                 event.remembered_ms = since_ms(then_ns, at_ns);
                 event.as_bytes().to_vec()
             }
@@ -523,6 +503,57 @@ impl Follower {
         }
         self.forget(key, at_ns);
     }
+}
+
+/// Whether a packet opens a new connection of this end, of whose ports `known` is.
+fn begins(known: Option<&Flow>, seen: &Seen<'_>, side: Side) -> bool {
+    let opens = seen.is_syn() && side.outbound == (side.role == role::CLIENT);
+    let accepts = seen.is_synack() && side.outbound == (side.role == role::BROKER);
+    let first = seen.segment.sequence.wrapping_add(1);
+    match known {
+        None => opens,
+        Some(flow) if opens && side.outbound => {
+            flow.state != State::SynSent || flow.next_out() != Some(seen.end())
+        }
+        // A live socket answers a SYN with a challenge: the connection stays.
+        Some(flow) if opens => {
+            flow.state == State::TimeWait
+                || flow.state == State::Close
+                || (flow.state == State::SynRecv && flow.next_in() != Some(seen.end()))
+        }
+        Some(flow) if accepts && side.outbound => {
+            flow.state != State::SynRecv
+                && flow.next_out().is_some_and(|it| it != first)
+                && flow.has_sent()
+        }
+        Some(_) => false,
+    }
+}
+
+fn take(flow: &mut Flow, seen: &Seen<'_>, side: Side, at_ns: u64) -> Effects {
+    if side.outbound {
+        flow.sent(seen, at_ns)
+    } else {
+        flow.received(seen, at_ns)
+    }
+}
+
+/// Whether a packet did anything that is more than its connection's to know.
+const fn is_any(effects: Effects) -> bool {
+    let Effects {
+        survived,
+        established,
+        first_fin,
+        closed,
+        missing,
+        given_up_ns,
+    } = effects;
+    survived >= SILENCE
+        || established
+        || missing
+        || first_fin.is_some()
+        || closed.is_some()
+        || given_up_ns.is_some()
 }
 
 /// A connection with fewer data segments than this may have closed in its first exchange.
@@ -641,7 +672,7 @@ fn origin(known: Option<&Flow>, seen: &Seen<'_>) -> Origin {
     match flow.state {
         state @ (State::SynSent | State::FinWait1) => Origin::Socket { state, drawn: true },
         State::FinWait2 | State::TimeWait => Origin::Rest(State::TimeWait),
-        _ if flow.only_accepted() => Origin::Rest(State::Listen),
+        _ if flow.only_accepted() => Origin::Rest(State::NewSynRecv),
         _ => Origin::Nothing,
     }
 }

@@ -8,22 +8,18 @@ use std::{
     net::IpAddr,
 };
 
-use jiff::{civil::DateTime, tz::TimeZone};
-use smol_str::SmolStr;
+use jiff::tz::TimeZone;
 
+use super::{LINES, NEAR_NS, endpoint, lines, shown, slashed, time::time};
 use crate::{
     event::Endpoint,
     facts::{BrokerLog, LogKind},
 };
 
-/// A line that names only an address is of an event this near, ns.
-const NEAR_NS: i64 = 2_000_000_000;
 /// One that names both ends: ports are used again.
 const SAME_ENDS_NS: i64 = 60_000_000_000;
 /// What a broker does as a whole precedes its resets by as much.
 const SHUTDOWN_NS: i64 = 10_000_000_000;
-/// Longest text of a line that is shown.
-const SHOWN: usize = 200;
 
 /// One line that is about connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,23 +39,22 @@ pub struct BrokerLogs {
 }
 
 impl BrokerLogs {
-    /// Adds the lines of a log; times without a zone are in `zone`.
+    /// Adds the lines of a log; times without a zone are in `zone`. Whether all found room.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn add(&mut self, mut log: impl BufRead, zone: &TimeZone) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            if log.read_until(b'\n', &mut bytes)? == 0 {
-                break;
+    pub fn add(&mut self, log: impl BufRead, zone: &TimeZone) -> io::Result<bool> {
+        let mut fits = true;
+        lines(log, |text| {
+            if let Some(line) = line(text, zone) {
+                fits = self.lines.len() < LINES;
+                self.lines.extend(Some(line).filter(|_| fits));
             }
-            let text = String::from_utf8_lossy(&bytes);
-            self.lines.extend(line(text.trim_end(), zone));
-        }
+            fits
+        })?;
         self.lines.sort_by_key(|line| line.at_ns);
-        Ok(())
+        Ok(fits)
     }
 
     /// How many lines are about connections.
@@ -118,17 +113,13 @@ fn line(text: &str, zone: &TimeZone) -> Option<Line> {
     if is_of_connection && client.is_none() {
         return None;
     }
-    let shown = text
-        .char_indices()
-        .nth(SHOWN)
-        .map_or(text, |(at, _)| &text[..at]);
     Some(Line {
         at_ns,
         ends: ends.filter(|_| is_of_connection),
         client: client.filter(|_| is_of_connection),
         log: BrokerLog {
             kind,
-            text: SmolStr::new(shown),
+            text: shown(text),
         },
     })
 }
@@ -159,21 +150,6 @@ fn kind(text: &str) -> Option<LogKind> {
     })
 }
 
-/// `[2026-11-29 17:00:00,123]` of log4j, wherever a journal or a shipper puts it.
-fn time(text: &str, zone: &TimeZone) -> Option<i64> {
-    let stamp = text.match_indices('[').find_map(|(at, _)| {
-        let stamp = text.get(at + 1..at + 24)?;
-        let date: DateTime = stamp
-            .replacen(' ', "T", 1)
-            .replacen(',', ".", 1)
-            .parse()
-            .ok()?;
-        Some(date)
-    })?;
-    let time = zone.to_timestamp(stamp).ok()?;
-    i64::try_from(time.as_nanosecond()).ok()
-}
-
 /// The ends in a channel id: the broker's, then the client's, then numbers.
 fn channel(text: &str) -> Option<(Endpoint, Endpoint)> {
     let words = text.split(|letter: char| letter.is_whitespace() || "()=,;".contains(letter));
@@ -183,31 +159,6 @@ fn channel(text: &str) -> Option<(Endpoint, Endpoint)> {
         let client = endpoint(parts.next()?)?;
         let _number: u64 = parts.next()?.parse().ok()?;
         Some((broker, client))
-    })
-}
-
-/// `10.0.7.9:51544`; IPv6 as Java prints it, with or without brackets.
-fn endpoint(text: &str) -> Option<Endpoint> {
-    let (address, port) = text.rsplit_once(':')?;
-    Some(Endpoint {
-        address: address
-            .trim_matches(['[', ']'])
-            .parse::<IpAddr>()
-            .ok()?
-            .to_canonical(),
-        port: port.parse().ok()?,
-    })
-}
-
-/// The address after a slash, as `InetAddress` is printed: `/10.0.7.9`.
-fn slashed(text: &str) -> Option<IpAddr> {
-    text.split('/').skip(1).find_map(|rest| {
-        let is_end = |letter: char| !letter.is_ascii_hexdigit() && !".:".contains(letter);
-        let word = rest.get(..rest.find(is_end).unwrap_or(rest.len()))?;
-        let word = word.trim_end_matches(['.', ':']);
-        let address = word.parse::<IpAddr>().ok();
-        let address = address.or_else(|| endpoint(word).map(|endpoint| endpoint.address));
-        address.map(|address| address.to_canonical())
     })
 }
 
