@@ -17,12 +17,16 @@ use crate::event::{Endpoint, Missing};
 /// An event may be written this long after it happened: most are held briefly, so that
 /// related ones can be correlated.
 const HELD_NS: i64 = 1_000_000_000;
-/// Summaries of one run that are kept at least; older ones go with the window.
+/// Summaries and losses of one run that are kept at least; older ones go with the window.
 const KEPT: usize = 64;
 
 /// A host in one boot: a name that boots again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct HostId(u32);
+pub(super) struct HostId {
+    /// First, so that the order of two hosts does not depend on whose events came first.
+    boot: u64,
+    index: u32,
+}
 
 /// One run of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +44,7 @@ pub(super) struct Agents {
 #[derive(Debug)]
 struct Agent {
     host: HostId,
+    run: u64,
     name: SmolStr,
     /// When it was attached.
     start_ns: Option<i64>,
@@ -90,7 +95,10 @@ impl Watch {
 impl Agents {
     /// The agent of an event; `None` if the event was read before.
     pub(super) fn of(&mut self, host: &SmolStr, origin: Origin) -> Option<AgentId> {
-        let next = HostId(u32::try_from(self.hosts.len()).ok()?);
+        let next = HostId {
+            boot: origin.boot,
+            index: u32::try_from(self.hosts.len()).ok()?,
+        };
         let host_id = match self.hosts.get(&(host.clone(), origin.boot)) {
             Some(known) => *known,
             None => *self
@@ -102,6 +110,7 @@ impl Agents {
         let agent = *self.runs.entry((host_id, origin.run)).or_insert_with(|| {
             self.all.push(Agent {
                 host: host_id,
+                run: origin.run,
                 name: host.clone(),
                 start_ns: None,
                 degraded: false,
@@ -181,7 +190,10 @@ impl Agents {
     /// Forgets what ended before `before_ns`.
     pub(super) fn forget(&mut self, before_ns: i64) {
         for it in &mut self.all {
-            it.losses_ns.retain(|at| *at >= before_ns);
+            let surplus = it.losses_ns.len().saturating_sub(KEPT);
+            let old = it.losses_ns.iter().take(surplus);
+            let old = old.take_while(|at| **at < before_ns).count();
+            it.losses_ns.drain(..old);
             while it.checkpoints.len() > KEPT
                 && it
                     .checkpoints
@@ -206,19 +218,24 @@ impl Agents {
             .owners
             .get(&address)
             .map_or(&[][..], |it| it.as_slice());
-        let mut watches: Vec<(HostId, Watch)> = Vec::new();
+        let mut watches: SmallVec<[((HostId, u64), Watch); 2]> = SmallVec::new();
         for agent in owners {
             if let Some(it) = self.get(*agent) {
-                watches.push((it.host, it.watch(*agent, address, port, clock(it.host))));
+                let watch = it.watch(*agent, address, port, clock(it.host));
+                watches.push(((it.host, it.run), watch));
             }
         }
         // Of several agents of one host the best one counts; of an earlier run that has ended,
         // or a later one, nothing follows.
-        watches.sort_by_key(|(_, watch)| watch.missing.len());
-        let covering: Vec<HostId> = watches
+        watches.sort_by(|(a, one), (b, other)| {
+            let size = one.missing.len().cmp(&other.missing.len());
+            size.then_with(|| one.missing.cmp(&other.missing))
+                .then_with(|| a.cmp(b))
+        });
+        let covering: SmallVec<[HostId; 2]> = watches
             .iter()
             .filter(|(_, watch)| !is_elsewhen(&watch.missing))
-            .map(|(host, _)| *host)
+            .map(|((host, _), _)| *host)
             .collect();
         if covering.iter().any(|host| Some(host) != covering.first()) {
             return Watch::lacking(vec![Missing::Address]);

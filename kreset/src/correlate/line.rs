@@ -1,15 +1,17 @@
 //! One line of JSON to what correlation needs of it. Fields that it does not need are
 //! skipped unread: a line has a thousand bytes, and there are millions.
 
-use std::net::IpAddr;
+use std::{fmt::Write as _, net::IpAddr};
 
 use serde::Deserialize;
 use smol_str::SmolStr;
 use thiserror::Error;
 
+use super::probes::Listed;
+use super::scan::{Broken, Members};
 use crate::event::{
-    Cause, CommunityId, Coverage, Direction, Endpoint, FlowId, Host, Id, ProvokedBy, Role, SCHEMA,
-    Time, Verdict,
+    Candidate, Cause, CommunityId, Coverage, Direction, Endpoint, FlowId, Host, Id, KresetProbe,
+    ProvokedBy, Role, SCHEMA, Time, Verdict,
 };
 
 /// Why a line is not an event that can be used.
@@ -21,13 +23,16 @@ pub enum Unreadable {
     /// It is of another version of the contract.
     #[error("schema \"{0}\": expected \"{SCHEMA}\"")]
     Schema(SmolStr),
+    /// It names no flow.
+    #[error("invalid flow_id \"{0}\": expected two numbers of eight hexadecimal digits")]
+    Flow(SmolStr),
     /// It names no event of an agent.
     #[error("invalid id \"{0}\": expected BOOT-RUN-NUMBER in hexadecimal")]
     Id(Id),
 }
 
 /// What an id says: which agent's event it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Origin {
     /// The boot of the host.
     pub(super) boot: u64,
@@ -37,7 +42,40 @@ pub(super) struct Origin {
     pub(super) number: u64,
 }
 
+/// A flow id as a number: the client's half, then the broker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Flow(u64);
+
+impl Flow {
+    fn parse(text: &str) -> Option<Self> {
+        let (client, broker) = text.split_once('-')?;
+        let half = |text: &str| {
+            let digits = text.len() == 8 && !text.starts_with('+');
+            u32::from_str_radix(text, 16).ok().filter(|_| digits)
+        };
+        Some(Self(
+            (u64::from(half(client)?) << 32) | u64::from(half(broker)?),
+        ))
+    }
+
+    /// As it is written.
+    pub(super) fn id(self) -> FlowId {
+        let (client, broker) = (self.0 >> 32, self.0 & u64::from(u32::MAX));
+        let mut id = FlowId::new();
+        // There is room for both.
+        let _whole = write!(id, "{client:08x}-{broker:08x}");
+        id
+    }
+}
+
 impl Origin {
+    /// The greatest.
+    pub(super) const LAST: Self = Self {
+        boot: u64::MAX,
+        run: u64::MAX,
+        number: u64::MAX,
+    };
+
     fn parse(id: &str) -> Option<Self> {
         let mut parts = id.split('-').map(|part| u64::from_str_radix(part, 16).ok());
         let origin = Self {
@@ -68,10 +106,15 @@ pub(super) enum Content {
     },
     /// A connection ended.
     Ended(Box<Ended>),
+    /// A connection between two ends of this host: as each end saw it, and when the second
+    /// did, nanoseconds since 1970.
+    EndedBoth(Box<[Ended; 2]>, i64),
     /// Records were lost.
     Loss,
     /// What the agent watched until then.
     Summary(Box<Watched>),
+    /// Connections that were opened on purpose, to measure.
+    Probe(Vec<Listed>),
     /// An event that says nothing about a connection or its agent.
     Other,
 }
@@ -104,11 +147,15 @@ pub(super) struct Ended {
     pub(super) client: Endpoint,
     pub(super) broker: Endpoint,
     pub(super) community_id: CommunityId,
-    pub(super) flow_id: Option<FlowId>,
+    pub(super) flow: Option<Flow>,
     pub(super) sequence: Option<u32>,
     pub(super) wire_idle_ms: Option<f64>,
     pub(super) provoked_by: Option<ProvokedBy>,
+    pub(super) kreset_probe: Option<KresetProbe>,
     pub(super) kernel_reason: Option<SmolStr>,
+    /// Of what a device may have done, the share of idle resets; `None` if the host gave
+    /// neither them nor others a share.
+    pub(super) idle_share: Option<f64>,
     pub(super) advice: SmolStr,
 }
 
@@ -120,48 +167,91 @@ pub(super) enum EndKind {
     Timeout,
 }
 
+/// The members of an object that are needed, each as it stands.
+macro_rules! needed_members {
+    ($(#[$doc:meta])* $name:ident { $($field:ident = $member:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default)]
+        struct $name<'a> { $($field: Option<&'a [u8]>),+ }
+
+        impl<'a> $name<'a> {
+            fn of(object: &'a [u8]) -> Result<Self, Broken> {
+                let mut found = Self::default();
+                let mut members = Members::of(object)?;
+                while let Some((name, value)) = members.next()? {
+                    match name {
+                        $($member => found.$field = Some(value),)+
+                        _ => {}
+                    }
+                }
+                Ok(found)
+            }
+        }
+    };
+}
+
+needed_members! {
+    /// Of an event.
+    Raw {
+        schema = b"schema", id = b"id", kind = b"type", time = b"time", host = b"host",
+        direction = b"direction", role = b"role", verdict = b"verdict", cause = b"cause",
+        confidence = b"confidence", client = b"client", broker = b"broker",
+        community_id = b"community_id", connection = b"connection", reset = b"reset",
+        candidates = b"candidates", advice = b"advice", degraded = b"degraded", end = b"end", coverage = b"coverage",
+        kreset_probe = b"kreset_probe", connections = b"connections",
+        other_end = b"other_end",
+    }
+}
+
+needed_members! {
+    /// Of `other_end`.
+    RawOtherEnd {
+        time = b"time", direction = b"direction", role = b"role", client = b"client",
+        broker = b"broker", wire_idle_ms = b"wire_idle_ms", kernel_reason = b"kernel_reason",
+    }
+}
+
+needed_members! {
+    /// Of `connection`.
+    RawConnection {
+        flow_id = b"flow_id", wire_idle_ms = b"wire_idle_ms", provoked_by = b"provoked_by",
+    }
+}
+
+needed_members! {
+    /// Of `reset`.
+    RawReset {
+        sequence = b"sequence", kernel_reason = b"kernel_reason",
+    }
+}
+
+impl From<Broken> for Unreadable {
+    fn from(_: Broken) -> Self {
+        Self::Event("it is not a whole JSON object".to_owned())
+    }
+}
+
+/// A member that may be `null` or absent.
+fn optional<'a, T: Deserialize<'a>>(
+    value: Option<&'a [u8]>,
+    name: &str,
+) -> Result<Option<T>, Unreadable> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    serde_json::from_slice(value)
+        .map_err(|error| Unreadable::Event(format!("invalid {name}: {error}")))
+}
+
+fn needed<'a, T: Deserialize<'a>>(value: Option<&'a [u8]>, name: &str) -> Result<T, Unreadable> {
+    optional(value, name)?.ok_or_else(|| Unreadable::Event(format!("it has no {name}")))
+}
+
 #[derive(Deserialize)]
-struct Raw {
-    schema: SmolStr,
-    id: Option<Id>,
-    #[serde(rename = "type")]
-    kind: SmolStr,
-    time: Option<Time>,
-    host: Option<Host>,
-    direction: Option<Direction>,
-    role: Option<Role>,
-    verdict: Option<Verdict>,
-    cause: Option<Cause>,
-    confidence: Option<f64>,
-    client: Option<Endpoint>,
-    broker: Option<Endpoint>,
-    community_id: Option<CommunityId>,
-    connection: Option<RawConnection>,
-    reset: Option<RawReset>,
-    advice: Option<SmolStr>,
-    degraded: Option<Vec<RawDegraded>>,
-    end: Option<bool>,
-    coverage: Option<Coverage>,
-}
-
-/// Of an object of an older or newer version of the contract, which is refused by its schema,
-/// no other field has to fit.
-#[derive(Deserialize)]
-struct RawSchema {
-    schema: SmolStr,
-}
-
-#[derive(Default, Deserialize)]
-struct RawConnection {
-    flow_id: Option<FlowId>,
-    wire_idle_ms: Option<f64>,
-    provoked_by: Option<ProvokedBy>,
-}
-
-#[derive(Default, Deserialize)]
-struct RawReset {
-    sequence: Option<u32>,
-    kernel_reason: Option<SmolStr>,
+struct RawListed {
+    client: Endpoint,
+    opened: Time,
+    ended: Time,
 }
 
 #[derive(Deserialize)]
@@ -174,48 +264,50 @@ const SENDS: [&str; 2] = ["sent-resets", "socketless"];
 
 /// Reads one line; `None` for a finding of correlation itself.
 pub(super) fn read(line: &[u8]) -> Result<Option<Line>, Unreadable> {
-    let raw: Raw = match serde_json::from_slice(line) {
-        Ok(raw) => raw,
-        Err(error) => {
-            return Err(match serde_json::from_slice::<RawSchema>(line) {
-                Ok(other) if other.schema != SCHEMA => Unreadable::Schema(other.schema),
-                _ => Unreadable::Event(error.to_string()),
-            });
-        }
-    };
-    if raw.schema != SCHEMA {
-        return Err(Unreadable::Schema(raw.schema));
+    let raw = Raw::of(line)?;
+    let schema: SmolStr = needed(raw.schema, "schema")?;
+    if schema != SCHEMA {
+        return Err(Unreadable::Schema(schema));
     }
-    if raw.kind == "finding" {
+    let kind: SmolStr = needed(raw.kind, "type")?;
+    if kind == "finding" {
         return Ok(None);
     }
-    raw.into_line().map(Some)
+    raw.into_line(&kind).map(Some)
 }
 
-impl Raw {
-    fn into_line(mut self) -> Result<Line, Unreadable> {
-        let id = needed(self.id, "id")?;
+impl Raw<'_> {
+    fn into_line(self, kind: &str) -> Result<Line, Unreadable> {
+        let id: Id = needed(self.id, "id")?;
         let origin = Origin::parse(&id).ok_or(Unreadable::Id(id))?;
-        let host = needed(self.host.take(), "host")?.name;
-        let time = needed(self.time, "time")?;
-        let at_ns = i64::try_from(time.0.as_nanosecond())
-            .map_err(|_range| Unreadable::Event(format!("time {time} is out of range")))?;
-        let content = match self.kind.as_str() {
-            "reset" => Content::Ended(Box::new(self.into_ended(id, EndKind::Reset)?)),
-            "close" => Content::Ended(Box::new(self.into_ended(id, EndKind::Close)?)),
-            "timeout" => Content::Ended(Box::new(self.into_ended(id, EndKind::Timeout)?)),
-            "start" => Content::Start {
-                degraded: self
-                    .degraded
-                    .iter()
-                    .flatten()
-                    .any(|it| SENDS.contains(&it.feature.as_str())),
-            },
+        let host = needed::<Host>(self.host, "host")?.name;
+        let time: Time = needed(self.time, "time")?;
+        let at_ns = nanoseconds(time)?;
+        let content = match kind {
+            "reset" => self.into_content(id, EndKind::Reset)?,
+            "close" => self.into_content(id, EndKind::Close)?,
+            "timeout" => self.into_content(id, EndKind::Timeout)?,
+            "start" => {
+                let degraded: Option<Vec<RawDegraded>> = optional(self.degraded, "degraded")?;
+                let is_sending = |it: &RawDegraded| SENDS.contains(&it.feature.as_str());
+                Content::Start {
+                    degraded: degraded.iter().flatten().any(is_sending),
+                }
+            }
             "summary" => {
                 let coverage = needed(self.coverage, "coverage")?;
-                Content::Summary(Box::new(watched(coverage, self.end.unwrap_or(false))?))
+                let end = optional(self.end, "end")?.unwrap_or(false);
+                Content::Summary(Box::new(watched(coverage, end)?))
             }
             "loss" => Content::Loss,
+            "probe" => {
+                let listed_ones: Option<Vec<RawListed>> =
+                    optional(self.connections, "connections")?;
+                Content::Probe(listed(
+                    needed(self.broker, "broker")?,
+                    &listed_ones.unwrap_or_default(),
+                )?)
+            }
             _ => Content::Other,
         };
         Ok(Line {
@@ -226,32 +318,93 @@ impl Raw {
         })
     }
 
+    fn into_content(self, id: Id, kind: EndKind) -> Result<Content, Unreadable> {
+        let mut ended = self.into_ended(id, kind)?;
+        let Some(other) = self.other_end.filter(|value| *value != b"null") else {
+            return Ok(Content::Ended(Box::new(ended)));
+        };
+        let other = RawOtherEnd::of(other)?;
+        let at_ns = nanoseconds(needed(other.time, "time of the other end")?)?;
+        let seen = Ended {
+            direction: needed(other.direction, "direction of the other end")?,
+            role: needed(other.role, "role of the other end")?,
+            client: needed(other.client, "client of the other end")?,
+            broker: needed(other.broker, "broker of the other end")?,
+            wire_idle_ms: optional(other.wire_idle_ms, "wire_idle_ms of the other end")?,
+            provoked_by: None,
+            kernel_reason: optional(other.kernel_reason, "kernel_reason of the other end")?,
+            ..ended.clone()
+        };
+        if ended.direction == Direction::Received {
+            // The reason of the end that sent it.
+            ended.kernel_reason = None;
+        }
+        Ok(Content::EndedBoth(Box::new([ended, seen]), at_ns))
+    }
+
     fn into_ended(self, id: Id, kind: EndKind) -> Result<Ended, Unreadable> {
-        let connection = self.connection.unwrap_or_default();
-        let reset = self.reset.unwrap_or_default();
+        let connection = match self.connection {
+            Some(value) if value != b"null" => RawConnection::of(value)?,
+            _ => RawConnection::default(),
+        };
+        let reset = match self.reset {
+            Some(value) if value != b"null" => RawReset::of(value)?,
+            _ => RawReset::default(),
+        };
+        let flow = match optional::<FlowId>(connection.flow_id, "flow_id")? {
+            Some(id) => Some(Flow::parse(&id).ok_or_else(|| Unreadable::Flow(id.as_str().into()))?),
+            None => None,
+        };
         Ok(Ended {
             id,
             kind,
             direction: needed(self.direction, "direction")?,
             role: needed(self.role, "role")?,
             verdict: needed(self.verdict, "verdict")?,
-            cause: self.cause,
+            cause: optional(self.cause, "cause")?,
             confidence: needed(self.confidence, "confidence")?,
             client: needed(self.client, "client")?,
             broker: needed(self.broker, "broker")?,
             community_id: needed(self.community_id, "community_id")?,
-            flow_id: connection.flow_id,
-            sequence: reset.sequence,
-            wire_idle_ms: connection.wire_idle_ms,
-            provoked_by: connection.provoked_by,
-            kernel_reason: reset.kernel_reason,
-            advice: self.advice.unwrap_or_default(),
+            flow,
+            sequence: optional(reset.sequence, "sequence")?,
+            wire_idle_ms: optional(connection.wire_idle_ms, "wire_idle_ms")?,
+            provoked_by: optional(connection.provoked_by, "provoked_by")?,
+            kreset_probe: optional(self.kreset_probe, "kreset_probe")?,
+            kernel_reason: optional(reset.kernel_reason, "kernel_reason")?,
+            idle_share: idle_share(
+                &optional::<Vec<Candidate>>(self.candidates, "candidates")?.unwrap_or_default(),
+            ),
+            advice: optional(self.advice, "advice")?.unwrap_or_default(),
         })
     }
 }
 
-fn needed<T>(value: Option<T>, name: &str) -> Result<T, Unreadable> {
-    value.ok_or_else(|| Unreadable::Event(format!("it has no {name}")))
+fn idle_share(candidates: &[Candidate]) -> Option<f64> {
+    let share = |verdict| {
+        let of = candidates.iter().filter(|it| it.verdict == verdict);
+        of.map(|it| it.share).sum::<f64>()
+    };
+    let idle = share(Verdict::MiddleboxIdleReset);
+    let device = idle + share(Verdict::MiddleboxReset);
+    (device > 0.0).then(|| idle / device)
+}
+
+fn nanoseconds(time: Time) -> Result<i64, Unreadable> {
+    i64::try_from(time.0.as_nanosecond())
+        .map_err(|_range| Unreadable::Event(format!("time {time} is out of range")))
+}
+
+fn listed(broker: Endpoint, connections: &[RawListed]) -> Result<Vec<Listed>, Unreadable> {
+    let one = |it: &RawListed| {
+        Ok(Listed {
+            client: it.client,
+            broker,
+            opened_ns: nanoseconds(it.opened)?,
+            ended_ns: nanoseconds(it.ended)?,
+        })
+    };
+    connections.iter().map(one).collect()
 }
 
 fn watched(coverage: Coverage, end: bool) -> Result<Watched, Unreadable> {
@@ -270,6 +423,7 @@ fn watched(coverage: Coverage, end: bool) -> Result<Watched, Unreadable> {
         lost: coverage.kernel_lost
             + coverage.kernel_skipped
             + coverage.kernel_untracked
+            + coverage.unobserved
             + sinks.sum::<u64>(),
         unshown: coverage.unshown,
     })

@@ -9,15 +9,13 @@ mod clocks;
 mod line;
 mod numbers;
 mod pending;
+mod probes;
+mod scan;
 mod table;
 mod tally;
 mod wording;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use sha1::{Digest as _, Sha1};
@@ -25,14 +23,14 @@ use sha1::{Digest as _, Sha1};
 use self::{
     agents::{AgentId, Agents, HostId, Watch},
     clocks::Clocks,
-    line::{Content, EndKind, Ended},
-    pending::{Group, Key, Observation, Pending},
+    line::{Content, EndKind, Ended, Flow, Origin},
+    pending::{Group, Members, Observation, Part, Pending, Place},
+    probes::Probes,
     table::{Conclusion, Pair, conclude, may_be_same, saw},
 };
 pub use self::{line::Unreadable, tally::Tally};
 use crate::event::{
-    Direction, Endpoint, Event, FlowId, Host, Id, Message, Missing, PairFinding, PairHost, Role,
-    Saw, Time,
+    Direction, Event, Host, Id, Message, Missing, Noise, PairFinding, PairHost, Role, Saw, Time,
 };
 
 /// What an agent's next summary may take: three times the interval that it has by default.
@@ -40,6 +38,8 @@ const SUMMARY_NS: i64 = 30_000_000_000;
 /// A RST that a host sent this close to one that a client received may be what a device between
 /// them passed on.
 const PASSED_ON_NS: i64 = 1_000_000_000;
+/// Clocks that agree, or whose distance was learned, agree to this much.
+const AGREE_NS: i64 = 50_000_000;
 /// Events that wait before any has to be judged. While fewer came, order and clocks are of no
 /// matter at all.
 const AT_LEAST: usize = 100_000;
@@ -55,19 +55,12 @@ pub struct Settings {
     pub until: Option<Timestamp>,
     /// Judge as soon as the window allows, rather than as late as memory does.
     pub follow: bool,
+    /// Write findings about connections of `kreset-trace probe`, and of routine closes, too.
+    pub all: bool,
 }
 
-/// RSTs that an agent's host sent, by time.
-type Sent = BTreeMap<(i64, Id), SentReset>;
-
-/// What names such a RST.
-#[derive(Clone, Copy, Debug)]
-struct SentReset {
-    client: Endpoint,
-    broker: Endpoint,
-    flow: Option<FlowId>,
-    sequence: Option<u32>,
-}
+/// How often events that are no longer needed are looked for.
+const TIDY_NS: i64 = 10_000_000_000;
 
 /// Joins events as they come.
 #[derive(Debug)]
@@ -76,8 +69,12 @@ pub struct Correlator {
     agents: Agents,
     clocks: Clocks,
     pending: Pending,
-    /// Those that no event of another host was found for.
-    sent: HashMap<AgentId, Sent>,
+    probes: Probes,
+    window_ns: i64,
+    /// All before has been read.
+    read_ns: i64,
+    /// All before has been forgotten, but for the latest word of each agent.
+    forgotten_ns: i64,
     judged_ns: i64,
     tally: Tally,
 }
@@ -86,12 +83,16 @@ impl Correlator {
     /// With nothing read yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        let window_ns = i64::try_from(settings.window.as_nanos()).unwrap_or(i64::MAX);
         Self {
             settings,
             agents: Agents::default(),
-            clocks: Clocks::default(),
+            clocks: Clocks::new(window_ns),
             pending: Pending::default(),
-            sent: HashMap::new(),
+            probes: Probes::default(),
+            window_ns,
+            read_ns: i64::MIN,
+            forgotten_ns: i64::MIN,
             judged_ns: i64::MIN,
             tally: Tally::default(),
         }
@@ -116,63 +117,80 @@ impl Correlator {
             Content::Start { degraded } => self.agents.start(agent, number, at_ns, degraded),
             Content::Summary(watched) => self.agents.summary(agent, number, at_ns, *watched),
             Content::Loss => self.agents.loss(agent, at_ns),
-            Content::Ended(ended) => self.add(Observation {
-                agent,
-                at_ns,
-                ended: *ended,
-            }),
+            Content::Ended(ended) => {
+                self.ended(agent, line.origin, at_ns, Part::Whole, *ended);
+            }
+            Content::EndedBoth(both, other_ns) => {
+                let [ended, other] = *both;
+                self.ended(agent, line.origin, at_ns, Part::One, ended);
+                self.ended(agent, line.origin, other_ns, Part::Other, other);
+            }
+            Content::Probe(listed) => {
+                if let Some(host) = self.agents.host(agent) {
+                    self.probes.add(host, &listed);
+                }
+            }
             Content::Other => {}
         }
         Ok(Some(at_ns))
+    }
+
+    fn ended(&mut self, agent: AgentId, origin: Origin, at_ns: i64, part: Part, ended: Ended) {
+        self.add(Observation {
+            agent,
+            at_ns,
+            origin,
+            part,
+            due_ns: if self.settings.follow {
+                at_ns.max(self.read_ns)
+            } else {
+                at_ns
+            },
+            is_late: at_ns < self.forgotten_ns,
+            ended,
+        });
     }
 
     fn add(&mut self, observation: Observation) {
         if observation.at_ns <= self.judged_ns {
             self.tally.late += 1;
         }
-        if let Some(flow) = &observation.ended.flow_id {
-            for key in self.pending.of_flow(flow) {
-                if let Some(other) = self.pending.get(*key) {
-                    learn(&mut self.clocks, &self.agents, &observation, other);
-                }
+        if let Some(flow) = observation.ended.flow {
+            for other in self.pending.of_flow(flow) {
+                learn(&mut self.clocks, &self.agents, &observation, other);
             }
-        }
-        let ended = &observation.ended;
-        if ended.kind == EndKind::Reset && ended.direction == Direction::Sent {
-            let sent = self.sent.entry(observation.agent).or_default();
-            let reset = SentReset {
-                client: ended.client,
-                broker: ended.broker,
-                flow: ended.flow_id,
-                sequence: ended.sequence,
-            };
-            sent.insert((observation.at_ns, ended.id), reset);
         }
         self.pending.insert(observation);
     }
 
     /// Judges what is complete: all events before `until_ns` have been read.
     pub fn advance(&mut self, until_ns: i64, out: &mut Vec<Message>) {
-        let window_ns = i64::try_from(self.settings.window.as_nanos()).unwrap_or(i64::MAX);
-        let wait_ns = window_ns.saturating_add(SUMMARY_NS);
-        while self.settings.follow || self.pending.len() > AT_LEAST {
+        self.read_ns = self.read_ns.max(until_ns);
+        // RSTs that tell clocks count until a window after an event, and come up to a window later.
+        let wait_ns = self
+            .window_ns
+            .saturating_add(SUMMARY_NS.max(self.window_ns));
+        while self.settings.follow || self.pending.waiting() > AT_LEAST {
             match self.pending.oldest() {
-                Some(key) if key.at_ns.saturating_add(wait_ns) <= until_ns => self.judge(key, out),
+                Some((due_ns, place)) if due_ns.saturating_add(wait_ns) <= until_ns => {
+                    self.judge(due_ns, place, out);
+                }
                 _ => break,
             }
         }
-        let before_ns = self
-            .pending
-            .oldest()
-            .map_or(until_ns, |key| key.at_ns)
+        let oldest = self.pending.oldest();
+        let before_ns = oldest
+            .map_or(until_ns, |(due_ns, _)| due_ns)
             .saturating_sub(wait_ns);
-        self.forget(before_ns);
+        if before_ns >= self.forgotten_ns.saturating_add(TIDY_NS) {
+            self.forget(before_ns);
+        }
     }
 
     /// Judges all that is left.
     pub fn finish(&mut self, out: &mut Vec<Message>) {
-        while let Some(key) = self.pending.oldest() {
-            self.judge(key, out);
+        while let Some((due_ns, place)) = self.pending.oldest() {
+            self.judge(due_ns, place, out);
         }
     }
 
@@ -189,35 +207,38 @@ impl Correlator {
     }
 
     fn forget(&mut self, before_ns: i64) {
+        self.forgotten_ns = before_ns;
         self.agents.forget(before_ns);
-        for sent in self.sent.values_mut() {
-            while sent
-                .first_key_value()
-                .is_some_and(|((at_ns, _), _)| *at_ns < before_ns)
-            {
-                sent.pop_first();
-            }
-        }
+        self.probes.forget(before_ns);
+        self.clocks.forget(before_ns);
+        self.pending.forget(before_ns);
     }
 
-    fn judge(&mut self, key: Key, out: &mut Vec<Message>) {
-        self.judged_ns = self.judged_ns.max(key.at_ns);
-        let group = {
-            let (agents, clocks) = (&self.agents, &self.clocks);
-            let clock = |it: &Observation, host| at_of(agents, clocks, it, host);
-            self.pending
-                .take(key, |mine, other| match agents.host(other.agent) {
-                    Some(host) => clock(mine, host).saturating_sub(other.at_ns),
-                    None => i64::MAX,
-                })
-        };
-        let (client, broker) = principals(&group);
-        if client.is_some() && broker.is_some() {
-            for observation in group.client.iter().chain(&group.broker) {
-                let sent = self.sent.get_mut(&observation.agent);
-                sent.and_then(|sent| sent.remove(&(observation.at_ns, observation.ended.id)));
+    fn judge(&mut self, due_ns: i64, place: Place, out: &mut Vec<Message>) {
+        self.judged_ns = self.judged_ns.max(due_ns);
+        let members = self.pending.members(place, &self.apart());
+        if let Some(finding) = self.judged(&members) {
+            let at = finding.time.0;
+            let asked = self.settings.since.is_none_or(|since| at >= since)
+                && self.settings.until.is_none_or(|until| at < until);
+            if asked && finding.kreset_probe.is_some() && !self.settings.all {
+                self.tally.probe += 1;
+            } else if asked && is_routine(&finding) && !self.settings.all {
+                self.tally.routine += 1;
+            } else if asked {
+                self.tally.count(&finding);
+                out.push(Message {
+                    id: id_of(&finding.event_ids),
+                    event: Event::Finding(Box::new(finding)),
+                });
             }
         }
+        self.pending.judge(&members);
+    }
+
+    fn judged(&self, members: &Members) -> Option<PairFinding> {
+        let group = self.pending.group(members);
+        let (client, broker) = principals(&group);
         let client_watch = self.watch(Role::Client, &group, client, broker);
         let broker_watch = self.watch(Role::Broker, &group, broker, client);
         let pair = Pair {
@@ -225,25 +246,42 @@ impl Correlator {
             broker: broker.map(|it| &it.ended),
             client_watch: &client_watch,
             broker_watch: &broker_watch,
+            is_sent_just_before: client
+                .zip(broker)
+                .is_some_and(|(client, broker)| self.is_sent_just_before(client, broker)),
         };
-        let conclusion = conclude(&pair);
-        let Some(finding) = self.finding(
+        self.finding(
             &group,
             [client, broker],
             [&client_watch, &broker_watch],
-            conclusion,
-        ) else {
-            return;
+            conclude(&pair),
+        )
+    }
+
+    /// Of two events one is of a RST that was sent, and the other of one that was received at
+    /// that time or just after.
+    fn is_sent_just_before(&self, client: &Observation, broker: &Observation) -> bool {
+        let (sent, received) = if saw(&client.ended) == Saw::Sent {
+            (client, broker)
+        } else {
+            (broker, client)
         };
-        let at = finding.time.0;
-        let asked = self.settings.since.is_none_or(|since| at >= since)
-            && self.settings.until.is_none_or(|until| at < until);
-        if asked {
-            self.tally.count(&finding);
-            out.push(Message {
-                id: id_of(&finding.event_ids),
-                event: Event::Finding(Box::new(finding)),
-            });
+        let Some(host) = self.agents.host(sent.agent) else {
+            return false;
+        };
+        let later_ns = self.at_of(received, host).saturating_sub(sent.at_ns);
+        (-AGREE_NS..=PASSED_ON_NS).contains(&later_ns)
+    }
+
+    /// Nanoseconds between two events, by one clock.
+    fn apart(&self) -> impl Fn(&Observation, &Observation) -> u64 {
+        |a, b| {
+            let hosts = self.agents.host(a.agent).zip(self.agents.host(b.agent));
+            hosts.map_or(u64::MAX, |(from, to)| {
+                let about_ns = a.at_ns.min(b.at_ns);
+                let skew_ns = self.clocks.skew_ns(from, to, about_ns).unwrap_or(0);
+                a.at_ns.saturating_add(skew_ns).abs_diff(b.at_ns)
+            })
         }
     }
 
@@ -252,7 +290,7 @@ impl Correlator {
     fn watch(
         &self,
         role: Role,
-        group: &Group,
+        group: &Group<'_>,
         mine: Option<&Observation>,
         theirs: Option<&Observation>,
     ) -> Watch {
@@ -265,7 +303,7 @@ impl Correlator {
                 let host = self.agents.host(mine.agent);
                 let known = theirs.zip(host).and_then(|(theirs, host)| {
                     let from = self.agents.host(theirs.agent)?;
-                    let skew = self.clocks.skew_ns(from, host)?;
+                    let skew = self.clocks.skew_ns(from, host, theirs.at_ns)?;
                     Some(theirs.at_ns.saturating_add(skew))
                 });
                 let at_ns = known.unwrap_or(mine.at_ns);
@@ -273,7 +311,7 @@ impl Correlator {
                 self.agents.watch_of(mine.agent, end, port, at_ns)
             }
             (None, Some(theirs)) => {
-                let clock = |host| at_of(&self.agents, &self.clocks, theirs, host);
+                let clock = |host| self.at_of(theirs, host);
                 let (end, port) = (end(&theirs.ended), theirs.ended.broker.port);
                 let mut watch = self.agents.watch(end.address, port, clock);
                 if group.is_ambiguous {
@@ -286,6 +324,9 @@ impl Correlator {
             }
             (None, None) => self.agents.watch(IpAddr::from([0; 4]), 0, |_| 0),
         };
+        if theirs.is_some_and(|theirs| theirs.is_late) {
+            watch.missing.push(Missing::Late);
+        }
         watch.missing.dedup();
         watch
     }
@@ -294,65 +335,63 @@ impl Correlator {
     /// TCP, or rewrites them.
     fn is_other_flow(&self, theirs: &Observation) -> bool {
         let ended = &theirs.ended;
-        let keys = self.pending.of_tuple((ended.client, ended.broker));
-        keys.iter()
-            .filter_map(|key| self.pending.get(*key))
-            .any(|it| {
-                let other = it.ended.role != ended.role;
-                let host = self.agents.host(it.agent);
-                let near = host.is_some_and(|host| {
-                    let at_ns = at_of(&self.agents, &self.clocks, theirs, host);
-                    at_ns.abs_diff(it.at_ns) <= PASSED_ON_NS as u64
-                });
-                other && near && it.ended.flow_id.is_some() && it.ended.flow_id != ended.flow_id
-            })
+        let mut of_ends = self.pending.of_tuple((ended.client, ended.broker));
+        of_ends.any(|it| {
+            let host = self.agents.host(it.agent);
+            let near = || {
+                host.is_some_and(|host| {
+                    self.at_of(theirs, host).abs_diff(it.at_ns) <= PASSED_ON_NS.unsigned_abs()
+                })
+            };
+            it.ended.role != ended.role
+                && it.ended.flow.is_some()
+                && it.ended.flow != ended.flow
+                && near()
+        })
     }
 
     /// The host sent a RST at that time, and nothing says that it was of another connection than
     /// this one: to an end that no agent reports from, which may be a proxy that this connection
-    /// goes through, or without a name.
+    /// goes through, or without a name and to the address of this connection's other end. A proxy
+    /// that hides behind that address keeps it.
     fn is_passed_on(&self, watch: &Watch, theirs: &Observation) -> bool {
         let Some(agent) = watch.agent else {
             return false;
         };
-        let Some((host, sent)) = self.agents.host(agent).zip(self.sent.get(&agent)) else {
+        let Some(host) = self.agents.host(agent) else {
             return false;
         };
-        let at_ns = at_of(&self.agents, &self.clocks, theirs, host);
+        let at_ns = self.at_of(theirs, host);
         let (first, last) = (
             at_ns.saturating_sub(PASSED_ON_NS),
             at_ns.saturating_add(PASSED_ON_NS),
         );
-        let near = sent.range((first, Id::new())..(last, Id::new()));
-        let mut near = near.map(|(_, reset)| reset);
-        near.any(|reset| {
-            let peer = match theirs.ended.role {
-                Role::Client => reset.client,
-                Role::Broker => reset.broker,
+        let mut near = self.pending.sent(agent, first, last);
+        near.any(|(place, reset)| {
+            let reset = &reset.ended;
+            let (peer, own_peer) = match theirs.ended.role {
+                Role::Client => (reset.client, theirs.ended.client),
+                Role::Broker => (reset.broker, theirs.ended.broker),
             };
             let is_named = reset.flow.is_some() || reset.sequence.is_some_and(|it| it != 0);
             let has_these_ends =
                 (reset.client, reset.broker) == (theirs.ended.client, theirs.ended.broker);
-            !self.has_both_ends(reset.flow)
-                && (has_these_ends || !is_named || !self.agents.knows(peer.address))
+            let may_be_of_it = !is_named && peer.address == own_peer.address;
+            (has_these_ends || may_be_of_it || !self.agents.knows(peer.address))
+                && !self.pending.is_joined(place, &self.apart())
         })
     }
 
-    /// Events of both ends of the flow wait to be judged together.
-    fn has_both_ends(&self, flow: Option<FlowId>) -> bool {
-        let keys = flow
-            .as_ref()
-            .map_or(&[][..], |flow| self.pending.of_flow(flow));
-        let of = |role| {
-            let mut waiting = keys.iter().filter_map(|key| self.pending.get(*key));
-            waiting.any(|it| it.ended.role == role)
-        };
-        of(Role::Client) && of(Role::Broker)
+    /// When an event happened by the clock of `host`, as far as that is known.
+    fn at_of(&self, it: &Observation, host: HostId) -> i64 {
+        let from = self.agents.host(it.agent);
+        let skew_ns = from.and_then(|from| self.clocks.skew_ns(from, host, it.at_ns));
+        it.at_ns.saturating_add(skew_ns.unwrap_or(0))
     }
 
     fn finding(
         &self,
-        group: &Group,
+        group: &Group<'_>,
         observations: [Option<&Observation>; 2],
         watches: [&Watch; 2],
         conclusion: Conclusion,
@@ -363,30 +402,42 @@ impl Correlator {
             Role::Broker => broker.or(client),
         }?;
         let skew_ns = match [client, broker].map(|it| self.agents.host(it?.agent)) {
-            [Some(client), Some(broker)] => self.clocks.skew_ns(client, broker),
-            [Some(client), None] => self.skew_to(client, watches[1]),
-            [None, Some(broker)] => self.skew_to(broker, watches[0]).map(|ns| -ns),
+            [Some(client), Some(broker)] => self.clocks.skew_ns(client, broker, of.at_ns),
+            [Some(client), None] => self.skew_to(client, watches[1], of.at_ns),
+            [None, Some(broker)] => {
+                let skew_ns = self.skew_to(broker, watches[0], of.at_ns);
+                skew_ns.map(i64::saturating_neg)
+            }
             [None, None] => None,
         };
         let hosts = [(client, watches[0]), (broker, watches[1])]
             .map(|(seen, watch)| self.host(seen, watch));
         let [client_host, broker_host] = hosts;
-        let mut event_ids: Vec<Id> = group.client.iter().map(|it| it.ended.id).collect();
-        event_ids.extend(group.broker.iter().map(|it| it.ended.id));
+        let events = group.client.iter().chain(&group.broker);
+        let mut event_ids: Vec<Id> = Vec::new();
+        for it in events {
+            // One of both ends is there twice.
+            if it.part == Part::Whole || !event_ids.contains(&it.ended.id) {
+                event_ids.push(it.ended.id);
+            }
+        }
         let mut finding = PairFinding {
             time: time(of.at_ns),
             host: Host {
                 name: self.agents.name(of.agent),
             },
             community_id: of.ended.community_id,
-            flow_id: of.ended.flow_id.or_else(|| {
-                [client, broker]
-                    .into_iter()
-                    .flatten()
-                    .find_map(|it| it.ended.flow_id)
-            }),
+            flow_id: of
+                .ended
+                .flow
+                .or_else(|| {
+                    let mut both = [client, broker].into_iter().flatten();
+                    both.find_map(|it| it.ended.flow)
+                })
+                .map(Flow::id),
             sent_by: conclusion.sent_by,
             summary: "".into(),
+            kreset_probe: self.probes.of(group, |it, host| self.at_of(it, host)),
             verdict: conclusion.verdict,
             cause: conclusion.cause,
             confidence: conclusion.confidence,
@@ -408,9 +459,9 @@ impl Correlator {
         Some(finding)
     }
 
-    fn skew_to(&self, from: HostId, watch: &Watch) -> Option<i64> {
+    fn skew_to(&self, from: HostId, watch: &Watch, at_ns: i64) -> Option<i64> {
         let to = self.agents.host(watch.agent?)?;
-        self.clocks.skew_ns(from, to)
+        self.clocks.skew_ns(from, to, at_ns)
     }
 
     /// What a host saw, if it reported something or was watching.
@@ -431,17 +482,11 @@ impl Correlator {
             cause: ended.and_then(|it| it.cause),
             confidence: ended.map(|it| it.confidence),
             kernel_reason: ended.and_then(|it| it.kernel_reason.clone()),
+            wrote: None,
             watched_from: whole.then(|| time(watch.from_ns)),
             watched_until: whole.then(|| time(watch.until_ns)),
         })
     }
-}
-
-/// When an event happened by the clock of `host`, as far as that is known.
-fn at_of(agents: &Agents, clocks: &Clocks, it: &Observation, host: HostId) -> i64 {
-    let from = agents.host(it.agent);
-    let skew_ns = from.and_then(|from| clocks.skew_ns(from, host));
-    it.at_ns.saturating_add(skew_ns.unwrap_or(0))
 }
 
 /// Learns from one RST that two hosts saw.
@@ -455,19 +500,21 @@ fn learn(clocks: &mut Clocks, agents: &Agents, a: &Observation, b: &Observation)
         && may_be_same(&a.ended, &b.ended)
         && let (Some(first), Some(second)) = (agents.host(a.agent), agents.host(b.agent))
     {
-        clocks.learn((first, a.at_ns), (second, b.at_ns));
+        let sent = if a.ended.direction == Direction::Sent {
+            a
+        } else {
+            b
+        };
+        clocks.learn(sent.origin, (first, a.at_ns), (second, b.at_ns));
     }
 }
 
 /// The event of each end that the finding is about: of several the oldest, and of several RSTs
 /// the one that the other host received.
-fn principals(group: &Group) -> (Option<&Observation>, Option<&Observation>) {
-    let pick = |role| {
-        let mine: &Vec<Observation> = group.of(role);
-        let theirs = group.of(match role {
-            Role::Client => Role::Broker,
-            Role::Broker => Role::Client,
-        });
+fn principals<'a>(group: &Group<'a>) -> (Option<&'a Observation>, Option<&'a Observation>) {
+    let pick = |role: Role| -> Option<&'a Observation> {
+        let mine = group.of(role);
+        let theirs = group.of(role.other());
         let received = theirs.iter().find(|it| saw(&it.ended) == Saw::Received);
         let sent = received.and_then(|received| {
             mine.iter().find(|it| {
@@ -477,9 +524,14 @@ fn principals(group: &Group) -> (Option<&Observation>, Option<&Observation>) {
             })
         });
         let got = || mine.iter().find(|it| saw(&it.ended) == Saw::Received);
-        sent.or_else(got).or_else(|| mine.first())
+        sent.or_else(got).or_else(|| mine.first()).copied()
     };
     (pick(Role::Client), pick(Role::Broker))
+}
+
+/// A close that does no harm, as a tracer shows it with `--all` alone.
+const fn is_routine(finding: &PairFinding) -> bool {
+    Noise::of(finding.verdict, finding.cause).is_some()
 }
 
 /// The same for the same events, so that a receiver drops repeats.

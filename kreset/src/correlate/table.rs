@@ -16,6 +16,15 @@ const PROVEN: f64 = 0.99;
 /// With this confidence of the sender's own host its cause is certain.
 const SURE: f64 = 0.9;
 
+/// The widest window of a receiver, bytes (RFC 7323, 2.3): what is beyond it is not questioned.
+const WIDEST_WINDOW: u32 = 65_535 << 14;
+
+/// With this share of either, whether a device's idle timer ran out is as good as known: after
+/// minutes of silence it mostly is, after seconds it is not.
+const SURE_OF_KIND: f64 = 0.95;
+/// The most that a finding is sure of a cause which is not known.
+const UNSURE: f64 = 0.89;
+
 /// What either host reported of one end of a connection, and whether it would have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pair<'a> {
@@ -27,6 +36,9 @@ pub(super) struct Pair<'a> {
     pub(super) client_watch: &'a Watch,
     /// Whether the broker's host would have.
     pub(super) broker_watch: &'a Watch,
+    /// The event of the host that sent a RST is not later than that of the other one, as far as
+    /// their clocks are known, and at most some seconds earlier.
+    pub(super) is_sent_just_before: bool,
 }
 
 /// What follows.
@@ -69,6 +81,17 @@ pub(super) const fn may_be_same(sent: &Ended, received: &Ended) -> bool {
     }
 }
 
+/// Whether the RST that came is the answer to a challenge: one that is ahead of what the receiver
+/// expects is questioned, and the sender, whose socket is gone by then, answers with the number
+/// that was asked for (kernel: `tcp_validate_incoming`; RFC 5961, 3.2).
+fn may_answer_a_challenge(sent: &Ended, received: &Ended) -> bool {
+    let (Some(first), Some(came)) = (sent.sequence, received.sequence) else {
+        return false;
+    };
+    let ahead = first.wrapping_sub(came);
+    sent.flow.is_some() && sent.flow == received.flow && ahead > 0 && ahead < WIDEST_WINDOW
+}
+
 /// Judges one end of a connection.
 pub(super) fn conclude(pair: &Pair<'_>) -> Conclusion {
     let (client, broker) = (pair.client, pair.broker);
@@ -106,12 +129,15 @@ impl<'a> Pair<'a> {
 
     /// `victim` received a RST, and the other host sent one.
     fn met(&self, victim: Role) -> Conclusion {
-        let same = match (self.of(other(victim)), self.of(victim)) {
-            (Some(sent), Some(received)) => may_be_same(sent, received),
+        let same = match (self.of(victim.other()), self.of(victim)) {
+            (Some(sent), Some(received)) => {
+                may_be_same(sent, received)
+                    || (self.is_sent_just_before && may_answer_a_challenge(sent, received))
+            }
             _ => false,
         };
         if same {
-            self.by_sender(other(victim))
+            self.by_sender(victim.other())
         } else {
             self.one_host(victim, vec![Missing::AnotherReset])
         }
@@ -122,27 +148,41 @@ impl<'a> Pair<'a> {
         let Some(ended) = self.of(sender) else {
             return self.one_host(sender, Vec::new());
         };
-        let is_seen_twice = self.of(other(sender)).is_some();
+        let victim = self.of(sender.other());
+        let is_seen_twice = victim.is_some();
+        let (verdict, cause) = victim
+            .and_then(|victim| moved_by_silence(ended, victim))
+            .unwrap_or((ended.verdict, ended.cause));
         let confidence = if is_seen_twice && ended.confidence >= SURE {
             ended.confidence.max(PROVEN)
         } else {
             ended.confidence
         };
         Conclusion {
-            verdict: ended.verdict,
-            cause: ended.cause,
+            verdict,
+            cause,
             confidence,
             proof: PairProof::SenderSeen,
             missing: Vec::new(),
             conflict: None,
             sent_by: Some(party(sender)),
-            of: if is_seen_twice { other(sender) } else { sender },
+            of: if is_seen_twice {
+                sender.other()
+            } else {
+                sender
+            },
         }
     }
 
     /// `victim` received a RST that the other host does not report.
     fn silent(&self, victim: Role) -> Conclusion {
-        let watch = self.watch(other(victim));
+        let closer = self.of(victim.other()).filter(|it| saw(it) == Saw::Closed);
+        if closer.is_some_and(|it| it.direction == Direction::Sent) {
+            // An agent that reported its host's close does not report the RSTs that answer what
+            // comes after it.
+            return self.by_sender(victim.other());
+        }
+        let watch = self.watch(victim.other());
         if !watch.is_whole() {
             return self.one_host(victim, watch.missing.clone());
         }
@@ -188,20 +228,15 @@ impl<'a> Pair<'a> {
             ended.verdict,
             Verdict::MiddleboxIdleReset | Verdict::MiddleboxReset
         ) || ended.cause == Some(Cause::Refused);
-        let (verdict, cause) = if is_named {
-            (ended.verdict, ended.cause)
+        let (verdict, cause, confidence) = if is_named {
+            (ended.verdict, ended.cause, ended.confidence.max(PROVEN))
         } else {
-            let (verdict, cause) = by_silence(ended);
-            (verdict, Some(cause))
+            by_silence(ended)
         };
         Conclusion {
             verdict,
             cause,
-            confidence: if is_named {
-                ended.confidence.max(PROVEN)
-            } else {
-                PROVEN
-            },
+            confidence,
             proof,
             sent_by: Some(SentBy::Device),
             ..alone
@@ -210,7 +245,7 @@ impl<'a> Pair<'a> {
 
     /// `victim` gave up: what it sent was never answered.
     fn dropped(&self, victim: Role) -> Conclusion {
-        let watch = self.watch(other(victim));
+        let watch = self.watch(victim.other());
         let alone = self.one_host(victim, Vec::new());
         if !watch.is_whole() {
             return self.one_host(victim, watch.missing.clone());
@@ -290,22 +325,41 @@ fn sender_alone(ended: &Ended, role: Role) -> Option<SentBy> {
     }
 }
 
-fn by_silence(ended: &Ended) -> (Verdict, Cause) {
-    if ended.wire_idle_ms.is_none_or(|ms| ms < IDLE_MS) {
-        return (Verdict::MiddleboxReset, Cause::NotIdle);
+/// What a device did, of which is known that it made the RST: what that host held likelier of
+/// the two, or by the silence if it held neither possible. Less sure where both were likely.
+fn by_silence(ended: &Ended) -> (Verdict, Option<Cause>, f64) {
+    let was_silent = ended.wire_idle_ms.is_some_and(|ms| ms >= IDLE_MS);
+    let idle = if was_silent {
+        ended.idle_share.unwrap_or(1.0)
+    } else {
+        0.0
+    };
+    let share = idle.max(1.0 - idle);
+    let confidence = if share >= SURE_OF_KIND {
+        PROVEN
+    } else {
+        share.min(UNSURE)
+    };
+    if idle < 0.5 {
+        return (Verdict::MiddleboxReset, Some(Cause::NotIdle), confidence);
     }
     let cause = match ended.provoked_by {
         Some(ProvokedBy::Nothing) => Cause::ResetOnTimer,
         _ => Cause::ResetOnSend,
     };
-    (Verdict::MiddleboxIdleReset, cause)
+    (Verdict::MiddleboxIdleReset, Some(cause), confidence)
 }
 
-const fn other(role: Role) -> Role {
-    match role {
-        Role::Client => Role::Broker,
-        Role::Broker => Role::Client,
+/// A host that never had the connection cannot say how long it was silent: `victim` can.
+fn moved_by_silence(ended: &Ended, victim: &Ended) -> Option<(Verdict, Option<Cause>)> {
+    if !matches!(ended.cause, Some(Cause::Moved | Cause::Rebound)) {
+        return None;
     }
+    Some(if victim.wire_idle_ms? < IDLE_MS {
+        (Verdict::MiddleboxReset, Some(Cause::Moved))
+    } else {
+        (Verdict::MiddleboxIdleReset, Some(Cause::Rebound))
+    })
 }
 
 const fn party(role: Role) -> SentBy {

@@ -16,7 +16,7 @@ use crate::{
 
 /// Addresses that are counted at most.
 const ADDRESSES: usize = 100_000;
-/// Addresses that are shown.
+/// Addresses that are shown, and pairs of clocks.
 const SHOWN: usize = 10;
 
 /// Counts of a run.
@@ -30,6 +30,10 @@ pub struct Tally {
     pub late: u64,
     /// Findings by verdict, cause and proof.
     pub findings: BTreeMap<(String, PairProof), u64>,
+    /// Ends of connections of `kreset-trace probe`, which are no findings.
+    pub probe: u64,
+    /// Findings of routine closes, which were not asked for.
+    pub routine: u64,
     /// Connections that one host alone reported.
     pub alone: u64,
     /// What was missing for a proof, and how often.
@@ -83,13 +87,27 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// The clocks that are farthest apart, first.
+    fn farthest_apart(&self) -> Vec<&(SmolStr, SmolStr, i64, u64)> {
+        let mut all: Vec<_> = self.skews.iter().collect();
+        all.sort_by_key(|(first, second, ahead_ns, _)| {
+            (u64::MAX - ahead_ns.unsigned_abs(), first, second)
+        });
+        all.truncate(SHOWN);
+        all
+    }
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let findings: u64 = self.findings.values().sum();
         writeln!(
             f,
-            "{findings} findings from {} events, {} of connections that one host alone reported",
-            self.events, self.alone
+            "{findings} finding{} from {} events, {} of connections that one host alone reported",
+            if findings == 1 { "" } else { "s" },
+            self.events,
+            self.alone
         )?;
         for ((name, proof), count) in &self.findings {
             writeln!(f, "{count:>9}  {name}, {proof}")?;
@@ -100,7 +118,7 @@ impl fmt::Display for Tally {
         for (address, count) in self.to_watch() {
             writeln!(f, "{count:>9}  would need an agent at {address}")?;
         }
-        for (first, second, ahead_ns, samples) in &self.skews {
+        for (first, second, ahead_ns, samples) in self.farthest_apart() {
             writeln!(
                 f,
                 "{:>9}  the clock of {} is {:.3} ms ahead of that of {} ({samples} RSTs)",
@@ -108,6 +126,20 @@ impl fmt::Display for Tally {
                 Escaped(second),
                 milliseconds(*ahead_ns),
                 Escaped(first),
+            )?;
+        }
+        if self.probe > 0 {
+            writeln!(
+                f,
+                "{:>9}  more are of connections of kreset-trace probe: --all shows them",
+                self.probe
+            )?;
+        }
+        if self.routine > 0 {
+            writeln!(
+                f,
+                "{:>9}  more are routine closes: --all shows them",
+                self.routine
             )?;
         }
         if self.repeated > 0 {

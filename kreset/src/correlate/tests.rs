@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::event::{Cause, PairProof, SentBy, Verdict};
+use crate::event::{Cause, KresetProbe, PairProof, SentBy, Verdict};
 
 /// Seconds of a test, as a time.
 fn rfc(seconds: f64) -> String {
@@ -59,7 +59,7 @@ impl Agent {
     fn summary_with(&mut self, at: f64, other: &Value) {
         let mut coverage = json!({
             "ports": ["9092", "9094-9096"], "addresses": [self.address],
-            "kernel_lost": 0, "kernel_skipped": 0, "kernel_untracked": 0,
+            "kernel_lost": 0, "kernel_skipped": 0, "kernel_untracked": 0, "unobserved": 0,
             "forgotten": 0, "unshown": 0, "sinks": {},
         });
         let end = other["end"].as_bool().unwrap_or(false);
@@ -94,6 +94,9 @@ struct End {
     wire_idle_ms: Option<f64>,
     provoked_by: Option<&'static str>,
     reason: Option<&'static str>,
+    kreset_probe: Option<&'static str>,
+    /// What the host holds possible, with its share.
+    candidates: &'static [(&'static str, f64)],
 }
 
 const CLIENT: &str = "10.0.1.5";
@@ -114,6 +117,8 @@ const RECEIVED: End = End {
     wire_idle_ms: Some(350_214.5),
     provoked_by: Some("data"),
     reason: None,
+    kreset_probe: None,
+    candidates: &[],
 };
 
 /// The broker's host sent it: no socket had the connection any more.
@@ -131,7 +136,10 @@ const SENT: End = End {
 impl End {
     fn json(&self) -> Value {
         let end = |(address, port): (&str, u16)| json!({ "address": address, "port": port });
+        let share = |(verdict, share): &(&str, f64)| json!({ "verdict": verdict, "share": share });
+        let candidates: Vec<_> = self.candidates.iter().map(share).collect();
         json!({
+            "candidates": candidates,
             "type": self.kind, "direction": self.direction, "role": self.role,
             "verdict": self.answer.0, "cause": self.answer.1, "confidence": self.confidence,
             "client": end(self.client), "broker": end(self.broker), "community_id": "1:abc",
@@ -140,6 +148,7 @@ impl End {
                 "provoked_by": self.provoked_by, "state": "ESTABLISHED",
             },
             "reset": { "sequence": self.sequence, "kernel_reason": self.reason },
+            "kreset_probe": self.kreset_probe,
             "advice": "", "evidence": [], "summary": "",
         })
     }
@@ -151,6 +160,7 @@ fn settings() -> Settings {
         since: None,
         until: None,
         follow: false,
+        all: false,
     }
 }
 
@@ -271,6 +281,26 @@ fn the_silence_says_what_the_device_did() {
             (expected.0, Some(expected.1))
         );
     }
+}
+
+#[test]
+fn what_the_victim_held_likelier_says_what_the_device_did() {
+    let seen = |candidates| {
+        let seen = End {
+            wire_idle_ms: Some(1_264.0),
+            candidates,
+            ..RECEIVED
+        };
+        let [client, broker] = both(Some(&seen), None);
+        let finding = one(&[&client, &broker]);
+        assert_eq!(finding.proof, PairProof::NobodySent);
+        (finding.cause, finding.confidence)
+    };
+    // Others of that path ended with it, whatever their silence.
+    let together = &[("broker_originated", 0.79), ("middlebox_reset", 0.1)];
+    assert_eq!(seen(together), (Some(Cause::NotIdle), 0.99));
+    let open = &[("middlebox_idle_reset", 0.3), ("middlebox_reset", 0.2)];
+    assert_eq!(seen(open), (Some(Cause::ResetOnSend), 0.6));
 }
 
 /// The client's host received a RST; the broker's agent does as `watch` says.
@@ -471,7 +501,8 @@ fn without_a_flow_the_number_of_the_rst_joins_and_else_the_ends() {
         let [client, broker] = both(Some(&RECEIVED), Some(&sent));
         let findings = of(&[&client, &broker]);
         assert_eq!(findings.len(), if joined { 1 } else { 2 }, "{sequence:?}");
-        let first = &findings[0];
+        let received = findings.iter().find(|it| it.host.name == "client-1");
+        let first = received.unwrap();
         assert_eq!(said(first) == LOST, joined, "{sequence:?} {first:#?}");
         assert_ne!(first.proof, PairProof::NobodySent, "{sequence:?}");
     }
@@ -491,6 +522,98 @@ fn of_several_that_fit_none_is_taken() {
         .unwrap();
     assert_eq!(said(received), UNPROVEN);
     assert!(received.missing.contains(&Missing::Ambiguous));
+}
+
+#[test]
+fn each_of_two_that_belong_together_fits_nothing_else() {
+    // The second event of the broker's host fits only the later one of the client's, but that one
+    // fits both: whichever is judged first, nothing says which belong together.
+    let received = End {
+        flow: None,
+        sequence: None,
+        ..RECEIVED
+    };
+    let sent = End {
+        flow: None,
+        sequence: None,
+        ..SENT
+    };
+    let [mut client, mut broker] = both(None, None);
+    for at in [100.0, 104.0] {
+        client.ended(at, &received);
+    }
+    for at in [100.1, 107.0] {
+        broker.ended(at, &sent);
+    }
+    for agent in [&mut client, &mut broker] {
+        agent.summary(115.0);
+    }
+    let findings = of(&[&client, &broker]);
+    assert_eq!(findings.len(), 4, "{findings:#?}");
+    let unproven = findings.iter().filter(|it| it.host.name == "client-1");
+    assert!(unproven.clone().count() == 2);
+    for finding in unproven {
+        assert_eq!(said(finding), UNPROVEN, "{finding:#?}");
+        assert!(
+            finding.missing.contains(&Missing::Ambiguous),
+            "{finding:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_host_that_boots_again_is_another_host() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let mut earlier = Agent::new("broker-1", 0xb0, BROKER);
+    earlier.start(0.0);
+    earlier.summary_with(50.0, &json!({ "end": true }));
+    let mut correlator = Correlator::new(settings());
+    let all = [&client, &broker, &earlier];
+    for line in all.into_iter().flat_map(|it| &it.lines) {
+        correlator.read(line.as_bytes()).unwrap();
+    }
+    // Its numbers are its own: nothing of them was read before.
+    assert_eq!(correlator.tally().repeated, 0);
+    assert_eq!(said(&one(&all)), DEVICE);
+    // Both at once have one address: nobody knows whose silence that is.
+    earlier.summary(105.0);
+    assert_eq!(
+        one(&[&client, &broker, &earlier]).missing,
+        [Missing::Address]
+    );
+}
+
+#[test]
+fn an_event_that_comes_after_all_was_forgotten_proves_nothing() {
+    let [client, broker] = both(Some(&RECEIVED), Some(&SENT));
+    let at = |seconds: f64| -> i64 {
+        let time: Timestamp = rfc(seconds).parse().unwrap();
+        i64::try_from(time.as_nanosecond()).unwrap()
+    };
+    let follow = |until: f64| {
+        let mut correlator = Correlator::new(Settings {
+            follow: true,
+            ..settings()
+        });
+        let mut out = Vec::new();
+        for line in &broker.lines {
+            correlator.read(line.as_bytes()).unwrap();
+        }
+        correlator.advance(at(until), &mut out);
+        for line in &client.lines {
+            correlator.read(line.as_bytes()).unwrap();
+        }
+        correlator.finish(&mut out);
+        let Some(Event::Finding(finding)) = out.pop().map(|message| message.event) else {
+            panic!("a finding");
+        };
+        *finding
+    };
+    // The broker's event was judged alone, and is still known.
+    assert_eq!(said(&follow(140.0)), LOST);
+    let late = follow(2_000.0);
+    assert_eq!(late.proof, PairProof::OneHost, "{late:#?}");
+    assert!(late.missing.contains(&Missing::Late), "{late:#?}");
 }
 
 #[test]
@@ -633,6 +756,100 @@ fn another_rst_than_the_one_that_came_proves_nothing() {
 }
 
 #[test]
+fn an_abort_that_came_out_of_order_is_answered_by_the_number_that_was_asked_for() {
+    let aborted = End {
+        answer: ("broker_originated", Some("aborted")),
+        confidence: 0.97,
+        reason: Some("TCP_ABORT_ON_CLOSE"),
+        // Ahead of what the client expects by what was lost.
+        sequence: Some(3_112_361_826 + 608),
+        ..SENT
+    };
+    let drawn = End {
+        provoked_by: Some("nothing"),
+        wire_idle_ms: Some(8.0),
+        ..RECEIVED
+    };
+    let [client, broker] = both(Some(&drawn), Some(&aborted));
+    assert_eq!(
+        said(&one(&[&client, &broker])),
+        (
+            Verdict::BrokerOriginated,
+            Some(Cause::Aborted),
+            PairProof::SenderSeen
+        )
+    );
+    // One that was sent after the other had come answers nothing.
+    let mut late = agent("broker");
+    late.start(0.0);
+    late.summary(95.0);
+    late.ended(100.4, &aborted);
+    late.summary(105.0);
+    let finding = one(&[&client, &late]);
+    assert_eq!(finding.missing, [Missing::AnotherReset]);
+}
+
+#[test]
+fn what_comes_after_a_reported_close_is_of_the_closers_making() {
+    let closed = End {
+        kind: "close",
+        answer: ("handshake_phase", Some("tls_alert")),
+        confidence: 0.99,
+        sequence: None,
+        reason: None,
+        ..SENT
+    };
+    let late = End {
+        wire_idle_ms: Some(40.0),
+        ..RECEIVED
+    };
+    let [client, broker] = both(Some(&late), Some(&closed));
+    let finding = one(&[&client, &broker]);
+    assert_eq!(
+        said(&finding),
+        (
+            Verdict::HandshakePhase,
+            Some(Cause::TlsAlert),
+            PairProof::SenderSeen
+        )
+    );
+    assert_eq!(finding.sent_by, Some(SentBy::Broker));
+    // That the broker's host saw the client close first says nothing of a RST.
+    let closed_by_client = End {
+        direction: "received",
+        ..closed
+    };
+    let [client, broker] = both(Some(&late), Some(&closed_by_client));
+    assert_eq!(one(&[&client, &broker]).proof, PairProof::NobodySent);
+}
+
+#[test]
+fn the_silence_that_the_victim_saw_tells_moved_from_rebound() {
+    let stranger = End {
+        answer: ("middlebox_idle_reset", Some("rebound")),
+        confidence: 0.74,
+        flow: None,
+        broker: ("10.0.2.8", 9092),
+        ..SENT
+    };
+    for (idle_ms, verdict, cause) in [
+        (32.0, Verdict::MiddleboxReset, Cause::Moved),
+        (3_300.0, Verdict::MiddleboxIdleReset, Cause::Rebound),
+    ] {
+        let seen = End {
+            wire_idle_ms: Some(idle_ms),
+            ..RECEIVED
+        };
+        let [client, broker] = both(Some(&seen), Some(&stranger));
+        let finding = one(&[&client, &broker]);
+        assert_eq!(
+            said(&finding),
+            (verdict, Some(cause), PairProof::SenderSeen)
+        );
+    }
+}
+
+#[test]
 fn a_rst_that_never_came_is_told_by_its_sender() {
     let [client, broker] = both(None, Some(&SENT));
     let finding = one(&[&client, &broker]);
@@ -747,6 +964,35 @@ fn a_proxy_may_have_passed_a_rst_on() {
 }
 
 #[test]
+fn a_refused_attempt_of_another_watched_host_is_not_passed_on() {
+    let refused = |client| End {
+        client: (client, 50_000),
+        answer: ("handshake_phase", Some("refused")),
+        flow: None,
+        sequence: Some(0),
+        ..SENT
+    };
+    let finding_of_client_1 = |client: &'static str| {
+        let [watched, broker] = both(Some(&RECEIVED), Some(&refused(client)));
+        let mut other = Agent::new("client-2", 0xd, "10.0.1.6");
+        other.start(0.0);
+        other.summary(95.0);
+        other.summary(105.0);
+        let findings = of(&[&watched, &broker, &other]);
+        findings
+            .into_iter()
+            .find(|it| it.client.port == 43_210)
+            .unwrap()
+    };
+    assert_eq!(said(&finding_of_client_1("10.0.1.6")), DEVICE);
+    // Of this client's own address, or one that nobody watches, it may be this connection's.
+    for client in [CLIENT, "10.0.3.3"] {
+        let finding = finding_of_client_1(client);
+        assert_eq!(finding.missing, [Missing::ConnectionUnknown], "{client}");
+    }
+}
+
+#[test]
 fn what_cannot_be_used_is_refused_by_name() {
     let mut correlator = Correlator::new(settings());
     let mut read = |line: &str| {
@@ -812,6 +1058,107 @@ fn what_ended_outside_of_the_time_asked_for_is_left_out() {
     }
 }
 
+/// The event of a probe that had one connection, open from 60 to 99 s by the clock of the
+/// client's host.
+fn probe_event(client: (&str, u16)) -> Agent {
+    let mut probe = Agent::new("client-1", 0xc, CLIENT);
+    // Another run on the same host.
+    probe.number = 0x1000;
+    let end = |(address, port): (&str, u16)| json!({ "address": address, "port": port });
+    probe.write(
+        100.0,
+        json!({
+            "type": "probe", "broker": end(RECEIVED.broker),
+            "connections": [{
+                "community_id": "1:abc", "client": end(client),
+                "opened": rfc(60.0), "ended": rfc(99.0),
+            }],
+        }),
+    );
+    probe
+}
+
+/// Findings, and how many were left out as the probe's.
+fn of_probe(agents: &[&Agent], all: bool) -> (Vec<PairFinding>, u64) {
+    let mut correlator = Correlator::new(Settings { all, ..settings() });
+    for line in agents.iter().flat_map(|it| &it.lines) {
+        correlator.read(line.as_bytes()).unwrap();
+    }
+    let mut out = Vec::new();
+    correlator.finish(&mut out);
+    let found = out.into_iter().map(|message| match message.event {
+        Event::Finding(finding) => *finding,
+        other => panic!("{other:?}"),
+    });
+    (found.collect(), correlator.tally().probe)
+}
+
+#[test]
+fn what_became_of_the_connections_of_a_probe_is_no_finding() {
+    let listed = probe_event(RECEIVED.client);
+    // The broker's host lost them, and says nothing of whose they were.
+    let [client, broker] = both(None, Some(&SENT));
+    let agents = [&client, &broker, &listed];
+    assert_eq!(of_probe(&agents, false), (Vec::new(), 1));
+    let (found, hidden) = of_probe(&agents, true);
+    let [finding] = &*found else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(hidden, 0);
+    assert_eq!(finding.kreset_probe, Some(KresetProbe::Listed));
+    assert_eq!(said(finding), LOST);
+    assert!(finding.summary.ends_with("of kreset-trace probe"));
+    // Without its event, or of other connections, nothing is known.
+    assert_eq!(of_probe(&[&client, &broker], false).0.len(), 1);
+    let other = probe_event((CLIENT, 43_211));
+    assert_eq!(of_probe(&[&client, &broker, &other], false).0.len(), 1);
+}
+
+#[test]
+fn one_host_that_knows_the_probe_is_enough() {
+    // Behind NAT the broker's host sees other addresses than the probe lists.
+    let seen = End {
+        client: ("192.0.2.1", 2_044),
+        ..SENT
+    };
+    let [client, broker] = both(Some(&RECEIVED), Some(&seen));
+    let listed = probe_event(RECEIVED.client);
+    assert_eq!(of_probe(&[&client, &broker, &listed], false).1, 1);
+    for (by_client, by_broker) in [(Some("process"), None), (None, Some("mss"))] {
+        let received = End {
+            kreset_probe: by_client,
+            ..RECEIVED
+        };
+        let sent = End {
+            kreset_probe: by_broker,
+            ..seen
+        };
+        let [client, broker] = both(Some(&received), Some(&sent));
+        let (found, _) = of_probe(&[&client, &broker], true);
+        let known = found[0].kreset_probe.map(KresetProbe::as_str);
+        assert_eq!(known, by_client.or(by_broker));
+    }
+}
+
+#[test]
+fn a_later_connection_of_the_same_ports_is_not_the_probes() {
+    let listed = probe_event(RECEIVED.client);
+    let mut broker = agent("broker");
+    broker.start(0.0);
+    broker.ended(103.0, &SENT);
+    broker.ended(
+        110.0,
+        &End {
+            flow: Some("00000001-00000002"),
+            sequence: Some(7),
+            ..SENT
+        },
+    );
+    broker.summary(115.0);
+    let (found, hidden) = of_probe(&[&broker, &listed], false);
+    assert_eq!((found.len(), hidden), (1, 1), "{found:#?}");
+}
+
 #[test]
 fn a_stream_is_judged_once_its_window_and_the_next_summary_are_over() {
     let [client, broker] = both(Some(&RECEIVED), None);
@@ -835,6 +1182,51 @@ fn a_stream_is_judged_once_its_window_and_the_next_summary_are_over() {
 }
 
 #[test]
+fn with_a_wide_window_all_that_tells_clocks_is_waited_for() {
+    let [client, broker] = both(Some(&RECEIVED), None);
+    let mut correlator = Correlator::new(Settings {
+        follow: true,
+        window: Duration::from_mins(1),
+        ..settings()
+    });
+    for line in client.lines.iter().chain(&broker.lines) {
+        correlator.read(line.as_bytes()).unwrap();
+    }
+    let at = |seconds: f64| -> i64 {
+        let time: Timestamp = rfc(seconds).parse().unwrap();
+        i64::try_from(time.as_nanosecond()).unwrap()
+    };
+    let mut out = Vec::new();
+    // A RST that both hosts saw at 160 s may still come.
+    correlator.advance(at(219.0), &mut out);
+    assert_eq!(out.len(), 0);
+    correlator.advance(at(220.0), &mut out);
+    assert_eq!(out.len(), 1);
+}
+
+#[test]
+fn routine_closes_are_counted_and_written_if_asked_for() {
+    let late = End {
+        direction: "sent",
+        answer: ("client_originated", Some("late_data")),
+        reason: Some("TCP_TIMEWAIT_SOCKET"),
+        ..RECEIVED
+    };
+    let [client, broker] = both(Some(&late), None);
+    let written = |all| {
+        let mut correlator = Correlator::new(Settings { all, ..settings() });
+        for line in client.lines.iter().chain(&broker.lines) {
+            correlator.read(line.as_bytes()).unwrap();
+        }
+        let mut out = Vec::new();
+        correlator.finish(&mut out);
+        (out.len(), correlator.tally().routine)
+    };
+    assert_eq!(written(false), (0, 1));
+    assert_eq!(written(true), (1, 0));
+}
+
+#[test]
 fn the_summary_names_what_would_have_to_be_watched() {
     let [client, _] = both(Some(&RECEIVED), None);
     let mut correlator = Correlator::new(settings());
@@ -844,7 +1236,7 @@ fn the_summary_names_what_would_have_to_be_watched() {
     correlator.finish(&mut Vec::new());
     let text = correlator.tally().to_string();
     for line in [
-        "1 findings from 4 events, 1 of connections that one host alone reported",
+        "1 finding from 4 events, 1 of connections that one host alone reported",
         "        1  indeterminate, one_host",
         "        1  unproven: an agent on the other host",
         "        1  would need an agent at 10.0.2.7",
@@ -878,4 +1270,108 @@ proptest! {
         let _refused = correlator.read(&bytes);
         correlator.finish(&mut Vec::new());
     }
+}
+
+/// One event of a host that both ends are on says what two events of two hosts would.
+#[test]
+fn an_event_of_both_ends_is_a_pair() {
+    let mut agent = Agent::new("host-1", 0xb, CLIENT);
+    agent.start(0.0);
+    agent.summary(95.0);
+    let mut event = RECEIVED.json();
+    event["verdict"] = "broker_originated".into();
+    event["cause"] = "connection_lost".into();
+    event["confidence"] = 0.995.into();
+    event["reset"]["kernel_reason"] = "NO_SOCKET".into();
+    let mut other = SENT.json();
+    other["time"] = rfc(100.0 - 1e-6).into();
+    other["kernel_reason"] = "NO_SOCKET".into();
+    event["other_end"] = other;
+    agent.write(100.0, event);
+    agent.summary(105.0);
+    let finding = one(&[&agent]);
+    assert_eq!(finding.proof, PairProof::SenderSeen);
+    assert_eq!(finding.cause, Some(Cause::ConnectionLost));
+    assert_eq!(finding.event_ids.len(), 1);
+    let [client, broker] =
+        [&finding.client_host, &finding.broker_host].map(|it| it.as_ref().unwrap());
+    assert_eq!((client.saw, broker.saw), (Saw::Received, Saw::Sent));
+    assert_eq!(client.kernel_reason, None);
+    assert_eq!(broker.kernel_reason.as_deref(), Some("NO_SOCKET"));
+}
+
+/// Without a flow as well, and although another host's event fits one of its ends too.
+#[test]
+fn both_ends_of_one_event_belong_together_whatever_else_fits() {
+    let unnamed = End {
+        flow: None,
+        sequence: None,
+        ..RECEIVED
+    };
+    let mut event = unnamed.json();
+    event["other_end"] = End { flow: None, ..SENT }.json();
+    // When both ends saw it at one time, too.
+    event["other_end"]["time"] = rfc(100.0).into();
+    let mut here = Agent::new("host-1", 0xb, CLIENT);
+    here.start(0.0);
+    here.summary(95.0);
+    here.write(100.0, event);
+    here.summary(105.0);
+    let mut there = agent("broker");
+    there.ended(
+        100.5,
+        &End {
+            flow: None,
+            sequence: None,
+            ..SENT
+        },
+    );
+    let findings = of(&[&here, &there]);
+    let ids: Vec<_> = findings.iter().map(|it| it.event_ids.as_slice()).collect();
+    assert_eq!(ids.len(), 2, "{findings:#?}");
+    assert!(ids.iter().all(|ids| ids.len() == 1), "{ids:?}");
+    assert_ne!(ids[0], ids[1]);
+}
+
+/// An event of both ends counts once, whatever comes between its ends in the list.
+#[test]
+fn an_event_of_both_ends_is_named_once() {
+    let mut event = RECEIVED.json();
+    event["other_end"] = SENT.json();
+    event["other_end"]["time"] = rfc(100.0).into();
+    let mut agent = Agent::new("host-1", 0xb, CLIENT);
+    agent.start(0.0);
+    agent.write(100.0, event);
+    agent.ended(100.5, &RECEIVED);
+    agent.summary(105.0);
+    let finding = one(&[&agent]);
+    let ids: Vec<_> = finding.event_ids.iter().map(Id::as_str).collect();
+    assert_eq!(ids, ["000000000000000b-5-1", "000000000000000b-5-2"]);
+}
+
+/// Nothing of an event of both ends stays behind in a stream.
+#[test]
+fn both_ends_of_an_event_are_forgotten() {
+    let mut event = RECEIVED.json();
+    event["other_end"] = SENT.json();
+    event["other_end"]["time"] = rfc(100.0).into();
+    let mut agent = Agent::new("host-1", 0xb, CLIENT);
+    agent.start(0.0);
+    // Both are due when they come, which is later than they happened.
+    agent.summary(200.0);
+    agent.write(100.0, event);
+    agent.summary(4_000.0);
+    let mut correlator = Correlator::new(Settings {
+        follow: true,
+        ..settings()
+    });
+    let mut out = Vec::new();
+    let mut read_ns = i64::MIN;
+    for line in &agent.lines {
+        let at_ns = correlator.read(line.as_bytes()).unwrap().unwrap();
+        read_ns = read_ns.max(at_ns);
+        correlator.advance(read_ns, &mut out);
+    }
+    assert_eq!(out.len(), 1);
+    assert!(correlator.pending.is_empty());
 }

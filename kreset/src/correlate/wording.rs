@@ -49,6 +49,9 @@ fn write_sentence(it: &PairFinding, out: &mut SmolStrBuilder) -> fmt::Result {
         out.write_str(if at == 0 { "; missing: " } else { ", " })?;
         out.write_str(explain(*missing))?;
     }
+    if it.kreset_probe.is_some() {
+        out.write_str("; a connection of kreset-trace probe")?;
+    }
     Ok(())
 }
 
@@ -124,6 +127,7 @@ pub(super) const fn explain(missing: Missing) -> &'static str {
         Missing::ConnectionUnknown => "a path that no proxy ends",
         Missing::AnotherReset => "it sent another RST than the one that came",
         Missing::Ambiguous => "several of its events fit",
+        Missing::Late => "the event came too late to be joined (raise --window)",
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 };
 
 const TOPIC: &str = "kreset";
-const PARTITIONS: usize = 3;
+pub(crate) const PARTITIONS: usize = 3;
 
 /// A broker that is its own controller.
 pub(crate) struct Broker {

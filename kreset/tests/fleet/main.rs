@@ -13,6 +13,8 @@ mod certificates;
 #[cfg(feature = "all-receivers")]
 mod collector;
 mod contrib;
+#[cfg(feature = "all-receivers")]
+mod correlate;
 mod endure;
 mod http;
 #[cfg(feature = "all-receivers")]

@@ -14,9 +14,10 @@ use kreset::{
     cli::{self, Command, sample},
     event::{Host, Source, filter::Filter},
     run::{
-        enrich::{Enricher, addresses::Addresses},
+        enrich::{Enricher, refresh::Latest},
+        limit::Limiter,
         pipeline::{KernelLosses, Parts, Pipeline},
-        sinks::{self, Agent},
+        sinks::{self, Sinks},
     },
     util::clock::{Clocks, WallClock},
 };
@@ -64,7 +65,7 @@ impl Events {
             let mut pipeline = pipeline(directory, &files);
             let begin = BEGIN_NS + round * ROUND_NS;
             let clocks = clocks(begin);
-            let start = sample::event(46, &host, clocks.monotonic.rfc3339(begin));
+            let start = sample::event(46, &host, clocks.monotonic.timestamp(begin).into());
             pipeline.write(start);
             let mut now = begin;
             for recording in &records {
@@ -155,22 +156,24 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
     let Ok(Command::Run(options)) = cli::parse(line) else {
         panic!("a configuration of two files");
     };
-    let Agent { delivery, .. } = agent::open(&options).unwrap().start(&options).unwrap();
+    let Sinks { delivery, .. } = sinks::open(&options).unwrap().start().unwrap();
     let decoder = recording("idle_drop.client").decoder;
     Pipeline::new(Parts {
         decoder,
         config: Config::default(),
-        enricher: Enricher::default(),
+        enricher: Enricher::of_files(options.names),
         filter: Filter {
             all: true,
             ..options.filter
         },
+        limiter: Limiter::new(None),
         count: None,
         host: Host {
             name: "client-1".into(),
         },
         ports: options.ports.list(),
-        addresses: Addresses::of(None),
+        addresses: Latest::unknown(),
+        connections: Latest::unknown(),
         delivery,
         recorder: None,
         own_pid: Some(std::process::id()),

@@ -6,8 +6,8 @@ use kreset::{
         context::{Concurrent, Context},
         judge,
     },
-    event::{Cause, Verdict},
-    facts::{Facts, Kind},
+    event::{Cause, Role, Verdict},
+    facts::{Facts, Fin, Kind},
 };
 
 pub(crate) const LOST: (Verdict, Option<Cause>) =
@@ -70,6 +70,18 @@ pub(crate) fn handshake(request: &[u8], response: &[u8]) -> Facts {
     packets.api_key = None;
     packets.latest_response_len = u32::try_from(response.len()).unwrap();
     packets.broker_spoke_last = !response.is_empty();
+    facts
+}
+
+/// The broker's FIN came first, right after what the client said.
+pub(crate) fn closed_at_once(mut facts: Facts) -> Facts {
+    facts.fin = Some(Fin {
+        by_peer: facts.role == Role::Client,
+        ago_ms: 1.0,
+        silence_ms: 3.0,
+        by_exit: false,
+        by_other_exit: false,
+    });
     facts
 }
 

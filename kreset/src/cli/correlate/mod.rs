@@ -23,8 +23,14 @@ use thiserror::Error;
 use self::source::Source;
 pub use self::source::SourceError;
 use crate::{
+    capture::{
+        input::InputError,
+        logs::{Logs, client::About},
+    },
     correlate::{Correlator, Settings},
     delivery::{Encoder, SinkError},
+    event::{Event, Message, PairFinding, Role, Time},
+    run::read::logs,
     sink::{Format, View},
     util::{duration, exit::Exit, stderr::log},
 };
@@ -68,6 +74,13 @@ pub(super) struct Arguments {
     #[arg(short, long)]
     verbose: bool,
 
+    /// Show routine closes and the ends of connections of `kreset-trace probe`, too
+    ///
+    /// The probe ends connections on purpose. Give the file with its event as well:
+    /// it lists them.
+    #[arg(long)]
+    all: bool,
+
     /// How far out of order events may come
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration::parse)]
     window: Duration,
@@ -83,6 +96,19 @@ pub(super) struct Arguments {
     /// Wait for more lines at the end of the files, until a signal
     #[arg(long)]
     follow: bool,
+
+    /// A broker's server.log, or journalctl's output: shown with the findings that it is about
+    ///
+    /// Its times are those of this machine's time zone (TZ). May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    broker_log: Vec<PathBuf>,
+
+    /// A client's log, likewise
+    ///
+    /// Lines of Kafka's Java clients and of librdkafka about the end of a connection. Times
+    /// without a zone are those of this machine's (TZ). May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    client_log: Vec<PathBuf>,
 }
 
 impl Arguments {
@@ -91,11 +117,14 @@ impl Arguments {
             files: self.files,
             format: self.format,
             verbose: self.verbose,
+            broker_logs: self.broker_log,
+            client_logs: self.client_log,
             settings: Settings {
                 window: self.window,
                 since: self.since,
                 until: self.until,
                 follow: self.follow,
+                all: self.all,
             },
         }
     }
@@ -110,6 +139,10 @@ pub struct Correlate {
     pub format: Format,
     /// Whether to show what either host reported.
     pub verbose: bool,
+    /// Logs of brokers.
+    pub broker_logs: Vec<PathBuf>,
+    /// Logs of clients.
+    pub client_logs: Vec<PathBuf>,
     /// How events are joined.
     pub settings: Settings,
 }
@@ -120,6 +153,9 @@ pub enum CorrelateError {
     /// A file cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Log(#[from] InputError),
     /// The output cannot be encoded.
     #[error(transparent)]
     Encode(#[from] SinkError),
@@ -159,6 +195,7 @@ pub fn run(wanted: &Correlate) -> Result<(), CorrelateError> {
         }),
         lines: Vec::new(),
         messages: Vec::new(),
+        logs: logs::open(&wanted.broker_logs, &wanted.client_logs)?,
     };
     let mut correlator = Correlator::new(wanted.settings);
     let mut unusable = Unusable::default();
@@ -196,7 +233,9 @@ pub fn run(wanted: &Correlate) -> Result<(), CorrelateError> {
     if wanted.format == Format::Text {
         io::stdout().write_all(format!("\n{tally}").as_bytes())?;
     } else {
-        log(format_args!("{}", tally.to_string().trim_end()));
+        for line in tally.to_string().lines() {
+            log(format_args!("{line}"));
+        }
     }
     unusable.conclude();
     Ok(())
@@ -227,7 +266,9 @@ fn read(
 struct Output {
     encoder: Box<dyn Encoder>,
     lines: Vec<u8>,
-    messages: Vec<crate::event::Message>,
+    messages: Vec<Message>,
+    /// What applications wrote.
+    logs: Logs,
 }
 
 impl Output {
@@ -235,7 +276,10 @@ impl Output {
         if self.messages.is_empty() {
             return Ok(());
         }
-        for message in self.messages.drain(..) {
+        for mut message in self.messages.drain(..) {
+            if let Event::Finding(finding) = &mut message.event {
+                add_what_was_written(finding, &self.logs);
+            }
             self.encoder.encode(&message, &mut self.lines)?;
         }
         let mut stdout = io::stdout().lock();
@@ -243,6 +287,30 @@ impl Output {
         stdout.flush()?;
         self.lines.clear();
         Ok(())
+    }
+}
+
+/// Puts the lines of logs that are about a finding beside what the hosts saw of it.
+fn add_what_was_written(finding: &mut PairFinding, logs: &Logs) {
+    let (client, broker, time) = (finding.client, finding.broker, finding.time);
+    let nanoseconds = |time: Time| i64::try_from(time.0.as_nanosecond()).ok();
+    if let Some(host) = &mut finding.broker_host
+        && let Some(at_ns) = nanoseconds(host.time.unwrap_or(time))
+    {
+        let ends = (host.client.unwrap_or(client), host.broker.unwrap_or(broker));
+        let line = logs.brokers.about(ends.0, ends.1, at_ns);
+        host.wrote = line.map(|it| it.text.clone());
+    }
+    if let Some(host) = &mut finding.client_host
+        && let Some(at_ns) = nanoseconds(host.time.unwrap_or(time))
+    {
+        let line = logs.clients.about(About {
+            role: Role::Client,
+            broker: host.broker.unwrap_or(broker),
+            client: None,
+            at_ns,
+        });
+        host.wrote = line.map(|it| it.text.clone());
     }
 }
 
@@ -282,4 +350,31 @@ fn signals() -> Result<SignalFd, CorrelateError> {
 fn has_come(signals: &SignalFd) -> Result<bool, CorrelateError> {
     let mut polled = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut polled, PollTimeout::from(LOOK_MS)).map_err(io::Error::from)? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::event::samples;
+
+    #[test]
+    fn a_line_of_the_brokers_log_is_shown_with_its_finding() {
+        let mut finding = samples::pair();
+        let host = finding.broker_host.as_mut().unwrap();
+        let (client, broker) = (host.client.unwrap(), host.broker.unwrap());
+        let time = host.time.unwrap().0.strftime("%Y-%m-%d %H:%M:%S,%3f");
+        let line = format!(
+            "[{time}] INFO [SocketServer] Failed authentication with /{} (channelId={}:{}-{}:{}-0-0) \
+             (SSL handshake failed) (org.apache.kafka.common.network.Selector)",
+            client.address, broker.address, broker.port, client.address, client.port
+        );
+        let mut logs = Logs::default();
+        assert!(logs.brokers.add(line.as_bytes(), &TimeZone::UTC).unwrap());
+        add_what_was_written(&mut finding, &logs);
+        let wrote = finding.broker_host.unwrap().wrote.unwrap();
+        assert!(wrote.contains("SSL handshake failed"), "{wrote}");
+        assert_eq!(finding.client_host.unwrap().wrote, None);
+    }
 }

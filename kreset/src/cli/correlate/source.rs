@@ -2,11 +2,13 @@
 
 use std::{
     fmt,
-    fs::File,
-    io::{self, BufRead, Read},
+    fs::{self, File, Metadata},
+    io::{self, BufRead, BufReader, Read},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use memchr::memchr;
 use thiserror::Error;
 
 use crate::util::decompress::decompress;
@@ -45,6 +47,19 @@ pub(super) struct Source {
     is_ended: bool,
     /// Whether what is left of a line at the end may be continued.
     grows: bool,
+    /// Which file it is, if it is a file.
+    identity: Option<Identity>,
+    /// Bytes of it that were read.
+    used: u64,
+    /// What stands in its place since it was rotated.
+    successor: Option<File>,
+}
+
+/// A file, whatever its name.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
 }
 
 impl fmt::Debug for Source {
@@ -62,10 +77,13 @@ impl Source {
             path: path.display().to_string(),
             source,
         };
+        let mut opened = None;
         let input: Box<dyn Read + Send> = if path.as_os_str() == "-" {
             Box::new(io::stdin())
         } else {
-            Box::new(File::open(path).map_err(wrong)?)
+            let file = File::open(path).map_err(wrong)?;
+            opened = Some(identity(&file.metadata().map_err(wrong)?));
+            Box::new(file)
         };
         let (reader, is_compressed) = decompress(input).map_err(wrong)?;
         if is_compressed && follow {
@@ -82,6 +100,9 @@ impl Source {
             latest_ns: i64::MIN,
             is_ended: false,
             grows: follow,
+            identity: opened,
+            used: 0,
+            successor: None,
         })
     }
 
@@ -103,19 +124,32 @@ impl Source {
                 Err(error) => return Err(wrong(&self.path, error)),
             };
             if bytes.is_empty() {
+                if let Some(file) = self.successor.take() {
+                    let metadata = file.metadata();
+                    let metadata = metadata.map_err(|source| wrong(&self.path, source))?;
+                    self.identity = Some(identity(&metadata));
+                    self.used = 0;
+                    self.reader = Box::new(BufReader::new(file));
+                    if self.line.is_empty() {
+                        continue;
+                    }
+                    // Nobody will write the rest of it.
+                    break;
+                }
                 self.is_ended = true;
                 if self.grows || self.line.is_empty() {
                     return Ok(None);
                 }
                 break;
             }
-            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let end = memchr(b'\n', bytes);
             let part = &bytes[..end.unwrap_or(bytes.len())];
             let room = LONGEST.saturating_sub(self.line.len());
             // One that is too long is no event, and its beginning is enough to say so.
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             let used = part.len() + usize::from(end.is_some());
             self.reader.consume(used);
+            self.used += used as u64;
             if end.is_some() {
                 break;
             }
@@ -140,13 +174,128 @@ impl Source {
         self.is_ended
     }
 
-    /// The file may have grown.
-    pub(super) const fn look_again(&mut self) {
+    /// The file may have grown, or been rotated: renamed and begun anew, or emptied.
+    pub(super) fn look_again(&mut self) {
         self.is_ended = false;
+        let Some(known) = self.identity else {
+            return;
+        };
+        // Between the renaming and the new beginning there is none: the next look finds it.
+        let Ok(metadata) = fs::metadata(&self.path) else {
+            return;
+        };
+        if identity(&metadata) != known || metadata.len() < self.used {
+            self.successor = File::open(&self.path).ok();
+        }
     }
 
     /// `FILE:LINE` of the line that was read last.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.path.display(), self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::{Compression, write::GzEncoder};
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// The lines that are there now.
+    fn lines(source: &mut Source) -> Vec<String> {
+        let mut all = Vec::new();
+        while let Some(line) = source.next_line().unwrap() {
+            all.push(String::from_utf8(line.to_vec()).unwrap());
+        }
+        all
+    }
+
+    fn append(path: &Path, text: &str) {
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_plain_and_compressed() {
+        let directory = TempDir::new().unwrap();
+        let text = b"one\ntwo\nthree";
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(text).unwrap();
+        let zstd = compress_to_vec(&text[..], CompressionLevel::Uncompressed);
+        for (name, bytes) in [
+            ("plain", text.to_vec()),
+            ("a.gz", gzip.finish().unwrap()),
+            ("a.zst", zstd),
+        ] {
+            let path = directory.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let mut source = Source::open(&path, false).unwrap();
+            assert_eq!(lines(&mut source), ["one", "two", "three"], "{name}");
+            assert!(source.is_ended());
+            let followed = Source::open(&path, true);
+            assert_eq!(followed.is_ok(), name == "plain", "{followed:?}");
+        }
+    }
+
+    #[test]
+    fn half_a_line_of_a_growing_file_waits_for_the_rest() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("events");
+        append(&path, "one\ntw");
+        let mut source = Source::open(&path, true).unwrap();
+        assert_eq!(lines(&mut source), ["one"]);
+        append(&path, "o");
+        source.look_again();
+        assert!(lines(&mut source).is_empty());
+        append(&path, "\nthree\n");
+        source.look_again();
+        assert_eq!(lines(&mut source), ["two", "three"]);
+        assert!(source.place().ends_with("events:3"));
+    }
+
+    #[test]
+    fn a_file_that_is_rotated_is_read_to_its_end_and_then_the_new_one() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("events");
+        append(&path, "one\n");
+        let mut source = Source::open(&path, true).unwrap();
+        assert_eq!(lines(&mut source), ["one"]);
+        // Written before the renaming, and half a line that nobody will complete.
+        append(&path, "two\nha");
+        fs::rename(&path, directory.path().join("events.1")).unwrap();
+        source.look_again();
+        assert_eq!(lines(&mut source), ["two"]);
+        append(&path, "three\n");
+        source.look_again();
+        assert_eq!(lines(&mut source), ["ha", "three"]);
+        append(&path, "four\n");
+        source.look_again();
+        assert_eq!(lines(&mut source), ["four"]);
+        // logrotate's `copytruncate`.
+        fs::write(&path, "five\n").unwrap();
+        source.look_again();
+        assert_eq!(lines(&mut source), ["five"]);
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_the_memory() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("events");
+        fs::write(
+            &path,
+            [vec![b'x'; 2 * LONGEST], b"\ntwo\n".to_vec()].concat(),
+        )
+        .unwrap();
+        let mut source = Source::open(&path, false).unwrap();
+        assert_eq!(source.next_line().unwrap().unwrap().len(), LONGEST);
+        assert_eq!(lines(&mut source), ["two"]);
     }
 }
