@@ -1,12 +1,13 @@
 //! `cargo xtask fleet-test`
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
 
 use crate::{
     exec,
     setup::{self, Program, receivers},
+    simulate,
 };
 
 /// Receivers that Debian has; `cargo xtask test` delivers to them too.
@@ -16,6 +17,7 @@ pub(crate) const PACKAGES: [Program; 2] = [("rsyslogd", "rsyslog"), ("prometheus
 const OWN_CONNECTIONS: &str = "own_connections";
 const COLLECTOR: &str = "collector";
 const OUTAGE: &str = "outage";
+const CORRELATE: &str = "correlate";
 
 /// Which receivers.
 #[derive(clap::Args)]
@@ -29,6 +31,16 @@ pub(crate) struct Arguments {
     /// How many seconds an outage lasts
     #[arg(long, value_name = "S", default_value_t = 600, requires = "outage")]
     seconds: u32,
+    /// Let `ClickHouse` and Flink correlate a simulated fleet, and compare with `kreset-trace
+    /// correlate`; their first installation takes minutes
+    #[arg(long)]
+    correlate: bool,
+    /// With 1,000 hosts and a million events
+    #[arg(long, requires = "correlate")]
+    million: bool,
+    /// What the simulated fleet is drawn from
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "correlate")]
+    seed: u64,
 }
 
 /// Tests delivery against real receivers.
@@ -49,7 +61,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     let libs = exec::target_directory()?.join("kafka/libs");
-    let slow = [OWN_CONNECTIONS, COLLECTOR, OUTAGE].map(|name| format!("{name}::"));
+    if arguments.correlate {
+        let input = simulated(arguments)?;
+        return exec::run(
+            tests(&[
+                "--nocapture",
+                "--test-threads",
+                "1",
+                &format!("{CORRELATE}::"),
+            ])
+            .env("KRESET_KAFKA_LIBS", &libs)
+            .env("KRESET_CORRELATE_HOME", receivers::engines()?)
+            .env("KRESET_CORRELATE_INPUT", input),
+        );
+    }
+    let slow = [OWN_CONNECTIONS, COLLECTOR, OUTAGE, CORRELATE].map(|name| format!("{name}::"));
     let mut words = vec!["--nocapture", "--test-threads", "1"];
     words.extend(slow.iter().flat_map(|name| ["--skip", name]));
     exec::run(
@@ -64,6 +90,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         &mut command,
         &["--nocapture", &format!("{OWN_CONNECTIONS}::")],
     ))
+}
+
+/// The events of a simulated fleet, in a file.
+fn simulated(arguments: &Arguments) -> Result<PathBuf> {
+    let output = exec::target_directory()?.join("simulated.jsonl");
+    let (hosts, events, seconds) = if arguments.million {
+        (1_000, 1_000_000, 1_800)
+    } else {
+        (200, 60_000, 600)
+    };
+    simulate::run(&simulate::Arguments {
+        seed: arguments.seed,
+        hosts,
+        events,
+        seconds,
+        output: output.clone(),
+    })?;
+    Ok(output)
 }
 
 /// The tests with all receivers, with `words` for the test program.
