@@ -10,11 +10,12 @@ use tokio::{
 
 use super::{
     clients::{Keeping, Like},
-    line::{Arrival, Line},
+    connection::{Arrival, Connection},
+    log::Opened,
+    progress::Progress,
     round::Common,
     rung::Outcome,
     stop::Stop,
-    watcher::Watcher,
 };
 
 /// What to hold.
@@ -56,13 +57,15 @@ pub struct Held {
     pub silent: Vec<End>,
     /// Why connections could not be opened.
     pub not_opened: Vec<String>,
+    /// Every connection that was opened for it.
+    pub opened: Vec<Opened>,
     /// It went to its end.
     pub complete: bool,
 }
 
 /// Holds connections to the broker as planned. Needs a `LocalSet` around it.
-pub(super) async fn hold(hold: Hold, common: Common, watcher: &dyn Watcher, stop: &Stop) -> Held {
-    watcher.stage(
+pub(super) async fn hold(hold: Hold, common: Common, progress: &dyn Progress, stop: &Stop) -> Held {
+    progress.stage(
         &format!(
             "{} connections are kept alive and {} are not",
             hold.kept, hold.silent
@@ -74,14 +77,15 @@ pub(super) async fn hold(hold: Hold, common: Common, watcher: &dyn Watcher, stop
         let wait = common.pace * u32::try_from(number).unwrap_or(u32::MAX);
         let stop = stop.clone();
         let is_kept = number < hold.kept;
+        let common = common.clone();
         tasks.spawn_local(async move {
             sleep(wait).await;
-            let line = common.open().await?;
+            let connection = common.open().await?;
             let end = tokio::select! {
                 () = stop.requested() => None,
-                end = one(&line, is_kept.then_some(&hold), hold.span, common) => Some(end),
+                end = one(&connection, is_kept.then_some(&hold), hold.span, &common) => Some(end),
             };
-            line.close(common.remote);
+            connection.close(common.remote);
             std::io::Result::Ok((is_kept, end))
         });
     }
@@ -90,6 +94,7 @@ pub(super) async fn hold(hold: Hold, common: Common, watcher: &dyn Watcher, stop
         kept: Vec::new(),
         silent: Vec::new(),
         not_opened: Vec::new(),
+        opened: Vec::new(),
         complete: true,
     };
     while let Some(done) = tasks.join_next().await {
@@ -101,21 +106,24 @@ pub(super) async fn hold(hold: Hold, common: Common, watcher: &dyn Watcher, stop
                     (&mut held.silent, "silent")
                 };
                 list.push(end);
-                watcher.say(&format!("{what}: {}", describe(end)));
+                progress.note(&format!("{what}: {}", describe(end)));
             }
             Ok(Ok((_, None))) => held.complete = false,
             Ok(Err(error)) => held.not_opened.push(error.to_string()),
             Err(_aborted) => held.complete = false,
         }
     }
+    held.opened = common.log.all();
     held
 }
 
-async fn one(line: &Line, hold: Option<&Hold>, span: Duration, common: Common) -> End {
+async fn one(connection: &Connection, hold: Option<&Hold>, span: Duration, common: &Common) -> End {
     let began = Instant::now();
     if let Some(hold) = hold
         && let Some(times) = hold.keeping.keepalive
-        && line.keep_alive((!hold.by_host).then_some(times)).is_err()
+        && connection
+            .keep_alive((!hold.by_host).then_some(times))
+            .is_err()
     {
         return End::Died(Outcome::PathDead, Duration::ZERO);
     }
@@ -125,7 +133,7 @@ async fn one(line: &Line, hold: Option<&Hold>, span: Duration, common: Common) -
     loop {
         let arrival = tokio::select! {
             () = at(closes) => return End::ClosedHere,
-            arrival = timeout_at(until, line.next()) => arrival,
+            arrival = timeout_at(until, connection.next()) => arrival,
         };
         let outcome = match arrival {
             Err(_elapsed) => break,
@@ -137,7 +145,7 @@ async fn one(line: &Line, hold: Option<&Hold>, span: Duration, common: Common) -
         };
         return End::Died(outcome, began.elapsed());
     }
-    match common.used(line).await.outcome {
+    match common.used(connection).await.outcome {
         Outcome::Alive => End::Alive,
         outcome => End::Died(outcome, began.elapsed()),
     }

@@ -1,4 +1,4 @@
-//! The way to the broker, from connecting with rising TTLs. Without privileges.
+//! The route to the broker, from connecting with rising TTLs. Without privileges.
 //!
 //! A router that lets a SYN die sends time exceeded; in `SYN_SENT` the kernel
 //! queues that with the router's address (`ip_icmp_error` in `tcp_v4_err`, 6.18).
@@ -18,36 +18,38 @@ use socket2::Socket;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    line::{report_icmp, socket, watched},
-    walk::{Hop, Way},
+    connection::{connect, report_icmp, watched},
+    log::Log,
+    walk::{Hop, Route},
 };
 
-/// Farther than any way in use.
+/// Farther than any route in use.
 pub(super) const FARTHEST: u8 = 30;
 
 /// Connections that ask the same hop: each has a port of its own, and so may take
-/// another of several equal ways.
+/// another of several equal paths.
 const ASK: usize = 3;
 
 /// Longer than the second that the kernel waits before it repeats a SYN.
 const PATIENCE: Duration = Duration::from_millis(1_300);
 
-enum Knock {
+enum Answer {
     Hop(IpAddr),
     Broker,
     Nothing,
 }
 
 /// Finds the hops before `remote`, with `at_once` connections at a time.
-pub(super) async fn discover(remote: SocketAddr, at_once: usize) -> Way {
-    let mut way = Way::default();
+pub(super) async fn discover(remote: SocketAddr, at_once: usize, log: &Log) -> Route {
+    let mut route = Route::default();
     let window = u8::try_from((at_once / ASK).clamp(1, 4)).unwrap_or(1);
     let mut ttl = 1;
-    while ttl <= FARTHEST && way.broker.is_none() {
-        let mut knocks = JoinSet::new();
+    while ttl <= FARTHEST && route.broker.is_none() {
+        let mut questions = JoinSet::new();
         for ttl in ttl..ttl + window {
             for _ in 0..ASK {
-                knocks.spawn_local(async move { (ttl, knock(remote, ttl).await) });
+                let log = log.clone();
+                questions.spawn_local(async move { (ttl, ask(remote, ttl, &log).await) });
             }
         }
         let mut hops: Vec<Hop> = (ttl..ttl + window)
@@ -56,12 +58,12 @@ pub(super) async fn discover(remote: SocketAddr, at_once: usize) -> Way {
                 ..Hop::default()
             })
             .collect();
-        while let Some(done) = knocks.join_next().await {
-            let Ok((at, Ok(knock))) = done else {
+        while let Some(done) = questions.join_next().await {
+            let Ok((at, Ok(answer))) = done else {
                 continue;
             };
-            match knock {
-                Knock::Hop(address) => {
+            match answer {
+                Answer::Hop(address) => {
                     if let Some(hop) = hops.iter_mut().find(|hop| hop.ttl == at)
                         && !hop.addresses.contains(&address)
                     {
@@ -69,34 +71,36 @@ pub(super) async fn discover(remote: SocketAddr, at_once: usize) -> Way {
                         hop.addresses.sort_unstable();
                     }
                 }
-                Knock::Broker => way.broker = Some(way.broker.map_or(at, |known| known.min(at))),
-                Knock::Nothing => {}
+                Answer::Broker => {
+                    route.broker = Some(route.broker.map_or(at, |known| known.min(at)));
+                }
+                Answer::Nothing => {}
             }
         }
-        way.hops.extend(hops);
+        route.hops.extend(hops);
         ttl += window;
     }
-    match way.broker {
-        Some(broker) => way.hops.retain(|hop| hop.ttl < broker),
+    match route.broker {
+        Some(broker) => route.hops.retain(|hop| hop.ttl < broker),
         // A filter near the broker may swallow what comes with a low TTL.
-        None => way.hops.clear(),
+        None => route.hops.clear(),
     }
-    way
+    route
 }
 
 /// Connects with a TTL of `ttl`.
-async fn knock(remote: SocketAddr, ttl: u8) -> io::Result<Knock> {
-    let socket = socket(remote, Some(ttl))?;
+async fn ask(remote: SocketAddr, ttl: u8, log: &Log) -> io::Result<Answer> {
+    let (socket, _entry) = connect(remote, Some(ttl), log)?;
     report_icmp(&socket, remote)?;
     let socket = watched(socket)?;
     let Ok(ready) = timeout(PATIENCE, socket.writable()).await else {
-        return Ok(Knock::Nothing);
+        return Ok(Answer::Nothing);
     };
     drop(ready?);
     Ok(match socket.get_ref().take_error()? {
-        None => Knock::Broker,
-        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Knock::Broker,
-        Some(_) => source(socket.get_ref()).map_or(Knock::Nothing, Knock::Hop),
+        None => Answer::Broker,
+        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => Answer::Broker,
+        Some(_) => source(socket.get_ref()).map_or(Answer::Nothing, Answer::Hop),
     })
 }
 

@@ -6,17 +6,18 @@ use tokio::task::JoinSet;
 
 use super::{
     bracket::{Bracket, bracket, samples},
+    connection::Connection,
     finding::{Behavior, Finding, Setup, Timer, conclude},
     hops, ladder,
-    line::Line,
+    log::{Log, Opened},
     names,
-    round::{Common, Enough, Left, Start, Trigger},
+    progress::Progress,
+    round::{Common, Enough, Leftover, Start, Trigger},
     rounds,
     rung::{Outcome, Rung},
     sniff::{Sniffer, Ttls},
     stop::Stop,
-    walk::{Answer, Place, Steps, Way, place},
-    watcher::Watcher,
+    walk::{Answer, Location, Route, Steps, locate},
 };
 use crate::classify::devices;
 
@@ -24,7 +25,7 @@ use crate::classify::devices;
 /// connections contradict each other.
 const ROUNDS: u8 = 5;
 
-/// Dead flows that walk the way.
+/// Dead flows that are used to find the hop.
 const WALKERS: usize = 8;
 
 /// Connections that are tried at once where one has died, before that is believed.
@@ -75,12 +76,14 @@ pub struct Plan {
 pub struct Measured {
     /// Every connection that was used or ended.
     pub rungs: Vec<Rung>,
+    /// Every connection that was opened, those that only looked for hops among them.
+    pub opened: Vec<Opened>,
     /// What they say.
     pub finding: Finding,
-    /// The way to the broker, if it was walked.
-    pub way: Option<Way>,
+    /// The route to the broker, if it was walked.
+    pub route: Option<Route>,
     /// Where on it the device is.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// TTLs of the resets and of the broker, where they could be seen.
     pub ttls: Ttls,
     /// It went to its end.
@@ -94,6 +97,7 @@ impl Plan {
             trigger: self.trigger,
             give_up: self.give_up,
             pace: Duration::from_secs(1) / self.rate.max(1),
+            log: Log::default(),
         }
     }
 
@@ -155,16 +159,16 @@ fn timers() -> Vec<Duration> {
 /// Measures as planned.
 ///
 /// Needs a `LocalSet` around it.
-pub async fn measure(plan: &Plan, watcher: &dyn Watcher, stop: &Stop) -> Measured {
+pub async fn measure(plan: &Plan, progress: &dyn Progress, stop: &Stop) -> Measured {
     let mut run = Run {
         plan,
         common: plan.common(),
-        watcher,
+        progress,
         stop,
         rungs: Vec::new(),
         not_opened: Vec::new(),
         walkers: Vec::new(),
-        way: None,
+        route: None,
         flows: Vec::new(),
         sniffer: plan.locate.then(|| Sniffer::start(plan.remote)).flatten(),
     };
@@ -178,13 +182,13 @@ pub async fn measure(plan: &Plan, watcher: &dyn Watcher, stop: &Stop) -> Measure
 struct Run<'a> {
     plan: &'a Plan,
     common: Common,
-    watcher: &'a dyn Watcher,
+    progress: &'a dyn Progress,
     stop: &'a Stop,
     rungs: Vec<Rung>,
     not_opened: Vec<String>,
     /// Flows past the timer that nothing has used.
-    walkers: Vec<Line>,
-    way: Option<Way>,
+    walkers: Vec<Connection>,
+    route: Option<Route>,
     flows: Vec<Steps>,
     sniffer: Option<Sniffer>,
 }
@@ -196,14 +200,14 @@ impl Run<'_> {
         starts: Vec<Start>,
         enough: impl Fn(&[Rung], usize) -> Enough,
     ) -> Vec<Start> {
-        let Left { idle, not_opened } = self
+        let Leftover { idle, not_opened } = self
             .common
             .round(
                 number,
                 starts,
                 &mut self.rungs,
                 enough,
-                self.watcher,
+                self.progress,
                 self.stop,
             )
             .await;
@@ -227,7 +231,7 @@ impl Run<'_> {
         let silences = self.plan.first_round();
         let longest = silences.last().copied().unwrap_or_default();
         let opening = self.common.pace * u32::try_from(silences.len()).unwrap_or(u32::MAX);
-        self.watcher.stage(
+        self.progress.stage(
             &format!("round 1: {} connections stay silent", silences.len()),
             longest + opening + self.plan.give_up,
         );
@@ -250,12 +254,17 @@ impl Run<'_> {
     /// the one that died. Returns those that are to go on because nothing confirmed
     /// it.
     async fn confirm(&mut self, mut idle: Vec<Start>) -> Vec<Start> {
-        idle.retain(|start| start.line.is_some());
+        idle.retain(|start| start.connection.is_some());
         if self.stop.is_requested() || idle.is_empty() {
             self.close(idle);
             return Vec::new();
         }
-        let silence = |start: &Start| start.line.as_ref().map(|line| line.silence().least);
+        let silence = |start: &Start| {
+            start
+                .connection
+                .as_ref()
+                .map(|connection| connection.silence().least)
+        };
         idle.sort_by_key(silence);
         let dead = self
             .rungs
@@ -295,21 +304,24 @@ impl Run<'_> {
     /// Keeps what can walk, the longest silent, and closes the rest in order.
     fn keep_walkers(&mut self, idle: Vec<Start>) {
         let (died, can_walk) = (self.bracket().died, self.can_locate());
-        let mut lines: Vec<Line> = idle.into_iter().filter_map(|start| start.line).collect();
-        lines.sort_by_key(|line| line.silence().least);
-        while let Some(line) = lines.pop() {
-            let past = died.is_some_and(|died| line.silence().least >= died);
+        let mut connections: Vec<Connection> = idle
+            .into_iter()
+            .filter_map(|start| start.connection)
+            .collect();
+        connections.sort_by_key(|connection| connection.silence().least);
+        while let Some(connection) = connections.pop() {
+            let past = died.is_some_and(|died| connection.silence().least >= died);
             if can_walk && past && self.walkers.len() < WALKERS {
-                self.walkers.push(line);
+                self.walkers.push(connection);
             } else {
-                line.close(self.plan.remote);
+                connection.close(self.plan.remote);
             }
         }
     }
 
     fn close(&self, idle: Vec<Start>) {
-        for line in idle.into_iter().filter_map(|start| start.line) {
-            line.close(self.plan.remote);
+        for connection in idle.into_iter().filter_map(|start| start.connection) {
+            connection.close(self.plan.remote);
         }
     }
 
@@ -325,7 +337,7 @@ impl Run<'_> {
                 return;
             };
             let longest = silences.last().copied().unwrap_or_default();
-            self.watcher.stage(
+            self.progress.stage(
                 &format!(
                     "round {number}: {} connections stay silent for {} to {}",
                     silences.len(),
@@ -405,7 +417,7 @@ impl Run<'_> {
     async fn open_walkers(&mut self, timer: &Timer) {
         let silence = timer.died.mul_f64(1.02) + Duration::from_millis(100);
         let count = WALKERS.min(self.plan.connections);
-        self.watcher.stage(
+        self.progress.stage(
             &format!("{count} connections stay silent for {}", seconds(silence)),
             silence,
         );
@@ -420,31 +432,31 @@ impl Run<'_> {
 
     async fn walk(&mut self) {
         let spare = self.plan.connections.saturating_sub(self.walkers.len());
-        self.watcher
+        self.progress
             .stage("tracing the path to the broker", Duration::from_secs(5));
-        let mut way = hops::discover(self.plan.remote, spare).await;
+        let mut route = hops::discover(self.plan.remote, spare, &self.common.log).await;
         if self.plan.names {
-            self.name(&mut way).await;
+            self.name(&mut route).await;
         }
-        self.watcher
+        self.progress
             .stage("looking for the device's hop", Duration::from_secs(15));
-        let lines = std::mem::take(&mut self.walkers);
+        let connections = std::mem::take(&mut self.walkers);
         let drops = self
             .timer()
             .is_some_and(|timer| timer.behavior == Behavior::Dropped);
         self.flows = if drops {
-            walk_near(lines, self.plan.remote, &way).await
+            walk_near(connections, self.plan.remote, &route).await
         } else {
-            walk_all(lines, self.plan.remote, &way).await
+            walk_all(connections, self.plan.remote, &route).await
         };
-        self.way = Some(way);
+        self.route = Some(route);
     }
 
     /// Looks the names of the hops up, side by side, for as long as a resolver may
     /// take.
-    async fn name(&self, way: &mut Way) {
+    async fn name(&self, route: &mut Route) {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let lookups: Vec<_> = way
+        let lookups: Vec<_> = route
             .hops
             .iter()
             .map(|hop| {
@@ -453,7 +465,7 @@ impl Run<'_> {
             })
             .collect();
         let until = tokio::time::Instant::now() + PATIENCE;
-        for (hop, lookup) in way.hops.iter_mut().zip(lookups) {
+        for (hop, lookup) in route.hops.iter_mut().zip(lookups) {
             if let Ok(Ok(name)) = tokio::time::timeout_at(until, lookup).await {
                 hop.name = name;
             }
@@ -461,8 +473,8 @@ impl Run<'_> {
     }
 
     fn end(mut self) -> Measured {
-        for line in self.walkers.drain(..) {
-            line.close(self.plan.remote);
+        for connection in self.walkers.drain(..) {
+            connection.close(self.plan.remote);
         }
         let complete = !self.stop.is_requested();
         let finding = match conclude(&self.rungs, &self.plan.setup()) {
@@ -483,7 +495,10 @@ impl Run<'_> {
             },
             found => found,
         };
-        let place = self.way.as_ref().and_then(|way| place(&self.flows, way));
+        let location = self
+            .route
+            .as_ref()
+            .and_then(|route| locate(&self.flows, route));
         let was_reset = |port: u16| {
             self.rungs.iter().any(|rung| {
                 rung.local_port == port
@@ -497,10 +512,11 @@ impl Run<'_> {
             .unwrap_or_default();
         Measured {
             ttls,
+            opened: self.common.log.all(),
             rungs: self.rungs,
             finding,
-            way: self.way,
-            place,
+            route: self.route,
+            location,
             complete,
         }
     }
@@ -525,45 +541,45 @@ fn ladder_is_over(rungs: &[Rung], pending: usize, opening: Duration) -> Enough {
 }
 
 /// Has each dead flow walk to a device that resets.
-async fn walk_all(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps> {
-    let farthest = way.broker.unwrap_or(hops::FARTHEST);
+async fn walk_all(connections: Vec<Connection>, remote: SocketAddr, route: &Route) -> Vec<Steps> {
+    let farthest = route.broker.unwrap_or(hops::FARTHEST);
     let mut walks = JoinSet::new();
-    for line in lines {
-        walks.spawn_local(walk(line, remote, farthest));
+    for connection in connections {
+        walks.spawn_local(walk(connection, remote, farthest));
     }
     walks.join_all().await
 }
 
 /// Has dead flows send bytes that go only so many hops, to find where a device
-/// drops them: each flow a part of the way. Nothing can be said, and nothing is
+/// drops them: each flow a part of the route. Nothing can be said, and nothing is
 /// sent, where it is not known how many hops would reach the broker.
 ///
-/// A flow that lives has passed beside the device: routers answer it all the way.
-async fn walk_near(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps> {
-    let Some(broker) = way.broker else {
-        for line in lines {
-            line.close(remote);
+/// A flow that lives has passed beside the device: routers answer it on the whole route.
+async fn walk_near(connections: Vec<Connection>, remote: SocketAddr, route: &Route) -> Vec<Steps> {
+    let Some(broker) = route.broker else {
+        for connection in connections {
+            connection.close(remote);
         }
         return Vec::new();
     };
-    let dead = dead_ones(lines, remote).await;
+    let dead = dead_ones(connections, remote).await;
     if dead.is_empty() {
         return vec![vec![Answer::Alive]];
     }
     let stride = dead.len();
     let mut walks = JoinSet::new();
-    for (number, line) in dead.into_iter().enumerate() {
+    for (number, connection) in dead.into_iter().enumerate() {
         walks.spawn_local(async move {
             // The kernel repeats a byte after twice as long each time.
-            let mut patience = Duration::from_millis(900) + line.round_trip() * 3;
+            let mut patience = Duration::from_millis(900) + connection.round_trip() * 3;
             let mut answers = Vec::new();
             for ttl in (1..broker).skip(number).step_by(stride) {
-                if let Ok(answer) = line.send_near(remote, ttl, patience).await {
+                if let Ok(answer) = connection.send_near(remote, ttl, patience).await {
                     answers.push((ttl, answer));
                 }
                 patience = (patience * 2).min(Duration::from_secs(8));
             }
-            line.abandon(remote);
+            connection.abandon(remote);
             answers
         });
     }
@@ -572,16 +588,18 @@ async fn walk_near(lines: Vec<Line>, remote: SocketAddr, way: &Way) -> Vec<Steps
     vec![answers.into_iter().map(|(_, answer)| answer).collect()]
 }
 
-/// Those of `lines` that the broker does not answer; the others are closed.
-async fn dead_ones(lines: Vec<Line>, remote: SocketAddr) -> Vec<Line> {
+/// Those of `connections` that the broker does not answer; the others are closed.
+async fn dead_ones(connections: Vec<Connection>, remote: SocketAddr) -> Vec<Connection> {
     let mut questions = JoinSet::new();
-    for line in lines {
+    for connection in connections {
         questions.spawn_local(async move {
-            let answer = line.step(remote, ANY_WAY, patience(&line)).await;
+            let answer = connection
+                .step(remote, ANY_WAY, patience(&connection))
+                .await;
             if matches!(answer, Ok(Answer::Nothing)) {
-                Some(line)
+                Some(connection)
             } else {
-                line.close(remote);
+                connection.close(remote);
                 None
             }
         });
@@ -590,16 +608,16 @@ async fn dead_ones(lines: Vec<Line>, remote: SocketAddr) -> Vec<Line> {
 }
 
 /// How long to wait for what a packet of a flow may draw.
-fn patience(line: &Line) -> Duration {
-    (line.round_trip() * 3).max(Duration::from_millis(100))
+fn patience(connection: &Connection) -> Duration {
+    (connection.round_trip() * 3).max(Duration::from_millis(100))
 }
 
 /// Has one dead flow walk to a device that resets.
-async fn walk(line: Line, remote: SocketAddr, farthest: u8) -> Steps {
-    let patience = patience(&line);
+async fn walk(connection: Connection, remote: SocketAddr, farthest: u8) -> Steps {
+    let patience = patience(&connection);
     let mut steps = Steps::new();
     for ttl in 1..=farthest {
-        let Ok(answer) = line.step(remote, ttl, patience).await else {
+        let Ok(answer) = connection.step(remote, ttl, patience).await else {
             break;
         };
         steps.push(answer);
@@ -607,7 +625,7 @@ async fn walk(line: Line, remote: SocketAddr, farthest: u8) -> Steps {
             break;
         }
     }
-    line.close(remote);
+    connection.close(remote);
     steps
 }
 

@@ -7,17 +7,19 @@
 
 pub mod bracket;
 pub mod clients;
+mod connection;
 pub mod earlier;
 pub mod finding;
 pub mod hold;
 mod hops;
 mod info;
 pub mod ladder;
-mod line;
+pub mod log;
 pub mod measure;
 mod names;
 pub mod options;
 mod plan_text;
+pub mod progress;
 mod report;
 mod round;
 pub mod rounds;
@@ -30,7 +32,6 @@ pub mod stop;
 pub mod target;
 mod terminal;
 pub mod walk;
-pub mod watcher;
 
 pub use round::Trigger;
 pub use run::{ProbeError, run};

@@ -93,8 +93,13 @@ pub enum Refusal {
         least: usize,
     },
     /// The ladder goes down.
-    #[error("--up-to must be longer than --from")]
-    Ladder,
+    #[error("invalid --up-to {up_to:?}: expected a time longer than --from {from:?}")]
+    Ladder {
+        /// The longest silence.
+        up_to: Duration,
+        /// The shortest.
+        from: Duration,
+    },
     /// The kernel counts whole seconds.
     #[error("invalid {option}: expected whole seconds, as the kernel's keepalive has them")]
     WholeSeconds {
@@ -102,8 +107,11 @@ pub enum Refusal {
         option: &'static str,
     },
     /// Shorter silences are none.
-    #[error("--from must be 500ms or longer")]
-    TooShort,
+    #[error("invalid --from {from:?}: expected 500ms or longer")]
+    TooShort {
+        /// What was given.
+        from: Duration,
+    },
 }
 
 /// What is done to one address.
@@ -159,10 +167,13 @@ impl Options {
             return Err(Refusal::NoConnections);
         }
         if self.from < Duration::from_millis(500) {
-            return Err(Refusal::TooShort);
+            return Err(Refusal::TooShort { from: self.from });
         }
         if self.up_to <= self.from {
-            return Err(Refusal::Ladder);
+            return Err(Refusal::Ladder {
+                up_to: self.up_to,
+                from: self.from,
+            });
         }
         for (option, value) in [
             ("--keepalive", self.settings.keepalive),

@@ -1,8 +1,9 @@
-//! What a probe is going to do to the broker, said before it starts.
+//! What a probe is going to do to the broker: printed before it starts.
 
 use std::{fmt::Write as _, time::Duration};
 
 use super::{
+    hold::Hold,
     measure::seconds,
     options::{Task, Work},
     round::Trigger,
@@ -12,13 +13,16 @@ use super::{
 /// segments of 40 to 80 bytes with their IP headers.
 const BYTES: u64 = 640;
 
+/// A keepalive probe and its answer.
+const PROBE_BYTES: u64 = 140;
+
 /// What fits most terminals, and mail.
 const WIDTH: usize = 78;
 
 /// A request and the broker's answer to it.
 const REQUEST_BYTES: u64 = 900;
 
-/// Says it.
+/// Describes it.
 #[must_use]
 pub(super) fn describe(work: &Work) -> String {
     let mut text = String::new();
@@ -95,12 +99,13 @@ fn one(target: &str, task: &Task) -> String {
     if let Some(hold) = hold {
         let _written = write!(
             text,
-            "{}opens {} connections with {} and {} without, for {}.",
+            "{}opens {} connections with {} and {} without, for {}: about {} kB.",
             if *measure { " Beside them it " } else { "" },
             hold.kept,
             hold.keeping,
             hold.silent,
-            seconds(hold.span),
+            span(hold.span),
+            of_hold(hold, plan.trigger) / 1_000 + 1,
         );
     }
     text
@@ -113,14 +118,34 @@ const fn of_one(trigger: Trigger) -> u64 {
     }
 }
 
+/// What connections that are held take: each keepalive probe that is answered is followed by
+/// another after the same silence.
+fn of_hold(hold: &Hold, trigger: Trigger) -> u64 {
+    let probes = hold.keeping.keepalive.map_or(0, |times| {
+        hold.span.as_secs() / times.time.as_secs().max(1) * hold.kept as u64
+    });
+    (hold.kept + hold.silent) as u64 * of_one(trigger) + probes * PROBE_BYTES
+}
+
 /// One time the longest silence if nothing is found, a little more than twice the
 /// timer if something is.
 fn minutes(last: Duration) -> String {
-    let minutes = |time: Duration| time.as_secs_f64() / 60.0;
-    if minutes(last) < 2.0 {
+    if last < MINUTES {
         format!("{} to {}", seconds(last), seconds(last * 2))
     } else {
+        let minutes = |time: Duration| time.as_secs_f64() / 60.0;
         format!("{:.0} to {:.0} minutes", minutes(last), minutes(last * 2))
+    }
+}
+
+/// From here on people count in minutes.
+const MINUTES: Duration = Duration::from_mins(2);
+
+fn span(time: Duration) -> String {
+    if time < MINUTES {
+        seconds(time)
+    } else {
+        format!("{:.0} minutes", time.as_secs_f64() / 60.0)
     }
 }
 
@@ -142,5 +167,18 @@ mod tests {
             assert!(unwrapped.contains(part), "{part}: {text}");
         }
         assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+    }
+
+    #[test]
+    fn a_setting_to_prove_has_its_bytes_and_minutes_too() {
+        let mut options = Options::usual("127.0.0.1:9094");
+        options.settings.keepalive = Some(Duration::from_secs(100));
+        let text = describe(&options.work(HostKeepalive::DEFAULT).unwrap());
+        let unwrapped = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Six connections, and twelve probes on each of four.
+        assert!(
+            unwrapped.contains("and 2 without, for 20 minutes: about 11 kB."),
+            "{text}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What was measured as an event.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use smol_str::{SmolStr, format_smolstr};
 
@@ -8,19 +8,21 @@ use super::{
     clients::Like,
     finding::{Behavior, Finding, Timer},
     hold::{End, Held},
+    log::Opened,
     measure::{Measured, seconds},
     round::Trigger,
     rung::{Outcome, Rung},
     settings::{Safe, safe, sentence, settings},
 };
 use crate::event::{
-    Cause, Endpoint, Host, Probe, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset,
-    ProbeResult, ProbeRung, ProbeSetting, ProbeTrigger, RungOutcome, Time,
+    Cause, Endpoint, Host, Probe, ProbeConnection, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation,
+    ProbeReset, ProbeResult, ProbeRung, ProbeSetting, ProbeTrigger, RungOutcome, Time,
+    community_id,
 };
 
 /// What is known beside the measurement.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
+pub(super) struct Header {
     pub(super) time: Time,
     pub(super) host: Host,
     pub(super) target: SmolStr,
@@ -30,7 +32,7 @@ pub(super) struct Frame {
 }
 
 /// Makes the event of what was measured, held, or both.
-pub(super) fn report(frame: Frame, measured: Option<&Measured>, held: Option<&Held>) -> Probe {
+pub(super) fn report(header: Header, measured: Option<&Measured>, held: Option<&Held>) -> Probe {
     let finding = measured.map(|it| &it.finding);
     let timer = match finding {
         Some(Finding::Timer(timer)) => Some(timer),
@@ -40,15 +42,15 @@ pub(super) fn report(frame: Frame, measured: Option<&Measured>, held: Option<&He
         .filter(|timer| !timer.is_broker)
         .map(|timer| safe(timer.survived, timer.died));
     Probe {
-        time: frame.time,
-        host: frame.host,
-        target: frame.target,
-        broker: frame.broker,
-        trigger: match frame.trigger {
+        time: header.time,
+        host: header.host,
+        target: header.target,
+        broker: header.broker,
+        trigger: match header.trigger {
             Trigger::Keepalive => ProbeTrigger::Keepalive,
             Trigger::Request => ProbeTrigger::Request,
         },
-        duration_ms: whole_ms(frame.duration),
+        duration_ms: whole_ms(header.duration),
         complete: measured.is_none_or(|it| it.complete) && held.is_none_or(|it| it.complete),
         result: finding.map(result),
         reason: reason(finding, held),
@@ -63,6 +65,12 @@ pub(super) fn report(frame: Frame, measured: Option<&Measured>, held: Option<&He
             .map(|(_, survivors)| survivors as u64),
         devices: timer.map_or_else(Vec::new, |timer| timer.devices.clone()),
         rungs: measured.map_or_else(Vec::new, |it| it.rungs.iter().map(rung).collect()),
+        connections: measured
+            .map_or(&[][..], |it| &it.opened)
+            .iter()
+            .chain(held.map_or(&[][..], |it| &it.opened))
+            .map(|it| connection(it, header.broker, header.time))
+            .collect(),
         location: measured.and_then(location),
         hold: held.map(hold),
         settings: safe
@@ -74,7 +82,7 @@ pub(super) fn report(frame: Frame, measured: Option<&Measured>, held: Option<&He
                 value: it.value.into(),
             })
             .collect(),
-        advice: advice(&frame.broker, finding, held, safe.as_ref()),
+        advice: advice(&header.broker, finding, held, safe.as_ref()),
     }
 }
 
@@ -143,18 +151,34 @@ fn rung(rung: &Rung) -> ProbeRung {
     }
 }
 
+/// A connection as other hosts report it: as an IPv4 one where both ends are that.
+fn connection(opened: &Opened, broker: Endpoint, now: Time) -> ProbeConnection {
+    let local = opened.local;
+    let client = Endpoint {
+        address: local.ip().to_canonical(),
+        port: local.port(),
+    };
+    let socket = |it: Endpoint| SocketAddr::new(it.address, it.port);
+    ProbeConnection {
+        community_id: community_id::of_tcp(socket(client), socket(broker)),
+        client,
+        opened: Time(opened.opened),
+        ended: opened.ended.map_or(now, Time),
+    }
+}
+
 fn location(measured: &Measured) -> Option<ProbeLocation> {
     let ttls = measured.ttls;
-    if measured.way.is_none() && ttls.reset.is_none() {
+    if measured.route.is_none() && ttls.reset.is_none() {
         return None;
     }
-    let way = measured.way.as_ref();
-    let place = measured.place.as_ref();
+    let route = measured.route.as_ref();
+    let found = measured.location.as_ref();
     Some(ProbeLocation {
-        hop: place.map(|place| place.from),
-        hop_at_most: place.map(|place| place.to),
-        resets: place.map_or_else(Vec::new, |place| {
-            let resets = place.resets.iter();
+        hop: found.map(|found| found.from),
+        hop_at_most: found.map(|found| found.to),
+        resets: found.map_or_else(Vec::new, |found| {
+            let resets = found.resets.iter();
             resets
                 .map(|(ttl, flows)| ProbeReset {
                     ttl: *ttl,
@@ -162,8 +186,8 @@ fn location(measured: &Measured) -> Option<ProbeLocation> {
                 })
                 .collect()
         }),
-        hops: way.map_or_else(Vec::new, |way| {
-            let hops = way.hops.iter();
+        hops: route.map_or_else(Vec::new, |route| {
+            let hops = route.hops.iter();
             hops.map(|hop| ProbeHop {
                 ttl: hop.ttl,
                 addresses: hop.addresses.clone(),
@@ -171,7 +195,7 @@ fn location(measured: &Measured) -> Option<ProbeLocation> {
             })
             .collect()
         }),
-        broker_ttl: way.and_then(|way| way.broker),
+        broker_ttl: route.and_then(|route| route.broker),
         reset_ttl: ttls.reset,
         handshake_ttl: ttls.handshake,
         reset_distance: ttls.distance(),
@@ -223,13 +247,13 @@ fn advice(
             seconds(timer.died)
         ),
         (Some(Finding::Timer(timer)), Some(safe)) => format!(
-            "{} the way to {} {} connections silent for {}: for Java set {}.",
+            "{} the path to {} {} connections silent for {}: for Java set {}.",
             if timer.behavior == Behavior::Closed {
                 "The broker or a proxy on"
             } else {
                 "A device on"
             },
-            std::net::SocketAddr::new(broker.address, broker.port),
+            SocketAddr::new(broker.address, broker.port),
             match timer.behavior {
                 Behavior::ResetOnSend | Behavior::ResetOnTimer => "resets",
                 Behavior::Dropped => "drops",
@@ -239,7 +263,7 @@ fn advice(
             sentence(Like::Java, safe)
         ),
         (Some(Finding::None { longest }), _) => format!(
-            "No device on the way ends connections that are silent for up to {}.",
+            "No device on the path ends connections that are silent for up to {}.",
             seconds(*longest)
         ),
         _ => String::new(),

@@ -9,10 +9,11 @@ use tokio::{
 };
 
 use super::{
-    line::{Arrival, Line, Used, answers},
+    connection::{Arrival, Connection, Used, answers},
+    log::Log,
+    progress::Progress,
     rung::{Outcome, Rung, Silence},
     stop::Stop,
-    watcher::Watcher,
 };
 
 /// How a connection is used after its silence.
@@ -26,7 +27,7 @@ pub enum Trigger {
 }
 
 /// What all connections have in common.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Common {
     /// The broker.
     pub(super) remote: SocketAddr,
@@ -36,6 +37,8 @@ pub(super) struct Common {
     pub(super) give_up: Duration,
     /// From opening one connection to opening the next.
     pub(super) pace: Duration,
+    /// Where they are noted.
+    pub(super) log: Log,
 }
 
 /// How long connecting may take: three SYNs and the answer to the last one.
@@ -45,7 +48,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Start {
     /// An open one that was silent already, or none yet.
-    pub(super) line: Option<Line>,
+    pub(super) connection: Option<Connection>,
     /// How long it is to be silent.
     pub(super) silence: Duration,
 }
@@ -54,14 +57,14 @@ impl Start {
     /// A new connection.
     pub(super) const fn fresh(silence: Duration) -> Self {
         Self {
-            line: None,
+            connection: None,
             silence,
         }
     }
 }
 
 #[derive(Debug)]
-enum Climbed {
+enum Finished {
     Rung(Rung),
     Idle(Start),
     NotOpened(io::Error),
@@ -92,7 +95,7 @@ pub(super) enum Enough {
 
 /// What a round leaves.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(super) struct Leftover {
     /// Connections that were released in their silence.
     pub(super) idle: Vec<Start>,
     /// Why connections could not be opened.
@@ -101,11 +104,11 @@ pub(super) struct Left {
 
 impl Common {
     /// Opens a connection; with requests, it is in use as a client's would be.
-    pub(super) async fn open(&self) -> io::Result<Line> {
-        let mut line = Line::open(self.remote, CONNECT).await?;
+    pub(super) async fn open(&self) -> io::Result<Connection> {
+        let mut connection = Connection::open(self.remote, CONNECT, &self.log).await?;
         if self.trigger == Trigger::Request {
-            match line.use_by_request(self.give_up).await?.0 {
-                Used::Alive => line.was_used(),
+            match connection.use_by_request(self.give_up).await?.0 {
+                Used::Alive => connection.was_used(),
                 Used::Reset | Used::Closed => {
                     return Err(io::Error::other(
                         "the broker ended the connection when it was sent ApiVersions: its \
@@ -120,16 +123,16 @@ impl Common {
                 }
             }
         }
-        Ok(line)
+        Ok(connection)
     }
 
     /// Uses a connection and says what came of it.
-    pub(super) async fn used(&self, line: &Line) -> Usage {
-        let before = line.silence();
+    pub(super) async fn used(&self, connection: &Connection) -> Usage {
+        let before = connection.silence();
         let at = Instant::now();
         let used = match self.trigger {
-            Trigger::Keepalive => line.use_by_keepalive(self.give_up).await,
-            Trigger::Request => line.use_by_request(self.give_up).await,
+            Trigger::Keepalive => connection.use_by_keepalive(self.give_up).await,
+            Trigger::Request => connection.use_by_request(self.give_up).await,
         };
         let after = at.elapsed();
         let silent = used.as_ref().map_or(before, |(_, silent)| *silent);
@@ -137,8 +140,13 @@ impl Common {
             Ok(Used::Alive) => Outcome::Alive,
             Ok(Used::Reset) => Outcome::ResetOnUse,
             Ok(Used::Closed) => Outcome::Closed,
-            Ok(Used::Nothing) | Err(_) if answers(self.remote, CONNECT).await => Outcome::Dropped,
-            Ok(Used::Nothing) | Err(_) => Outcome::PathDead,
+            Ok(Used::Nothing) | Err(_) => {
+                if answers(self.remote, CONNECT, &self.log).await {
+                    Outcome::Dropped
+                } else {
+                    Outcome::PathDead
+                }
+            }
         };
         let is_answered = !matches!(outcome, Outcome::Dropped | Outcome::PathDead);
         Usage {
@@ -148,39 +156,42 @@ impl Common {
         }
     }
 
-    async fn climb(
+    async fn follow(
         self,
         round: u8,
         begin: Instant,
         start: Start,
         mut release: watch::Receiver<bool>,
-    ) -> Climbed {
-        let Start { line, silence } = start;
-        let mut line = if let Some(line) = line {
-            line
+    ) -> Finished {
+        let Start {
+            connection,
+            silence,
+        } = start;
+        let mut connection = if let Some(connection) = connection {
+            connection
         } else {
             tokio::select! {
                 biased;
                 _ = release.wait_for(|released| *released) => {
-                    return Climbed::Idle(Start::fresh(silence));
+                    return Finished::Idle(Start::fresh(silence));
                 }
                 () = sleep_until(begin) => {}
             }
             match self.open().await {
-                Ok(line) => line,
-                Err(error) => return Climbed::NotOpened(error),
+                Ok(connection) => connection,
+                Err(error) => return Finished::NotOpened(error),
             }
         };
         let arrival = tokio::select! {
             biased;
             _ = release.wait_for(|released| *released) => {
-                return Climbed::Idle(Start { line: Some(line), silence });
+                return Finished::Idle(Start { connection: Some(connection), silence });
             }
-            arrival = line.keep_silent(silence) => arrival,
+            arrival = connection.keep_silent(silence) => arrival,
         };
         let by_itself = |outcome| Usage {
             outcome,
-            silent: line.silence(),
+            silent: connection.silence(),
             answered: None,
         };
         let Usage {
@@ -188,45 +199,45 @@ impl Common {
             silent,
             answered,
         } = match arrival {
-            None => self.used(&line).await,
+            None => self.used(&connection).await,
             Some(Arrival::Reset) => by_itself(Outcome::ResetByItself),
             Some(Arrival::Closed) => by_itself(Outcome::Closed),
             Some(Arrival::Data | Arrival::Failed(_)) => by_itself(Outcome::PathDead),
         };
         let rung = Rung {
             round,
-            local_port: line.local_port(),
+            local_port: connection.local_port(),
             planned: silence,
             silent,
             outcome,
             answered,
-            disturbed: line.is_disturbed(),
+            disturbed: connection.is_disturbed(),
         };
-        line.close(self.remote);
-        Climbed::Rung(rung)
+        connection.close(self.remote);
+        Finished::Rung(rung)
     }
 
     /// Runs a round until all connections have been used, or it is `enough`.
     pub(super) async fn round(
-        self,
+        &self,
         number: u8,
         starts: Vec<Start>,
         rungs: &mut Vec<Rung>,
         enough: impl Fn(&[Rung], usize) -> Enough,
-        watcher: &dyn Watcher,
+        progress: &dyn Progress,
         stop: &Stop,
-    ) -> Left {
+    ) -> Leftover {
         let (release, released) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut begin = Instant::now();
         for start in starts {
-            let fresh = start.line.is_none();
-            tasks.spawn_local(self.climb(number, begin, start, released.clone()));
+            let fresh = start.connection.is_none();
+            tasks.spawn_local(self.clone().follow(number, begin, start, released.clone()));
             if fresh {
                 begin += self.pace;
             }
         }
-        let mut left = Left::default();
+        let mut left = Leftover::default();
         let mut look_again: Option<Instant> = None;
         let mut stopped = false;
         loop {
@@ -240,8 +251,8 @@ impl Common {
                 }
                 done = tasks.join_next() => match done {
                     None => break,
-                    Some(Ok(Climbed::Rung(rung))) => {
-                        watcher.rung(&rung);
+                    Some(Ok(Finished::Rung(rung))) => {
+                        progress.rung(&rung);
                         rungs.push(rung);
                         match enough(rungs, tasks.len()) {
                             Enough::No => {}
@@ -253,8 +264,8 @@ impl Common {
                             }
                         }
                     }
-                    Some(Ok(Climbed::Idle(start))) => left.idle.push(start),
-                    Some(Ok(Climbed::NotOpened(error))) => left.not_opened.push(error.to_string()),
+                    Some(Ok(Finished::Idle(start))) => left.idle.push(start),
+                    Some(Ok(Finished::NotOpened(error))) => left.not_opened.push(error.to_string()),
                     Some(Err(_aborted)) => {}
                 },
                 () = at(look_again) => {

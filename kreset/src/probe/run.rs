@@ -23,7 +23,7 @@ use super::{
     measure::{Measured, measure},
     options::{Options, Refusal, Task},
     plan_text,
-    report::{Frame, report},
+    report::{Header, report},
     screen::{Screen, Screens},
     stop::Stop,
 };
@@ -53,7 +53,7 @@ pub enum ProbeError {
 }
 
 impl ProbeError {
-    /// The exit code that tells a script.
+    /// The exit code, for scripts.
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
@@ -120,7 +120,7 @@ pub fn run(options: &Options, encoder: &mut dyn Encoder) -> Result<Exit, ProbeEr
                 .await
                 .map_err(|error| system("a task failed")(io::Error::other(error)))?;
             let event = report(
-                frame(&work.target.to_string(), &task, duration),
+                header(&work.target.to_string(), &task, duration),
                 found.measured.as_ref(),
                 found.held.as_ref(),
             );
@@ -197,9 +197,9 @@ async fn one(task: &Task, screen: &Screen, stop: &Stop) -> Found {
     }
 }
 
-fn frame(target: &str, task: &Task, duration: Duration) -> Frame {
+fn header(target: &str, task: &Task, duration: Duration) -> Header {
     let remote = task.plan.remote;
-    Frame {
+    Header {
         time: Time(Timestamp::now()),
         host: Host {
             name: uname().nodename().to_string_lossy().into(),

@@ -1,4 +1,4 @@
-//! How it goes, on standard error: a bar on a terminal, a line a result elsewhere.
+//! Progress on standard error: a bar on a terminal, one line per result elsewhere.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::{
     measure::seconds,
+    progress::Progress,
     rung::{Outcome, Rung},
     terminal,
-    watcher::Watcher,
 };
 
 /// All bars, one for each address.
@@ -26,7 +26,7 @@ pub(super) struct Screens {
 /// The bar of one address, or its lines.
 #[derive(Debug)]
 pub(super) struct Screen {
-    /// What tells this address from others.
+    /// What distinguishes this address from the others.
     name: String,
     bar: Option<ProgressBar>,
     stage: RefCell<String>,
@@ -143,7 +143,7 @@ impl Screen {
     }
 }
 
-impl Watcher for Screen {
+impl Progress for Screen {
     fn stage(&self, what: &str, at_most: Duration) {
         self.stage.replace(what.to_owned());
         self.counts.borrow_mut().clear();
@@ -173,7 +173,7 @@ impl Watcher for Screen {
         self.message();
     }
 
-    fn say(&self, text: &str) {
+    fn note(&self, text: &str) {
         self.line(text);
     }
 }

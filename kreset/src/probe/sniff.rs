@@ -12,14 +12,14 @@ use std::{
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::task::JoinHandle;
 
-use super::line::watched;
+use super::connection::watched;
 
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 
 /// A packet that came from the broker's address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Sighting {
+struct Observed {
     local_port: u16,
     is_reset: bool,
     ttl: u8,
@@ -28,7 +28,7 @@ struct Sighting {
 /// Watches for such packets while it lives.
 #[derive(Debug)]
 pub(super) struct Sniffer {
-    seen: Rc<RefCell<Vec<Sighting>>>,
+    seen: Rc<RefCell<Vec<Observed>>>,
     task: JoinHandle<()>,
 }
 
@@ -63,7 +63,7 @@ impl Sniffer {
             while let Ok(mut ready) = socket.readable().await {
                 let packet = ready.try_io(|fd| receive(fd.get_ref(), &mut buffer));
                 match packet {
-                    Ok(Ok(packet)) => into.borrow_mut().extend(sighting(&packet)),
+                    Ok(Ok(packet)) => into.borrow_mut().extend(observed(&packet)),
                     Ok(Err(_failed)) => return,
                     Err(_would_block) => {}
                 }
@@ -75,10 +75,10 @@ impl Sniffer {
     /// What was seen of the connections that `was_reset`.
     pub(super) fn ttls(&self, was_reset: impl Fn(u16) -> bool) -> Ttls {
         let seen = self.seen.borrow();
-        let most = |wanted: &dyn Fn(&&Sighting) -> bool| {
+        let most = |wanted: &dyn Fn(&&Observed) -> bool| {
             let mut counts = BTreeMap::<u8, u32>::new();
-            for sighting in seen.iter().filter(wanted) {
-                *counts.entry(sighting.ttl).or_default() += 1;
+            for observed in seen.iter().filter(wanted) {
+                *counts.entry(observed.ttl).or_default() += 1;
             }
             let most = counts.into_iter().max_by_key(|(_, count)| *count);
             most.map(|(ttl, _)| ttl)
@@ -181,7 +181,7 @@ fn filter(remote: SocketAddr) -> Vec<SockFilter> {
     program
 }
 
-fn sighting(packet: &[u8]) -> Option<Sighting> {
+fn observed(packet: &[u8]) -> Option<Observed> {
     let first = *packet.first()?;
     let (ttl, header) = match first >> 4 {
         4 => (*packet.get(8)?, usize::from(first & 0x0f) * 4),
@@ -190,7 +190,7 @@ fn sighting(packet: &[u8]) -> Option<Sighting> {
     };
     let port = packet.get(header + 2..header + 4)?;
     let flags = packet.get(header + 13)?;
-    Some(Sighting {
+    Some(Observed {
         local_port: u16::from_be_bytes(port.try_into().ok()?),
         is_reset: flags & RST != 0,
         ttl,
@@ -207,7 +207,7 @@ mod tests {
         (packet[0], packet[8]) = (0x45, 62);
         packet[20..24].copy_from_slice(&[0x23, 0x84, 0x9c, 0x40]);
         packet[33] = 0x04;
-        let seen = sighting(&packet).unwrap();
+        let seen = observed(&packet).unwrap();
         assert_eq!(
             (seen.local_port, seen.is_reset, seen.ttl),
             (40_000, true, 62)
@@ -216,13 +216,13 @@ mod tests {
         (packet[0], packet[7]) = (0x60, 254);
         packet[42..44].copy_from_slice(&[0x9c, 0x41]);
         packet[53] = 0x12;
-        let seen = sighting(&packet).unwrap();
+        let seen = observed(&packet).unwrap();
         assert_eq!(
             (seen.local_port, seen.is_reset, seen.ttl),
             (40_001, false, 254)
         );
         for short in 0..54 {
-            let _none = sighting(&packet[..short]);
+            let _none = observed(&packet[..short]);
         }
     }
 

@@ -14,10 +14,17 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{clients::HostKeepalive, info::info, rung::Silence, walk::Answer};
+use super::{
+    clients::HostKeepalive,
+    info::info,
+    log::{Entry, Log},
+    rung::Silence,
+    walk::Answer,
+};
+use crate::event::{PROBE_MSS, PROBE_PROCESS};
 
 /// How often a silent connection is looked at for packets that came in.
-const GLANCE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// One tick of a kernel with 100 a second. A device that counts in ticks may let a
 /// connection go so much before its time, and what the kernel says of times is
@@ -32,14 +39,40 @@ const SOON: Duration = Duration::from_millis(8);
 /// neighbour's address.
 const LONG: Duration = Duration::from_millis(250);
 
-/// `ApiVersions`, version 0, from client `kreset-probe`: every broker since 0.10
-/// answers it, before authentication too.
-const API_VERSIONS: &[u8] = b"\0\0\0\x16\0\x12\0\0\0\0\0\x01\0\x0ckreset-probe";
+/// `ApiVersions`, version 3, from client and software `kreset-probe`. A broker answers
+/// it before authentication, too; one before 2.4, which does not know that version,
+/// says so (since 0.10, KIP-35 and KIP-511), and that is an answer as good.
+fn api_versions() -> Vec<u8> {
+    const KEY: u16 = 18;
+    const VERSION: u16 = 3;
+    let mut request = Vec::with_capacity(64);
+    request.extend(KEY.to_be_bytes());
+    request.extend(VERSION.to_be_bytes());
+    // Correlation id.
+    request.extend(1_u32.to_be_bytes());
+    // The client id is a string of old, the rest is of the flexible kind: lengths plus 1.
+    request.extend([0, text_length(PROBE_PROCESS)]);
+    request.extend(PROBE_PROCESS.as_bytes());
+    request.push(0);
+    for text in [PROBE_PROCESS, env!("CARGO_PKG_VERSION")] {
+        request.push(text_length(text) + 1);
+        request.extend(text.as_bytes());
+    }
+    request.push(0);
+    let length = u32::try_from(request.len()).unwrap_or_default();
+    [&length.to_be_bytes(), &*request].concat()
+}
+
+/// The length of a short text.
+fn text_length(text: &str) -> u8 {
+    u8::try_from(text.len()).unwrap_or_default()
+}
 
 /// A connection to the broker.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Connection {
     socket: AsyncFd<Socket>,
+    _entry: Entry,
     local_port: u16,
     /// When the last packet passed, at the earliest and at the latest.
     last: (Instant, Instant),
@@ -57,7 +90,7 @@ pub(super) enum Arrival {
     Closed,
     /// So many bytes came.
     Data,
-    /// The kernel gave up on it, or it failed in another way.
+    /// The kernel gave up on it, or it failed otherwise.
     Failed(io::Error),
 }
 
@@ -74,8 +107,13 @@ pub(super) enum Used {
     Nothing,
 }
 
-/// Opens a socket to `remote` whose packets go `ttl` hops, if that is given.
-pub(super) fn socket(remote: SocketAddr, ttl: Option<u8>) -> io::Result<Socket> {
+/// Begins a connection to `remote` whose packets go `ttl` hops, if that is given, and
+/// that other hosts know for the probe's.
+pub(super) fn connect(
+    remote: SocketAddr,
+    ttl: Option<u8>,
+    log: &Log,
+) -> io::Result<(Socket, Entry)> {
     let socket = Socket::new(
         Domain::for_address(remote),
         Type::STREAM,
@@ -83,14 +121,18 @@ pub(super) fn socket(remote: SocketAddr, ttl: Option<u8>) -> io::Result<Socket> 
     )?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_mss(PROBE_MSS.into())?;
     if let Some(ttl) = ttl {
         set_ttl(&socket, remote, ttl)?;
     }
     match socket.connect(&remote.into()) {
-        Ok(()) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
-        Err(error) => Err(error),
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
     }
+    let local = socket.local_addr()?.as_socket();
+    let local = local.ok_or_else(|| io::Error::other("a TCP socket without an address"))?;
+    Ok((socket, log.opened(local)))
 }
 
 /// Has the event loop watch `socket`.
@@ -116,11 +158,16 @@ pub(super) fn report_icmp(socket: &Socket, remote: SocketAddr) -> io::Result<()>
     set.map_err(Into::into)
 }
 
-impl Line {
+impl Connection {
     /// Connects to `remote`.
-    pub(super) async fn open(remote: SocketAddr, patience: Duration) -> io::Result<Self> {
+    pub(super) async fn open(
+        remote: SocketAddr,
+        patience: Duration,
+        log: &Log,
+    ) -> io::Result<Self> {
         let began = Instant::now();
-        let socket = watched(socket(remote, None)?)?;
+        let (socket, entry) = connect(remote, None, log)?;
+        let socket = watched(socket)?;
         match timeout(patience, socket.writable()).await {
             Ok(ready) => drop(ready?),
             Err(_elapsed) => return Err(ErrorKind::TimedOut.into()),
@@ -143,6 +190,7 @@ impl Line {
             last,
             looked: opened,
             disturbed: false,
+            _entry: entry,
             socket,
         })
     }
@@ -179,7 +227,7 @@ impl Line {
     /// Keeps silent until the silence has lasted `silence`, or the connection ends.
     /// May be dropped and called again.
     pub(super) async fn keep_silent(&mut self, silence: Duration) -> Option<Arrival> {
-        // A line that packets disturb is used at the time all the same, and its
+        // A connection that packets disturb is used at the time all the same, and its
         // silence is as long as it then is.
         let until = self.last.1 + silence;
         loop {
@@ -188,7 +236,7 @@ impl Line {
                 self.look();
                 return None;
             }
-            let pause = GLANCE.min(until - now);
+            let pause = POLL_INTERVAL.min(until - now);
             match timeout(pause, self.next()).await {
                 Ok(Arrival::Data) => self.disturb(Instant::now()),
                 Ok(event) => return Some(event),
@@ -286,7 +334,7 @@ impl Line {
     /// [`Self::use_by_keepalive`]. The kernel repeats it.
     pub(super) async fn use_by_request(&self, give_up: Duration) -> io::Result<(Used, Silence)> {
         let mut sent = Sent::begin(self)?;
-        let used = match self.socket.get_ref().send(API_VERSIONS) {
+        let used = match self.socket.get_ref().send(&api_versions()) {
             Ok(_) => loop {
                 match timeout(pause(sent.began.elapsed()), self.next()).await {
                     Ok(Arrival::Data) => break Used::Alive,
@@ -423,8 +471,8 @@ struct Sent {
 }
 
 impl Sent {
-    fn begin(line: &Line) -> io::Result<Self> {
-        let before = info(line.socket.get_ref())?.segments_out;
+    fn begin(connection: &Connection) -> io::Result<Self> {
+        let before = info(connection.socket.get_ref())?.segments_out;
         Ok(Self {
             began: Instant::now(),
             before,
@@ -433,9 +481,9 @@ impl Sent {
     }
 
     /// Looks what has left by now, and whether an acknowledgement has come since.
-    fn look(&mut self, line: &Line) -> io::Result<bool> {
+    fn look(&mut self, connection: &Connection) -> io::Result<bool> {
         let since = self.began.elapsed();
-        let info = info(line.socket.get_ref())?;
+        let info = info(connection.socket.get_ref())?;
         let count = info.segments_out.wrapping_sub(self.before) as usize;
         // Beyond these it does not matter.
         self.left
@@ -452,17 +500,17 @@ impl Sent {
     /// How long the connection had been silent before the packet that drew the
     /// answer.
     ///
-    /// One packet may be lost on the way. A RST was drawn by any of those that had
+    /// One packet may be lost on the path. A RST was drawn by any of those that had
     /// left by then; a connection that answers nothing is dead if two were not
     /// answered.
-    fn silence(mut self, line: &Line, used: Used) -> io::Result<Silence> {
+    fn silence(mut self, connection: &Connection, used: Used) -> io::Result<Silence> {
         let now = Instant::now();
-        self.look(line)?;
+        self.look(connection)?;
         let decisive = match used {
             Used::Nothing => self.left.get(1).copied(),
             Used::Alive | Used::Reset | Used::Closed => self.last(),
         };
-        Ok(line.silence_before(self.began, decisive.unwrap_or(now)))
+        Ok(connection.silence_before(self.began, decisive.unwrap_or(now)))
     }
 }
 
@@ -476,12 +524,65 @@ const fn pause(elapsed: Duration) -> Duration {
 }
 
 /// Whether a new connection to `remote` is answered, by an acceptance or a refusal.
-pub(super) async fn answers(remote: SocketAddr, patience: Duration) -> bool {
-    match Line::open(remote, patience).await {
-        Ok(line) => {
-            line.close(remote);
+pub(super) async fn answers(remote: SocketAddr, patience: Duration, log: &Log) -> bool {
+    match Connection::open(remote, patience, log).await {
+        Ok(connection) => {
+            connection.close(remote);
             true
         }
         Err(error) => error.kind() == ErrorKind::ConnectionRefused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::PROBE_BYTES;
+
+    #[test]
+    fn the_request_is_laid_out_as_kafka_has_it() {
+        let request = api_versions();
+        let (length, rest) = request.split_first_chunk::<4>().unwrap();
+        assert_eq!(u32::from_be_bytes(*length) as usize, rest.len());
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = [
+            // Key 18, version 3, correlation id 1, client id of 12 bytes, no tags.
+            b"\0\x12\0\x03\0\0\0\x01\0\x0ckreset-probe\0".as_slice(),
+            // Name and version of the software, lengths plus 1, no tags.
+            b"\x0dkreset-probe",
+            &[text_length(version) + 1],
+            version.as_bytes(),
+            b"\0",
+        ]
+        .concat();
+        assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn two_requests_are_less_than_a_client_at_work_sends() {
+        assert!(2 * api_versions().len() as u64 + 8 <= PROBE_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_connection_announces_the_size_that_the_broker_knows_it_by() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let remote = listener.local_addr().unwrap();
+        let log = Log::default();
+        let connection = Connection::open(remote, Duration::from_secs(5), &log)
+            .await
+            .unwrap();
+        let (accepted, from) = listener.accept().unwrap();
+        // What the kernel may send, less the space of timestamps: `tcp_current_mss`.
+        let size = Socket::from(accepted).tcp_mss().unwrap();
+        assert!(
+            (u32::from(PROBE_MSS) - 12..=u32::from(PROBE_MSS)).contains(&size),
+            "{size}"
+        );
+        let [opened] = log.all()[..] else {
+            panic!("{log:?}");
+        };
+        assert_eq!((opened.local, opened.ended), (from, None));
+        connection.close(remote);
+        assert!(log.all()[0].ended.is_some());
     }
 }

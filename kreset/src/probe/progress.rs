@@ -1,17 +1,17 @@
-//! Who is shown how it goes.
+//! The interface that shows progress.
 
 use std::time::Duration;
 
 use super::rung::Rung;
 
-/// Who is shown how it goes.
-pub trait Watcher {
+/// Shows progress.
+pub trait Progress {
     /// A new stage, which takes at most so long.
     fn stage(&self, what: &str, at_most: Duration);
 
     /// A connection was used, or ended.
     fn rung(&self, rung: &Rung);
 
-    /// Something else to be said.
-    fn say(&self, text: &str);
+    /// Another message.
+    fn note(&self, text: &str);
 }
