@@ -317,6 +317,31 @@ fn packets_out_of_order_and_of_others_do_not_matter() {
     assert_eq!(said(&pcap(&mixed, RAW, &[])), expected);
 }
 
+/// The peer's own packets carry timestamps here, those of an observer of the path need not.
+#[test]
+fn a_replayed_packet_without_timestamps_does_not_move_the_peer() {
+    const RST: u8 = 4;
+    let (flags, source) = (33, 12..16);
+    let mut packets = packets(ON_SEND);
+    let expected = on_send();
+    let reset = packets.iter().rposition(|it| it.bytes[flags] & RST != 0);
+    let reset = packets[reset.unwrap()].bytes.clone();
+    let from_peer = |it: &&Packet| {
+        it.bytes[source.clone()] == reset[source.clone()] && it.bytes[flags] & RST == 0
+    };
+    let mut replayed = packets.iter().rfind(from_peer).unwrap().clone();
+    assert_ne!(replayed.bytes[8], reset[8], "the device is not as far away");
+    replayed.bytes.truncate(40);
+    replayed.bytes[8] = reset[8];
+    (replayed.bytes[3], replayed.bytes[32], replayed.length) = (40, 5 << 4, 40);
+    replayed.at_ns += 1_000;
+    packets.push(replayed);
+    packets.sort_by_key(|it| it.at_ns);
+    let said = said(&pcap(&packets, RAW, &[]));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].0, expected[0].0);
+}
+
 #[test]
 fn a_capture_that_began_late_names_no_other_culprit() {
     let expected = on_send();
@@ -348,6 +373,45 @@ fn what_the_capture_lost_is_a_loss_and_not_a_retransmission() {
     });
     assert!(matches!(lost, Some((source, 1..)) if source == "capture"));
     assert_eq!(findings(&events)[0].connection.retransmits, Some(0));
+}
+
+#[test]
+fn a_capture_at_the_broker_does_not_show_its_accept_queue() {
+    let all = packets("client_abort.broker");
+    // SYN; SYN,ACK; the client's ACK; its first request. Nothing of the broker's since.
+    let request = all.iter().skip(2).position(|it| it.length > 60).unwrap() + 2;
+    let mut refused = vec![all[0].clone(), all[1].clone(), all[request].clone()];
+    // A bare RST at the number that the request acknowledges, with a header without options.
+    let mut reset = all[1].clone();
+    reset.at_ns = all[request].at_ns + 80_000;
+    reset.bytes.truncate(40);
+    reset.length = 40;
+    reset.bytes[2..4].copy_from_slice(&40_u16.to_be_bytes());
+    reset.bytes[24..28].copy_from_slice(&all[request].bytes[28..32]);
+    reset.bytes[28..32].fill(0);
+    reset.bytes[32] = 5 << 4;
+    reset.bytes[33] = 0x04;
+    refused.push(reset);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("broker.pcap");
+    fs::write(&path, pcap(&refused, RAW, &[])).unwrap();
+    let events = read(
+        &[path],
+        &options(Duration::from_mins(10)),
+        Some(Ends::Broker),
+    );
+    let findings = findings(&events);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0].verdict.as_str(), "indeterminate");
+    let named: Vec<_> = findings[0]
+        .evidence
+        .iter()
+        .map(|it| it.value.as_str())
+        .collect();
+    assert!(
+        named.contains(&"no socket had answered since the handshake"),
+        "{named:?}"
+    );
 }
 
 #[test]
@@ -388,4 +452,30 @@ fn between_the_ends_each_receiver_is_judged() {
         said.iter()
             .all(|(_, direction, _)| *direction == "received")
     );
+}
+
+#[test]
+fn what_the_client_wrote_is_shown_with_its_event() {
+    let options = options(Duration::from_mins(10));
+    let plain = findings(&read(&[captured(ON_SEND)], &options, None));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("client.log");
+    let broker = plain[0].broker;
+    let line = |time: &str, broker: &str| {
+        format!("{time} INFO [Producer] Bootstrap broker {broker} (id: 1) disconnected")
+    };
+    let time = serde_json::to_value(plain[0].time).unwrap();
+    let time = time.as_str().unwrap();
+    let of_this = line(time, &format!("{}:{}", broker.address, broker.port));
+    let of_another = line(time, "192.0.2.1:9092");
+    fs::write(&path, format!("{of_another}\n{of_this}\n")).unwrap();
+    let options = Options {
+        client_logs: vec![path],
+        ..options
+    };
+    let read = findings(&read(&[captured(ON_SEND)], &options, None));
+    let shown = read[0].evidence.iter().find(|it| it.name == "client_log");
+    assert_eq!(shown.unwrap().value, of_this);
+    let changed = (read[0].confidence - plain[0].confidence).abs();
+    assert!(changed < f64::EPSILON, "{changed}");
 }

@@ -86,21 +86,21 @@ fn every_piece_of_evidence_is_explained() {
         names.len() >= 20,
         "the source is not what it was: {names:?}"
     );
-    check(
-        "evidence.md",
-        names.iter().map(|name| format!("\n| `{name}` | ")),
-    );
+    for shape in ["\n| `NAME` | ", "\n#### `NAME`\n"] {
+        let of_each = names.iter().map(|name| shape.replace("NAME", name));
+        check("evidence.md", of_each);
+    }
 }
 
 /// What the rules of a file weigh, and for which classes, is named in their
-/// rows or in the sections that these refer to.
+/// sections or in those that these refer to.
 #[test]
 fn every_rule_names_its_weights_and_classes() {
     let page = document("evidence.md");
     for source in &sources()[1..] {
         let documented: String = between(source, "Observation::new(", ",")
             .into_iter()
-            .map(|name| row_and_sections(&page, name.trim_matches('"')))
+            .map(|name| its_sections(&page, name.trim_matches('"')))
             .collect();
         if documented.is_empty() {
             continue;
@@ -124,11 +124,12 @@ fn every_rule_names_its_weights_and_classes() {
     }
 }
 
-/// The row of a piece of evidence, and the sections that it refers to.
-fn row_and_sections(page: &str, name: &str) -> String {
-    let start = format!("| `{name}` | ");
-    let row = page.lines().find(|line| line.starts_with(&start));
-    let mut documented = row.unwrap_or_default().to_owned();
+/// The section of a piece of evidence, and those that it refers to.
+fn its_sections(page: &str, name: &str) -> String {
+    let start = format!("\n#### `{name}`\n");
+    let section = page.split_once(&start).map(|(_, rest)| rest);
+    let section = section.and_then(|rest| rest.split("\n#").next());
+    let mut documented = section.unwrap_or_default().to_owned();
     for anchor in between(&documented.clone(), "](#", ")") {
         let section = page.split("\n#").find(|section| {
             let heading = section.lines().next().unwrap_or_default();

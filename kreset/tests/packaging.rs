@@ -171,6 +171,27 @@ fn the_unit_starts_what_is_packaged() {
     assert!(drain.as_secs() < seconds, "{drain:?}");
 }
 
+/// The kernel charges what it keeps of connections to the agent's control group: with 40,000 of
+/// them it was killed in one of 20 MB.
+#[test]
+fn unit_and_manifest_have_memory_for_the_connections_that_are_tracked() {
+    const AGENT: u64 = 96_000_000;
+    const CONNECTION: u64 = 721;
+    let tracked = options(&packaged("kreset.toml")).max_connections.get();
+    let needed = AGENT + CONNECTION * u64::from(tracked);
+    let unit = packaged("kreset.service");
+    let manifest = packaged("kreset-daemonset.yaml");
+    let limits = manifest.split("limits:").nth(1).unwrap();
+    let limits = limits.split("requests:").next().unwrap();
+    for (limit, suffix) in [
+        (words_after(&unit, "MemoryMax=").pop_first().unwrap(), "M"),
+        (words_after(limits, "memory: ").pop_last().unwrap(), "Mi"),
+    ] {
+        let mebibytes: u64 = limit.strip_suffix(suffix).unwrap().parse().unwrap();
+        assert!(mebibytes << 20 >= needed, "{limit} for {needed} bytes");
+    }
+}
+
 /// Every alert has a section in the runbook that its annotation links to.
 #[test]
 fn every_alert_links_to_its_section() {

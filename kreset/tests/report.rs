@@ -45,6 +45,20 @@ fn of_captures(format: Format) -> String {
     report(FILES.iter().map(|name| captured(name)).collect(), format)
 }
 
+/// Of an incident that is over the end is shown, and it alone.
+#[test]
+fn incidents_of_hosts_are_in_a_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let events = directory.path().join("events.jsonl");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/events.jsonl");
+    fs::copy(golden, &events).unwrap();
+    let text = report(vec![events], Format::Text);
+    assert_eq!(text.matches("broker_ended").count(), 1, "{text}");
+    let words: Vec<_> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    assert!(text.contains("120 refusals of 20 clients"), "{text}");
+}
+
 /// The sections, in the order in which they are read.
 const SECTIONS: [&str; 8] = [
     "Incidents",
@@ -106,4 +120,38 @@ fn an_event_that_came_twice_counts_once_and_names_are_only_text() {
     let twice = events.lines().count();
     assert!(page.contains(&format!("{twice} events were there twice")));
     assert!(page.contains("1 lines were no events"));
+}
+
+#[test]
+fn no_table_is_empty_and_one_reset_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let events =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/events.jsonl"))
+            .unwrap();
+    let write = |name: &str, kinds: &[&str]| {
+        let path = directory.path().join(name);
+        let of = |kind: &str| {
+            let mark = format!("\"type\":\"{kind}\"");
+            let mut lines = events.lines();
+            lines.find(|line| line.contains(&mark)).unwrap().to_owned()
+        };
+        let lines: Vec<_> = kinds.iter().map(|kind| of(kind)).collect();
+        fs::write(&path, lines.join("\n")).unwrap();
+        path
+    };
+    let none = report(
+        vec![write("none.json", &["start", "summary"])],
+        Format::Text,
+    );
+    assert!(none.contains("No connection was reset."), "{none}");
+    assert!(
+        !none.contains("verdict and cause"),
+        "an empty table:\n{none}"
+    );
+    let one = report(vec![write("one.json", &["start", "reset"])], Format::Text);
+    assert!(one.contains("One reset, seen on 1 host: "), "{one}");
+    assert!(
+        !one.contains("1 resets") && !one.contains("1 pairs"),
+        "{one}"
+    );
 }

@@ -15,8 +15,8 @@ use kreset::{
     facts::{Facts, Kind, State, TlsAlert},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
-    with_four_others,
+    ABORTED, API_VERSIONS, LOST, alone, cause, closed_at_once, handshake, judged, reset, said,
+    share, value_of, with_four_others,
 };
 
 const IDLE_ON_SEND: (Verdict, Option<Cause>) =
@@ -529,7 +529,7 @@ fn first_bytes_tell_a_failed_handshake() {
         Some(Cause::ClosedByBroker)
     );
     assert_eq!(
-        cause(&handshake(CLIENT_HELLO, b"")),
+        cause(&closed_at_once(handshake(CLIENT_HELLO, b""))),
         Some(Cause::TlsToPlaintext)
     );
     assert_eq!(

@@ -8,11 +8,11 @@ use kreset::{
         Config,
         context::{Closing, Concurrent, Context},
     },
-    event::{Cause, ProvokedBy, Verdict},
-    facts::{Age, Facts, Fin, Kind, State, Trigger},
+    event::{Cause, ProvokedBy, Role, Verdict},
+    facts::{Age, Facts, Fin, Kind, State, TlsAlert, Trigger},
 };
 use replay::judging::{
-    API_VERSIONS, alone, cause, handshake, judged, reset, said, share, value_of,
+    API_VERSIONS, alone, cause, closed_at_once, handshake, judged, reset, said, share, value_of,
 };
 
 const NOT_IDLE: (Verdict, Option<Cause>) = (Verdict::MiddleboxReset, Some(Cause::NotIdle));
@@ -158,7 +158,7 @@ fn another_services_answer_is_no_good_one() {
     let mut sent = reset("client_abort.client");
     sent.packets = http.packets;
     assert_eq!(said(&alone(&sent)), NOT_KAFKA);
-    sent.role = kreset::event::Role::Broker;
+    sent.role = Role::Broker;
     (sent.local, sent.remote) = (sent.remote, sent.local);
     sent.kind = Kind::ResetReceived;
     sent.kernel_reason = None;
@@ -327,7 +327,7 @@ fn an_icmp_refusal_of_a_syn_is_an_event() {
 fn a_syn_ack_that_this_host_resets_is_no_late_data() {
     let mut facts = reset("connection_lost_no_listener.broker");
     (facts.local, facts.remote) = (facts.remote, facts.local);
-    facts.role = kreset::event::Role::Client;
+    facts.role = Role::Client;
     facts.kernel_reason = Some("NO_SOCKET".into());
     facts.trigger = Some(Trigger {
         flags: 0x12,
@@ -379,6 +379,68 @@ fn advice_follows_the_evidence() {
     let closed = judged(&reset("broker_killed_idle.client"), &drained);
     assert_eq!(closed.cause, Some(Cause::Shutdown));
     assert!(closed.advice.contains("drained"), "{}", closed.advice);
+}
+
+/// The broker's FIN came after a silence.
+fn closed_after(facts: &Facts, silence_ms: f64) -> Context {
+    Context {
+        closing: Some(Closing {
+            at_ns: facts.at_ns,
+            silence_ms,
+            by_exit: false,
+            by_other_exit: false,
+            listened: None,
+            in_handshake: None,
+            may_be_handshake: false,
+            may_be_sasl: false,
+        }),
+        ..Context::default()
+    }
+}
+
+#[test]
+fn advice_claims_no_more_than_was_measured() {
+    // SaslHandshake was answered with 34, ILLEGAL_SASL_STATE.
+    let mut no_sasl = handshake(
+        b"\0\0\0\x17\0\x11\0\x01\0\0\0\x02\0\x07rdkafka\0\x05PLAIN",
+        b"\0\0\0\x0a\0\0\0\x02\0\x22\0\0\0\0",
+    );
+    let packets = no_sasl.packets.as_mut().unwrap();
+    (packets.api_key, packets.sasl_pending) = (Some(17), true);
+    assert_eq!(cause(&no_sasl), Some(Cause::Authentication));
+    assert!(alone(&no_sasl).advice.contains("has no SASL"));
+    // An idle close names its silence.
+    let idle = reset("broker_idle_close.client");
+    let closed = judged(&idle, &closed_after(&idle, 47_000.0));
+    assert_eq!(closed.cause, Some(Cause::IdleClose));
+    assert!(closed.advice.contains("after 47 s"), "{}", closed.advice);
+    // What is below the bar is no fact.
+    let busy = judged(&idle, &closed_after(&idle, 100.0));
+    assert!(busy.confidence < 0.7, "{busy:?}");
+    assert!(busy.advice.starts_with("Probably"), "{}", busy.advice);
+    // Keepalives are sent more often than the path is known to survive.
+    let mut forgotten = reset("idle_reset_on_send.ipv4.client");
+    forgotten.idle.as_mut().unwrap().wire_ms = 4_000.0;
+    let mut survived = Context::default();
+    survived.path.survived_ms = Some(3_000.0);
+    let advice = judged(&forgotten, &survived).advice;
+    assert!(advice.contains("tcp_keepalive_time=2 "), "{advice}");
+    // The network has answered: there is nothing to compare with.
+    let mut unreachable = replay::facts("idle_drop.client")
+        .into_iter()
+        .find(|facts| facts.kind == Kind::Timeout)
+        .unwrap();
+    unreachable.error = Some(113);
+    let advice = alone(&unreachable).advice;
+    assert!(
+        advice.contains("unreachable") && !advice.contains("other end too"),
+        "{advice}"
+    );
+    // A limit and a proxy without a backend look alike, a timer does not.
+    let dropped = alone(&handshake(API_VERSIONS, b"")).advice;
+    for possible in ["max.connections.per.ip", "without a working backend"] {
+        assert!(dropped.contains(possible), "{dropped}");
+    }
 }
 
 #[test]
@@ -435,12 +497,81 @@ fn a_bare_reset_that_nothing_drew_was_there_for_all_to_see() {
 #[test]
 fn a_hello_that_no_socket_answered_met_no_plaintext_listener() {
     let cause = |live| {
-        let mut facts = handshake(TLS_HELLO, &[]);
+        let mut facts = closed_at_once(handshake(TLS_HELLO, &[]));
+        facts.fin = facts.fin.filter(|_| live);
         facts.counters.as_mut().unwrap().reset_timestamps = Some(live);
         alone(&facts).cause
     };
     assert_eq!(cause(true), Some(Cause::TlsToPlaintext));
     assert_ne!(cause(false), Some(Cause::TlsToPlaintext));
+}
+
+/// An ingress that knows no such server name, a limit, and Kafka's plaintext listener all close
+/// on a TLS hello without a word. What was read of it tells them apart, on the broker's host.
+#[test]
+fn what_was_read_of_a_hello_says_who_did_not_answer_it() {
+    let on_its_host = |read: u64| {
+        let mut facts = closed_at_once(handshake(TLS_HELLO, &[]));
+        (facts.kind, facts.role) = (Kind::Fin, Role::Broker);
+        facts.fin.as_mut().unwrap().by_peer = false;
+        let counters = facts.counters.as_mut().unwrap();
+        counters.bytes_received = Some(517);
+        counters.unread = Some(517 - read);
+        alone(&facts)
+    };
+    let kafka = on_its_host(4);
+    assert_eq!(kafka.cause, Some(Cause::TlsToPlaintext));
+    assert!(kafka.confidence > 0.95 && kafka.advice.contains("plaintext listener: set"));
+    let limit = on_its_host(0);
+    assert_eq!(limit.cause, Some(Cause::ClosedByBroker));
+    let ingress = on_its_host(517);
+    assert!(ingress.confidence < 0.7, "{ingress:?}");
+
+    let mut on_the_clients = closed_at_once(handshake(TLS_HELLO, &[]));
+    let aborted = alone(&on_the_clients);
+    assert_eq!(aborted.cause, Some(Cause::TlsToPlaintext));
+    assert!(aborted.confidence > 0.8, "it left something unread");
+    on_the_clients.kind = Kind::Fin;
+    let closed = alone(&on_the_clients);
+    assert_eq!(closed.verdict, Verdict::HandshakePhase);
+    assert!(closed.confidence < 0.7, "{closed:?}");
+    assert!(closed.advice.contains("server name"), "{}", closed.advice);
+}
+
+/// The client gave up: its setup timeout, or a certificate that never came.
+#[test]
+fn a_client_that_closes_first_met_no_plaintext_listener() {
+    let mut facts = closed_at_once(handshake(TLS_HELLO, &[]));
+    facts.fin.as_mut().unwrap().by_peer = false;
+    facts.fin.as_mut().unwrap().silence_ms = 3_000.0;
+    let judgement = alone(&facts);
+    assert_ne!(judgement.cause, Some(Cause::TlsToPlaintext));
+    assert_ne!(judgement.cause, Some(Cause::TlsAlert));
+    // One that the broker had rejected may be faster with its FIN.
+    let packets = facts.packets.as_mut().unwrap();
+    packets.responses = 1;
+    packets.response_head = b"\x15\x03\x03\0\x02\x02\x46".to_vec();
+    packets.broker_alert = Some(TlsAlert {
+        level: 2,
+        description: 70,
+    });
+    assert_eq!(alone(&facts).cause, Some(Cause::TlsAlert));
+}
+
+/// In TLS 1.3, and in a session that is resumed, the first request travels with the client's
+/// Finished.
+#[test]
+fn an_abort_on_the_second_request_is_no_failed_handshake() {
+    let after_turns = |turns| {
+        let mut facts = handshake(TLS_HELLO, b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03");
+        let packets = facts.packets.as_mut().unwrap();
+        packets.turns = turns;
+        packets.latest_response_len = 442;
+        packets.broker_spoke_last = false;
+        alone(&facts)
+    };
+    assert_eq!(after_turns(5).cause, Some(Cause::Aborted));
+    assert_eq!(after_turns(3).cause, Some(Cause::TlsAlert));
 }
 
 /// A TLS inspecting appliance resets both ends after the server's hello.

@@ -93,6 +93,52 @@ fn only_what_a_host_had_can_be_lost_by_it() {
     );
 }
 
+/// Whatever its socket shows when it is freed.
+#[test]
+fn an_end_that_no_program_saw_is_undecided() {
+    for recording in [
+        "idle_reset_on_send.ipv4.client",
+        "broker_killed_busy.broker",
+    ] {
+        let mut facts = reset(recording);
+        facts.kind = Kind::Unobserved;
+        let judgement = alone(&facts);
+        assert_eq!(said(&judgement), UNDECIDED, "{judgement:?}");
+        let names: Vec<_> = judgement.evidence.iter().map(|it| it.name).collect();
+        assert_eq!(names, ["unobserved"]);
+        assert!(judgement.advice.contains("kernel ran no program"));
+        // Nor is it reported where a RST of the connection was.
+        let reset = reset(recording);
+        let events = replay::judge(vec![reset, facts], Config::default());
+        assert_eq!(events.len(), 1);
+    }
+}
+
+/// nginx closes both sides at once, and the client's last ACK meets the listener.
+#[test]
+fn the_last_packet_of_a_connection_that_ended_in_order_lost_nothing() {
+    const LATE: (Verdict, Option<Cause>) = (Verdict::ClientOriginated, Some(Cause::LateData));
+    for recording in [
+        "connection_lost.broker",
+        "connection_lost_no_listener.broker",
+    ] {
+        let lost = reset(recording);
+        let leftover = Facts {
+            had: Had::InOrder,
+            trigger: lost.trigger.map(|it| Trigger { payload: 0, ..it }),
+            ..lost
+        };
+        let judgement = alone(&leftover);
+        assert_eq!(said(&judgement), LATE, "{judgement:?}");
+        // It says nothing of the broker to other connections.
+        let mut endings = Endings::default();
+        endings.ended(&leftover);
+        let mut other = leftover.clone();
+        other.remote.port += 1;
+        assert_eq!(endings.concurrent(&other, None).count, 0);
+    }
+}
+
 #[test]
 fn a_connection_of_a_reused_port_is_lost_after_the_first_was_reported() {
     let first = Facts {
@@ -199,6 +245,7 @@ fn routine_closes_do_not_count_as_endings() {
     let facts = reset("broker_idle_close.client");
     for (name, counts) in [
         ("client_late_data.client", 0),
+        ("client_abort.client", 0),
         ("broker_abort_linger.client", 1),
     ] {
         let mut endings = Endings::default();

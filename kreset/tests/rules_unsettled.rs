@@ -151,6 +151,34 @@ fn what_nobody_saw_begin_may_have_been_a_handshake() {
     assert_eq!(said(&alone(&facts)), ABORTED, "no handshake is as long");
 }
 
+/// The broker's own kernel says that its socket aborted, and nothing that its process ended:
+/// without the first bytes no cause of a handshake is likelier than the abort itself.
+#[test]
+fn an_abort_that_nobody_saw_begin_is_no_likelier_a_failed_login() {
+    for name in ["broker_abort_linger.broker", "client_abort.client"] {
+        let mut facts = reset(name);
+        facts.idle.as_mut().unwrap().data_ms = 300.0;
+        let aborted = said(&alone(&facts));
+        assert_eq!(aborted.1, Some(Cause::Aborted), "{name}");
+        facts.packets = None;
+        let unseen = alone(&facts);
+        assert!(value_of(&unseen, "beginning").is_some(), "{name}");
+        assert_eq!(unseen.verdict, Verdict::Indeterminate, "{name}: {unseen:?}");
+        assert!(share(&unseen, aborted.0) > 0.25, "{name}: {unseen:?}");
+        facts.counters.as_mut().unwrap().data_segs_in = 40;
+        assert_eq!(said(&alone(&facts)), aborted, "{name}");
+    }
+    // Workers that end take their connections along, whatever these were doing.
+    let mut facts = reset("broker_abort_linger.broker");
+    facts.idle.as_mut().unwrap().data_ms = 300.0;
+    facts.packets = None;
+    facts.by_other_exit = true;
+    let mut context = Context::default();
+    context.concurrent.workers = 2;
+    let ended = judged(&facts, &context);
+    assert!(share(&ended, Verdict::BrokerOriginated) > 0.25, "{ended:?}");
+}
+
 #[test]
 fn a_brokers_fin_alone_is_no_failed_handshake_because_nobody_saw_it_begin() {
     let mut facts = reset("broker_idle_close.client");

@@ -7,10 +7,11 @@ mod replay;
 
 use kreset::{
     classify::{
+        Classifier, Config,
         context::{Closing, Context},
         phase::Phase,
     },
-    event::{Cause, ProvokedBy, Verdict},
+    event::{Cause, ProvokedBy, Role, Verdict},
     facts::{Facts, Kind, State, Trigger},
 };
 use replay::judging::{LOST, alone, cause, judged, reset, said, share, value_of};
@@ -147,6 +148,57 @@ fn tls_hides_a_failed_login() {
         judged(&facts, &closing(&facts)).verdict,
         Verdict::HandshakePhase
     );
+}
+
+/// Both ends close in order, as librdkafka does when it has read why it was turned away.
+#[test]
+fn a_failed_login_within_tls_that_ends_by_fins_is_told() {
+    for kind in [Kind::Fin, Kind::Closed] {
+        for role in [Role::Client, Role::Broker] {
+            let mut facts = closed_by_fins(kind, role);
+            let closed = closing(&facts);
+            let failed = judged(&facts, &closed);
+            assert_eq!(
+                said(&failed),
+                (Verdict::HandshakePhase, Some(Cause::Authentication)),
+                "{kind:?} {role:?}: {failed:?}"
+            );
+            assert!(failed.confidence < 0.9, "the broker may have stopped");
+            assert!(
+                Classifier::new(Config::default()).judge(&facts).is_some(),
+                "{kind:?} {role:?}: no event"
+            );
+            // Others show that the broker stops.
+            let mut stopped = closed.clone();
+            (stopped.concurrent.count, stopped.concurrent.closed_mixed) = (2, 2);
+            assert_ne!(judged(&facts, &stopped).verdict, Verdict::HandshakePhase);
+            // Closed by an idle timer, or by the client, it is no event at all.
+            facts.fin.as_mut().unwrap().silence_ms = 5_000.0;
+            assert!(Classifier::new(Config::default()).judge(&facts).is_none());
+            let mut facts = closed_by_fins(kind, role);
+            facts.fin.as_mut().unwrap().by_peer ^= true;
+            assert!(Classifier::new(Config::default()).judge(&facts).is_none());
+            let mut facts = closed_by_fins(kind, role);
+            facts.packets.as_mut().unwrap().broker_spoke_last = true;
+            assert!(Classifier::new(Config::default()).judge(&facts).is_none());
+        }
+    }
+}
+
+/// The end of [`turned_away`] without a RST, at either host.
+fn closed_by_fins(kind: Kind, role: Role) -> Facts {
+    let mut facts = turned_away(10);
+    facts.kind = kind;
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset = None;
+    // The client's `close_notify` followed the broker's.
+    (packets.latest_request_len, packets.broker_spoke_last) = (24, false);
+    if role == Role::Broker {
+        facts.role = role;
+        std::mem::swap(&mut facts.local, &mut facts.remote);
+        facts.fin.as_mut().unwrap().by_peer = false;
+    }
+    facts
 }
 
 fn closing(facts: &Facts) -> Context {

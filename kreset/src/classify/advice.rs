@@ -9,18 +9,15 @@ use super::{
     class::Class,
     context::PathView,
     devices,
-    evidence::{broker_fin, refused_by, sasl, timeout},
+    evidence::{broker_fin, first_bytes, refused_by, sasl, timeout},
     phase::Phase,
+    process_end,
     weights::BAR,
 };
 use crate::{
     event::{Direction, Endpoint, Role, is_unclear},
-    facts::{Facts, FirstBytes, State},
+    facts::{Facts, FirstBytes, Kind, State, api_key},
 };
-
-/// Kafka API keys whose answer a broker holds back on purpose (long polls).
-const FETCH: u16 = 1;
-const JOIN_GROUP: u16 = 11;
 
 /// Names of Kafka's own client, and of its threads, which Linux cuts after 15
 /// characters.
@@ -52,18 +49,14 @@ impl Client {
     #[must_use]
     fn of(facts: &Facts) -> Self {
         let packets = facts.packets.as_ref();
-        let software = packets.and_then(super::software::name);
+        let software = packets.and_then(|it| it.client_names().software);
         let process = (facts.role == Role::Client)
             .then(|| facts.owner.name.clone())
             .flatten();
         if packets.is_some_and(|it| super::software::is_kafkajs(it, process.as_deref())) {
             return Self::Kafkajs;
         }
-        let name = software
-            .map(SmolStr::from)
-            .or(process)
-            .unwrap_or_default()
-            .to_lowercase();
+        let name = software.or(process).unwrap_or_default().to_lowercase();
         let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if name == "java" || any(&JAVA) {
             Self::Java
@@ -86,6 +79,32 @@ pub(super) fn advise(case: &Case<'_>, decided: Option<(Class, f64)>) -> SmolStr 
 }
 
 fn by_class(case: &Case<'_>, class: Class) -> SmolStr {
+    let advice = by_class_alone(case, class);
+    // Whatever ended this one: while the broker does not run, or did not, that is to be known.
+    match &case.context.process_end {
+        Some(end) if class != Class::BrokerShutdown && is_telling(class) => {
+            format_smolstr!("{advice} {}", process_end::of_the_broker(end))
+        }
+        _ => advice,
+    }
+}
+
+/// An ending that a broker that does not run, or did not, may have brought about.
+const fn is_telling(class: Class) -> bool {
+    matches!(
+        class,
+        Class::Refused
+            | Class::BrokerLost
+            | Class::BrokerAborted
+            | Class::BrokerClosed
+            | Class::ClosedByBroker
+            | Class::ClientAborted
+            | Class::LateData
+            | Class::Blackholed
+    )
+}
+
+fn by_class_alone(case: &Case<'_>, class: Class) -> SmolStr {
     match class {
         Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => idle(case, class),
         _ => fixed(case, class),
@@ -104,6 +123,12 @@ fn undecided(case: &Case<'_>) -> SmolStr {
             "The network answered that the other end is unreachable (ICMP, or no answer to ARP): \
              check that its host is up and has its address, then routes and firewalls on the way \
              to {at}."
+        );
+    }
+    if case.facts.kind == Kind::Unobserved {
+        return format_smolstr!(
+            "The kernel ran no program when this connection ended, so nothing is known but that it \
+             did: the log of the process says how, or kreset-trace on the other end."
         );
     }
     if case.never_had().is_some() && !case.is_client() {
@@ -316,7 +341,7 @@ fn long_poll_symptom(case: &Case<'_>) -> &'static str {
         .packets
         .as_ref()
         .and_then(|packets| packets.api_key)
-        .is_some_and(|key| key == FETCH || key == JOIN_GROUP);
+        .is_some_and(|key| [api_key::FETCH, api_key::JOIN_GROUP].contains(&key));
     if case.facts.role == Role::Broker && case.direction() == Direction::Received && polls {
         "; the client will show a request timeout, no reset (lower fetch.max.wait.ms as well)"
     } else {
@@ -338,12 +363,26 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
         Class::BrokerAborted | Class::BrokerClosed if ended_at_one_age(case).is_some() => {
             return ended_at_one_age(case).unwrap_or_default();
         }
+        Class::BrokerClosed if case.is_cut_off() => {
+            let silence_ms = case.facts.fin.map_or(0.0, |fin| fin.silence_ms);
+            return format_smolstr!(
+                "The broker, or a proxy at its address, closed the connection in order with a \
+                 request unanswered for {}: a proxy whose backend ended or was too slow (HAProxy's \
+                 timeout server, nginx's proxy_timeout), or an error that the log at that address \
+                 names.",
+                seconds(silence_ms)
+            );
+        }
         Class::BrokerClosed => {
             "The broker, or a proxy at its address, closed this connection and goes on: look in its \
              log for this client at this time (connections.max.reauth.ms, a quota, a TLS error, a \
              proxy's limit on the age of a connection)."
         }
         Class::BrokerIdleClose => return idle_close(case),
+        Class::BrokerShutdown if goes(case) => {
+            let end = case.context.process_end.as_ref();
+            return end.map_or_else(SmolStr::default, process_end::advice);
+        }
         Class::BrokerShutdown if case.context.concurrent.accepted => {
             "The broker, or a proxy at its address, ended several connections while new ones were \
              accepted at once: a listener that was drained or replaced (a reload, a rolling \
@@ -380,6 +419,15 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
         Class::PlaintextToTls => {
             "The client speaks plaintext to a TLS listener: set security.protocol=SSL (or \
              SASL_SSL) in the client, or use the plaintext port."
+        }
+        Class::TlsToPlaintext if !first_bytes::is_kafka_plaintext(case) => {
+            return format_smolstr!(
+                "The client's TLS hello was not answered. Either the listener is a plaintext one \
+                 (set security.protocol=PLAINTEXT or SASL_PLAINTEXT in the client, or use the TLS \
+                 port), or a proxy or ingress at that address knows no such server name, or a \
+                 limit closed the connection. Whether it speaks TLS: `openssl s_client -connect {}`.",
+                at(case)
+            );
         }
         Class::TlsToPlaintext => {
             "The client speaks TLS to a plaintext listener: set security.protocol=PLAINTEXT (or \
@@ -424,6 +472,12 @@ fn fixed(case: &Case<'_>, class: Class) -> SmolStr {
         Class::Probe | Class::LateData => "Routine close: nothing to do.",
         Class::IdleOnSend | Class::IdleOnTimer | Class::Blackholed => return idle(case, class),
     })
+}
+
+/// How the broker's process ended, or that it was asked to, is known.
+fn goes(case: &Case<'_>) -> bool {
+    let end = case.context.process_end.as_ref();
+    end.is_some_and(|end| process_end::what(end).is_end())
 }
 
 /// The timer, and whose it may be.

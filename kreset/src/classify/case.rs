@@ -6,7 +6,8 @@ use super::{context::Context, phase::Phase};
 use crate::{
     event::{AgeKind, Direction, ProvokedBy, Role},
     facts::{
-        Facts, FirstBytes, Had, Kind, ResetClock, ResetPacket, State, Trigger, is_close_notify,
+        Facts, FirstBytes, Had, Kind, ResetClock, ResetPacket, State, Trigger, api_key,
+        is_close_notify,
     },
 };
 
@@ -53,14 +54,7 @@ impl<'a> Case<'a> {
     /// Which way the RST (or the first FIN) went.
     #[must_use]
     pub const fn direction(&self) -> Direction {
-        match self.facts.kind {
-            Kind::ResetSent => Direction::Sent,
-            Kind::Fin | Kind::Closed => match self.facts.fin {
-                Some(fin) if !fin.by_peer => Direction::Sent,
-                _ => Direction::Received,
-            },
-            _ => Direction::Received,
-        }
+        self.facts.direction()
     }
 
     /// A RST came.
@@ -204,6 +198,23 @@ impl<'a> Case<'a> {
             .is_some_and(|fin| !fin.by_exit && fin.silence_ms <= ANSWERED_MS);
         let closed = self.broker_closed_first() && soon;
         self.phase == Phase::InUse && hidden && closed && self.is_young()
+    }
+
+    /// The broker closed in order while a request of a connection in use was unanswered, and
+    /// the client waits for the answer: a producer with `acks=0` does not.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        let ended_by_fins = matches!(self.facts.kind, Kind::Fin | Kind::Closed);
+        let pending = self.facts.packets.as_ref().is_some_and(|packets| {
+            let said_goodbye = packets.client_speaks() == Some(FirstBytes::Tls)
+                && is_close_notify(packets.latest_request_len);
+            packets.requests > 0
+                && packets.api_key != Some(api_key::PRODUCE)
+                && !packets.broker_spoke_last
+                && !packets.sampled
+                && !said_goodbye
+        });
+        ended_by_fins && pending && self.phase == Phase::InUse && self.broker_closed_first()
     }
 
     /// The broker closed in order, and only the client's `close_notify`, which answered its own, made

@@ -5,14 +5,34 @@ use std::{fmt::Write as _, net::SocketAddr};
 use smol_str::SmolStr;
 
 use crate::{
-    classify::{Judgement, class::Class, class_of, context::PathView, devices, pattern::Turn},
+    classify::{
+        Judgement,
+        class::Class,
+        class_of,
+        context::PathView,
+        devices,
+        incident::{InRoll, Snapshot},
+        pattern::Turn,
+    },
     event::{
-        AgeKind, Alert, Connection, Endpoint, Event, Finding, FlowId, Host, Path, Process, Reset,
-        Source, community_id,
+        AgeKind, Alert, Client, ClientNames, Connection, Endpoint, Event, Finding, FlowId, Host,
+        Id, Incident, IncidentClient, OtherEnd, Path, Process, RefusedSpan, Reset, Roll, Source,
+        Spread, community_id,
     },
     facts::{Facts, Flow, Kind, ResetPacket},
-    util::clock::WallClock,
+    util::{clock::WallClock, units::tenths},
 };
+
+/// The names that this host, or the client itself, has for what a connection belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The owner of this host's socket.
+    pub process: Process,
+    /// The owner of the other end's socket, where that is on this host as well.
+    pub other_process: Process,
+    /// What the client calls itself.
+    pub client: ClientNames,
+}
 
 /// Puts an event together.
 #[must_use]
@@ -21,7 +41,7 @@ pub fn report(
     judgement: Judgement,
     view: &PathView,
     host: &Host,
-    process: Process,
+    names: Names,
     source: Source,
     clock: WallClock,
 ) -> Event {
@@ -35,14 +55,21 @@ pub fn report(
         summary: SmolStr::default(),
         direction: judgement.direction,
         role: facts.role,
+        kreset_probe: facts.kreset_probe(),
+        incident_id: None,
         verdict: judgement.verdict,
         cause: judgement.cause,
         confidence: judgement.confidence,
-        client: facts.client(),
+        client: Client::new(facts.client(), names.client),
         broker: facts.broker(),
         connection: connection(facts),
         reset: reset(facts),
-        process,
+        process: names.process,
+        process_end: judgement.process_end.map(Box::new),
+        other_end: facts
+            .other_end
+            .as_deref()
+            .map(|other| Box::new(other_end(other, names.other_process, clock))),
         path,
         evidence: judgement
             .evidence
@@ -55,8 +82,25 @@ pub fn report(
     finding.summary = finding.summarize();
     match facts.kind {
         Kind::Timeout => Event::Timeout(finding),
-        Kind::Fin | Kind::Closed => Event::Close(finding),
+        Kind::Fin | Kind::Closed | Kind::Unobserved => Event::Close(finding),
         _ => Event::Reset(finding),
+    }
+}
+
+/// The other end of a connection, as the event of this one has it.
+fn other_end(facts: &Facts, process: Process, clock: WallClock) -> OtherEnd {
+    let connection = connection(facts);
+    OtherEnd {
+        time: clock.timestamp(facts.at_ns).into(),
+        role: facts.role,
+        direction: facts.direction(),
+        client: facts.client(),
+        broker: facts.broker(),
+        state: connection.state,
+        idle_ms: connection.idle_ms,
+        wire_idle_ms: connection.wire_idle_ms,
+        kernel_reason: facts.kernel_reason.clone(),
+        process,
     }
 }
 
@@ -112,7 +156,7 @@ fn connection_of_socket(facts: &Facts) -> Connection {
 }
 
 fn reset(facts: &Facts) -> Reset {
-    if matches!(facts.kind, Kind::Fin | Kind::Closed | Kind::Timeout) {
+    if !matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent) {
         return Reset::default();
     }
     let packets = facts.packets.as_ref();
@@ -128,7 +172,7 @@ fn reset(facts: &Facts) -> Reset {
         handshake_ttl: packets.and_then(|packets| packets.handshake_ttl),
         ip_id: packet.and_then(|packet| packet.ip_id),
         window: packet.map(|packet| packet.window),
-        kernel_reason: facts.kernel_reason.clone(),
+        kernel_reason: facts.reset_reason().cloned(),
     }
 }
 
@@ -194,7 +238,95 @@ pub fn alert(turn: &Turn, view: &PathView, host: &Host, clock: WallClock) -> Eve
     }))
 }
 
-/// A tenth of a millisecond: the clocks are no finer.
-fn tenths(ms: f64) -> f64 {
-    (ms * 10.0).round() / 10.0
+/// The names of an incident among events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncidentIds {
+    /// Its own.
+    pub id: Id,
+    /// That of the first one of its roll.
+    pub roll: Id,
+    /// Its events that were written before it was recognised.
+    pub earlier: Vec<Id>,
+}
+
+/// An incident that was recognised, or is over at `now_ns`, monotonic.
+#[must_use]
+pub fn incident(
+    it: Snapshot,
+    ids: IncidentIds,
+    host: &Host,
+    source: Source,
+    clock: WallClock,
+    now_ns: u64,
+) -> Event {
+    // Recordings may have no clock.
+    let at_ns = if it.is_end {
+        now_ns.max(it.last_ns)
+    } else {
+        it.first_ns
+    };
+    let spread = |(least, most): (u64, u64)| Spread {
+        least: milliseconds(least),
+        most: milliseconds(most),
+    };
+    let mut incident = Box::new(Incident {
+        time: clock.timestamp(at_ns).into(),
+        host: host.clone(),
+        source,
+        incident_id: ids.id,
+        phase: if it.is_end { "end" } else { "begin" }.into(),
+        incident: it.kind,
+        verdict: it.verdict,
+        cause: it.cause,
+        summary: SmolStr::default(),
+        role: it.role,
+        brokers: it.places.iter().map(|place| place.broker).collect(),
+        ended: it.connections,
+        refusals: it.refusals,
+        clients: it.clients as u64,
+        first: clock.timestamp(it.first_ns).into(),
+        last: clock.timestamp(it.last_ns).into(),
+        idle_ms: it.silence_ms.map(|(least, most)| Spread {
+            least: tenths(least),
+            most: tenths(most),
+        }),
+        refused: it.refused.map(|(since_ns, ns, is_exact)| RefusedSpan {
+            since: clock.timestamp(since_ns).into(),
+            until: is_exact.then(|| clock.timestamp(since_ns.saturating_add(ns)).into()),
+            ms: milliseconds(ns),
+            ms_kind: if is_exact {
+                AgeKind::Exact
+            } else {
+                AgeKind::AtLeast
+            },
+        }),
+        who: it
+            .who
+            .into_iter()
+            .map(|(client, after_ns)| IncidentClient {
+                address: client.address,
+                name: client.name,
+                pid: client.pid,
+                back_after_ms: after_ns.map(milliseconds),
+            })
+            .collect(),
+        back: it.back.map(|(count, _)| count as u64),
+        back_ms: it.back.and_then(|(_, spent)| spent).map(spread),
+        roll: it.roll.map(|InRoll { number, .. }| Roll {
+            id: ids.roll,
+            number,
+        }),
+        ended_by: it.ended_by,
+        earlier: ids.earlier,
+        still_open: it.still_open,
+        advice: it.kind.advice().into(),
+    });
+    incident.summary = incident.summarize();
+    Event::Incident(incident)
+}
+
+/// Nanoseconds in milliseconds, to a tenth.
+#[expect(clippy::cast_precision_loss, reason = "exact for a hundred days")]
+fn milliseconds(ns: u64) -> f64 {
+    tenths(ns as f64 / 1e6)
 }

@@ -8,17 +8,19 @@ pub mod context;
 pub mod devices;
 pub mod evidence;
 pub mod finding;
+pub mod incident;
 pub mod pattern;
 pub mod phase;
+mod process_end;
 mod sender;
-pub mod software;
+mod software;
 pub mod weights;
 
 pub use case::{Case, Config};
 use std::num::NonZeroUsize;
 
 use class::{Belief, Class, Conclusion, round};
-use context::{Context, Memory, PathView};
+use context::{Context, Memory, OtherEnd, PathView};
 use evidence::{Observation, RULES};
 use lru::LruCache;
 use pattern::{Pattern, Patterns, Sighting, Turn};
@@ -26,10 +28,11 @@ use phase::Phase;
 use smol_str::SmolStr;
 
 use crate::{
-    event::{
-        Candidates, Cause, Direction, PROBE_PROCESS, Proof, ProvokedBy, Role, SentBy, Verdict,
+    event::{Candidates, Cause, Direction, ProcessEnd, Proof, ProvokedBy, Role, SentBy, Verdict},
+    facts::{
+        Facts, Kind, State, Tuple,
+        process::{Memory as MemoryOfProcess, ProcessFacts, ProcessId},
     },
-    facts::{Facts, Kind, State, Tuple},
 };
 
 /// What an event comes to.
@@ -56,6 +59,8 @@ pub struct Judgement {
     pub direction: Direction,
     /// Whose packet it was; `None` where nothing was sent.
     pub sent_by: Option<SentBy>,
+    /// How the broker's process on this host ended, where that is known.
+    pub process_end: Option<ProcessEnd>,
 }
 
 /// Judges events in the light of those before.
@@ -63,11 +68,19 @@ pub struct Judgement {
 pub struct Classifier {
     config: Config,
     memory: Memory,
-    /// Connections whose end was reported, and when (monotonic ns), so that it is
-    /// not reported again.
-    reported: LruCache<Tuple, u64>,
+    /// Connections whose end was reported, so that it is not reported again.
+    reported: LruCache<Tuple, Reported>,
     patterns: Patterns,
     turns: Vec<Turn>,
+}
+
+/// An end that was reported, or will be.
+#[derive(Clone, Copy, Debug)]
+struct Reported {
+    /// When it was; monotonic ns.
+    at_ns: u64,
+    /// It was reported as a close: whatever the client writes later draws a RST.
+    closed: bool,
 }
 
 /// Endings remembered.
@@ -113,6 +126,17 @@ impl Classifier {
         self.memory.observe(&case, closed_in_handshake);
     }
 
+    /// Takes in what happened to a process that owns a listener. To be called in the order of
+    /// the events.
+    pub fn observe_process(&mut self, facts: &ProcessFacts) {
+        self.memory.observe_process(facts);
+    }
+
+    /// Takes in what this host shows of a process's memory.
+    pub fn observe_memory(&mut self, process: ProcessId, memory: &MemoryOfProcess) {
+        self.memory.observe_memory(process, memory);
+    }
+
     /// Judges an event that was observed, and learns from the judgement. `None`
     /// for what turns out to be no event: the orderly end of a connection, or a
     /// FIN that was reported already.
@@ -120,17 +144,18 @@ impl Classifier {
         if self.is_reported(facts) || !may_be_event(facts) {
             return None;
         }
-        let mut context = self.memory.context(facts);
-        context.other_end = self.other_end(facts);
-        let mut judgement = judge(&Case::new(facts, &context, &self.config));
+        let (mut judgement, mut context) = self.judge_again(facts);
         if matches!(facts.kind, Kind::Fin | Kind::Closed) {
-            if judgement.verdict != Verdict::HandshakePhase {
+            if !self.is_worth_an_event(facts, &context, &judgement) {
                 return None;
             }
             self.mark_reported(facts);
         }
         if facts.is_answer() {
             self.mark_reported(facts);
+        }
+        if let Some(other) = facts.other_end.as_deref() {
+            self.mark_reported(other);
         }
         if let Some(on_timer) = fatal_silence(&judgement) {
             self.memory.died(facts, on_timer);
@@ -142,12 +167,44 @@ impl Classifier {
         Some((judgement, context))
     }
 
+    /// A close without a RST that hurts: of a first exchange that did not end well, or in the
+    /// middle of a request. The broker's idle timer does not ask whether an answer is due, as
+    /// for producers that want none (`acks=0`).
+    fn is_worth_an_event(&self, facts: &Facts, context: &Context, judgement: &Judgement) -> bool {
+        let case = Case::new(facts, context, &self.config);
+        match judgement.verdict {
+            Verdict::HandshakePhase => true,
+            Verdict::BrokerOriginated => {
+                case.is_cut_off() && !evidence::broker_fin::after_its_timer(&case)
+            }
+            _ => false,
+        }
+    }
+
+    /// Judges by what is known now, and learns nothing from it.
+    pub fn judge_again(&mut self, facts: &Facts) -> (Judgement, Context) {
+        let mut context = self.memory.context(facts);
+        context.other_end = self.other_end(facts);
+        let judgement = judge(&Case::new(facts, &context, &self.config));
+        (judgement, context)
+    }
+
     /// What the end on this host that sent a received RST makes of it.
-    fn other_end(&mut self, facts: &Facts) -> Option<Vec<(Class, f64)>> {
-        let sender = self.memory.sender(facts)?;
+    fn other_end(&mut self, facts: &Facts) -> Option<OtherEnd> {
+        if facts.kind != Kind::ResetReceived {
+            return None;
+        }
+        let sender = match facts.other_end.as_deref() {
+            Some(other) => Some(other.clone()).filter(|it| it.kind == Kind::ResetSent),
+            None => self.memory.sender(facts),
+        }?;
         let context = self.memory.context(&sender);
-        let case = Case::new(&sender, &context, &self.config);
-        Some(believe(&evidence(&case)).shares().to_vec())
+        let evidence = evidence(&Case::new(&sender, &context, &self.config));
+        let why = evidence.iter().find(|it| it.name == "kernel_reason");
+        Some(OtherEnd {
+            why: why.map(|it| it.value.clone()).unwrap_or_default(),
+            shares: believe(&evidence).shares().to_vec(),
+        })
     }
 
     /// Whether what becomes of the client's next attempt to connect may change what is said of
@@ -157,13 +214,11 @@ impl Classifier {
         if facts.kind != Kind::ResetReceived || facts.role != Role::Client || facts.fin.is_some() {
             return false;
         }
-        let mut context = self.memory.context(facts);
-        context.other_end = self.other_end(facts);
-        if context.concurrent.refused || context.concurrent.accepted {
-            return false;
-        }
-        let case = Case::new(facts, &context, &self.config);
-        case.phase == Phase::InUse && matches!(judge(&case).cause, None | Some(Cause::Aborted))
+        let (judgement, context) = self.judge_again(facts);
+        let unknown = !context.concurrent.refused && !context.concurrent.accepted;
+        unknown
+            && Phase::of(facts) == Phase::InUse
+            && matches!(judgement.cause, None | Some(Cause::Aborted))
     }
 
     /// Routine closes have no pattern worth an alert.
@@ -177,7 +232,7 @@ impl Classifier {
                 .idle
                 .is_some_and(|idle| idle.provoked_by == ProvokedBy::Close);
         // A probe looks for devices on purpose: what it finds raises no alert.
-        let is_probe = facts.owner.name.as_deref() == Some(PROBE_PROCESS);
+        let is_probe = facts.kreset_probe().is_some();
         if matches!(class, Class::Probe | Class::LateData) || answers_close || is_probe {
             return;
         }
@@ -210,25 +265,34 @@ impl Classifier {
     }
 
     /// The end of this connection was reported already. Then the end of its socket
-    /// is not reported again, nor a RST with which `TIME_WAIT`, or a host without the
+    /// is not reported again, nor a RST that a write after a reported close drew, nor one with which `TIME_WAIT`, or a host without the
     /// socket, answers packets that were still under way. A SYN is another connection.
     fn is_reported(&mut self, facts: &Facts) -> bool {
         let follows = match facts.kind {
-            Kind::Closed => true,
+            Kind::Closed | Kind::Unobserved => true,
             Kind::ResetSent => facts.is_answer(),
+            Kind::ResetReceived => {
+                facts.fin.is_some() && self.reported_end(facts).is_some_and(|it| it.closed)
+            }
             _ => false,
         };
-        // A connection that began since has but the ports in common.
+        follows && self.reported_end(facts).is_some()
+    }
+
+    /// The reported end of this connection. One that began since has but the ports in common.
+    fn reported_end(&mut self, facts: &Facts) -> Option<Reported> {
         let began_ns = facts.began_ns().unwrap_or(0);
-        let reported = self.reported.get(&facts.tuple());
-        follows
-            && reported.is_some_and(|at_ns| {
-                began_ns <= *at_ns && facts.at_ns.saturating_sub(*at_ns) < REPORTED_NS
-            })
+        let reported = self.reported.get(&facts.tuple()).copied();
+        reported
+            .filter(|it| began_ns <= it.at_ns && facts.at_ns.saturating_sub(it.at_ns) < REPORTED_NS)
     }
 
     fn mark_reported(&mut self, facts: &Facts) {
-        self.reported.put(facts.tuple(), facts.at_ns);
+        let before = self.reported_end(facts);
+        let closed = matches!(facts.kind, Kind::Fin | Kind::Closed)
+            || (facts.kind == Kind::ResetReceived && before.is_some_and(|it| it.closed));
+        let at_ns = facts.at_ns;
+        self.reported.put(facts.tuple(), Reported { at_ns, closed });
     }
 
     /// Changes the operator's settings; what was learned stays.
@@ -281,6 +345,10 @@ const fn fatal_silence(judgement: &Judgement) -> Option<bool> {
 }
 
 fn evidence(case: &Case<'_>) -> Vec<Observation> {
+    if case.facts.kind == Kind::Unobserved {
+        // What the socket shows is of the time when it was freed.
+        return evidence::unobserved::rule(case).into_iter().collect();
+    }
     let observed = RULES.iter().filter_map(|rule| rule(case));
     observed.map(|it| it.as_proven_as(case)).collect()
 }
@@ -332,6 +400,11 @@ pub fn judge(case: &Case<'_>) -> Judgement {
         pattern: None,
         direction: case.direction(),
         sent_by: sender::sent_by(case, verdict, cause),
+        process_end: case
+            .context
+            .process_end
+            .as_ref()
+            .map(process_end::into_event),
     }
 }
 

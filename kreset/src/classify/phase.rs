@@ -50,7 +50,7 @@ const TLS_RECORD_HEADER: u64 = 5;
 /// A client's encrypted alert, with the `change_cipher_spec` that may go before
 /// it, has at most this many bytes (24 to 31, and 6); a Finished has 58 and more
 /// (RFC 8446, 4.4.4; 32 bytes of SHA-256 at least).
-const TLS_CLOSE_NOTIFY_AT_MOST: u32 = 48;
+pub(super) const TLS_CLOSE_NOTIFY_AT_MOST: u32 = 48;
 /// A request that the broker answers by closing is answered this soon, ms.
 const CLOSED_AT_ONCE_MS: f64 = 1_500.0;
 
@@ -132,6 +132,7 @@ impl Phase {
         let rested = silences.into_iter().flatten().any(|ms| ms >= TLS_RESTED_MS);
         let long = packets.latest_response_len > TLS_ALERT_AT_MOST;
         let in_use = packets.turns > TLS_TURNS_AT_MOST
+            || aborted_second_request(facts, packets)
             || (packets.turns >= TLS_TURNS && long)
             || (packets.turns >= TLS_FINISHED && (rested || (long && packets.broker_spoke_last)));
         if in_use { Self::InUse } else { Self::Tls }
@@ -176,6 +177,22 @@ impl Phase {
             Self::Unknown => "unknown",
         }
     }
+}
+
+/// The broker aborted the connection on the request after its first answer. In TLS 1.3, and
+/// in a session that is resumed, that is the fifth turn, as the client's Finished carries its
+/// first request along; a broker that rejects a client sends an alert, and closes in order.
+fn aborted_second_request(facts: &Facts, packets: &PacketFacts) -> bool {
+    let by_broker = match facts.kind {
+        Kind::ResetReceived => facts.role == Role::Client && facts.reset_is_live() == Some(true),
+        Kind::ResetSent => facts.role == Role::Broker && !facts.is_answer(),
+        _ => false,
+    };
+    by_broker
+        && facts.fin.is_none()
+        && packets.turns > TLS_FINISHED
+        && !packets.broker_spoke_last
+        && packets.latest_response_len > TLS_ALERT_AT_MOST
 }
 
 /// A Kafka client was answered in another protocol, or greeted in one.

@@ -21,6 +21,13 @@ pub(super) fn sent_by(case: &Case<'_>, verdict: Verdict, cause: Option<Cause>) -
     if case.direction() == Direction::Sent {
         return Some(here);
     }
+    if let Some(other) = case.facts.other_end.as_deref() {
+        // Of both ends, neither sent it.
+        return Some(match other.direction() {
+            Direction::Sent => there,
+            Direction::Received => SentBy::Device,
+        });
+    }
     Some(match (verdict, cause) {
         (_, Some(Cause::Rebound | Cause::Moved)) => there,
         (Verdict::MiddleboxIdleReset | Verdict::MiddleboxIdleDrop | Verdict::MiddleboxReset, _) => {

@@ -52,12 +52,17 @@ pub const ODD_SHAPE: f64 = 2.0;
 /// The same during the first exchange, where only that is known. Physics.
 pub const ODD_EARLY: f64 = 4.8;
 
-// --- the broker's log -------------------------------------------------------
+// --- logs of brokers and clients --------------------------------------------
 
 /// The broker wrote in its log why it closed a connection of this address at this time.
 /// Physics of Kafka's code; less than what decides alone, as a line may be of another
 /// connection of the same address.
 pub const BROKER_WROTE: f64 = 5.5;
+/// The client wrote why it lost a connection to this broker at this time.
+///
+/// Physics of the clients' code, and weak: a line has no port of the client, so that it may be
+/// of another connection, and clients guess from the same bytes that the packets show.
+pub const CLIENT_WROTE: f64 = 1.5;
 
 // --- distance ---------------------------------------------------------------
 
@@ -183,6 +188,9 @@ pub const UNREAD_AT_CLOSE: f64 = 3.5;
 /// The kernel sent the FIN when it closed the sockets of an ending process. Kernel:
 /// `PF_EXITING`.
 pub const PROCESS_ENDED: f64 = 8.0;
+/// The broker was asked to end (`SIGTERM`, `SIGINT`), and closed or reset the connection after
+/// that: it may yet have other reasons. Rate.
+pub const STOP_ASKED: f64 = 6.0;
 /// The broker's process aborted a connection and goes on: it may yet be one of
 /// many that it closes before it ends. Rate.
 pub const PROCESS_LIVES: f64 = 4.0;
@@ -205,9 +213,15 @@ pub const LOST_LONG_AGO: f64 = -4.0;
 pub const STRANGER_ALONE: f64 = 1.6;
 /// First bytes that only one cause explains. Physics of the protocols.
 pub const FIRST_BYTES: f64 = 9.0;
-/// A TLS hello that drew a RST without a FIN: a plaintext listener, or one over
-/// its limits that closes unread. Rate.
-pub const FIRST_BYTES_NO_FIN: f64 = 5.0;
+/// A TLS hello after which the broker closed in order, at once and without a word: a
+/// plaintext listener, unless it is a proxy or an ingress that knows no such name. Rate.
+pub const HELLO_CLOSED: f64 = 4.1;
+/// The same of a listener that has read the whole hello, which Kafka's plaintext listener
+/// does not. Rate.
+pub const HELLO_READ: f64 = 2.6;
+/// A TLS hello that drew a RST without a FIN: a listener over its limits closes unread,
+/// and Kafka's plaintext listener sends a FIN first. Rate.
+pub const FIRST_BYTES_NO_FIN: f64 = 2.0;
 /// First bytes of no protocol that is known here. Rate.
 pub const FIRST_BYTES_OTHER: f64 = 5.5;
 /// A fatal TLS alert in clear. Physics.

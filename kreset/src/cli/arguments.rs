@@ -13,10 +13,13 @@ use clap::{
 
 use crate::{
     event::{
-        Role, Verdict,
+        NamesShown, Role, Verdict,
         filter::{Ends, Filter},
     },
-    kernel::{feature::Feature, plan::PacketChoice},
+    kernel::{
+        feature::Feature,
+        plan::{MAX_CONNECTIONS, PacketChoice},
+    },
     run::options::{Options, Output},
     sink::{ColorChoice, Format, SinkConfig, View},
     util::{duration, ports::PortSet, size},
@@ -72,6 +75,13 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     role: RoleChoice,
 
+    /// Names that clients give themselves: `client-id`, `software`, both, or `none`
+    ///
+    /// They are in the first request of a connection. `client-id` is Kafka's client.id,
+    /// `software` the client library and its version. User names of SASL are never read.
+    #[arg(long, value_name = "LIST", default_value_t, value_parser = str::parse::<NamesShown>)]
+    names: NamesShown,
+
     /// Write at most so many similar events a minute; 0 for all
     ///
     /// Similar are events of the same verdict, cause, broker and network of the
@@ -79,6 +89,14 @@ pub(super) struct Arguments {
     /// with --config, and 0 without.
     #[arg(long, value_name = "N", hide_short_help = true)]
     event_limit: Option<u32>,
+
+    /// Track at most so many connections at once
+    ///
+    /// Each takes 721 bytes of the kernel's memory, which is charged to this process. What
+    /// begins beyond that is not tracked: its end is not reported, and it is counted and
+    /// reported as `loss`.
+    #[arg(long, value_name = "N", default_value_t = MAX_CONNECTIONS, hide_short_help = true)]
+    max_connections: NonZeroU32,
 
     /// Trace only this network namespace, by name or path
     ///
@@ -186,7 +204,9 @@ impl Arguments {
                 all: self.all,
                 ..self.ends.into_filter()
             },
+            names: self.names,
             event_limit: NonZeroU32::new(event_limit),
+            max_connections: self.max_connections,
             netns: self.netns,
             broker_max_idle: self.broker_max_idle,
             packet_evidence: self.packet_evidence,
@@ -200,6 +220,7 @@ impl Arguments {
             spool_size: self.spool_size,
             drain: self.drain,
             broker_logs: Vec::new(),
+            client_logs: Vec::new(),
         }
     }
 }
@@ -243,14 +264,16 @@ impl EndArguments {
 pub(super) struct ViewArguments {
     /// Say why and why not; twice: with all weights and facts
     ///
-    /// Three times also logs the BPF programs' decisions. Only text output changes; JSON
-    /// always has all evidence.
+    /// Also shows all events of an incident, of which there are three otherwise. Three times
+    /// also logs the BPF programs' decisions. Only text output changes; JSON always has all
+    /// events and all evidence.
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
     /// Show repeats one by one on a terminal
     ///
-    /// Otherwise one block for each culprit, broker and cause counts them.
+    /// Otherwise one block for each culprit, broker and cause counts them. Shows all events
+    /// of an incident, too, in a pipe as well.
     #[arg(long)]
     every_event: bool,
 

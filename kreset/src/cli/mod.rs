@@ -340,6 +340,7 @@ fn interpret(arguments: Vec<OsString>) -> Result<Command, Refused> {
         Some(Subcommand::Read(read)) => Command::Read(Box::new(Read {
             options: Options {
                 broker_logs: read.broker_log,
+                client_logs: read.client_log,
                 ..options(read.run)
             },
             files: read.files,

@@ -19,9 +19,10 @@ Examples:
       A recording of kreset-trace --record: the events of that run.";
 
 /// Options of a run that mean nothing for a file.
-pub(super) const LIVE_ONLY: [&str; 7] = [
+pub(super) const LIVE_ONLY: [&str; 8] = [
     "duration",
     "netns",
+    "max_connections",
     "packet_evidence",
     "require",
     "summary",
@@ -52,6 +53,13 @@ pub(super) struct ReadArguments {
     /// Its times are those of this machine's time zone (TZ). May be given more than once.
     #[arg(long, value_name = "FILE")]
     pub(super) broker_log: Vec<PathBuf>,
+
+    /// A client's log, as weak evidence
+    ///
+    /// Lines of Kafka's Java clients and of librdkafka about the end of a connection. Times
+    /// without a zone are those of this machine's (TZ). May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_log: Vec<PathBuf>,
 }
 
 /// The values of `--seen-from`.

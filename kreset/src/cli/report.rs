@@ -59,6 +59,13 @@ pub(super) struct ReportArguments {
     /// Its times are those of this machine's time zone (TZ). May be given more than once.
     #[arg(long, value_name = "FILE")]
     broker_log: Vec<PathBuf>,
+
+    /// A client's log, as weak evidence, for captures and recordings
+    ///
+    /// Lines of Kafka's Java clients and of librdkafka about the end of a connection. Times
+    /// without a zone are those of this machine's (TZ). May be given more than once.
+    #[arg(long, value_name = "FILE")]
+    client_log: Vec<PathBuf>,
 }
 
 /// The values of `--format`.
@@ -103,6 +110,7 @@ impl ReportArguments {
             format,
             run: RunOptions {
                 broker_logs: self.broker_log,
+                client_logs: self.client_log,
                 ..RunOptions::of_files(ports, self.broker_max_idle)
             },
             seen_from: self.seen_from.map(Ends::from),

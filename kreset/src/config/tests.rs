@@ -31,6 +31,7 @@ role = "broker"
 broker-max-idle = "5m"
 packet-evidence = "off"
 summary = "30s"
+max-connections = 1000
 all = true
 verbose = 1
 spool = "/tmp/spool"
@@ -68,6 +69,7 @@ fn a_whole_file_is_read() {
     assert_eq!(options.broker_max_idle, Duration::from_mins(5));
     assert_eq!(options.summary_interval, Some(Duration::from_secs(30)));
     assert_eq!((options.filter.all, options.view.verbosity), (true, 1));
+    assert_eq!(options.max_connections.get(), 1_000);
     assert_eq!(options.spool, Path::new("/tmp/spool"));
     assert_eq!(
         (options.spool_size, options.drain),
@@ -199,7 +201,7 @@ fn refusals_name_file_line_and_what_is_valid() {
         ),
         (
             "[[sink]]\ntype = \"stdout\"\nevents = [\n  \"reset\",\n  \"resets\",\n]\n",
-            "FILE:5: unknown event type \"resets\"; expected one of start, reset, close, timeout, alert, loss, summary",
+            "FILE:5: unknown event type \"resets\"; expected one of start, reset, close, timeout, alert, incident, correction, loss, summary",
         ),
         (
             "[[sink]]\ntype = \"stdout\"\nverdicts = \"middlebox\"\n",

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::event::{Event, Loss, Message};
+use crate::event::{BrokerLoss, Event, Loss, Message};
 
 /// The deferred events: one `loss` for each source, and one `summary`.
 #[derive(Debug, Default)]
@@ -51,10 +51,23 @@ impl Deferred {
     }
 }
 
+/// Both lists as one, with those that lost most.
+fn merged(kept: &[BrokerLoss], new: &[BrokerLoss]) -> Vec<BrokerLoss> {
+    let mut all = new.to_vec();
+    for old in kept {
+        match all.iter_mut().find(|it| it.broker == old.broker) {
+            Some(same) => same.lost += old.lost,
+            None => all.push(*old),
+        }
+    }
+    BrokerLoss::most(all)
+}
+
 fn sum(kept: &Event, new: &Loss) -> Loss {
     let mut loss = new.clone();
     if let Event::Loss(kept) = kept {
         loss.lost += kept.lost;
+        loss.by_broker = merged(&kept.by_broker, &new.by_broker);
     }
     loss
 }

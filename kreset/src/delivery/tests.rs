@@ -55,6 +55,7 @@ fn loss(number: u64, source: &str, lost: u64) -> Arc<Message> {
         source: source.to_owned(),
         lost,
         total: number,
+        by_broker: Vec::new(),
     };
     message(number, Event::Loss(loss))
 }

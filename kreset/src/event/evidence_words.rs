@@ -12,6 +12,8 @@ pub fn evidence_words(name: &str) -> &str {
 const WORDS: &[(&str, &str)] = &[
     ("beginning", "beginning of the connection"),
     ("broker_fin", "the broker's FIN came first"),
+    ("broker_log", "a line of the broker's log"),
+    ("cut_off", "a request that was unanswered"),
     ("first_bytes", "first bytes"),
     ("had", "connections that this host had"),
     ("hidden_exchange", "SASL that TLS may hide"),
@@ -23,6 +25,7 @@ const WORDS: &[(&str, &str)] = &[
     ("longest_silence", "longest silence of the connection"),
     ("other_end", "the other end on this host"),
     ("phase", "how far the connection had come"),
+    ("process_end", "end of the broker's process"),
     ("provoked_by", "what drew the reset"),
     ("reconnect", "new connection to the broker"),
     ("refused_by", "who refused"),
@@ -38,6 +41,7 @@ const WORDS: &[(&str, &str)] = &[
     ("tls_alert", "TLS alert"),
     ("together", "other connections that ended"),
     ("ttl", "distance of the sender (TTL)"),
+    ("unobserved", "an end that was not observed"),
 ];
 
 /// The names that have words.

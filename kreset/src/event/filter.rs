@@ -30,10 +30,17 @@ impl Filter {
             Event::Alert(alert) => {
                 is_one(&self.verdicts, &alert.verdict) && has(&self.brokers, alert.broker)
             }
+            Event::Incident(incident) => {
+                is_one(&self.verdicts, &incident.verdict)
+                    && self.role.is_none_or(|role| role == incident.role)
+                    && (self.brokers.is_empty()
+                        || incident.brokers.iter().any(|it| has(&self.brokers, *it)))
+            }
             _ => event.finding().is_none_or(|finding| {
-                self.role.is_none_or(|role| finding.role == role)
+                self.role
+                    .is_none_or(|role| finding.process_of(role).is_some())
                     && is_one(&self.verdicts, &finding.verdict)
-                    && has(&self.clients, finding.client)
+                    && has(&self.clients, finding.client.end())
                     && has(&self.brokers, finding.broker)
             }),
         }
@@ -150,6 +157,7 @@ impl SinkFilter {
     pub fn wants(&self, event: &Event) -> bool {
         let verdict = match event {
             Event::Alert(alert) => Some(alert.verdict),
+            Event::Incident(incident) => Some(incident.verdict),
             _ => event.finding().map(|finding| finding.verdict),
         };
         (self.events.is_empty() || self.events.contains(&event.kind()))
@@ -176,7 +184,8 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        let all = "start reset reset reset close timeout alert loss summary probe finding";
+        let all = "start reset reset reset close timeout alert incident incident correction loss \
+                   summary probe finding";
         assert_eq!(count(SinkFilter::default()), all);
         let events = vec![Kind::Reset, Kind::Alert];
         assert_eq!(
@@ -200,7 +209,7 @@ mod tests {
         };
         assert_eq!(
             count(sure),
-            "start reset reset close timeout alert loss summary probe finding"
+            "start reset reset close timeout alert incident incident loss summary probe finding"
         );
     }
 
@@ -291,6 +300,23 @@ mod tests {
     }
 
     #[test]
+    fn incidents_are_of_their_brokers_verdict_and_role() {
+        let incident = Event::Incident(Box::new(samples::incident()));
+        let filter = |change: fn(&mut Filter)| {
+            let mut filter = Filter::default();
+            change(&mut filter);
+            filter.wants(&incident)
+        };
+        assert!(filter(|_| {}));
+        assert!(filter(|it| it.role = Some(Role::Client)));
+        assert!(!filter(|it| it.role = Some(Role::Broker)));
+        assert!(filter(|it| it.verdicts = vec![Verdict::BrokerOriginated]));
+        assert!(!filter(|it| it.verdicts = vec![Verdict::MiddleboxReset]));
+        assert!(filter(|it| it.brokers = vec!["10.0.2.7".parse().unwrap()]));
+        assert!(!filter(|it| it.brokers = vec!["10.0.2.8".parse().unwrap()]));
+    }
+
+    #[test]
     fn what_is_said_about_the_run_is_always_shown() {
         let brokers = Filter {
             role: Some(Role::Broker),
@@ -298,7 +324,7 @@ mod tests {
         };
         for event in samples::all()
             .into_iter()
-            .filter(|event| event.finding().is_none())
+            .filter(|event| event.finding().is_none() && event.kind() != Kind::Incident)
         {
             assert!(brokers.wants(&event), "{event:?}");
         }

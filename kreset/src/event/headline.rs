@@ -7,7 +7,7 @@ use std::{
 
 use smol_str::{SmolStr, SmolStrBuilder};
 
-use super::{Cause, Endpoint, Finding, Role, Verdict, is_unclear};
+use super::{Cause, Ended, Endpoint, Finding, PROBE_PROCESS, Role, Verdict, is_unclear};
 use crate::util::{
     escape::Escaped,
     units::{percent, precise},
@@ -125,15 +125,33 @@ impl Finding {
         if is_unclear(self.verdict, self.confidence) {
             "failed: cause unclear"
         } else {
-            deed(self.verdict, self.cause)
+            self.end_of_process()
+                .unwrap_or_else(|| deed(self.verdict, self.cause))
         }
     }
 
-    /// The name of the client's program, where it is on this host.
+    /// How the broker's process ended, where that is what ended the connection.
+    fn end_of_process(&self) -> Option<&'static str> {
+        if (self.verdict, self.cause) != (Verdict::BrokerOriginated, Some(Cause::Shutdown)) {
+            return None;
+        }
+        match self.process_end.as_ref()?.what {
+            Ended::OutOfMemory => Some("was killed: out of memory"),
+            Ended::Killed => Some("was killed"),
+            Ended::Crashed => Some("crashed"),
+            Ended::Stopped | Ended::Asked => Some("was asked to stop"),
+            Ended::Exited => Some("exited by itself"),
+            Ended::Suspended => None,
+        }
+    }
+
+    /// The name of the client: its `client.id`, or that of its program where it is on this
+    /// host or has said so.
     #[must_use]
     pub fn client_name(&self) -> Option<&str> {
-        let name = self.process.name.as_deref();
-        name.filter(|_| self.role == Role::Client)
+        let id = self.client.id.as_deref();
+        id.or_else(|| self.process_of(Role::Client)?.program())
+            .or_else(|| self.kreset_probe.map(|_| PROBE_PROCESS))
     }
 
     /// [`Finding::summary`], from the rest.
@@ -150,7 +168,7 @@ impl Finding {
             "{} {} ({}",
             self.culprit().subject(),
             self.deed(),
-            socket(self.client)
+            socket(self.client.end())
         )?;
         if let Some(name) = self.client_name() {
             write!(out, " {}", Escaped(name))?;
@@ -179,13 +197,13 @@ const fn socket(endpoint: Endpoint) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use crate::event::{ProcessEnd, samples};
 
     #[test]
     fn the_summary_says_who_what_and_how_sure() {
         assert_eq!(
             samples::finding().summarize(),
-            "A device reset an idle connection (10.0.1.5:43210 java to broker 10.0.2.7:9092, idle \
+            "A device reset an idle connection (10.0.1.5:43210 orders-api to broker 10.0.2.7:9092, idle \
              for 350.2 s); 97% sure"
         );
         assert_eq!(
@@ -204,6 +222,35 @@ mod tests {
             ..samples::finding()
         };
         assert_eq!(finding.deed(), "failed: cause unclear");
+    }
+
+    #[test]
+    fn a_broker_that_ended_did_so_in_its_own_way() {
+        let ended = |what| Finding {
+            verdict: Verdict::BrokerOriginated,
+            cause: Some(Cause::Shutdown),
+            process_end: Some(Box::new(ProcessEnd {
+                what,
+                ..samples::process_end()
+            })),
+            ..samples::finding()
+        };
+        assert_eq!(
+            ended(Ended::OutOfMemory).deed(),
+            "was killed: out of memory"
+        );
+        let plain = deed(Verdict::BrokerOriginated, Some(Cause::Shutdown));
+        assert_eq!(ended(Ended::Suspended).deed(), plain);
+        for what in Ended::ALL {
+            let finding = ended(*what);
+            assert!(finding.culprit().as_str().len() + 1 + finding.deed().len() <= 44);
+            // What ended this one is another thing.
+            let other = Finding {
+                cause: Some(Cause::IdleClose),
+                ..finding
+            };
+            assert_eq!(other.deed(), deed(other.verdict, other.cause));
+        }
     }
 
     #[test]

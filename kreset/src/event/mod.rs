@@ -3,14 +3,19 @@
 //! One event is one JSON object on one line. Unknown values are `null`,
 //! never 0. Keys are stable within a `schema` version.
 
+mod client;
 pub mod community_id;
 mod evidence_words;
 pub mod filter;
 mod headline;
 mod id;
+mod incident;
+mod kreset_probe;
 mod noise;
 mod pair;
+mod parsed;
 mod probe;
+mod process_end;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
@@ -19,18 +24,22 @@ mod time;
 mod verdict;
 mod weights;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
 
 use arrayvec::{ArrayString, ArrayVec};
+pub use client::{Client, ClientNames, NamesShown};
 pub use evidence_words::{evidence_names, evidence_words};
 pub use headline::{Culprit, deed};
 pub use id::{Id, Ids};
-pub use noise::PROBE_PROCESS;
+pub(crate) use incident::Brokers;
+pub use incident::{Incident, IncidentClient, IncidentKind, RefusedSpan, Roll, Spread};
+pub use kreset_probe::{KresetProbe, PROBE_BYTES, PROBE_MSS, PROBE_PROCESS};
 pub use pair::{Missing, PairFinding, PairHost, PairProof, Saw};
 pub use probe::{
-    Probe, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset, ProbeResult, ProbeRung,
-    ProbeSetting, ProbeTrigger, RungOutcome,
+    Probe, ProbeConnection, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset, ProbeResult,
+    ProbeRung, ProbeSetting, ProbeTrigger, RungOutcome,
 };
+pub use process_end::{Asked, Ended, MemoryEnd, ProcessEnd, SignalSender};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use thiserror::Error;
@@ -65,6 +74,10 @@ pub enum Event {
     Timeout(Box<Finding>),
     /// A path turned sustained or periodic, or ceased to be.
     Alert(Box<Alert>),
+    /// Ends of connections that have one cause: they began, or are over.
+    Incident(Box<Incident>),
+    /// What became known later changed what was said of an event.
+    Correction(Box<Correction>),
     /// Records were lost.
     Loss(Loss),
     /// Counts, at the end and at every interval.
@@ -76,17 +89,29 @@ pub enum Event {
 }
 
 impl Event {
-    /// The judgement, where the event is one: a reset, a close or a timeout.
+    /// The judgement, where the event is one: a reset, a close or a timeout, or what
+    /// corrects one.
     #[must_use]
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
+            Self::Correction(correction) => Some(&correction.finding),
             Self::Start(_)
             | Self::Alert(_)
+            | Self::Incident(_)
             | Self::Loss(_)
             | Self::Summary(_)
             | Self::Probe(_)
             | Self::Finding(_) => None,
+        }
+    }
+
+    /// As [`Event::finding`], to change it.
+    pub fn finding_mut(&mut self) -> Option<&mut Finding> {
+        match self {
+            Self::Reset(finding) | Self::Close(finding) | Self::Timeout(finding) => Some(finding),
+            Self::Correction(correction) => Some(&mut correction.finding),
+            _ => None,
         }
     }
 
@@ -99,6 +124,8 @@ impl Event {
             Self::Close(_) => Kind::Close,
             Self::Timeout(_) => Kind::Timeout,
             Self::Alert(_) => Kind::Alert,
+            Self::Incident(_) => Kind::Incident,
+            Self::Correction(_) => Kind::Correction,
             Self::Loss(_) => Kind::Loss,
             Self::Summary(_) => Kind::Summary,
             Self::Probe(_) => Kind::Probe,
@@ -113,6 +140,8 @@ impl Event {
             Self::Start(it) => it.time,
             Self::Reset(it) | Self::Close(it) | Self::Timeout(it) => it.time,
             Self::Alert(it) => it.time,
+            Self::Incident(it) => it.time,
+            Self::Correction(it) => it.finding.time,
             Self::Loss(it) => it.time,
             Self::Summary(it) => it.time,
             Self::Probe(it) => it.time,
@@ -127,6 +156,8 @@ impl Event {
             Self::Start(it) => &it.host,
             Self::Reset(it) | Self::Close(it) | Self::Timeout(it) => &it.host,
             Self::Alert(it) => &it.host,
+            Self::Incident(it) => &it.host,
+            Self::Correction(it) => &it.finding.host,
             Self::Loss(it) => &it.host,
             Self::Summary(it) => &it.host,
             Self::Probe(it) => &it.host,
@@ -243,6 +274,12 @@ pub struct Finding {
     pub direction: Direction,
     /// Which end this host is.
     pub role: Role,
+    /// How the connection is known to be one of `kreset-trace probe`; `null` for every
+    /// other.
+    pub kreset_probe: Option<KresetProbe>,
+    /// The incident that the event is part of; `null` where it belongs to none, or was
+    /// written before the incident was recognised: then that one's `begin` lists it.
+    pub incident_id: Option<Id>,
     /// Who ended the connection.
     pub verdict: Verdict,
     /// Why; `null` for [`Verdict::Indeterminate`].
@@ -250,7 +287,7 @@ pub struct Finding {
     /// Chance that `verdict` and `cause` are right, 0..1.
     pub confidence: f64,
     /// The end that called `connect()`.
-    pub client: Endpoint,
+    pub client: Client,
     /// The end with the traced port.
     pub broker: Endpoint,
     /// The connection when it ended.
@@ -259,6 +296,11 @@ pub struct Finding {
     pub reset: Reset,
     /// The owner of this host's socket.
     pub process: Process,
+    /// How the broker's process ended, was asked to, or was suspended; `null` where the broker
+    /// is on another host or nothing of that is known.
+    pub process_end: Option<Box<ProcessEnd>>,
+    /// The other end, where it is on this host as well: the event is one for both.
+    pub other_end: Option<Box<OtherEnd>>,
     /// What is known of the path.
     pub path: Path,
     /// Each observed fact and what it weighed.
@@ -278,6 +320,26 @@ impl Finding {
         match &self.connection.flow_id {
             Some(flow) => flow,
             None => &self.community_id,
+        }
+    }
+
+    /// The owner of the socket at one end, where that end is on this host.
+    #[must_use]
+    pub fn process_of(&self, role: Role) -> Option<&Process> {
+        if self.role == role {
+            return Some(&self.process);
+        }
+        let other = self.other_end.as_ref().filter(|it| it.role == role);
+        other.map(|it| &it.process)
+    }
+
+    /// Verdict, cause and confidence alone.
+    #[must_use]
+    pub const fn said(&self) -> Said {
+        Said {
+            verdict: self.verdict,
+            cause: self.cause,
+            confidence: self.confidence,
         }
     }
 
@@ -345,7 +407,7 @@ pub struct Reset {
     pub ip_id: Option<u16>,
     /// Its window field, unscaled.
     pub window: Option<u16>,
-    /// The local kernel's reason for a RST that it sent, without the prefix
+    /// The local kernel's reason for a RST that it sent, at whichever end, without the prefix
     /// `SK_RST_REASON_`; kernel: `enum sk_rst_reason`, since 6.10.
     pub kernel_reason: Option<SmolStr>,
 }
@@ -356,8 +418,10 @@ pub struct Reset {
 pub struct Process {
     /// Thread group id, in the initial pid namespace.
     pub pid: Option<u32>,
-    /// Command name.
+    /// Command name of the thread.
     pub name: Option<SmolStr>,
+    /// File name of the program that it runs; `null` where the process had ended.
+    pub executable: Option<SmolStr>,
     /// When it started, RFC 3339.
     pub start_time: Option<Time>,
     /// Cgroup v2 path.
@@ -376,6 +440,41 @@ pub struct Process {
     pub systemd_unit: Option<SmolStr>,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
+}
+
+impl Process {
+    /// What people call it: the program, as the names of threads say little of it.
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        self.executable.as_deref().or(self.name.as_deref())
+    }
+}
+
+/// The other end of a connection both of whose ends are on this host: what its socket, or
+/// this host's kernel in its place, says of the same ending.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OtherEnd {
+    /// When it happened there.
+    pub time: Time,
+    /// Which end it is.
+    pub role: Role,
+    /// Which way the RST (or the first FIN) went there.
+    pub direction: Direction,
+    /// The client as this end sees it: what translates addresses on this host shows here.
+    pub client: Endpoint,
+    /// The broker as this end sees it.
+    pub broker: Endpoint,
+    /// The kernel's name of the state without `TCP_`; `null` without socket.
+    pub state: Option<SmolStr>,
+    /// Milliseconds without data before it.
+    pub idle_ms: Option<f64>,
+    /// Milliseconds without any packet before it.
+    pub wire_idle_ms: Option<f64>,
+    /// The kernel's reason for a RST that this end sent.
+    pub kernel_reason: Option<SmolStr>,
+    /// The owner of this end's socket.
+    pub process: Process,
 }
 
 /// What is known of the path: this host's netns to one broker address.
@@ -487,6 +586,32 @@ pub struct Alert {
     pub advice: SmolStr,
 }
 
+/// What became known later changed what was said of an event: apart from `corrects` and
+/// `was` it is that event, as it is judged now. Nothing else ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Correction {
+    /// The `id` of the event that this one takes the place of.
+    pub corrects: Id,
+    /// What that event said.
+    pub was: Said,
+    /// What is to be said of it.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// A judgement without what it rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Said {
+    /// Who ended the connection.
+    pub verdict: Verdict,
+    /// Why; `null` for [`Verdict::Indeterminate`].
+    pub cause: Option<Cause>,
+    /// Chance that both were right, 0..1.
+    pub confidence: f64,
+}
+
 /// Records were lost since the last `loss`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -498,14 +623,40 @@ pub struct Loss {
     /// Where they were lost: `kernel` (the ring buffer was full),
     /// `kernel_skipped` (the kernel ran no program where one was due: so many
     /// times at most),
-    /// `kernel_untracked` (a connection got no memory, or lost it to others),
-    /// `decoder`, `limiter` (too many similar events, which are counted only), or a
-    /// sink.
+    /// `kernel_untracked` (a connection was beyond `max-connections`, got no memory, or
+    /// lost it to others),
+    /// `decoder`, `limiter` (too many similar events, which are counted only), `netns`
+    /// (the network namespace of `--netns` has ended, and nothing is traced any more:
+    /// counted as one), or a sink.
     pub source: String,
     /// How many.
     pub lost: u64,
     /// How many since the start.
     pub total: u64,
+    /// Of `limiter`, whose events they were, those with the most first: at most ten.
+    pub by_broker: Vec<BrokerLoss>,
+}
+
+/// Events of one broker's connections that were counted only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BrokerLoss {
+    /// The broker.
+    pub broker: Endpoint,
+    /// How many.
+    pub lost: u64,
+}
+
+impl BrokerLoss {
+    /// How many a [`Loss`] names.
+    const NAMED: usize = 10;
+
+    /// Those with the most, the most first.
+    pub(crate) fn most(mut all: Vec<Self>) -> Vec<Self> {
+        all.sort_by_key(|it| (Reverse(it.lost), it.broker.address, it.broker.port));
+        all.truncate(Self::NAMED);
+        all
+    }
 }
 
 /// Counts since the start.
@@ -558,11 +709,14 @@ pub struct Coverage {
     pub kernel_skipped: u64,
     /// Connections that got no memory in the kernel, or lost it to others.
     pub kernel_untracked: u64,
+    /// Connections whose end no program saw: each is a `close` that says so.
+    pub unobserved: u64,
     /// Paths, brokers and ended connections that were evicted from full tables:
     /// their later events are judged without their past.
     pub forgotten: u64,
     /// Resets, closes and timeouts that were not written: routine ones without `--all`, those
-    /// that `--role` leaves out, and those of this agent's own connections.
+    /// that `--role` leaves out, those of this agent's own connections, and what the other
+    /// end on this host said too late for the event of its connection.
     pub unshown: u64,
     /// Each sink by its name.
     pub sinks: BTreeMap<String, SinkCoverage>,

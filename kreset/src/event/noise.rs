@@ -2,23 +2,29 @@
 
 use super::{Cause, Finding, Noise, ProvokedBy, Verdict};
 
-/// The name of the process while it is `kreset-trace probe`: by it a tracer on
-/// the same host knows the probe's connections.
-pub const PROBE_PROCESS: &str = "kreset-probe";
+impl Noise {
+    /// The kind of routine close that a verdict and its cause name, if they name one.
+    #[must_use]
+    pub const fn of(verdict: Verdict, cause: Option<Cause>) -> Option<Self> {
+        match (verdict, cause) {
+            (Verdict::ClientOriginated, Some(Cause::Probe)) => Some(Self::Probe),
+            (Verdict::ClientOriginated, Some(Cause::LateData)) => Some(Self::LateData),
+            _ => None,
+        }
+    }
+}
 
 impl Finding {
     /// The kind of noise that this finding is, if it is any.
     #[must_use]
-    pub fn noise(&self) -> Option<Noise> {
-        if self.process.name.as_deref() == Some(PROBE_PROCESS) {
+    pub const fn noise(&self) -> Option<Noise> {
+        if self.kreset_probe.is_some() {
             return Some(Noise::KresetProbe);
         }
-        match (self.verdict, self.cause) {
-            (Verdict::ClientOriginated, Some(Cause::Probe)) => return Some(Noise::Probe),
-            (Verdict::ClientOriginated, Some(Cause::LateData)) => return Some(Noise::LateData),
-            // A handshake that failed is no routine close, whoever closed first.
-            (Verdict::HandshakePhase, _) => return None,
-            _ => {}
+        let named = Noise::of(self.verdict, self.cause);
+        // A handshake that failed is no routine close, whoever closed first.
+        if named.is_some() || matches!(self.verdict, Verdict::HandshakePhase) {
+            return named;
         }
         // Whoever sent it, it met a connection that its owner had given up.
         match self.connection.provoked_by {
@@ -29,7 +35,7 @@ impl Finding {
 
     /// Whether this is noise: counted, but shown with `--all` only.
     #[must_use]
-    pub fn is_noise(&self) -> bool {
+    pub const fn is_noise(&self) -> bool {
         self.noise().is_some()
     }
 }
@@ -37,13 +43,15 @@ impl Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::samples;
+    use crate::event::{KresetProbe, samples};
 
     #[test]
-    fn what_the_probe_owns_is_noise() {
-        let mut finding = samples::finding();
-        finding.process.name = Some(PROBE_PROCESS.into());
-        assert_eq!(finding.noise(), Some(Noise::KresetProbe));
+    fn a_connection_of_the_probe_is_noise() {
+        for by in KresetProbe::ALL {
+            let mut finding = samples::finding();
+            finding.kreset_probe = Some(*by);
+            assert_eq!(finding.noise(), Some(Noise::KresetProbe));
+        }
     }
 
     #[test]

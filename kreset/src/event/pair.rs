@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{
-    Cause, CommunityId, Endpoint, FlowId, Host, Id, SentBy, Time, Verdict, verdict::words,
+    Cause, CommunityId, Endpoint, FlowId, Host, Id, KresetProbe, SentBy, Time, Verdict,
+    verdict::words,
 };
 
 words! {
@@ -46,6 +47,8 @@ words! {
         AnotherReset = "another_reset",
         /// Several events of it fit.
         Ambiguous = "ambiguous",
+        /// What it said of that time had been forgotten when the event came.
+        Late = "late",
     }
 }
 
@@ -82,6 +85,9 @@ pub struct PairFinding {
     pub sent_by: Option<SentBy>,
     /// One sentence: who ended which connection, and what either host saw.
     pub summary: SmolStr,
+    /// How the connection is known to be one of `kreset-trace probe`; `null` for every
+    /// other.
+    pub kreset_probe: Option<KresetProbe>,
     /// Who ended the connection.
     pub verdict: Verdict,
     /// Why; `null` for [`Verdict::Indeterminate`].
@@ -135,6 +141,9 @@ pub struct PairHost {
     pub confidence: Option<f64>,
     /// Its kernel's reason for a RST that it sent.
     pub kernel_reason: Option<SmolStr>,
+    /// What its application wrote in its log about that end; only where the log was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrote: Option<SmolStr>,
     /// From when it was watching without a loss, by its own clock.
     pub watched_from: Option<Time>,
     /// Until when.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Cause, Endpoint, Host, Time, verdict::words};
+use super::{Cause, CommunityId, Endpoint, Host, Time, verdict::words};
 
 words! {
     /// What a measurement came to.
@@ -90,6 +90,9 @@ pub struct Probe {
     pub devices: Vec<SmolStr>,
     /// Each connection that was silent.
     pub rungs: Vec<ProbeRung>,
+    /// Each connection that was opened, those that looked for hops or proved a setting
+    /// among them: by these, events of other hosts are known to be about the probe.
+    pub connections: Vec<ProbeConnection>,
     /// The walk to the device.
     pub location: Option<ProbeLocation>,
     /// The proof of a setting.
@@ -116,6 +119,20 @@ pub struct ProbeRung {
     pub answer_ms: Option<f64>,
     /// Packets came in during the silence, which counts from the last of them.
     pub disturbed: bool,
+}
+
+/// A connection that was opened, or was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProbeConnection {
+    /// Community ID v1 of the connection.
+    pub community_id: CommunityId,
+    /// This end.
+    pub client: Endpoint,
+    /// When it was asked for.
+    pub opened: Time,
+    /// When this end closed it; where it did not, when the measurement ended.
+    pub ended: Time,
 }
 
 /// Where on the way the device is.

@@ -44,15 +44,22 @@ pub(crate) fn finding() -> Finding {
         source: Source::Live,
         community_id: CommunityId::from("1:LQU9qZlK+B5F3KDmev6m5PMibrg=").unwrap(),
         sent_by: Some(SentBy::Device),
-        summary: "A device reset an idle connection (10.0.1.5:43210 java to broker \
+        summary: "A device reset an idle connection (10.0.1.5:43210 orders-api to broker \
                   10.0.2.7:9092, idle for 350.2 s); 97% sure"
             .into(),
         direction: Direction::Received,
         role: Role::Client,
+        kreset_probe: None,
+        incident_id: None,
         verdict: Verdict::MiddleboxIdleReset,
         cause: Some(Cause::ResetOnSend),
         confidence: 0.973,
-        client: endpoint("10.0.1.5", 43210),
+        client: Client {
+            id: Some("orders-api".into()),
+            software: Some("apache-kafka-java".into()),
+            version: Some("4.3.0".into()),
+            ..endpoint("10.0.1.5", 43210).into()
+        },
         broker: endpoint("10.0.2.7", 9092),
         connection: Connection {
             flow_id: Some(FlowId::from("8db23264-b981f8e2").unwrap()),
@@ -81,7 +88,8 @@ pub(crate) fn finding() -> Finding {
         },
         process: Process {
             pid: Some(4242),
-            name: Some("java".into()),
+            name: Some("kafka-producer-".into()),
+            executable: Some("java".into()),
             start_time: Some(time("2026-11-23T08:00:00Z")),
             cgroup: Some("/system.slice/kafka-client.service".into()),
             container_id: None,
@@ -92,6 +100,8 @@ pub(crate) fn finding() -> Finding {
             systemd_unit: Some("kafka-client.service".into()),
             netns: Some(4_026_531_840),
         },
+        process_end: None,
+        other_end: None,
         path: path(),
         evidence: vec![
             Evidence {
@@ -137,6 +147,62 @@ pub(crate) fn finding() -> Finding {
     }
 }
 
+/// A client on the broker's host that sent the RST.
+pub(crate) fn other_end() -> OtherEnd {
+    OtherEnd {
+        time: time("2026-11-23T14:22:07.123450001Z"),
+        role: Role::Client,
+        direction: Direction::Sent,
+        client: endpoint("10.0.1.5", 43210),
+        broker: endpoint("10.0.2.7", 9092),
+        state: Some("CLOSE".into()),
+        idle_ms: Some(350_214.5),
+        wire_idle_ms: Some(350_214.5),
+        kernel_reason: Some("TCP_ABORT_ON_LINGER".into()),
+        process: Process {
+            pid: Some(77),
+            name: Some("check".into()),
+            executable: Some("healthcheck".into()),
+            systemd_unit: Some("healthcheck.service".into()),
+            netns: Some(4_026_532_711),
+            ..Process::default()
+        },
+    }
+}
+
+/// A broker that an orchestrator ended, with everything that may be known.
+pub(crate) fn process_end() -> ProcessEnd {
+    let sender = |pid, name: &str, uid| SignalSender {
+        pid,
+        name: Some(name.into()),
+        uid,
+        cgroup: Some("/system.slice/containerd.service".into()),
+        by_kernel: false,
+    };
+    ProcessEnd {
+        what: Ended::Killed,
+        summary: "SIGKILL by containerd-shim (pid 811), 30 s after SIGTERM".into(),
+        pid: 9_001,
+        name: Some("java".into()),
+        ended_ms: Some(0.4),
+        exit_code: Some(143),
+        signal: Some("SIGKILL".into()),
+        core_dumped: Some(false),
+        by: Some(sender(811, "containerd-shim", 0)),
+        asked: Some(Asked {
+            signal: "SIGTERM".into(),
+            by: sender(811, "containerd-shim", 0),
+            ms: 30_020.0,
+        }),
+        suspended_ms: Some(20_000.0),
+        memory: Some(MemoryEnd {
+            of_cgroup: Some(true),
+            cgroup: Some("kafka.service".into()),
+            limit_bytes: Some(6 << 30),
+        }),
+    }
+}
+
 /// A finding with the summary of its other fields.
 fn summarized(mut finding: Finding) -> Box<Finding> {
     finding.summary = finding.summarize();
@@ -155,7 +221,7 @@ pub(crate) fn unknown() -> Finding {
         verdict: Verdict::Indeterminate,
         cause: None,
         confidence: 0.48,
-        client: endpoint("2001:db8::17", 50000),
+        client: endpoint("2001:db8::17", 50000).into(),
         broker: endpoint("2001:db8:0:1::9", 9094),
         connection: Connection::default(),
         reset: Reset::default(),
@@ -217,6 +283,12 @@ pub(crate) fn probe() -> Probe {
                 disturbed: false,
             },
         ],
+        connections: vec![ProbeConnection {
+            community_id: CommunityId::from("1:LQU9qZlK+B5F3KDmev6m5PMibrg=").unwrap(),
+            client: endpoint("10.0.1.5", 43_210),
+            opened: time("2026-11-23T14:10:15.000000001Z"),
+            ended: time(TIME),
+        }],
         location: Some(ProbeLocation {
             hop: Some(3),
             hop_at_most: Some(4),
@@ -275,6 +347,7 @@ pub(crate) fn pair() -> PairFinding {
         cause: Some(Cause::ConnectionLost),
         confidence: Some(0.82),
         kernel_reason: Some("NO_SOCKET".into()),
+        wrote: None,
         watched_from: Some(time("2026-11-23T14:22:00Z")),
         watched_until: Some(time("2026-11-23T14:22:10Z")),
     };
@@ -285,6 +358,7 @@ pub(crate) fn pair() -> PairFinding {
         flow_id: Some(FlowId::from("8db23264-b981f8e2").unwrap()),
         sent_by: Some(SentBy::Device),
         summary: "A device reset an idle connection after 350.2 s, proven (99% sure)".into(),
+        kreset_probe: Some(KresetProbe::Listed),
         verdict: Verdict::MiddleboxIdleReset,
         cause: Some(Cause::ResetOnSend),
         confidence: 0.99,
@@ -300,6 +374,81 @@ pub(crate) fn pair() -> PairFinding {
         event_ids: vec![Id::from("6f9619ff8b86d011-1a2b3c4d-7").unwrap()],
         advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
     }
+}
+
+/// Twenty clients lose a broker, the second of a roll.
+pub(crate) fn incident() -> Incident {
+    let client = |name: &str, pid, back_after_ms| IncidentClient {
+        address: "10.0.1.5".parse().unwrap(),
+        name: Some(name.into()),
+        pid: Some(pid),
+        back_after_ms,
+    };
+    let mut incident = Incident {
+        time: time(TIME),
+        host: host(),
+        source: Source::Live,
+        incident_id: Id::from("6f9619ff8b86d011-4c33ef15b84a-2c").unwrap(),
+        phase: "begin".into(),
+        incident: IncidentKind::BrokerEnded,
+        verdict: Verdict::BrokerOriginated,
+        cause: Some(Cause::Shutdown),
+        summary: SmolStr::default(),
+        role: Role::Client,
+        brokers: vec![endpoint("10.0.2.7", 9092)],
+        ended: 3,
+        refusals: 0,
+        clients: 2,
+        first: time(TIME),
+        last: time("2026-11-23T14:22:07.2Z"),
+        idle_ms: None,
+        refused: None,
+        who: vec![
+            client("orders-api", 4_242, None),
+            client("billing", 4_243, None),
+        ],
+        back: Some(0),
+        back_ms: None,
+        roll: Some(Roll {
+            id: Id::from("6f9619ff8b86d011-4c33ef15b84a-11").unwrap(),
+            number: 2,
+        }),
+        ended_by: None,
+        earlier: vec![Id::from("6f9619ff8b86d011-4c33ef15b84a-2b").unwrap()],
+        still_open: false,
+        advice: IncidentKind::BrokerEnded.advice().into(),
+    };
+    incident.summary = incident.summarize();
+    incident
+}
+
+/// The same, when it is over.
+pub(crate) fn incident_end() -> Incident {
+    let mut end = Incident {
+        time: time("2026-11-23T14:22:30Z"),
+        phase: "end".into(),
+        ended: 37,
+        refusals: 120,
+        clients: 20,
+        last: time("2026-11-23T14:22:12.9Z"),
+        refused: Some(RefusedSpan {
+            since: time("2026-11-23T14:22:07.2Z"),
+            until: Some(time("2026-11-23T14:22:13Z")),
+            ms: 5_800.0,
+            ms_kind: AgeKind::Exact,
+        }),
+        back: Some(19),
+        back_ms: Some(Spread {
+            least: 5_800.0,
+            most: 6_900.4,
+        }),
+        ..incident()
+    };
+    if let Some(first) = end.who.first_mut() {
+        first.back_after_ms = Some(5_800.0);
+    }
+    end.summary = end.summarize();
+    end
 }
 
 /// One event of each type, in the order of a run.
@@ -331,6 +480,8 @@ pub(crate) fn all() -> Vec<Event> {
             role: Role::Broker,
             verdict: Verdict::ClientOriginated,
             cause: Some(Cause::Probe),
+            process_end: Some(Box::new(process_end())),
+            other_end: Some(Box::new(other_end())),
             ..finding()
         })),
         Event::Close(summarized(Finding {
@@ -367,12 +518,33 @@ pub(crate) fn all() -> Vec<Event> {
             path: path(),
             advice: "Set connections.max.idle.ms=270000 on the client (Java).".into(),
         })),
+        Event::Incident(Box::new(incident())),
+        Event::Incident(Box::new(incident_end())),
+        Event::Correction(Box::new(Correction {
+            corrects: Id::from("6f9619ff8b86d011-4c33ef15b84a-2a").unwrap(),
+            was: Said {
+                verdict: Verdict::BrokerOriginated,
+                cause: Some(Cause::Aborted),
+                confidence: 0.82,
+            },
+            finding: *summarized(Finding {
+                sent_by: Some(SentBy::Broker),
+                verdict: Verdict::BrokerOriginated,
+                cause: Some(Cause::Shutdown),
+                confidence: 0.84,
+                ..finding()
+            }),
+        })),
         Event::Loss(Loss {
             time: time(TIME),
             host: host(),
-            source: "kernel".to_owned(),
+            source: "limiter".to_owned(),
             lost: 3,
             total: 10,
+            by_broker: vec![BrokerLoss {
+                broker: endpoint("10.0.2.7", 9092),
+                lost: 3,
+            }],
         }),
         Event::Summary(Box::new(Summary {
             time: time("2026-11-24T00:00:00.5Z"),
@@ -398,6 +570,7 @@ pub(crate) fn all() -> Vec<Event> {
                 kernel_lost: 7,
                 kernel_skipped: 2,
                 kernel_untracked: 1,
+                unobserved: 1,
                 forgotten: 12,
                 unshown: 1_204,
                 sinks: BTreeMap::from([(
@@ -485,7 +658,7 @@ pub(crate) fn every_kind() -> Vec<Event> {
         cause: Some(Cause::ClosedByBroker),
         confidence: 0.31,
         broker: endpoint("2001:db8:0:1::9", 9094),
-        client: endpoint("2001:db8::17", 50000),
+        client: endpoint("2001:db8::17", 50000).into(),
         ..finding()
     })));
     kinds.push(Event::Reset(summarized(unknown())));

@@ -64,8 +64,7 @@ macro_rules! words {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let word: std::borrow::Cow<'de, str> = serde::Deserialize::deserialize(deserializer)?;
-                word.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_str($crate::event::parsed::Parsed::new())
             }
         }
 
@@ -180,6 +179,10 @@ words! {
         Timeout = "timeout",
         /// A path turned sustained or periodic, or ceased to be.
         Alert = "alert",
+        /// Ends of connections that have one cause.
+        Incident = "incident",
+        /// What became known later changed what was said of an event.
+        Correction = "correction",
         /// Something was lost.
         Loss = "loss",
         /// Counts and coverage.
@@ -198,6 +201,17 @@ words! {
         Client = "client",
         /// This host's socket has the traced port.
         Broker = "broker",
+    }
+}
+
+impl Role {
+    /// The other end of the connection.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Broker,
+            Self::Broker => Self::Client,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger, clock,
     close_notify,
     idle::{idle, jiffies_ms},
+    process::ProcessFacts,
     sequence, settled,
 };
 use crate::event::{AgeKind, Endpoint, Role};
@@ -34,6 +35,9 @@ pub enum DecodeError {
     /// The role is not known.
     #[error("a record of unknown role {0}")]
     Role(u8),
+    /// What happened to a process is not known.
+    #[error("a record of unknown change {0} of a process")]
+    Change(u8),
     /// The address family is not known.
     #[error("a record of unknown address family {0}")]
     Family(u16),
@@ -49,7 +53,21 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes one record.
+    /// Decodes a record about a process; `None` if it is about a connection.
+    #[must_use]
+    pub fn process(&self, bytes: &[u8]) -> Option<Result<ProcessFacts, DecodeError>> {
+        ProcessFacts::is_record(bytes).then(|| ProcessFacts::decode(bytes))
+    }
+
+    /// When a record was made, monotonic ns; 0 if it is none.
+    #[must_use]
+    pub fn at_ns(&self, bytes: &[u8]) -> u64 {
+        let connection = || self.decode(bytes).map_or(0, |facts| facts.at_ns);
+        self.process(bytes)
+            .map_or_else(connection, |facts| facts.map_or(0, |facts| facts.at_ns))
+    }
+
+    /// Decodes one record about a connection.
     ///
     /// # Errors
     ///
@@ -72,6 +90,7 @@ impl Decoder {
     }
 
     fn facts(&self, event: &KernelEvent, full: Option<&Record>) -> Result<Facts, DecodeError> {
+        let fact_kind = decode_kind(event.kind)?;
         let role = decode_role(event.role)?;
         let state = State::from_number(event.state);
         let connection = full.map(|record| &record.connection);
@@ -80,7 +99,6 @@ impl Decoder {
         let by_other = connection.is_some_and(|c| c.flags & flag::OTHER_PROCESS != 0)
             || has(event_flag::OTHER_PROCESS);
         let by_any_exit = has(event_flag::TASK_EXITING) || closed_by_exit;
-        let fact_kind = decode_kind(event.kind)?;
         Ok(Facts {
             kind: fact_kind,
             at_ns: event.ktime_ns,
@@ -138,6 +156,8 @@ impl Decoder {
             packets: full.and_then(|record| PacketFacts::new(record, state, role, self.hz)),
             owner: owner(event, connection),
             broker_log: None,
+            other_end: None,
+            client_log: None,
         })
     }
 
@@ -189,6 +209,7 @@ const fn decode_kind(number: u8) -> Result<Kind, DecodeError> {
         kind::CLOSED => Kind::Closed,
         kind::ESTABLISHED => Kind::Established,
         kind::SURVIVED => Kind::Survived,
+        kind::UNOBSERVED => Kind::Unobserved,
         unknown => return Err(DecodeError::Kind(unknown)),
     })
 }
@@ -265,7 +286,11 @@ fn age(record: &Record, hz: u32) -> Option<Age> {
 
 const fn had(event: &KernelEvent) -> Had {
     if event.flags & event_flag::HAD != 0 {
-        Had::Yes
+        if event.flags & event_flag::HAD_ENDED_IN_ORDER != 0 {
+            Had::InOrder
+        } else {
+            Had::Yes
+        }
     } else if event.flags & event_flag::NOT_HAD != 0 {
         Had::NotWithin(event.remembered_ms)
     } else {
@@ -306,6 +331,12 @@ fn counters(record: &Record, state: Option<State>, hz: u32) -> Counters {
         timestamps_negotiated: negotiated,
         reset_timestamps: (negotiated == Some(true)).then_some(tcp.saw_tstamp != 0),
         reset_clock: clock::of_reset(record, age(record, hz)),
+        peer_mss: has(present::PEER_MSS).then_some(tcp.peer_mss),
+        unread: has(present::COPIED).then(|| {
+            // The end of the stream counts as a byte to both, once it is read.
+            let unread = tcp.rcv_nxt.wrapping_sub(u32::from_ne_bytes(tcp.copied_seq));
+            unread.saturating_sub(fin_came.into()).into()
+        }),
     }
 }
 
@@ -323,7 +354,7 @@ fn owner(event: &KernelEvent, connection: Option<&Connection>) -> Owner {
 }
 
 /// NUL-padded text of the kernel.
-fn text(bytes: &[u8]) -> SmolStr {
+pub(super) fn text(bytes: &[u8]) -> SmolStr {
     let end = bytes
         .iter()
         .position(|byte| *byte == 0)

@@ -5,16 +5,20 @@
 //! Nothing here judges. A field that the kernel or the tracer could not know
 //! is `None`.
 
+pub mod api_key;
+mod client_names;
 mod clock;
 mod close_notify;
 mod decode;
 mod idle;
 mod packets;
+pub mod process;
 mod sequence;
 mod settled;
 
 use std::net::IpAddr;
 
+pub use client_names::read as client_names;
 pub use clock::ResetClock;
 pub use close_notify::is_close_notify;
 pub use decode::{DecodeError, Decoder};
@@ -23,7 +27,10 @@ pub use sequence::Flow;
 
 use smol_str::SmolStr;
 
-use crate::event::{AgeKind, Endpoint, ProvokedBy, Role};
+use crate::event::{
+    AgeKind, Direction, Endpoint, KresetProbe, PROBE_BYTES, PROBE_MSS, PROBE_PROCESS, ProvokedBy,
+    Role,
+};
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +49,8 @@ pub enum Kind {
     Established,
     /// A connection came through a silence.
     Survived,
+    /// Its socket was freed, and nothing was observed of how it ended.
+    Unobserved,
 }
 
 /// A TCP state; kernel: `include/net/tcp_states.h`.
@@ -184,6 +193,8 @@ pub enum Had {
     Unknown,
     /// A connection of these ends ended on this host.
     Yes,
+    /// It ended in order: both ends had closed, and the packet carries nothing newer.
+    InOrder,
     /// None did within the last so many milliseconds; 0 if that is not known.
     NotWithin(u32),
 }
@@ -212,6 +223,11 @@ pub struct Counters {
     pub reset_timestamps: Option<bool>,
     /// Whose timestamps it carried.
     pub reset_clock: Option<ResetClock>,
+    /// The maximum segment size that the peer announced, or less where this end limits
+    /// it; kernel: `tcp_sock.rx_opt.mss_clamp`.
+    pub peer_mss: Option<u16>,
+    /// Bytes received that the process has not read; kernel: `tcp_sock.copied_seq`.
+    pub unread: Option<u64>,
 }
 
 /// The owner of this host's socket.
@@ -253,6 +269,38 @@ pub enum LogKind {
     OutOfMemory,
     /// Another error closed the connection.
     Closed,
+}
+
+/// What a client's log says of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientLog {
+    /// What it is about.
+    pub kind: ClientLogKind,
+    /// The line, shortened.
+    pub text: SmolStr,
+}
+
+/// What a line of a client's log is about, in the order of how much it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClientLogKind {
+    /// The connection ended.
+    Disconnected,
+    /// It ended in order.
+    EndOfStream,
+    /// It was reset.
+    Reset,
+    /// The client waited too long for an answer.
+    RequestTimeout,
+    /// Nothing listened.
+    Refused,
+    /// A TLS handshake failed.
+    TlsHandshake,
+    /// The client speaks TLS, and takes the listener for one without.
+    TlsToPlaintext,
+    /// The other way round.
+    PlaintextToTls,
+    /// The broker refused the client's credentials.
+    Authentication,
 }
 
 /// Identity of a connection on this host while it lives.
@@ -335,6 +383,11 @@ pub struct Facts {
     pub owner: Owner,
     /// What the broker's log says of it, where one was given.
     pub broker_log: Option<BrokerLog>,
+    /// What the other end's record says of the same ending, where that end is on this
+    /// host as well.
+    pub other_end: Option<Box<Self>>,
+    /// What the client's log says of it, where one was given.
+    pub client_log: Option<ClientLog>,
 }
 
 impl Facts {
@@ -354,6 +407,31 @@ impl Facts {
             Role::Client => self.remote,
             Role::Broker => self.local,
         }
+    }
+
+    /// It ended by FINs.
+    #[must_use]
+    pub const fn is_close(&self) -> bool {
+        matches!(self.kind, Kind::Fin | Kind::Closed)
+    }
+
+    /// Which way the RST (or the first FIN) went.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        match self.kind {
+            Kind::ResetSent => Direction::Sent,
+            Kind::Fin | Kind::Closed => match self.fin {
+                Some(fin) if !fin.by_peer => Direction::Sent,
+                _ => Direction::Received,
+            },
+            _ => Direction::Received,
+        }
+    }
+
+    /// Whether this host had the connection of a packet that found no socket.
+    #[must_use]
+    pub const fn is_had(&self) -> bool {
+        matches!(self.had, Had::Yes | Had::InOrder)
     }
 
     /// Whether a live socket sent the received RST: it carries the negotiated
@@ -377,6 +455,31 @@ impl Facts {
     pub fn reset_is_peers(&self) -> bool {
         let clock = self.counters.and_then(|counters| counters.reset_clock);
         clock == Some(ResetClock::Peer)
+    }
+
+    /// How the connection is known to be one of `kreset-trace probe`.
+    ///
+    /// The announced size alone does not say so: whoever can write it, a client or a
+    /// device on the path, is not to hide the end of a connection in use by it.
+    #[must_use]
+    pub fn kreset_probe(&self) -> Option<KresetProbe> {
+        if self.role == Role::Client && self.owner.name.as_deref() == Some(PROBE_PROCESS) {
+            return Some(KresetProbe::Process);
+        }
+        let counters = self.counters?;
+        let from_client = match self.role {
+            Role::Client => counters.bytes_sent,
+            Role::Broker => counters.bytes_received,
+        };
+        let is_unused = from_client.is_some_and(|bytes| bytes <= PROBE_BYTES);
+        (counters.peer_mss == Some(PROBE_MSS) && is_unused).then_some(KresetProbe::Mss)
+    }
+
+    /// The kernel's reason for the RST, whichever end on this host sent it.
+    #[must_use]
+    pub fn reset_reason(&self) -> Option<&SmolStr> {
+        let other = || self.other_end.as_ref()?.kernel_reason.as_ref();
+        self.kernel_reason.as_ref().or_else(other)
     }
 
     /// A RST of this host's that no socket sent, to a packet that belongs to a

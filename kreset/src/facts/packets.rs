@@ -7,7 +7,7 @@ use kreset_common::{
 };
 
 use super::{State, idle::jiffies_ms, settled::is_sampled};
-use crate::event::Role;
+use crate::event::{ClientNames, Role};
 
 /// A RST as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +222,12 @@ impl PacketFacts {
     #[must_use]
     pub fn baseline_ttl(&self) -> Option<u8> {
         self.handshake_ttl.or(self.peer_ttl)
+    }
+
+    /// What the client calls itself.
+    #[must_use]
+    pub fn client_names(&self) -> ClientNames {
+        super::client_names::read(&self.request_head)
     }
 
     /// What the client began with.

@@ -9,7 +9,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
-    maps::{Array, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::{
         BtfTracePoint, CgroupAttachMode, CgroupSkb, FEntry, Iter, ProgramError,
         cgroup_skb::CgroupSkbAttachType,
@@ -70,6 +70,14 @@ pub enum ApplyError {
         /// What the kernel said.
         reason: String,
     },
+    /// A program that a run can do without ([`Program::feature`]) does not load.
+    #[error("program {program}: {reason}")]
+    Optional {
+        /// Its name.
+        program: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
     /// The iterator over open files failed.
     #[error("the iterator over open files: {0}")]
     Seed(io::Error),
@@ -100,6 +108,8 @@ pub struct Attached {
     ebpf: Option<Ebpf>,
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
+    /// How many sockets listen, by network namespace and port.
+    listening: HashMap<MapData, [u32; 2], u32>,
     skips: Skips,
     /// See [`Plan::table`].
     table: u32,
@@ -154,6 +164,12 @@ impl Attached {
                     source,
                 }
             })?;
+        let listening = HashMap::try_from(take_map(&mut ebpf, "LISTENING")?).map_err(|source| {
+            ApplyError::Map {
+                name: "LISTENING",
+                source,
+            }
+        })?;
         let log = if plan.settings.debug == 0 {
             None
         } else {
@@ -163,6 +179,7 @@ impl Attached {
             ebpf: Some(ebpf),
             ring,
             counters,
+            listening,
             skips,
             table: plan.table,
             skipped_before: 0,
@@ -228,6 +245,13 @@ impl Attached {
             })
     }
 
+    /// How many sockets listen on a port of a network namespace, on any address; `None` where
+    /// none has since it is watched, or that cannot be read.
+    #[must_use]
+    pub fn listeners(&self, netns: u32, port: u16) -> Option<u32> {
+        self.listening.get(&[netns, port.into()], 0).ok()
+    }
+
     /// How often the kernel ran no program for something that a program was there
     /// for, at most: for changes of state of traced connections, and for calls of
     /// other hooks, of traced connections or not.
@@ -252,6 +276,15 @@ impl Attached {
             .saturating_sub(self.counter(counter::TABLE_FREED)?);
         let evicted = in_table.saturating_sub(self.table.into());
         Ok(self.counter(counter::UNTRACKED)? + evicted)
+    }
+
+    /// Connections of which it is not known how they ended.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses the read.
+    pub fn unobserved(&self) -> Result<u64, ApplyError> {
+        self.counter(counter::UNOBSERVED)
     }
 
     /// Detaches all programs: nothing is produced any more. The ring keeps what
@@ -287,9 +320,17 @@ fn skips(ebpf: &Ebpf, plan: &Plan) -> Result<Skips, ApplyError> {
 /// Loads and attaches one program, and its twin. Those that seed run later.
 fn attach(ebpf: &mut Ebpf, btf: &Btf, program: &Program, plan: &Plan) -> Result<(), ApplyError> {
     match program.hook {
-        Hook::Tracepoint { target, .. } => program
-            .names()
-            .try_for_each(|name| tracepoint(ebpf, btf, name, target)),
+        Hook::Tracepoint { target, .. } => program.names().try_for_each(|name| {
+            tracepoint(ebpf, btf, name, target).map_err(|error| match error {
+                ApplyError::Program { name, source } if program.feature.is_some() => {
+                    ApplyError::Optional {
+                        program: name,
+                        reason: format!("{target} cannot be hooked: {}", reason(&source)),
+                    }
+                }
+                other => other,
+            })
+        }),
         Hook::FunctionEntry { target, .. } => function_entry(ebpf, btf, program.name, target),
         Hook::Packets(way) => match &plan.cgroup {
             Some(cgroup) => {

@@ -142,6 +142,9 @@ pub struct Loads {
     /// Programs on function entries. No trial is like the real ones, which
     /// need their target, so this is `Yes` until these are refused.
     pub function_entries: Availability,
+    /// Programs by name that were refused against expectation, and why: of those that a run
+    /// can do without ([`Program::feature`]).
+    pub refused: BTreeMap<&'static str, String>,
 }
 
 impl Loads {
@@ -172,6 +175,7 @@ impl Loads {
                 is_program_supported(ProgramType::CgroupSkb),
             ),
             function_entries: Availability::Yes,
+            refused: BTreeMap::new(),
         }
     }
 }

@@ -45,6 +45,12 @@ features! {
     Owner = "owner",
     /// Whether a connection was closed by the end of its process.
     ProcessExit = "process-exit",
+    /// How the process of a listener ended: its exit code, its signal.
+    ProcessEnd = "process-end",
+    /// Who sent that process a signal that ends it or stops it.
+    Signals = "signals",
+    /// Whether the out-of-memory killer ended it.
+    OutOfMemory = "out-of-memory",
     /// Connections that are older than the tracer.
     Seeding = "seeding",
     /// Memory kept in the socket itself, inherited by accepted connections.
@@ -57,6 +63,8 @@ features! {
     Retransmits = "retransmits",
     /// Connections that ended in silence (`ETIMEDOUT`).
     Timeouts = "timeouts",
+    /// Ends that no program saw, found when the socket is freed.
+    UnobservedEnds = "unobserved-ends",
     /// Bytes and segments each way.
     Bytes = "bytes",
     /// Round-trip times.

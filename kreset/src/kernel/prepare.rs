@@ -87,6 +87,11 @@ pub fn attach(request: &Request, ports: &PortSet) -> Result<Ready, CannotStart> 
                 facts.loads.function_entries = Availability::Failed(reason);
                 continue;
             }
+            Err(ApplyError::Optional { program, reason }) => {
+                // What was planned around cannot come again.
+                facts.loads.refused.insert(program, reason);
+                continue;
+            }
             Err(error) => return Err(error.into()),
         };
         if let Err(error) = attached.seed(&plan, types)

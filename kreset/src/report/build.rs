@@ -38,6 +38,12 @@ const TELLING: usize = 10;
 const INCIDENT: usize = 5;
 const INCIDENT_SECONDS: i64 = 10;
 
+/// `1 reset`, `1,204 resets`.
+fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(count))
+}
+
 /// What happened, as on text output.
 pub(super) fn name(class: Class) -> String {
     let culprit = Culprit::of(class.0).as_str();
@@ -56,7 +62,7 @@ fn word(class: Class) -> String {
 pub(super) fn document(data: &mut Data) -> Document {
     data.rows.sort_by_key(|row| row.second);
     let classes = classes(data);
-    let sections = vec![
+    let mut sections = vec![
         incidents(data),
         over_time(data, &classes),
         timers(data),
@@ -67,6 +73,15 @@ pub(super) fn document(data: &mut Data) -> Document {
         telling(data, &classes),
         events(data),
     ];
+    for section in &mut sections {
+        let is_empty =
+            |block: &Block| matches!(block, Block::Table(table) if table.rows.is_empty());
+        section.blocks.retain(|block| !is_empty(block));
+        if section.blocks.is_empty() {
+            let nothing = "No connection was reset.".to_owned();
+            section.blocks.push(Block::Paragraph(nothing));
+        }
+    }
     Document {
         title: "Kafka connections that were reset".to_owned(),
         headline: headline(data, &classes),
@@ -109,19 +124,27 @@ fn headline(data: &Data, classes: &[(Class, u64)]) -> String {
     let span = rough(plots::to_f64(last.second.abs_diff(first.second)) * 1_000.0);
     let share = percent(plots::to_f64(*count) / plots::to_f64(all));
     let hosts = data.hosts.values().filter(|host| host.findings > 0).count();
-    let mut text = format!(
-        "{} of {} resets ({share}) within {span}, seen on {}: {}",
-        grouped(*count),
-        grouped(all),
-        crate::util::units::count(hosts as u64, "host"),
-        name(*class),
-    );
+    let hosts = counted(hosts as u64, "host");
+    let mut text = if all == 1 {
+        format!("One reset, seen on {hosts}: {}", name(*class))
+    } else {
+        format!(
+            "{} of {} resets ({share}) within {span}, seen on {hosts}: {}",
+            grouped(*count),
+            grouped(all),
+            name(*class),
+        )
+    };
     let rows = || data.rows.iter().filter(|row| row.class == *class);
     if let Some((broker, most)) = most_of(rows().map(|row| row.broker))
         && most * 2 > *count
     {
         let broker = data.names.name(broker);
-        let _written = write!(text, ", {} of them on the way to {broker}", grouped(most));
+        let _written = if all == 1 {
+            write!(text, ", on the way to {broker}")
+        } else {
+            write!(text, ", {} of them on the way to {broker}", grouped(most))
+        };
     }
     if is_idle(*class)
         && let Some((path, _)) = most_of(rows().map(|row| row.path))
@@ -224,6 +247,25 @@ fn incidents(data: &Data) -> Section {
         )));
     } else {
         blocks.push(Block::Table(table));
+    }
+    if !data.incidents.is_empty() {
+        let mut incidents: Vec<_> = data.incidents.values().collect();
+        incidents.sort_by(|a, b| (a.second, &a.summary).cmp(&(b.second, &b.summary)));
+        let rows = incidents.iter().take(ROWS).map(|it| {
+            vec![
+                at(it.second),
+                Cell::text(data.names.name(it.host)),
+                Cell::text(&it.kind),
+                Cell::text(if it.is_over { "over" } else { "open" }),
+                Cell::text(&it.summary),
+            ]
+        });
+        blocks.push(Block::Table(Table {
+            id: "host-incidents-table".to_owned(),
+            caption: "What each host made one incident of".to_owned(),
+            head: vec!["time", "host", "what", "state", "in one sentence"],
+            rows: rows.collect(),
+        }));
     }
     if !data.alerts.is_empty() {
         let rows = data.alerts.iter().take(ROWS).map(|alert| {
@@ -510,8 +552,8 @@ fn who(data: &Data) -> Section {
     blocks.push(Block::Table(Table {
         id: "pairs-table".to_owned(),
         caption: format!(
-            "Resets by client and broker; {} pairs",
-            grouped(count as u64)
+            "Resets by client and broker; {}",
+            counted(count as u64, "pair")
         ),
         head: vec!["client", "broker", "resets"],
         rows: table.collect(),
@@ -545,9 +587,9 @@ fn spreads(data: &Data) -> Section {
         values.sort_by(f64::total_cmp);
         let at = |share: usize| values[(values.len() - 1) * share / 100];
         let alternative = format!(
-            "Distribution of the {what} on a logarithmic axis, {} resets: half are at most {}, \
-             nine of ten at most {}, the longest {}.",
-            grouped(values.len() as u64),
+            "Distribution of the {what} on a logarithmic axis, {}: half are at most {}, nine of \
+             ten at most {}, the longest {}.",
+            counted(values.len() as u64, "reset"),
             precise(at(50)),
             precise(at(90)),
             precise(at(100)),

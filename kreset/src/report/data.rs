@@ -1,14 +1,14 @@
 //! What a report keeps of events: little of each, as there may be a million.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
 };
 
 use jiff::Timestamp;
 
 use super::line::Line;
-use crate::event::{Cause, PROBE_PROCESS, Verdict};
+use crate::event::{Cause, Verdict};
 
 /// Texts by number: most repeat.
 #[derive(Debug, Default)]
@@ -72,6 +72,8 @@ pub(super) struct PathRow {
 
 /// Fatal silences kept of a path.
 const DEATHS: usize = 200;
+/// Findings that may still be corrected: a correction follows within seconds.
+const LATEST: usize = 65_536;
 /// Events of one class that may be shown in full.
 const TELLING: usize = 3;
 
@@ -85,6 +87,16 @@ pub(super) struct AlertRow {
     pub(super) broker: u32,
     pub(super) class: Class,
     pub(super) count: u64,
+}
+
+/// An incident, as it was said last.
+#[derive(Clone, Debug)]
+pub(super) struct IncidentRow {
+    pub(super) second: i64,
+    pub(super) host: u32,
+    pub(super) is_over: bool,
+    pub(super) kind: String,
+    pub(super) summary: String,
 }
 
 /// What a host covered.
@@ -104,6 +116,8 @@ pub(super) struct Data {
     pub(super) rows: Vec<Row>,
     pub(super) paths: BTreeMap<u32, PathRow>,
     pub(super) alerts: Vec<AlertRow>,
+    /// By their ids.
+    pub(super) incidents: HashMap<String, IncidentRow>,
     pub(super) hosts: BTreeMap<u32, HostRow>,
     pub(super) noise: BTreeMap<String, u64>,
     /// What did not work, and on which hosts.
@@ -117,6 +131,8 @@ pub(super) struct Data {
     /// Events that were there already.
     pub(super) repeats: u64,
     ids: HashSet<u64>,
+    /// The latest findings, by the hash of their id, and where their rows are.
+    latest: VecDeque<(u64, usize)>,
     hash: RandomState,
 }
 
@@ -185,7 +201,30 @@ impl Data {
                     });
                 }
             }
+            "incident" => self.incident(&line, host, second),
+            "correction" if self.correct(&line) => {}
             other => *self.others.entry(other.to_owned()).or_default() += 1,
+        }
+    }
+
+    /// What its end says takes the place of what its beginning said.
+    fn incident(&mut self, line: &Line<'_>, host: u32, second: Option<i64>) {
+        let (Some(id), Some(kind), Some(second)) = (&line.incident_id, &line.incident, second)
+        else {
+            self.unreadable += 1;
+            return;
+        };
+        let is_over = line.phase.as_deref() == Some("end");
+        let before = self.incidents.get(&**id);
+        let row = IncidentRow {
+            second: before.map_or(second, |before| before.second.min(second)),
+            host,
+            is_over,
+            kind: kind.to_string(),
+            summary: line.summary.as_deref().unwrap_or_default().to_owned(),
+        };
+        if is_over || before.is_none() {
+            self.incidents.insert(id.to_string(), row);
         }
     }
 
@@ -228,6 +267,7 @@ impl Data {
             age_ms: short(connection.and_then(|it| it.age_ms)),
         };
         self.rows.push(row);
+        self.remember(line);
         let host = self.hosts.entry(host).or_default();
         host.findings += 1;
         host.sources
@@ -241,6 +281,35 @@ impl Data {
             telling.sort_by(|a, b| b.0.total_cmp(&a.0));
             telling.truncate(TELLING);
         }
+    }
+
+    /// The row of `line` is the last one.
+    fn remember(&mut self, line: &Line<'_>) {
+        if let (Some(id), Some(row)) = (&line.id, self.rows.len().checked_sub(1)) {
+            if self.latest.len() == LATEST {
+                self.latest.pop_front();
+            }
+            self.latest.push_back((self.hash.hash_one(&**id), row));
+        }
+    }
+
+    /// Puts what is said now of an event in the place of what was said before; `false` where
+    /// that event is not known.
+    fn correct(&mut self, line: &Line<'_>) -> bool {
+        let (Some(id), Some(class)) = (&line.corrects, class(line)) else {
+            return false;
+        };
+        let hash = self.hash.hash_one(&**id);
+        let known = self.latest.iter().rev().find(|(it, _)| *it == hash);
+        let advice = line.advice.as_deref().unwrap_or_default();
+        let advice = self.names.number(advice);
+        let Some(row) = known.and_then(|(_, row)| self.rows.get_mut(*row)) else {
+            return false;
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "enough for a plot")]
+        let confidence = line.confidence.unwrap_or(0.0) as f32;
+        (row.class, row.advice, row.confidence) = (class, advice, confidence);
+        true
     }
 
     fn path(&mut self, path: u32, known: &super::line::Path<'_>, class: Class, idle_ms: f32) {
@@ -283,8 +352,7 @@ pub(super) fn class(line: &Line<'_>) -> Option<Class> {
 
 /// The kind of routine close, as `Finding::noise` tells it.
 fn noise(line: &Line<'_>, class: Class) -> Option<&'static str> {
-    let process = line.process.as_ref().and_then(|it| it.name.as_deref());
-    if process == Some(PROBE_PROCESS) {
+    if line.kreset_probe.is_some() {
         return Some("kreset_probe");
     }
     match class {

@@ -12,6 +12,8 @@ pub(super) struct Line<'a> {
     #[serde(borrow)]
     pub(super) id: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    pub(super) corrects: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     pub(super) time: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) host: Option<Name<'a>>,
@@ -31,13 +33,17 @@ pub(super) struct Line<'a> {
     #[serde(borrow)]
     pub(super) path: Option<Path<'a>>,
     #[serde(borrow)]
-    pub(super) process: Option<Process<'a>>,
+    pub(super) kreset_probe: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) summary: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) advice: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) phase: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) incident_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) incident: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub(super) pattern: Option<Cow<'a, str>>,
     pub(super) count: Option<u64>,
@@ -80,12 +86,6 @@ pub(super) struct Path<'a> {
     pub(super) fatal_idle_ms: Option<f64>,
     #[serde(borrow, default)]
     pub(super) devices: Vec<Cow<'a, str>>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Process<'a> {
-    #[serde(borrow)]
-    pub(super) name: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -40,6 +40,13 @@ fn style(size: i32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&BLACK)
 }
 
+/// Labels of an axis of counts, at most: half of one is no count.
+fn ticks(most: u64) -> usize {
+    usize::try_from(most.saturating_add(1))
+        .unwrap_or(10)
+        .min(10)
+}
+
 /// Counts over time, stacked: each bin has one count for each name.
 pub(super) fn stacked(
     names: &[String],
@@ -60,7 +67,8 @@ pub(super) fn stacked(
         chart
             .configure_mesh()
             .disable_x_mesh()
-            .x_labels(8)
+            .x_labels(bins.len().clamp(2, 8))
+            .y_labels(ticks(most))
             .x_label_formatter(&|at: &f64| label(*at as usize))
             .y_label_formatter(&|count: &f64| super::document::grouped(count.round() as u64))
             .y_desc("resets")
@@ -235,7 +243,7 @@ pub(super) fn spread(values: &[f64], what: &str, alternative: String) -> Plot {
             .configure_mesh()
             .disable_x_mesh()
             .x_labels(10)
-            .y_labels(5)
+            .y_labels(ticks(most).min(5))
             .x_label_formatter(&|ms: &f64| rough(*ms))
             .x_desc(what)
             .y_label_formatter(&|count: &f64| super::document::grouped(count.round() as u64))
@@ -291,4 +299,28 @@ fn shorter(text: &str, most: usize) -> String {
 pub(super) fn interval(survived_ms: Option<f64>, fatal_ms: Option<f64>) -> String {
     let text = |ms: Option<f64>, unknown: &str| ms.map_or_else(|| unknown.to_owned(), precise);
     format!("({}, {}]", text(survived_ms, "0"), text(fatal_ms, "?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_count_is_on_an_axis_twice() {
+        let names = ["one".to_owned()];
+        for most in 1..12 {
+            let plot = stacked(&names, &[vec![most]], |_| String::new(), String::new());
+            let mut labels: Vec<&str> = plot
+                .svg
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && line.bytes().all(|it| it.is_ascii_digit()))
+                .collect();
+            let all = labels.len();
+            assert!(all >= 2, "{labels:?} of {most}");
+            labels.sort_unstable();
+            labels.dedup();
+            assert_eq!(labels.len(), all, "{labels:?} of {most}");
+        }
+    }
 }

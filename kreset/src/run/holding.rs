@@ -4,9 +4,16 @@
 //! clients reconnect as fast, and a FIN is often followed by the RST that is
 //! the event to report.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    num::NonZeroUsize,
+};
 
+use lru::LruCache;
+
+use super::joining::{Held, are_one, join};
 use crate::{
+    classify::incident::{Place, is_refusal},
     event::Role,
     facts::{Facts, Kind, State, Tuple},
 };
@@ -17,38 +24,109 @@ const RESET_WAIT_NS: u64 = 60_000_000;
 /// 50 ms (`reconnect.backoff.ms` of Kafka's own) to 150 ms (librdkafka's, of 100 ms, and
 /// half of it by chance).
 const RECONNECT_WAIT_NS: u64 = 250_000_000;
-/// How long a RST that no socket sent is held: to a packet that comes while the socket
-/// itself sends a RST, or while its process ends (kernel: `__tcp_close` takes the
-/// socket out of the table before `tcp_send_active_reset`; 6.18).
-const ANSWER_WAIT_NS: u64 = 10_000_000;
+/// How long any other RST that this host sent is held: its receiver may be on this host as
+/// well. One that no socket sent may answer a packet that comes while the socket itself
+/// sends a RST, or while its process ends (kernel: `__tcp_close` takes the socket out of the
+/// table before `tcp_send_active_reset`; 6.18).
+const SENT_WAIT_NS: u64 = 10_000_000;
 /// The queue of such RSTs keeps room for this many.
-const FEW_ANSWERS: usize = 256;
+const FEW_SENT: usize = 256;
 /// How long the end of a socket is held for a RST that is decoded after it.
 const CLOSED_WAIT_NS: u64 = 60_000_000;
 /// How long a FIN in the handshake is held for a RST, or for the socket to end:
 /// the client may write once more before it notices.
 const FIN_WAIT_NS: u64 = 1_000_000_000;
 
+/// Brokers whose held endings are remembered.
+const BROKERS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+/// Refusals that wait for such endings, at most.
+const REFUSALS: usize = 1_024;
+
 /// When an event is due, monotonic ns, and its number.
 type Due = (u64, u64);
+
+/// Where an event is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spot {
+    /// Among those that are due at different times.
+    Event(Due),
+    /// In the queue, by its number.
+    Queue(u64),
+}
 
 /// The held events, by when they are due.
 #[derive(Debug, Default)]
 pub struct Holding {
     events: BTreeMap<Due, Facts>,
-    /// RSTs that no socket sent, in order: there may be tens of thousands a second.
-    answers: VecDeque<Facts>,
+    sent: Queue,
     /// The events that the end of their connection supersedes, by connection: with
     /// thousands held, a search would be too slow.
     superseded: HashMap<Tuple, Vec<Due>>,
+    /// What the record of the other end may join.
+    ends: Held<Spot>,
+    endings: Endings,
     admitted: u64,
+}
+
+/// When the held endings of each broker are due: a refusal is judged after the end that
+/// explains it.
+#[derive(Debug)]
+struct Endings {
+    due_ns: LruCache<Place, u64>,
+    /// When the refusals that wait are due.
+    refusals: VecDeque<u64>,
+}
+
+impl Default for Endings {
+    fn default() -> Self {
+        Self {
+            due_ns: LruCache::new(BROKERS),
+            refusals: VecDeque::new(),
+        }
+    }
+}
+
+impl Endings {
+    /// An ending is held until `due_ns`.
+    fn hold(&mut self, facts: &Facts, due_ns: u64) {
+        let due = self.due_ns.get_or_insert_mut(Place::of(facts), || due_ns);
+        *due = due_ns.max(*due);
+    }
+
+    /// How long a refusal waits for the endings of its broker, if any are held.
+    fn wait_of(&mut self, refusal: &Facts) -> Option<u64> {
+        let due_ns = *self.due_ns.peek(&Place::of(refusal))?;
+        let wait_ns = due_ns.checked_sub(refusal.at_ns).filter(|wait| *wait > 0)?;
+        while self
+            .refusals
+            .front()
+            .is_some_and(|due| *due <= refusal.at_ns)
+        {
+            self.refusals.pop_front();
+        }
+        if self.refusals.len() >= REFUSALS {
+            return None;
+        }
+        self.refusals.push_back(due_ns);
+        Some(wait_ns)
+    }
 }
 
 impl Holding {
     /// Holds an event, or returns it if it is to be judged at once. Records that
-    /// are not events are dropped, as are events that this one supersedes.
+    /// are not events are dropped, as are events that this one supersedes. Where the other
+    /// end's record of the same ending is held, both become one.
     pub fn admit(&mut self, facts: Facts) -> Option<Facts> {
+        if matches!(facts.kind, Kind::Established | Kind::Survived) {
+            return None;
+        }
+        self.supersede(&facts);
+        let facts = self.join_reset(facts)?;
+        let waits_ns = is_refusal(&facts)
+            .then(|| self.endings.wait_of(&facts))
+            .flatten();
         let wait_ns = match facts.kind {
+            _ if let Some(wait_ns) = waits_ns => wait_ns,
             Kind::ResetReceived if facts.state == Some(State::SynSent) => 0,
             Kind::ResetReceived => RESET_WAIT_NS,
             // Its receiver is on this host, and its record follows: whether that is
@@ -62,59 +140,30 @@ impl Holding {
             {
                 RESET_WAIT_NS
             }
-            Kind::ResetSent if facts.is_answer() => {
-                self.supersede(&facts);
-                self.answers.push_back(facts);
+            Kind::ResetSent => {
+                let number = self.sent.next_number();
+                self.ends.add(&facts, Spot::Queue(number));
+                self.sent.push(facts);
                 return None;
             }
-            Kind::ResetSent | Kind::Timeout => 0,
             Kind::Fin => FIN_WAIT_NS,
             Kind::Closed => CLOSED_WAIT_NS,
-            Kind::Established | Kind::Survived => return None,
+            Kind::Timeout | Kind::Unobserved | Kind::Established | Kind::Survived => 0,
         };
-        self.supersede(&facts);
         if wait_ns == 0 {
             return Some(facts);
         }
-        self.admitted += 1;
-        let due = (facts.at_ns.saturating_add(wait_ns), self.admitted);
-        if is_ending(&facts) {
-            self.superseded.entry(facts.tuple()).or_default().push(due);
-        }
-        self.events.insert(due, facts);
+        self.hold(facts, wait_ns);
         None
     }
 
-    /// When the first one is due; monotonic ns. A RST that no socket sent is not
-    /// worth waking up for `while_turning`: it is released at the turn's end.
+    /// When the first one is due; monotonic ns. A RST in the queue is not worth waking up for
+    /// `while_turning`: it is released at the turn's end.
     #[must_use]
     pub fn due_ns(&self, while_turning: bool) -> Option<u64> {
-        let answer = self.answer_due_ns().filter(|_| !while_turning);
+        let sent = self.sent.due_ns().filter(|_| !while_turning);
         let event = self.events.keys().next().map(|(due, _)| *due);
-        [event, answer].into_iter().flatten().min()
-    }
-
-    /// The first one that is due by `until_ns`.
-    fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
-        let event = self.events.keys().next().map(|(due, _)| *due);
-        if let Some(due) = self.answer_due_ns()
-            && event.is_none_or(|event| due < event)
-        {
-            return if due <= until_ns {
-                self.next_answer()
-            } else {
-                None
-            };
-        }
-        let first = self.events.first_entry()?;
-        if first.key().0 > until_ns {
-            return None;
-        }
-        let (due, facts) = first.remove_entry();
-        if is_ending(&facts) {
-            self.forget(facts.tuple(), due);
-        }
-        Some(facts)
+        [event, sent].into_iter().flatten().min()
     }
 
     /// The first one that is due by `until_ns` and to be judged: what `may_yet_learn` is held
@@ -130,23 +179,96 @@ impl Holding {
             if until_ns >= longer_ns || !may_yet_learn(&facts) {
                 return Some(facts);
             }
-            self.admitted += 1;
-            self.events.insert((longer_ns, self.admitted), facts);
+            self.hold(facts, RECONNECT_WAIT_NS);
         }
     }
 
-    fn next_answer(&mut self) -> Option<Facts> {
-        let answer = self.answers.pop_front();
-        if self.answers.is_empty() && self.answers.capacity() > FEW_ANSWERS {
-            // A flood is over.
-            self.answers = VecDeque::new();
-        }
-        answer
+    /// The first one that is due by `until_ns`.
+    fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
+        let event = self.events.keys().next().copied();
+        let place = match (event, self.sent.due_ns()) {
+            (Some(due), sent) if sent.is_none_or(|sent| due.0 <= sent) => {
+                (due.0 <= until_ns).then_some(Spot::Event(due))
+            }
+            (_, Some(due)) => (due <= until_ns).then_some(Spot::Queue(self.sent.first)),
+            _ => None,
+        }?;
+        let facts = self.take(place)?;
+        Some(self.join_close(facts))
     }
 
-    fn answer_due_ns(&self) -> Option<u64> {
-        let first = self.answers.front()?;
-        Some(first.at_ns.saturating_add(ANSWER_WAIT_NS))
+    fn hold(&mut self, facts: Facts, wait_ns: u64) {
+        self.admitted += 1;
+        let due = (facts.at_ns.saturating_add(wait_ns), self.admitted);
+        if !is_refusal(&facts) {
+            self.endings.hold(&facts, due.0);
+        }
+        if facts.is_close() {
+            self.superseded.entry(facts.tuple()).or_default().push(due);
+        }
+        self.ends.add(&facts, Spot::Event(due));
+        self.events.insert(due, facts);
+    }
+
+    /// Holds an event no longer.
+    fn take(&mut self, place: Spot) -> Option<Facts> {
+        let facts = match place {
+            Spot::Event(due) => self.events.remove(&due)?,
+            Spot::Queue(number) => self.sent.take(number)?,
+        };
+        self.ends.remove(&facts, place);
+        if let Spot::Event(due) = place
+            && facts.is_close()
+        {
+            self.forget(facts.tuple(), due);
+        }
+        Some(facts)
+    }
+
+    /// The held record of the other end of the same connection, of the same ending.
+    fn other_end(&self, facts: &Facts) -> Option<Spot> {
+        let place = self.ends.other_end(facts)?;
+        let held = match place {
+            Spot::Event(due) => self.events.get(&due),
+            Spot::Queue(number) => self.sent.get(number),
+        };
+        held.filter(|held| are_one(held, facts)).map(|_| place)
+    }
+
+    /// A RST with the record of the other end; `None` where that is held for longer.
+    ///
+    /// The receiver's may come first: kernel: `tcp_send_active_reset` is traced after the RST
+    /// has gone through loopback (6.18).
+    fn join_reset(&mut self, facts: Facts) -> Option<Facts> {
+        if !matches!(facts.kind, Kind::ResetSent | Kind::ResetReceived) {
+            return Some(facts);
+        }
+        let Some(place) = self.other_end(&facts) else {
+            return Some(facts);
+        };
+        if facts.kind == Kind::ResetReceived {
+            let other = self.take(place)?;
+            return Some(join(facts, other));
+        }
+        if let Spot::Event(due) = place
+            && let Some(receiver) = self.events.get_mut(&due)
+        {
+            self.ends.remove(receiver, place);
+            receiver.other_end = Some(Box::new(facts));
+        }
+        None
+    }
+
+    /// A FIN, or the end of a socket, with the record of the other end.
+    fn join_close(&mut self, facts: Facts) -> Facts {
+        if !facts.is_close() {
+            return facts;
+        }
+        let other = self.other_end(&facts).and_then(|place| self.take(place));
+        match other {
+            Some(other) => join(facts, other),
+            None => facts,
+        }
     }
 
     /// A connection ends once: its RST, or else its end, replaces the FINs before.
@@ -155,7 +277,9 @@ impl Holding {
             return;
         }
         for due in self.superseded.remove(&facts.tuple()).into_iter().flatten() {
-            self.events.remove(&due);
+            if let Some(superseded) = self.events.remove(&due) {
+                self.ends.remove(&superseded, Spot::Event(due));
+            }
         }
     }
 
@@ -169,6 +293,48 @@ impl Holding {
     }
 }
 
-const fn is_ending(facts: &Facts) -> bool {
-    matches!(facts.kind, Kind::Fin | Kind::Closed)
+/// RSTs that are all held for as long, in order: there may be tens of thousands a second.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Without those that were taken before their turn; the first is there.
+    held: VecDeque<Option<Facts>>,
+    /// The number of the first.
+    first: u64,
+}
+
+impl Queue {
+    fn next_number(&self) -> u64 {
+        self.first + self.held.len() as u64
+    }
+
+    fn push(&mut self, facts: Facts) {
+        self.held.push_back(Some(facts));
+    }
+
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
+    fn get(&self, number: u64) -> Option<&Facts> {
+        self.held.get(self.index(number)?)?.as_ref()
+    }
+
+    fn take(&mut self, number: u64) -> Option<Facts> {
+        let index = self.index(number)?;
+        let facts = self.held.get_mut(index)?.take();
+        while matches!(self.held.front(), Some(None)) {
+            self.held.pop_front();
+            self.first += 1;
+        }
+        if self.held.is_empty() && self.held.capacity() > FEW_SENT {
+            // A flood is over.
+            self.held = VecDeque::new();
+        }
+        facts
+    }
+
+    fn due_ns(&self) -> Option<u64> {
+        let first = self.held.front()?.as_ref()?;
+        Some(first.at_ns.saturating_add(SENT_WAIT_NS))
+    }
 }

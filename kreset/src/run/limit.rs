@@ -12,10 +12,12 @@ use std::{
 
 use lru::LruCache;
 
-use crate::event::{Cause, Endpoint, Finding, Role, Verdict};
+use crate::event::{BrokerLoss, Cause, Direction, Endpoint, Finding, Role, Verdict};
 
 /// Kinds of events that are remembered.
 const KINDS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// Brokers whose events are counted by themselves between two reports.
+const BROKERS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// All kinds together may have so many times the rate of one.
 const TOGETHER: NonZeroU64 = NonZeroU64::new(100).expect("not zero");
 /// Bits of an address that one network's hosts have in common.
@@ -34,8 +36,20 @@ struct Key {
 
 impl Key {
     fn of(finding: &Finding) -> Self {
+        if answers_stranger(finding) {
+            // Whoever sends them chooses the address that they come from.
+            return Self {
+                verdict: finding.verdict,
+                cause: finding.cause,
+                broker: Endpoint {
+                    address: finding.client.address,
+                    port: 0,
+                },
+                peer: finding.client.address,
+            };
+        }
         let peer = match finding.role {
-            Role::Broker => finding.client,
+            Role::Broker => finding.client.end(),
             Role::Client => finding.broker,
         };
         Self {
@@ -45,6 +59,14 @@ impl Key {
             peer: network(peer.address),
         }
     }
+}
+
+/// This host answered a packet as from a broker without having a socket for it, such as a
+/// SYN,ACK that it did not ask for.
+fn answers_stranger(finding: &Finding) -> bool {
+    finding.role == Role::Client
+        && finding.direction == Direction::Sent
+        && finding.connection.state.is_none()
 }
 
 /// The network that `address` is in.
@@ -100,6 +122,18 @@ pub struct Limiter {
     kinds: LruCache<Key, Bucket>,
     all: Bucket,
     suppressed: u64,
+    /// Whose events these were. Strangers choose the address that they come from, so events
+    /// that answer one name no broker.
+    brokers: LruCache<Endpoint, u64>,
+}
+
+/// Events that were not written.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Suppressed {
+    /// How many.
+    pub count: u64,
+    /// Whose they were, the most first.
+    pub brokers: Vec<BrokerLoss>,
 }
 
 impl Limiter {
@@ -111,6 +145,7 @@ impl Limiter {
             kinds: LruCache::new(KINDS),
             all: Bucket::full(0),
             suppressed: 0,
+            brokers: LruCache::new(BROKERS),
         }
     }
 
@@ -125,13 +160,28 @@ impl Limiter {
             .get_or_insert_mut(Key::of(finding), || Bucket::full(now_ns));
         let admits = bucket.take(per_minute, now_ns)
             && self.all.take(per_minute.saturating_mul(TOGETHER), now_ns);
-        self.suppressed += u64::from(!admits);
+        if !admits {
+            self.suppressed += 1;
+            if !answers_stranger(finding) {
+                *self.brokers.get_or_insert_mut(finding.broker, || 0) += 1;
+            }
+        }
         admits
     }
 
     /// Events that were not written since the last call.
-    pub const fn take_suppressed(&mut self) -> u64 {
-        std::mem::replace(&mut self.suppressed, 0)
+    pub fn take_suppressed(&mut self) -> Suppressed {
+        let brokers = self.brokers.iter();
+        let brokers = brokers.map(|(broker, lost)| BrokerLoss {
+            broker: *broker,
+            lost: *lost,
+        });
+        let brokers = BrokerLoss::most(brokers.collect());
+        self.brokers.clear();
+        Suppressed {
+            count: std::mem::take(&mut self.suppressed),
+            brokers,
+        }
     }
 
     /// Changes the rate.
@@ -173,8 +223,14 @@ mod tests {
         let storm = from([192, 0, 2, 1]);
         let admitted = admitted(&mut limiter, &storm, SECOND_NS / 100);
         assert!((60 * 60..=61 * 60).contains(&admitted), "{admitted}");
-        assert_eq!(limiter.take_suppressed() + admitted, 60 * 60 * 100);
-        assert_eq!(limiter.take_suppressed(), 0);
+        let suppressed = limiter.take_suppressed();
+        assert_eq!(suppressed.count + admitted, 60 * 60 * 100);
+        let broker = BrokerLoss {
+            broker: storm.broker,
+            lost: suppressed.count,
+        };
+        assert_eq!(suppressed.brokers, [broker]);
+        assert_eq!(limiter.take_suppressed(), Suppressed::default());
     }
 
     #[test]
@@ -218,7 +274,69 @@ mod tests {
             }
         }
         assert!(admitted <= 3 * 60 * TOGETHER.get(), "{admitted}");
-        assert_eq!(limiter.take_suppressed() + admitted, 120 * 8_000);
+        assert_eq!(limiter.take_suppressed().count + admitted, 120 * 8_000);
+    }
+
+    #[test]
+    fn whose_events_were_not_written_is_known_the_most_first() {
+        let mut limiter = limiter(1);
+        let now = MINUTE_NS;
+        for (last, times) in [(1, 3), (2, 5)] {
+            let mut finding = from([192, 0, 2, 9]);
+            finding.broker.address = Ipv4Addr::new(10, 0, 2, last).into();
+            for _ in 0..times {
+                limiter.admits(&finding, now);
+            }
+        }
+        let suppressed = limiter.take_suppressed();
+        let named = suppressed.brokers.iter();
+        let named: Vec<_> = named
+            .map(|it| (it.broker.address.to_string(), it.lost))
+            .collect();
+        assert_eq!(
+            named,
+            [("10.0.2.2".to_owned(), 4), ("10.0.2.1".to_owned(), 2)]
+        );
+        assert_eq!(suppressed.count, 6);
+    }
+
+    /// Answers to connection attempts in this host's name (backscatter), or of a translation
+    /// on the way that changes their address.
+    #[test]
+    fn syn_acks_that_nobody_asked_for_have_one_rate_whoever_sends_them() {
+        let mut finding = from([192, 0, 2, 1]);
+        finding.role = Role::Client;
+        finding.direction = Direction::Sent;
+        finding.connection.state = None;
+        let mut limiter = limiter(60);
+        let mut admitted = 0;
+        for number in 0..10_000_u32 {
+            finding.broker.address = Ipv4Addr::from_bits(number << 8).into();
+            let now = MINUTE_NS + u64::from(number) * SECOND_NS / 1_000;
+            admitted += u64::from(limiter.admits(&finding, now));
+        }
+        assert!((60..=70).contains(&admitted), "{admitted}");
+        let suppressed = limiter.take_suppressed();
+        assert_eq!(suppressed.count + admitted, 10_000);
+        assert_eq!(suppressed.brokers, [], "whoever sent them made these up");
+        // What this host's own connections come to has its own rate.
+        finding.connection.state = Some("ESTABLISHED".into());
+        assert!(limiter.admits(&finding, MINUTE_NS + 10 * SECOND_NS));
+    }
+
+    /// A client that tries again and again where ICMP says that it cannot.
+    #[test]
+    fn refusals_by_icmp_are_written_at_the_rate() {
+        let mut finding = from([192, 0, 2, 1]);
+        finding.role = Role::Client;
+        (finding.verdict, finding.cause) = (Verdict::HandshakePhase, Some(Cause::Refused));
+        finding.connection.state = Some("SYN_SENT".into());
+        let mut limiter = limiter(60);
+        let admitted = admitted(&mut limiter, &finding, SECOND_NS / 100);
+        assert!((60 * 60..=61 * 60).contains(&admitted), "{admitted}");
+        // Another broker's are no less worth writing.
+        finding.broker.port += 1;
+        assert!(limiter.admits(&finding, 60 * MINUTE_NS));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! A run: prepare, attach, stream, end.
 
 pub mod confine;
+pub mod corrections;
 pub mod enrich;
 pub mod holding;
+pub mod joining;
 pub mod limit;
 pub mod options;
 pub mod pipeline;
@@ -11,6 +13,7 @@ pub mod reload;
 pub mod service;
 pub mod signals;
 pub mod sinks;
+mod staging;
 pub mod summary;
 
 use std::{
@@ -46,7 +49,9 @@ use crate::{
     },
     run::{
         confine::{ConfineError, confine},
-        enrich::{Enricher, addresses::Addresses, connections::Connections, refresh::Latest},
+        enrich::{
+            Enricher, KernelLog, addresses::Addresses, connections::Connections, refresh::Latest,
+        },
         limit::Limiter,
         options::Options,
         pipeline::{KernelLosses, Parts, Pipeline, Turns},
@@ -65,6 +70,8 @@ use crate::{
 
 /// How often the kernel's count of lost records is read.
 const LOSS_EVERY: Duration = Duration::from_millis(500);
+/// While a port of this host refuses connections, it is looked at so often.
+const ASK_LISTENERS: Duration = Duration::from_millis(50);
 /// Time limit for reading the addresses of the traced namespaces. What is cut is unknown.
 const READ: Duration = Duration::from_secs(2);
 
@@ -164,6 +171,8 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
                 source,
             })?;
     }
+    // Opened while this process may.
+    let kernel_log = KernelLog::open();
     // There are no other threads yet, so this holds for all of them.
     confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
     stderr::detach().map_err(SinkError::Thread)?;
@@ -174,7 +183,7 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
         config: Config {
             broker_max_idle: options.broker_max_idle,
         },
-        enricher: Enricher::new(plan.cgroup),
+        enricher: Enricher::live(plan.hierarchy, kernel_log, options.names),
         filter: options.filter.clone(),
         limiter: Limiter::new(options.event_limit),
         count: options.count,
@@ -318,10 +327,12 @@ impl Run<'_> {
             let taken = take_batch(&mut attached, &mut pipeline, now)?;
             attached.log();
             pipeline.release(now.now_ns, now);
+            let refuses = ask_listeners(&attached, &mut pipeline, now);
             if Deadline::now() >= next_loss {
                 next_loss = Deadline::now() + LOSS_EVERY;
                 read_losses(&mut attached, &mut pipeline, now)?;
                 if let Some(path) = namespace.as_mut().and_then(Namespace::take_end) {
+                    pipeline.record_loss("netns", 1, now);
                     log(format_args!(
                         "the network namespace {} has ended, and nothing else is traced: restart to trace another",
                         path.display()
@@ -354,10 +365,17 @@ impl Run<'_> {
             let due = pipeline
                 .due_ns(turn.is_some())
                 .map(|due| deadline(due, now));
-            let wake = [turn, due, next_summary, service.due().map(Deadline::from)]
-                .into_iter()
-                .flatten()
-                .fold(next_loss, Deadline::min);
+            let ask = refuses.then(|| Deadline::now() + ASK_LISTENERS);
+            let wake = [
+                turn,
+                due,
+                ask,
+                next_summary,
+                service.due().map(Deadline::from),
+            ]
+            .into_iter()
+            .flatten()
+            .fold(next_loss, Deadline::min);
             tokio::select! {
                 biased;
                 asked = signals.next() => match asked {
@@ -446,6 +464,7 @@ fn end(
     pipeline.release(u64::MAX, now);
     pipeline.flush_and_settle(left())?;
     read_losses(&mut attached, pipeline, now)?;
+    pipeline.end_incidents(now);
     pipeline.summarize(ran, true, now);
     pipeline.flush()?;
     Ok(())
@@ -477,10 +496,27 @@ fn read_losses(
             .map_err(RunError::Counters)?,
         skipped: attached.skipped().map_err(RunError::Counters)?,
         untracked: attached.untracked().map_err(RunError::Counters)?,
+        unobserved: attached.unobserved().map_err(RunError::Counters)?,
     };
     pipeline.kernel_lost(losses, now);
     pipeline.sinks_lost(now);
     Ok(())
+}
+
+/// Whether any port of this host refuses connections; those that listen again no longer do.
+fn ask_listeners(attached: &Attached, pipeline: &mut Pipeline, now: Clocks) -> bool {
+    let mut refuses = false;
+    for (place, netns) in pipeline.refusing_here(now.now_ns) {
+        // Where nothing ever listened, it is not known to be a broker.
+        if let Some(listeners) = attached.listeners(netns, place.broker.port) {
+            refuses = true;
+            if pipeline.listens_since(place, netns, listeners) {
+                // Later than the last refusal, which may still be in the ring.
+                pipeline.listens(place, netns, clocks());
+            }
+        }
+    }
+    refuses
 }
 
 fn deadline(due_ns: u64, now: Clocks) -> Deadline {

@@ -7,11 +7,14 @@ use std::{
 };
 
 use crate::{
-    event::filter::{Filter, SinkFilter},
+    event::{
+        NamesShown,
+        filter::{Filter, SinkFilter},
+    },
     kernel::{
         feature::Feature,
         netns::{Namespace, NetnsError},
-        plan::{PacketChoice, Request},
+        plan::{MAX_CONNECTIONS, PacketChoice, Request},
     },
     sink::{FileConfig, Format, SinkConfig, StdoutConfig, Target, View},
     util::ports::PortSet,
@@ -32,8 +35,12 @@ pub struct Options {
     pub count: Option<NonZeroU64>,
     /// Which events to show.
     pub filter: Filter,
+    /// What of the clients' own names events have.
+    pub names: NamesShown,
     /// Events a minute of the same verdict, cause, broker and network of the peer.
     pub event_limit: Option<NonZeroU32>,
+    /// Connections and listeners that are tracked at once, at most.
+    pub max_connections: NonZeroU32,
     /// The only network namespace to trace, by name or path.
     pub netns: Option<String>,
     /// `connections.max.idle.ms` of the brokers.
@@ -60,6 +67,8 @@ pub struct Options {
     pub drain: Duration,
     /// Logs of brokers, for files that are judged.
     pub broker_logs: Vec<PathBuf>,
+    /// Logs of clients, for files that are judged.
+    pub client_logs: Vec<PathBuf>,
 }
 
 impl Options {
@@ -76,7 +85,9 @@ impl Options {
                 all: true,
                 ..Filter::default()
             },
+            names: NamesShown::default(),
             event_limit: None,
+            max_connections: MAX_CONNECTIONS,
             netns: None,
             broker_max_idle,
             packet_evidence: PacketChoice::default(),
@@ -90,6 +101,7 @@ impl Options {
             spool_size: 0,
             drain: Duration::ZERO,
             broker_logs: Vec::new(),
+            client_logs: Vec::new(),
         }
     }
 
@@ -118,6 +130,7 @@ impl Options {
             require: self.require.clone(),
             netns: namespace.map(Namespace::inode),
             debug: self.view.verbosity > 2,
+            max_connections: self.max_connections,
             ..Request::default()
         }
     }

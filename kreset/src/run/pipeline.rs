@@ -2,7 +2,7 @@
 //! event -> sinks. Nothing here waits for a sink: see [`crate::delivery`].
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     sync::Arc,
     time::Duration,
@@ -12,21 +12,31 @@ use lru::LruCache;
 use smol_str::SmolStr;
 
 use crate::{
-    capture::{broker_log::BrokerLogs, recording::Recorder},
+    capture::{
+        logs::{Logs, client::About},
+        recording::Recorder,
+    },
     classify::{
         Classifier, Config,
-        finding::{alert, report},
+        finding::{IncidentIds, Names, alert, incident, report},
+        incident::{End, Incidents, Place, Snapshot},
     },
     delivery::{Delivery, Glance, SinkError},
     event::{
-        Coverage, Endpoint, Event, Host, Ids, Loss, Message, SinkCoverage, Source, Time, Watched,
-        filter::Filter,
+        BrokerLoss, Correction, Coverage, Endpoint, Event, Finding, Host, Id, Ids, Loss, Message,
+        NamesShown, Process, SinkCoverage, Source, Time, Watched, filter::Filter,
     },
-    facts::{BrokerLog, Decoder, Facts},
+    facts::{
+        DecodeError, Decoder, Facts, PacketFacts,
+        process::{Memory, ProcessFacts, ProcessId},
+    },
     run::{
+        corrections::{self, Corrections, Written},
         enrich::{Enricher, refresh::Latest},
         holding::Holding,
-        limit::Limiter,
+        joining,
+        limit::{Limiter, Suppressed},
+        staging::{Staged, Staging},
         summary::Counter,
     },
     util::clock::Clocks,
@@ -126,8 +136,14 @@ pub struct Pipeline {
     source: Source,
     ids: Ids,
     recorder: Option<Recorder>,
-    broker_logs: BrokerLogs,
+    logs: Arc<Logs>,
     holding: Holding,
+    /// What was written from one end of a connection alone.
+    from_one_end: joining::Written,
+    corrections: Corrections,
+    incidents: Incidents,
+    /// What was judged and is not written yet.
+    staging: Staging,
     /// Ends of this process's own connections to Kafka.
     own: LruCache<Endpoint, ()>,
     counter: Counter,
@@ -146,6 +162,8 @@ pub struct KernelLosses {
     pub skipped: u64,
     /// Connections that are not tracked.
     pub untracked: u64,
+    /// Connections whose end no program saw. Not lost: each is an event.
+    pub unobserved: u64,
 }
 
 impl KernelLosses {
@@ -206,8 +224,12 @@ impl Pipeline {
             source,
             ids: Ids::of_this_run(),
             recorder,
-            broker_logs: BrokerLogs::default(),
+            logs: Arc::default(),
             holding: Holding::default(),
+            from_one_end: joining::Written::default(),
+            corrections: Corrections::default(),
+            incidents: Incidents::default(),
+            staging: Staging::default(),
             own: LruCache::new(OWN_ENDS),
             counter: Counter::default(),
             lost: 0,
@@ -222,6 +244,9 @@ impl Pipeline {
     ///
     /// If the file of `--record` cannot be written.
     pub fn take(&mut self, bytes: &[u8], clocks: Clocks) -> Result<(), SinkError> {
+        if let Some(decoded) = self.decoder.process(bytes) {
+            return self.take_process(bytes, decoded, clocks);
+        }
         let decoded = self.decoder.decode(bytes);
         if let Some(recorder) = &mut self.recorder {
             let id = decoded
@@ -240,10 +265,53 @@ impl Pipeline {
             self.own.put(facts.local, ());
         }
         self.classifier.observe(&facts);
+        self.incidents.observe(&facts);
+        for written in self.corrections.affected_by(&facts) {
+            self.correct(written, clocks);
+        }
+        if facts.by_exit {
+            self.enricher.remember(&facts.owner);
+        }
         if let Some(facts) = self.holding.admit(facts) {
             self.judge(&facts, clocks);
         }
         Ok(())
+    }
+
+    /// Takes a record about a process.
+    fn take_process(
+        &mut self,
+        bytes: &[u8],
+        decoded: Result<ProcessFacts, DecodeError>,
+        clocks: Clocks,
+    ) -> Result<(), SinkError> {
+        let sender = decoded.as_ref().ok().and_then(ProcessFacts::sender);
+        let cgroup = sender
+            .and_then(|sender| sender.cgroup_id)
+            .and_then(|id| Some((id, self.enricher.cgroup(id)?)));
+        if let Some(recorder) = &mut self.recorder {
+            recorder
+                .take(bytes, clocks, cgroup.clone())
+                .map_err(unrecorded)?;
+        }
+        let Ok(mut facts) = decoded else {
+            self.record_loss("decoder", 1, clocks);
+            return Ok(());
+        };
+        facts.set_cgroup_of_sender(cgroup.map(|(_, path)| path));
+        self.classifier.observe_process(&facts);
+        if let Some(memory) = self.enricher.memory(&facts) {
+            if let Some(recorder) = &mut self.recorder {
+                recorder.memory(facts.process, &memory, clocks);
+            }
+            self.add_memory(facts.process, &memory);
+        }
+        Ok(())
+    }
+
+    /// Adds what the host showed of a process's memory.
+    pub fn add_memory(&mut self, process: ProcessId, memory: &Memory) {
+        self.classifier.observe_memory(process, memory);
     }
 
     /// When the next held event is to be released; monotonic ns. Those that are due
@@ -259,11 +327,9 @@ impl Pipeline {
 
     /// Judges the held events that are due by `until_ns`.
     pub fn release(&mut self, until_ns: u64, clocks: Clocks) {
+        let is_due = |due: u64| due <= until_ns;
         if let Some(recorder) = &mut self.recorder
-            && self
-                .holding
-                .due_ns(false)
-                .is_some_and(|due| due <= until_ns)
+            && (!self.staging.is_empty() || self.holding.due_ns(false).is_some_and(is_due))
         {
             recorder.release(until_ns, clocks);
         }
@@ -273,23 +339,57 @@ impl Pipeline {
                 .holding
                 .next_to_judge(until_ns, |facts| classifier.may_yet_learn(facts));
             let Some(facts) = next else {
-                return;
+                break;
             };
             self.judge(&facts, clocks);
         }
+        self.write_staged(clocks);
     }
 
     /// Writes an alert for each path on which a pattern began or ended.
     pub fn alert(&mut self, clocks: Clocks) {
         let turns = self.classifier.turns(clocks.now_ns);
+        let is_over = self.incidents.are_over(clocks.now_ns);
         if let Some(recorder) = &mut self.recorder
-            && !turns.is_empty()
+            && (!turns.is_empty() || is_over)
         {
             recorder.alert(clocks);
         }
         for (turn, path) in turns {
             let event = alert(&turn, &path, &self.host, clocks.monotonic);
             self.write(event);
+        }
+        for snapshot in self.incidents.take_over(clocks.now_ns) {
+            self.write_incident(snapshot, clocks);
+        }
+    }
+
+    /// The ports of this host that refuse connections, each with its network namespace: to
+    /// be asked whether they listen again.
+    #[must_use]
+    pub fn refusing_here(&self, now_ns: u64) -> Vec<(Place, u32)> {
+        self.incidents.refusing_here(now_ns).collect()
+    }
+
+    /// Whether a socket has begun to listen on a port that refused, by how many listen now on
+    /// any address.
+    pub fn listens_since(&mut self, place: Place, netns: u32, listeners: u32) -> bool {
+        self.incidents.listens_since(place, netns, listeners)
+    }
+
+    /// A socket of this host listens on a port that refused.
+    pub fn listens(&mut self, place: Place, netns: u32, clocks: Clocks) {
+        if let Some(recorder) = &mut self.recorder {
+            let Endpoint { address, port } = place.broker;
+            recorder.listens(SocketAddr::new(address, port), netns, clocks);
+        }
+        self.incidents.listens(place, clocks.now_ns);
+    }
+
+    /// Writes what is known of the incidents that are not over: the run ends.
+    pub fn end_incidents(&mut self, clocks: Clocks) {
+        for snapshot in self.incidents.end() {
+            self.write_incident(snapshot, clocks);
         }
     }
 
@@ -339,14 +439,24 @@ impl Pipeline {
 
     /// Reports the events that were not written since the last call, as one.
     pub fn limited(&mut self, clocks: Clocks) {
-        let suppressed = self.limiter.take_suppressed();
-        if suppressed > 0 {
-            self.record_loss("limiter", suppressed, clocks);
+        let Suppressed { count, brokers } = self.limiter.take_suppressed();
+        if count > 0 {
+            self.record_loss_of("limiter", count, brokers, clocks);
         }
     }
 
     /// Reports that so much was lost in one place.
     pub fn record_loss(&mut self, source: &str, lost: u64, clocks: Clocks) {
+        self.record_loss_of(source, lost, Vec::new(), clocks);
+    }
+
+    fn record_loss_of(
+        &mut self,
+        source: &str,
+        lost: u64,
+        brokers: Vec<BrokerLoss>,
+        clocks: Clocks,
+    ) {
         self.lost += lost;
         self.write(Event::Loss(Loss {
             time: clocks.monotonic.timestamp(clocks.now_ns).into(),
@@ -354,6 +464,7 @@ impl Pipeline {
             source: source.to_owned(),
             lost,
             total: self.lost,
+            by_broker: brokers,
         }));
     }
 
@@ -378,7 +489,8 @@ impl Pipeline {
             kernel_lost: self.kernel.records,
             kernel_skipped: self.kernel.skipped,
             kernel_untracked: self.kernel.untracked,
-            forgotten: self.classifier.evicted(),
+            unobserved: self.kernel.unobserved,
+            forgotten: self.classifier.evicted() + self.incidents.evicted(),
             unshown: self.unshown,
             sinks: self
                 .delivery
@@ -403,9 +515,10 @@ impl Pipeline {
         self.delivery.glance(&glance);
     }
 
-    fn hand_on(&mut self, event: Event) {
+    fn hand_on(&mut self, event: Event) -> Id {
         let id = self.ids.next_id();
         self.delivery.add(&Arc::new(Message { id, event }));
+        id
     }
 
     /// Where events go.
@@ -419,9 +532,9 @@ impl Pipeline {
         &mut self.delivery
     }
 
-    /// Sets what brokers wrote about their connections.
-    pub fn set_broker_logs(&mut self, logs: BrokerLogs) {
-        self.broker_logs = logs;
+    /// Sets what brokers and clients wrote about their connections.
+    pub fn set_logs(&mut self, logs: Arc<Logs>) {
+        self.logs = logs;
     }
 
     /// Adds the path of a cgroup from a recording.
@@ -436,7 +549,14 @@ impl Pipeline {
     }
 
     /// Changes what is shown, and the settings of the classifier.
-    pub fn reconfigure(&mut self, filter: Filter, event_limit: Option<NonZeroU32>, config: Config) {
+    pub fn reconfigure(
+        &mut self,
+        filter: Filter,
+        names: NamesShown,
+        event_limit: Option<NonZeroU32>,
+        config: Config,
+    ) {
+        self.enricher.show(names);
         self.filter = filter;
         self.limiter.set(event_limit);
         self.classifier.reconfigure(config);
@@ -451,51 +571,66 @@ impl Pipeline {
     /// Whether it is about this process's own connections, from either end: each
     /// such event would create another one for a Kafka sink to deliver.
     fn is_own(&self, facts: &Facts) -> bool {
+        let ends = std::iter::once(facts).chain(facts.other_end.as_deref());
         self.own_pid.is_some()
-            && (facts.owner.pid == self.own_pid || self.own.contains(&facts.remote))
+            && ends
+                .into_iter()
+                .any(|facts| facts.owner.pid == self.own_pid || self.own.contains(&facts.remote))
     }
 
-    /// What the broker wrote about the connection of an event.
-    fn broker_log(&self, facts: &Facts, clocks: Clocks) -> Option<BrokerLog> {
-        if self.broker_logs.is_empty() {
+    /// The facts with what brokers and clients wrote about the connection; `None` if they
+    /// wrote nothing.
+    fn with_logs(&self, facts: &Facts, clocks: Clocks) -> Option<Facts> {
+        if self.logs.is_empty() {
             return None;
         }
         let at = clocks.monotonic.timestamp(facts.at_ns).as_nanosecond();
         let at_ns = i64::try_from(at).ok()?;
-        let log = self
-            .broker_logs
-            .about(facts.client(), facts.broker(), at_ns);
-        log.cloned()
+        let Logs { brokers, clients } = &*self.logs;
+        let broker_log = brokers.about(facts.client(), facts.broker(), at_ns);
+        let names = facts.packets.as_ref().map(PacketFacts::client_names);
+        let client_log = clients.about(About {
+            role: facts.role,
+            broker: facts.broker(),
+            client: names.as_ref().and_then(|names| names.id.as_deref()),
+            at_ns,
+        });
+        (broker_log.is_some() || client_log.is_some()).then(|| Facts {
+            broker_log: broker_log.cloned(),
+            client_log: client_log.cloned(),
+            ..facts.clone()
+        })
     }
 
     fn judge(&mut self, facts: &Facts, clocks: Clocks) {
         if self.is_done() {
             return;
         }
-        if self.is_own(facts) {
+        if self.is_own(facts) || self.from_one_end.has(facts) {
             self.unshown += 1;
             return;
         }
-        let with_log;
-        let facts = if let Some(log) = self.broker_log(facts, clocks) {
-            with_log = Facts {
-                broker_log: Some(log),
-                ..facts.clone()
-            };
-            &with_log
-        } else {
-            facts
-        };
+        let with_logs = self.with_logs(facts, clocks);
+        let facts = with_logs.as_ref().unwrap_or(facts);
         let Some((judgement, context)) = self.classifier.judge(facts) else {
+            // The other end may have closed in the middle of what this one had ended.
+            if let Some(other) = facts.other_end.as_deref().filter(|it| it.is_close()) {
+                self.judge(other, clocks);
+            } else if facts.kreset_probe().is_none() {
+                // It may be part of an incident all the same.
+                let name = self.enricher.client_name(facts);
+                let _not_an_event = self.incidents.take(&End::of(facts, None, name));
+            }
             return;
         };
-        let process = self.enricher.process(facts, clocks.boot);
+        let names = self.enricher.names(facts, clocks.boot);
+        let mut end = End::of(facts, Some(&judgement), None);
         let event = report(
             facts,
             judgement,
             &context.path,
             &self.host,
-            process,
+            names,
             self.source,
             clocks.monotonic,
         );
@@ -504,6 +639,10 @@ impl Pipeline {
             return;
         }
         self.counter.count(&event);
+        let taken = event.finding().filter(|it| !it.is_noise()).map(|finding| {
+            end.client.name = finding.client_name().map(SmolStr::from);
+            self.incidents.take(&end)
+        });
         if !self.filter.wants(&event) {
             self.unshown += 1;
             return;
@@ -516,7 +655,108 @@ impl Pipeline {
         if let Some(left) = &mut self.left {
             *left -= 1;
         }
-        self.hand_on(event);
+        let is_open = |finding: &Finding| corrections::is_open(facts, &context.concurrent, finding);
+        let open = event.finding().is_some_and(is_open).then(|| facts.clone());
+        self.from_one_end.add(facts);
+        self.staging.add(Staged { event, taken, open });
+    }
+
+    /// Writes what was judged: first the incidents that it makes, then what is part of them.
+    fn write_staged(&mut self, clocks: Clocks) {
+        for snapshot in self.incidents.take_begun() {
+            self.write_incident(snapshot, clocks);
+        }
+        for staged in self.staging.take() {
+            let Staged {
+                mut event,
+                taken,
+                open,
+            } = staged;
+            let incident_id = taken.and_then(|taken| self.staging.incident_of(taken));
+            if let Some(finding) = event.finding_mut() {
+                finding.incident_id = incident_id;
+            }
+            let finding = open.and_then(|facts| Some((facts, event.finding()?.clone())));
+            let id = self.hand_on(event);
+            if let Some(taken) = taken.filter(|_| incident_id.is_none()) {
+                self.staging.wrote(taken.member, id);
+            }
+            if let Some((facts, finding)) = finding {
+                self.corrections.add(Written { facts, id, finding });
+            }
+        }
+    }
+
+    /// Writes what is known of an incident.
+    fn write_incident(&mut self, snapshot: Snapshot, clocks: Clocks) {
+        let number = snapshot.number;
+        let id = self.ids.next_id();
+        let begun = if snapshot.is_end {
+            self.staging.begun(number)
+        } else {
+            Some(self.staging.begin(number, id, &snapshot.earlier))
+        };
+        let Some((incident_id, earlier)) = begun else {
+            return;
+        };
+        let first = snapshot.roll.map_or(number, |roll| roll.first);
+        let ids = IncidentIds {
+            id: incident_id,
+            roll: self.staging.begun(first).map_or(incident_id, |(id, _)| id),
+            earlier,
+        };
+        let event = incident(
+            snapshot,
+            ids,
+            &self.host,
+            self.source,
+            clocks.monotonic,
+            clocks.now_ns,
+        );
+        self.delivery.add(&Arc::new(Message { id, event }));
+    }
+
+    /// Writes what is to be said now of an event that was written, if that is something else.
+    fn correct(&mut self, written: Written, clocks: Clocks) {
+        let Written { facts, id, finding } = written;
+        let (judgement, context) = self.classifier.judge_again(&facts);
+        if (judgement.verdict, judgement.cause) == (finding.verdict, finding.cause) {
+            return;
+        }
+        self.write_staged(clocks);
+        let was = finding.said();
+        let pattern = finding.path.pattern;
+        let incident_id = finding.incident_id.or_else(|| {
+            let number = self
+                .incidents
+                .of(&End::of(&facts, Some(&judgement), None))?;
+            self.staging.begun(number).map(|(id, _)| id)
+        });
+        let event = report(
+            &facts,
+            judgement,
+            &context.path,
+            &self.host,
+            Names {
+                process: finding.process,
+                other_process: finding
+                    .other_end
+                    .map_or_else(Process::default, |other| other.process),
+                client: finding.client.into(),
+            },
+            self.source,
+            clocks.monotonic,
+        );
+        let Some(mut finding) = event.finding().cloned() else {
+            return;
+        };
+        finding.path.pattern = pattern;
+        finding.incident_id = incident_id;
+        self.hand_on(Event::Correction(Box::new(Correction {
+            corrects: id,
+            was,
+            finding,
+        })));
     }
 }
 
@@ -538,11 +778,13 @@ mod tests {
             records: 5,
             skipped: 1,
             untracked: 0,
+            unobserved: 0,
         };
         let now = KernelLosses {
             records: 7,
             skipped: 1,
             untracked: 3,
+            unobserved: 4,
         };
         let reported: Vec<_> = now.since(before).collect();
         assert_eq!(reported, [("kernel", 2), ("kernel_untracked", 3)]);

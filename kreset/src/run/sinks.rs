@@ -122,6 +122,7 @@ pub fn reload(
     };
     pipeline.reconfigure(
         fresh.filter.clone(),
+        fresh.names,
         fresh.event_limit,
         Config {
             broker_max_idle: fresh.broker_max_idle,
@@ -152,6 +153,10 @@ fn needs_restart(old: &Options, new: &Options) -> Vec<&'static str> {
     [
         ("port", old.ports == new.ports),
         ("netns", old.netns == new.netns),
+        (
+            "max-connections",
+            old.max_connections == new.max_connections,
+        ),
         (
             "packet-evidence",
             old.packet_evidence == new.packet_evidence,

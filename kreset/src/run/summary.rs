@@ -22,6 +22,10 @@ impl Counter {
         let Some(finding) = event.finding() else {
             return;
         };
+        if matches!(event, Event::Correction(_)) {
+            // Nothing else has ended.
+            return;
+        }
         if let Some(noise) = finding.noise() {
             self.count_noise(noise, 1);
         } else {

@@ -55,7 +55,9 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
         Event::Reset(it) => ("event", "network", types(it), "tcp-reset"),
         Event::Close(it) => ("event", "network", types(it), "tcp-close"),
         Event::Timeout(it) => ("event", "network", types(it), "tcp-timeout"),
+        Event::Correction(it) => ("event", "network", types(&it.finding), "tcp-end-corrected"),
         Event::Alert(_) => ("alert", "network", &["info"], "reset-pattern"),
+        Event::Incident(_) => ("alert", "network", &["info"], "incident"),
         Event::Loss(_) => ("pipeline_error", "process", &["error"], "events-lost"),
         Event::Summary(_) => ("metric", "process", &["info"], "summary"),
         Event::Probe(_) => ("event", "network", &["info"], "idle-timer-measured"),
@@ -79,12 +81,21 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
         for key in ["community_id", "client", "broker", "summary"] {
             rest.remove(key);
         }
+        rest.insert("client".to_owned(), json!({ "id": finding.client.id }));
     }
     if let Event::Alert(alert) = event {
         document["rule"] = json!({ "name": alert.verdict });
         document["event"]["reason"] = json!(alert.cause);
         document["server"] = end(alert.broker, None);
         rest.remove("broker");
+    }
+    if let Event::Incident(incident) = event {
+        document["rule"] = json!({ "name": incident.incident });
+        document["event"]["reason"] = json!(incident.cause);
+        if let Some(broker) = incident.broker() {
+            document["server"] = end(broker, None);
+        }
+        rest.remove("summary");
     }
     if let Event::Finding(pair) = event {
         document["rule"] = json!({ "name": pair.verdict });
@@ -157,7 +168,7 @@ fn put_finding(document: &mut Value, finding: &Finding) {
         Role::Broker => (there, here),
     };
     let (client, broker) = (
-        end(finding.client, client_bytes),
+        end(finding.client.end(), client_bytes),
         end(finding.broker, broker_bytes),
     );
     document["source"] = client.clone();
@@ -165,6 +176,10 @@ fn put_finding(document: &mut Value, finding: &Finding) {
     document["destination"] = broker.clone();
     document["server"] = broker;
 
+    if let Some(software) = &finding.client.software {
+        let version = &finding.client.version;
+        document["user_agent"] = known(json!({ "name": software, "version": version }));
+    }
     let process = &finding.process;
     let mut owner =
         json!({ "pid": process.pid, "name": process.name, "start": process.start_time });

@@ -46,7 +46,7 @@ use serde::de::DeserializeOwned;
 pub use stdout::{Stdout, StdoutConfig};
 pub use syslog::{Facility, SETTLE, Syslog, SyslogAddress, SyslogConfig, SyslogEncoder};
 pub use target::Target;
-pub(crate) use text::wrap::wrap;
+pub(crate) use text::wrap::{with_commands, wrap};
 pub use text::{Layout, Size, Text, TextOptions, Update};
 pub use view::{ColorChoice, View};
 

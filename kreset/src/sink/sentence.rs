@@ -6,7 +6,10 @@ use super::text::{
     probe::{Headline, Named},
     words::Lost,
 };
-use crate::event::{Cause, Endpoint, Event, Finding};
+use crate::{
+    event::{Cause, Endpoint, Event, Finding, Incident},
+    util::units::percent,
+};
 
 /// The sentence, without time and host, which receivers have.
 pub(super) fn sentence(event: &Event) -> String {
@@ -28,6 +31,13 @@ pub(super) fn sentence(event: &Event) -> String {
             socket(alert.broker),
             alert.count,
         ),
+        Event::Incident(incident) => incident_sentence(incident),
+        Event::Correction(it) => format!(
+            "corrected, it was {} {}: {}",
+            cause(it.was.verdict.as_str(), it.was.cause.map(Cause::as_str)),
+            percent(it.was.confidence),
+            finding_sentence(&it.finding),
+        ),
         Event::Loss(loss) => {
             format!("{}, {} since the start", Lost(loss), loss.total)
         }
@@ -41,6 +51,20 @@ pub(super) fn sentence(event: &Event) -> String {
             Named(&probe.target, socket(probe.broker)),
             Headline(probe)
         ),
+    }
+}
+
+fn incident_sentence(incident: &Incident) -> String {
+    let Incident {
+        phase,
+        summary,
+        advice,
+        ..
+    } = incident;
+    if incident.begins() {
+        format!("{phase} of an incident: {summary} -> {advice}")
+    } else {
+        format!("{phase} of an incident: {summary}")
     }
 }
 

@@ -178,9 +178,10 @@ impl Encoder for SyslogEncoder {
 fn severity(event: &Event) -> u16 {
     match event {
         Event::Alert(alert) if alert.phase == "begin" => 3,
+        Event::Incident(incident) if incident.begins() => 3,
         Event::Loss(_) => 4,
         Event::Reset(it) | Event::Close(it) | Event::Timeout(it) if !it.is_noise() => 4,
-        Event::Alert(_) => 5,
+        Event::Alert(_) | Event::Incident(_) | Event::Correction(_) => 5,
         _ => 6,
     }
 }

@@ -25,6 +25,7 @@ fn numbered(number: u64) -> Message {
         source: "kernel".to_owned(),
         lost: 1,
         total: number,
+        by_broker: Vec::new(),
     });
     samples::message(event, number)
 }

@@ -1,5 +1,11 @@
 //! Numbers in the units that people think in, rounded.
 
+/// Milliseconds to a tenth: the clocks are no finer.
+#[must_use]
+pub fn tenths(milliseconds: f64) -> f64 {
+    (milliseconds * 10.0).round() / 10.0
+}
+
 /// A silence: exact enough to recognise a device's timer by, which is set in
 /// seconds (`350.2 s`).
 #[must_use]
@@ -64,6 +70,26 @@ pub fn percent(chance: f64) -> String {
     format!("{:.0}%", (chance * 100.0).min(most))
 }
 
+/// A size, in the largest unit of which there is a whole one (`6 GiB`, `1.5 GiB`).
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [
+        (1 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
+    let Some((unit, name)) = UNITS.into_iter().find(|(unit, _)| bytes >= *unit) else {
+        return count(bytes, "byte");
+    };
+    // Tenths of a unit, rounded; what is a whole number needs none.
+    let tenths = u128::from(bytes) * 10 / u128::from(unit);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} {name}"),
+        (whole, tenth) => format!("{whole}.{tenth} {name}"),
+    }
+}
+
 /// A number of things: `1 event`, `2 events`.
 #[must_use]
 pub fn count(number: u64, thing: &str) -> String {
@@ -111,6 +137,20 @@ mod tests {
             (1e12, "11574d02h"),
         ] {
             assert_eq!(rough(milliseconds), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_whole_where_they_can_be() {
+        for (size, text) in [
+            (1, "1 byte"),
+            (1_023, "1023 bytes"),
+            (1 << 10, "1 KiB"),
+            (6 << 30, "6 GiB"),
+            (3 << 29, "1.5 GiB"),
+            (u64::MAX, "16777215.9 TiB"),
+        ] {
+            assert_eq!(bytes(size), text);
         }
     }
 

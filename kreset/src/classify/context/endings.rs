@@ -18,7 +18,7 @@ const ENDINGS: usize = 64;
 /// Endings this close are concurrent.
 const TOGETHER_NS: u64 = 1_000_000_000;
 /// A refusal this close says that the broker is down.
-const REFUSAL_NS: u64 = 3_000_000_000;
+pub const REFUSAL_NS: u64 = 3_000_000_000;
 /// The end of a broker's process explains what its host answers so long after: to
 /// the last packet of a handshake, sent again after 1 and 2 s (kernel:
 /// `TCP_TIMEOUT_INIT`).
@@ -322,17 +322,18 @@ impl Ending {
     }
 }
 
-/// The client closed in order, or reset what it never used: clients do that all the time
+/// The client closed in order, reset it, or never used it: clients do that all the time
 /// (librdkafka with its bootstrap connections), whatever happens at the broker.
 fn is_routine(facts: &Facts) -> bool {
     let is_client = facts.role == Role::Client;
     let closed_by_client = facts.fin.is_some_and(|fin| fin.by_peer != is_client);
-    let answers_late_data = is_client && facts.is_answer();
+    let reset_by_client = is_client && facts.kind == Kind::ResetSent;
     let stray = facts.is_answer() && facts.trigger.is_some_and(Trigger::is_stray);
+    let ended_in_order = facts.had == Had::InOrder;
     let probe = Phase::of(facts) == Phase::Silent
         && facts.fin.is_none()
         && (facts.kind == Kind::ResetSent) == is_client;
-    closed_by_client || answers_late_data || stray || probe
+    closed_by_client || reset_by_client || stray || ended_in_order || probe
 }
 
 #[expect(

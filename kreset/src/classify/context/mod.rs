@@ -4,16 +4,23 @@
 mod closings;
 mod endings;
 mod paths;
+mod processes;
 mod senders;
 
 pub use closings::{Closing, Closings};
-pub use endings::{Concurrent, Endings};
+pub use endings::{Concurrent, Endings, REFUSAL_NS};
 pub use paths::{Death, PathView, Paths, alike};
+pub use processes::{Fate, ProcessEnd, Processes, Request};
 
 use senders::Senders;
 
+use smol_str::SmolStr;
+
 use super::{case::Case, class::Class};
-use crate::facts::{Facts, Kind, PathKey, State};
+use crate::facts::{
+    Facts, Kind, PathKey, State,
+    process::{Memory as MemoryOfProcess, ProcessFacts, ProcessId},
+};
 
 /// Everything remembered. Bounded: the least recently used goes first, and is
 /// counted.
@@ -23,6 +30,7 @@ pub struct Memory {
     endings: Endings,
     closings: Closings,
     senders: Senders,
+    processes: Processes,
 }
 
 /// What the memory says of one event.
@@ -34,9 +42,19 @@ pub struct Context {
     pub concurrent: Concurrent,
     /// How this connection was closed, if a FIN went before.
     pub closing: Option<Closing>,
-    /// If the other end is on this host and sent the RST, what follows for it: every class
-    /// with its share.
-    pub other_end: Option<Vec<(Class, f64)>>,
+    /// If the other end is on this host and sent the RST, what follows for it.
+    pub other_end: Option<OtherEnd>,
+    /// What became of the broker's process, where that is on this host.
+    pub process_end: Option<ProcessEnd>,
+}
+
+/// What the end of a connection makes of the RST that it sent to the other end on this host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OtherEnd {
+    /// Every class with its share.
+    pub shares: Vec<(Class, f64)>,
+    /// Why it was sent, in the kernel's words.
+    pub why: SmolStr,
 }
 
 impl Memory {
@@ -58,9 +76,13 @@ impl Memory {
             }
             Kind::ResetReceived | Kind::ResetSent => {
                 self.paths.survived(facts);
-                self.endings.ended(facts);
+                // Many at once, drawn on purpose, say nothing about other connections.
+                if facts.kreset_probe().is_none() {
+                    self.endings.ended(facts);
+                }
             }
             Kind::Timeout | Kind::Closed => self.paths.survived(facts),
+            Kind::Unobserved => {}
         }
     }
 
@@ -83,7 +105,18 @@ impl Memory {
             concurrent: self.endings.concurrent(facts, closing.as_ref()),
             closing,
             other_end: None,
+            process_end: self.processes.of(facts),
         }
+    }
+
+    /// Takes in what happened to a process.
+    pub fn observe_process(&mut self, facts: &ProcessFacts) {
+        self.processes.observe(facts);
+    }
+
+    /// Takes in what the host shows of a process's memory.
+    pub fn observe_memory(&mut self, process: ProcessId, memory: &MemoryOfProcess) {
+        self.processes.observe_memory(process, memory);
     }
 
     /// Who on this host sent a RST that was received.

@@ -1,11 +1,11 @@
 //! A beginning that was not observed: without its packets, a socket that answered
 //! and was answered a few times may have been in use, or still in TLS or SASL.
 
-use super::Observation;
+use super::{Observation, kernel_reason::own_abort};
 use crate::classify::{
     case::Case,
     class::Class,
-    weights::{HARD, LIVE_SOCKET, PROCESS_ENDED, UNREAD_AT_CLOSE},
+    weights::{HARD, LIVE_SOCKET, UNREAD_AT_CLOSE},
 };
 
 /// What ends in the middle of an exchange that goes both ways.
@@ -27,7 +27,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let after_fin = case.facts.fin.is_some_and(|fin| fin.by_peer);
     // As much as a connection in use gets for the same facts.
     let weight = match (case.sent(), case.received()) {
-        (true, _) if case.facts.trigger.is_none() => HARD + PROCESS_ENDED,
+        (true, _) if case.facts.trigger.is_none() => HARD + own_abort(case).1,
         (true, _) => HARD,
         (_, true) if after_fin && live => HARD + UNREAD_AT_CLOSE,
         (_, true) if after_fin => HARD,

@@ -5,10 +5,16 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
-        weights::{EXCLUDED, FIRST_BYTES, FIRST_BYTES_NO_FIN, FIRST_BYTES_OTHER},
+        weights::{
+            EXCLUDED, FIRST_BYTES, FIRST_BYTES_NO_FIN, FIRST_BYTES_OTHER, HELLO_CLOSED, HELLO_READ,
+        },
     },
+    event::Role,
     facts::FirstBytes,
 };
+
+/// Bytes of the length of a Kafka request.
+const LENGTH: u64 = 4;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if !case.phase.is_handshake() {
@@ -25,10 +31,12 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if client.is_none() && broker.is_none() {
         return None;
     }
+    let read = read_by_broker(case).filter(|_| broker.is_none());
     let value = format!(
-        "client {}, broker {}",
+        "client {}, broker {}{}",
         client.map_or("nothing", word),
-        broker.map_or("nothing", word)
+        broker.map_or("nothing", word),
+        read.map_or_else(String::new, |read| format!(", {read} bytes read"))
     );
     let observation = Observation::new("first_bytes", value);
     let Some(client) = client else {
@@ -49,9 +57,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // A TLS listener answers a hello, if only with an alert. A listener that
         // drops connections unread does so without a FIN.
         (FirstBytes::Tls, None) if closed_late(case) => observation,
-        (FirstBytes::Tls, None) if case.broker_closed_first() => observation
+        (FirstBytes::Tls, None) if case.client_closed_first() => observation,
+        (FirstBytes::Tls, None) if let Some(read) = read => closed_on_a_hello(read, observation),
+        (FirstBytes::Tls, None) if is_kafka_plaintext(case) => observation
             .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
             .on(Basis::Shown),
+        (FirstBytes::Tls, None) if case.broker_closed_first() => {
+            observation.weigh(HELLO_CLOSED, &[Class::TlsToPlaintext])
+        }
         // Nor does a hop that resets what it will not let through.
         (FirstBytes::Tls | FirstBytes::Other, None) if case.may_be_forged_early() => observation,
         // Nor does a stack without a socket, which is no listener that read the hello.
@@ -70,6 +83,41 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         (FirstBytes::Kafka, None) => observation.weigh(EXCLUDED, NOT_KAFKA_UNANSWERED),
         _ => observation,
     })
+}
+
+/// What the broker's process had read of a TLS hello when it closed says who it is. Kafka's
+/// plaintext listener reads the length of a request, finds it too large and closes with the
+/// rest unread (`NetworkReceive.readFrom`, Kafka 2.8 to 4.3): first a FIN, and a RST unless
+/// the client's own FIN is faster.
+fn closed_on_a_hello(read: u64, observation: Observation) -> Observation {
+    match read {
+        LENGTH => observation
+            .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
+            .on(Basis::Named),
+        0 => observation.weigh(EXCLUDED, &[Class::TlsToPlaintext]),
+        _ => observation.weigh(HELLO_READ, &[Class::TlsToPlaintext]),
+    }
+}
+
+/// Whether the listener of an unanswered TLS hello is Kafka's plaintext one, as far as either
+/// host can know it: it answered in plaintext, or left a hello unread after its first bytes.
+pub(in crate::classify) fn is_kafka_plaintext(case: &Case<'_>) -> bool {
+    let packets = case.facts.packets.as_ref();
+    if packets.is_some_and(|packets| packets.broker_speaks().is_some()) {
+        return true;
+    }
+    if let Some(read) = read_by_broker(case) {
+        return read == LENGTH;
+    }
+    let is_aborted = case.received() && case.facts.reset_is_live() == Some(true);
+    case.broker_closed_first() && is_aborted
+}
+
+/// Bytes that the broker's process has read, on its own host.
+fn read_by_broker(case: &Case<'_>) -> Option<u64> {
+    let counters = case.facts.counters?;
+    let (received, unread) = (counters.bytes_received?, counters.unread?);
+    (case.facts.role == Role::Broker).then(|| received.saturating_sub(unread))
 }
 
 /// What answers is another service: a web server, a proxy, one that greets first.

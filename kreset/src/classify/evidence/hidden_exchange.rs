@@ -1,11 +1,15 @@
 //! A SASL exchange inside TLS, which only its ends can read: the broker turns a
 //! client away with an orderly close, and soon.
 
-use super::{Basis, Observation};
-use crate::classify::{
-    case::Case,
-    class::Class,
-    weights::{HARD, HIDDEN_SASL, HIDDEN_SASL_CONCURRENT},
+use super::{Basis, Observation, kernel_reason::CLOSED};
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        phase::TLS_CLOSE_NOTIFY_AT_MOST,
+        weights::{HARD, HIDDEN_SASL, HIDDEN_SASL_CONCURRENT},
+    },
+    facts::Kind,
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -18,12 +22,21 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     } else {
         HIDDEN_SASL_CONCURRENT
     };
-    Some(
-        Observation::new("hidden_exchange", "in TLS, and soon closed by the broker")
-            .weigh(HARD, &[Class::Authentication])
-            .weigh(weight, &[Class::Authentication])
-            .on(Basis::Shown),
-    )
+    let observation = Observation::new("hidden_exchange", "in TLS, and soon closed by the broker")
+        .weigh(HARD, &[Class::Authentication])
+        .weigh(weight, &[Class::Authentication])
+        .on(Basis::Shown);
+    Some(if ended_by_fins(case) {
+        // No RST shows that there was more to it than a close.
+        observation.weigh(HARD, CLOSED)
+    } else {
+        observation
+    })
+}
+
+/// Both sides closed in order.
+const fn ended_by_fins(case: &Case<'_>) -> bool {
+    matches!(case.facts.kind, Kind::Fin | Kind::Closed)
 }
 
 /// Others that were closed about then may have failed likewise: they are no burst.
@@ -32,7 +45,20 @@ pub(super) fn is_hidden(case: &Case<'_>) -> bool {
         .context
         .closing
         .is_some_and(|closing| closing.may_be_sasl);
-    is_late_answer(case) && (closed_early || case.may_be_hidden_sasl())
+    let may_be = closed_early || case.may_be_hidden_sasl();
+    may_be
+        && if ended_by_fins(case) {
+            !client_left_first(case)
+        } else {
+            is_late_answer(case)
+        }
+}
+
+/// The broker's last words answered the client's `close_notify`.
+fn client_left_first(case: &Case<'_>) -> bool {
+    case.facts.packets.as_ref().is_some_and(|packets| {
+        packets.broker_spoke_last && packets.latest_request_len <= TLS_CLOSE_NOTIFY_AT_MOST
+    })
 }
 
 /// The broker had closed in order, and answers what came too late. A broker reads what

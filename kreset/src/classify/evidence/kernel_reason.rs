@@ -63,15 +63,20 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         (Why::NoSocket | Why::AfterClose, false) if case.context.closing.is_some() => {
             observation.weigh(HARD, CLOSED)
         }
+        // The last packet of a connection that both ends had closed: nothing was lost.
+        (Why::NoSocket, false) if case.facts.had == Had::InOrder => {
+            observation.weigh(HARD, &[Class::LateData])
+        }
         (Why::AfterClose, false) => observation.weigh(HARD, CLOSED),
         (Why::NoSocket, false) if broker_is_gone(case) => {
             observation.weigh(HARD, &[Class::BrokerLost, Class::BrokerShutdown])
         }
+        (Why::NoSocket, false) if is_untaken(case) => observation.weigh(HARD, UNTAKEN),
         // For `had` to say.
         (Why::NoSocket, _) if had::speaks(case) => observation,
         (Why::NoSocket, false) => observation.weigh(HARD, &[Class::BrokerLost]),
         // This host asked, and gave up before the answer came.
-        (Why::NoSocket, true) if case.drawn_by_synack() && case.facts.had == Had::Yes => {
+        (Why::NoSocket, true) if case.drawn_by_synack() && case.facts.is_had() => {
             observation.weigh(HARD, &[Class::Probe])
         }
         // The answer to a SYN of another address, or of a scan: this host closed nothing.
@@ -95,15 +100,24 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // It had closed in order, and the client's answer in TLS lay unread.
         (Why::Aborted, false) if case.aborted_on_close_notify() => observation.weigh(HARD, CLOSED),
         (Why::Aborted, false) => {
-            let observation =
-                observation.weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown]);
-            if case.facts.by_exit || workers_end(case) {
-                observation.weigh(PROCESS_ENDED, &[Class::BrokerShutdown])
-            } else {
-                observation.weigh(PROCESS_LIVES, &[Class::BrokerAborted])
-            }
+            let (class, weight) = own_abort(case);
+            observation
+                .weigh(HARD, &[Class::BrokerAborted, Class::BrokerShutdown])
+                .weigh(weight, &[class])
         }
     })
+}
+
+/// What an abort by this host's own socket is above all, and how much more than the rest of
+/// its kind.
+pub(super) fn own_abort(case: &Case<'_>) -> (Class, f64) {
+    if case.is_client() {
+        (Class::ClientAborted, 0.0)
+    } else if case.facts.by_exit || workers_end(case) {
+        (Class::BrokerShutdown, PROCESS_ENDED)
+    } else {
+        (Class::BrokerAborted, PROCESS_LIVES)
+    }
 }
 
 /// The kernel's word names the sender. Why a closed connection had been closed, it
@@ -112,7 +126,11 @@ fn basis(case: &Case<'_>, why: Why) -> Basis {
     match why {
         Why::AfterClose if !case.is_client() => Basis::Shown,
         Why::Aborted if case.aborted_on_close_notify() => Basis::Shown,
-        Why::NoSocket if had::speaks(case) || had::may_be_untranslated(case) => Basis::Shown,
+        Why::NoSocket
+            if had::speaks(case) || had::may_be_untranslated(case) || is_untaken(case) =>
+        {
+            Basis::Shown
+        }
         _ => Basis::Named,
     }
 }
@@ -125,11 +143,21 @@ pub(super) fn is_anyones(case: &Case<'_>) -> bool {
 }
 
 /// Ways in which a broker closes in order.
-const CLOSED: &[Class] = &[
+pub(super) const CLOSED: &[Class] = &[
     Class::BrokerIdleClose,
     Class::BrokerShutdown,
     Class::BrokerClosed,
 ];
+
+/// What else than a full accept queue, for which the phase speaks, ends a connection whose
+/// SYN this host answered and nothing more.
+const UNTAKEN: &[Class] = &[Class::BrokerShutdown, Class::BrokerLost];
+
+/// A capture shows that this host answered the SYN and nothing else; the accept queue it
+/// does not show.
+fn is_untaken(case: &Case<'_>) -> bool {
+    case.facts.state == Some(State::NewSynRecv) && case.facts.is_had()
+}
 
 /// Workers of a broker ended with several of its connections: that is its end, while
 /// one child's end is only that of its connection.
@@ -195,6 +223,9 @@ fn value(case: &Case<'_>, why: Why) -> SmolStr {
         (Some(reason), _) => reason.clone(),
         (None, Why::Aborted) => SmolStr::new_static("aborted by this host's socket"),
         (None, Why::AfterClose) => SmolStr::new_static("data after this host's close"),
+        (None, Why::NoSocket) if is_untaken(case) => {
+            SmolStr::new_static("no socket had answered since the handshake")
+        }
         (None, Why::NoSocket | Why::Overflow) => SmolStr::new_static("no socket on this host"),
     };
     match case.facts.exit_signal {

@@ -5,7 +5,7 @@ use smol_str::{SmolStr, format_smolstr};
 
 use super::{Basis, Observation};
 use crate::{
-    classify::{case::Case, class::Class, weights::PROCESS_ENDED},
+    classify::{case::Case, class::Class, context::ProcessEnd, weights::PROCESS_ENDED},
     facts::{Facts, State},
 };
 
@@ -35,7 +35,11 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
 /// whose handshake was under way has no socket yet, and once the listener is gone
 /// its last packet draws a RST (kernel: `tcp_v4_rcv`, `TCP_NEW_SYN_RECV`; 6.18).
 pub(super) fn broker_is_gone(case: &Case<'_>) -> bool {
-    case.facts.is_answer() && case.facts.state.is_none() && case.context.concurrent.process_ended
+    let end = case.context.process_end.as_ref();
+    let ended = case.facts.is_had() && end.is_some_and(ProcessEnd::is_over);
+    case.facts.is_answer()
+        && case.facts.state.is_none()
+        && (case.context.concurrent.process_ended || ended)
 }
 
 fn listening(facts: &Facts) -> SmolStr {

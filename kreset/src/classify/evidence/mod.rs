@@ -4,8 +4,10 @@
 mod beginning;
 pub(super) mod broker_fin;
 mod broker_log;
+mod client_log;
 mod concurrent;
-mod first_bytes;
+mod cut_off;
+pub(super) mod first_bytes;
 mod had;
 mod hidden_exchange;
 mod kernel_reason;
@@ -13,6 +15,7 @@ mod known_timers;
 mod listener;
 mod other_end;
 mod phase;
+mod process_end;
 mod provoked_by;
 pub(super) mod refused_by;
 mod repeats;
@@ -25,6 +28,7 @@ mod state;
 pub(super) mod timeout;
 mod tls_alert;
 mod ttl;
+pub(super) mod unobserved;
 
 use smallvec::SmallVec;
 use smol_str::SmolStr;
@@ -47,6 +51,7 @@ pub const RULES: &[Rule] = &[
     other_end::rule,
     had::rule,
     listener::rule,
+    process_end::rule,
     phase::rule,
     beginning::rule,
     hidden_exchange::rule,
@@ -54,8 +59,10 @@ pub const RULES: &[Rule] = &[
     tls_alert::rule,
     sasl::rule,
     broker_log::rule,
+    client_log::rule,
     broker_fin::rule,
     broker_fin::reset_after,
+    cut_off::rule,
     timeout::rule,
     reset_shape::rule,
     ttl::rule,
@@ -69,6 +76,7 @@ pub const RULES: &[Rule] = &[
     repeats::rule,
     concurrent::together,
     concurrent::reconnect,
+    unobserved::rule,
 ];
 
 /// How well a fact shows who ended the connection, weakest first.
@@ -102,6 +110,7 @@ const OF_PACKETS: &[&str] = &[
     "tls_alert",
     "last_api_key",
     "hidden_exchange",
+    "cut_off",
     "ttl",
     "reset_shape",
     "longest_silence",

@@ -2,13 +2,14 @@
 //! come, and which side ended them. The causes are distinguished by the first
 //! bytes, the TLS alert and SASL.
 
-use super::{Basis, Observation, broker_fin};
+use super::{Basis, Observation, broker_fin, tls_alert};
 use crate::{
     classify::{
         case::Case,
         class::Class,
+        context::ProcessEnd,
         phase::{Phase, first_request_unseen},
-        weights::{HANDSHAKE, HARD, PROCESS_ENDED, STOPPED},
+        weights::{HANDSHAKE, HARD, PROCESS_ENDED, STOP_ASKED, STOPPED},
     },
     event::Role,
     facts::{Kind, State},
@@ -34,6 +35,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     // Whatever the client had said, it was not turned away for it.
     let ended = if by_broker && case.facts.broker_exited() {
         Some(PROCESS_ENDED)
+    } else if by_broker && !case.is_client() && is_going(case) {
+        Some(STOP_ASKED)
     } else {
         (by_broker && !reaped && stopped(case)).then_some(STOPPED)
     };
@@ -74,10 +77,17 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         }
         // The client gave up. TLS, SASL and a foreign answer show why; a request that
         // was not answered does not.
+        Phase::Tls if tls_alert::gave_up(case) => observation.weigh(HARD, &[Class::LateData]),
         Phase::Foreign | Phase::Tls | Phase::Sasl => observation.weigh(HARD, HANDSHAKES),
         _ if case.client_closed_first() => observation.weigh(HARD, &[Class::LateData]),
         _ => observation.weigh(HARD, &[Class::ClientAborted]),
     })
+}
+
+/// The broker's process on this host had been asked to end.
+fn is_going(case: &Case<'_>) -> bool {
+    let end = case.context.process_end.as_ref();
+    case.facts.id.is_some() && end.is_some_and(ProcessEnd::is_going)
 }
 
 /// This host's kernel names its own socket; the peer's shows by a FIN or a live RST,

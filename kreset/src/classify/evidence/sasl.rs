@@ -2,15 +2,15 @@
 //! wanted and the client did not begin.
 
 use super::{Basis, Observation};
-use crate::classify::{
-    case::Case,
-    class::Class,
-    phase::Phase,
-    weights::{SASL_EXPECTED, SASL_UNFINISHED},
+use crate::{
+    classify::{
+        case::Case,
+        class::Class,
+        phase::Phase,
+        weights::{SASL_EXPECTED, SASL_UNFINISHED},
+    },
+    facts::api_key::{FETCH, PRODUCE},
 };
-
-const PRODUCE: u16 = 0;
-const FETCH: u16 = 1;
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let api_key = case.facts.packets.as_ref()?.api_key?;

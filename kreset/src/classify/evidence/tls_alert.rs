@@ -39,12 +39,25 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // It did not end because a hop reset it.
         return Some(observation);
     }
+    if gave_up(case) {
+        return Some(observation);
+    }
     let observation = observation.weigh(TLS_UNFINISHED, &[Class::TlsAlert]);
     Some(if packets.turns >= TLS_TURNS {
         observation.weigh(SASL_IN_TLS, &[Class::Authentication])
     } else {
         observation
     })
+}
+
+/// The client closed after its hello, and neither end rejected the other: that takes an alert.
+pub(super) fn gave_up(case: &Case<'_>) -> bool {
+    let Some(packets) = &case.facts.packets else {
+        return false;
+    };
+    let alerts = [packets.broker_alert, packets.client_alert];
+    let has_failed = alerts.into_iter().flatten().any(TlsAlert::is_fatal);
+    case.client_closed_first() && packets.requests == 1 && !has_failed
 }
 
 fn name(side: &str, alert: TlsAlert) -> String {

@@ -38,10 +38,9 @@ impl Values {
                 .replace('T', " ")
                 .replace('Z', " UTC")
         };
-        let unit = finding.process.systemd_unit.as_deref();
-        let unit = unit
-            .filter(|_| finding.role == Role::Broker)
-            .unwrap_or("kafka");
+        let broker = finding.process_of(Role::Broker);
+        let unit = broker.and_then(|it| it.systemd_unit.as_deref());
+        let unit = unit.unwrap_or("kafka");
         Self {
             broker: SocketAddr::new(finding.broker.address, finding.broker.port).to_string(),
             address: finding.broker.address.to_string(),

@@ -1,8 +1,9 @@
 //! `kreset-trace explain`: what a verdict, a cause, a piece of evidence or an exit code
 //! means, and the commands to check it with.
 //!
-//! What verdicts and causes mean is read from `docs/verdicts.md`, and evidence from
-//! `docs/evidence.md`: the pages that people read are the source of both.
+//! What verdicts and causes mean is read from `docs/verdicts.md`, evidence from
+//! `docs/evidence.md`, and incidents from `docs/incidents.md`: the pages that people read are
+//! the source of all.
 
 mod checks;
 mod page;
@@ -22,19 +23,20 @@ use super::{
 };
 use crate::{
     delivery::SinkError,
-    event::{Cause, Finding, Message, Verdict, evidence_names, evidence_words},
-    sink::{View, wrap},
-    util::exit::Exit,
+    event::{Cause, Finding, IncidentKind, Message, Verdict, evidence_names, evidence_words},
+    sink::{View, with_commands, wrap},
+    util::{escape::Escaped, exit::Exit},
 };
 
 /// The pages that explain.
 const VERDICTS: &str = include_str!("../../../../docs/verdicts.md");
 const EVIDENCE: &str = include_str!("../../../../docs/evidence.md");
+const INCIDENTS: &str = include_str!("../../../../docs/incidents.md");
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A verdict, a cause, verdict/cause, a piece of evidence, or an exit code
+    /// A verdict, a cause, verdict/cause, a piece of evidence, an incident, or an exit code
     ///
     /// Without it, all names are listed.
     #[arg(value_name = "NAME")]
@@ -120,6 +122,13 @@ pub fn explain(wanted: &Explain) -> Result<String, ExplainError> {
     }
 }
 
+/// What each class means, as `verdict/cause` and a sentence.
+pub fn meanings() -> impl Iterator<Item = (String, String)> {
+    page::classes(VERDICTS)
+        .into_iter()
+        .map(|row| (row.class, row.means))
+}
+
 /// All names, by what they are.
 fn list(width: usize) -> String {
     let mut out = String::new();
@@ -127,6 +136,7 @@ fn list(width: usize) -> String {
         ("verdicts", words(Verdict::ALL, Verdict::as_str)),
         ("causes", words(Cause::ALL, Cause::as_str)),
         ("evidence", evidence_names().collect::<Vec<_>>().join(" ")),
+        ("incidents", words(IncidentKind::ALL, IncidentKind::as_str)),
         (
             "exit codes",
             Exit::ALL
@@ -167,6 +177,9 @@ fn of_name(name: &str, width: usize) -> Result<String, ExplainError> {
     if evidence_names().any(|it| it == name) {
         evidence_page(&mut out, name, width);
     }
+    if let Ok(incident) = name.replace('-', "_").parse::<IncidentKind>() {
+        incident_page(&mut out, incident, width);
+    }
     if let Some(exit) = Exit::ALL.iter().find(|it| it.code().to_string() == name) {
         push(
             &mut out,
@@ -191,7 +204,8 @@ fn nearest(name: &str) -> String {
         .iter()
         .map(|it| it.as_str())
         .chain(Cause::ALL.iter().map(|it| it.as_str()))
-        .chain(evidence_names());
+        .chain(evidence_names())
+        .chain(IncidentKind::ALL.iter().map(|it| it.as_str()));
     let wanted = name.replace('-', "_");
     names
         .map(|it| (common(it, &wanted), it))
@@ -264,11 +278,29 @@ fn evidence_page(out: &mut String, name: &str, width: usize) {
     }
 }
 
+fn incident_page(out: &mut String, incident: IncidentKind, width: usize) {
+    let _written = writeln!(out, "{incident}\n");
+    let Some((means, recognised)) = page::incident(INCIDENTS, incident.as_str()) else {
+        return;
+    };
+    for (label, text) in [
+        ("means", means.as_str()),
+        ("three of", recognised.as_str()),
+        ("to do", incident.advice()),
+    ] {
+        let first = format!("  {label:<12}  ");
+        push(out, &first, &" ".repeat(first.len()), text, width);
+    }
+}
+
 /// A finding, with its own values.
 pub(super) fn of_finding(finding: &Finding, width: usize) -> String {
     let mut out = String::new();
-    push(&mut out, "", "  ", &finding.summary, width);
-    push(&mut out, "-> ", "   ", &finding.advice, width);
+    push(&mut out, "", "  ", &shown(&finding.summary), width);
+    for line in with_commands("-> ", "   ", &shown(&finding.advice), width) {
+        out.push_str(&line);
+        out.push('\n');
+    }
     out.push('\n');
     let class = finding
         .cause
@@ -280,10 +312,15 @@ pub(super) fn of_finding(finding: &Finding, width: usize) -> String {
     }
     out.push_str("  evidence:\n");
     for it in &finding.evidence {
-        let text = format!("{}: {}", evidence_words(&it.name), it.value);
+        let text = format!("{}: {}", shown(evidence_words(&it.name)), shown(&it.value));
         push(&mut out, "    ", "      ", &text, width);
     }
     out
+}
+
+/// A text of a file, which anybody may have written.
+fn shown(text: &str) -> String {
+    Escaped(text).to_string()
 }
 
 /// Writes the explanation.

@@ -43,11 +43,40 @@ pub(super) fn classes(page: &str) -> Vec<Row> {
     rows.collect()
 }
 
-/// The cells behind the name of a piece of evidence.
+/// What an incident means, and what it is recognised by.
+pub(super) fn incident(page: &str, kind: &str) -> Option<(String, String)> {
+    page.lines().find_map(|line| {
+        let mut cells = cells(line)?.into_iter();
+        (cells.next()? == kind).then(|| Some((cells.next()?, cells.next()?)))?
+    })
+}
+
+/// What is said of a piece of evidence: the texts behind the labels of its list.
 pub(super) fn evidence(page: &str, name: &str) -> Option<Vec<String>> {
-    let start = format!("| `{name}` | ");
-    let row = page.lines().find(|line| line.starts_with(&start))?;
-    cells(row).map(|cells| cells.into_iter().skip(1).collect())
+    let (_, rest) = page.split_once(&format!("\n#### `{name}`\n"))?;
+    let section = rest.split("\n#").next().unwrap_or(rest);
+    let mut texts: Vec<String> = Vec::new();
+    for line in section.lines() {
+        if let Some((_, text)) = line
+            .strip_prefix("- **")
+            .and_then(|it| it.split_once(":**"))
+        {
+            texts.push(text.trim().to_owned());
+        } else if let Some(text) = texts.last_mut() {
+            let (line, is_part) = match line.trim().strip_prefix("- ") {
+                Some(part) => (part, true),
+                None => (line.trim(), false),
+            };
+            let between = match (text.is_empty() || line.is_empty(), is_part) {
+                (true, _) => "",
+                (false, true) => "; ",
+                (false, false) => " ",
+            };
+            text.push_str(between);
+            text.push_str(line);
+        }
+    }
+    Some(texts.iter().map(|text| plain(text)).collect())
 }
 
 fn cells(line: &str) -> Option<Vec<String>> {
@@ -115,6 +144,17 @@ mod tests {
             plain("**Do:** see [a `timeout`](#events-without) of `x`, [1]"),
             "Do: see a timeout of x, [1]"
         );
+    }
+
+    #[test]
+    fn the_list_of_a_piece_of_evidence_is_read_with_its_parts() {
+        let page = "\n#### `a`\n\n- **Value:** one\n  `two`\n- **Weighs:**\n  - `HARD` for x\n    \
+                    and y\n  - none\n\n#### `b`\n";
+        assert_eq!(
+            evidence(page, "a").unwrap(),
+            ["one two", "HARD for x and y; none"]
+        );
+        assert_eq!(evidence(page, "c"), None);
     }
 
     #[test]

@@ -24,6 +24,15 @@ fn every_name_is_explained() {
             assert!(text.contains(&format!("  {label:<12}")), "{name}: {text}");
         }
     }
+    for incident in IncidentKind::ALL {
+        let text = of_name(incident.as_str(), WIDTH).unwrap();
+        for label in ["means", "three of", "to do"] {
+            assert!(
+                text.contains(&format!("  {label:<12}")),
+                "{incident}: {text}"
+            );
+        }
+    }
     for exit in Exit::ALL {
         let text = of_name(&exit.code().to_string(), WIDTH).unwrap();
         assert!(text.starts_with("exit code "), "{text}");
@@ -33,7 +42,8 @@ fn every_name_is_explained() {
 #[test]
 fn explanations_have_no_markup_and_fit() {
     let names = Verdict::ALL.iter().map(|it| it.as_str());
-    for name in names.chain(evidence_names()) {
+    let incidents = IncidentKind::ALL.iter().map(|it| it.as_str());
+    for name in names.chain(evidence_names()).chain(incidents) {
         let text = of_name(name, WIDTH).unwrap();
         assert!(
             !text.contains(['`', '|']) || text.contains("grep"),
@@ -76,4 +86,23 @@ fn a_finding_is_explained_with_its_own_values() {
     assert!(text.contains(journal), "{text}");
     let unsure = of_finding(&samples::unknown(), WIDTH);
     assert!(unsure.contains("indeterminate\n"), "{unsure}");
+}
+
+/// Its file may be anybody's, and a command is there to be pasted.
+#[test]
+fn of_a_finding_commands_have_lines_of_their_own_and_nothing_acts_on_the_terminal() {
+    let mut finding = samples::finding();
+    finding.summary = "\x1b]0;title\x07".into();
+    finding.advice = "Paste \x1b[2J this: `sudo sysctl -w net.ipv4.tcp_keepalive_time=170 \
+                      net.ipv4.tcp_keepalive_intvl=75`; or not."
+        .into();
+    finding.evidence[0].value = "\x1b[31m".into();
+    let text = of_finding(&finding, WIDTH);
+    assert!(!text.contains('\x1b'), "{text:?}");
+    let command = "sudo sysctl -w net.ipv4.tcp_keepalive_time=170 net.ipv4.tcp_keepalive_intvl=75";
+    assert!(
+        text.lines()
+            .any(|line| line.trim_start() == command && line.len() <= WIDTH),
+        "{text}"
+    );
 }

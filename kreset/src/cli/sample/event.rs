@@ -184,10 +184,12 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         summary: SmolStr::default(),
         direction: direction(verdict, role),
         role,
+        kreset_probe: None,
+        incident_id: None,
         verdict,
         cause,
         confidence: if cause.is_some() { 0.97 } else { 0.41 },
-        client,
+        client: client.into(),
         broker,
         connection: Connection {
             flow_id: Some(flow_id(number)),
@@ -217,6 +219,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
         process: Process {
             pid: Some(4_242),
             name: Some("kreset-sample".into()),
+            executable: Some("kreset-trace".into()),
             start_time: Some(time),
             cgroup: Some("/system.slice/kreset-sample.service".into()),
             container_id: None,
@@ -227,6 +230,8 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
             systemd_unit: Some("kreset-sample.service".into()),
             netns: Some(4_026_531_840),
         },
+        process_end: None,
+        other_end: None,
         path: path(number),
         evidence: vec![Evidence {
             name: "idle".into(),
@@ -285,6 +290,7 @@ fn loss(number: u64, host: &Host, time: Time) -> Loss {
         source: "sample".to_owned(),
         lost: 1,
         total: number,
+        by_broker: Vec::new(),
     }
 }
 
@@ -338,7 +344,7 @@ mod tests {
                 Event::Summary(summary) => summary.duration_ms,
                 Event::Alert(alert) => alert.count,
                 other => {
-                    let client = other.finding().unwrap().client;
+                    let client = other.finding().unwrap().client.end();
                     number_of(SocketAddr::new(client.address, client.port)).unwrap()
                 }
             };

@@ -88,6 +88,7 @@ fn report_losses(delivery: &mut Delivery, host: &Host, ids: &mut Ids, total: &mu
                 source: format!("sink {name}"),
                 lost: count,
                 total: *total,
+                by_broker: Vec::new(),
             }),
         }));
     }

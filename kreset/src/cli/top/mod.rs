@@ -3,6 +3,7 @@
 //! The tracer is a process of its own, so that this one, which reads keys and draws,
 //! takes no part in tracing; its events come as JSON through a pipe.
 
+mod columns;
 mod screen;
 mod state;
 mod table;
@@ -11,7 +12,7 @@ use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
     io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -26,6 +27,8 @@ use std::{
 use clap::Args;
 use jiff::Timestamp;
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::signal::{SigSet, Signal, kill},
     unistd::Pid,
 };
@@ -46,6 +49,9 @@ use crate::{
 
 /// Events that wait to be counted.
 const QUEUE: usize = 65_536;
+/// How long it may take until a request to end is noticed. Where the terminal is gone it never
+/// is: crossterm reads on and on once a terminal has reached its end (0.29).
+const NOTICED: Duration = Duration::from_secs(2);
 /// Time between two pictures.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -158,20 +164,61 @@ pub fn run(wanted: &Top) -> Result<(), TopError> {
         color: View::default().takes_color(),
         ..State::default()
     };
-    // Also restores the terminal after a panic.
-    let mut terminal = ratatui::try_init().map_err(|source| TopError::System {
-        what: "cannot set up the terminal",
-        source,
-    })?;
-    let shown = show(&mut terminal, state, &events, &asked, tracer.is_some());
-    ratatui::restore();
+    let is_live = tracer.is_some();
+    let shown = on_screen(|terminal| show(terminal, state, &events, &asked, is_live));
     let ended = tracer.as_mut().map(end).transpose()?.flatten();
     shown?;
     ended.map_or(Ok(()), Err)
 }
 
-/// Set when SIGTERM, SIGINT or SIGHUP came.
-fn signals() -> Result<Arc<AtomicBool>, TopError> {
+/// Does something on the terminal's other screen, and leaves the terminal as it was, after a
+/// panic as well.
+fn on_screen(
+    show: impl FnOnce(&mut DefaultTerminal) -> Result<(), TopError>,
+) -> Result<(), TopError> {
+    let mut terminal = ratatui::try_init().map_err(|source| TopError::System {
+        what: "cannot set up the terminal",
+        source,
+    })?;
+    let shown = show(&mut terminal);
+    ratatui::restore();
+    shown
+}
+
+/// Whether a signal, or the end of the terminal, asked for the end, and whether that was noticed.
+#[derive(Debug, Default)]
+struct Asked {
+    is_asked: AtomicBool,
+    is_noticed: AtomicBool,
+}
+
+impl Asked {
+    /// Whether it is to end.
+    fn notice(&self) -> bool {
+        let asked = self.is_asked.load(Relaxed);
+        if asked {
+            self.is_noticed.store(true, Relaxed);
+        }
+        asked
+    }
+
+    /// Asks for the end, and ends the process if that is not noticed in time.
+    fn ask(&self) {
+        self.is_asked.store(true, Relaxed);
+        let until = Instant::now() + NOTICED;
+        while !self.is_noticed.load(Relaxed) {
+            if Instant::now() >= until {
+                ratatui::restore();
+                std::process::exit(Exit::Done.code().into());
+            }
+            thread::sleep(FRAME);
+        }
+    }
+}
+
+/// Waits for SIGTERM, SIGINT or SIGHUP, and for the end of the terminal: SIGHUP is for the
+/// session's leader, and its jobs in the background get none.
+fn signals() -> Result<Arc<Asked>, TopError> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         set.add(signal);
@@ -180,12 +227,20 @@ fn signals() -> Result<Arc<AtomicBool>, TopError> {
         what: "cannot block signals",
         source: error.into(),
     })?;
-    let asked = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(Asked::default());
     let seen = Arc::clone(&asked);
     thread::spawn(move || {
         if set.wait().is_ok() {
-            seen.store(true, Relaxed);
+            seen.ask();
         }
+    });
+    let gone = Arc::clone(&asked);
+    thread::spawn(move || {
+        // Without events to wait for, only the end of the terminal and errors end it.
+        let stdout = io::stdout();
+        let mut terminal = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        while poll(&mut terminal, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        gone.ask();
     });
     Ok(asked)
 }
@@ -274,7 +329,7 @@ fn show(
     terminal: &mut DefaultTerminal,
     mut state: State,
     events: &Receiver<Message>,
-    asked: &AtomicBool,
+    asked: &Asked,
     is_live: bool,
 ) -> Result<(), TopError> {
     let failed = |source| TopError::System {
@@ -315,7 +370,7 @@ fn show(
             }
             break;
         }
-        if asked.load(Relaxed) || (is_live && state.has_ended) {
+        if asked.notice() || (is_live && state.has_ended) {
             return Ok(());
         }
     }

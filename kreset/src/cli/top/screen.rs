@@ -4,17 +4,18 @@ use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
-    text::{Line, Span},
+    text::Line,
     widgets::{Block, Paragraph, Row, Sparkline, Table as Grid, Wrap},
 };
 
 use super::{
+    columns::Columns,
     state::{Page, State},
-    table::{self, Group},
+    table,
 };
 use crate::{
     classify::devices,
-    event::{Culprit, Finding, evidence_words},
+    event::{Culprit, evidence_words},
     util::{
         escape::Escaped,
         units::{count, percent, precise, rough},
@@ -68,7 +69,7 @@ fn heading(state: &State) -> String {
     )
 }
 
-const fn style_of(culprit: Culprit, color: bool) -> Style {
+pub(super) const fn style_of(culprit: Culprit, color: bool) -> Style {
     if !color {
         return Style::new();
     }
@@ -111,85 +112,23 @@ fn rows(frame: &mut Frame<'_>, area: Rect, state: &State) {
     // The selected row stays in sight.
     let room = usize::from(grid.height).saturating_sub(2).max(1);
     let from = (state.selected + 1).saturating_sub(room);
-    let is_wide = grid.width >= 100;
+    let columns = Columns::of(grid.width);
     let body = shown.iter().enumerate().skip(from).map(|(at, row)| {
-        let finding = &row.latest;
-        let style = style_of(finding.culprit(), state.color);
         let mut selected = Style::new();
         if at == state.selected {
             selected = selected.add_modifier(Modifier::REVERSED);
         }
-        let group = state.table.group();
-        let who = if group == Group::Each {
-            finding.culprit().as_str()
-        } else {
-            "-"
-        };
-        let client = if group == Group::Broker {
-            "-".to_owned()
-        } else {
-            let name = finding
-                .client_name()
-                .map_or_else(String::new, |name| format!(" {}", Escaped(name)));
-            format!("{}{name}", finding.client.address)
-        };
-        let broker = if group == Group::Client {
-            "-".to_owned()
-        } else {
-            std::net::SocketAddr::new(finding.broker.address, finding.broker.port).to_string()
-        };
-        let mut cells = vec![
-            Line::from(Span::styled(who.to_owned(), style)),
-            Line::from(row.count.to_string()).right_aligned(),
-            Line::from(format!("{:.0}", row.rate())).right_aligned(),
-            Line::from(row.median_ms().map_or_else(|| "-".to_owned(), precise)).right_aligned(),
-            Line::from(percent(finding.confidence)).right_aligned(),
-            Line::from(client),
-            Line::from(broker),
-        ];
-        if is_wide {
-            let deed = if group == Group::Each {
-                finding.deed()
-            } else {
-                "-"
-            };
-            cells.push(Line::from(deed.to_owned()));
-            cells.push(Line::from(clock(finding)));
-        }
-        Row::new(cells).style(selected)
+        Row::new(columns.cells(row, state)).style(selected)
     });
-    let mut widths = vec![
-        Constraint::Length(9),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Length(8),
-        Constraint::Length(4),
-        Constraint::Min(15),
-        Constraint::Min(15),
-    ];
-    let mut titles = vec!["WHO", "COUNT", "/MIN", "IDLE", "SURE", "CLIENT", "BROKER"];
-    if is_wide {
-        widths.extend([Constraint::Min(24), Constraint::Length(8)]);
-        titles.extend(["WHY", "LAST"]);
-    }
-    let table = Grid::new(body, widths)
-        .header(Row::new(titles).style(Style::new().add_modifier(Modifier::BOLD)))
+    let titles = Row::new(columns.titles());
+    let titles = titles.style(Style::new().add_modifier(Modifier::BOLD));
+    let table = Grid::new(body, columns.widths())
+        .header(titles)
         .block(Block::new().borders(ratatui::widgets::Borders::TOP));
     frame.render_widget(table, grid);
     if let Some(row) = state.selected_row() {
         silences(frame, below, row);
     }
-}
-
-fn clock(finding: &Finding) -> String {
-    let zone = jiff::tz::TimeZone::system();
-    let local = zone.to_datetime(finding.time.0);
-    format!(
-        "{:02}:{:02}:{:02}",
-        local.hour(),
-        local.minute(),
-        local.second()
-    )
 }
 
 /// The silences at which connections of a row died, with the timers of known devices.

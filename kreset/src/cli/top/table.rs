@@ -7,7 +7,9 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::event::{Cause, Culprit, Endpoint, Event, Finding, Message, Summary, Verdict, Watched};
+use crate::event::{
+    Cause, Culprit, Endpoint, Event, Finding, Message, Process, Role, Summary, Verdict, Watched,
+};
 
 /// Rows that are kept; what is older is counted in the header alone.
 const ROWS: usize = 4_096;
@@ -97,15 +99,25 @@ impl Row {
 
     /// Whether one of the words that are shown has `text` in it.
     fn has(&self, text: &str) -> bool {
+        if text.is_empty() {
+            return true;
+        }
         let finding = &self.latest;
+        let program = |role| {
+            let process = finding.process_of(role);
+            process.and_then(Process::program).unwrap_or_default()
+        };
         let shown = format!(
-            "{} {} {} {} {} {}",
+            "{} {} {} {} {} {} {} {} {}",
             finding.culprit(),
             finding.deed(),
             finding.client.address,
             finding.broker.address,
             finding.verdict,
-            finding.process.name.as_deref().unwrap_or_default(),
+            program(Role::Client),
+            program(Role::Broker),
+            finding.client.id.as_deref().unwrap_or_default(),
+            finding.client.software.as_deref().unwrap_or_default(),
         );
         shown.to_lowercase().contains(&text.to_lowercase())
     }

@@ -1,3 +1,5 @@
+use std::process::{Command, Stdio};
+
 use ratatui::{
     Terminal,
     backend::TestBackend,
@@ -94,4 +96,37 @@ fn any_size_can_be_drawn() {
             picture(&state, columns, rows);
         }
     }
+}
+
+/// Runs itself on a terminal that `script` makes, and panics there.
+#[test]
+fn a_panic_leaves_the_terminal_as_it_was() {
+    const ON_TERMINAL: &str = "KRESET_TEST_PANICS_ON_TERMINAL";
+    if std::env::var_os(ON_TERMINAL).is_some() {
+        let _never = super::on_screen(|_| panic!("a panic of a test"));
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    let name = "cli::top::tests::a_panic_leaves_the_terminal_as_it_was";
+    let line = format!(
+        "before=$(stty -g); {ON_TERMINAL}=1 '{}' {name} --exact --nocapture; \
+         test \"$before\" = \"$(stty -g)\" && echo as before",
+        program.display()
+    );
+    let output = Command::new("script")
+        .args(["-qfec", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .expect("script, of util-linux, is installed");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let (entered, left) = ("\x1b[?1049h", "\x1b[?1049l");
+    let (Some(entered), Some(left)) = (shown.find(entered), shown.find(left)) else {
+        panic!("{shown:?}");
+    };
+    assert!(entered < left, "{shown:?}");
+    // On the screen of before, where it stays.
+    let said = shown.find("a panic of a test").unwrap();
+    assert!(left < said, "{shown:?}");
+    assert!(shown.contains("as before"), "{shown:?}");
 }

@@ -235,6 +235,7 @@ const CGROUP: Need = Need::For(Feature::Cgroup);
 const IDLE: Need = Need::For(Feature::Idle);
 const OWNER: Need = Need::For(Feature::Owner);
 const EXIT: Need = Need::For(Feature::ProcessExit);
+const PROCESS_END: Need = Need::For(Feature::ProcessEnd);
 const SEEDING: Need = Need::For(Feature::Seeding);
 const BYTES: Need = Need::For(Feature::Bytes);
 const RTT: Need = Need::For(Feature::Rtt);
@@ -346,6 +347,8 @@ const TABLE: &[(&str, &[Line])] = &[
             "rx_opt.saw_tstamp" BIT, TIMESTAMPS => saw_tstamp + saw_tstamp_shift;
             "rx_opt.tstamp_ok" BIT, TIMESTAMPS => tstamp_ok + tstamp_ok_shift;
             "rx_opt.num_sacks" U8, BYTES => num_sacks;
+            "rx_opt.mss_clamp" U16, BYTES => mss_clamp;
+            "copied_seq" U32, BYTES => copied_seq;
             "rx_opt.ts_recent" U32, TIMESTAMPS => ts_recent;
             "rx_opt.ts_recent_stamp" U32, TIMESTAMPS => ts_recent_stamp;
             "rx_opt.rcv_tsval" U32, TIMESTAMPS => rcv_tsval;
@@ -384,6 +387,14 @@ const TABLE: &[(&str, &[Line])] = &[
             "start_boottime" U64, OWNER => task_start_boottime;
             "tgid" U32, OWNER => task_tgid;
             "comm" Width::Bytes(16), OWNER => task_comm;
+            "signal" POINTER, PROCESS_END => task_signal;
+        },
+    ),
+    (
+        "signal_struct",
+        lines! {
+            "live.counter" U32, PROCESS_END => signal_live;
+            "group_exit_code" U32, PROCESS_END => signal_group_exit_code;
         },
     ),
     (

@@ -81,6 +81,8 @@ fn an_optional_field_takes_its_feature_alone() {
         ("tcp_options_received.tstamp_ok", Feature::ResetTimestamps),
         ("tcp_options_received.rcv_tsecr", Feature::ResetTimestamps),
         ("tcp_options_received.num_sacks", Feature::Bytes),
+        ("tcp_options_received.mss_clamp", Feature::Bytes),
+        ("tcp_sock.copied_seq", Feature::Bytes),
         ("tcp_sock.rcv_wnd", Feature::AcceptedPackets),
         ("tcp_sock.write_seq", Feature::AcceptedPackets),
         ("sk_buff.head", Feature::Socketless),
@@ -89,6 +91,9 @@ fn an_optional_field_takes_its_feature_alone() {
         ("task_struct.flags", Feature::ProcessExit),
         ("task_struct.exit_code", Feature::ProcessExit),
         ("task_struct.start_boottime", Feature::Owner),
+        ("task_struct.signal", Feature::ProcessEnd),
+        ("atomic_t.counter", Feature::ProcessEnd),
+        ("signal_struct.group_exit_code", Feature::ProcessEnd),
         ("socket.sk", Feature::Seeding),
     ] {
         let whole = kernel(&[]).unwrap().offsets;

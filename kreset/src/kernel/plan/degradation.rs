@@ -7,7 +7,10 @@ use crate::kernel::{
     feature::Feature,
     offsets::{Missing, Resolved},
     privilege::Capability,
-    programs::{ACCEPT_ENDS, CONNECT_ENDS, Program, RESET_ENTERS, SEED, SEED_BY_PROBE},
+    programs::{
+        ACCEPT_ENDS, CONNECT_ENDS, DESTROY_SOCK, MARK_VICTIM, MARK_VICTIM_TASK, PROCESS_EXIT,
+        PROCESS_EXIT_GROUP, Program, RESET_ENTERS, SEED, SEED_BY_PROBE, SIGNAL_GENERATE,
+    },
 };
 
 /// A feature that a kernel or a privilege does not allow.
@@ -42,6 +45,8 @@ pub(super) fn of_kernel(
     if !found.iter().any(|it| it.feature == Feature::Socketless) {
         found.extend(probe_read(facts).err());
     }
+    found.extend(unobserved_ends(types));
+    found.extend(processes(facts, types));
     found.extend(storage(types));
     found.extend(tasks(facts, types));
     found.extend(seeder(facts, types).err());
@@ -104,6 +109,51 @@ pub(super) fn probe_read(facts: &KernelFacts) -> Result<(), Degradation> {
         reason,
         "boot without lockdown=confidentiality",
     ))
+}
+
+fn unobserved_ends(types: &Types) -> Option<Degradation> {
+    (!types.fits(&DESTROY_SOCK)).then(|| {
+        Degradation::new(
+            Feature::UnobservedEnds,
+            "the kernel has no known tracepoint tcp_destroy_sock, \
+             so max-connections has no effect either",
+            "use a kreset-trace built for this kernel",
+        )
+    })
+}
+
+/// What happens to the owners of listeners: each hook by itself, in whichever form this kernel
+/// has it.
+fn processes(facts: &KernelFacts, types: &Types) -> Vec<Degradation> {
+    const HOOKS: [(Feature, &str, &[&Program]); 3] = [
+        (
+            Feature::ProcessEnd,
+            "sched_process_exit",
+            &[&PROCESS_EXIT, &PROCESS_EXIT_GROUP],
+        ),
+        (Feature::Signals, "signal_generate", &[&SIGNAL_GENERATE]),
+        (
+            Feature::OutOfMemory,
+            "mark_victim",
+            &[&MARK_VICTIM, &MARK_VICTIM_TASK],
+        ),
+    ];
+    let of_hook = |(feature, target, programs): (_, _, &[&Program])| {
+        let Some(program) = programs.iter().find(|program| types.fits(program)) else {
+            return Some(Degradation::new(
+                feature,
+                format!("the kernel has no known tracepoint {target}"),
+                "use a kreset-trace built for this kernel",
+            ));
+        };
+        let reason = facts.loads.refused.get(program.name)?;
+        Some(Degradation::new(
+            feature,
+            reason,
+            "report this with the kernel's version, and run without it",
+        ))
+    };
+    HOOKS.into_iter().filter_map(of_hook).collect()
 }
 
 fn storage(types: &Types) -> Option<Degradation> {

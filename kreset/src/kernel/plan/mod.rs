@@ -22,12 +22,12 @@ use kreset_common::{
 pub use self::{
     degradation::Degradation,
     refusal::{Refusal, TURNED_OFF},
-    request::{PacketChoice, PacketEvidence, Request, UnknownSource},
+    request::{MAX_CONNECTIONS, PacketChoice, PacketEvidence, Request, UnknownSource},
 };
 use super::{
     facts::{Availability, KernelFacts, Types},
     offsets::Resolved,
-    programs::{Hook, PROGRAMS, Program, RECEIVE_RESET, SET_STATE},
+    programs::{DESTROY_SOCK, Hook, PROGRAMS, Program, RECEIVE_RESET, SET_STATE},
 };
 use crate::util::ports::PortSet;
 
@@ -47,6 +47,9 @@ pub struct Plan {
     pub packet_evidence: PacketEvidence,
     /// The control group to attach packet programs to, if there are any.
     pub cgroup: Option<PathBuf>,
+    /// The hierarchy in which ids of control groups are looked up, wherever packet evidence comes
+    /// from.
+    pub hierarchy: Option<PathBuf>,
     /// Jiffies per second, for the decoder.
     pub hz: u32,
     /// Names of the kernel's reasons for a reset, for the decoder.
@@ -119,12 +122,19 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
             task_btf: types.task_in_tracing.into(),
             fentry: (packet_evidence == PacketEvidence::Fentry).into(),
             busy_jiffies: BUSY_MS.saturating_mul(hz) / 1_000,
+            // Where no program sees a socket freed, those that are cannot be subtracted.
+            max_connections: if types.fits(&DESTROY_SOCK) {
+                request.max_connections.get()
+            } else {
+                u32::MAX
+            },
             ..Settings::default()
         },
-        table: TABLE,
+        table: TABLE.min(request.max_connections.get()),
         offsets: resolved.offsets,
         packet_evidence,
         cgroup,
+        hierarchy: facts.cgroup.clone(),
         hz,
         reset_reasons: types.reset_reasons.clone(),
         degradations,
@@ -234,7 +244,9 @@ fn programs(facts: &KernelFacts, types: &Types, packets: PacketEvidence) -> Vec<
     PROGRAMS
         .into_iter()
         .filter(|program| match program.hook {
-            Hook::Tracepoint { .. } => types.fits(program),
+            Hook::Tracepoint { .. } => {
+                types.fits(program) && !facts.loads.refused.contains_key(program.name)
+            }
             Hook::FunctionEntry { .. } => packets == PacketEvidence::Fentry,
             Hook::Packets(_) => packets == PacketEvidence::CgroupSkb,
             Hook::OpenFiles => seeder == Some(*program),

@@ -1,6 +1,6 @@
 //! What a user asks of the kernel side.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use crate::kernel::feature::Feature;
 
@@ -17,7 +17,13 @@ pub struct Request {
     pub silence: Duration,
     /// Log each decision of the kernel side.
     pub debug: bool,
+    /// Sockets that are tracked at once, at most.
+    pub max_connections: NonZeroU32,
 }
+
+/// Sockets that are tracked at once, unless told otherwise. With 721 bytes each, they take
+/// 144 MB.
+pub const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(200_000).unwrap();
 
 impl Default for Request {
     fn default() -> Self {
@@ -30,6 +36,7 @@ impl Default for Request {
             // reports at most eight times in its life.
             silence: Duration::from_millis(500),
             debug: false,
+            max_connections: MAX_CONNECTIONS,
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, num::NonZeroU32, path::Path};
 
 use super::*;
 use crate::kernel::{
@@ -8,8 +8,9 @@ use crate::kernel::{
     offsets::synthetic::{Edit, add_kernel},
     privilege::{Capabilities, Capability, Privileges},
     programs::{
-        ACCEPT_ENDS, CONNECT_ENDS, PACKETS_IN, PACKETS_OUT, RESET_ENTERS, SEED, SEED_BY_PROBE,
-        SEND_RESET, SEND_RESET_REASON,
+        ACCEPT_ENDS, CONNECT_ENDS, MARK_VICTIM, MARK_VICTIM_TASK, PACKETS_IN, PACKETS_OUT,
+        PROCESS_EXIT, PROCESS_EXIT_GROUP, RESET_ENTERS, SEED, SEED_BY_PROBE, SEND_RESET,
+        SEND_RESET_REASON, SIGNAL_GENERATE,
     },
 };
 
@@ -19,6 +20,8 @@ struct Release {
     send_reset: usize,
     reasons: bool,
     storage: bool,
+    /// Arguments of `mark_victim` and of `sched_process_exit`.
+    victim_and_exit: (usize, usize),
 }
 
 const V5_10: Release = Release {
@@ -26,21 +29,25 @@ const V5_10: Release = Release {
     send_reset: 2,
     reasons: false,
     storage: false,
+    victim_and_exit: (1, 1),
 };
 const V6_1: Release = Release {
     name: "6.1.192",
     send_reset: 2,
     reasons: false,
     storage: true,
+    victim_and_exit: (1, 1),
 };
 const V6_12: Release = Release {
     name: "6.12.117",
     send_reset: 3,
     reasons: true,
     storage: true,
+    victim_and_exit: (2, 1),
 };
 const V6_18: Release = Release {
     name: "6.18.44",
+    victim_and_exit: (2, 2),
     ..V6_12
 };
 
@@ -51,6 +58,11 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
     b.tracepoint("tcp_receive_reset", 1);
     b.tracepoint("tcp_send_reset", release.send_reset);
     b.tracepoint("inet_sock_set_state", 3);
+    b.tracepoint("tcp_destroy_sock", 1);
+    b.tracepoint("signal_generate", 5);
+    let (victim, exit) = release.victim_and_exit;
+    b.tracepoint("mark_victim", victim);
+    b.tracepoint("sched_process_exit", exit);
     if release.reasons {
         b.enumeration("sk_rst_reason", false, &[("SK_RST_REASON_NO_SOCKET", 1)]);
     }
@@ -84,6 +96,7 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
             probe_read: Availability::Yes,
             packet_programs: Availability::Yes,
             function_entries: Availability::Yes,
+            refused: BTreeMap::new(),
         },
     }
 }
@@ -123,9 +136,12 @@ fn check(plan: &Plan) {
     let has = |program| plan.programs.contains(&program);
     assert!(has(&RECEIVE_RESET) && has(&SET_STATE));
     assert!(!(has(&SEND_RESET) && has(&SEND_RESET_REASON)));
-    // The kernel skips a program that is already active.
+    // The kernel skips a program that is already active. What only looks for the ends that
+    // others missed needs no second copy, nor does what is not about packets.
     for program in &plan.programs {
-        let tracepoint = matches!(program.hook, Hook::Tracepoint { .. });
+        let tracepoint = matches!(program.hook, Hook::Tracepoint { .. })
+            && *program != &DESTROY_SOCK
+            && program.feature.is_none();
         assert_eq!(program.twin.is_some(), tracepoint, "{}", program.name);
     }
     let packets = plan.packet_evidence == PacketEvidence::CgroupSkb;
@@ -138,9 +154,21 @@ fn check(plan: &Plan) {
     }
     assert_eq!(plan.settings.fentry, u32::from(fentry));
     assert!(!(has(&SEED) && has(&SEED_BY_PROBE)));
+    assert!(!(has(&MARK_VICTIM) && has(&MARK_VICTIM_TASK)));
+    assert!(!(has(&PROCESS_EXIT) && has(&PROCESS_EXIT_GROUP)));
     assert_eq!(plan.settings.packets, u32::from(packets));
     let names: BTreeSet<_> = plan.programs.iter().map(|program| program.name).collect();
     assert_eq!(names.len(), plan.programs.len());
+}
+
+#[test]
+fn control_groups_are_named_without_packet_programs() {
+    let mut facts = facts(&V6_12, &[]);
+    let hierarchy = facts.cgroup.clone();
+    assert!(hierarchy.is_some());
+    facts.privileges = privileges(&[Capability::Bpf, Capability::Perfmon]);
+    let plan = planned(&facts);
+    assert_eq!((plan.cgroup, plan.hierarchy), (None, hierarchy));
 }
 
 #[test]
@@ -155,7 +183,11 @@ fn linux_6_18_has_everything() {
             &PACKETS_OUT,
             &RECEIVE_RESET,
             &SET_STATE,
+            &DESTROY_SOCK,
             &SEND_RESET_REASON,
+            &SIGNAL_GENERATE,
+            &MARK_VICTIM_TASK,
+            &PROCESS_EXIT_GROUP,
             &SEED,
         ]
     );
@@ -171,6 +203,7 @@ fn linux_6_18_has_everything() {
             task_btf: 1,
             fentry: 0,
             busy_jiffies: 8,
+            max_connections: 200_000,
             ..Settings::default()
         }
     );
@@ -186,7 +219,12 @@ fn linux_6_18_has_everything() {
 
 #[test]
 fn linux_6_12_is_as_good_as_6_18() {
-    assert_eq!(planned(&facts(&V6_12, &[])), planned(&facts(&V6_18, &[])));
+    let [older, mut newer] = [&V6_12, &V6_18].map(|release| planned(&facts(release, &[])));
+    let exit = newer.programs.iter_mut();
+    for program in exit.filter(|it| **it == &PROCESS_EXIT_GROUP) {
+        *program = &PROCESS_EXIT;
+    }
+    assert_eq!(older, newer);
 }
 
 #[test]
@@ -231,9 +269,11 @@ fn what_was_asked_reaches_the_kernel_side() {
         debug: true,
         silence: Duration::from_micros(4_001),
         packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
+        max_connections: NonZeroU32::new(1_000).unwrap(),
         ..Request::default()
     };
     let plan = plan(&facts(&V6_18, &[]), &request).unwrap();
+    assert_eq!((plan.settings.max_connections, plan.table), (1_000, 1_000));
     check(&plan);
     assert_eq!(plan.settings.netns, 4_026_531_840);
     assert_eq!(plan.settings.debug, 1);
@@ -515,6 +555,44 @@ fn a_kernel_not_looked_at_is_refused() {
     );
 }
 
+/// Linux 6.18 without one tracepoint.
+fn without_tracepoint(name: &str) -> KernelFacts {
+    let mut facts = facts(&V6_18, &[]);
+    facts.types.as_mut().unwrap().arguments.remove(name);
+    facts
+}
+
+/// A program about processes that the kernel refuses takes its own feature, and nothing else.
+#[test]
+fn a_refused_program_about_processes_is_planned_around() {
+    for (program, feature) in [
+        (&SIGNAL_GENERATE, Feature::Signals),
+        (&MARK_VICTIM_TASK, Feature::OutOfMemory),
+        (&PROCESS_EXIT_GROUP, Feature::ProcessEnd),
+    ] {
+        let mut facts = facts(&V6_18, &[]);
+        let all = planned(&facts).programs;
+        let reason = "the kernel refuses to load it (Invalid argument)".to_owned();
+        facts.loads.refused.insert(program.name, reason.clone());
+        let plan = planned(&facts);
+        check(&plan);
+        assert_eq!(degraded(&plan), [feature]);
+        assert_eq!(plan.degradations[0].reason, reason);
+        assert_eq!(plan.programs.len() + 1, all.len());
+        assert!(!plan.programs.contains(&program));
+    }
+}
+
+/// `mark_victim` and `sched_process_exit` have had two forms each.
+#[test]
+fn each_form_of_a_tracepoint_has_its_program() {
+    let of = |release| planned(&facts(release, &[])).programs;
+    let oldest = of(&V5_10);
+    assert!(oldest.contains(&&MARK_VICTIM) && oldest.contains(&&PROCESS_EXIT));
+    let between = of(&V6_12);
+    assert!(between.contains(&&MARK_VICTIM_TASK) && between.contains(&&PROCESS_EXIT));
+}
+
 /// Facts in which `feature` does not work and all else may.
 fn without(feature: Feature) -> KernelFacts {
     match feature {
@@ -532,12 +610,8 @@ fn without(feature: Feature) -> KernelFacts {
         Feature::Idle => without_field("tcp_sock.first_tx_mstamp"),
         Feature::ResetTimestamps => without_field("tcp_options_received.saw_tstamp"),
         Feature::ResetReason | Feature::Socketless => facts(&V6_1, &[]),
-        Feature::SentResets => {
-            let mut facts = facts(&V6_18, &[]);
-            let types = facts.types.as_mut().unwrap();
-            types.arguments.remove("tcp_send_reset");
-            facts
-        }
+        Feature::UnobservedEnds => without_tracepoint("tcp_destroy_sock"),
+        Feature::SentResets => without_tracepoint("tcp_send_reset"),
         Feature::Owner | Feature::Seeding => {
             let mut facts = facts(&V5_10, &[]);
             facts.loads.probe_read = no("it is refused");
@@ -545,6 +619,9 @@ fn without(feature: Feature) -> KernelFacts {
         }
         Feature::SocketStorage => facts(&V5_10, &[]),
         Feature::ProcessExit => without_field("task_struct.flags"),
+        Feature::ProcessEnd => without_field("signal_struct.group_exit_code"),
+        Feature::Signals => without_tracepoint("signal_generate"),
+        Feature::OutOfMemory => without_tracepoint("mark_victim"),
         Feature::Cgroup => without_field("kernfs_node.id"),
         Feature::Keepalive => without_field("inet_connection_sock.icsk_probes_out"),
         Feature::Retransmits => without_field("tcp_sock.total_retrans"),

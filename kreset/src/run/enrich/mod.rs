@@ -4,6 +4,9 @@
 pub mod addresses;
 mod cgroup;
 pub mod connections;
+mod executable;
+mod kernel_log;
+mod memory;
 mod pods;
 mod process;
 pub mod refresh;
@@ -11,11 +14,21 @@ pub mod refresh;
 use std::{collections::HashMap, path::PathBuf};
 
 pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
+pub use kernel_log::KernelLog;
 pub use pods::{PodNames, Pods};
 pub use process::start_time;
 use smol_str::SmolStr;
 
-use crate::{event::Process, facts::Facts, util::clock::WallClock};
+use self::{executable::Executables, memory::MemoryOfProcesses};
+use crate::{
+    classify::finding::Names,
+    event::{ClientNames, NamesShown, Process, Role},
+    facts::{
+        Facts, Owner,
+        process::{Memory, ProcessFacts},
+    },
+    util::clock::WallClock,
+};
 
 /// Where kubelet keeps the logs of pods.
 const LOGS: &str = "/var/log";
@@ -25,25 +38,43 @@ const LOGS: &str = "/var/log";
 pub struct Enricher {
     cgroups: Option<Cgroups>,
     pods: Pods,
+    executables: Executables,
+    memory: MemoryOfProcesses,
+    /// What of the clients' own names is shown.
+    names: NamesShown,
     /// Paths of cgroups, from a recording.
     recorded: HashMap<u64, SmolStr>,
 }
 
-impl Default for Enricher {
-    fn default() -> Self {
-        Self::new(None)
-    }
-}
-
 impl Enricher {
-    /// With the mount point of cgroup v2, where there is one.
+    /// For what happens on this host now, with the mount point of cgroup v2, where there
+    /// is one, and the kernel's log, if that may be read.
     #[must_use]
-    pub fn new(cgroup_mount: Option<PathBuf>) -> Self {
+    pub fn live(cgroup_mount: Option<PathBuf>, log: Option<KernelLog>, names: NamesShown) -> Self {
         Self {
             cgroups: cgroup_mount.map(Cgroups::new),
+            executables: Executables::of_this_host(),
+            memory: MemoryOfProcesses::of_this_host(log),
+            ..Self::of_files(names)
+        }
+    }
+
+    /// For files: what runs on this host now has nothing to do with them.
+    #[must_use]
+    pub fn of_files(names: NamesShown) -> Self {
+        Self {
+            cgroups: None,
             pods: Pods::new(LOGS.into()),
+            executables: Executables::default(),
+            memory: MemoryOfProcesses::default(),
+            names,
             recorded: HashMap::new(),
         }
+    }
+
+    /// Changes what of the clients' own names is shown.
+    pub const fn show(&mut self, names: NamesShown) {
+        self.names = names;
     }
 
     /// Adds the path of a cgroup from a recording.
@@ -57,8 +88,45 @@ impl Enricher {
         found.or_else(|| self.recorded.get(&id).cloned())
     }
 
-    /// The owner of an event's socket. `boot` maps time since boot to wall time.
-    pub fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
+    /// The names of what an event's connection belongs to. `boot` maps time since boot to
+    /// wall time.
+    pub fn names(&mut self, facts: &Facts, boot: WallClock) -> Names {
+        let other = facts.other_end.as_deref();
+        let seen = |facts: &Facts| Some(self.names.of(facts.packets.as_ref()?.client_names()));
+        let client = seen(facts)
+            .filter(|names| *names != ClientNames::default())
+            .or_else(|| seen(other?));
+        Names {
+            process: self.process(facts, boot),
+            other_process: other.map_or_else(Process::default, |it| self.process(it, boot)),
+            client: client.unwrap_or_default(),
+        }
+    }
+
+    /// What this host shows of the memory of a process when something happens to it.
+    pub fn memory(&mut self, facts: &ProcessFacts) -> Option<Memory> {
+        self.memory.at(facts)
+    }
+
+    /// What the client of a connection calls itself, or the thread that it is of on this host.
+    #[must_use]
+    pub fn client_name(&self, facts: &Facts) -> Option<SmolStr> {
+        let mut ends = std::iter::once(facts).chain(facts.other_end.as_deref());
+        let own = ends
+            .clone()
+            .find_map(|it| self.names.of(it.packets.as_ref()?.client_names()).id);
+        own.or_else(|| {
+            let client = ends.find(|it| it.role == Role::Client)?;
+            client.owner.name.clone()
+        })
+    }
+
+    /// Reads the names of a process that is about to end, while it can.
+    pub fn remember(&mut self, owner: &Owner) {
+        let _known = self.executables.of(owner);
+    }
+
+    fn process(&mut self, facts: &Facts, boot: WallClock) -> Process {
         let owner = &facts.owner;
         let cgroup = owner.cgroup_id.and_then(|id| self.cgroup(id));
         let container = cgroup.as_deref().and_then(container_id);
@@ -72,6 +140,7 @@ impl Enricher {
         Process {
             pid: owner.pid,
             name: owner.name.clone(),
+            executable: self.executables.of(owner),
             start_time: start_time(owner, boot),
             pod_uid: uid.map(SmolStr::from),
             pod_name,

@@ -4,20 +4,19 @@
 //! host, in the order of their first packets.
 
 mod capture;
+pub mod logs;
 mod names;
 mod progress;
 mod recording;
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::BufReader,
     num::NonZeroU64,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
 use smol_str::SmolStr;
 
 use self::{capture::CaptureReader, progress::Progress};
@@ -31,16 +30,16 @@ use super::{
 };
 use crate::{
     capture::{
-        broker_log::BrokerLogs,
         follow,
         input::{Content, Input, InputError},
+        logs::Logs,
         viewpoint::Ends,
     },
     classify::Config,
     delivery::Delivery,
     event::{Host, Source},
     facts::Decoder,
-    util::{clock::Clocks, stderr::log},
+    util::clock::Clocks,
 };
 
 /// Time limit for the sinks to accept what was judged.
@@ -74,7 +73,7 @@ pub fn judge(
         options,
         delivery: Some(delivery),
         left: options.count,
-        broker_logs: broker_logs(&options.broker_logs)?,
+        logs: Arc::new(logs::open(&options.broker_logs, &options.client_logs)?),
     };
     for (host, paths) in names::hosts(files) {
         reader.host(&host, &paths, seen_from)?;
@@ -88,8 +87,8 @@ struct Reader<'a> {
     delivery: Option<Delivery>,
     /// Events to show before the end.
     left: Option<NonZeroU64>,
-    /// What brokers wrote.
-    broker_logs: BrokerLogs,
+    /// What brokers and clients wrote.
+    logs: Arc<Logs>,
 }
 
 impl Reader<'_> {
@@ -163,7 +162,7 @@ impl Reader<'_> {
             config: Config {
                 broker_max_idle: options.broker_max_idle,
             },
-            enricher: Enricher::default(),
+            enricher: Enricher::of_files(options.names),
             filter: options.filter.clone(),
             // A file is finite.
             limiter: Limiter::new(None),
@@ -177,30 +176,9 @@ impl Reader<'_> {
             own_pid: None,
             source,
         });
-        pipeline.set_broker_logs(self.broker_logs.clone());
+        pipeline.set_logs(Arc::clone(&self.logs));
         pipeline
     }
-}
-
-/// Reads the logs of brokers.
-fn broker_logs(paths: &[PathBuf]) -> Result<BrokerLogs, RunError> {
-    let mut logs = BrokerLogs::default();
-    for path in paths {
-        let failed = |source| InputError::Read {
-            path: name(path),
-            source,
-        };
-        let file = BufReader::new(File::open(path).map_err(failed)?);
-        let before = logs.len();
-        logs.add(file, &TimeZone::system()).map_err(failed)?;
-        if logs.len() == before {
-            log(format_args!(
-                "{}: no line about a connection; expected a broker's server.log",
-                name(path)
-            ));
-        }
-    }
-    Ok(logs)
 }
 
 /// Hands what was judged to the sinks, and waits until they have room.
@@ -215,6 +193,7 @@ fn flush(pipeline: &mut Pipeline) -> Result<(), RunError> {
 /// Judges what is left, and counts.
 fn end(pipeline: &mut Pipeline, began_ns: u64, clocks: Clocks) -> Result<(), RunError> {
     pipeline.release(u64::MAX, clocks);
+    pipeline.end_incidents(clocks);
     let span = Duration::from_nanos(clocks.now_ns.saturating_sub(began_ns));
     pipeline.summarize(span, true, clocks);
     flush(pipeline)

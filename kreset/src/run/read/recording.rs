@@ -10,7 +10,9 @@ use crate::{
         input::{Input, InputError},
         recording::{RecordingError, Step, Steps},
     },
+    classify::incident::Place,
     delivery::Delivery,
+    event::Endpoint,
     facts::Decoder,
     run::{RunError, pipeline::Pipeline},
     util::{
@@ -57,16 +59,24 @@ pub(super) fn read(
                 began_ns.get_or_insert(fresh.now_ns);
             }
             Step::Cgroup(id, path) => pipeline.add_cgroup(id, path),
+            Step::Memory(process, memory) => pipeline.add_memory(process, &memory),
             Step::Record(bytes) => {
                 if clocks.is_none() {
                     // Without clocks, what is due is due at the next record.
-                    let at_ns = steps.decoder.decode(&bytes).map_or(0, |facts| facts.at_ns);
+                    let at_ns = steps.decoder.at_ns(&bytes);
                     pipeline.release(at_ns, now);
                 }
                 pipeline.take(&bytes, now)?;
             }
             Step::Release(until_ns) => pipeline.release(until_ns, now),
             Step::Alert => pipeline.alert(now),
+            Step::Listens(broker, netns) => {
+                let broker = Endpoint {
+                    address: broker.ip(),
+                    port: broker.port(),
+                };
+                pipeline.listens(Place::new(broker, netns), netns, now);
+            }
             Step::Loss(source, count) => pipeline.record_loss(&source, count, now),
         }
         if pipeline.is_done() {

@@ -51,7 +51,7 @@ pub(super) fn record(message: &Message) -> Result<LogRecord, SinkError> {
         if let Some(process) = rest.get_mut("process").and_then(Value::as_object_mut) {
             for key in [
                 "pid",
-                "name",
+                "executable",
                 "start_time",
                 "container_id",
                 "container_name",
@@ -67,6 +67,13 @@ pub(super) fn record(message: &Message) -> Result<LogRecord, SinkError> {
     if let Event::Alert(alert) = event {
         put_end(&mut attributes, "server", alert.broker);
         rest.remove("broker");
+    }
+    if let Event::Incident(incident) = event {
+        if let Some(broker) = incident.broker() {
+            put_end(&mut attributes, "server", broker);
+        }
+        // It is the body.
+        rest.remove("summary");
     }
     flatten("kreset", &rest, &mut attributes);
     Ok(LogRecord {
@@ -89,6 +96,7 @@ fn nanoseconds(time: Time) -> u64 {
 fn severity(event: &Event) -> (SeverityNumber, &'static str) {
     match event {
         Event::Alert(alert) if alert.phase == "begin" => (SeverityNumber::Error, "ERROR"),
+        Event::Incident(it) if it.begins() => (SeverityNumber::Error, "ERROR"),
         Event::Loss(_) => (SeverityNumber::Warn, "WARN"),
         Event::Reset(it) | Event::Close(it) | Event::Timeout(it) if !it.is_noise() => {
             (SeverityNumber::Warn, "WARN")
@@ -98,11 +106,12 @@ fn severity(event: &Event) -> (SeverityNumber, &'static str) {
 }
 
 fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
-    put_end(attributes, "client", finding.client);
+    let client = finding.client.end();
+    put_end(attributes, "client", client);
     put_end(attributes, "server", finding.broker);
     let (local, peer) = match finding.role {
-        Role::Client => (finding.client, finding.broker),
-        Role::Broker => (finding.broker, finding.client),
+        Role::Client => (client, finding.broker),
+        Role::Broker => (finding.broker, client),
     };
     put_end(attributes, "network.local", local);
     put_end(attributes, "network.peer", peer);
@@ -137,7 +146,10 @@ fn put_finding(attributes: &mut Vec<KeyValue>, finding: &Finding) {
     }
     let start_time = process.start_time.map(|time| time.to_string());
     for (name, value) in [
-        ("process.executable.name", process.name.as_deref()),
+        ("messaging.client.id", finding.client.id.as_deref()),
+        ("user_agent.name", finding.client.software.as_deref()),
+        ("user_agent.version", finding.client.version.as_deref()),
+        ("process.executable.name", process.program()),
         ("process.creation.time", start_time.as_deref()),
         ("process.linux.cgroup", process.cgroup.as_deref()),
         ("container.id", process.container_id.as_deref()),

@@ -11,6 +11,40 @@ pub(super) struct FindingLabels {
     pub(super) broker: String,
 }
 
+/// The software of clients, by name: those that are known, as a stranger may send any.
+const SOFTWARE: [&str; 14] = [
+    "aiokafka",
+    "apache-kafka-java",
+    "confluent-kafka-dotnet",
+    "confluent-kafka-go",
+    "confluent-kafka-javascript",
+    "confluent-kafka-python",
+    "franz-go",
+    "kafka-go",
+    "kafka-python",
+    "kgo",
+    "librdkafka",
+    "rdkafka-ruby",
+    "rust-rdkafka",
+    "sarama",
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ClientLabels {
+    pub(super) verdict: &'static str,
+    pub(super) cause: &'static str,
+    pub(super) software: &'static str,
+}
+
+/// The label of a client's software.
+pub(super) fn software(name: Option<&str>) -> &'static str {
+    let Some(name) = name else {
+        return "unknown";
+    };
+    let known = SOFTWARE.iter().find(|it| it.eq_ignore_ascii_case(name));
+    known.copied().unwrap_or("other")
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BrokerLabels {
     pub(super) broker: String,
@@ -22,6 +56,11 @@ pub(super) struct AlertLabels {
     pub(super) verdict: &'static str,
     pub(super) cause: &'static str,
     pub(super) pattern: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct IncidentLabels {
+    pub(super) incident: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -14,12 +14,15 @@ use prometheus_client::{
 use super::{
     brokers::{Brokers, OTHER, Series},
     held::HeldCounter,
-    labels::{AlertLabels, BrokerLabels, FindingLabels, KindLabels, SinkLabels, SourceLabels},
+    labels::{
+        AlertLabels, BrokerLabels, ClientLabels, FindingLabels, IncidentLabels, KindLabels,
+        SinkLabels, SourceLabels, software,
+    },
     process::ProcessMetrics,
 };
 use crate::{
     delivery::{Health, SinkState, Status},
-    event::{Endpoint, Event, Finding, Summary, Verdict},
+    event::{Endpoint, Event, Finding, IncidentKind, Summary, Verdict},
 };
 
 /// Buckets of the fatal idle times, seconds: at and between common timers of
@@ -30,12 +33,13 @@ const SILENCES: [f64; 16] = [
 ];
 
 /// Where events are lost before they reach the sinks.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 6] = [
     "kernel",
     "kernel_skipped",
     "kernel_untracked",
     "decoder",
     "limiter",
+    "netns",
 ];
 
 /// All counts.
@@ -44,8 +48,10 @@ pub(super) struct Metrics {
     registry: Registry,
     health: Arc<Health>,
     findings: Family<FindingLabels, HeldCounter>,
+    clients: Family<ClientLabels, HeldCounter>,
     silences: Family<BrokerLabels, Histogram, fn() -> Histogram>,
     alerts: Family<AlertLabels, Gauge>,
+    incidents: Family<IncidentLabels, Counter>,
     noise: Family<KindLabels, Counter>,
     lost: Family<SourceLabels, Counter>,
     attached: Gauge,
@@ -154,6 +160,12 @@ impl Metrics {
             "Connections that were reset, closed early or timed out",
             findings.clone(),
         );
+        let clients = Family::default();
+        registry.register(
+            "client_findings",
+            "The same findings by the client's software, where its first request names it",
+            clients.clone(),
+        );
         let histogram: fn() -> Histogram = || Histogram::new(SILENCES);
         let silences = Family::new_with_constructor(histogram);
         registry.register_with_unit(
@@ -167,6 +179,12 @@ impl Metrics {
             "alert_active",
             "Whether resets of a path are sustained or periodic",
             alerts.clone(),
+        );
+        let incidents = Family::default();
+        registry.register(
+            "incidents",
+            "Incidents that began: ends of connections that have one cause",
+            incidents.clone(),
         );
         let (noise, lost) = (Family::default(), Family::default());
         registry.register(
@@ -214,8 +232,10 @@ impl Metrics {
             registry: root,
             health,
             findings,
+            clients,
             silences,
             alerts,
+            incidents,
             noise,
             lost,
             attached,
@@ -229,6 +249,12 @@ impl Metrics {
         // A counter whose first value is above 0 shows no increase.
         for source in SOURCES {
             metrics.has_lost(source, 0);
+        }
+        for kind in IncidentKind::ALL {
+            let incident = kind.as_str();
+            let _at_zero = metrics
+                .incidents
+                .get_or_create(&IncidentLabels { incident });
         }
         metrics
     }
@@ -271,11 +297,20 @@ impl Metrics {
                 });
                 self.alerts.get_or_create(&labels).set(i64::from(begins));
             }
+            Event::Incident(it) => {
+                if it.begins() {
+                    let incident = it.incident.as_str();
+                    self.incidents
+                        .get_or_create(&IncidentLabels { incident })
+                        .inc();
+                }
+            }
             // What sinks lost is theirs: no event is counted under two names.
             Event::Loss(loss) if loss.source.starts_with("sink ") => {}
             Event::Loss(loss) => self.has_lost(&loss.source, loss.lost),
             Event::Summary(summary) => self.sum_up(summary),
-            Event::Start(_) | Event::Probe(_) | Event::Finding(_) => {}
+            // A counter does not go back: what was counted stays under its first name.
+            Event::Start(_) | Event::Correction(_) | Event::Probe(_) | Event::Finding(_) => {}
         }
     }
 
@@ -302,6 +337,12 @@ impl Metrics {
         });
         labels.broker.clone_from(&broker);
         self.findings.get_or_create(&labels).add(1);
+        let client = ClientLabels {
+            verdict: labels.verdict,
+            cause: labels.cause,
+            software: software(finding.client.software.as_deref()),
+        };
+        self.clients.get_or_create(&client).add(1);
         let idle = matches!(
             finding.verdict,
             Verdict::MiddleboxIdleReset | Verdict::MiddleboxIdleDrop
@@ -385,6 +426,37 @@ mod tests {
             _ => None,
         });
         alert.unwrap()
+    }
+
+    #[test]
+    fn clients_are_counted_by_software_and_by_no_other_name() {
+        let metrics = Metrics::new(Arc::default(), 0);
+        for number in 0..1_000 {
+            let mut finding = samples::finding();
+            finding.client.id = Some(format!("client-{number}").into());
+            finding.client.software = match number {
+                0..10 => Some("apache-kafka-java".into()),
+                10..30 => None,
+                _ => Some(format!("made-up-{number}").into()),
+            };
+            metrics.observe(&Event::Reset(Box::new(finding)));
+        }
+        let counted = |software| {
+            let labels = ClientLabels {
+                verdict: "middlebox_idle_reset",
+                cause: "reset_on_send",
+                software,
+            };
+            metrics.clients.get_or_create(&labels).get()
+        };
+        let all = ["apache-kafka-java", "other", "unknown"].map(counted);
+        assert_eq!(all, [10, 970, 20]);
+        let text = metrics.text();
+        let series = text
+            .lines()
+            .filter(|line| line.starts_with("kreset_client_findings_total"));
+        assert_eq!(series.count(), all.len(), "{text}");
+        assert!(!text.contains("client-1"), "{text}");
     }
 
     #[test]

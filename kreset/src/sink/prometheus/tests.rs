@@ -52,8 +52,8 @@ fn events_are_counted_under_their_labels() {
         "kreset_alert_active{broker=\"10.0.2.7:9092\",verdict=\"middlebox_idle_reset\",\
          cause=\"reset_on_send\",pattern=\"periodic\"} 1",
         "kreset_noise_total{kind=\"probe\"} 1200",
-        "kreset_lost_total{source=\"kernel\"} 3",
-        "kreset_lost_total{source=\"decoder\"} 0",
+        "kreset_lost_total{source=\"limiter\"} 3",
+        "kreset_lost_total{source=\"kernel\"} 0",
         "kreset_attached 0",
         "kreset_config_last_reload_successful 1",
         "process_open_fds ",

@@ -4,7 +4,7 @@ use anstyle::Style;
 
 use super::{
     palette::Palette,
-    wrap::{width_of, wrap},
+    wrap::{width_of, with_commands, wrap},
 };
 use crate::event::Culprit;
 
@@ -169,25 +169,13 @@ impl Block {
             let lines = wrap(&first, &rest, text, width);
             rows.extend(lines.into_iter().map(Row::plain));
         }
-        let mut first = format!("{INDENT}-> ");
-        let rest = format!("{INDENT}   ");
-        for (at, part) in self.advice.split('`').enumerate() {
-            if at % 2 == 1 {
-                // Never broken: it is there to be pasted.
-                let command = format!("{rest}  {part}");
-                rows.push(Row::styled(command, palette.advice));
-            } else {
-                // What joined it to the command.
-                let part = part.trim_start_matches([';', ',', '.', ' ']);
-                let lines = wrap(&first, &rest, part, width);
-                rows.extend(
-                    lines
-                        .into_iter()
-                        .map(|line| Row::styled(line, palette.advice)),
-                );
-            }
-            first.clone_from(&rest);
-        }
+        let (first, rest) = (format!("{INDENT}-> "), format!("{INDENT}   "));
+        let advice = with_commands(&first, &rest, &self.advice, width);
+        rows.extend(
+            advice
+                .into_iter()
+                .map(|line| Row::styled(line, palette.advice)),
+        );
         if !more_beside && !self.more.is_empty() {
             rows.push(Row::styled(format!("{INDENT}{}", self.more), palette.dim));
         }

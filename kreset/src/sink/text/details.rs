@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::words::silences;
 use crate::{
-    event::{Connection, Evidence, Finding, Path, Process, Proof, Reset},
+    event::{Client, Connection, Evidence, Finding, OtherEnd, Path, Process, Proof, Reset},
     util::{
         escape::Escaped,
         units::{percent, precise},
@@ -29,7 +29,17 @@ pub(super) fn lines(finding: &Finding) -> Vec<(String, String)> {
             line("candidates", &shares),
             line("connection", &connection(&finding.connection)),
             line("reset", &reset(&finding.reset)),
+            line("client", &client(&finding.client)),
             line("process", &process(&finding.process)),
+            line("process end", &process_end(finding)),
+            line(
+                "other end",
+                &finding
+                    .other_end
+                    .as_deref()
+                    .map(other_end)
+                    .unwrap_or_default(),
+            ),
             line("path", &path(&finding.path)),
             line("community_id", &[finding.community_id.to_string()]),
         ]
@@ -100,9 +110,21 @@ fn reset(it: &Reset) -> Vec<String> {
     .collect()
 }
 
+fn client(it: &Client) -> Vec<String> {
+    [
+        fact("id", it.id.as_ref()),
+        fact("software", it.software.as_ref()),
+        fact("version", it.version.as_ref()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
 fn process(it: &Process) -> Vec<String> {
     [
-        it.name.as_ref().map(ToString::to_string),
+        fact("program", it.executable.as_ref()),
+        fact("thread", it.name.as_ref()),
         fact("pid", it.pid),
         fact("started", it.start_time.as_ref()),
         fact("cgroup", it.cgroup.as_ref()),
@@ -118,6 +140,37 @@ fn process(it: &Process) -> Vec<String> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+fn process_end(finding: &Finding) -> Vec<String> {
+    let Some(it) = &finding.process_end else {
+        return Vec::new();
+    };
+    [
+        Some(it.what.to_string()),
+        Some(it.summary.to_string()),
+        fact("process", it.name.as_ref()),
+        fact("pid", Some(it.pid)),
+        fact("ended before", it.ended_ms.map(precise)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn other_end(it: &OtherEnd) -> Vec<String> {
+    let own = [
+        Some(it.role.to_string()),
+        Some(it.direction.to_string()),
+        fact("at", Some(it.time)),
+        it.state.as_ref().map(ToString::to_string),
+        fact("wire idle", it.wire_idle_ms.map(precise)),
+        fact("kernel", it.kernel_reason.as_ref()),
+    ];
+    own.into_iter()
+        .flatten()
+        .chain(process(&it.process))
+        .collect()
 }
 
 fn path(it: &Path) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use jiff::Timestamp;
 
 use crate::{
-    event::{Cause, Endpoint, Finding, Verdict},
+    event::{Cause, Endpoint, Finding, Role, Verdict},
     util::units::rough,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(finding: &Finding) -> Self {
+    pub(super) const fn of(finding: &Finding) -> Self {
         Self {
             verdict: finding.verdict,
             cause: finding.cause,
@@ -82,8 +82,7 @@ impl Fold {
             self.idle_ms = Some((low.min(idle_ms), high.max(idle_ms)));
         }
         if self.clients.len() < CLIENTS {
-            let pid = finding.process.pid;
-            let pid = pid.filter(|_| finding.role == crate::event::Role::Client);
+            let pid = finding.process_of(Role::Client).and_then(|it| it.pid);
             self.clients.insert((finding.client.address, pid));
         }
         self.pattern = match finding.path.pattern.as_deref() {

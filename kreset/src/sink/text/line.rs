@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Text, details, socket, why, words};
 use crate::{
-    event::{AgeKind, Alert, Culprit, Event, Finding, Time},
+    event::{AgeKind, Alert, Correction, Culprit, Event, Finding, Time, deed},
     util::{
         escape::Escaped,
         units::{count, percent},
@@ -15,8 +15,12 @@ use crate::{
 pub(super) fn write(text: &mut Text, event: &Event) {
     let mut line = format!("{} {}", time(event.time()), event.kind());
     match event {
-        Event::Reset(it) | Event::Close(it) | Event::Timeout(it) => finding(text, &mut line, it),
+        Event::Reset(it) | Event::Close(it) | Event::Timeout(it) => {
+            finding(text, &mut line, it, None);
+        }
+        Event::Correction(it) => finding(text, &mut line, &it.finding, Some(it)),
         Event::Alert(it) => alert(text, &mut line, it),
+        Event::Incident(it) => super::incident::line(text, &mut line, it),
         Event::Finding(it) => super::pair::line(text, &mut line, it),
         _ => {
             // As many fields, so that the rest of each line begins with the same one.
@@ -33,7 +37,7 @@ fn time(Time(time): Time) -> String {
     format!("{time:.3}")
 }
 
-fn finding(text: &mut Text, line: &mut String, finding: &Finding) {
+fn finding(text: &mut Text, line: &mut String, finding: &Finding, correction: Option<&Correction>) {
     let connection = &finding.connection;
     let age = match (connection.age_ms, connection.age_kind) {
         (Some(age), Some(AgeKind::AtLeast)) => format!(">{}", seconds(age)),
@@ -45,7 +49,8 @@ fn finding(text: &mut Text, line: &mut String, finding: &Finding) {
         |cause| format!("{}/{cause}", finding.verdict),
     );
     let sure = finding.cause.map(|_| percent(finding.confidence));
-    let name = finding.process.name.as_deref().map(field);
+    let name = finding.client_name().or_else(|| finding.process.program());
+    let name = name.map(field);
     let style = text.palette.culprit(finding.culprit());
     // Writing to memory does not fail.
     let _written = write!(
@@ -53,7 +58,7 @@ fn finding(text: &mut Text, line: &mut String, finding: &Finding) {
         " {style}{}{style:#} {class} {} {} {} {} {age} {}: {} {}",
         finding.culprit(),
         sure.as_deref().unwrap_or("-"),
-        socket(finding.client),
+        socket(finding.client.end()),
         socket(finding.broker),
         connection.idle_ms.map_or_else(|| "-".to_owned(), seconds),
         name.as_deref().unwrap_or("-"),
@@ -65,6 +70,15 @@ fn finding(text: &mut Text, line: &mut String, finding: &Finding) {
         if !fact.is_empty() {
             let _written = write!(line, " ({fact})");
         }
+    }
+    if let Some(Correction { corrects, was, .. }) = correction {
+        let _written = write!(
+            line,
+            "; corrects {corrects}, {} {} {}",
+            Culprit::of(was.verdict),
+            deed(was.verdict, was.cause),
+            percent(was.confidence),
+        );
     }
     if text.options.verbosity > 0 {
         for (label, reason) in why::lines(finding) {

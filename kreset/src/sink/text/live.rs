@@ -21,7 +21,7 @@ const MINUTE_S: i64 = 60;
 /// The kinds of findings that are shown.
 #[derive(Debug)]
 pub(super) struct Live {
-    /// In the order of their first finding.
+    /// In the order of their first findings' times.
     entries: Vec<Entry>,
     /// Those that have left the screen.
     left: LruCache<Key, Fold>,
@@ -81,6 +81,7 @@ impl Text {
             self.due.extend(rows);
             return;
         }
+        let is_extra = self.is_extra(finding);
         let at = self.live.entries.iter().position(|it| it.key == key);
         if let Some(at) = at
             && self.live.entries[at].fold.is_over(finding)
@@ -88,10 +89,15 @@ impl Text {
             let entry = self.live.entries.remove(at);
             self.leave(&entry);
         } else if let Some(at) = at {
+            // Its count goes on, whether or not it is of an incident.
             self.repeat(at, finding, update);
             return;
         }
         let known = self.live.left.pop(&key).filter(|it| !it.is_over(finding));
+        if is_extra && known.is_none() {
+            // Of another kind than those that were shown: the incident's lines count it.
+            return;
+        }
         let is_whole = known.is_none();
         let fold = known.map_or_else(
             || Fold::new(finding),
@@ -107,13 +113,19 @@ impl Text {
             let rows = block.rows(&self.palette, self.width());
             self.due.extend(rows);
         }
-        self.live.entries.push(Entry {
-            key,
-            fold,
-            block,
-            is_whole,
-            written,
-        });
+        // In the order of what happened: what is held for longer is no later for that.
+        let entries = &mut self.live.entries;
+        let at = entries.partition_point(|it| it.fold.first <= fold.first);
+        entries.insert(
+            at,
+            Entry {
+                key,
+                fold,
+                block,
+                is_whole,
+                written,
+            },
+        );
         self.live.is_dirty = true;
     }
 
@@ -141,7 +153,9 @@ impl Text {
     }
 
     pub(super) fn is_new_advice(&mut self, finding: &Finding) -> bool {
-        self.is_new(finding.cause, &finding.advice)
+        // The same of another broker, which its block names, is nothing new.
+        let broker = super::socket(finding.broker).to_string();
+        self.is_new(finding.cause, &finding.advice.replace(&broker, ""))
     }
 
     /// An entry that is not updated any more.
@@ -213,8 +227,18 @@ impl Text {
         let size = (self.size)();
         let columns = size.columns.max(1);
         let is_in_place = self.options.layout == Layout::Blocks(Update::InPlace);
+        let mut status = Vec::new();
+        if is_in_place && !self.live.status.is_empty() {
+            let lines = wrap("", INDENT, &self.live.status, columns.saturating_sub(1));
+            let dim = self.palette.dim;
+            status.extend(lines.into_iter().map(|line| Row::styled(line, dim)));
+        }
         let shown = if is_in_place {
-            self.make_room(columns, size.rows.saturating_sub(1))
+            // What is updated has to stay in sight, with the line of the cursor below.
+            self.make_room(
+                columns,
+                size.rows.saturating_sub(physical(&status, columns)),
+            )
         } else {
             Vec::new()
         };
@@ -228,10 +252,7 @@ impl Text {
             row.write(&mut self.block);
         }
         let mut below = shown;
-        if is_in_place && !self.live.status.is_empty() {
-            let line = wrap("", INDENT, &self.live.status, columns.saturating_sub(1));
-            below.extend(line.into_iter().map(|it| Row::styled(it, self.palette.dim)));
-        }
+        below.extend(status);
         self.live.drawn = (physical(&below, columns), columns);
         for row in &below {
             row.write(&mut self.block);

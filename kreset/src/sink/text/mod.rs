@@ -2,11 +2,12 @@
 //!
 //! On a terminal a finding is a block whose first line stands alone, and repeats are
 //! counted in it. Elsewhere each event is one line, with its fields in a fixed order,
-//! for `grep` and `awk`.
+//! for `grep` and `awk`. Of an incident its own lines are shown, and its first members.
 
 mod block;
 mod details;
 mod fold;
+mod incident;
 mod line;
 mod live;
 mod pair;
@@ -32,12 +33,13 @@ use jiff::{
 use self::{
     block::{Block, Row},
     fold::Fold,
+    incident::Members,
     live::Live,
     palette::Palette,
 };
 use crate::{
     delivery::{Encoder, Glance, SinkError},
-    event::{Cause, Endpoint, Event, Finding, Message, Time},
+    event::{Cause, Endpoint, Event, Finding, Message, Role, Time},
     util::{escape::Escaped, units::percent},
 };
 
@@ -117,6 +119,7 @@ pub struct Text {
     /// Namespaces of the processes so far: they are named once there are two.
     namespaces: HashSet<u32>,
     live: Live,
+    members: Members,
     /// Rows that are not updated any more, to be written.
     due: Vec<Row>,
     /// The event being written.
@@ -152,6 +155,7 @@ impl Text {
             said: HashSet::new(),
             namespaces: HashSet::new(),
             live: Live::default(),
+            members: Members::default(),
             due: Vec::new(),
             block: String::new(),
         }
@@ -200,7 +204,8 @@ impl Text {
     /// The block of a finding that stands for all of `fold`; with advice if `advise`.
     fn block_of(&mut self, finding: &Finding, fold: &Fold, advise: bool) -> Block {
         let time = self.clock(Time(fold.first));
-        self.namespaces.extend(finding.process.netns);
+        let ends = [Role::Client, Role::Broker].map(|role| finding.process_of(role)?.netns);
+        self.namespaces.extend(ends.into_iter().flatten());
         let mut block = Block {
             time,
             culprit: Some(finding.culprit()),
@@ -240,6 +245,9 @@ impl Text {
                 return self.finding(finding);
             }
             Event::Alert(alert) => self.alert(alert),
+            Event::Incident(incident) => self.incident(incident),
+            Event::Correction(it) if self.is_extra(&it.finding) => Vec::new(),
+            Event::Correction(correction) => self.correction(correction),
             Event::Loss(loss) => self.loss(loss),
             Event::Summary(summary) => {
                 if summary.end {
@@ -272,7 +280,8 @@ impl Encoder for Text {
         let event = &message.event;
         if self.options.layout == Layout::Lines && !matches!(event, Event::Probe(_)) {
             let is_left_out = matches!(event, Event::Start(_) | Event::Summary(_));
-            if !(self.options.quiet && is_left_out) {
+            let is_extra = event.finding().is_some_and(|it| self.is_extra(it));
+            if !(is_extra || self.options.quiet && is_left_out) {
                 self.block.clear();
                 line::write(self, event);
                 out.extend_from_slice(self.block.as_bytes());

@@ -33,6 +33,9 @@ pub(super) fn line(text: &Text, line: &mut String, it: &PairFinding) {
         it.proof,
         Escaped(&it.summary),
     );
+    for wrote in written(it) {
+        let _written = write!(line, "; {wrote}");
+    }
     if text.options.verbosity > 0 {
         for detail in details(it) {
             let _written = write!(line, "; {detail}");
@@ -63,11 +66,10 @@ impl Text {
             Escaped(&it.summary)
         );
         let mut rows = self.headed(&clock, &headline, style);
-        let mut more = if self.options.verbosity > 0 {
-            details(it)
-        } else {
-            Vec::new()
-        };
+        let mut more: Vec<String> = written(it).collect();
+        if self.options.verbosity > 0 {
+            more.extend(details(it));
+        }
         if !it.advice.is_empty() {
             more.push(format!("-> {}", Escaped(&it.advice)));
         }
@@ -99,6 +101,18 @@ fn details(it: &PairFinding) -> Vec<String> {
     let ids: Vec<&str> = it.event_ids.iter().map(Id::as_str).collect();
     details.push(format!("events {}", Escaped(&ids.join(", "))));
     details
+}
+
+/// What the applications of both hosts wrote about it.
+fn written(it: &PairFinding) -> impl Iterator<Item = String> {
+    let hosts = [
+        (Role::Client, &it.client_host),
+        (Role::Broker, &it.broker_host),
+    ];
+    hosts.into_iter().filter_map(|(role, host)| {
+        let wrote = host.as_ref()?.wrote.as_ref()?;
+        Some(format!("{role} wrote: {}", Escaped(wrote)))
+    })
 }
 
 fn alone(role: Role, host: &PairHost) -> String {

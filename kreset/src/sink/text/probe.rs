@@ -68,6 +68,12 @@ impl Report {
         }
         if let Some(location) = &probe.location {
             self.location(location);
+        } else if probe.behavior == Some(Cause::ResetOnTimer) {
+            self.line(
+                "where",
+                "not found: it resets by itself, and leaves nothing to walk with; with \
+                 CAP_NET_RAW, the TTL of its resets says how far away it is",
+            );
         }
         if !probe.devices.is_empty() {
             let devices = probe.devices.join(", ");

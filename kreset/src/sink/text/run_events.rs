@@ -6,11 +6,13 @@ use super::{
     wrap::wrap,
 };
 use crate::{
-    event::{Alert, Coverage, Culprit, Degraded, Event, Loss, Start, Summary, Watched, deed},
+    event::{
+        Alert, Correction, Coverage, Culprit, Degraded, Event, Loss, Start, Summary, Watched, deed,
+    },
     sink::sentence,
     util::{
         escape::Escaped,
-        units::{count, rough},
+        units::{count, percent, rough},
     },
 };
 
@@ -138,19 +140,41 @@ impl Text {
         }
         let mut rows = self.headed(&clock, &text, style);
         if self.is_new(alert.cause, &alert.advice) {
-            let lines = wrap(
-                &format!("{INDENT}-> "),
-                &format!("{INDENT}   "),
-                &Escaped(&alert.advice).to_string(),
-                self.width(),
-            );
-            rows.extend(
-                lines
-                    .into_iter()
-                    .map(|line| Row::styled(line, self.palette.advice)),
-            );
+            rows.extend(self.advice(&alert.advice));
         }
         rows
+    }
+
+    pub(super) fn correction(&mut self, correction: &Correction) -> Vec<Row> {
+        let Correction { finding, was, .. } = correction;
+        let clock = self.clock(finding.time);
+        let text = format!(
+            "CORRECTION: {} {}, {} sure; not {} {}, {} sure, as was said of client {}, broker {}",
+            finding.culprit(),
+            finding.deed(),
+            percent(finding.confidence),
+            Culprit::of(was.verdict),
+            deed(was.verdict, was.cause),
+            percent(was.confidence),
+            super::socket(finding.client.end()),
+            super::socket(finding.broker),
+        );
+        let mut rows = self.headed(&clock, &text, self.palette.bold);
+        if self.is_new(finding.cause, &finding.advice) {
+            rows.extend(self.advice(&finding.advice));
+        }
+        rows
+    }
+
+    pub(super) fn advice(&self, advice: &str) -> Vec<Row> {
+        let lines = wrap(
+            &format!("{INDENT}-> "),
+            &format!("{INDENT}   "),
+            &Escaped(advice).to_string(),
+            self.width(),
+        );
+        let styled = |line| Row::styled(line, self.palette.advice);
+        lines.into_iter().map(styled).collect()
     }
 
     pub(super) fn summary(&mut self, summary: &Summary) -> Vec<Row> {
@@ -225,6 +249,7 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
         (coverage.kernel_lost, "lost in the kernel"),
         (coverage.kernel_skipped, "skipped by the kernel at most"),
         (coverage.kernel_untracked, "not tracked"),
+        (coverage.unobserved, "ended unobserved"),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)

@@ -3,7 +3,7 @@ use smol_str::SmolStr;
 
 use super::{wrap::width_of, *};
 use crate::{
-    event::{Culprit, Degraded, Loss, Watched, samples},
+    event::{Culprit, Degraded, Id, IncidentKind, Loss, Watched, samples},
     util::{escape::is_plain, golden::golden},
 };
 
@@ -109,7 +109,7 @@ fn a_line_of_a_pipe_has_its_fields_in_a_fixed_order() {
         assert_eq!(fields[2], finding.culprit().as_str());
         assert!(fields[3].starts_with(finding.verdict.as_str()));
         assert!(fields[4] == "-" || fields[4].ends_with('%'), "{line}");
-        assert_eq!(fields[5], socket(finding.client).to_string());
+        assert_eq!(fields[5], socket(finding.client.end()).to_string());
         assert_eq!(fields[6], socket(finding.broker).to_string());
         assert!(fields[9].ends_with(':'), "{line}");
     }
@@ -162,6 +162,7 @@ fn times_are_local_and_a_new_day_is_named() {
             source: "kernel".to_owned(),
             lost: 1,
             total: 1,
+            by_broker: Vec::new(),
         })
     };
     let out = encode(
@@ -218,7 +219,7 @@ fn outage() -> Vec<Event> {
             u16::try_from(30_000 + number).unwrap(),
         );
         events.push(reset(|it| {
-            (it.client, it.broker) = (client, broker);
+            (it.client, it.broker) = (client.into(), broker);
             it.time = Time(it.time.0 + jiff::SignedDuration::from_millis(i64::from(number) * 60));
             (it.verdict, it.cause) = if number < 120 {
                 (
@@ -246,14 +247,94 @@ fn outage() -> Vec<Event> {
 
 #[test]
 fn three_brokers_under_forty_clients_take_a_screen() {
-    let out = encode(&mut blocks(0, 120), &outage());
-    golden("outage-120.txt", &out);
-    assert!(out.lines().count() <= 30, "{out}");
-    for count in ["x40 in", "x274 in"] {
-        assert_eq!(out.matches(count).count(), 3, "{count}: {out}");
+    for width in [80, 120, 200] {
+        let out = encode(&mut blocks(0, width), &outage());
+        golden(&format!("outage-{width}.txt"), &out);
+        assert!(out.lines().count() <= 30, "{out}");
+        for count in ["x40 in", "x274 in"] {
+            assert_eq!(out.matches(count).count(), 3, "{count}: {out}");
+        }
+        assert!(out.contains("40 clients"), "{out}");
     }
-    assert!(out.contains("40 clients"), "{out}");
     assert_eq!(encode(&mut lines(0), &outage()).lines().count(), 942);
+}
+
+/// The same, as it is now: an incident for each broker.
+fn incidents() -> Vec<Event> {
+    let mut events = Vec::new();
+    for (number, mut event) in outage().into_iter().enumerate() {
+        let finding = event.finding_mut().unwrap();
+        let id = format!("1-1-{}", number % 3);
+        finding.incident_id = Some(Id::from(&id).unwrap());
+        finding.path.pattern = None;
+        let (time, broker) = (finding.time, finding.broker);
+        let mut incident = if number < 3 {
+            samples::incident()
+        } else {
+            samples::incident_end()
+        };
+        incident.incident_id = Id::from(&id).unwrap();
+        (incident.time, incident.brokers) = (time, vec![broker]);
+        incident.earlier.clear();
+        if number < 3 {
+            events.push(Event::Incident(Box::new(incident)));
+            events.push(event);
+        } else if number >= 939 {
+            events.push(event);
+            events.push(Event::Incident(Box::new(incident)));
+        } else {
+            events.push(event);
+        }
+    }
+    events
+}
+
+#[test]
+fn of_an_incident_its_lines_are_shown_and_three_members() {
+    let out = encode(&mut lines(0), &incidents());
+    let with = |word: &str| out.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((with("INCIDENT begins"), with("INCIDENT over")), (3, 3));
+    assert_eq!(out.lines().count(), 3 * (2 + 3), "{out}");
+    assert_eq!(with(" -> Find out why"), 1, "said once: {out}");
+    let out = encode(&mut lines(1), &incidents());
+    assert_eq!(out.lines().count(), 942 + 6);
+    let out = encode(&mut blocks(0, 80), &incidents());
+    golden("incidents-80.txt", &out);
+    assert_eq!(
+        out.matches("x40 in").count(),
+        3,
+        "counted all the same: {out}"
+    );
+    assert!(!out.contains("HANDSHAKE"), "{out}");
+    for line in out.lines() {
+        assert!(width_of(line) <= 80, "{line}");
+    }
+    let out = encode(&mut blocks(1, 80), &incidents());
+    assert_eq!(out.matches("HANDSHAKE").count(), 3, "{out}");
+}
+
+/// Those that were written before the incident was recognised are shown already.
+#[test]
+fn what_was_shown_before_counts_as_shown() {
+    let mut events = incidents();
+    let Event::Incident(first) = &mut events[0] else {
+        panic!("no incident");
+    };
+    first.earlier = vec![Id::new(), Id::new()];
+    let out = encode(&mut lines(0), &events);
+    assert_eq!(out.lines().count(), 3 * (2 + 3) - 2, "{out}");
+}
+
+/// A shutdown is held until a refused reconnect shows it, and is judged after that.
+#[test]
+fn blocks_are_in_the_order_of_what_happened() {
+    let refused = reset(|it| {
+        it.time = Time(it.time.0 + jiff::SignedDuration::from_millis(50));
+        (it.verdict, it.cause) = (crate::event::Verdict::HandshakePhase, Some(Cause::Refused));
+    });
+    let out = encode(&mut blocks(0, 80), &[refused, reset(|_| {})]);
+    let at = |text: &str| out.find(text).unwrap();
+    assert!(at("DEVICE") < at("HANDSHAKE"), "{out}");
 }
 
 #[test]
@@ -355,6 +436,25 @@ fn on_a_terminal_the_count_rises_in_place_above_a_status_line() {
     );
 }
 
+/// One that the terminal has scrolled away can no longer be updated.
+#[test]
+fn what_is_updated_fits_on_the_terminal_with_the_cursor_below() {
+    for rows in 4..40 {
+        let mut text = of_size(Layout::Blocks(Update::InPlace), 0, 60, rows);
+        // Longer than a line.
+        text.live.status =
+            "watching 214 connections to 3 brokers, and so on and on, for 12 min".to_owned();
+        let mut out = String::new();
+        for event in samples::every_kind() {
+            out += &encode(&mut text, &[event]);
+        }
+        for up in out.split("\x1b[").filter_map(|it| it.split_once("A\r")) {
+            let up: usize = up.0.parse().unwrap();
+            assert!(up < rows, "{up} of {rows}");
+        }
+    }
+}
+
 #[test]
 fn more_kinds_than_a_terminal_has_rows_for_leave_it_one_by_one() {
     let mut text = of_size(Layout::Blocks(Update::InPlace), 0, 80, 12);
@@ -424,7 +524,12 @@ fn finding() -> impl Strategy<Value = Finding> {
                 } else {
                     samples::unknown()
                 };
-                (finding.client, finding.broker, finding.confidence) = (client, broker, confidence);
+                (finding.client, finding.broker) = (client.into(), broker);
+                finding.confidence = confidence;
+                finding.client.id = Some(cgroup.as_str().into());
+                finding.client.software = Some(value.as_str().into());
+                finding.client.version = Some(cgroup.as_str().into());
+                finding.process.executable = Some(value.as_str().into());
                 finding.connection.idle_ms = idle;
                 finding.connection.age_ms = age;
                 finding.process.name = Some(name.into());
@@ -461,6 +566,7 @@ proptest! {
                     let feature = other.as_str().into();
                     start.degraded.push(Degraded { feature, reason: other.clone(), remedy: other.clone() });
                 }
+                Event::Correction(it) => it.finding.advice = other.as_str().into(),
                 Event::Loss(loss) => loss.source.clone_from(&other),
                 Event::Alert(alert) => {
                     alert.advice = other.as_str().into();
@@ -487,6 +593,13 @@ proptest! {
                     if let Some(host) = &mut finding.broker_host {
                         host.name = other.as_str().into();
                     }
+                }
+                Event::Incident(incident) => {
+                    incident.incident = IncidentKind::FailedLogins;
+                    incident.advice = other.as_str().into();
+                    incident.ended_by = Some(other.as_str().into());
+                    incident.who.truncate(1);
+                    incident.who[0].name = Some(other.as_str().into());
                 }
                 Event::Reset(_) | Event::Close(_) | Event::Timeout(_) => {}
             }

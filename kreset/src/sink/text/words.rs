@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::fold::Fold;
 use crate::{
-    event::{Cause, Finding, Loss, Path, ProvokedBy, Role},
+    event::{Cause, Client, Finding, Loss, PROBE_PROCESS, Path, Process, ProvokedBy, Role},
     util::{
         escape::Escaped,
         units::{count, percent, precise, rough},
@@ -15,25 +15,77 @@ use crate::{
 pub(super) fn ends(finding: &Finding, fold: &Fold, with_netns: bool) -> String {
     let broker = super::socket(finding.broker);
     let clients = fold.clients();
+    let client = &finding.client;
+    let id = client
+        .id
+        .as_deref()
+        .map_or_else(String::new, |id| format!("{} ", Escaped(&shortened(id))));
     let whose = if clients > 1 {
-        format!("{clients} clients, last {}", super::socket(finding.client))
+        format!(
+            "{clients} clients, last {id}{}",
+            super::socket(client.end())
+        )
     } else if fold.count > 1 {
-        finding.client.address.to_string()
+        format!("{id}{}", client.address)
     } else {
-        super::socket(finding.client).to_string()
+        format!("{id}{}", super::socket(client.end()))
     };
-    let here = owner(finding, with_netns);
-    match finding.role {
-        Role::Client => format!("{whose}{here} -> broker {broker}"),
-        Role::Broker => format!("{whose} -> broker {broker}{here}"),
+    let software = software(client);
+    let owner = |role| finding.process_of(role).map(|it| owner(it, with_netns));
+    let mut of_client = software.clone();
+    if let Some(here) = owner(Role::Client) {
+        // Of `java` and `java 4.3.0` the second says both.
+        of_client.extend(here.into_iter().filter(|it| !is_program_of(it, &software)));
+    } else if finding.kreset_probe.is_some() && software.is_empty() {
+        of_client.push(PROBE_PROCESS.to_owned());
     }
+    let of_broker = owner(Role::Broker).unwrap_or_default();
+    let (of_client, of_broker) = (bracketed(&of_client), bracketed(&of_broker));
+    format!("{whose}{of_client} -> broker {broker}{of_broker}")
 }
 
-/// The owner of this host's socket, in brackets, with a space before them.
-fn owner(finding: &Finding, with_netns: bool) -> String {
-    let process = &finding.process;
+/// Columns of a `client.id` that are shown.
+const ID_WIDTH: usize = 32;
+
+fn shortened(id: &str) -> String {
+    let mut short: String = id.chars().take(ID_WIDTH).collect();
+    if short.len() < id.len() && !short.ends_with('…') {
+        short.push('…');
+    }
+    short
+}
+
+/// The client's software and its version, by the name that people call it.
+fn software(client: &Client) -> Vec<String> {
+    let Some(software) = client.software.as_deref() else {
+        return Vec::new();
+    };
+    let name = match software {
+        "apache-kafka-java" => "java",
+        other => other,
+    };
+    let version = client.version.as_deref();
+    vec![version.map_or_else(|| name.to_owned(), |version| format!("{name} {version}"))]
+}
+
+fn is_program_of(name: &str, software: &[String]) -> bool {
+    software
+        .first()
+        .is_some_and(|it| it.split(' ').next() == Some(name))
+}
+
+/// In brackets, with a space before them.
+fn bracketed(facts: &[String]) -> String {
+    if facts.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", Escaped(&facts.join(", ")))
+}
+
+/// The owner of a socket of this host.
+fn owner(process: &Process, with_netns: bool) -> Vec<String> {
     let mut facts: Vec<String> = Vec::new();
-    facts.extend(process.name.as_ref().map(ToString::to_string));
+    facts.extend(process.program().map(ToOwned::to_owned));
     if let Some(pod) = process.pod_name.as_ref().or(process.pod_uid.as_ref()) {
         let namespace = process.pod_namespace.as_ref();
         facts.push(match namespace {
@@ -50,10 +102,7 @@ fn owner(finding: &Finding, with_netns: bool) -> String {
     if let Some(netns) = process.netns.filter(|_| with_netns) {
         facts.push(format!("netns {netns}"));
     }
-    if facts.is_empty() {
-        return String::new();
-    }
-    format!(" ({})", Escaped(&facts.join(", ")))
+    facts
 }
 
 /// What was measured, as far as it bears on the cause.
@@ -125,6 +174,22 @@ impl fmt::Display for Lost<'_> {
                     "{} not remembered in the kernel",
                     count(lost, "connection")
                 )
+            }
+            "netns" => f.write_str("the traced network namespace has ended: nothing is traced"),
+            "limiter" => {
+                write!(
+                    f,
+                    "{} counted only, as many others were alike",
+                    count(lost, "event")
+                )?;
+                let mut brokers = self.0.by_broker.iter();
+                if let Some(most) = brokers.next() {
+                    write!(f, ": {} of {}", most.lost, super::socket(most.broker))?;
+                }
+                for other in brokers {
+                    write!(f, ", {} of {}", other.lost, super::socket(other.broker))?;
+                }
+                Ok(())
             }
             source => write!(f, "{} lost in {}", count(lost, "record"), Escaped(source)),
         }

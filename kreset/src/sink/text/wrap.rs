@@ -32,6 +32,30 @@ pub(crate) fn wrap(first: &str, rest: &str, text: &str, width: usize) -> Vec<Str
     lines
 }
 
+/// Width beyond which prose is hard to read, however wide the terminal is.
+const PROSE: usize = 110;
+
+/// As [`wrap`], with each command, between backticks, on a line of its own. That is never
+/// broken, as it is there to be pasted: where it is too long for its place, it begins
+/// farther to the left.
+pub(crate) fn with_commands(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut first = first;
+    for (at, part) in text.split('`').enumerate() {
+        if at % 2 == 1 {
+            let room = width.saturating_sub(width_of(part));
+            let indent = " ".repeat((rest.len() + 2).min(room));
+            lines.push(format!("{indent}{part}"));
+        } else {
+            // What joined it to the command.
+            let part = part.trim_start_matches([';', ',', '.', ' ']);
+            lines.extend(wrap(first, rest, part, width.min(PROSE)));
+        }
+        first = rest;
+    }
+    lines
+}
+
 fn ends_in_digit(word: &str) -> bool {
     word.ends_with(|c: char| c.is_ascii_digit())
 }

@@ -1,6 +1,8 @@
 //! Writes man pages and shell completions of kreset-trace into the directory
 //! that its argument names, laid out as under `/usr/share`.
 
+mod page;
+
 use std::{
     env, fs,
     io::{Error, ErrorKind, Result},
@@ -15,7 +17,10 @@ fn main() -> Result<()> {
         .nth(1)
         .map(PathBuf::from)
         .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "usage: manual DIRECTORY"))?;
-    clap_mangen::generate_to(cli::command(), directory(&share, "man/man1")?)?;
+    let pages = directory(&share, "man/man1")?;
+    for (name, text) in page::all(cli::command()) {
+        fs::write(pages.join(name), text)?;
+    }
     for (shell, path, file) in [
         // Found there by the command's name alone.
         (Shell::Bash, "bash-completion/completions", "kreset-trace"),
