@@ -99,9 +99,6 @@ impl Lab {
     }
 
     /// Connects from the client to the broker.
-    ///
-    /// # Errors
-    /// [`Error::Io`] with what `connect` said.
     pub fn connect(&self, family: Family) -> Result<Connection> {
         Connection::open(family, self.network.host(Side::Client), &self.stop)
     }
@@ -129,7 +126,7 @@ impl Lab {
     }
 
     /// The same, listening at one of the broker's addresses.
-    pub(crate) fn start_broker_at(
+    pub fn start_broker_at(
         &self,
         family: Family,
         answers: u32,

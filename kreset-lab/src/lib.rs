@@ -30,6 +30,9 @@
     expect(dead_code, reason = "some is for the soak alone")
 )]
 
+#[macro_use]
+mod named;
+
 pub mod accuracy;
 #[cfg(feature = "full")]
 pub mod bench;

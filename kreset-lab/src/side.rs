@@ -5,26 +5,20 @@ use std::fmt;
 /// The port that brokers listen on.
 pub const PORT: u16 = 9092;
 
-/// One of the two ends of a connection, and the host that it is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// The end that connects.
-    Client,
-    /// The end that listens on [`PORT`].
-    Broker,
+named_enum! {
+    /// One of the two ends of a connection, and the host that it is on.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Side {
+        /// The end that connects.
+        Client = "client",
+        /// The end that listens on [`PORT`].
+        Broker = "broker",
+    }
 }
 
 impl Side {
     /// Both, in the order in which they are shown.
     pub const BOTH: [Self; 2] = [Self::Client, Self::Broker];
-
-    /// The word for it, as in the tracer's `role`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Broker => "broker",
-        }
-    }
 
     /// The other one.
     #[must_use]

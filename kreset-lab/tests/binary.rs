@@ -5,14 +5,15 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use kreset_lab::Stop;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use tempfile::TempDir;
 
 const LAB: &str = env!("CARGO_BIN_EXE_kreset-lab");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,22 +33,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A directory that everybody can read, gone when dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = PathBuf::from("/tmp").join(format!("kreset-lab-{}-{name}", std::process::id()));
-        fs::create_dir(&path).expect("a directory of its own");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its own");
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _removed = fs::remove_dir_all(&self.0);
-    }
+/// A directory that everybody can read.
+fn directory() -> TempDir {
+    let readable = fs::Permissions::from_mode(0o755);
+    let made = tempfile::Builder::new().permissions(readable).tempdir();
+    made.expect("a directory of its own")
 }
 
 /// One event of each type, as the tracer writes them.
@@ -94,12 +84,9 @@ fn namespaces(pid: u32) -> Vec<PathBuf> {
         .collect()
 }
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
+fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    let waited = Stop::default().until_holds(what, PATIENCE, holds);
+    waited.expect("in time");
 }
 
 #[test]
@@ -161,9 +148,9 @@ fn without_kafka_it_says_how_to_get_it() {
 
 #[test]
 fn without_root_it_says_so() {
-    let directory = Directory::new("unreadable");
+    let directory = directory();
     // An unprivileged user may not read the directory where cargo builds.
-    let program = directory.0.join("kreset-lab");
+    let program = directory.path().join("kreset-lab");
     fs::copy(LAB, &program).expect("a copy");
     let output = Command::new(program)
         .args(["run", "--no-tracer"])
@@ -181,11 +168,11 @@ fn without_root_it_says_so() {
 
 #[test]
 fn a_silent_tracer_is_right_about_noise_and_wrong_about_the_rest() {
-    let directory = Directory::new("silent");
-    let tracer = silent_tracer(&directory.0);
+    let directory = directory();
+    let tracer = silent_tracer(directory.path());
     let right = lab(&["run", "--tracer", &tracer, "client_close_noise"]);
     assert_eq!(code(&right), Some(0), "{}", text(&right.stdout));
-    let kept = directory.0.join("kept");
+    let kept = directory.path().join("kept");
     let wrong = lab(&[
         "run",
         "--tracer",

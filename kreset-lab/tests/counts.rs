@@ -19,11 +19,10 @@ fn every_reset_of_a_flood_is_told_or_counted_as_lost() {
     let tracer = env::var_os("KRESET_TRACE").expect("KRESET_TRACE names the tracer");
     // Threads of the test harness stay outside; this one makes all sockets and processes.
     arena::enter().expect("root may");
-    let scratch = env::temp_dir().join(format!("kreset-bench-counts-{}", std::process::id()));
-    fs::create_dir(&scratch).expect("a directory");
+    let scratch = tempfile::tempdir().expect("a directory");
     let paths = Paths {
         tracer: PathBuf::from(tracer),
-        scratch: scratch.clone(),
+        scratch: scratch.path().to_owned(),
     };
     let running = Running::start(Subject::Kreset, &paths, TRACED).expect("it attaches");
     let observed = running.observed().expect("it runs");
@@ -46,7 +45,6 @@ fn every_reset_of_a_flood_is_told_or_counted_as_lost() {
         event["type"] == "reset"
     })
     .expect("its output is a file");
-    fs::remove_dir_all(&scratch).expect("removed");
     assert_eq!(
         reported + lost,
         u64::from(SEGMENTS),

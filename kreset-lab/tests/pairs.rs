@@ -233,7 +233,8 @@ fn a_copied_ttl_is_proven_unless_the_brokers_agent_was_not_watching() {
     assert_eq!(proven["verdict"], "middlebox_idle_reset");
     assert_eq!(proven["cause"], "reset_on_send");
     assert_eq!(proven["sent_by"], "device");
-    assert!(proven["confidence"].as_f64() >= Some(0.99));
+    // Who sent it is certain; that it was an idle timer is not, after seconds of silence.
+    assert!(proven["confidence"].as_f64() >= Some(0.6), "{proven:#}");
 
     type Change = fn(&str) -> String;
     let of_start: Change = |line| match kind(line).as_str() {

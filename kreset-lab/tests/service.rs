@@ -7,8 +7,7 @@ use std::{
     os::unix::net::UnixDatagram,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kreset_lab::{
@@ -24,44 +23,28 @@ use nix::{
     },
     unistd::Pid,
 };
+use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const PORT: u16 = 9092;
 /// Pings come twice in it.
 const WATCHDOG: Duration = Duration::from_millis(400);
 
-/// A directory that goes with the test.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("kreset-{name}-{}", std::process::id()));
-        fs::create_dir(&path).expect("a directory");
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
-
 /// A service manager's socket.
 struct Manager {
     socket: UnixDatagram,
-    directory: Directory,
+    directory: TempDir,
 }
 
 impl Manager {
-    fn new(name: &str) -> Self {
-        let directory = Directory::new(name);
-        let socket = UnixDatagram::bind(directory.0.join("notify")).expect("a socket");
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = UnixDatagram::bind(directory.path().join("notify")).expect("a socket");
         Self { socket, directory }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.directory.0.join(name)
+        self.directory.path().join(name)
     }
 
     /// Starts a tracer of `namespace`; in its configuration `DIR` is the manager's directory.
@@ -77,7 +60,7 @@ impl Manager {
         change: impl FnOnce(&mut Command),
     ) -> Service {
         let file = self.path("kreset.toml");
-        let directory = self.directory.0.display().to_string();
+        let directory = self.directory.path().display().to_string();
         fs::write(&file, config.replace("DIR", &directory)).expect("a configuration");
         let tracer = std::env::var_os("KRESET_TRACE")
             .expect("KRESET_TRACE names the tracer; cargo xtask test sets it");
@@ -195,11 +178,8 @@ fn refused(client: &Namespace) {
 }
 
 fn soon(what: &str, happened: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !happened() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
+    let waited = Stop::default().until_holds(what, PATIENCE, happened);
+    waited.expect("in time");
 }
 
 const FILE: &str = "[[sink]]\ntype = \"file\"\npath = \"DIR/events\"\nformat = \"json\"\n";
@@ -209,7 +189,7 @@ const FILE: &str = "[[sink]]\ntype = \"file\"\npath = \"DIR/events\"\nformat = \
 fn a_manager_is_told_without_network() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let client = lab.network().host(Side::Client);
-    Manager::new("notify")
+    Manager::new()
         .start(client.name(), FILE)
         .lives_and_ends(client);
 }
@@ -223,7 +203,7 @@ fn a_manager_is_told_with_sinks_on_the_network() {
         "spool = \"DIR/spool\"\ndrain = \"100ms\"\n{FILE}\
          [[sink]]\ntype = \"syslog\"\naddress = \"unix://DIR/missing\"\n"
     );
-    Manager::new("notify-network")
+    Manager::new()
         .start(client.name(), &config)
         .lives_and_ends(client);
 }
@@ -233,7 +213,7 @@ fn a_manager_is_told_with_sinks_on_the_network() {
 fn a_reload_asked_for_before_it_watches_comes_after() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let client = lab.network().host(Side::Client);
-    let mut service = Manager::new("notify-early").start(client.name(), FILE);
+    let mut service = Manager::new().start(client.name(), FILE);
     soon("it holds reloads back", || {
         holds_hang_ups_back(&service.tracer)
     });
@@ -249,7 +229,7 @@ fn a_reload_asked_for_before_it_watches_comes_after() {
 
 #[test]
 fn one_that_cannot_attach_is_never_ready() {
-    let mut service = Manager::new("notify-never").start("no-such-namespace", FILE);
+    let mut service = Manager::new().start("no-such-namespace", FILE);
     let status = service.tracer.wait().expect("it ends");
     assert_eq!(status.code(), Some(2));
     service
@@ -269,7 +249,7 @@ fn a_stalled_event_loop_does_not_feed_the_watchdog_and_is_not_healthy() {
     let config = format!(
         "{FILE}[[sink]]\ntype = \"prometheus\"\nlisten = \"127.0.0.1:0\"\nhealth = \"{health}\"\n"
     );
-    let service = Manager::new("notify-stall").start(client.name(), &config);
+    let service = Manager::new().start(client.name(), &config);
     assert!(service.hear_state().starts_with("READY=1"));
     service.await_ping();
     assert!(answer_of(health).starts_with("HTTP/1.1 200 "));
@@ -309,7 +289,7 @@ fn a_stalled_event_loop_does_not_feed_the_watchdog_and_is_not_healthy() {
 fn a_configuration_that_hangs_stops_nothing() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let client = lab.network().host(Side::Client);
-    let mut service = Manager::new("notify-hang").start(client.name(), FILE);
+    let mut service = Manager::new().start(client.name(), FILE);
     assert!(service.hear_state().starts_with("READY=1"));
     let config = service.manager.path("kreset.toml");
     fs::remove_file(&config).expect("it is there");
@@ -338,7 +318,7 @@ fn a_standard_error_that_is_not_read_stops_nothing() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let client = lab.network().host(Side::Client);
     let (reader, writer) = full_pipe();
-    let manager = Manager::new("notify-stderr");
+    let manager = Manager::new();
     let mut service = manager.start_with(client.name(), FILE, |command| {
         command.stderr(writer);
     });
@@ -367,7 +347,7 @@ fn a_standard_output_that_is_not_read_does_not_keep_it_and_what_is_dropped_is_re
     let (reader, writer) = full_pipe();
     let config =
         format!("drain = \"500ms\"\nsummary = \"1h\"\n[[sink]]\ntype = \"stdout\"\n{FILE}");
-    let manager = Manager::new("notify-stdout");
+    let manager = Manager::new();
     let mut service = manager.start_with(client.name(), &config, |command| {
         command.stdout(writer).stderr(Stdio::piped());
     });

@@ -10,7 +10,7 @@ use super::{
     matrix::Findings,
     observation::{Observation, Outcome, SURE},
     orderly::Orderly,
-    score::{BARS, Score, percent},
+    score::{BARS, Score, percent, share},
 };
 use crate::{case::USED, util::table::Table};
 
@@ -73,17 +73,27 @@ impl Page<'_> {
         }
         let score = Score::of(pairs.iter());
         let proven = pairs.iter().filter(|one| one.is_proven());
-        let wrong = proven.clone().filter(|one| !one.right).count();
+        let is_wrong = |one: &&Observation| {
+            matches!(
+                one.outcome,
+                Outcome::Wrong | Outcome::Overconfident | Outcome::Noise
+            )
+        };
+        let wrong = proven.clone().filter(is_wrong).count();
+        let undecidable = score.count(Outcome::Honest) + score.count(Outcome::Overconfident);
         writeln!(f, "## Both hosts together\n")?;
         writeln!(
             f,
             "`kreset-trace correlate` is given what both hosts said alone, and judged by the same \
-             labels; that one host could not decide is no excuse. Of {} labelled endings {} are \
-             right ({}), {} abstained, {} wrong, {} missed; {} wrong at a confidence of {SURE} or \
-             more. {} findings are proven, {wrong} of these wrongly.\n",
+             labels; that one host could not decide is no excuse. Two things remain that two hosts \
+             know no more of than one, {undecidable} endings: why a first exchange ended where \
+             neither saw what was said, and that a host sent nothing where its agent, run without `--all`, left \
+             something out. Of {} \
+             other labelled endings {} are right ({}), {} abstained, {} wrong, {} missed; {} wrong \
+             at a confidence of {SURE} or more. {} findings are proven, {wrong} of these wrongly.\n",
             score.decidable(),
             score.count(Outcome::Right),
-            percent(score.right()),
+            percent(share(score.count(Outcome::Right), score.decidable())),
             score.count(Outcome::Abstained),
             score.count(Outcome::Wrong),
             score.count(Outcome::Missed),
@@ -92,8 +102,52 @@ impl Page<'_> {
         )
     }
 
+    /// What `read` makes of each host's packets alone.
+    fn captures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let captured = &self.findings.captured;
+        if captured.is_empty() {
+            return Ok(());
+        }
+        let score = Score::of(captured.iter());
+        writeln!(f, "## From a capture alone\n")?;
+        writeln!(
+            f,
+            "`kreset-trace read` is given the packets of each host, of all cases but those whose \
+             tracers begin late, and judged by the same labels. Of {} labelled endings that a host's \
+             tracer can decide, {} are right ({} of the decided), {} abstained ({}), {} wrong, {} \
+             missed; {} wrong at a confidence of {SURE} or more. Events where there should be none: \
+             {}. What a capture [does not show](read.md#what-a-capture-does-not-show) is why it says \
+             less than a tracer.\n",
+            score.decidable(),
+            score.count(Outcome::Right),
+            percent(score.right()),
+            score.count(Outcome::Abstained),
+            percent(score.abstained()),
+            score.count(Outcome::Wrong),
+            score.count(Outcome::Missed),
+            score.wrong_and_sure,
+            score.count(Outcome::Noise),
+        )?;
+        let differs = |truth: &str| {
+            captured
+                .iter()
+                .any(|one| one.truth == truth && one.decidable && one.outcome != Outcome::Right)
+        };
+        let mut some = captured
+            .iter()
+            .filter(|one| one.decidable && differs(&one.truth))
+            .peekable();
+        if some.peek().is_none() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "By cause, where it differs from the label:\n\n{}",
+            causes(some)
+        )
+    }
+
     /// Which bars are missed, in words; empty if none is.
-    #[must_use]
     pub fn missed(&self) -> Vec<String> {
         let held_out = self.score(|one| one.held_out);
         let mut missed = held_out.missed(BARS);
@@ -187,9 +241,10 @@ impl fmt::Display for Page<'_> {
             "## Confusion\n\nTruth down, what was said across; all seeds, both hosts.\n\n{}",
             self.confusion()
         )?;
-        writeln!(f, "## By cause\n\n{COLUMNS}\n\n{}", self.causes())?;
+        writeln!(f, "## By cause\n\n{COLUMNS}\n\n{}", causes(observations))?;
         writeln!(f, "## Outside the matrix\n\n{OUTSIDE}\n\n{}\n", outside())?;
         self.pairs(f)?;
+        self.captures(f)?;
         if let Some(orderly) = self.orderly {
             writeln!(f, "## Orderly connections\n")?;
             writeln!(
@@ -224,12 +279,21 @@ fn outside() -> &'static str {
 
 impl Page<'_> {
     fn scores(&self) -> String {
+        let captured = self.findings.captured.iter();
         let parts = [
             self.score(|one| one.held_out),
             self.score(|one| one.held_out && one.unseen),
             self.score(|one| !one.held_out),
+            Score::of(captured.filter(|one| one.held_out)),
         ];
-        let mut table = Table::new(&["", "held out", "of it unseen", "used"]).figures(1..4);
+        let heads = [
+            "",
+            "held out",
+            "of it unseen",
+            "used",
+            "held out, by `read`",
+        ];
+        let mut table = Table::new(&heads).figures(1..5);
         let mut row = |name: &str, value: &dyn Fn(&Score) -> String| {
             table.row(iter::once(name.to_owned()).chain(parts.iter().map(value)));
         };
@@ -323,82 +387,64 @@ impl Page<'_> {
         }
         table.markdown()
     }
-
-    /// By cause, with every answer that is not right.
-    fn causes(&self) -> String {
-        let mut causes: BTreeMap<(bool, &str), Vec<&Observation>> = BTreeMap::new();
-        for one in &self.findings.observations {
-            if one.truth != "nothing" {
-                let key = (!one.decidable, one.truth.as_str());
-                causes.entry(key).or_default().push(one);
-            }
-        }
-        let mut heads = vec!["truth", "labels"];
-        heads.extend(Column::ALL.map(Column::name));
-        heads.push("said instead");
-        let mut table = Table::new(&heads).figures(1..heads.len() - 1);
-        for ((hidden, truth), all) in causes {
-            let mut instead: BTreeMap<&str, usize> = BTreeMap::new();
-            for one in all.iter().filter(|one| !one.right) {
-                if let Some(said) = &one.said {
-                    *instead.entry(said).or_default() += 1;
-                }
-            }
-            let instead = instead
-                .iter()
-                .map(|(said, count)| format!("{count} x {said}"));
-            let note = if hidden {
-                " (one host cannot decide)"
-            } else {
-                ""
-            };
-            let mut row = vec![
-                format!("{}{note}", truth.replace('|', " or ")),
-                all.len().to_string(),
-            ];
-            row.extend(Column::ALL.map(|column| {
-                let of_it = all.iter().filter(|one| Column::of(one) == column);
-                of_it.count().to_string()
-            }));
-            row.push(instead.collect::<Vec<_>>().join("; "));
-            table.row(row);
-        }
-        table.markdown()
-    }
 }
 
-/// Where a label is counted in the table of causes: each once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Column {
-    Right,
-    Alike,
-    Abstained,
-    Wrong,
-    Missed,
-    Unreported,
+/// By cause, with every answer that is not right.
+fn causes<'a, I: IntoIterator<Item = &'a Observation>>(observations: I) -> String {
+    let mut causes: BTreeMap<(bool, &str), Vec<&Observation>> = BTreeMap::new();
+    for one in observations {
+        if one.truth != "nothing" {
+            let key = (!one.decidable, one.truth.as_str());
+            causes.entry(key).or_default().push(one);
+        }
+    }
+    let mut heads = vec!["truth", "labels"];
+    heads.extend(Column::ALL.map(Column::name));
+    heads.push("said instead");
+    let mut table = Table::new(&heads).figures(1..heads.len() - 1);
+    for ((hidden, truth), all) in causes {
+        let mut instead: BTreeMap<&str, usize> = BTreeMap::new();
+        for one in all.iter().filter(|one| !one.right) {
+            if let Some(said) = &one.said {
+                *instead.entry(said).or_default() += 1;
+            }
+        }
+        let instead = instead
+            .iter()
+            .map(|(said, count)| format!("{count} x {said}"));
+        let note = if hidden {
+            " (one host cannot decide)"
+        } else {
+            ""
+        };
+        let mut row = vec![
+            format!("{}{note}", truth.replace('|', " or ")),
+            all.len().to_string(),
+        ];
+        row.extend(Column::ALL.map(|column| {
+            let of_it = all.iter().filter(|one| Column::of(one) == column);
+            of_it.count().to_string()
+        }));
+        row.push(instead.collect::<Vec<_>>().join("; "));
+        table.row(row);
+    }
+    table.markdown()
+}
+
+named_enum! {
+    /// Where a label is counted in the table of causes: each once.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Column all {
+        Right = "right",
+        Alike = "alike",
+        Abstained = "abstained",
+        Wrong = "wrong",
+        Missed = "missed",
+        Unreported = "unreported",
+    }
 }
 
 impl Column {
-    const ALL: [Self; 6] = [
-        Self::Right,
-        Self::Alike,
-        Self::Abstained,
-        Self::Wrong,
-        Self::Missed,
-        Self::Unreported,
-    ];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Right => "right",
-            Self::Alike => "alike",
-            Self::Abstained => "abstained",
-            Self::Wrong => "wrong",
-            Self::Missed => "missed",
-            Self::Unreported => "unreported",
-        }
-    }
-
     fn of(one: &Observation) -> Self {
         match one.outcome {
             Outcome::Wrong | Outcome::Overconfident | Outcome::Noise => Self::Wrong,
@@ -494,6 +540,53 @@ mod tests {
             assert!(generated.contains(constant), "{constant}");
             assert!(committed.contains(constant), "{constant}");
         }
+    }
+
+    #[test]
+    fn what_a_capture_leaves_open_is_listed_by_cause() {
+        let right = Some("broker_originated/aborted");
+        let head = Head {
+            command: "cargo xtask accuracy".to_owned(),
+            date: "2026-11-23".to_owned(),
+            kernel: "6.18".to_owned(),
+            took: Duration::from_secs(98),
+            used_seed: None,
+            held_out_seed: Some(7),
+        };
+        let findings = Findings {
+            observations: vec![observation(right, Outcome::Right, true)],
+            captured: vec![
+                observation(right, Outcome::Right, true),
+                observation(Some("indeterminate"), Outcome::Abstained, true),
+                observation(right, Outcome::Right, true),
+            ],
+            ..Findings::default()
+        };
+        let page = Page {
+            head: &head,
+            findings: &findings,
+            orderly: None,
+        };
+        let page = page.to_string();
+        assert!(page.contains("| right of decided | 100.0% |"), "{page}");
+        let (_, captures) = page
+            .split_once("## From a capture alone")
+            .unwrap_or_default();
+        assert!(captures.contains("Of 3 labelled endings"), "{captures}");
+        assert!(captures.contains("1 abstained (33.3%)"), "{captures}");
+        let truth = "| broker_originated/aborted or shutdown |";
+        assert_eq!(row(captures, truth), [3, 2, 0, 1, 0, 0, 0]);
+        assert!(missed_nothing(&findings, &head), "no bar of a tracer");
+    }
+
+    /// Whether the tracers' bars are all reached, as if the run were whole.
+    fn missed_nothing(findings: &Findings, head: &Head) -> bool {
+        let page = Page {
+            head,
+            findings,
+            orderly: None,
+        };
+        page.missed().is_empty()
     }
 
     #[test]

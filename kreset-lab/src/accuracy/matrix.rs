@@ -1,8 +1,11 @@
 //! Playing the matrix, and putting what the tracers said beside what they should have said.
 
-use std::{panic::resume_unwind, path::PathBuf, thread, time::Duration};
+use std::{path::PathBuf, thread, time::Duration};
 
-use super::observation::{self, Observation};
+use super::{
+    capture,
+    observation::{self, Observation},
+};
 use crate::{
     Lab, Side, Stop,
     case::{self, Case, Distances, Environment, Played, Testbed, USED},
@@ -10,7 +13,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     judge,
-    util::limits::allow_open_files,
+    util::{limits::allow_open_files, worker::join},
 };
 
 /// The longest that the cases of an environment take after their beginning.
@@ -29,7 +32,6 @@ pub struct Settings {
 
 impl Settings {
     /// Weights may not be set by what comes of this seed.
-    #[must_use]
     pub fn held_out(&self) -> bool {
         !USED.contains(&self.seed)
     }
@@ -42,6 +44,8 @@ pub struct Findings {
     pub observations: Vec<Observation>,
     /// The same of what both hosts' reports prove together.
     pub pairs: Vec<Observation>,
+    /// The same of what `read` makes of each host's packets alone.
+    pub captured: Vec<Observation>,
     /// Cases that did not go as they should have, and why: no tracer can be judged by them.
     pub not_staged: Vec<(String, String)>,
     /// Events that never reached a tracer, by the tracers' own count.
@@ -55,6 +59,7 @@ impl Findings {
     pub fn take(&mut self, other: Self) {
         self.observations.extend(other.observations);
         self.pairs.extend(other.pairs);
+        self.captured.extend(other.captured);
         self.not_staged.extend(other.not_staged);
         self.lost += other.lost;
         self.garbage.extend(other.garbage);
@@ -62,9 +67,6 @@ impl Findings {
 }
 
 /// Plays the cases and judges the tracers on both hosts.
-///
-/// # Errors
-/// When a network cannot be built, or a tracer did not run; [`Error::Stopped`].
 pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
     allow_open_files(20_000)?;
     let mut matrix = case::matrix();
@@ -85,10 +87,7 @@ pub fn run(settings: &Settings, stop: &Stop) -> Result<Findings> {
             .map(|(environment, cases)| scope.spawn(|| run_in(*environment, cases, settings, stop)))
             .collect();
         for environment in running {
-            let findings = environment
-                .join()
-                .unwrap_or_else(|panic| resume_unwind(panic))?;
-            all.take(findings);
+            all.take(join(environment)?);
         }
         Ok::<_, Error>(())
     })?;
@@ -116,13 +115,34 @@ fn run_in(
     let said = [client.finish()?, broker.finish()?];
     let [client, broker] = &said;
     let proven = driver::pair::correlate(&settings.tracer, [client, broker])?;
+    // Where tracers begin late, the packets before them are known to a capture alone, and what
+    // can be decided is another question.
+    let captured = if late {
+        None
+    } else {
+        let read = |side| capture::read(&settings.tracer, lab.wire(), side, &options);
+        Some([read(Side::Client)?, read(Side::Broker)?])
+    };
     Ok(compare(
         &testbed,
         settings.held_out(),
         played,
-        &said,
-        &proven,
+        &Observed {
+            said,
+            captured,
+            proven,
+        },
     ))
+}
+
+/// What was said of the cases of an environment.
+struct Observed {
+    /// By the tracers of both hosts.
+    said: [Said; 2],
+    /// By `read` of each host's packets; `None` where they show more than a tracer could see.
+    captured: Option<[Said; 2]>,
+    /// By `correlate` of both hosts' reports.
+    proven: Vec<Event>,
 }
 
 /// Puts what was said beside what should have been.
@@ -130,8 +150,7 @@ fn compare(
     testbed: &Testbed<'_>,
     held_out: bool,
     played: Vec<Played<'_>>,
-    said: &[Said; 2],
-    proven: &[Event],
+    observed: &Observed,
 ) -> Findings {
     let mut findings = Findings::default();
     let mut labelled = Vec::new();
@@ -159,13 +178,21 @@ fn compare(
             }
         }
     }
-    for (side, said) in Side::BOTH.into_iter().zip(said) {
+    for (side, said) in Side::BOTH.into_iter().zip(&observed.said) {
         findings.lost += judge::lost(said);
         findings.garbage.extend(said.garbage.iter().cloned());
         findings
             .observations
             .extend(observation::observe(side, held_out, &labelled, said));
     }
-    findings.pairs = observation::observe_pairs(held_out, &labelled, proven);
+    for (side, said) in Side::BOTH
+        .into_iter()
+        .zip(observed.captured.iter().flatten())
+    {
+        findings
+            .captured
+            .extend(observation::observe(side, held_out, &labelled, said));
+    }
+    findings.pairs = observation::observe_pairs(held_out, &labelled, &observed.proven);
     findings
 }

@@ -4,6 +4,7 @@
 //! What is expected comes from what was done, never from what the tracer says; where two causes
 //! leave one host the same evidence, the case says so.
 
+mod capture;
 pub mod document;
 pub mod matrix;
 pub mod observation;

@@ -1,6 +1,6 @@
 //! What one tracer said of one connection, beside what it should have said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -76,7 +76,7 @@ pub(super) fn observe(
     said: &Said,
 ) -> Vec<Observation> {
     let events: Vec<&Event> = said.about_connections().collect();
-    let on = |expected: &Expected| expected.on(side).clone();
+    let on = |expected: &Expected, _: &[&Event]| expected.on(side).clone();
     beside(side.name(), held_out, labelled, &events, on)
 }
 
@@ -86,8 +86,39 @@ pub(super) fn observe_pairs(
     labelled: &[(&Case, Expected)],
     findings: &[Event],
 ) -> Vec<Observation> {
-    let findings: Vec<&Event> = findings.iter().collect();
-    beside("both", held_out, labelled, &findings, together)
+    // One that a device gave another port is labelled by either, and found by the client's.
+    let labels: BTreeSet<u16> = labelled.iter().map(|(_, one)| one.port).collect();
+    let taken: BTreeSet<u16> = findings.iter().filter_map(client_port).collect();
+    let renamed: Vec<Event> = findings
+        .iter()
+        .flat_map(|finding| {
+            let others = ports_of_hosts(finding)
+                .into_iter()
+                .filter(|port| labels.contains(port) && !taken.contains(port));
+            others.map(|port| {
+                let mut finding = finding.clone();
+                if let Some(client) = &mut finding.client {
+                    client.port = Some(port);
+                }
+                finding
+            })
+        })
+        .collect();
+    let all: Vec<&Event> = findings.iter().chain(&renamed).collect();
+    beside("both", held_out, labelled, &all, together)
+}
+
+fn client_port(event: &Event) -> Option<u16> {
+    event.client.as_ref()?.port
+}
+
+/// The client's port as each host saw it.
+fn ports_of_hosts(finding: &Event) -> BTreeSet<u16> {
+    let json: Value = serde_json::from_str(&finding.line).unwrap_or_default();
+    ["client_host", "broker_host"]
+        .iter()
+        .filter_map(|host| u16::try_from(json[*host]["client"]["port"].as_u64()?).ok())
+        .collect()
 }
 
 /// Events beside what should have been said of their connections.
@@ -96,12 +127,12 @@ fn beside(
     held_out: bool,
     labelled: &[(&Case, Expected)],
     said: &[&Event],
-    on: impl Fn(&Expected) -> OnHost,
+    on: impl Fn(&Expected, &[&Event]) -> OnHost,
 ) -> Vec<Observation> {
     let mut events: BTreeMap<u16, Vec<&Event>> = BTreeMap::new();
     for event in said {
-        let port = event.client.as_ref().and_then(|client| client.port);
-        events.entry(port.unwrap_or(0)).or_default().push(event);
+        let port = client_port(event).unwrap_or(0);
+        events.entry(port).or_default().push(event);
     }
     let mut all = Vec::new();
     for (case, expected) in labelled {
@@ -110,8 +141,9 @@ fn beside(
             all.push(Observation::new(case, port, host, held_out, on_host, event));
         };
         let events = events.remove(&expected.port).unwrap_or_default();
+        let wanted = on(expected, &events);
         let mut events = events.into_iter();
-        observe(&on(expected), events.next());
+        observe(&wanted, events.next());
         for again in events {
             observe(&OnHost::Nothing, Some(again));
         }
@@ -164,20 +196,17 @@ impl Observation {
     }
 
     /// Whether it named a cause, rather than abstain or stay silent, where something was wanted.
-    #[must_use]
     pub fn is_named(&self) -> bool {
         self.truth != "nothing" && self.said.as_ref().is_some_and(|said| said != ABSTAINED)
     }
 
     /// Whether both hosts together prove it, right or not.
-    #[must_use]
     pub fn is_proven(&self) -> bool {
         let proof = self.event.as_ref().and_then(|event| event.get("proof"));
         proof.is_some_and(|proof| proof != "one_host")
     }
 
     /// Whether it was sure.
-    #[must_use]
     pub fn is_sure(&self) -> bool {
         self.confidence.is_some_and(|confidence| confidence >= SURE)
     }

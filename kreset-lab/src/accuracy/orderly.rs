@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    panic::resume_unwind,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -20,6 +19,7 @@ use crate::{
         Namespace, Network,
         message::{self, Request},
     },
+    util::worker::join,
 };
 
 /// Brokers, each with a client of its own: enough ports for all, and both processors in use.
@@ -42,9 +42,6 @@ pub struct Orderly {
 }
 
 /// Opens, uses and closes `connections` of them, half closed by the client and half by the broker.
-///
-/// # Errors
-/// When a connection fails, a reset was on the wire, or a tracer did not run.
 pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
     let network = Network::new()?;
     case::give_addresses(&network)?;
@@ -87,7 +84,7 @@ pub fn run(tracer: &Path, connections: usize, stop: &Stop) -> Result<Orderly> {
             }));
         }
         for end in ends {
-            end.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            join(end)?;
         }
         Ok::<_, Error>(())
     })?;
@@ -123,10 +120,7 @@ fn serve(listener: &TcpListener, connections: usize, client_first: bool) -> io::
     for _ in 0..connections {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        let request = message::receive(&mut stream)?;
-        let answer = message::answer(&request)
-            .ok_or_else(|| io::Error::other("a request is not a Kafka request"))?;
-        stream.write_all(&answer)?;
+        message::serve(&mut stream)?;
         if client_first {
             wait_for_end(&mut stream)?;
         }

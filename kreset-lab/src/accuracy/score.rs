@@ -191,7 +191,7 @@ impl Calibration {
 }
 
 /// 0 of 0 is all of them: none failed.
-fn share(part: usize, whole: usize) -> f64 {
+pub(crate) fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 {
         return 1.0;
     }

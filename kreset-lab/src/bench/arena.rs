@@ -1,12 +1,17 @@
 //! Where the traffic runs: a network namespace of its own, with nothing but loopback.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
-    sys::resource::{Resource, getrlimit, setrlimit},
+    sys::resource::{Resource, getrlimit},
+};
+
+use crate::util::{
+    limits::allow_open_files,
+    program::{self, IP},
 };
 
 /// The port that is traced. Odd, because tracers see the whole machine.
@@ -38,16 +43,15 @@ pub fn enter() -> Result<()> {
         MsFlags::empty(),
         nothing,
     );
-    ip(&["link", "set", "lo", "up"])?;
     // Whatever address a segment of the flood claims, its RST stays inside.
-    ip(&["route", "add", "local", "10.0.0.0/8", "dev", "lo"])?;
+    let loopback = "link set lo up\nroute add local 10.0.0.0/8 dev lo\n";
+    program::run(IP, &["-batch", "-"], loopback)?;
     for (name, value) in SETTINGS {
         let path = Path::new("/proc/sys/net").join(name);
         fs::write(&path, value).with_context(|| format!("cannot set {}", path.display()))?;
     }
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
-    Ok(())
+    Ok(allow_open_files(most)?)
 }
 
 /// Room for many short connections one after the other.
@@ -59,14 +63,3 @@ const SETTINGS: [(&str, &str); 5] = [
     ("ipv4/tcp_max_syn_backlog", "16384"),
     ("core/somaxconn", "16384"),
 ];
-
-fn ip(arguments: &[&str]) -> Result<()> {
-    let status = Command::new("ip")
-        .args(arguments)
-        .status()
-        .context("`ip` did not start: install iproute2")?;
-    if !status.success() {
-        bail!("`ip {}` failed", arguments.join(" "));
-    }
-    Ok(())
-}

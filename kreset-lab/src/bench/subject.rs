@@ -18,51 +18,36 @@ use crate::{
     util::{child::Child, process::Observed},
 };
 
-/// One of those that are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// No tracer: what the others are measured against.
-    Off,
-    /// No tracer, once more: how far two samples of the same lie apart.
-    OffAgain,
-    /// `kreset-trace` with what it takes by itself.
-    Kreset,
-    /// `kreset-trace --packet-evidence off`.
-    KresetWithoutPackets,
-    /// `kreset-trace` that traces another port.
-    KresetElsewhere,
-    /// tcpdump with a filter for RSTs of the port.
-    Tcpdump,
-    /// The same with a line out at once.
-    TcpdumpLines,
-    /// The same on all interfaces, as kreset watches them.
-    TcpdumpAny,
-    /// bpftrace on the same two tracepoints.
-    Bpftrace,
-    /// bcc's tcpstates, in its libbpf form.
-    Tcpstates,
-    /// bcc's tcplife, in its libbpf form.
-    Tcplife,
+named_enum! {
+    /// One of those that are compared.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Subject {
+        /// No tracer: what the others are measured against.
+        Off = "off",
+        /// No tracer, once more: how far two samples of the same lie apart.
+        OffAgain = "off, again",
+        /// `kreset-trace` with what it takes by itself.
+        Kreset = "kreset",
+        /// `kreset-trace --packet-evidence off`.
+        KresetWithoutPackets = "kreset, packet evidence off",
+        /// `kreset-trace` that traces another port.
+        KresetElsewhere = "kreset, other port traced",
+        /// tcpdump with a filter for RSTs of the port.
+        Tcpdump = "tcpdump",
+        /// The same with a line out at once.
+        TcpdumpLines = "tcpdump -l",
+        /// The same on all interfaces, as kreset watches them.
+        TcpdumpAny = "tcpdump -l -i any",
+        /// bpftrace on the same two tracepoints.
+        Bpftrace = "bpftrace",
+        /// bcc's tcpstates, in its libbpf form.
+        Tcpstates = "tcpstates",
+        /// bcc's tcplife, in its libbpf form.
+        Tcplife = "tcplife",
+    }
 }
 
 impl Subject {
-    /// How tables call it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::OffAgain => "off, again",
-            Self::Kreset => "kreset",
-            Self::KresetWithoutPackets => "kreset, packet evidence off",
-            Self::KresetElsewhere => "kreset, other port traced",
-            Self::Tcpdump => "tcpdump",
-            Self::TcpdumpLines => "tcpdump -l",
-            Self::TcpdumpAny => "tcpdump -l -i any",
-            Self::Bpftrace => "bpftrace",
-            Self::Tcpstates => "tcpstates",
-            Self::Tcplife => "tcplife",
-        }
-    }
-
     /// Whether it is `kreset-trace`.
     pub const fn is_kreset(self) -> bool {
         matches!(

@@ -94,6 +94,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("lost.found_by_keepalive.5s", |context| {
             found_by_keepalive(context, 5)
         }),
+        row("broker_ends.mid_request.{silence}", mid_request).silences(&Silence::SHORT),
         row("broker_ends.authentication_ran_out.late", |context| {
             ran_out(context, false)
         })
@@ -105,6 +106,22 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
+/// The broker's end closes in order with a request read and unanswered, as a proxy does whose
+/// backend has ended; the client closes as well.
+fn mid_request(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.in_use(Device::None)?;
+    pair.request(Request::Metadata)?;
+    pair.end_of(Broker)?.receive()?;
+    context.pause()?;
+    ends(&mut pair)?;
+    pair.close(Client);
+    Ok(pair
+        .expected()
+        .undecidable(Client, &[CLOSED], LOOKS_CLOSED)
+        .reported(Broker, &[CLOSED])
+        .without_reset())
+}
+
 /// The broker's host forgot the connection, as after a crash; what the client sends finds no
 /// socket: a listener answers, or nothing does but the host.
 fn lost(context: &Context<'_>, listening: bool) -> Result<Expected> {
@@ -112,16 +129,17 @@ fn lost(context: &Context<'_>, listening: bool) -> Result<Expected> {
 }
 
 fn lost_at(context: &Context<'_>, address: IpAddr, listening: bool) -> Result<Expected> {
-    let site = context.site_at(address)?;
+    let mut site = context.site_at(address)?;
     let mut pair = context.connected_to(&site)?;
     pair.begin()?;
     context.attached()?;
     context.pause()?;
     pair.forget(Broker)?;
-    let site = listening.then_some(site);
-    pair.ask()?;
-    pair.is_reset(Client)?;
-    drop(site);
+    if !listening {
+        site.end();
+    }
+    pair.ask_and_be_reset()?;
+    site.end();
     // A host that the flow was moved to, or a device that copies the TTL, answers alike.
     Ok(pair
         .was_reset(Client, Answer::CONNECTION_LOST)
@@ -174,8 +192,7 @@ fn aborted(context: &Context<'_>, pair: &ConnectionPair<'_>) -> Expected {
 fn linger(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.in_use(Device::None)?;
     context.pause()?;
-    pair.abort(Broker)?;
-    pair.is_reset(Client)?;
+    pair.abort_and_reset(Broker)?;
     let expected = aborted(context, &pair);
     Ok(if context.may_be_timer() {
         let timer = &[Answer::IDLE_ON_TIMER];
@@ -190,8 +207,7 @@ fn unread(context: &Context<'_>) -> Result<Expected> {
     pair.ask()?;
     pair.has_data(Broker)?;
     context.pause()?;
-    pair.close(Broker);
-    pair.is_reset(Client)?;
+    pair.close_and_reset(Broker)?;
     Ok(aborted(context, &pair))
 }
 
@@ -228,8 +244,7 @@ fn oversized(context: &Context<'_>) -> Result<Expected> {
 pub(super) fn ends_unread(pair: &mut ConnectionPair<'_>) -> Result<()> {
     pair.shut_down(Broker)?;
     pair.has_fin(Client)?;
-    pair.close(Broker);
-    pair.is_reset(Client)
+    pair.close_and_reset(Broker)
 }
 
 /// The broker closes in order.
@@ -308,8 +323,7 @@ fn closed(context: &Context<'_>, late: Duration) -> Result<Expected> {
     until_reaped(context)?;
     ends(&mut pair)?;
     context.silence(late)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(pair
         .was_reset(Client, Answer::IDLE_CLOSE)
         .in_state("CLOSE_WAIT")

@@ -51,8 +51,7 @@ pub(super) fn rows() -> Vec<Row> {
 fn linger(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.in_use(Device::None)?;
     context.pause()?;
-    pair.abort(Client)?;
-    pair.is_reset(Broker)?;
+    pair.abort_and_reset(Client)?;
     let expected = pair
         .was_reset(Broker, Answer::CLIENT_ABORTED)
         .in_state("ESTABLISHED")
@@ -74,8 +73,7 @@ fn unread(context: &Context<'_>) -> Result<Expected> {
     pair.answer()?;
     pair.has_data(Client)?;
     context.pause()?;
-    pair.close(Client);
-    pair.is_reset(Broker)?;
+    pair.close_and_reset(Client)?;
     Ok(pair.was_reset(Broker, Answer::CLIENT_ABORTED))
 }
 
@@ -87,8 +85,7 @@ fn after_its_fin(context: &Context<'_>) -> Result<Expected> {
     context.pause()?;
     pair.shut_down(Client)?;
     pair.has_fin(Broker)?;
-    pair.abort(Client)?;
-    pair.is_reset(Broker)?;
+    pair.abort_and_reset(Client)?;
     Ok(pair.expected().optional(Client, &[EITHER]).genuine(Broker))
 }
 
@@ -109,8 +106,7 @@ pub(super) fn routine_reset(
 fn probe(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.fresh(Device::None)?;
     context.pause()?;
-    pair.abort(Client)?;
-    pair.is_reset(Broker)?;
+    pair.abort_and_reset(Client)?;
     Ok(routine_reset(context, &pair, Answer::PROBE))
 }
 

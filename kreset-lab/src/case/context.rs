@@ -49,12 +49,33 @@ pub(crate) struct Context<'a> {
     ports: Mutex<Vec<u16>>,
 }
 
-/// A broker: an address of its own, where it listens.
+/// A broker: an address of its own, where it listens until the tracers have ended.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct Site<'a> {
     pub(crate) address: IpAddr,
     transport: Transport,
-    listener: Listener,
+    listener: Option<Listener>,
+    testbed: &'a Testbed<'a>,
+}
+
+impl Site<'_> {
+    fn accept(&self) -> Result<Connection> {
+        let none = || Error::Staging("the broker no longer listens".to_owned());
+        self.listener.as_ref().ok_or_else(none)?.accept()
+    }
+
+    /// Listens no longer.
+    pub(crate) fn end(&mut self) {
+        self.listener = None;
+    }
+}
+
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            self.testbed.hold(Held::Listener(listener));
+        }
+    }
 }
 
 impl<'a> Context<'a> {
@@ -77,9 +98,6 @@ impl<'a> Context<'a> {
     }
 
     /// The connections are there and in use: from here on the tracers must be attached.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`].
     pub(crate) fn attached(&self) -> Result<()> {
         self.ready();
         let stop = self.testbed.lab.stop();
@@ -203,30 +221,26 @@ impl<'a> Context<'a> {
     }
 
     /// A broker behind `device`.
-    pub(crate) fn site(&self, device: Device) -> Result<Site> {
+    pub(crate) fn site(&self, device: Device) -> Result<Site<'a>> {
         self.site_at(self.address(device))
     }
 
     /// A broker at an address.
-    pub(crate) fn site_at(&self, address: IpAddr) -> Result<Site> {
+    pub(crate) fn site_at(&self, address: IpAddr) -> Result<Site<'a>> {
         self.site_with(address, Listening::default())
     }
 
     /// The same, listening in another way than usual.
-    pub(crate) fn site_with(&self, address: IpAddr, how: Listening) -> Result<Site> {
+    pub(crate) fn site_with(&self, address: IpAddr, how: Listening) -> Result<Site<'a>> {
         let lab = self.testbed.lab;
         let (host, family) = (lab.network().host(Side::Broker), self.family);
         let listener = host.enter(|| Listener::open_with(family, address, how, lab.stop()))?;
         Ok(Site {
             address,
             transport: how.transport,
-            listener,
+            listener: Some(listener),
+            testbed: self.testbed,
         })
-    }
-
-    /// Has a broker listen until the tracers have ended.
-    pub(crate) fn keep(&self, site: Site) {
-        self.testbed.hold(Held::Listener(site.listener));
     }
 
     /// Connects to a broker at an address.
@@ -299,30 +313,27 @@ impl<'a> Context<'a> {
     /// said yet, and tracers see it from its SYN on.
     pub(crate) fn fresh(&'a self, device: Device) -> Result<ConnectionPair<'a>> {
         self.attached()?;
-        self.connected(device)
-    }
-
-    fn connected(&'a self, device: Device) -> Result<ConnectionPair<'a>> {
-        let site = self.site(device)?;
-        let pair = self.connected_to(&site)?;
-        self.keep(site);
-        Ok(pair)
+        self.connected_to(&self.site(device)?)
     }
 
     /// A connection to a broker that may have others; nothing was said yet.
-    pub(crate) fn connected_to(&'a self, site: &Site) -> Result<ConnectionPair<'a>> {
+    pub(crate) fn connected_to(&'a self, site: &Site<'_>) -> Result<ConnectionPair<'a>> {
         let mut pair = self.unaccepted(site)?;
-        pair.accepted(site.listener.accept()?);
+        pair.accepted(site.accept()?);
         Ok(pair)
     }
 
     /// A connection that the broker has not accepted yet.
-    pub(crate) fn unaccepted(&'a self, site: &Site) -> Result<ConnectionPair<'a>> {
+    pub(crate) fn unaccepted(&'a self, site: &Site<'_>) -> Result<ConnectionPair<'a>> {
         self.unaccepted_from(site, self.port())
     }
 
     /// The same from a port that was taken before.
-    pub(crate) fn unaccepted_from(&'a self, site: &Site, port: u16) -> Result<ConnectionPair<'a>> {
+    pub(crate) fn unaccepted_from(
+        &'a self,
+        site: &Site<'_>,
+        port: u16,
+    ) -> Result<ConnectionPair<'a>> {
         let client = self.connect_over(site.transport, site.address, port)?;
         Ok(self.pair(port, client, None))
     }
@@ -331,12 +342,12 @@ impl<'a> Context<'a> {
     /// to the broker.
     pub(crate) fn connected_by(
         &'a self,
-        site: &Site,
+        site: &Site<'_>,
         address: IpAddr,
         port: u16,
     ) -> Result<ConnectionPair<'a>> {
         let client = self.connect(address, port)?;
-        Ok(self.pair(port, client, Some(site.listener.accept()?)))
+        Ok(self.pair(port, client, Some(site.accept()?)))
     }
 
     /// The client's end of a connection that something else than this program accepts.
@@ -367,14 +378,11 @@ impl<'a> Context<'a> {
 
     /// A connection in use to a broker of its own, seen by tracers from here on at the latest.
     pub(crate) fn in_use(&'a self, device: Device) -> Result<ConnectionPair<'a>> {
-        let site = self.site(device)?;
-        let pair = self.in_use_at(&site)?;
-        self.keep(site);
-        Ok(pair)
+        self.in_use_at(&self.site(device)?)
     }
 
     /// The same to a broker that may have others.
-    pub(crate) fn in_use_at(&'a self, site: &Site) -> Result<ConnectionPair<'a>> {
+    pub(crate) fn in_use_at(&'a self, site: &Site<'_>) -> Result<ConnectionPair<'a>> {
         let mut pair = self.connected_to(site)?;
         pair.begin()?;
         if self.padded {

@@ -271,7 +271,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::PORT;
 
     #[test]
     fn every_device_has_addresses_of_its_own() {
@@ -279,23 +278,6 @@ mod tests {
         let codes: BTreeSet<_> = all.iter().map(|device| device.code()).collect();
         assert_eq!(codes.len(), all.len());
         assert!(codes.iter().all(|code| (16..=255).contains(code)));
-    }
-
-    /// The sample is of the scenario `idle_reset_on_send.ipv4`.
-    #[test]
-    fn the_readmes_sample_has_the_addresses_of_its_scenario() {
-        let readme = include_str!("../../../README.md");
-        let device = Device::Resets {
-            timer: 0,
-            copied: false,
-        };
-        let broker = device.broker(0, Family::Ipv4);
-        let client = client_of(broker);
-        assert!(readme.contains(&format!("{client}:")), "{client}");
-        assert!(
-            readme.contains(&format!("broker {broker}:{PORT}")),
-            "{broker}"
-        );
     }
 
     #[test]

@@ -14,25 +14,27 @@ const LONGER_MAX_IDLE: Duration = Duration::from_secs(8);
 /// [`Environment::LongIdle`].
 pub(super) const FIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The surroundings of a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Environment {
-    /// Tracers that were there first, showing what an operator sees.
-    Usual,
-    /// The same, and the brokers' `connections.max.idle.ms` is longer.
-    LongIdle,
-    /// Tracers that begin once the connections are there and silent.
-    LateTracers,
-    /// Tracers that show routine closes as well.
-    ShowAll,
-    /// The client's kernel gives up after a few retransmissions.
-    FewRetries,
-    /// Tracers without packet evidence.
-    NoPackets,
-    /// Kernels that negotiate no TCP timestamps.
-    NoTimestamps,
-    /// Everything as it comes by default, and everything shown: what `run` plays in.
-    Default,
+named_enum! {
+    /// The surroundings of a case. Every draw depends on the names, so these stay as they are.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Environment {
+        /// Tracers that were there first, showing what an operator sees.
+        Usual = "usual",
+        /// The same, and the brokers' `connections.max.idle.ms` is longer.
+        LongIdle = "patient",
+        /// Tracers that begin once the connections are there and silent.
+        LateTracers = "late",
+        /// Tracers that show routine closes as well.
+        ShowAll = "show_all",
+        /// The client's kernel gives up after a few retransmissions.
+        FewRetries = "gives_up",
+        /// Tracers without packet evidence.
+        NoPackets = "blind",
+        /// Kernels that negotiate no TCP timestamps.
+        NoTimestamps = "bare",
+        /// Everything as it comes by default, and everything shown: what `run` plays in.
+        Default = "default",
+    }
 }
 
 impl Environment {
@@ -46,22 +48,6 @@ impl Environment {
         Self::NoPackets,
         Self::NoTimestamps,
     ];
-
-    /// The word for it in the names of cases. Every draw depends on those names, so these words
-    /// stay as they are.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Usual => "usual",
-            Self::LongIdle => "patient",
-            Self::LateTracers => "late",
-            Self::ShowAll => "show_all",
-            Self::FewRetries => "gives_up",
-            Self::NoPackets => "blind",
-            Self::NoTimestamps => "bare",
-            Self::Default => "default",
-        }
-    }
 
     /// The brokers' `connections.max.idle.ms`, which the tracers are given.
     pub(super) const fn max_idle(self) -> Duration {

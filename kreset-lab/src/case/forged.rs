@@ -2,13 +2,10 @@
 //! packets: neither may change what is said of the end.
 
 use super::{prelude::*, unknowable::LOOKS_LIKE_LOST};
-use crate::net::{forge::Segment, packet};
-
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const PUSH: u8 = 0x08;
-const ACK: u8 = 0x10;
+use crate::net::{
+    forge::{ACK, FIN, PSH, RST, SYN, Segment},
+    packet,
+};
 
 /// No broker answers so. Longer than what the kernel verifies the checksum of at once
 /// (`CHECKSUM_BREAK`, 76 bytes with the TCP header).
@@ -71,7 +68,7 @@ type Forgery = fn(&packet::Segment) -> Vec<Segment>;
 fn junk(last: &packet::Segment) -> Vec<Segment> {
     let next = last.next_sequence();
     let kinds = [
-        (PUSH | ACK, BANNER),
+        (PSH | ACK, BANNER),
         (ACK, &[][..]),
         (FIN | ACK, &[]),
         (0, BANNER),
@@ -94,12 +91,12 @@ fn junk(last: &packet::Segment) -> Vec<Segment> {
 }
 
 /// What came last, once more, as an observer of the path can send it.
-fn replayed(last: &packet::Segment) -> Vec<Segment> {
+pub(super) fn replayed(last: &packet::Segment) -> Vec<Segment> {
     vec![
         Segment {
             sequence: last.next_sequence().wrapping_sub(last.payload.max(1)),
             acknowledgement: last.acknowledgement,
-            flags: PUSH | ACK,
+            flags: PSH | ACK,
             payload: vec![0; usize::try_from(last.payload.max(1)).unwrap_or(1)],
             ..Segment::default()
         };
@@ -108,11 +105,11 @@ fn replayed(last: &packet::Segment) -> Vec<Segment> {
 }
 
 /// Nobody takes it: the checksum is wrong, and so is one of the numbers.
-fn corrupt(last: &packet::Segment) -> Vec<Segment> {
+pub(super) fn corrupt(last: &packet::Segment) -> Vec<Segment> {
     FAR.map(|far| Segment {
         sequence: last.next_sequence().wrapping_add(far),
         acknowledgement: last.acknowledgement,
-        flags: PUSH | ACK,
+        flags: PSH | ACK,
         payload: BANNER.to_vec(),
         corrupt: true,
         ..Segment::default()
@@ -149,8 +146,7 @@ fn lost(context: &Context<'_>, forgery: Forgery) -> Result<Expected> {
     pair.is_forged(Client, forged_ttl(context, Client), forgery)?;
     context.silence(ms(50))?;
     pair.forget(Broker)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(pair
         .expected()
         .undecidable(Client, &[Answer::CONNECTION_LOST], LOOKS_LIKE_LOST)
@@ -163,8 +159,7 @@ fn unanswered(context: &Context<'_>, forgery: Forgery) -> Result<Expected> {
     pair.request(Request::ApiVersions)?;
     pair.has_data(Broker)?;
     pair.is_forged(Client, forged_ttl(context, Client), forgery)?;
-    pair.close(Broker);
-    pair.is_reset(Client)?;
+    pair.close_and_reset(Broker)?;
     Ok(pair
         .expected()
         .reported(Client, &[Answer::CLOSED_BY_BROKER])
@@ -180,7 +175,7 @@ fn first_answer(context: &Context<'_>) -> Result<Expected> {
         vec![Segment {
             sequence: last.next_sequence(),
             acknowledgement: last.acknowledgement,
-            flags: PUSH | ACK,
+            flags: PSH | ACK,
             payload: BANNER.to_vec(),
             corrupt: true,
             ..Segment::default()
@@ -192,8 +187,7 @@ fn first_answer(context: &Context<'_>) -> Result<Expected> {
     pair.request_and_answer(Request::Metadata)?;
     pair.request_and_answer(Request::Metadata)?;
     context.pause()?;
-    pair.abort(Broker)?;
-    pair.is_reset(Client)?;
+    pair.abort_and_reset(Broker)?;
     Ok(pair.was_reset(Client, Answer::BROKER_ABORTED))
 }
 
@@ -210,9 +204,7 @@ fn survived(context: &Context<'_>) -> Result<Vec<Expected>> {
     context.outlast()?;
     first.is_forged(Client, forged_ttl(context, Client), corrupt)?;
     context.silence(ms(50))?;
-    second.ask()?;
-    second.is_reset(Client)?;
-    context.keep(site);
+    second.ask_and_be_reset()?;
     let expected = second.expected();
     Ok(vec![
         first.expected(),
@@ -232,8 +224,7 @@ fn resets(context: &Context<'_>) -> Result<Expected> {
     )?;
     pair.exchange()?;
     context.outlast()?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(pair.expected().reported(Client, &[Answer::IDLE_ON_SEND]))
 }
 
@@ -249,8 +240,7 @@ fn own_ttl(context: &Context<'_>, side: Side) -> Result<Expected> {
     context.pause()?;
     let ttl = u8::try_from(ttl).unwrap_or(u8::MAX);
     pair.end_of(side)?.set_ttl(context.family, ttl)?;
-    pair.abort(side)?;
-    pair.is_reset(victim)?;
+    pair.abort_and_reset(side)?;
     let expected = pair.expected().reported(side, &[right]);
     Ok(if context.environment() == Environment::NoTimestamps {
         // Nothing in the packet says more than its distance.

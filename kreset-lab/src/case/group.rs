@@ -38,18 +38,15 @@ fn several<'a>(context: &'a Context<'a>, device: Device) -> Result<Vec<Connectio
         pairs.push(pair);
     }
     context.draw.shuffle(&mut pairs);
-    context.keep(site);
     context.attached()?;
     Ok(pairs)
 }
 
 /// Each client asks, and is reset.
 fn all_are_reset(pairs: &mut [ConnectionPair<'_>]) -> Result<()> {
-    for pair in pairs {
-        pair.ask()?;
-        pair.is_reset(Client)?;
-    }
-    Ok(())
+    pairs
+        .iter_mut()
+        .try_for_each(ConnectionPair::ask_and_be_reset)
 }
 
 /// One after the other comes through silences of a share of the fatal one, and dies of that.
@@ -72,8 +69,7 @@ fn learned(context: &Context<'_>) -> Result<Vec<Expected>> {
             pair.exchange()?;
         }
         context.outlast()?;
-        pair.ask()?;
-        pair.is_reset(Client)?;
+        pair.ask_and_be_reset()?;
         let expected = pair.expected().forged(Client, device.ttl());
         let right = &[Answer::IDLE_ON_SEND];
         all.push(if copied {
@@ -83,7 +79,6 @@ fn learned(context: &Context<'_>) -> Result<Vec<Expected>> {
         });
         context.silence(APART)?;
     }
-    context.keep(site);
     Ok(all)
 }
 

@@ -3,6 +3,7 @@
 use super::{
     broker::{ends, ends_unread},
     prelude::*,
+    table::Hook,
     traffic::{HTTP, INTERNAL_ERROR, alert},
 };
 
@@ -73,10 +74,23 @@ pub(super) fn rows() -> Vec<Row> {
         row("tls_alert.expired.fin", expired),
         row("tls_alert.broker_aborts", tls_aborted),
         row("authentication.wrong_password.{ending}", wrong_password),
+        row(
+            "authentication.within_tls.{ending}",
+            wrong_password_within_tls,
+        )
+        .endings(&[Ending::Fin, Ending::FinAlone, Ending::LateWrite]),
         row("authentication.mechanism.{ending}", wrong_mechanism).environments(&[LongIdle]),
         row("authentication.none.{ending}", no_sasl),
         row("authentication.not_wanted", sasl_not_wanted),
         row("closed_by_broker.before_request.{ending}", before_request),
+        row("closed_by_broker.hello_read.{ending}", hello_read).endings(&[
+            Ending::Fin,
+            Ending::FinAlone,
+            Ending::LateWrite,
+        ]),
+        row("closed_by_broker.hello_unread", hello_unread).environments(&[LongIdle]),
+        row("tls_answer_lost", tls_answer_lost).environments(&[LongIdle]),
+        row("broker_aborts.tls_second_request", second_request_aborted),
         row("tls_to_plaintext.blind.{ending}", |context| {
             let hello = traffic::client_hello();
             unseen(answered(context, &hello, &[], Answer::TLS_TO_PLAINTEXT))
@@ -149,6 +163,74 @@ fn openings() -> [(&'static str, Vec<u8>, Vec<u8>, Answer); 8] {
             Answer::CLOSED_BY_BROKER,
         ),
     ]
+}
+
+/// A TLS listener, an ingress or a proxy that reads the hello, knows no such server name, and
+/// closes without a word. So would a plaintext listener that is not Kafka's.
+fn hello_read(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.fresh(Device::None)?;
+    let hello = traffic::client_hello();
+    pair.pass(Client, &hello)?;
+    let expected = end(context, pair, 0, Answer::CLOSED_BY_BROKER)?;
+    Ok(unlike_kafka(expected, Answer::CLOSED_BY_BROKER))
+}
+
+/// A TLS listener above its limits closes with the hello unread: only its own host knows that it
+/// was.
+fn hello_unread(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.fresh(Device::None)?;
+    pair.send(Client, &traffic::client_hello())?;
+    pair.has_data(Broker)?;
+    pair.close_and_reset(Broker)?;
+    let expected = pair.was_reset(Client, Answer::CLOSED_BY_BROKER);
+    Ok(expected.undecidable(
+        Client,
+        &[Answer::CLOSED_BY_BROKER],
+        &[Answer::TLS_TO_PLAINTEXT],
+    ))
+}
+
+/// The first segment of the broker's answer is larger than a tunnel takes, the next one arrives;
+/// the client gives the handshake up in order.
+fn tls_answer_lost(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.fresh(Device::None)?;
+    pair.pass(Client, &traffic::client_hello())?;
+    let loss = format!("tcp dport {} meta length > 500 drop", pair.port);
+    let loss = context.on_router(Hook::Forward, &loss)?;
+    pair.send(Broker, &traffic::server_hello_12())?;
+    pair.send(Broker, &traffic::application_data(100))?;
+    context.pause()?;
+    pair.close(Client);
+    pair.has_fin(Broker)?;
+    pair.close(Broker);
+    context.pause()?;
+    drop(loss);
+    let unclear = &[Answer::INDETERMINATE, Answer::LATE_DATA];
+    Ok(pair
+        .expected()
+        .optional(Client, unclear)
+        .optional(Broker, unclear))
+}
+
+/// TLS 1.3, or a session that is resumed: the client's Finished carries its first request, which
+/// is answered, and the second one draws an abort.
+fn second_request_aborted(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = hellos_13(context)?;
+    pair.pass(Client, &traffic::client_finished())?;
+    pair.pass(Client, &traffic::application_data(90))?;
+    pair.pass(Broker, &traffic::application_data(420))?;
+    pair.send(Client, &traffic::application_data(1_200))?;
+    pair.has_data(Broker)?;
+    pair.abort_and_reset(Broker)?;
+    Ok(pair.was_reset(Client, Answer::BROKER_ABORTED))
+}
+
+/// A hello that was read to its end and not answered: Kafka's plaintext listener leaves it unread,
+/// and of the others any may do so.
+fn unlike_kafka(expected: Expected, right: Answer) -> Expected {
+    let alike = [Answer::CLOSED_BY_BROKER, Answer::TLS_TO_PLAINTEXT];
+    let alike: Vec<_> = alike.into_iter().filter(|it| *it != right).collect();
+    expected.alike_on_both(&alike)
 }
 
 /// Ends a connection whose broker has not read the last `unread` bytes. Where the client says
@@ -239,7 +321,14 @@ fn answered(
     if !answer.is_empty() {
         pair.pass(Broker, answer)?;
     }
-    end(context, pair, opening.len() - HEAD, right)
+    let ending = context.with.ending;
+    let expected = end(context, pair, opening.len() - HEAD, right)?;
+    let is_kafkas = matches!(ending, Ending::FinThenReset | Ending::DelayedFinThenReset);
+    Ok(if right == Answer::TLS_TO_PLAINTEXT && !is_kafkas {
+        unlike_kafka(expected, right)
+    } else {
+        expected
+    })
 }
 
 /// Both hellos, in a version of TLS whose handshake is readable.
@@ -292,8 +381,7 @@ fn untrusted(context: &Context<'_>) -> Result<Expected> {
 fn untrusted_and_reset(context: &Context<'_>) -> Result<Expected> {
     let mut pair = hellos_12(context)?;
     pair.pass(Client, &alert(UNKNOWN_CA))?;
-    pair.abort(Client)?;
-    pair.is_reset(Broker)?;
+    pair.abort_and_reset(Client)?;
     Ok(pair.was_reset(Broker, Answer::TLS_ALERT))
 }
 
@@ -337,8 +425,7 @@ fn left_in_order(mut pair: ConnectionPair<'_>) -> Result<Expected> {
 /// The broker gives up in the middle of the TLS handshake.
 fn tls_aborted(context: &Context<'_>) -> Result<Expected> {
     let mut pair = hellos_13(context)?;
-    pair.abort(Broker)?;
-    pair.is_reset(Client)?;
+    pair.abort_and_reset(Broker)?;
     Ok(pair.was_reset(Client, Answer::TLS_ALERT))
 }
 
@@ -356,6 +443,22 @@ fn wrong_password(context: &Context<'_>) -> Result<Expected> {
     pair.pass(Client, &traffic::sasl_authenticate(3))?;
     pair.pass(Broker, &traffic::sasl_failed(3))?;
     end(context, pair, 0, Answer::AUTHENTICATION)
+}
+
+/// The same within TLS: only how soon the broker closes after its answer shows it, with a
+/// `close_notify` before.
+fn wrong_password_within_tls(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = hellos_13(context)?;
+    pair.pass(Client, &traffic::client_finished())?;
+    pair.pass(Broker, &traffic::application_data(250))?;
+    // ApiVersions, SaslHandshake, SaslAuthenticate.
+    for (request, answer) in [(90, 420), (60, 55), (75, 80)] {
+        pair.pass(Client, &traffic::application_data(request))?;
+        pair.pass(Broker, &traffic::application_data(answer))?;
+    }
+    pair.pass(Broker, &traffic::application_data(ALERT_RECORD))?;
+    let expected = end(context, pair, 0, Answer::AUTHENTICATION)?;
+    Ok(expected.reported(Broker, &[Answer::AUTHENTICATION]))
 }
 
 fn wrong_mechanism(context: &Context<'_>) -> Result<Expected> {
@@ -386,8 +489,7 @@ fn no_sasl(context: &Context<'_>) -> Result<Expected> {
 fn dropped_silent(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.fresh(Device::None)?;
     context.pause()?;
-    pair.abort(Broker)?;
-    pair.is_reset(Client)?;
+    pair.abort_and_reset(Broker)?;
     Ok(pair
         .was_reset(Client, Answer::CLOSED_BY_BROKER)
         .in_state("ESTABLISHED"))
@@ -399,8 +501,7 @@ fn dropped_unread(context: &Context<'_>) -> Result<Expected> {
     pair.request(Request::ApiVersions)?;
     pair.has_data(Broker)?;
     context.pause()?;
-    pair.close(Broker);
-    pair.is_reset(Client)?;
+    pair.close_and_reset(Broker)?;
     Ok(pair
         .was_reset(Client, Answer::CLOSED_BY_BROKER)
         .in_state("ESTABLISHED"))

@@ -54,8 +54,7 @@ fn lost_state(context: &Context<'_>) -> Result<Expected> {
     let (began, pause) = (Instant::now(), context.with.silence.draw(&context.draw));
     context.lose_state(pair.port)?;
     context.silence(pause.saturating_sub(began.elapsed()))?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(by_hop(&pair))
 }
 
@@ -99,12 +98,19 @@ fn both_ends(context: &Context<'_>) -> Result<Expected> {
 /// The probes of the other end leave no trace in a socket: to the broker's host the connection
 /// looks idle.
 fn kept_alive(context: &Context<'_>) -> Result<Expected> {
+    reset_when_kept_alive(context, context.in_use(Device::None)?)
+}
+
+/// Only keepalives of the client use the connection for a while, then a device resets both ends.
+pub(super) fn reset_when_kept_alive(
+    context: &Context<'_>,
+    mut pair: ConnectionPair<'_>,
+) -> Result<Expected> {
     const LOOKS_IDLE: &[Answer] = &[
         Answer::NOT_IDLE,
         Answer::IDLE_ON_TIMER,
         Answer::INDETERMINATE,
     ];
-    let mut pair = context.in_use(Device::None)?;
     pair.end_of(Client)?.keep_alive(Duration::from_secs(1))?;
     context.outlast()?;
     pair.reset_both(Ttl::Own)?;
@@ -128,7 +134,6 @@ fn outlived(context: &Context<'_>) -> Result<Expected> {
     }
     context.silence(silence)?;
     context.lose_state(pair.port)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(by_hop(&pair))
 }

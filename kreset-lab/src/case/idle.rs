@@ -84,8 +84,7 @@ fn by_device(pair: &ConnectionPair<'_>, victim: Side, trigger: &'static str) -> 
 fn on_send(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.in_use(context.resetting())?;
     context.outlast()?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(by_device(&pair, Client, "data"))
 }
 
@@ -96,8 +95,7 @@ fn copied_ttl(context: &Context<'_>) -> Result<Expected> {
         copied: true,
     })?;
     context.outlast()?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     let alike = &[Answer::CONNECTION_LOST];
     Ok(pair
         .expected()
@@ -146,8 +144,7 @@ fn long_poll(context: &Context<'_>) -> Result<Expected> {
     let mut pair = context.in_use(context.resetting())?;
     pair.ask()?;
     context.outlast()?;
-    pair.answer()?;
-    pair.is_reset(Broker)?;
+    pair.answer_and_be_reset()?;
     Ok(by_device(&pair, Broker, "data"))
 }
 
@@ -187,8 +184,7 @@ fn older(context: &Context<'_>, used_since: bool) -> Result<Expected> {
     }
     context.outlast()?;
     context.lose_state(pair.port)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     let expected = by_device(&pair, Client, "data");
     if used_since {
         return Ok(expected);
@@ -205,7 +201,6 @@ fn after_brokers_fin(context: &Context<'_>) -> Result<Expected> {
     pair.shut_down(Broker)?;
     pair.is_reset(Broker)?;
     context.silence(context.draw.time(100, 900))?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(by_device(&pair, Client, "data").forged(Broker, Ttl::Own))
 }

@@ -277,6 +277,30 @@ impl<'a> ConnectionPair<'a> {
         self.slot(side).take().map_or(Ok(()), Connection::abort)
     }
 
+    /// The client asks for something, and is reset.
+    pub(crate) fn ask_and_be_reset(&mut self) -> Result<()> {
+        self.ask()?;
+        self.is_reset(Client)
+    }
+
+    /// The broker answers, and is reset.
+    pub(crate) fn answer_and_be_reset(&mut self) -> Result<()> {
+        self.answer()?;
+        self.is_reset(Broker)
+    }
+
+    /// One end closes with a reset, and the other one gets it.
+    pub(crate) fn abort_and_reset(&mut self, side: Side) -> Result<()> {
+        self.abort(side)?;
+        self.is_reset(side.other())
+    }
+
+    /// One end closes with data unread, which resets the other one.
+    pub(crate) fn close_and_reset(&mut self, side: Side) -> Result<()> {
+        self.close(side);
+        self.is_reset(side.other())
+    }
+
     /// One end disconnects its socket.
     pub(crate) fn disconnect(&mut self, side: Side) -> Result<()> {
         self.slot(side)

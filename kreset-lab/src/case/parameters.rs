@@ -22,30 +22,24 @@ pub(crate) struct Parameters {
     pub(crate) ending: Ending,
 }
 
-/// How long nothing is said before something happens that no timer stands behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Silence {
-    /// Next to none.
-    None,
-    /// Less than a second.
-    Brief,
-    /// Longer than a second.
-    Second,
-    /// Some seconds.
-    Seconds,
-    /// Longer than ten seconds.
-    Long,
+named_enum! {
+    /// How long nothing is said before something happens that no timer stands behind.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Silence all {
+        /// Next to none.
+        None = "0s",
+        /// Less than a second.
+        Brief = "below_1s",
+        /// Longer than a second.
+        Second = "above_1s",
+        /// Some seconds.
+        Seconds = "some_s",
+        /// Longer than ten seconds.
+        Long = "above_10s",
+    }
 }
 
 impl Silence {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::None,
-        Self::Brief,
-        Self::Second,
-        Self::Seconds,
-        Self::Long,
-    ];
-
     /// Those of a connection in use.
     pub(crate) const BUSY: [Self; 2] = [Self::None, Self::Brief];
 
@@ -55,16 +49,6 @@ impl Silence {
     /// Whether it is one of [`Self::BUSY`].
     pub(crate) const fn is_busy(self) -> bool {
         matches!(self, Self::None | Self::Brief)
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::None => "0s",
-            Self::Brief => "below_1s",
-            Self::Second => "above_1s",
-            Self::Seconds => "some_s",
-            Self::Long => "above_10s",
-        }
     }
 
     pub(super) fn draw(self, draw: &Draw) -> Duration {
@@ -89,38 +73,20 @@ impl Late {
     }
 }
 
-/// How a broker ends a connection that has not come to be in use, in the shapes that real ones
-/// give it: what was read and what was not, and who ends first, decides what is on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// FIN, and the client answers in kind: no reset at all.
-    Fin,
-    /// FIN, and the client does nothing.
-    FinAlone,
-    /// FIN, and a while later the client writes.
-    LateWrite,
-    /// FIN, and a close with data unread: RST,ACK.
-    FinThenReset,
-    /// The same, after the delay of failed authentications.
-    DelayedFinThenReset,
-}
-
-impl Ending {
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Fin,
-        Self::FinAlone,
-        Self::LateWrite,
-        Self::FinThenReset,
-        Self::DelayedFinThenReset,
-    ];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Fin => "fin",
-            Self::FinAlone => "fin_alone",
-            Self::LateWrite => "late_write",
-            Self::FinThenReset => "fin_rst",
-            Self::DelayedFinThenReset => "delayed_fin_rst",
-        }
+named_enum! {
+    /// How a broker ends a connection that has not come to be in use, in the shapes that real ones
+    /// give it: what was read and what was not, and who ends first, decides what is on the wire.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Ending all {
+        /// FIN, and the client answers in kind: no reset at all.
+        Fin = "fin",
+        /// FIN, and the client does nothing.
+        FinAlone = "fin_alone",
+        /// FIN, and a while later the client writes.
+        LateWrite = "late_write",
+        /// FIN, and a close with data unread: RST,ACK.
+        FinThenReset = "fin_rst",
+        /// The same, after the delay of failed authentications.
+        DelayedFinThenReset = "delayed_fin_rst",
     }
 }

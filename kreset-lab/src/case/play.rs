@@ -1,6 +1,6 @@
 //! Playing cases, and making sure that the wire shows what they are about.
 
-use std::{collections::BTreeMap, fmt, panic::resume_unwind, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, thread, time::Duration};
 
 use super::{
     context::Context,
@@ -14,6 +14,7 @@ use crate::{
     error::{Error, Result},
     judge::Expected,
     trace::wire::Wire,
+    util::worker::join,
 };
 
 /// Between the beginnings of two cases: the processors are shared with the tracers.
@@ -52,7 +53,6 @@ impl Case {
 
     /// Whether weights may never be set by it, whatever is drawn: every fourth combination of cause
     /// and variant, in all families, is run under held-out seeds alone.
-    #[must_use]
     pub fn is_unseen(&self) -> bool {
         let (combination, _) = self.id.rsplit_once('.').unwrap_or((&self.id, ""));
         is_unseen(combination)
@@ -104,9 +104,6 @@ pub(crate) fn play<'a, T>(
             let tracers = attach()?;
             testbed.attachment.complete();
             (begin()?, tracers)
-        };
-        let join = |case: thread::ScopedJoinHandle<'_, Played<'a>>| {
-            case.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
         let played = playing.into_iter().map(join).collect();
         stop.check()?;

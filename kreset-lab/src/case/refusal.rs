@@ -95,8 +95,7 @@ fn rejected_in_use(context: &Context<'_>, host: Side, hook: Hook) -> Result<Expe
     let mut pair = context.in_use(Device::None)?;
     let rules = format!("tcp sport {} reject with tcp reset", pair.port);
     let rules = context.on_host(host, hook, &rules)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     drop(rules);
     Ok(pair
         .expected()
@@ -112,7 +111,6 @@ fn new_by_brokers_host(context: &Context<'_>) -> Result<Expected> {
     let rules = context.on_host(Broker, Hook::Input, &rules)?;
     context.fail_to_connect(site.address, port)?;
     drop(rules);
-    context.keep(site);
     Ok(Expected::new(port)
         .reported(Client, &[Answer::REFUSED])
         .genuine(Client))
@@ -126,8 +124,7 @@ fn one_half(context: &Context<'_>) -> Result<Expected> {
     pair.has_data(Broker)?;
     pair.is_acknowledged()?;
     pair.reset_one(Client, Ttl::Own)?;
-    pair.answer()?;
-    pair.is_reset(Broker)?;
+    pair.answer_and_be_reset()?;
     Ok(pair
         .expected()
         .reported(Client, &[Answer::NOT_IDLE])
@@ -159,8 +156,7 @@ fn answer_lost_state(context: &Context<'_>) -> Result<Expected> {
     pair.ask()?;
     pair.has_data(Broker)?;
     context.lose_state(pair.port)?;
-    pair.answer()?;
-    pair.is_reset(Broker)?;
+    pair.answer_and_be_reset()?;
     Ok(pair
         .expected()
         .reported(Broker, &[Answer::NOT_IDLE])
@@ -245,10 +241,8 @@ fn proxy_timer(context: &Context<'_>) -> Result<Vec<Expected>> {
         context.silence(TIMER)?;
         super::broker::ends(&mut pair)?;
         context.silence(ms(200))?;
-        pair.ask()?;
-        pair.is_reset(Client)?;
+        pair.ask_and_be_reset()?;
         all.push(pair.was_reset(Client, CLOSED));
     }
-    context.keep(site);
     Ok(all)
 }

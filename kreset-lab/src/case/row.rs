@@ -13,8 +13,6 @@ use super::{
 };
 use crate::{Family, device::Ttl, error::Result, judge::Expected};
 
-const FAMILIES: [Family; 3] = [Family::Ipv4, Family::Ipv6, Family::Mapped];
-
 /// What the devices' timers are called.
 const TIMER_NAMES: [&str; TIMERS] = ["shortest", "shorter", "longer", "longest"];
 
@@ -158,7 +156,7 @@ impl Row {
             return Vec::new();
         }
         let in_families = |case: Case| {
-            FAMILIES.map(|family| Case {
+            Family::ALL.map(|family| Case {
                 id: format!("{}.{}", case.id, family.name()),
                 family,
                 ..case.clone()
@@ -173,7 +171,7 @@ impl Row {
             return Vec::new();
         };
         let families: &[_] = if named.each_family {
-            &FAMILIES
+            &Family::ALL
         } else {
             &[Family::Mapped]
         };
@@ -200,7 +198,7 @@ impl Row {
 
     /// Every combination of values.
     fn variants(&self) -> Vec<Case> {
-        let mut all = vec![Case {
+        let mut all = Variants(vec![Case {
             id: self.id.clone(),
             environment: Environment::Usual,
             family: Family::Mapped,
@@ -213,101 +211,73 @@ impl Row {
                 ending: Ending::Fin,
             },
             act: Arc::clone(&self.act),
-        }];
+        }]);
         let ttl_name = |ttl| if ttl == Ttl::Own { "own" } else { "copied" };
-        cross(
-            &mut all,
+        let surround = |case: &mut Case, it| case.environment = it;
+        all.cross(
             "{environment}",
             self.environments,
             Environment::name,
-            |case, value| {
-                case.environment = value;
-            },
+            surround,
         );
-        cross(
-            &mut all,
-            "{timer}",
-            self.timers,
-            |timer| TIMER_NAMES[timer],
-            |case, value| {
-                case.with.timer = value;
-            },
-        );
-        cross(
-            &mut all,
-            "{shape}",
-            self.shapes,
-            Shape::name,
-            |case, value| {
-                case.with.shape = value;
-            },
-        );
-        cross(
-            &mut all,
-            "{silence}",
-            self.silences,
-            Silence::name,
-            |case, value| {
-                case.with.silence = value;
-                let number = self.silences.iter().position(|silence| *silence == value);
-                if let Some(shape) = number.and_then(|number| self.shapes.get(number))
-                    && self.zipped
-                {
-                    case.with.shape = *shape;
-                }
-            },
-        );
-        cross(&mut all, "{ttl}", self.ttls, ttl_name, |case, value| {
-            case.with.ttl = value;
+        let timer_name = |timer| TIMER_NAMES[timer];
+        all.cross("{timer}", self.timers, timer_name, |case, it| {
+            case.with.timer = it;
         });
-        cross(
-            &mut all,
+        all.cross("{shape}", self.shapes, Shape::name, |case, it| {
+            case.with.shape = it;
+        });
+        all.cross("{silence}", self.silences, Silence::name, |case, it| {
+            case.with.silence = it;
+            let number = self.silences.iter().position(|silence| *silence == it);
+            if let Some(shape) = number.and_then(|number| self.shapes.get(number))
+                && self.zipped
+            {
+                case.with.shape = *shape;
+            }
+        });
+        all.cross("{ttl}", self.ttls, ttl_name, |case, it| case.with.ttl = it);
+        all.cross(
             "{late}",
             self.lates,
             |late| late.0,
-            |case, value| {
-                case.with.late = value;
-            },
+            |case, it| case.with.late = it,
         );
-        cross(
-            &mut all,
-            "{ending}",
-            self.endings,
-            Ending::name,
-            |case, value| {
-                case.with.ending = value;
-            },
-        );
-        all
+        all.cross("{ending}", self.endings, Ending::name, |case, it| {
+            case.with.ending = it;
+        });
+        all.0
     }
 }
 
-/// Each case with each of `values` if its name has `key`, with the first one if it has not.
-fn cross<T: Copy>(
-    all: &mut Vec<Case>,
-    key: &str,
-    values: &[T],
-    name: impl Fn(T) -> &'static str,
-    set: impl Fn(&mut Case, T),
-) {
-    let with = |case: &Case, value: T| {
-        let mut case = case.clone();
-        case.id = case.id.replace(key, name(value));
-        set(&mut case, value);
-        case
-    };
-    *all = all
-        .iter()
-        .flat_map(|case| {
+/// The cases of a row, which are more and more.
+struct Variants(Vec<Case>);
+
+impl Variants {
+    /// Each case with each of `values` if its name has `key`, with the first one if it has not.
+    fn cross<T: Copy>(
+        &mut self,
+        key: &str,
+        values: &[T],
+        name: impl Fn(T) -> &'static str,
+        set: impl Fn(&mut Case, T),
+    ) {
+        let mut crossed = Vec::new();
+        for case in &self.0 {
             let count = if case.id.contains(key) {
                 values.len()
             } else {
                 1
             };
-            let values = values.iter().take(count);
-            values.map(|value| with(case, *value)).collect::<Vec<_>>()
-        })
-        .collect();
+            for value in values.iter().take(count) {
+                let mut case = case.clone();
+                case.id = case.id.replace(key, name(*value));
+                set(&mut case, *value);
+                crossed.push(case);
+            }
+        }
+        self.0 = crossed;
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,33 @@ pub enum Group {
     Kafka,
 }
 
+impl Group {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Core, Self::Further, Self::Kafka];
+
+    /// The name, by which all scenarios of the group can be run.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Further => "further",
+            Self::Kafka => "kafka",
+        }
+    }
+
+    /// What is in it, and when it runs.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Core => "what people meet most; run if nothing else is asked for",
+            Self::Further => {
+                "finer causes, and what one host cannot know; with --further, or by name"
+            }
+            Self::Kafka => "real brokers and clients; with --kafka, or by name",
+        }
+    }
+}
+
 /// Plays a scenario, and has both tracers judged.
 type Script = dyn Fn(&Session<'_>) -> Result<Outcome> + Send + Sync;
 
@@ -84,27 +111,21 @@ impl Scenario {
     }
 
     /// The name; what is before a dot names several at once.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// What happens, in one sentence.
-    #[must_use]
     pub const fn about(&self) -> &'static str {
         self.about
     }
 
     /// What it is part of.
-    #[must_use]
     pub const fn group(&self) -> Group {
         self.group
     }
 
     /// Makes sure that what this scenario takes beyond the lab itself is installed.
-    ///
-    /// # Errors
-    /// [`crate::Error::MissingKafka`], [`crate::Error::MissingProgram`].
     pub fn check_parts(&self) -> Result<()> {
         for program in &self.programs {
             program::command(*program)?;
@@ -113,9 +134,9 @@ impl Scenario {
     }
 
     /// Whether a name on the command line means this scenario.
-    #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name
+            || self.group.name() == name
             || self
                 .name
                 .strip_prefix(name)

@@ -1,7 +1,6 @@
 //! One lab with a tracer on each host, and how both did.
 
 use std::{
-    panic::resume_unwind,
     path::{Path, PathBuf},
     process::Command,
     slice, thread,
@@ -24,6 +23,7 @@ use crate::{
     judge::{self, Claim, Claims, exact},
     net::packet::Flags,
     trace::{connections::Connections, timeline::Timeline},
+    util::worker::join,
 };
 
 /// How long a packet that was provoked may take to show up.
@@ -83,6 +83,11 @@ impl<'a> Session<'a> {
     /// The devices' idle timeout.
     pub(crate) const fn idle_timeout(&self) -> Duration {
         self.settings.idle_timeout
+    }
+
+    /// The tracer to judge, if there is one.
+    pub(crate) fn tracer(&self) -> Option<&Path> {
+        self.settings.tracer.as_deref()
     }
 
     /// The tracer's program, to run another of its subcommands.
@@ -177,7 +182,7 @@ pub(crate) fn attach(start: impl Fn(Side) -> Result<Tracer> + Sync) -> Result<[T
     thread::scope(|scope| {
         let client = scope.spawn(|| start(Side::Client));
         let broker = start(Side::Broker);
-        let client = client.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        let client = join(client)?;
         Ok([client, broker?])
     })
 }
@@ -255,7 +260,7 @@ fn as_many_resets(lab: &Lab, side: Side, claims: &[Claim]) -> Result<()> {
     let seen = lab
         .wire()
         .wait_for_count(expected, &what, PATIENCE, |seen| {
-            seen.leg == side && seen.segment.flags.contain(Flags::RST)
+            seen.leg == side && seen.has(Flags::RST)
         })?;
     if seen == expected {
         return Ok(());

@@ -53,6 +53,7 @@ pub(super) fn rows() -> Vec<Row> {
             killed(context, 1, 0, Afterwards::Refused)
         })
         .lates(THEN),
+        row("shutdown.refused.later", refused_later),
         row("shutdown.restarted.several", |context| {
             let count = context.draw.number(3, 5);
             killed(context, count, 1, Afterwards::Restarted)
@@ -124,6 +125,24 @@ fn killed(
             .in_state("CLOSE_WAIT")
             .provoked_by("data")
     }));
+    Ok(all)
+}
+
+/// The broker is killed with a request unread, and its client comes back only after a second or
+/// two, as other brokers do: what was reported of the reset by then has to be corrected.
+fn refused_later(context: &Context<'_>) -> Result<Vec<Expected>> {
+    let address = context.address(Device::None);
+    let mut broker = context.process(address)?;
+    let mut pair = context.in_use_with_process(address)?;
+    context.attached()?;
+    context.silence(APART)?;
+    pair.request(Request::Produce(context.draw.number(500, 20_000)))?;
+    context.silence(APART)?;
+    broker.kill()?;
+    pair.is_reset(Client)?;
+    context.silence(context.draw.time(900, 2200))?;
+    let mut all = Afterwards::Refused.act(context, address)?;
+    all.push(pair.was_reset(Client, Answer::SHUTDOWN));
     Ok(all)
 }
 

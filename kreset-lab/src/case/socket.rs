@@ -76,8 +76,7 @@ fn no_linger(context: &Context<'_>) -> Result<Expected> {
     pair.end_of(Broker)?.never_linger_in_fin_wait2()?;
     pair.shut_down(Broker)?;
     pair.has_fin(Client)?;
-    pair.close(Broker);
-    pair.is_reset(Client)?;
+    pair.close_and_reset(Broker)?;
     Ok(pair.was_reset(Client, CLOSED_OR_ABORTED))
 }
 
@@ -109,11 +108,11 @@ fn destroyed(context: &Context<'_>, side: Side) -> Result<Expected> {
 /// A listener ends with a connection that it has not accepted.
 fn listener_closed(context: &Context<'_>) -> Result<Expected> {
     context.attached()?;
-    let site = context.site(Device::None)?;
+    let mut site = context.site(Device::None)?;
     let mut pair = context.unaccepted(&site)?;
     pair.request(Request::ApiVersions)?;
     pair.is_acknowledged()?;
-    drop(site);
+    site.end();
     pair.is_reset(Client)?;
     Ok(pair.was_reset(Client, Answer::CLOSED_BY_BROKER))
 }
@@ -143,7 +142,6 @@ fn multipath(context: &Context<'_>, unread: bool) -> Result<Expected> {
     let mut pair = context.connected_to(&site)?;
     pair.begin()?;
     context.attached()?;
-    context.keep(site);
     if unread {
         pair.ask()?;
         pair.has_data(Broker)?;
@@ -167,8 +165,7 @@ fn lost_segment(context: &Context<'_>) -> Result<Expected> {
     );
     let loss = context.on_router(Hook::Forward, &loss)?;
     pair.send(Broker, &traffic::kafka_answer(9, &[0; 600]))?;
-    pair.abort(Broker)?;
-    pair.is_reset(Client)?;
+    pair.abort_and_reset(Broker)?;
     drop(loss);
     Ok(pair.was_reset(Client, Answer::BROKER_ABORTED).undecidable(
         Client,
@@ -183,8 +180,7 @@ fn lost_reset(context: &Context<'_>) -> Result<Expected> {
     context.cut(pair.port, true)?;
     pair.abort(Broker)?;
     context.cut(pair.port, false)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     Ok(pair.was_reset(Client, Answer::BROKER_ABORTED).undecidable(
         Client,
         &[Answer::BROKER_ABORTED],
@@ -223,7 +219,6 @@ fn unaccepted(context: &Context<'_>, spoke: bool) -> Result<Expected> {
     }
     pair.abort(Client)?;
     context.is_on_wire(pair.port, Broker)?;
-    context.keep(site);
     Ok(if spoke {
         pair.was_reset(Broker, Answer::CLIENT_ABORTED)
     } else {

@@ -4,7 +4,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    context::Site,
     device::client_of,
     prelude::*,
     table::Hook,
@@ -89,7 +88,7 @@ fn window_update(context: &Context<'_>) -> Result<Expected> {
     pair.end_of(Broker)?.fill()?;
     let port = pair.port;
     context.seen("a closed window", |seen| {
-        let ends = seen.segment.flags.contain(Flags::RST);
+        let ends = seen.has(Flags::RST);
         seen.client_port() == port && seen.from() == Client && seen.segment.window == 0 && !ends
     })?;
     pair.forget(Broker)?;
@@ -110,7 +109,6 @@ fn port_reused(context: &Context<'_>) -> Result<Expected> {
     let again = context.connected_by(&site, site.address, pair.port)?;
     pair.is_reset(Broker)?;
     drop(again);
-    context.keep(site);
     Ok(pair
         .expected()
         .undecidable(Broker, &[Answer::CLIENT_LOST], LOOKS_LIKE_CLIENT_LOST)
@@ -128,7 +126,6 @@ fn collision(context: &Context<'_>) -> Result<Vec<Expected>> {
     let attempt = context.attempt(site.address, port)?;
     old.is_reset(Broker)?;
     drop((attempt, nat));
-    context.keep(site);
     Ok(vec![
         old.expected()
             .undecidable(Broker, &[Answer::REBOUND], LOOKS_LIKE_CLIENT_LOST),
@@ -215,9 +212,8 @@ fn changed(context: &Context<'_>, change: Change) -> Result<Vec<Expected>> {
     let broker = context.address(Device::None);
     let site = context.site_at(broker)?;
     let mut pair = context.in_use_at(&site)?;
-    context.keep(site);
     let other = context.address(Device::None);
-    let site = match change {
+    let _site = match change {
         Change::Backend { listens: true } => Some(context.site_at(other)?),
         _ => None,
     };
@@ -230,12 +226,8 @@ fn changed(context: &Context<'_>, change: Change) -> Result<Vec<Expected>> {
     context.pause()?;
     let rules = rewrite(context, broker, pair.port, &to);
     let rules = context.on_router(Hook::Arrival, &rules)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     drop(rules);
-    if let Some(site) = site {
-        context.keep(site);
-    }
     let right = &[if context.with.silence.is_busy() {
         Answer::MOVED
     } else {
@@ -264,12 +256,10 @@ fn moved_first(context: &Context<'_>) -> Result<Expected> {
     let site = context.site(Device::None)?;
     let to = Rewrite::broker(site.address);
     let rules = rewrite(context, first.address, pair.port, &to);
-    context.keep(first);
     let rules = context.on_router(Hook::Arrival, &rules)?;
     pair.request(Request::ApiVersions)?;
     pair.is_reset(Client)?;
     drop(rules);
-    context.keep(site);
     Ok(pair
         .expected()
         .undecidable(Client, &[Answer::MOVED], LOOKS_UNACCEPTED)
@@ -294,9 +284,7 @@ fn untranslated(context: &Context<'_>) -> Result<Expected> {
     let one = to_broker(context, service, port, &to);
     let _one = context.on_router(Hook::Arrival, &one)?;
     drop(both);
-    pair.answer()?;
-    pair.is_reset(Broker)?;
-    context.keep(site);
+    pair.answer_and_be_reset()?;
     Ok(pair
         .expected()
         .undecidable(
@@ -328,9 +316,7 @@ fn own_address(context: &Context<'_>) -> Result<Expected> {
     pair.has_data(Broker)?;
     pair.is_acknowledged()?;
     drop(rules);
-    pair.answer()?;
-    pair.is_reset(Broker)?;
-    context.keep(site);
+    pair.answer_and_be_reset()?;
     Ok(pair
         .expected()
         // How long a NAT had waited before it forgot, on a busy machine the test decides.
@@ -351,7 +337,6 @@ fn given_up(context: &Context<'_>) -> Result<Expected> {
     drop(attempt);
     context.cut(port, false)?;
     context.is_on_wire(port, Broker)?;
-    context.keep(site);
     let expected = Expected::new(port).genuine(Broker);
     Ok(expected.optional(Client, &[Answer::PROBE, Answer::INDETERMINATE]))
 }
@@ -367,7 +352,6 @@ fn wrong_address(context: &Context<'_>) -> Result<Expected> {
     let attempt = context.attempt(service, port)?;
     context.is_on_wire(port, Broker)?;
     drop((attempt, rules));
-    context.keep(site);
     Ok(Expected::new(port)
         .undecidable(Client, &[Answer::MOVED], STRAY_ANSWER)
         .genuine(Broker))
@@ -383,7 +367,6 @@ fn half_open(context: &Context<'_>) -> Result<Expected> {
     let device = context.testbed.lab.middlebox();
     device.forge_bare(source, destination, Flags::SYN, 1, 63)?;
     context.is_on_wire(port, Broker)?;
-    context.keep(site);
     Ok(Expected::new(port)
         .undecidable(Client, &[Answer::PROBE], STRAY_ANSWER)
         .genuine(Broker))
@@ -392,10 +375,9 @@ fn half_open(context: &Context<'_>) -> Result<Expected> {
 /// The handshake's last ACK is held back until the queue is full. The request is kept for some
 /// seconds; what the client sends afterwards meets the listener.
 fn queue_full(context: &Context<'_>) -> Result<Expected> {
-    let (site, mut pair) = overflowing(context)?;
+    let mut pair = overflowing(context)?;
     pair.request(Request::ApiVersions)?;
     pair.fails(Client)?;
-    context.keep(site);
     Ok(pair
         .expected()
         .undecidable(Client, &[Answer::CLOSED_BY_BROKER], LOOKS_UNACCEPTED)
@@ -408,10 +390,9 @@ fn overflow(context: &Context<'_>) -> Result<Expected> {
     context
         .host(Broker)
         .sysctl(&[("ipv4/tcp_abort_on_overflow", "1")])?;
-    let (site, mut pair) = overflowing(context)?;
+    let mut pair = overflowing(context)?;
     pair.request(Request::ApiVersions)?;
     pair.is_reset(Client)?;
-    context.keep(site);
     // The silence until the request is as long as the machine takes to fill the queue.
     Ok(pair
         .was_reset(Client, Answer::CLOSED_BY_BROKER)
@@ -420,7 +401,7 @@ fn overflow(context: &Context<'_>) -> Result<Expected> {
 }
 
 /// A listener whose queue is full, and a client whose last ACK has not arrived.
-fn overflowing<'a>(context: &'a Context<'a>) -> Result<(Site, ConnectionPair<'a>)> {
+fn overflowing<'a>(context: &'a Context<'a>) -> Result<ConnectionPair<'a>> {
     context.attached()?;
     let how = Listening {
         backlog: 1,
@@ -436,7 +417,7 @@ fn overflowing<'a>(context: &'a Context<'a>) -> Result<(Site, ConnectionPair<'a>
         context.unaccepted(&site)?;
     }
     drop(held);
-    Ok((site, pair))
+    Ok(pair)
 }
 
 /// A SYN that is never answered is no end of a connection.

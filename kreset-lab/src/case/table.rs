@@ -41,8 +41,7 @@ pub(crate) struct Table<'a> {
 impl<'a> Table<'a> {
     /// Adds one; `rules` has one statement a line.
     pub(super) fn add(place: &'a Namespace, hook: Hook, rules: &str) -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("case{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = next();
         let ruleset = format!(
             "table inet {name} {{\nchain rules {{\n{}\n{rules}\n}}\n}}\n",
             hook.line()
@@ -50,6 +49,29 @@ impl<'a> Table<'a> {
         place.run(NFT, &["-f", "-"], &ruleset)?;
         Ok(Self { place, name })
     }
+}
+
+impl<'a> Table<'a> {
+    /// The router gives its own address on the broker's side to what comes from the client's.
+    pub(crate) fn masquerade(router: &'a Namespace) -> Result<Self> {
+        let name = next();
+        let ruleset = format!(
+            "table inet {name} {{\nchain rules {{\n\
+             type nat hook postrouting priority srcnat; policy accept;\n\
+             oifname broker masquerade\n}}\n}}\n"
+        );
+        router.run(NFT, &["-f", "-"], &ruleset)?;
+        Ok(Self {
+            place: router,
+            name,
+        })
+    }
+}
+
+/// A name that no other table has.
+fn next() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("case{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Drop for Table<'_> {

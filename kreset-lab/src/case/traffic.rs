@@ -141,41 +141,21 @@ pub(crate) fn api_versions(correlation: u32) -> Vec<u8> {
     kafka(18, 3, correlation, b"\x00\x08rdkafka\x062.3.0\x00")
 }
 
-/// The shape of a connection's traffic before it falls silent. How much of it there is is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Requests, each answered before the next.
-    Plain,
-    /// Several requests under way at once.
-    Pipelined,
-    /// Large batches.
-    Batches,
-    /// A consumer: fetches and heartbeats, a moment apart.
-    Polls,
-    /// A TLS session in use.
-    Tls,
-    /// In use after SASL.
-    Sasl,
-}
-
-impl Shape {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Plain,
-        Self::Pipelined,
-        Self::Batches,
-        Self::Polls,
-        Self::Tls,
-        Self::Sasl,
-    ];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Pipelined => "pipelined",
-            Self::Batches => "batches",
-            Self::Polls => "polls",
-            Self::Tls => "tls",
-            Self::Sasl => "sasl",
-        }
+named_enum! {
+    /// The shape of a connection's traffic before it falls silent. How much of it there is is drawn.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Shape all {
+        /// Requests, each answered before the next.
+        Plain = "plain",
+        /// Several requests under way at once.
+        Pipelined = "pipelined",
+        /// Large batches.
+        Batches = "batches",
+        /// A consumer: fetches and heartbeats, a moment apart.
+        Polls = "polls",
+        /// A TLS session in use.
+        Tls = "tls",
+        /// In use after SASL.
+        Sasl = "sasl",
     }
 }

@@ -130,8 +130,7 @@ fn asked(context: &Context<'_>) -> Result<Expected> {
     let (mut pair, truth, device) = staged(context)?;
     context.pause()?;
     lose(context, &mut pair, truth, Client)?;
-    pair.ask()?;
-    pair.is_reset(Client)?;
+    pair.ask_and_be_reset()?;
     let right = truth.answer(Answer::CONNECTION_LOST);
     let expected = pair
         .expected()
@@ -150,8 +149,7 @@ fn answered(context: &Context<'_>) -> Result<Expected> {
     pair.has_data(Broker)?;
     context.pause()?;
     lose(context, &mut pair, truth, Broker)?;
-    pair.answer()?;
-    pair.is_reset(Broker)?;
+    pair.answer_and_be_reset()?;
     let right = truth.answer(Answer::CLIENT_LOST);
     let expected = pair
         .expected()

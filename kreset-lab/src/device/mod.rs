@@ -8,11 +8,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -25,7 +21,7 @@ use crate::{
         raw::RawSockets,
     },
     trace::wire::{Sighting, Wire},
-    util::program::CONNTRACK,
+    util::{program::CONNTRACK, worker::Worker},
 };
 
 /// The TTL or hop limit of a reset that a device makes up, as it leaves the device.
@@ -84,7 +80,11 @@ impl<'lab> Middlebox<'lab> {
     /// Resets both ends of a connection as soon as it was silent for `idle` (F5 BIG-IP; Azure load
     /// balancer with TCP reset). Works until the returned device is dropped.
     pub fn reset_on_timer(&self, idle: Duration, ttl: Ttl) -> Result<Timer> {
-        Timer::new(idle, ttl, Forger::new(self.network)?, self.wire.clone())
+        let (forger, wire) = (Forger::new(self.network)?, self.wire.clone());
+        Ok(Timer(Worker::start(move |ending| {
+            // If it failed, no reset came, and the scenario says so in its own words.
+            let _ended = watch(idle, ttl, &forger, &wire, ending);
+        })))
     }
 
     /// Answers every connection attempt with a reset.
@@ -121,9 +121,6 @@ impl<'lab> Middlebox<'lab> {
 
     /// Loses the state of all connections, as in a failover to a device that shares none. Means
     /// something while [`Self::reset_on_send`] or [`Self::drop_silently`] is installed.
-    ///
-    /// # Errors
-    /// What `conntrack` refuses.
     pub fn lose_state(&self) -> Result<()> {
         self.network
             .router()
@@ -190,7 +187,7 @@ impl<'lab> Middlebox<'lab> {
         made_from: impl FnOnce(&packet::Segment) -> Vec<forge::Segment>,
     ) -> Result<()> {
         let is_from_there = |it: &Sighting| {
-            let reset = it.segment.flags.contain(Flags::RST);
+            let reset = it.has(Flags::RST);
             it.client_port() == client_port && it.leaving && it.leg == victim && !reset
         };
         // The tap may lag behind.
@@ -276,7 +273,7 @@ impl Flows {
         }
         let segment = &sighting.segment;
         let port = sighting.client_port();
-        if segment.flags.contain(Flags::RST) {
+        if segment.has(Flags::RST) {
             self.0.remove(&port);
             return;
         }
@@ -292,7 +289,7 @@ impl Flows {
             last: sighting.at,
         });
         flow.last = sighting.at;
-        if segment.flags.contain(Flags::ACK) {
+        if segment.has(Flags::ACK) {
             let acknowledged = Some(segment.acknowledgement);
             match sighting.from() {
                 Side::Client => flow.client_expects = acknowledged,
@@ -352,37 +349,8 @@ impl Forger {
 
 /// A device that resets both ends of a connection when its idle timer runs out.
 #[derive(Debug)]
-pub struct Timer {
-    ending: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<()>>>,
-}
-
-impl Timer {
-    fn new(idle: Duration, ttl: Ttl, forger: Forger, wire: Wire) -> Result<Self> {
-        let ending = Arc::new(AtomicBool::new(false));
-        let thread = {
-            let ending = Arc::clone(&ending);
-            thread::Builder::new()
-                .name("timer device".to_owned())
-                .spawn(move || watch(idle, ttl, &forger, &wire, &ending))
-                .context(|| "start a thread".to_owned())?
-        };
-        Ok(Self {
-            ending,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for Timer {
-    fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // If it failed, no reset came, and the scenario says so in its own words.
-            let _ended = thread.join();
-        }
-    }
-}
+#[expect(dead_code, reason = "held for its Drop")]
+pub struct Timer(Worker);
 
 fn watch(
     idle: Duration,

@@ -91,28 +91,34 @@ impl Options {
         !self.without_noise
     }
 
-    fn command(&self, program: &Path, namespace: &Namespace) -> Command {
-        let mut command = Command::new(program);
+    /// What is asked of the tracer, and of its `read` alike.
+    pub(crate) fn of_any_source(&self) -> Vec<String> {
         let ports = self.ports.as_ref().map_or_else(
             || PORT.to_string(),
             |ports| format!("{}-{}", ports.start, ports.end - 1),
         );
+        let mut arguments = vec!["--port".to_owned(), ports];
+        arguments.extend(["--format", "json"].map(str::to_owned));
+        if self.shows_all() {
+            arguments.push("--all".to_owned());
+        }
+        if let Some(idle) = self.broker_max_idle {
+            arguments.extend(["--broker-max-idle".to_owned(), in_seconds(idle)]);
+        }
+        arguments
+    }
+
+    fn command(&self, program: &Path, namespace: &Namespace) -> Command {
+        let mut command = Command::new(program);
         command
             .args(["--netns", namespace.name()])
-            .args(["--port", &ports])
-            .args(["--format", "json"])
+            .args(self.of_any_source())
             .args(["--duration", &in_seconds(LEASE + self.longer)]);
-        if self.shows_all() {
-            command.arg("--all");
-        }
         if self.without_packets {
             command.args(["--packet-evidence", "off"]);
         }
         if let Some(file) = &self.record {
             command.arg("--record").arg(file);
-        }
-        if let Some(idle) = self.broker_max_idle {
-            command.args(["--broker-max-idle", &in_seconds(idle)]);
         }
         command
     }
@@ -290,8 +296,10 @@ impl Tracer {
     /// What one that has ended has said, and was not taken.
     pub fn rest(&mut self) -> Said {
         let garbage = self.stdout.take().and_then(|reader| reader.join().ok());
+        let mut events = self.take();
+        Event::correct(&mut events);
         Said {
-            events: self.take(),
+            events,
             garbage: garbage.unwrap_or_default(),
             stderr: String::new(),
         }
@@ -362,7 +370,7 @@ mod tests {
     fn a_tracer_is_heard_to_its_last_line() {
         let events = concat!(env!("CARGO_MANIFEST_DIR"), "/../kreset/golden/events.jsonl");
         let tracer = shell(&format!(
-            r#"trap 'sed -n 9p {events}; exit 0' TERM
+            r#"trap 'grep -m 1 type.:.summary {events}; exit 0' TERM
                sed -n 1p {events}; echo nonsense; sed -n 2p {events}; echo '{{"type":"reset"}}'
                while :; do sleep 0.01; done"#,
         ))

@@ -30,7 +30,7 @@ pub(crate) fn correlate(program: &Path, said: [&Said; 2]) -> Result<Vec<Event>> 
         stderr: String::new(),
     };
     let mut child = Command::new(program)
-        .args(["correlate", "--format", "json", "-"])
+        .args(["correlate", "--format", "json", "--all", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

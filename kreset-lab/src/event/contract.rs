@@ -15,9 +15,6 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
 });
 
 /// Whether `line` is an event of the contract.
-///
-/// # Errors
-/// What in it the schema refuses.
 pub fn check(line: &str) -> Result<(), String> {
     let event: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let refusals: Vec<String> = SCHEMA

@@ -1,5 +1,9 @@
 //! What the tracer says, as far as the lab judges it: a reader of the JSON contract that shares
 //! no code with its writer.
+#![expect(
+    missing_docs,
+    reason = "the JSON contract is where the keys are described"
+)]
 
 #[cfg(feature = "full")]
 pub mod contract;
@@ -16,15 +20,13 @@ pub const SCHEMA: &str = "kreset/1";
 /// One line of the tracer's output. `None` is what the tracer does not know.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(
-    missing_docs,
-    reason = "the JSON contract is where these are described"
-)]
 pub struct Event {
     pub schema: String,
     #[serde(rename = "type")]
     pub kind: String,
     pub id: Option<String>,
+    /// Of a `correction`: the `id` of the event whose place it takes.
+    pub corrects: Option<String>,
     pub time: Option<String>,
     pub community_id: Option<String>,
     pub direction: Option<String>,
@@ -37,6 +39,19 @@ pub struct Event {
     pub connection: Option<Connection>,
     pub reset: Option<Reset>,
     pub advice: Option<String>,
+    pub process_end: Option<ProcessEnd>,
+    pub incident_id: Option<String>,
+    /// Of an `incident`: what it is, and the rest of it.
+    pub incident: Option<String>,
+    pub phase: Option<String>,
+    pub ended: Option<u64>,
+    pub refusals: Option<u64>,
+    pub clients: Option<u64>,
+    pub back: Option<u64>,
+    pub refused: Option<Refused>,
+    pub roll: Option<Roll>,
+    pub brokers: Vec<Endpoint>,
+    pub earlier: Vec<String>,
     /// Of a `finding`: what it rests on.
     pub proof: Option<String>,
     /// Of a `finding`: what is missing for a proof.
@@ -60,10 +75,6 @@ pub struct Event {
 /// One end's address.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(
-    missing_docs,
-    reason = "the JSON contract is where these are described"
-)]
 pub struct Endpoint {
     pub address: Option<IpAddr>,
     pub port: Option<u16>,
@@ -79,10 +90,6 @@ impl Endpoint {
 /// What the event says of the connection.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(
-    missing_docs,
-    reason = "the JSON contract is where these are described"
-)]
 pub struct Connection {
     pub flow_id: Option<String>,
     pub state: Option<String>,
@@ -93,13 +100,35 @@ pub struct Connection {
     pub provoked_by: Option<String>,
 }
 
+/// What the event says of the broker's process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct ProcessEnd {
+    pub what: String,
+    pub summary: String,
+}
+
+/// How long a port refused.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Refused {
+    pub since: Option<String>,
+    pub until: Option<String>,
+    pub ms: Option<f64>,
+    pub ms_kind: Option<String>,
+}
+
+/// The restarts that one is part of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Roll {
+    pub id: Option<String>,
+    pub number: Option<u64>,
+}
+
 /// What the event says of the RST itself.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(
-    missing_docs,
-    reason = "the JSON contract is where these are described"
-)]
 pub struct Reset {
     pub sequence: Option<u32>,
     pub flags: Option<String>,
@@ -122,6 +151,26 @@ impl Event {
     /// Whether it says something about one connection, rather than about the tracer.
     pub fn is_about_a_connection(&self) -> bool {
         matches!(self.kind.as_str(), "reset" | "close" | "timeout")
+    }
+
+    /// Puts what corrections say in the place of what they correct.
+    pub fn correct(events: &mut [Self]) {
+        for at in 0..events.len() {
+            let (before, from) = events.split_at_mut(at);
+            let [correction, ..] = from else { return };
+            let Some(corrects) = correction.corrects.as_deref() else {
+                continue;
+            };
+            let corrected = before
+                .iter_mut()
+                .find(|it| it.id.as_deref() == Some(corrects));
+            if let Some(event) = corrected {
+                event.verdict.clone_from(&correction.verdict);
+                event.cause.clone_from(&correction.cause);
+                event.confidence = correction.confidence;
+                event.advice.clone_from(&correction.advice);
+            }
+        }
     }
 
     /// Its client and its broker, if both are known.

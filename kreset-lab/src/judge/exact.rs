@@ -132,9 +132,7 @@ impl Ending {
         let since = self
             .before()
             .iter()
-            .rposition(|seen| {
-                self.sender(seen) != victim && !seen.segment.flags.contain(Flags::RST)
-            })
+            .rposition(|seen| self.sender(seen) != victim && !seen.has(Flags::RST))
             .map_or(0, |last| last + 1);
         let end = if self.what == What::TimedOut {
             self.packets.len()
@@ -144,7 +142,7 @@ impl Ending {
         let mut after = since..end;
         let fits: fn(&_) -> bool = match expected.provoked_by {
             Some("data") => |seen: &crate::trace::wire::Sighting| seen.segment.payload > 0,
-            Some("close") => |seen| seen.segment.flags.contain(Flags::FIN),
+            Some("close") => |seen| seen.has(Flags::FIN),
             Some("keepalive") => return self.at.saturating_sub(1),
             _ => return self.at,
         };

@@ -21,6 +21,8 @@ pub(crate) struct Expected {
     pub(super) without_wire_idle: Option<Side>,
     /// Whether times and headers are left out: one of thousands of connections.
     pub(crate) is_coarse: bool,
+    /// Whether both hosts together know no more of it than one.
+    is_open: bool,
 }
 
 /// What the tracer on one host should say of one connection.
@@ -35,12 +37,13 @@ pub(crate) enum OnHost {
 }
 
 impl OnHost {
-    /// One of these answers, which one host can decide or two can; nothing if there is none.
-    pub(super) fn of(right: Vec<Answer>, required: bool) -> Self {
+    /// One of these answers, unless `alike` is as good; nothing if there is none. What settles it
+    /// may be known.
+    pub(super) fn of(right: Vec<Answer>, alike: Vec<Answer>, required: bool) -> Self {
         let wanted = Wanted {
             right,
-            alike: Vec::new(),
-            settled: false,
+            alike,
+            settled: true,
         };
         match required {
             _ if wanted.right.is_empty() => Self::Nothing,
@@ -97,6 +100,7 @@ impl Expected {
             provoked_by: None,
             without_wire_idle: None,
             is_coarse: false,
+            is_open: false,
         }
     }
 
@@ -129,6 +133,17 @@ impl Expected {
         self
     }
 
+    /// What leaves both hosts the same evidence: neither knows more than the other.
+    pub(crate) fn alike_on_both(mut self, alike: &[Answer]) -> Self {
+        self.is_open = true;
+        for host in [&mut self.client, &mut self.broker] {
+            if let OnHost::Required(wanted) | OnHost::Optional(wanted) = host {
+                wanted.alike = alike.to_vec();
+            }
+        }
+        self
+    }
+
     /// The host that may report it.
     pub(crate) fn optional(mut self, side: Side, right: &[Answer]) -> Self {
         *self.host(side) = OnHost::Optional(wanted(right, &[]));
@@ -139,6 +154,7 @@ impl Expected {
     /// phase leaves a socket the same, and so does a broker that ends a connection in use. Where no
     /// reset came, such an end need not be noticed. It may be `settled` by how much was said.
     pub(crate) fn unseen_handshake(mut self, settled: bool) -> Self {
+        self.is_open = true;
         let reset = self.resets.as_ref().is_some_and(|all| !all.is_empty());
         for host in [&mut self.client, &mut self.broker] {
             if let OnHost::Required(wanted) | OnHost::Optional(wanted) = host {
@@ -194,6 +210,11 @@ impl Expected {
     pub(crate) const fn coarse(mut self) -> Self {
         self.is_coarse = true;
         self
+    }
+
+    /// Whether both hosts together know no more of it than one.
+    pub(super) const fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// By host.

@@ -1,9 +1,10 @@
 //! Apache Kafka's own broker, on the broker's host.
 
 use std::{
+    fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::Duration,
 };
@@ -27,29 +28,18 @@ const END: Duration = Duration::from_mins(1);
 /// Any will do, and all nodes of a cluster must have the same.
 const CLUSTER_ID: &str = "kresetlabkresetlabkres";
 
-/// What clients have to speak to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Kafka's protocol as it is.
-    Plaintext,
-    /// The same within TLS.
-    Ssl,
-    /// Without TLS, after authentication.
-    SaslPlaintext,
-    /// Within TLS, after authentication.
-    SaslSsl,
-}
-
-impl Protocol {
-    /// As both sides' settings have it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plaintext => "PLAINTEXT",
-            Self::Ssl => "SSL",
-            Self::SaslPlaintext => "SASL_PLAINTEXT",
-            Self::SaslSsl => "SASL_SSL",
-        }
+named_enum! {
+    /// What clients have to speak to the broker.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Protocol {
+        /// Kafka's protocol as it is.
+        Plaintext = "PLAINTEXT",
+        /// The same within TLS.
+        Ssl = "SSL",
+        /// Without TLS, after authentication.
+        SaslPlaintext = "SASL_PLAINTEXT",
+        /// Within TLS, after authentication.
+        SaslSsl = "SASL_SSL",
     }
 }
 
@@ -116,7 +106,6 @@ impl Plan {
     }
 
     /// Where it listens.
-    #[must_use]
     pub const fn address(&self) -> Ipv4Addr {
         let [a, b, c, first] = BROKER_V4.octets();
         Ipv4Addr::new(a, b, c, first + self.node.0 - 1)
@@ -140,90 +129,75 @@ impl Plan {
         let own = self.address();
         let advertised = self.advertised.unwrap_or_else(|| own.into());
         let security = protocol.name();
-        let copies = of.to_string();
-        let mut lines = vec![
-            "process.roles=broker,controller".to_owned(),
-            format!("node.id={number}"),
-            format!("controller.quorum.voters={}", voters.join(",")),
-            // Brokers connect to each other, and the broker to itself, where clients cannot be seen.
-            format!(
-                "listeners=CLIENTS://{own}:{PORT},INSIDE://{},CONTROLLER://{}",
-                self.inside(),
-                controller(*number)
-            ),
-            format!(
-                "advertised.listeners=CLIENTS://{advertised}:{PORT},INSIDE://{}",
-                self.inside()
-            ),
-            "controller.listener.names=CONTROLLER".to_owned(),
-            "inter.broker.listener.name=INSIDE".to_owned(),
-            format!(
-                "listener.security.protocol.map=CLIENTS:{security},INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT"
-            ),
-            format!("log.dirs={data}"),
-            format!("offsets.topic.replication.factor={copies}"),
-            format!("transaction.state.log.replication.factor={copies}"),
-            format!("default.replication.factor={copies}"),
-        ];
-        lines.extend(SMALL.iter().map(|&line| line.to_owned()));
+        let (inside, controller) = (self.inside(), controller(*number));
+        let mut text = format!(
+            "process.roles=broker,controller\n\
+             node.id={number}\n\
+             controller.quorum.voters={}\n\
+             # Brokers connect to each other, and the broker to itself, where clients cannot be seen.\n\
+             listeners=CLIENTS://{own}:{PORT},INSIDE://{inside},CONTROLLER://{controller}\n\
+             advertised.listeners=CLIENTS://{advertised}:{PORT},INSIDE://{inside}\n\
+             controller.listener.names=CONTROLLER\n\
+             inter.broker.listener.name=INSIDE\n\
+             listener.security.protocol.map=CLIENTS:{security},INSIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             log.dirs={data}\n\
+             offsets.topic.replication.factor={of}\n\
+             transaction.state.log.replication.factor={of}\n\
+             default.replication.factor={of}\n\
+             {SMALL}",
+            voters.join(",")
+        );
         if let Some(certificates) = certificates {
-            lines.extend([
-                "ssl.keystore.type=PEM".to_owned(),
-                format!(
-                    "ssl.keystore.location={}",
-                    certificates.broker_file().display()
-                ),
-                "ssl.truststore.type=PEM".to_owned(),
-                format!(
-                    "ssl.truststore.location={}",
-                    certificates.authority_file().display()
-                ),
-            ]);
+            let _infallible = writeln!(
+                text,
+                "ssl.keystore.type=PEM\nssl.keystore.location={}\n\
+                 ssl.truststore.type=PEM\nssl.truststore.location={}",
+                certificates.broker_file().display(),
+                certificates.authority_file().display()
+            );
         }
         if matches!(protocol, Protocol::SaslPlaintext | Protocol::SaslSsl) {
-            lines.extend([
-                "sasl.enabled.mechanisms=PLAIN".to_owned(),
-                "listener.name.clients.plain.sasl.jaas.config=\
+            text.push_str(
+                "sasl.enabled.mechanisms=PLAIN\n\
+                 listener.name.clients.plain.sasl.jaas.config=\
                  org.apache.kafka.common.security.plain.PlainLoginModule required \
-                 user_alice=\"alice-secret\";"
-                    .to_owned(),
-            ]);
+                 user_alice=\"alice-secret\";\n",
+            );
         }
-        let given = self.settings.iter();
-        lines.extend(given.map(|(name, value)| format!("{name}={value}")));
-        lines.push(String::new());
-        lines.join("\n")
+        for (name, value) in &self.settings {
+            let _infallible = writeln!(text, "{name}={value}");
+        }
+        text
     }
 }
 
 /// A small and quick broker: one partition of everything, few threads, short sessions.
-const SMALL: [&str; 17] = [
-    "offsets.topic.num.partitions=1",
-    "transaction.state.log.min.isr=1",
-    "transaction.state.log.num.partitions=1",
-    "share.coordinator.state.topic.replication.factor=1",
-    "share.coordinator.state.topic.min.isr=1",
-    "group.initial.rebalance.delay.ms=0",
-    "num.network.threads=2",
-    "num.io.threads=2",
-    "background.threads=1",
-    "num.recovery.threads.per.data.dir=1",
-    "log.cleaner.dedupe.buffer.size=2097152",
-    "log.segment.bytes=16777216",
-    "log.index.size.max.bytes=65536",
-    "broker.session.timeout.ms=3000",
-    "broker.heartbeat.interval.ms=1000",
-    "controlled.shutdown.enable=true",
-    "auto.create.topics.enable=true",
-];
+const SMALL: &str = "\
+offsets.topic.num.partitions=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=2
+background.threads=1
+num.recovery.threads.per.data.dir=1
+log.cleaner.dedupe.buffer.size=2097152
+log.segment.bytes=16777216
+log.index.size.max.bytes=65536
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=1000
+controlled.shutdown.enable=true
+auto.create.topics.enable=true
+";
 
 /// A broker; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Broker {
     plan: Plan,
     home: Home,
-    properties: PathBuf,
-    hosts: PathBuf,
+    files: Files,
     process: Process,
 }
 
@@ -249,13 +223,12 @@ impl Broker {
         plan: Plan,
         certificates: Option<&Certificates>,
     ) -> Result<Self> {
-        let Prepared { properties, hosts } = prepare(home, scratch, &plan, certificates)?;
-        let process = run(lab, home, &plan, &properties, &hosts)?;
+        let files = prepare(home, scratch, &plan, certificates)?;
+        let process = run(lab, home, &plan, &files)?;
         Ok(Self {
             plan,
             home: home.clone(),
-            properties,
-            hosts,
+            files,
             process,
         })
     }
@@ -311,17 +284,33 @@ impl Broker {
         self.process.wait_for_end(END).map(drop)
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, which: Signal) -> Result<()> {
+        self.process.signal(which)
+    }
+
+    /// Waits until something else has ended it.
+    pub(crate) fn wait_for_end(&mut self, patience: Duration) -> Result<()> {
+        self.process.wait_for_end(patience).map(drop)
+    }
+
     /// Starts it again with what it kept, after it has ended, and waits until it serves.
     pub(crate) fn restart(&mut self, lab: &Lab) -> Result<()> {
         lab.status().set("restarting a broker");
         let from = self.process.log().length();
-        self.process = run(lab, &self.home, &self.plan, &self.properties, &self.hosts)?;
+        self.process = run(lab, &self.home, &self.plan, &self.files)?;
         self.wait_until_ready(from)
     }
 }
 
 /// The files that a broker is started with.
-struct Prepared {
+#[derive(Debug)]
+struct Files {
     properties: PathBuf,
     hosts: PathBuf,
 }
@@ -332,7 +321,7 @@ fn prepare(
     scratch: &Scratch,
     plan: &Plan,
     certificates: Option<&Certificates>,
-) -> Result<Prepared> {
+) -> Result<Files> {
     let (node, _) = plan.node;
     let data = scratch.path().join(format!("broker-{node}"));
     fs::create_dir(&data).context(|| format!("make the directory {}", data.display()))?;
@@ -358,37 +347,33 @@ fn prepare(
         "127.0.0.1 localhost\n10.77.1.1 device\n10.77.2.1 device-inside\n10.77.1.2 client\n\
          10.77.2.2 broker\n10.77.2.3 broker-2\n10.77.2.4 broker-3\n",
     )?;
-    Ok(Prepared { properties, hosts })
+    Ok(Files { properties, hosts })
 }
 
 /// The command that runs a broker with an empty directory of its own, for programs that have no lab. It
 /// ends when its standard input does, and says `Kafka Server started` once it serves.
-///
-/// # Errors
-/// When it is not installed.
 pub fn command(home: &Home, scratch: &Scratch, plan: &Plan) -> Result<Command> {
-    let Prepared { properties, hosts } = prepare(home, scratch, plan, None)?;
-    java(home, &properties, &hosts)
+    java(home, &prepare(home, scratch, plan, None)?)
 }
 
-fn java(home: &Home, properties: &Path, hosts: &Path) -> Result<Command> {
+fn java(home: &Home, files: &Files) -> Result<Command> {
     let mut command = home.java("-Xmx256m")?;
     command
-        .arg(format!("-Djdk.net.hosts.file={}", hosts.display()))
+        .arg(format!("-Djdk.net.hosts.file={}", files.hosts.display()))
         .arg("-Dorg.slf4j.simpleLogger.showShortLogName=true")
         .arg("-Dorg.slf4j.simpleLogger.showThreadName=false")
         .arg("-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config.AbstractConfig=warn")
         .arg("Broker")
-        .arg(properties);
+        .arg(&files.properties);
     Ok(command)
 }
 
-fn run(lab: &Lab, home: &Home, plan: &Plan, properties: &Path, hosts: &Path) -> Result<Process> {
+fn run(lab: &Lab, home: &Home, plan: &Plan, files: &Files) -> Result<Process> {
     let name = match plan.node {
         (_, 1) => "broker".to_owned(),
         (number, _) => format!("broker-{number}"),
     };
-    let mut command = java(home, properties, hosts)?;
+    let mut command = java(home, files)?;
     if let Some(logging) = plan.logging {
         let option = format!("-Dorg.slf4j.simpleLogger.log.{logging}");
         command.env("JDK_JAVA_OPTIONS", option);

@@ -9,6 +9,9 @@ use crate::{
     util::program::{self, OPENSSL},
 };
 
+/// What makes a key without a password.
+const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
 /// A certificate authority and a broker's certificate by it, and an authority that signed nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Certificates {
@@ -24,28 +27,9 @@ impl Certificates {
         made.authority("ca")?;
         made.authority("stranger")?;
         made.request("broker")?;
-        let [ca, ca_key, request, certificate] =
-            ["ca.pem", "ca.key", "broker.csr", "broker.crt"].map(|name| made.name(name));
-        program::run(
-            OPENSSL,
-            &[
-                "x509",
-                "-req",
-                "-in",
-                &request,
-                "-CA",
-                &ca,
-                "-CAkey",
-                &ca_key,
-                "-days",
-                "1",
-                "-copy_extensions",
-                "copy",
-                "-out",
-                &certificate,
-            ],
-            "",
-        )?;
+        let sign = "x509 -req -in broker.csr -CA ca.pem -CAkey ca.key -days 1 -copy_extensions copy \
+                    -out broker.crt";
+        made.openssl(sign, &[])?;
         let mut chain = Vec::new();
         for part in ["broker.key", "broker.crt", "ca.pem"] {
             chain.extend(read(&made.path(part))?);
@@ -70,58 +54,43 @@ impl Certificates {
     }
 
     fn authority(&self, name: &str) -> Result<()> {
-        let key = self.name(&format!("{name}.key"));
-        let certificate = self.name(&format!("{name}.pem"));
         let subject = format!("/CN=kreset-lab {name}");
-        let arguments = [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            &subject,
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ];
-        program::run(OPENSSL, &arguments, "").map(drop)
+        let make = format!("req -x509 -days 1 {KEY} -keyout {name}.key -out {name}.pem");
+        self.openssl(&make, &["-subj", &subject])
     }
 
     fn request(&self, name: &str) -> Result<()> {
-        let key = self.name(&format!("{name}.key"));
-        let request = self.name(&format!("{name}.csr"));
         let names = format!("subjectAltName=IP:{BROKER_V4}");
-        let arguments = [
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-subj",
-            "/CN=broker",
-            "-addext",
-            &names,
-            "-keyout",
-            &key,
-            "-out",
-            &request,
-        ];
+        let make = format!("req {KEY} -keyout {name}.key -out {name}.csr -subj /CN=broker");
+        self.openssl(&make, &["-addext", &names])
+    }
+
+    /// Runs `openssl` with these words as its arguments, files being those of the directory, and
+    /// with `more`.
+    fn openssl(&self, words: &str, more: &[&str]) -> Result<()> {
+        let is_file = |word: &str| {
+            [".pem", ".key", ".csr", ".crt"]
+                .iter()
+                .any(|end| word.ends_with(end))
+        };
+        let word = |word: &str| {
+            if is_file(word) {
+                self.path(word).display().to_string()
+            } else {
+                word.to_owned()
+            }
+        };
+        let words: Vec<_> = words.split_whitespace().map(word).collect();
+        let arguments: Vec<_> = words
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
         program::run(OPENSSL, &arguments, "").map(drop)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
-    }
-
-    fn name(&self, name: &str) -> String {
-        self.path(name).display().to_string()
     }
 }
 

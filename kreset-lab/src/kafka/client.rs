@@ -22,32 +22,22 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// How long a client may take to write down what happened to it.
 const REACTION: Duration = Duration::from_secs(20);
 
-/// Whose client it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Software {
-    /// Apache Kafka's own.
-    Java,
-    /// librdkafka, by its Python package.
-    Librdkafka,
-    /// kafkajs.
-    Kafkajs,
+named_enum! {
+    /// Whose client it is.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Software all {
+        /// Apache Kafka's own.
+        Java = "java",
+        /// librdkafka, by its Python package.
+        Librdkafka = "librdkafka",
+        /// kafkajs.
+        Kafkajs = "kafkajs",
+    }
 }
 
 impl Software {
     /// The two that every scenario is run with.
     pub(crate) const USUAL: [Self; 2] = [Self::Java, Self::Librdkafka];
-
-    /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Java, Self::Librdkafka, Self::Kafkajs];
-
-    /// The word for it on the command line.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Java => "java",
-            Self::Librdkafka => "librdkafka",
-            Self::Kafkajs => "kafkajs",
-        }
-    }
 
     /// What its log says when a connection was reset under its hands.
     pub(crate) const fn reset_words(self) -> &'static str {
@@ -59,27 +49,18 @@ impl Software {
     }
 }
 
-/// What a client is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Job {
-    /// Sends records.
-    Producer,
-    /// Reads them, as the only member of a group.
-    Consumer,
-    /// Asks about the cluster.
-    Admin,
-    /// Sends records in transactions.
-    Transactions,
-}
-
-impl Job {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Consumer => "consumer",
-            Self::Admin => "admin",
-            Self::Transactions => "transactions",
-        }
+named_enum! {
+    /// What a client is there for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Job {
+        /// Sends records.
+        Producer = "producer",
+        /// Reads them, as the only member of a group.
+        Consumer = "consumer",
+        /// Asks about the cluster.
+        Admin = "admin",
+        /// Sends records in transactions.
+        Transactions = "transactions",
     }
 }
 
@@ -268,7 +249,10 @@ impl Client {
     ) -> Result<Self> {
         let plan = plan.clone().with("bootstrap.servers", bootstrap);
         let job = plan.name.unwrap_or_else(|| plan.job.name());
-        let name = format!("{} {job}", plan.software.name());
+        // What one of several wrote must not answer for another.
+        let name = lab
+            .journal()
+            .fresh(&format!("{} {job}", plan.software.name()));
         let process = Process::start(
             lab,
             lab.network().host(Side::Client),

@@ -21,9 +21,6 @@ pub struct Home(PathBuf);
 impl Home {
     /// Finds it, by [`VARIABLE`] or beside the running program, and makes sure that a broker can
     /// be run from it.
-    ///
-    /// # Errors
-    /// [`Error::MissingKafka`].
     pub fn find() -> Result<Self> {
         let home = match env::var_os(VARIABLE) {
             Some(directory) => Self(directory.into()),
@@ -67,9 +64,6 @@ impl Home {
     }
 
     /// `java`, small and quick to start, with all of Kafka on its class path.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn java(&self, heap: &str) -> Result<Command> {
         let mut command = program::command(JAVA)?;
         command.args([

@@ -38,14 +38,19 @@ impl Process {
         name: &str,
         command: &mut Command,
     ) -> Result<Self> {
+        let (log, stop) = (lab.journal().open(name), lab.stop().clone());
+        namespace.enter(|| Self::spawn(command, log, stop))
+    }
+
+    /// Starts `command` where this is called, with what it writes going to `log`.
+    pub(crate) fn spawn(command: &mut Command, log: Log, stop: Stop) -> Result<Self> {
         // Shows whose it is, should it ever outlive the lab.
         command.env("KRESET_LAB", std::process::id().to_string());
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = namespace.enter(|| Child::spawn(command))?;
-        let log = lab.journal().open(name);
+        let mut child = Child::spawn(command)?;
         let mut readers = Vec::new();
         readers.extend(child.0.stdout.take().map(|out| read(out, &log)));
         readers.extend(child.0.stderr.take().map(|out| read(out, &log)));
@@ -53,7 +58,7 @@ impl Process {
             stdin: child.0.stdin.take(),
             child,
             log,
-            stop: lab.stop().clone(),
+            stop,
             readers,
         })
     }
@@ -71,33 +76,39 @@ impl Process {
         patience: Duration,
         fits: impl Fn(&str) -> bool,
     ) -> Result<Line> {
-        let Self {
-            child,
-            readers,
-            log,
-            stop,
-            ..
-        } = self;
-        log.wait_for(what, from, patience, stop, fits, || {
-            match child.ended()? {
-                // Its last words may still be on their way to the log.
-                Some(status) if readers.iter().all(JoinHandle::is_finished) => Err(Error::Ended {
-                    program: log.name().to_owned(),
-                    status,
-                    last: last_words(log),
-                }),
-                _ => Ok(()),
-            }
-        })
+        let (log, stop) = (self.log.clone(), self.stop.clone());
+        log.wait_for(what, from, patience, &stop, fits, || self.lives())
+    }
+
+    /// Makes sure that more may come from it.
+    pub(crate) fn lives(&mut self) -> Result<()> {
+        match self.child.ended()? {
+            // Its last words may still be on their way to the log.
+            Some(status) if self.readers.iter().all(JoinHandle::is_finished) => Err(Error::Ended {
+                program: self.log.name().to_owned(),
+                status,
+                last: last_words(&self.log),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a line to its standard input.
     pub(crate) fn order(&mut self, line: &str) -> Result<()> {
-        let name = self.log.name().to_owned();
-        if let Some(stdin) = &mut self.stdin {
-            writeln!(stdin, "{line}").context(|| format!("order {name} to {line}"))?;
+        let Some(stdin) = &mut self.stdin else {
+            return Ok(());
+        };
+        let written = writeln!(stdin, "{line}");
+        if written.is_err() {
+            // How it ended says more.
+            self.lives()?;
         }
-        Ok(())
+        written.context(|| format!("order {} to {line}", self.log.name()))
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.

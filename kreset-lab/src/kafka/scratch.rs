@@ -50,17 +50,11 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// Makes one where temporary files go.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn new() -> Result<Self> {
         Self::new_in(&env::temp_dir())
     }
 
     /// Makes one below `base`.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn new_in(base: &Path) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -73,15 +67,11 @@ impl Scratch {
     }
 
     /// Where it is.
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file into it.
-    ///
-    /// # Errors
-    /// What the system refuses.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.0.join(name);
         fs::write(&path, text).context(|| format!("write {}", path.display()))?;

@@ -1,13 +1,15 @@
 //! A broker that is a process of its own, so that it can be killed.
 
 use std::{
-    io::{self, Read as _},
+    io,
     net::IpAddr,
     path::Path,
-    process::Command,
+    process::{Command, ExitStatus},
     thread,
     time::Duration,
 };
+
+use nix::sys::signal::{self, Signal};
 
 use crate::{
     Stop,
@@ -50,7 +52,48 @@ impl BrokerProcess {
     pub fn kill(&mut self) -> Result<()> {
         self.0.kill()
     }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, which: Signal) -> Result<()> {
+        self.0.signal(which)
+    }
+
+    /// Has it end by itself.
+    pub fn order(&mut self, end: OwnEnd) -> Result<()> {
+        match end {
+            OwnEnd::Exit(code) => self.0.order(&format!("{EXIT} {code}")),
+            OwnEnd::Crash => self.0.order(CRASH),
+            OwnEnd::UseMemory => self.0.order(FILL),
+        }
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.0.wait(patience)
+    }
 }
+
+/// How a broker process ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnEnd {
+    /// It exits with a code.
+    Exit(u8),
+    /// It crashes, with a signal of its own.
+    Crash,
+    /// It uses memory until it is killed.
+    UseMemory,
+}
+
+/// The orders on standard input.
+const EXIT: &str = "exit";
+const CRASH: &str = "crash";
+const FILL: &str = "fill";
 
 /// What the subcommand does: answers the first `answers` requests of each connection, and leaves
 /// unread what comes after. Ends when standard input does.
@@ -76,11 +119,41 @@ pub fn serve(family: Family, answers: u32, address: Option<IpAddr>) -> Result<()
             }
         }
     });
-    let mut end = Vec::new();
-    io::stdin()
-        .read_to_end(&mut end)
-        .context(|| "wait for the end of standard input".to_owned())?;
+    for order in io::stdin().lines() {
+        obey(&order.context(|| "wait for the end of standard input".to_owned())?);
+    }
     Ok(())
+}
+
+/// Does not return if the order is one.
+fn obey(order: &str) {
+    if let Some(code) = order.strip_prefix(EXIT) {
+        exit(code.trim().parse().unwrap_or(1));
+    }
+    match order {
+        CRASH => crash(),
+        FILL => use_memory(),
+        _ => {}
+    }
+}
+
+#[expect(clippy::exit, reason = "how it ends is what it is for")]
+fn exit(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+fn crash() -> ! {
+    loop {
+        // The first one only takes the handler of the standard library away.
+        let _raised = signal::raise(Signal::SIGSEGV);
+    }
+}
+
+fn use_memory() -> ! {
+    loop {
+        // Not zero, so that the pages are there.
+        vec![1_u8; 1 << 20].leak();
+    }
 }
 
 fn answer(mut connection: Connection, answers: u32) {

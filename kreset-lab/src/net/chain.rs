@@ -20,7 +20,11 @@ use std::{
 };
 
 use super::{Namespace, Owner, PREFIX};
-use crate::{PORT, error::Result, util::program::IP};
+use crate::{
+    PORT,
+    error::{Error, Result},
+    util::program::{IP, NFT},
+};
 
 /// Number of the links that lead to the twin of router 2.
 const TWIN: usize = 90;
@@ -36,9 +40,6 @@ pub struct Chain {
 
 impl Chain {
     /// Builds a way of `count` routers. Any number may exist side by side.
-    ///
-    /// # Errors
-    /// When the caller may not, or `ip` is missing or fails.
     pub fn new(count: usize, with_twin: bool) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let owner = Owner::this_process()?;
@@ -59,19 +60,16 @@ impl Chain {
     }
 
     /// The client's host.
-    #[must_use]
     pub const fn client(&self) -> &Namespace {
         &self.client
     }
 
     /// The broker's host.
-    #[must_use]
     pub const fn broker(&self) -> &Namespace {
         &self.broker
     }
 
     /// One of the routers, from 1; 0 is the twin of router 2.
-    #[must_use]
     pub fn router(&self, number: usize) -> Option<&Namespace> {
         match number {
             0 => self.twin.as_ref(),
@@ -80,13 +78,11 @@ impl Chain {
     }
 
     /// The broker's address.
-    #[must_use]
     pub fn broker_address(&self, v6: bool) -> IpAddr {
         address(self.routers.len(), 2, v6)
     }
 
     /// The address from which a router answers the client.
-    #[must_use]
     pub fn router_address(&self, number: usize, v6: bool) -> IpAddr {
         match number {
             0 => address(TWIN, 2, v6),
@@ -194,9 +190,6 @@ impl Chain {
 
     /// Has a router (0 is the twin of router 2) forget connections that were silent for `idle_s`
     /// seconds, and then do `what_then` with their packets: `drop`, or `reject with tcp reset`.
-    ///
-    /// # Errors
-    /// What `nft` or the kernel refuse.
     pub fn device(&self, number: usize, idle_s: u32, what_then: &str) -> Result<()> {
         self.rules(
             number,
@@ -221,10 +214,26 @@ impl Chain {
         )
     }
 
-    /// Adds nftables rules to a router.
+    /// How many packets a named counter of a router's table `inet counted` has counted.
     ///
     /// # Errors
-    /// What `nft` refuses.
+    /// What `nft` refuses, or says.
+    pub fn counted(&self, number: usize, counter: &str) -> Result<u64> {
+        let Some(router) = self.router(number) else {
+            return Err(Error::Staging(format!("there is no router {number}")));
+        };
+        let list = ["-j", "list", "counter", "inet", "counted", counter];
+        let text = router.run(NFT, &list, "")?;
+        let said: serde_json::Value = serde_json::from_str(&text)
+            .map_err(|error| Error::Staging(format!("nft said {text}: {error}")))?;
+        let entries = said["nftables"].as_array().into_iter().flatten();
+        let mut packets = entries.filter_map(|it| it["counter"]["packets"].as_u64());
+        packets
+            .next_back()
+            .ok_or_else(|| Error::Staging(format!("nft said {text}: expected packets")))
+    }
+
+    /// Adds nftables rules to a router.
     pub fn rules(&self, number: usize, rules: &str) -> Result<()> {
         match self.router(number) {
             Some(router) => router.nft(rules),
@@ -233,9 +242,6 @@ impl Chain {
     }
 
     /// Sets kernel parameters of a router.
-    ///
-    /// # Errors
-    /// What the kernel refuses.
     pub fn sysctl(&self, number: usize, settings: &[(&str, &str)]) -> Result<()> {
         match self.router(number) {
             Some(router) => router.sysctl(settings),

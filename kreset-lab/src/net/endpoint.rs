@@ -29,15 +29,17 @@ use crate::{
 /// How long an end waits for something that the other end has already done.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The kind of sockets that both ends use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// `AF_INET`.
-    Ipv4,
-    /// `AF_INET6`, with IPv6 on the wire.
-    Ipv6,
-    /// `AF_INET6`, with IPv4 on the wire: what every Java client and broker has.
-    Mapped,
+named_enum! {
+    /// The kind of sockets that both ends use.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+    pub enum Family all {
+        /// `AF_INET`.
+        Ipv4 = "ipv4",
+        /// `AF_INET6`, with IPv6 on the wire.
+        Ipv6 = "ipv6",
+        /// `AF_INET6`, with IPv4 on the wire: what every Java client and broker has.
+        Mapped = "mapped",
+    }
 }
 
 impl Family {
@@ -51,15 +53,6 @@ impl Family {
     /// The address of one end as it is on the wire.
     pub fn address(self, side: Side) -> IpAddr {
         net::address(side, self == Self::Ipv6)
-    }
-
-    /// The name on the command line, where one is needed.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipv4 => "ipv4",
-            Self::Ipv6 => "ipv6",
-            Self::Mapped => "mapped",
-        }
     }
 
     /// What a socket of this kind calls an address of the wire.
@@ -173,9 +166,6 @@ impl Listener {
     }
 
     /// Accepts the next connection.
-    ///
-    /// # Errors
-    /// [`Error::Deadline`] if none comes; [`Error::Stopped`].
     pub fn accept(&self) -> Result<Connection> {
         wait(
             &self.socket,
@@ -352,10 +342,7 @@ impl Connection {
 
     /// Receives a request and answers it.
     pub fn answer(&mut self) -> Result<()> {
-        let request = self.receive()?;
-        let answer = message::answer(&request)
-            .ok_or_else(|| Error::Staging("a request is no Kafka request".to_owned()))?;
-        self.send(&answer)
+        message::serve(&mut self.stream).context(|| "answer a request".to_owned())
     }
 
     /// Waits until there is something to receive, and leaves it there.

@@ -3,6 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 
 const TCP: u8 = 6;
+/// Control bits.
+pub const FIN: u8 = 0x01;
+/// Opens a connection.
+pub const SYN: u8 = 0x02;
+/// Resets one.
+pub const RST: u8 = 0x04;
+/// Data to hand on at once.
+pub const PSH: u8 = 0x08;
+/// The acknowledgement number counts.
+pub const ACK: u8 = 0x10;
+
+/// Urgent pointers, without the bit that would make them count: whoever follows a connection can
+/// tell what was forged, by whether a kernel would accept its checksum.
+pub const MARKS: [u16; 2] = [7, 8];
 /// Words of a TCP header without options.
 const PLAIN_WORDS: u8 = 5;
 
@@ -27,7 +41,6 @@ pub struct Segment {
 
 impl Segment {
     /// Its bytes between two ends.
-    #[must_use]
     pub fn bytes(&self, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
         let extra = u8::try_from(self.options.len() / 4).unwrap_or_default();
         let words = self.offset.unwrap_or(PLAIN_WORDS + extra);
@@ -36,7 +49,8 @@ impl Segment {
         tcp.extend(to.port().to_be_bytes());
         tcp.extend(self.sequence.to_be_bytes());
         tcp.extend(self.acknowledgement.to_be_bytes());
-        tcp.extend([words << 4, self.flags, 2, 0, 0, 0, 0, 7]);
+        tcp.extend([words << 4, self.flags, 2, 0, 0, 0]);
+        tcp.extend(MARKS[usize::from(self.corrupt)].to_be_bytes());
         tcp.extend(&self.options);
         tcp.extend(&self.payload);
         let length = u32::try_from(tcp.len()).unwrap_or_default().to_be_bytes();
@@ -49,7 +63,6 @@ impl Segment {
 
     /// A packet with nothing between its headers; `None` if the two ends are of different
     /// families, or it is too long. The kernel fills in IPv4's checksum.
-    #[must_use]
     pub fn packet(&self, from: SocketAddr, to: SocketAddr, ttl: u8) -> Option<Vec<u8>> {
         if from.is_ipv4() != to.is_ipv4() {
             return None;
@@ -72,7 +85,6 @@ impl Segment {
 }
 
 /// The addresses as they are in either IP header, and in the pseudo header.
-#[must_use]
 pub fn addresses(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     let bytes = |end: SocketAddr| match end.ip() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -120,6 +132,7 @@ mod tests {
             let packet = forged.packet(from, to, 33).expect("one family");
             let read = packet::Segment::parse(&packet).expect("a segment");
             assert_eq!((read.source, read.destination, read.ttl), (from, to, 33));
+            assert_eq!(read.forged, Some(packet::Forged::Numbers));
             assert_eq!(
                 (read.sequence, read.acknowledgement, read.payload),
                 (7, 9, 3)

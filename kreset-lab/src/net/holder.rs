@@ -152,9 +152,7 @@ fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {
 
 fn exchange(pair: &mut Pair, request: Request, number: u32) -> io::Result<()> {
     pair.client.write_all(&message::request(request, number))?;
-    let message = message::receive(&mut pair.broker)?;
-    let answer = message::answer(&message).ok_or(io::ErrorKind::InvalidData)?;
-    pair.broker.write_all(&answer)?;
+    message::serve(&mut pair.broker)?;
     message::receive(&mut pair.client).map(drop)
 }
 

@@ -1,7 +1,7 @@
 //! Just enough of Kafka's protocol for a connection to look, from outside, like one of Kafka's:
 //! real requests, and answers that a client could read.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// A request, without what [`request`] adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,13 @@ pub fn receive(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut message = vec![0; u32::from_be_bytes(size) as usize];
     stream.read_exact(&mut message)?;
     Ok(message)
+}
+
+/// Receives a request and answers it.
+pub fn serve(stream: &mut (impl Read + Write)) -> io::Result<()> {
+    let request = receive(stream)?;
+    let no_request = || io::Error::other("what came is not a request of Kafka's");
+    stream.write_all(&answer(&request).ok_or_else(no_request)?)
 }
 
 /// A whole request: size, header and body.

@@ -52,6 +52,7 @@ use crate::{
     util::{
         lock::lock,
         program::{self, IP, NFT, Program, SS},
+        worker::join,
     },
 };
 
@@ -111,9 +112,6 @@ impl Namespace {
     ///
     /// Sockets stay in the namespace they were made in, so what `work` opens may be used from any
     /// thread afterwards; processes that it starts stay inside.
-    ///
-    /// # Errors
-    /// Whatever `work` returns, or the system's refusal to enter.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         inside(&self.file, &self.name, work)
     }
@@ -137,19 +135,11 @@ impl Namespace {
     pub(crate) fn wait_for_listener(&self, port: u16, stop: &Stop) -> Result<()> {
         const PATIENCE: Duration = Duration::from_secs(20);
         let filter = format!("sport = :{port}");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if !self.run(SS, &["-Hltn", &filter], "")?.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Deadline {
-                    what: format!("a listener on port {port}"),
-                    waited: PATIENCE,
-                });
-            }
-            stop.sleep(Duration::from_millis(20))?;
-        }
+        let what = format!("a listener on port {port}");
+        stop.until(&what, PATIENCE, Duration::from_millis(20), || {
+            let listeners = self.run(SS, &["-Hltn", &filter], "")?;
+            Ok((!listeners.is_empty()).then_some(()))
+        })
     }
 
     /// Gives this host one more address.
@@ -232,11 +222,44 @@ impl Network {
     }
 
     /// Gives the broker's host one more address, which the router knows of.
-    pub(crate) fn add_broker_address(&self, address: Ipv4Addr) -> Result<()> {
+    pub fn add_broker_address(&self, address: Ipv4Addr) -> Result<()> {
         self.broker.add_address(address)?;
         self.router.ip(&format!(
             "neighbour add {address} lladdr 02:00:00:00:02:02 nud permanent dev broker"
         ))
+    }
+
+    /// Adds an attacker's namespace behind the router, with a network behind it that never
+    /// answers. The router forwards what comes from there in anybody's name.
+    ///
+    /// ```text
+    ///   10.77.3.1 router - attacker 10.77.3.2 - 10.99.0.0/16
+    /// ```
+    pub fn add_attacker(&self) -> Result<Namespace> {
+        let attacker = Namespace::create(self.router.name.replace("router", "attacker"))?;
+        attacker.sysctl(&[
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+            ("ipv4/ip_forward", "0"),
+            // Of his own connections; those of what he forges are below.
+            ("ipv4/ip_local_port_range", "50000 60999"),
+        ])?;
+        self.router.ip(&format!(
+            "link add attacker address 02:00:00:00:03:01 type veth peer name eth0 address 02:00:00:00:03:02 netns {}\n\
+             link set attacker addrgenmode none\n\
+             address add 10.77.3.1/24 dev attacker\n\
+             link set attacker up\n\
+             neighbour add 10.77.3.2 lladdr 02:00:00:00:03:02 nud permanent dev attacker\n\
+             route add 10.99.0.0/16 via 10.77.3.2\n",
+            attacker.name,
+        ))?;
+        attacker.ip("link set eth0 addrgenmode none\n\
+             address add 10.77.3.2/24 dev eth0\n\
+             link set lo up\n\
+             link set eth0 up\n\
+             neighbour add 10.77.3.1 lladdr 02:00:00:00:03:01 nud permanent dev eth0\n\
+             route add default via 10.77.3.1\n")?;
+        Ok(attacker)
     }
 
     fn wire(&self) -> Result<()> {
@@ -345,15 +368,11 @@ pub(crate) fn inside<T: Send>(
     work: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
     thread::scope(|scope| {
-        let inside = scope.spawn(|| {
+        join(scope.spawn(|| {
             setns(namespace, CloneFlags::CLONE_NEWNET)
                 .context(|| format!("enter network namespace {name}"))?;
             work()
-        });
-        match inside.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        }))
     })
 }
 

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use super::forge;
 use etherparse::{
     IpNumber, LaxIpSlice, PacketBuilder, TcpOptionElement, TcpOptionsIterator, TcpSlice,
 };
@@ -24,10 +25,20 @@ impl Flags {
     /// The acknowledgement number counts.
     pub const ACK: Self = Self(0x10);
 
-    /// All of these at once.
+    /// As they are shown.
+    const LETTERS: [(Self, &str); 4] = [
+        (Self::SYN, "S"),
+        (Self::FIN, "F"),
+        (Self::RST, "R"),
+        (Self::ACK, "A"),
+    ];
+
+    /// Those that are shown as these letters.
     #[cfg(test)]
-    pub(crate) fn of(flags: &[Self]) -> Self {
-        Self(flags.iter().fold(0, |all, flag| all | flag.0))
+    pub(crate) fn of(letters: &str) -> Self {
+        let is_named = |(_, letter): &&(Self, &str)| letters.contains(letter);
+        let named = Self::LETTERS.iter().filter(is_named);
+        Self(named.fold(0, |all, (flag, _)| all | flag.0))
     }
 
     /// Whether all of `other` are set.
@@ -38,12 +49,7 @@ impl Flags {
 
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (flag, letter) in [
-            (Self::SYN, "S"),
-            (Self::FIN, "F"),
-            (Self::RST, "R"),
-            (Self::ACK, "A"),
-        ] {
+        for (flag, letter) in Self::LETTERS {
             if self.contain(flag) {
                 f.write_str(letter)?;
             }
@@ -75,12 +81,37 @@ pub struct Segment {
     pub timestamps: bool,
     /// Bytes of payload.
     pub payload: u32,
+    /// Whether the lab forged it.
+    pub forged: Option<Forged>,
+}
+
+/// What was forged of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    /// All but the checksum.
+    Numbers,
+    /// The checksum is wrong too.
+    Checksum,
+}
+
+impl Forged {
+    /// By the mark of [`forge`].
+    const fn of(urgent: u16, flags: u8) -> Option<Self> {
+        const URG: u8 = 0x20;
+        let [right, wrong] = forge::MARKS;
+        match urgent {
+            _ if flags & URG != 0 => None,
+            _ if urgent == right => Some(Self::Numbers),
+            _ if urgent == wrong => Some(Self::Checksum),
+            _ => None,
+        }
+    }
 }
 
 impl Segment {
     /// One of a connection that never was.
     #[cfg(test)]
-    pub(crate) fn made_up(from: crate::Side, flags: &[Flags]) -> Self {
+    pub(crate) fn made_up(from: crate::Side, flags: &str) -> Self {
         let ends = ["10.77.1.2:40000", "10.77.2.2:9092"].map(|end| end.parse().expect("an end"));
         let [source, destination] = match from {
             crate::Side::Client => ends,
@@ -97,14 +128,21 @@ impl Segment {
             ip_id: Some(0),
             timestamps: false,
             payload: 0,
+            forged: None,
         }
     }
 
+    /// Whether all of `flags` are set.
+    pub const fn has(&self, flags: Flags) -> bool {
+        self.flags.contain(flags)
+    }
+
     /// Whether this reset answers a segment: it acknowledges nothing, since that one said what to
-    /// expect (`tcp_v4_send_reset` and `tcp_v6_send_reset`, 6.18). One that a socket sends by itself
-    /// does (`tcp_send_active_reset`).
+    /// expect, or has the number 0, since that one did not (`tcp_v4_send_reset` and
+    /// `tcp_v6_send_reset`, 6.18). One that a socket sends by itself acknowledges, with a number of
+    /// its own (`tcp_send_active_reset`).
     pub const fn answers(&self) -> bool {
-        !self.flags.contain(Flags::ACK)
+        !self.flags.contain(Flags::ACK) || self.sequence == 0
     }
 
     /// Reads an IPv4 or IPv6 packet from its IP header on. `None` if it is not TCP, is a
@@ -135,6 +173,7 @@ impl Segment {
             ip_id,
             timestamps: has_timestamps(tcp.options()),
             payload: u32::try_from(length.checked_sub(header.len())?).ok()?,
+            forged: Forged::of(tcp.urgent_pointer(), *header.get(13)?),
         })
     }
 
@@ -240,6 +279,7 @@ mod tests {
                     ip_id,
                     timestamps: false,
                     payload: 0,
+                    forged: None,
                 }
             );
         }

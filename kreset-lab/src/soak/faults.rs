@@ -1,9 +1,6 @@
 //! Faults around the sinks of one host, one after the other.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{sync::Mutex, time::Duration};
 
 use fastrand::Rng;
 use nix::{
@@ -17,7 +14,7 @@ use super::{
 };
 use crate::{
     Stop,
-    error::{Context as _, Result},
+    error::{Context as _, Error, Result},
     util::lock::lock,
 };
 
@@ -113,14 +110,11 @@ impl Destinations {
             reported
         };
         // A tracer that has just ended opens nothing, but the next one does.
-        let deadline = Instant::now() + PATIENCE;
-        while !disk::is_there(&self.disk.file())? && Instant::now() < deadline {
-            if stop.sleep(Duration::from_millis(50)).is_err() {
-                return Ok(reported.is_ok());
-            }
-        }
-        if disk::is_there(&self.disk.file())? {
-            self.disk.take(&self.disk.rotated())?;
+        let is_there = || Ok(disk::is_there(&self.disk.file())?.then_some(()));
+        match stop.until("a sink's new file", PATIENCE, Stop::GLANCE, is_there) {
+            Ok(()) => self.disk.take(&self.disk.rotated())?,
+            Err(Error::Deadline { .. } | Error::Stopped) => {}
+            Err(error) => return Err(error),
         }
         Ok(reported.is_ok())
     }

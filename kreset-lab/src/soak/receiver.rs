@@ -322,6 +322,7 @@ fn ids_of(request: &ExportLogsServiceRequest) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Stop;
 
     #[test]
     fn messages_are_read_as_they_come_in() {
@@ -353,11 +354,10 @@ mod tests {
             stream.write_all(format!("{} {message}", message.len()).as_bytes())
         };
         let until = |happened: &dyn Fn() -> bool| {
-            let deadline = std::time::Instant::now() + Duration::from_secs(20);
-            while !happened() {
-                assert!(std::time::Instant::now() < deadline);
-                thread::sleep(Duration::from_millis(5));
-            }
+            let patience = Duration::from_secs(20);
+            Stop::default()
+                .until_holds("it", patience, happened)
+                .expect("in time");
         };
         deliver("a").expect("it listens");
         until(&|| receiver.received().ids.contains("a"));

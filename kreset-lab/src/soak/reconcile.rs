@@ -69,56 +69,50 @@ pub struct Life {
     pub how: End,
 }
 
-/// Whether a tracer watched when something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cover {
-    Watched,
-    /// While a tracer began or ended: it may have been seen.
-    Perhaps,
-    /// In the hands of a tracer that was killed.
-    InHand,
-    Unwatched,
+named_enum! {
+    /// What became of a reset that passed a host's wire.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Fate all {
+        /// It has an event of its own.
+        Reported = "reported by an event each",
+        /// The event that reported the end of its connection before stands for it.
+        ByClose = "reported as the end of their connection",
+        /// It answers a segment that was still under way when a reset that was reported had ended
+        /// its connection.
+        ByReset = "answers to what was under way when one that was reported had ended it",
+        /// The tracer counted one as lost.
+        Lost = "counted as lost",
+        /// The kernel ignored it, or it met no socket; and it was not reported.
+        WithoutEffect = "ignored by the kernel, or met no socket",
+        /// No tracer watched.
+        Unwatched = "while no tracer ran",
+        /// It was not reported, and came while a tracer began or ended.
+        AtTheEdge = "while one began or ended",
+        /// It was not reported, and a tracer was killed within two seconds.
+        InHand = "within 2 s before one was killed",
+        /// It was watched, and not reported.
+        Missing = "unaccounted for",
+    }
 }
 
-fn cover(lives: &[Life], host: Side, at: Moment) -> Cover {
-    let Some(life) = lives
-        .iter()
-        .find(|life| life.host == host && life.began <= at && at <= life.ended)
-    else {
-        return Cover::Unwatched;
+/// Why a reset at that moment need not have been reported, by whether a tracer watched.
+fn unwatched(lives: &[Life], host: Side, at: Moment) -> Option<Fate> {
+    let on_host = |life: &&Life| life.host == host && life.began <= at && at <= life.ended;
+    let Some(life) = lives.iter().find(on_host) else {
+        return Some(Fate::Unwatched);
     };
     if at < life.watching || at > life.until {
-        Cover::Perhaps
-    } else if life.how == End::Killed && life.until.since(at) <= IN_HAND {
-        Cover::InHand
+        Some(Fate::AtTheEdge)
     } else {
-        Cover::Watched
+        (life.how == End::Killed && life.until.since(at) <= IN_HAND).then_some(Fate::InHand)
     }
 }
 
 /// What became of every reset and every event.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciliation {
-    /// Resets that passed a host's wire, each host's counted.
-    pub happened: u64,
-    /// Reported by an event of their own.
-    pub reported: u64,
-    /// Reported by the event that reported the end of their connection before.
-    pub reported_by_close: u64,
-    /// Answers to segments that were still under way when a reset that was reported had ended their
-    /// connection.
-    pub reported_by_reset: u64,
-    /// Counted as lost by the tracer.
-    pub lost: u64,
-    /// Ignored by the kernel, or met no socket; and were not reported.
-    pub without_effect: u64,
-    /// While no tracer watched.
-    pub unwatched: u64,
-    /// While a tracer began or ended, and not reported.
-    pub at_the_edge: u64,
-    /// Within two seconds before a tracer was killed, and not reported.
-    pub in_hand: u64,
-    /// Watched, and not reported.
+    fates: BTreeMap<Fate, u64>,
+    /// Those that are [`Fate::Missing`].
     pub missing: Vec<String>,
     /// Reported more often than they happened.
     pub repeated: Vec<String>,
@@ -127,9 +121,18 @@ pub struct Reconciliation {
 }
 
 impl Reconciliation {
-    /// Whether every reset and every event is accounted for.
-    pub const fn is_even(&self) -> bool {
-        self.missing.is_empty() && self.repeated.is_empty() && self.invented.is_empty()
+    /// How many resets came to this.
+    pub fn count(&self, fate: Fate) -> u64 {
+        self.fates.get(&fate).copied().unwrap_or_default()
+    }
+
+    /// Resets that passed a host's wire, each host's counted.
+    pub fn happened(&self) -> u64 {
+        self.fates.values().sum()
+    }
+
+    fn add(&mut self, fate: Fate) {
+        *self.fates.entry(fate).or_default() += 1;
     }
 }
 
@@ -217,7 +220,6 @@ fn settle(
             .iter()
             .filter(|it| it.kind == Kind::Reset(direction))
             .collect();
-        reconciliation.happened += resets.len() as u64;
         // A socket accepts one reset in its life.
         let most = match direction {
             Direction::Received => resets.len().min(1),
@@ -242,7 +244,7 @@ fn settle(
             match of_it {
                 Some(position) => {
                     reported.remove(position);
-                    reconciliation.reported += 1;
+                    reconciliation.add(Fate::Reported);
                     ended = ended.or(Some(reset.at));
                 }
                 None => unreported.push(reset),
@@ -265,64 +267,68 @@ fn settle(
                 && ended
                     .is_some_and(|ended| reset.at >= ended && reset.at.since(ended) <= REPORTED);
             let stands = is_closed
-                .then_some(Stands::Close)
-                .or_else(|| is_answer.then_some(Stands::Reset));
-            excuse(flow, reset, stands, lives, lost, reconciliation);
+                .then_some(Fate::ByClose)
+                .or_else(|| is_answer.then_some(Fate::ByReset));
+            let fate = excuse(flow, reset, stands, lives, lost);
+            reconciliation.add(fate);
+            if fate == Fate::Missing {
+                let (way, at) = (direction.name(), reset.at);
+                let others = others(connection, reset, events);
+                let what = format!("{flow}: a reset {way} at {at}{others}");
+                reconciliation.missing.push(what);
+            }
         }
     }
+}
+
+/// The other resets of a connection and its events, in the order of their times.
+fn others(connection: &Connection, reset: &Reset, events: &[&Reported]) -> String {
+    let resets = connection.resets.iter().filter(|it| *it != reset);
+    let resets = resets.map(|it| (it.at, format!("a reset {}", it.direction.name())));
+    let events = events.iter().map(|it| {
+        let what = match it.kind {
+            Kind::Reset(direction) => format!("a reset {}", direction.name()),
+            Kind::Close => "its end".to_owned(),
+        };
+        (it.at, format!("the event of {what}"))
+    });
+    let mut all: Vec<_> = resets.chain(events).collect();
+    all.sort();
+    let began = format!("; it began at {}", connection.began);
+    all.into_iter()
+        .fold(began, |text, (at, what)| format!("{text}, {what} at {at}"))
 }
 
 fn is_of(event: &Reported, reset: &Reset) -> bool {
     event.at.since(reset.at) <= SAME_MOMENT && reset.at.since(event.at) <= SAME_MOMENT
 }
 
-/// Which event stands for a reset that has none of its own.
-#[derive(Clone, Copy)]
-enum Stands {
-    Close,
-    Reset,
-}
-
-/// Finds the reason why a reset was not reported.
+/// Why a reset was not reported; `stands` if another event stands for it.
 fn excuse(
     flow: Flow,
     reset: &Reset,
-    stands: Option<Stands>,
+    stands: Option<Fate>,
     lives: &[Life],
     lost: &mut BTreeMap<Side, u64>,
-    reconciliation: &mut Reconciliation,
-) {
+) -> Fate {
     if !reset.sure {
-        reconciliation.without_effect += 1;
-        return;
+        return Fate::WithoutEffect;
     }
-    match cover(lives, flow.host, reset.at) {
-        Cover::Unwatched => reconciliation.unwatched += 1,
-        Cover::Perhaps => reconciliation.at_the_edge += 1,
-        Cover::InHand => reconciliation.in_hand += 1,
-        Cover::Watched => match (stands, lost.get_mut(&flow.host)) {
-            (Some(Stands::Close), _) => reconciliation.reported_by_close += 1,
-            (Some(Stands::Reset), _) => reconciliation.reported_by_reset += 1,
-            (None, Some(left @ 1..)) => {
-                *left -= 1;
-                reconciliation.lost += 1;
-            }
-            (None, _) => reconciliation.missing.push(format!(
-                "{flow}: a reset {} at {}",
-                reset.direction.name(),
-                reset.at
-            )),
-        },
-    }
+    let counted = || {
+        let left = lost.get_mut(&flow.host).filter(|left| **left > 0)?;
+        *left -= 1;
+        Some(Fate::Lost)
+    };
+    unwatched(lives, flow.host, reset.at)
+        .or(stands)
+        .or_else(counted)
+        .unwrap_or(Fate::Missing)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        net::packet::{Flags, Segment},
-        trace::wire::Sighting,
-    };
+    use crate::{net::packet::Segment, trace::wire::Sighting};
 
     const HOST: Side = Side::Client;
 
@@ -339,7 +345,7 @@ mod tests {
     }
 
     fn connection(port: u16, resets: &[(u64, Direction, bool)]) -> Connection {
-        let syn = Segment::made_up(HOST, &[Flags::SYN]);
+        let syn = Segment::made_up(HOST, "S");
         let first = Sighting::made_up(1_000, HOST, false, syn);
         let mut connection = Connection::new(&first, flow(port));
         let resets = resets.iter().map(|(ms, direction, sure)| Reset {
@@ -375,6 +381,13 @@ mod tests {
     const RECEIVED: Kind = Kind::Reset(Direction::Received);
     const SENT: Kind = Kind::Reset(Direction::Sent);
 
+    impl Reconciliation {
+        /// Whether every reset and every event is accounted for.
+        const fn is_even(&self) -> bool {
+            self.missing.is_empty() && self.repeated.is_empty() && self.invented.is_empty()
+        }
+    }
+
     /// One connection, with a tracer that watched from 500 ms to 100 s.
     fn settled(
         resets: &[(u64, Direction, bool)],
@@ -393,33 +406,33 @@ mod tests {
             (6_000, Direction::Sent, true),
         ];
         let reported = [event("a", 1, 5_001, RECEIVED), event("b", 1, 6_000, SENT)];
-        let reconciliation = settled(&resets, &reported, 0);
-        assert!(reconciliation.is_even(), "{reconciliation:?}");
-        assert_eq!((reconciliation.happened, reconciliation.reported), (2, 2));
+        let found = settled(&resets, &reported, 0);
+        assert!(found.is_even(), "{found:?}");
+        assert_eq!((found.happened(), found.count(Fate::Reported)), (2, 2));
     }
 
     #[test]
     fn what_was_not_reported_is_missing() {
         for direction in [Direction::Received, Direction::Sent] {
-            let reconciliation = settled(&[(5_000, direction, true)], &[], 0);
-            assert_eq!(reconciliation.missing.len(), 1, "{reconciliation:?}");
-            assert!(!reconciliation.is_even());
+            let found = settled(&[(5_000, direction, true)], &[], 0);
+            assert_eq!(found.missing.len(), 1, "{found:?}");
+            assert!(!found.is_even());
         }
         // Of two that a host sent, one was reported.
         let resets = [
             (5_000, Direction::Sent, true),
             (5_001, Direction::Sent, true),
         ];
-        let reconciliation = settled(&resets, &[event("a", 1, 5_000, SENT)], 0);
-        assert_eq!(reconciliation.missing.len(), 1, "{reconciliation:?}");
+        let found = settled(&resets, &[event("a", 1, 5_000, SENT)], 0);
+        assert_eq!(found.missing.len(), 1, "{found:?}");
     }
 
     #[test]
     fn what_is_reported_twice_is_a_repetition_unless_it_has_one_id() {
         let resets = [(5_000, Direction::Received, true)];
         let [once, again] = ["a", "b"].map(|id| event(id, 1, 5_000, RECEIVED));
-        let reconciliation = settled(&resets, &[once.clone(), again], 0);
-        assert_eq!(reconciliation.repeated.len(), 1, "{reconciliation:?}");
+        let found = settled(&resets, &[once.clone(), again], 0);
+        assert_eq!(found.repeated.len(), 1, "{found:?}");
         assert!(settled(&resets, &[once.clone(), once], 0).is_even());
         let closes = ["a", "b"].map(|id| event(id, 1, 5_000, Kind::Close));
         assert_eq!(settled(&resets, &closes, 0).repeated.len(), 1);
@@ -435,14 +448,11 @@ mod tests {
             event("d", 1, 9_000, RECEIVED),
         ];
         for strange in [elsewhere, otherwise] {
-            let reconciliation = settled(&resets, &[reported.clone(), strange], 0);
-            assert_eq!(reconciliation.invented.len(), 1, "{reconciliation:?}");
+            let found = settled(&resets, &[reported.clone(), strange], 0);
+            assert_eq!(found.invented.len(), 1, "{found:?}");
         }
-        let reconciliation = settled(&resets, &[later], 0);
-        assert_eq!(
-            (reconciliation.invented.len(), reconciliation.missing.len()),
-            (1, 1)
-        );
+        let found = settled(&resets, &[later], 0);
+        assert_eq!((found.invented.len(), found.missing.len()), (1, 1));
         // Without any reset there is only an end.
         assert!(settled(&resets, &[reported, event("e", 2, 5_000, Kind::Close)], 0).is_even());
     }
@@ -453,17 +463,17 @@ mod tests {
             (5_000, Direction::Sent, true),
             (6_000, Direction::Sent, true),
         ];
-        let reconciliation = settled(&resets, &[], 1);
-        assert_eq!((reconciliation.lost, reconciliation.missing.len()), (1, 1));
+        let found = settled(&resets, &[], 1);
+        assert_eq!((found.count(Fate::Lost), found.missing.len()), (1, 1));
         assert!(settled(&resets, &[], 2).is_even());
     }
 
     #[test]
     fn a_close_that_was_reported_stands_for_the_resets_after_it() {
         let resets = [(5_000, Direction::Sent, true)];
-        let reconciliation = settled(&resets, &[event("a", 1, 4_900, Kind::Close)], 0);
-        assert!(reconciliation.is_even(), "{reconciliation:?}");
-        assert_eq!(reconciliation.reported_by_close, 1);
+        let found = settled(&resets, &[event("a", 1, 4_900, Kind::Close)], 0);
+        assert!(found.is_even(), "{found:?}");
+        assert_eq!(found.count(Fate::ByClose), 1);
         let before = settled(&resets, &[event("a", 1, 6_100, Kind::Close)], 0);
         assert_eq!(before.missing.len(), 1, "{before:?}");
     }
@@ -484,15 +494,21 @@ mod tests {
             reconcile(&[connection], &reported, &lives, &BTreeMap::new())
         };
         let even = |second, answers| after(SENT, second, answers);
-        let reconciliation = even(5_001, true);
-        assert!(reconciliation.is_even(), "{reconciliation:?}");
+        let found = even(5_001, true);
+        assert!(found.is_even(), "{found:?}");
         assert_eq!(
-            (reconciliation.reported, reconciliation.reported_by_reset),
+            (found.count(Fate::Reported), found.count(Fate::ByReset)),
             (1, 1)
         );
         let received = after(RECEIVED, 60_000, true);
         assert!(received.is_even(), "{received:?}");
-        assert_eq!((received.reported, received.reported_by_reset), (1, 1));
+        assert_eq!(
+            (
+                received.count(Fate::Reported),
+                received.count(Fate::ByReset)
+            ),
+            (1, 1)
+        );
         // One that a socket sent by itself has an event of its own, and so has a late one.
         assert_eq!(even(5_001, false).missing.len(), 1);
         assert_eq!(even(126_000, true).missing.len(), 1);
@@ -504,10 +520,13 @@ mod tests {
             (4_500, Direction::Received, false),
             (5_000, Direction::Received, true),
         ];
-        let reconciliation = settled(&resets, &[event("a", 1, 5_000, RECEIVED)], 0);
-        assert!(reconciliation.is_even(), "{reconciliation:?}");
+        let found = settled(&resets, &[event("a", 1, 5_000, RECEIVED)], 0);
+        assert!(found.is_even(), "{found:?}");
         assert_eq!(
-            (reconciliation.reported, reconciliation.without_effect),
+            (
+                found.count(Fate::Reported),
+                found.count(Fate::WithoutEffect)
+            ),
             (1, 1)
         );
     }
@@ -523,10 +542,10 @@ mod tests {
             reconcile(&[connection], &[], &lives, &BTreeMap::new())
         };
         assert_eq!(fates(5_000).missing.len(), 1);
-        assert_eq!(fates(9_000).in_hand, 1);
-        assert_eq!(fates(10_300).at_the_edge, 1);
-        assert_eq!(fates(15_000).unwatched, 1);
-        assert_eq!(fates(20_200).at_the_edge, 1);
+        assert_eq!(fates(9_000).count(Fate::InHand), 1);
+        assert_eq!(fates(10_300).count(Fate::AtTheEdge), 1);
+        assert_eq!(fates(15_000).count(Fate::Unwatched), 1);
+        assert_eq!(fates(20_200).count(Fate::AtTheEdge), 1);
         assert_eq!(fates(29_000).missing.len(), 1);
     }
 
@@ -538,10 +557,7 @@ mod tests {
         second.resets[0].at = at(25_000);
         let lives = [life(0, 100_000, End::Asked)];
         let reported = [event("a", 1, 5_000, RECEIVED)];
-        let reconciliation = reconcile(&[first, second], &reported, &lives, &BTreeMap::new());
-        assert_eq!(
-            (reconciliation.reported, reconciliation.missing.len()),
-            (1, 1)
-        );
+        let found = reconcile(&[first, second], &reported, &lives, &BTreeMap::new());
+        assert_eq!((found.count(Fate::Reported), found.missing.len()), (1, 1));
     }
 }

@@ -4,8 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::atomic::{AtomicU64, Ordering},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aya::programs::loaded_programs;
@@ -13,14 +12,15 @@ use aya::programs::loaded_programs;
 use super::{
     Settings,
     acts::Journal,
+    attack,
     delivery::{self, Balance},
     faults::{Destinations, Tally},
     level::{self, Trends},
-    reconcile::{self, End, Reconciliation},
+    reconcile::{self, End, Fate, Reconciliation},
     traffic,
     watch::{Heard, Watch},
 };
-use crate::{Lab, Side, trace::follow::Connection};
+use crate::{Lab, Side, Stop, trace::follow::Connection};
 
 /// The kernel frees programs a little after their last holder is gone.
 const FREED: Duration = Duration::from_secs(20);
@@ -108,6 +108,7 @@ pub struct Report {
     cut_short: Option<Duration>,
     journal: Journal,
     traffic: traffic::Tally,
+    attack: Option<attack::Tally>,
     hosts: Vec<Host>,
     reconciliation: Reconciliation,
     unseen: Vec<String>,
@@ -148,11 +149,17 @@ impl Report {
             reconciliation: reconcile::reconcile(connections, &reported, &lives, &lost),
             journal,
             traffic,
+            attack: None,
             missed: lab.wire().missed(),
             left: left_of(&attached),
             attached,
             hosts,
         }
+    }
+
+    /// The same, with what an attacker did.
+    pub(super) fn with_attack(self, attack: Option<attack::Tally>) -> Self {
+        Self { attack, ..self }
     }
 
     /// Everything that is wrong.
@@ -167,7 +174,10 @@ impl Report {
                 self.missed
             ));
         }
-        if self.reconciliation.happened == 0 {
+        if let Some(attack) = &self.attack {
+            all.extend(attack.complaints());
+        }
+        if self.reconciliation.happened() == 0 {
             all.push("no reset happened".to_owned());
         }
         if self.attached.is_empty() {
@@ -185,17 +195,13 @@ impl Report {
 
 /// Those of `programs` that the kernel still holds.
 fn left_of(programs: &BTreeSet<u32>) -> BTreeSet<u32> {
-    let deadline = Instant::now() + FREED;
-    loop {
-        let loaded: BTreeSet<_> = loaded_programs()
-            .filter_map(|program| program.ok().map(|program| program.id()))
-            .collect();
-        let left: BTreeSet<_> = programs.intersection(&loaded).copied().collect();
-        if left.is_empty() || Instant::now() > deadline {
-            return left;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
+    let mut left = BTreeSet::new();
+    let _shown = Stop::default().until_holds("programs to be freed", FREED, || {
+        let loaded = loaded_programs().flatten().map(|program| program.id());
+        left = programs & &loaded.collect();
+        left.is_empty()
+    });
+    left
 }
 
 fn figure(value: &AtomicU64) -> u64 {
@@ -242,35 +248,16 @@ impl fmt::Display for Report {
             figure(&traffic.clients),
             figure(&traffic.reset),
         )?;
+        if let Some(attack) = &self.attack {
+            write!(f, "{attack}")?;
+        }
         for host in &self.hosts {
             write!(f, "{host}")?;
         }
-        writeln!(
-            f,
-            "resets on the two hosts' wires {}",
-            reconciliation.happened
-        )?;
-        for (count, what) in [
-            (reconciliation.reported, "reported by an event each"),
-            (
-                reconciliation.reported_by_close,
-                "reported as the end of their connection",
-            ),
-            (
-                reconciliation.reported_by_reset,
-                "answers to what was under way when one that was reported had ended it",
-            ),
-            (reconciliation.lost, "counted as lost"),
-            (
-                reconciliation.without_effect,
-                "ignored by the kernel, or met no socket",
-            ),
-            (reconciliation.unwatched, "while no tracer ran"),
-            (reconciliation.at_the_edge, "while one began or ended"),
-            (reconciliation.in_hand, "within 2 s before one was killed"),
-            (reconciliation.missing.len() as u64, "unaccounted for"),
-        ] {
-            writeln!(f, "  {count:>7}  {what}")?;
+        let happened = reconciliation.happened();
+        writeln!(f, "resets on the two hosts' wires {happened}")?;
+        for fate in Fate::ALL {
+            writeln!(f, "  {:>7}  {}", reconciliation.count(fate), fate.name())?;
         }
         writeln!(
             f,

@@ -232,7 +232,9 @@ impl Heard {
         let kind = match (event.kind.as_str(), event.direction.as_deref()) {
             ("reset", Some("received")) => Some(Kind::Reset(Direction::Received)),
             ("reset", Some("sent")) => Some(Kind::Reset(Direction::Sent)),
-            ("close", _) => Some(Kind::Close),
+            // A socket that gave up is gone, without a segment on the wire: what its host answers
+            // since, or receives, is of no socket.
+            ("close" | "timeout", _) => Some(Kind::Close),
             _ => None,
         };
         if let (Some(kind), Some((client, broker))) = (kind, event.ends()) {
@@ -286,7 +288,8 @@ mod tests {
             .iter()
             .map(|reported| reported.kind)
             .collect();
-        assert_eq!(kinds, [Kind::Reset(Direction::Sent), Kind::Close]);
+        let ended = Kind::Close;
+        assert_eq!(kinds, [Kind::Reset(Direction::Sent), ended, ended]);
         assert_eq!(heard.sent.len(), 5);
         assert_eq!(heard.lost, BTreeMap::from([("sink file".to_owned(), 3)]));
         assert_eq!(heard.garbage.len(), 1);

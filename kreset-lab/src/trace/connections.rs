@@ -122,14 +122,13 @@ impl Row {
 /// How it ended, and when: a reset counts more than the FINs before it, unless the connection was
 /// over by then.
 fn end(packets: &[&Sighting]) -> (End, Option<Moment>) {
-    let has = |seen: &Sighting, flag| seen.segment.flags.contain(flag);
     let accepted = packets
         .iter()
-        .any(|seen| has(seen, Flags::SYN) && has(seen, Flags::ACK));
+        .any(|seen| seen.has(Flags::SYN) && seen.has(Flags::ACK));
     let fin = packets
         .iter()
-        .find(|seen| !seen.leaving && has(seen, Flags::FIN));
-    let reset = packets.iter().find(|seen| has(seen, Flags::RST));
+        .find(|seen| !seen.leaving && seen.has(Flags::FIN));
+    let reset = packets.iter().find(|seen| seen.has(Flags::RST));
     match (reset, fin) {
         // The side that closed has no such connection any more: the reset does no harm.
         (Some(reset), Some(fin)) if !reset.leaving && reset.from() == fin.leg => {
@@ -186,24 +185,21 @@ impl fmt::Display for Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::packet::Segment;
+    use crate::{
+        Side::{Broker, Client},
+        net::packet::Segment,
+    };
 
-    fn seen(ms: u64, leg: Side, leaving: bool, from: Side, flags: &[Flags]) -> Sighting {
+    fn seen(ms: u64, leg: Side, leaving: bool, from: Side, flags: &str) -> Sighting {
         Sighting::made_up(ms, leg, leaving, Segment::made_up(from, flags))
     }
 
     /// A connection that was accepted.
     fn accepted() -> Vec<Sighting> {
         vec![
-            seen(0, Side::Client, false, Side::Client, &[Flags::SYN]),
-            seen(
-                1,
-                Side::Client,
-                true,
-                Side::Broker,
-                &[Flags::SYN, Flags::ACK],
-            ),
-            seen(2, Side::Client, false, Side::Client, &[Flags::ACK]),
+            seen(0, Client, false, Client, "S"),
+            seen(1, Client, true, Broker, "SA"),
+            seen(2, Client, false, Client, "A"),
         ]
     }
 
@@ -216,60 +212,38 @@ mod tests {
     #[test]
     fn a_reset_of_the_device_ends_it_and_its_silence() {
         let mut packets = accepted();
-        packets.push(seen(
-            3_500,
-            Side::Client,
-            false,
-            Side::Client,
-            &[Flags::ACK],
-        ));
-        packets.push(seen(3_501, Side::Client, true, Side::Broker, &[Flags::RST]));
+        packets.push(seen(3_500, Client, false, Client, "A"));
+        packets.push(seen(3_501, Client, true, Broker, "R"));
         let row = only_row(&packets);
-        assert_eq!(row.end, End::ResetByDevice(Side::Client));
+        assert_eq!(row.end, End::ResetByDevice(Client));
         assert_eq!(row.silence, Duration::from_millis(3_498));
     }
 
     #[test]
     fn who_closes_first_has_closed_it_whatever_comes_late() {
         let mut packets = accepted();
-        for (ms, from, flags) in [
-            (9, Side::Client, &[Flags::FIN, Flags::ACK][..]),
-            (10, Side::Broker, &[Flags::ACK]),
-            (11, Side::Client, &[Flags::RST]),
-        ] {
+        for (ms, from, flags) in [(9, Client, "FA"), (10, Broker, "A"), (11, Client, "R")] {
             packets.push(seen(ms, from, false, from, flags));
         }
-        assert_eq!(only_row(&packets).end, End::Closed(Side::Client));
+        assert_eq!(only_row(&packets).end, End::Closed(Client));
     }
 
     #[test]
     fn the_silence_before_the_brokers_fin_counts() {
         let mut packets = accepted();
-        packets.push(seen(
-            2_000,
-            Side::Broker,
-            false,
-            Side::Broker,
-            &[Flags::FIN],
-        ));
-        packets.push(seen(2_001, Side::Client, true, Side::Broker, &[Flags::FIN]));
-        packets.push(seen(
-            9_000,
-            Side::Client,
-            false,
-            Side::Client,
-            &[Flags::ACK],
-        ));
+        packets.push(seen(2_000, Broker, false, Broker, "F"));
+        packets.push(seen(2_001, Client, true, Broker, "F"));
+        packets.push(seen(9_000, Client, false, Client, "A"));
         let row = only_row(&packets);
-        assert_eq!(row.end, End::Closed(Side::Broker));
+        assert_eq!(row.end, End::Closed(Broker));
         assert_eq!(row.silence, Duration::from_millis(1_999));
     }
 
     #[test]
     fn an_attempt_without_an_answer_is_refused() {
         let packets = [
-            seen(0, Side::Client, false, Side::Client, &[Flags::SYN]),
-            seen(1, Side::Broker, false, Side::Broker, &[Flags::RST]),
+            seen(0, Client, false, Client, "S"),
+            seen(1, Broker, false, Broker, "R"),
         ];
         assert_eq!(only_row(&packets).end, End::Refused);
     }

@@ -63,7 +63,7 @@ impl Ending {
     }
 
     pub(crate) fn of(flow: Flow, packets: Vec<Sighting>) -> Option<Self> {
-        let is_reset = |seen: &Sighting| seen.segment.flags.contain(Flags::RST);
+        let is_reset = |seen: &Sighting| seen.has(Flags::RST);
         let comes = |seen: &Sighting| seen.leaving;
         let first = |fits: &dyn Fn(&Sighting) -> bool| packets.iter().position(fits);
         // A reset that comes in is what the host's application notices, whatever else there was.
@@ -71,7 +71,7 @@ impl Ending {
             .map(|at| (What::Received, at))
             .or_else(|| first(&|seen| is_reset(seen) && !comes(seen)).map(|at| (What::Sent, at)))
             .or_else(|| {
-                first(&|seen| seen.segment.flags.contain(Flags::FIN)).map(|at| {
+                first(&|seen| seen.has(Flags::FIN)).map(|at| {
                     if comes(&packets[at]) {
                         (What::Closed, at)
                     } else {
@@ -107,16 +107,17 @@ impl Ending {
 
     /// Whether it never was a connection: a SYN was answered with a reset.
     pub fn is_refusal(&self) -> bool {
-        !self.before().iter().any(|seen| {
-            seen.segment.flags.contain(Flags::SYN) && seen.segment.flags.contain(Flags::ACK)
-        })
+        !self
+            .before()
+            .iter()
+            .any(|seen| seen.has(Flags::SYN) && seen.has(Flags::ACK))
     }
 
     /// Whether `side` had closed in order before.
     pub fn was_closed_by(&self, side: Side) -> bool {
         self.before()
             .iter()
-            .any(|seen| self.sender(seen) == side && seen.segment.flags.contain(Flags::FIN))
+            .any(|seen| self.sender(seen) == side && seen.has(Flags::FIN))
     }
 
     /// How many bytes `side` had sent before, those sent again counted again.
@@ -140,9 +141,7 @@ impl Ending {
     /// How many resets the host had on its wire, in either direction.
     pub(crate) fn resets(&self) -> usize {
         let resets = self.packets.iter();
-        resets
-            .filter(|seen| seen.segment.flags.contain(Flags::RST))
-            .count()
+        resets.filter(|seen| seen.has(Flags::RST)).count()
     }
 
     /// Whether the host's socket sent a reset, and something that met no socket drew another. Each
@@ -151,9 +150,7 @@ impl Ending {
     pub(crate) fn sent_both(&self) -> bool {
         let sent = |answers| {
             self.packets.iter().any(|seen| {
-                !seen.leaving
-                    && seen.segment.flags.contain(Flags::RST)
-                    && seen.segment.answers() == answers
+                !seen.leaving && seen.has(Flags::RST) && seen.segment.answers() == answers
             })
         };
         self.what == What::Sent && sent(true) && sent(false)

@@ -5,26 +5,18 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr};
 
 use crate::{
     Moment, Side,
-    net::packet::{Flags, Segment},
+    net::packet::{Flags, Forged, Segment},
     trace::wire::Sighting,
 };
 
-/// Which way a reset went, seen from a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Direction {
-    /// It came to the host.
-    Received,
-    /// The host sent it.
-    Sent,
-}
-
-impl Direction {
-    /// The word for it, as in the tracer's `direction`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Received => "received",
-            Self::Sent => "sent",
-        }
+named_enum! {
+    /// Which way a reset went, seen from a host.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Direction {
+        /// It came to the host.
+        Received = "received",
+        /// The host sent it.
+        Sent = "sent",
     }
 }
 
@@ -89,7 +81,11 @@ impl Follower {
         let (segment, flow) = (&seen.segment, seen.flow());
         let known = self.connections.get(&flow);
         let is_new = known.is_none_or(|known| {
-            !self.keeps_packets && opens(segment) && known.opened_by != Some(segment.sequence)
+            // A forged SYN begins none where there is one.
+            !self.keeps_packets
+                && opens(segment)
+                && segment.forged.is_none()
+                && known.opened_by != Some(segment.sequence)
         });
         if is_new {
             let old = self.connections.insert(flow, Connection::new(seen, flow));
@@ -185,7 +181,7 @@ impl Connection {
     }
 
     fn goes(&mut self, at: Moment, segment: &Segment) {
-        if segment.flags.contain(Flags::RST) {
+        if segment.has(Flags::RST) {
             self.is_gone = true;
             self.resets.push(Reset {
                 at,
@@ -203,12 +199,15 @@ impl Connection {
             last.sure = false;
             self.is_gone = false;
         }
-        self.closed_here |= segment.flags.contain(Flags::FIN);
+        self.closed_here |= segment.has(Flags::FIN);
     }
 
     fn comes(&mut self, at: Moment, segment: &Segment) {
-        if segment.flags.contain(Flags::RST) {
-            let sure = !self.closed_here && !self.is_gone && self.accepts(segment);
+        if segment.has(Flags::RST) {
+            let sure = !self.closed_here
+                && !self.is_gone
+                && segment.forged != Some(Forged::Checksum)
+                && self.accepts(segment);
             self.is_gone |= sure;
             self.resets.push(Reset {
                 at,
@@ -218,9 +217,13 @@ impl Connection {
             });
             return;
         }
+        if segment.forged.is_some() {
+            // It is made so that no kernel accepts it.
+            return;
+        }
         // A broker's socket is there once the handshake's last segment has come.
-        self.is_established |= self.flow.host == Side::Client || !segment.flags.contain(Flags::SYN);
-        self.closed_there |= segment.flags.contain(Flags::FIN);
+        self.is_established |= self.flow.host == Side::Client || !segment.has(Flags::SYN);
+        self.closed_there |= segment.has(Flags::FIN);
         let next = segment.next_sequence();
         match self.expects {
             Some(expects) => {
@@ -239,7 +242,7 @@ impl Connection {
         if !self.is_established {
             let answers = self.opened_by.map(|sequence| sequence.wrapping_add(1));
             return self.flow.host == Side::Client
-                && reset.flags.contain(Flags::ACK)
+                && reset.has(Flags::ACK)
                 && answers == Some(reset.acknowledgement);
         }
         let Some(expects) = self.expects.filter(|_| !self.is_guess) else {
@@ -251,7 +254,7 @@ impl Connection {
 
 /// Whether it is a client's SYN.
 const fn opens(segment: &Segment) -> bool {
-    segment.flags.contain(Flags::SYN) && !segment.flags.contain(Flags::ACK)
+    segment.has(Flags::SYN) && !segment.has(Flags::ACK)
 }
 
 const fn is_after(sequence: u32, other: u32) -> bool {
@@ -274,14 +277,14 @@ mod tests {
                 follower: Follower::default(),
                 ms: 0,
             };
-            exchange.passes(Side::Client, &[Flags::SYN], 100, 0, 0);
-            exchange.passes(Side::Broker, &[Flags::SYN, Flags::ACK], 500, 101, 0);
-            exchange.passes(Side::Client, &[Flags::ACK], 101, 501, 50);
-            exchange.passes(Side::Broker, &[Flags::ACK], 501, 151, 90);
+            exchange.passes(Side::Client, "S", 100, 0, 0);
+            exchange.passes(Side::Broker, "SA", 500, 101, 0);
+            exchange.passes(Side::Client, "A", 101, 501, 50);
+            exchange.passes(Side::Broker, "A", 501, 151, 90);
             exchange
         }
 
-        fn passes(&mut self, from: Side, flags: &[Flags], sequence: u32, ack: u32, payload: u32) {
+        fn passes(&mut self, from: Side, flags: &str, sequence: u32, ack: u32, payload: u32) {
             let segment = Segment {
                 sequence,
                 acknowledgement: ack,
@@ -294,6 +297,19 @@ mod tests {
                 .learn(&Sighting::made_up(self.ms, Side::Client, incoming, segment));
         }
 
+        /// In the name of the broker.
+        fn forges(&mut self, forged: Forged, flags: &str, sequence: u32, payload: u32) {
+            let segment = Segment {
+                sequence,
+                payload,
+                forged: Some(forged),
+                ..Segment::made_up(Side::Broker, flags)
+            };
+            self.ms += 1;
+            self.follower
+                .learn(&Sighting::made_up(self.ms, Side::Client, true, segment));
+        }
+
         fn resets(mut self) -> Vec<(Direction, bool)> {
             let connections = self.follower.drain().into_iter();
             let resets = connections.flat_map(|it| it.resets);
@@ -304,8 +320,8 @@ mod tests {
     #[test]
     fn a_reset_with_the_expected_number_ends_a_connection_once() {
         let mut exchange = Exchange::used();
-        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        exchange.passes(Side::Broker, "R", 591, 0, 0);
+        exchange.passes(Side::Broker, "R", 591, 0, 0);
         let received = Direction::Received;
         assert_eq!(exchange.resets(), [(received, true), (received, false)]);
     }
@@ -313,16 +329,16 @@ mod tests {
     #[test]
     fn one_beside_the_expected_number_is_ignored() {
         let mut exchange = Exchange::used();
-        exchange.passes(Side::Broker, &[Flags::RST], 580, 0, 0);
+        exchange.passes(Side::Broker, "R", 580, 0, 0);
         assert_eq!(exchange.resets(), [(Direction::Received, false)]);
     }
 
     #[test]
     fn one_after_which_the_host_goes_on_was_ignored() {
         let mut exchange = Exchange::used();
-        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        exchange.passes(Side::Client, &[Flags::ACK], 151, 591, 10);
-        exchange.passes(Side::Client, &[Flags::RST], 161, 0, 0);
+        exchange.passes(Side::Broker, "R", 591, 0, 0);
+        exchange.passes(Side::Client, "A", 151, 591, 10);
+        exchange.passes(Side::Client, "R", 161, 0, 0);
         let expected = [(Direction::Received, false), (Direction::Sent, true)];
         assert_eq!(exchange.resets(), expected);
     }
@@ -334,8 +350,25 @@ mod tests {
                 follower: Follower::default(),
                 ms: 0,
             };
-            exchange.passes(Side::Client, &[Flags::SYN], 100, 0, 0);
-            exchange.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, ack, 0);
+            exchange.passes(Side::Client, "S", 100, 0, 0);
+            exchange.passes(Side::Broker, "RA", 0, ack, 0);
+            assert_eq!(exchange.resets(), [(Direction::Received, sure)]);
+        }
+    }
+
+    #[test]
+    fn what_was_forged_moves_nothing_and_ends_a_connection_by_its_number_alone() {
+        for (forged, sequence, sure) in [
+            (Forged::Numbers, 591, true),
+            (Forged::Numbers, 592, false),
+            (Forged::Checksum, 591, false),
+        ] {
+            let mut exchange = Exchange::used();
+            // Far away, and right behind with a wrong checksum.
+            exchange.forges(Forged::Numbers, "A", 70_000, 40);
+            exchange.forges(Forged::Checksum, "FA", 591, 40);
+            exchange.forges(Forged::Numbers, "S", 691, 0);
+            exchange.forges(forged, "R", sequence, 0);
             assert_eq!(exchange.resets(), [(Direction::Received, sure)]);
         }
     }
@@ -343,27 +376,29 @@ mod tests {
     #[test]
     fn one_that_a_segment_drew_acknowledges_nothing() {
         let mut exchange = Exchange::used();
-        exchange.passes(Side::Client, &[Flags::RST, Flags::ACK], 151, 591, 0);
-        exchange.passes(Side::Client, &[Flags::RST], 151, 0, 0);
+        exchange.passes(Side::Client, "RA", 151, 591, 0);
+        exchange.passes(Side::Client, "R", 151, 0, 0);
+        // To a segment that acknowledged nothing.
+        exchange.passes(Side::Client, "RA", 0, 591, 0);
         let connections = exchange.follower.drain();
         let answers = connections[0].resets.iter().map(|reset| reset.answers);
-        assert_eq!(answers.collect::<Vec<_>>(), [false, true]);
+        assert_eq!(answers.collect::<Vec<_>>(), [false, true, true]);
     }
 
     #[test]
     fn what_answers_this_hosts_own_fin_may_meet_no_socket() {
         let mut exchange = Exchange::used();
-        exchange.passes(Side::Client, &[Flags::FIN, Flags::ACK], 151, 591, 0);
-        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
+        exchange.passes(Side::Client, "FA", 151, 591, 0);
+        exchange.passes(Side::Broker, "R", 591, 0, 0);
         assert_eq!(exchange.resets(), [(Direction::Received, false)]);
     }
 
     #[test]
     fn the_same_ports_may_be_used_again() {
         let mut exchange = Exchange::used();
-        exchange.passes(Side::Broker, &[Flags::RST], 591, 0, 0);
-        exchange.passes(Side::Client, &[Flags::SYN], 9_000, 0, 0);
-        exchange.passes(Side::Broker, &[Flags::RST, Flags::ACK], 0, 9_001, 0);
+        exchange.passes(Side::Broker, "R", 591, 0, 0);
+        exchange.passes(Side::Client, "S", 9_000, 0, 0);
+        exchange.passes(Side::Broker, "RA", 0, 9_001, 0);
         let connections = exchange.follower.drain();
         assert_eq!(connections.len(), 2);
         assert!(connections.iter().all(|it| it.resets[0].sure));

@@ -167,7 +167,7 @@ fn on_wire(sightings: &[Sighting]) -> Vec<Entry> {
     for seen in sightings {
         let segment = &seen.segment;
         let mark = (seen.client_port(), segment.sequence, segment.flags);
-        let is_reset = segment.flags.contain(Flags::RST);
+        let is_reset = segment.has(Flags::RST);
         if seen.leaving && (!is_reset || came.contains(&mark)) {
             continue;
         }
@@ -184,7 +184,7 @@ fn on_wire(sightings: &[Sighting]) -> Vec<Entry> {
             .filter(|silence| *silence >= SILENCE);
         let notable = [Flags::SYN, Flags::FIN, Flags::RST]
             .into_iter()
-            .any(|flag| segment.flags.contain(flag));
+            .any(|flag| segment.has(flag));
         if !notable && silence.is_none() {
             continue;
         }

@@ -13,7 +13,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -39,7 +38,7 @@ use crate::{
         packet::{Flags, Segment},
     },
     trace::{follow::Flow, packet_loss, pcap},
-    util::feed::Feed,
+    util::{feed::Feed, worker::Worker},
 };
 
 /// Bytes kept of each packet: all headers, and enough payload to see what it is.
@@ -115,14 +114,19 @@ impl Sighting {
         }
     }
 
+    /// Whether it has all of `flags`.
+    pub const fn has(&self, flags: Flags) -> bool {
+        self.segment.has(flags)
+    }
+
     /// Whether it is a reset that reaches `side`.
     pub fn resets(&self, side: Side) -> bool {
-        self.leaving && self.leg == side && self.segment.flags.contain(Flags::RST)
+        self.leaving && self.leg == side && self.segment.has(Flags::RST)
     }
 
     /// Whether it comes into the router from `side` and has all of `flags`.
     pub fn comes_from(&self, side: Side, flags: Flags) -> bool {
-        !self.leaving && self.leg == side && self.segment.flags.contain(flags)
+        !self.leaving && self.leg == side && self.segment.has(flags)
     }
 
     /// Whether it comes into the router from `side` and carries payload.
@@ -150,8 +154,8 @@ pub(super) fn silence<'a, I: DoubleEndedIterator<Item = &'a Sighting> + Clone>(
         Some(at.since(last.at))
     };
     Some(Silence {
-        data: last(|segment| segment.payload > 0 || segment.flags.contain(Flags::SYN))?,
-        wire: last(|segment| !segment.flags.contain(Flags::RST))?,
+        data: last(|segment| segment.payload > 0 || segment.has(Flags::SYN))?,
+        wire: last(|segment| !segment.has(Flags::RST))?,
     })
 }
 
@@ -273,48 +277,33 @@ impl Wire {
 #[derive(Debug)]
 pub(crate) struct Tap {
     wire: Wire,
-    ending: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    #[expect(dead_code, reason = "held for its Drop")]
+    listener: Worker,
 }
 
 impl Tap {
     /// Listens on both legs. Whatever is sent after this returns is seen.
     pub(crate) fn new(network: &Network, stop: &Stop) -> Result<Self> {
-        let (socket, client_leg) = network.router().enter(|| {
+        let (socket, legs) = network.router().enter(|| {
             let socket = open().context(|| "listen on the router's interfaces".to_owned())?;
-            let leg = if_nametoindex("client")
-                .context(|| "find the router's interface to the client".to_owned())?;
-            Ok((socket, leg))
+            let leg = |name: &str| {
+                if_nametoindex(name)
+                    .context(|| format!("find the router's interface to the {name}"))
+            };
+            Ok((socket, [leg("client")?, leg("broker")?]))
         })?;
         let wire = Wire {
             feed: Feed::default(),
             missed: Arc::default(),
             stop: stop.clone(),
         };
-        let ending = Arc::new(AtomicBool::new(false));
-        let thread = {
-            let (wire, ending) = (wire.clone(), Arc::clone(&ending));
-            thread::spawn(move || listen(&socket, client_leg, &wire, &ending))
-        };
-        Ok(Self {
-            wire,
-            ending,
-            thread: Some(thread),
-        })
+        let memory = wire.clone();
+        let listener = Worker::start(move |ending| listen(&socket, legs, &memory, ending));
+        Ok(Self { wire, listener })
     }
 
     pub(crate) const fn wire(&self) -> &Wire {
         &self.wire
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.ending.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic in there was printed already; this may be running because of it.
-            let _ended = thread.join();
-        }
     }
 }
 
@@ -334,9 +323,9 @@ fn open() -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn listen(socket: &OwnedFd, client_leg: u32, wire: &Wire, ending: &AtomicBool) {
+fn listen(socket: &OwnedFd, legs: [u32; 2], wire: &Wire, ending: &AtomicBool) {
     while !ending.load(Ordering::Relaxed) {
-        match receive(socket, client_leg) {
+        match receive(socket, legs) {
             Ok(Some(sighting)) => wire.feed.push(sighting),
             Ok(None) => {}
             // Nothing came for a moment: time to ask.
@@ -349,7 +338,7 @@ fn listen(socket: &OwnedFd, client_leg: u32, wire: &Wire, ending: &AtomicBool) {
 }
 
 /// The next packet, `None` if it is none of the lab's TCP.
-fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
+fn receive(socket: &OwnedFd, [client_leg, broker_leg]: [u32; 2]) -> nix::Result<Option<Sighting>> {
     const OUTGOING: u8 = 4;
     let mut bytes = [0; SNAP as usize];
     let mut control = cmsg_space!(TimeSpec);
@@ -379,13 +368,15 @@ fn receive(socket: &OwnedFd, client_leg: u32) -> nix::Result<Option<Sighting>> {
     if !ours(segment.source) && !ours(segment.destination) {
         return Ok(None);
     }
+    let leg = match link.ifindex() {
+        index if index == client_leg as usize => Side::Client,
+        index if index == broker_leg as usize => Side::Broker,
+        // An attacker's.
+        _ => return Ok(None),
+    };
     Ok(Some(Sighting {
         at,
-        leg: if link.ifindex() == client_leg as usize {
-            Side::Client
-        } else {
-            Side::Broker
-        },
+        leg,
         leaving: link.pkttype() == OUTGOING,
         segment,
         bytes: bytes.to_vec(),

@@ -2,7 +2,7 @@
 
 use std::{
     process::{Child as Std, Command, ExitStatus},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::{
@@ -12,7 +12,7 @@ use nix::{
 
 use crate::{
     Stop,
-    error::{Context as _, Error, Result},
+    error::{Context as _, Result},
 };
 
 /// How often it is looked whether one has ended.
@@ -56,19 +56,8 @@ impl Child {
 
     /// The same, unless a stop is requested.
     pub(crate) fn wait_unless(&mut self, stop: &Stop, patience: Duration) -> Result<ExitStatus> {
-        let deadline = Instant::now() + patience;
-        loop {
-            if let Some(status) = self.ended()? {
-                return Ok(status);
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Deadline {
-                    what: format!("the end of process {}", self.id()),
-                    waited: patience,
-                });
-            }
-            stop.sleep(STEP)?;
-        }
+        let what = format!("the end of process {}", self.id());
+        stop.until(&what, patience, STEP, || self.ended())
     }
 
     /// Kills it, and waits until its sockets are closed.

@@ -5,7 +5,8 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
-    process::{ChildStdin, ChildStdout, Command, Stdio},
+    process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use nix::sys::signal::Signal;
@@ -44,10 +45,31 @@ impl Helper {
 
     /// Gives it an order, and returns what it answers.
     pub(crate) fn ask(&mut self, order: &str) -> Result<String> {
+        self.order(order)?;
+        self.hear()
+    }
+
+    /// Gives it an order that it does not answer.
+    pub(crate) fn order(&mut self, order: &str) -> Result<()> {
         if let Some(input) = &mut self.input {
             writeln!(input, "{order}").context(|| format!("order a process to {order}"))?;
         }
-        self.hear()
+        Ok(())
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, which: Signal) -> Result<()> {
+        self.child.signal(which)
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        self.child.wait(patience)
     }
 
     fn hear(&mut self) -> Result<String> {

@@ -1,6 +1,7 @@
 //! What real programs wrote while a scenario ran, line by line, with the time of each.
 
 use std::{
+    iter,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -37,6 +38,16 @@ impl Journal {
         };
         logs.push(log.clone());
         log
+    }
+
+    /// A name that no log has: `name`, or with a number where that is taken.
+    pub(crate) fn fresh(&self, name: &str) -> String {
+        let logs = lock(&self.0);
+        let numbered = (2..).map(|number| format!("{name} {number}"));
+        iter::once(name.to_owned())
+            .chain(numbered)
+            .find(|name| logs.iter().all(|log| log.name != *name))
+            .unwrap_or_default()
     }
 
     /// All of them.
@@ -143,6 +154,17 @@ mod tests {
             .expect("it comes");
         assert_eq!(line.text, "started again");
         thread.join().expect("it writes");
+    }
+
+    #[test]
+    fn programs_of_one_name_have_logs_of_their_own() {
+        let journal = Journal::default();
+        for expected in ["client", "client 2", "client 3"] {
+            let name = journal.fresh("client");
+            assert_eq!(name, expected);
+            journal.open(&name).write("begun");
+        }
+        assert!(journal.logs().iter().all(|log| log.length() == 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod helper;
 pub mod journal;
 pub(crate) mod limits;
 pub(crate) mod lock;
+pub mod memory_group;
 pub mod moment;
 pub mod process;
 pub(crate) mod program;
@@ -16,3 +17,4 @@ pub mod stop;
     expect(unreachable_pub, reason = "benchmarks return tables")
 )]
 pub(crate) mod table;
+pub(crate) mod worker;

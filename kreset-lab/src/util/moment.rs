@@ -1,9 +1,6 @@
 //! Points in time, as the kernel stamps packets and the tracer writes them.
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
@@ -14,11 +11,11 @@ pub struct Moment(pub(crate) u64);
 impl Moment {
     /// This moment.
     pub fn now() -> Self {
-        Self::from_epoch(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
-        )
+        Self::of(Timestamp::now()).unwrap_or_default()
+    }
+
+    fn of(time: Timestamp) -> Option<Self> {
+        u64::try_from(time.as_nanosecond()).ok().map(Self)
     }
 
     pub(crate) fn from_epoch(time: Duration) -> Self {
@@ -28,7 +25,7 @@ impl Moment {
     /// Reads a moment as the tracer writes it: RFC 3339, UTC.
     pub fn parse(text: &str) -> Option<Self> {
         let time: Timestamp = text.strip_suffix('Z').and_then(|_| text.parse().ok())?;
-        u64::try_from(time.as_nanosecond()).ok().map(Self)
+        Self::of(time)
     }
 
     /// The moment that was `time` ago at this one.

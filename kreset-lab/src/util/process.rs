@@ -89,8 +89,17 @@ impl Observed {
     /// The ids of the BPF programs that it holds, by themselves or by links: as
     /// `bpf_prog_show_fdinfo` and `bpf_link_show_fdinfo` write them (`kernel/bpf/syscall.c`, 6.18).
     pub fn program_ids(self) -> BTreeSet<u32> {
+        self.ids("prog_id:")
+    }
+
+    /// The ids of the BPF maps that it holds.
+    pub fn map_ids(self) -> BTreeSet<u32> {
+        self.ids("map_id:")
+    }
+
+    fn ids(self, name: &str) -> BTreeSet<u32> {
         let descriptors = self.descriptors();
-        let ids = descriptors.iter().filter_map(|it| field(it, "prog_id:"));
+        let ids = descriptors.iter().filter_map(|it| field(it, name));
         ids.filter_map(|id| id.try_into().ok()).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::lock::lock;
@@ -31,7 +31,6 @@ impl Stop {
         self.0.changed.notify_all();
     }
 
-    /// # Errors
     /// [`Error::Stopped`] if a stop was requested.
     pub fn check(&self) -> Result<()> {
         if *self.lock() {
@@ -42,9 +41,6 @@ impl Stop {
     }
 
     /// Does nothing for `time`: the silence that a scenario is about.
-    ///
-    /// # Errors
-    /// [`Error::Stopped`] as soon as a stop is requested.
     pub fn sleep(&self, time: Duration) -> Result<()> {
         let (requested, _) = self
             .0
@@ -58,6 +54,43 @@ impl Stop {
         }
     }
 
+    /// Waits until `look` finds something; looks again after each `step`.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`]; what `look` says.
+    pub fn until<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        step: Duration,
+        mut look: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                return Err(Error::Deadline {
+                    what: what.to_owned(),
+                    waited: patience,
+                });
+            }
+            self.sleep(step)?;
+        }
+    }
+
+    /// The same for what holds or does not.
+    pub fn until_holds(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut holds: impl FnMut() -> bool,
+    ) -> Result<()> {
+        const STEP: Duration = Duration::from_millis(10);
+        self.until(what, patience, STEP, || Ok(holds().then_some(())))
+    }
+
     fn lock(&self) -> MutexGuard<'_, bool> {
         lock(&self.0.requested)
     }
@@ -65,8 +98,6 @@ impl Stop {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]

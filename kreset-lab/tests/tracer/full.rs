@@ -1,8 +1,10 @@
-//! A table of connections that is full, as before Linux 5.11, where sockets hold no memory.
+//! More connections than are tracked: those that a limit turns away, and those that find no room
+//! in the table that there is before Linux 5.11, where sockets hold no memory.
 
 use std::{
     iter,
     net::{SocketAddr, TcpListener, TcpStream},
+    time::Instant,
 };
 
 use kreset::{
@@ -13,8 +15,107 @@ use kreset::{
     },
 };
 use kreset_lab::{Lab, Side, Stop, net};
+use nix::sys::socket::{setsockopt, sockopt::Linger};
 
-use crate::traced::in_namespace;
+use crate::traced::{PATIENCE, Traced, in_namespace};
+
+/// Connections of the client's host to the broker's, both ends.
+fn connect(lab: &Lab, listener: &TcpListener, count: usize) -> Vec<(TcpStream, TcpStream)> {
+    let broker = listener.local_addr().expect("an address");
+    in_namespace(lab.network().host(Side::Client), || {
+        iter::repeat_with(|| {
+            let client = TcpStream::connect(broker).expect("a connection");
+            (client, listener.accept().expect("the same").0)
+        })
+        .take(count)
+        .collect()
+    })
+}
+
+fn listen(lab: &Lab) -> TcpListener {
+    let broker = SocketAddr::new(net::address(Side::Broker, false), kreset_lab::PORT);
+    in_namespace(lab.network().host(Side::Broker), || {
+        TcpListener::bind(broker).expect("a listener")
+    })
+}
+
+/// Before there was a limit, each connection took memory that was charged to the tracer: 40,000 of
+/// them had it killed in a control group of 20 MB.
+#[test]
+fn connections_beyond_the_limit_are_counted_and_make_room_when_they_end() {
+    const LIMIT: u32 = 64;
+    const CONNECTIONS: u32 = 300;
+    for side in [Side::Client, Side::Broker] {
+        let lab = Lab::new(&Stop::default()).expect("a lab");
+        let host = lab.network().host(side);
+        let limit = LIMIT.to_string();
+        let arguments = [
+            "kreset-trace",
+            "--netns",
+            host.name(),
+            "--max-connections",
+            &limit,
+        ];
+        let Ok(Command::Run(options)) = cli::parse(arguments) else {
+            panic!("these are options of a run");
+        };
+        let request = options.kernel_request().expect("a request");
+        let plan = prepare::plan(&request).expect("a plan");
+        let types = KernelTypes::load().expect("the kernel's types");
+        let attached = Attached::new(&plan, &options.ports, &types).expect("it attaches");
+        let untracked = || attached.untracked().expect("a count");
+
+        let listener = listen(&lab);
+        // A listener takes room as well.
+        let listens = u64::from(side == Side::Broker);
+        let open = connect(&lab, &listener, CONNECTIONS as usize);
+        assert_eq!(untracked(), u64::from(CONNECTIONS - LIMIT) + listens);
+        // Aborted, so that no end of them stays in the kernel.
+        for (client, broker) in &open {
+            let linger = nix::libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            setsockopt(client, Linger, &linger).expect("a socket");
+            setsockopt(broker, Linger, &linger).expect("a socket");
+        }
+        drop(open);
+
+        let before = untracked();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            // The kernel frees sockets after a grace period.
+            let open = connect(&lab, &listener, LIMIT as usize / 2);
+            if untracked() == before {
+                drop(open);
+                break;
+            }
+            assert!(Instant::now() < until, "the room does not come back");
+            drop(open);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_tracked_is_reported_as_a_loss() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let client = lab.network().host(Side::Client);
+    let mut traced = Traced::start(&["--netns", client.name(), "--max-connections", "10"]);
+    let listener = listen(&lab);
+    let open = connect(&lab, &listener, 30);
+    let mut lost = 0;
+    while lost < 20 {
+        let loss = traced
+            .lines
+            .find(|event| event["type"] == "loss")
+            .expect("a loss");
+        assert_eq!(loss["source"], "kernel_untracked", "{loss}");
+        lost += loss["lost"].as_u64().expect("a count");
+    }
+    assert_eq!(lost, 20);
+    drop(open);
+    drop(traced);
+}
 
 #[test]
 fn connections_that_find_no_room_are_counted() {
@@ -33,18 +134,8 @@ fn connections_that_find_no_room_are_counted() {
     let types = KernelTypes::load().expect("the kernel's types");
     let attached = Attached::new(&plan, &options.ports, &types).expect("it attaches");
 
-    let broker = SocketAddr::new(net::address(Side::Broker, false), kreset_lab::PORT);
-    let listener = in_namespace(lab.network().host(Side::Broker), || {
-        TcpListener::bind(broker).expect("a listener")
-    });
-    let open: Vec<_> = in_namespace(client, || {
-        iter::repeat_with(|| {
-            let client = TcpStream::connect(broker).expect("a connection");
-            (client, listener.accept().expect("the same"))
-        })
-        .take(CONNECTIONS as usize)
-        .collect()
-    });
+    let listener = listen(&lab);
+    let open = connect(&lab, &listener, CONNECTIONS as usize);
     let untracked = attached.untracked().expect("a count");
     assert_eq!(untracked, u64::from(CONNECTIONS - ENTRIES));
     drop(open);

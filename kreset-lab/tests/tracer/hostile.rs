@@ -3,12 +3,10 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use kreset_lab::{
@@ -20,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     forge::{ACK, Ends, FIN, RST, SYN, URG},
-    traced::{PATIENCE, Traced, in_namespace, tracer},
+    traced::{PATIENCE, Traced, in_namespace, refused, tracer},
 };
 
 const PORT: u16 = kreset_lab::PORT;
@@ -238,11 +236,9 @@ impl ControlGroup {
 
 impl Drop for ControlGroup {
     fn drop(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
         // What ran in it may not be reaped yet.
-        while fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-        }
+        let removed = || fs::remove_dir(&self.0).is_ok();
+        let _tried = Stop::default().until_holds("its end", PATIENCE, removed);
     }
 }
 
@@ -255,7 +251,8 @@ fn names_of_any_bytes_come_out_as_json_and_as_plain_text() {
     let client = lab.network().host(Side::Client).name().to_owned();
     let group = ControlGroup::new("kreset\u{1b}]0;evil\u{7}");
     let mut traced = Traced::start(&["--netns", &client]);
-    let text = tempfile("names.txt");
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = directory.path().join("names.txt");
     let mut people = Command::new(tracer());
     people
         .args([
@@ -302,7 +299,6 @@ fn names_of_any_bytes_come_out_as_json_and_as_plain_text() {
 
     assert!(people.wait().expect("it ends").success());
     let said = fs::read_to_string(&text).expect("text");
-    fs::remove_file(&text).expect("its file");
     assert!(said.contains("refused"), "{said:?}");
     let plain = said.chars().all(|it| it == '\n' || !it.is_control());
     assert!(plain, "{said:?}");
@@ -314,8 +310,8 @@ fn killed_again_and_again_its_file_holds_whole_lines() {
     const KILLS: usize = 8;
     let lab = lab();
     let client = lab.network().host(Side::Client).name().to_owned();
-    let broker = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    let file = tempfile("kill.json");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kill.json");
     let start = || {
         Command::new(tracer())
             .args([
@@ -338,16 +334,9 @@ fn killed_again_and_again_its_file_holds_whole_lines() {
         let mut child = start();
         // Each time somewhere else in what it writes.
         let enough = before + 700 * (1 + round as u64 * 9);
-        in_namespace(lab.network().host(Side::Client), || {
-            wait_until("it writes", || {
-                for _ in 0..20 {
-                    assert!(
-                        TcpStream::connect(broker).is_err(),
-                        "connected to a port without a listener"
-                    );
-                }
-                size() >= enough
-            });
+        wait_until("it writes", || {
+            refused(&lab, 20);
+            size() >= enough
         });
         child.kill().expect("it runs");
         child.wait().expect("it ends");
@@ -363,7 +352,6 @@ fn killed_again_and_again_its_file_holds_whole_lines() {
     assert!(last.wait().expect("it ends").success());
 
     let said = fs::read_to_string(&file).expect("text");
-    fs::remove_file(&file).expect("its file");
     assert!(said.ends_with('\n'));
     let (mut starts, mut resets, mut torn) = (0, 0, 0);
     for line in said.lines() {
@@ -386,15 +374,7 @@ fn killed_again_and_again_its_file_holds_whole_lines() {
     );
 }
 
-/// Somewhere to write that no other test uses.
-fn tempfile(name: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("kreset-hostile-{}-{name}", std::process::id()))
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "in time: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+fn wait_until(what: &str, holds: impl FnMut() -> bool) {
+    let waited = Stop::default().until_holds(what, PATIENCE, holds);
+    waited.expect("in time");
 }

@@ -1,44 +1,35 @@
 //! The tracer, run as operators run it, on real resets.
 
+mod advice;
+mod both_ends;
+mod ended;
 mod forge;
 mod full;
 mod hostile;
 mod missed;
+mod namespace;
+mod outage;
 mod privileges;
+mod terminal;
 mod traced;
 mod unreachable;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::File,
     io::Read as _,
-    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 use aya::programs::loaded_programs;
-use kreset_lab::{Lab, Side, Stop, net};
+use kreset_lab::{Lab, Side, Stop, util::process::Observed};
 use nix::sys::signal::Signal;
 
-use crate::traced::{PATIENCE, Traced, in_namespace, tracer};
+use crate::traced::{PATIENCE, Traced, refused, tracer};
 
 const PORT: u16 = 9092;
-
-/// So many connections to a port without a listener.
-fn refused(lab: &Lab, times: usize) {
-    let broker = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    in_namespace(lab.network().host(Side::Client), || {
-        for _ in 0..times {
-            assert!(
-                TcpStream::connect(broker).is_err(),
-                "connected to a port without a listener"
-            );
-        }
-    });
-}
 
 #[test]
 fn every_scenario_is_right_on_both_hosts() {
@@ -70,6 +61,8 @@ fn what_does_not_fit_the_ring_is_accounted_for() {
     while let Some(line) = traced.lines.next() {
         match line["type"].as_str() {
             Some("reset") => events += 1,
+            // So many refusals are one.
+            Some("incident") => {}
             Some("loss") => lost += line["lost"].as_u64().expect("a count"),
             Some("summary") => {
                 assert_eq!(line["lost"].as_u64(), Some(lost));
@@ -128,21 +121,6 @@ fn a_crowd_of_connections_is_found_and_judged() {
     );
 }
 
-/// Ids of the programs that a process holds.
-fn programs_of(process: u32) -> BTreeSet<u32> {
-    fs::read_dir(format!("/proc/{process}/fdinfo"))
-        .expect("it runs")
-        .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .filter_map(|info| {
-            let id = info
-                .lines()
-                .find_map(|line| line.strip_prefix("prog_id:"))?;
-            id.trim().parse().ok()
-        })
-        .collect()
-}
-
 /// Ids of all programs that the kernel holds.
 fn programs() -> BTreeSet<u32> {
     loaded_programs()
@@ -155,17 +133,17 @@ fn killed_it_leaves_nothing_attached() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let broker = lab.network().host(Side::Broker).name().to_owned();
     let mut traced = Traced::start(&["--netns", &broker]);
-    let its_own = programs_of(traced.child.id());
+    let its_own = Observed::new(traced.child.id()).program_ids();
     assert!(its_own.len() >= 3, "{its_own:?}");
     assert!(its_own.is_subset(&programs()));
     traced.signal(Signal::SIGKILL);
     traced.child.wait().expect("it ends");
     // The kernel frees them after a grace period.
-    let deadline = Instant::now() + PATIENCE;
-    while !its_own.is_disjoint(&programs()) {
-        assert!(Instant::now() < deadline, "programs outlive the tracer");
-        thread::sleep(Duration::from_millis(20));
-    }
+    Stop::default()
+        .until_holds("its programs to go", PATIENCE, || {
+            its_own.is_disjoint(&programs())
+        })
+        .expect("they do not outlive it");
     let mut again = Traced::start(&["--netns", &broker]);
     refused(&lab, 1);
     again.next(|event| event["cause"] == "refused");
@@ -176,15 +154,11 @@ fn a_closed_pipe_ends_it_quietly() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let mut traced = Traced::start(&["--netns", lab.network().host(Side::Broker).name()]);
     traced.lines = Box::new(std::iter::empty());
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
+    let ended = Stop::default().until("its end", PATIENCE, Duration::from_millis(20), || {
         refused(&lab, 1);
-        if let Some(status) = traced.child.try_wait().expect("it can be waited for") {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it still runs");
-        thread::sleep(Duration::from_millis(20));
-    };
+        Ok(traced.child.try_wait().expect("it can be waited for"))
+    });
+    let status = ended.expect("it ends");
     assert_eq!(status.code(), Some(0));
 }
 

@@ -3,8 +3,6 @@
 //! leaves it where it would be.
 
 use std::{
-    collections::BTreeSet,
-    fs,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
@@ -18,6 +16,7 @@ use kreset_lab::{
         self,
         message::{self, Request},
     },
+    util::process::Observed,
 };
 use nix::sys::signal::Signal;
 use socket2::SockRef;
@@ -27,22 +26,14 @@ use crate::{
     traced::{Traced, in_namespace},
 };
 
-/// What the kernel side keeps of a connection: both, and what it has handled of them.
-const ENTRY: usize = size_of::<Connection>() + size_of::<Packets>() + 8;
+/// What the kernel side keeps of a connection: both, what it has handled of them, and whose
+/// count it is.
+const ENTRY: usize = size_of::<Connection>() + size_of::<Packets>() + 16;
 
 /// Takes what a tracer remembers of a connection away.
 fn forget(tracer: u32, stream: &TcpStream) {
-    let ids: BTreeSet<u32> = fs::read_dir(format!("/proc/{tracer}/fdinfo"))
-        .expect("it runs")
-        .flatten()
-        .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .filter_map(|info| {
-            let id = info.lines().find_map(|line| line.strip_prefix("map_id:"))?;
-            id.trim().parse().ok()
-        })
-        .collect();
     let mut forgotten = 0;
-    for id in ids {
+    for id in Observed::new(tracer).map_ids() {
         let map = Map::from_map_data(MapData::from_id(id).expect("a map")).expect("a known type");
         if let Map::SkStorage(_) = map {
             let mut entries: SkStorage<MapData, [u8; ENTRY]> =
@@ -67,18 +58,11 @@ pub(crate) fn connect(listener: &TcpListener, address: SocketAddr) -> (TcpStream
 }
 
 pub(crate) fn exchange(client: &mut TcpStream, broker: &mut TcpStream) {
-    let mut bytes = [0; 1024];
     for number in 1..5 {
         let request = message::request(Request::Metadata, number);
         client.write_all(&request).expect("a request");
-        broker
-            .read_exact(&mut bytes[..request.len()])
-            .expect("the request");
-        let answer = message::answer(&request[4..]).expect("an answer");
-        broker.write_all(&answer).expect("an answer");
-        client
-            .read_exact(&mut bytes[..answer.len()])
-            .expect("the answer");
+        message::serve(broker).expect("an answer");
+        message::receive(client).expect("the answer");
     }
 }
 

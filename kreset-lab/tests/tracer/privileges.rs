@@ -1,29 +1,30 @@
 //! The tracer as a user of its own, with capabilities and without.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
-use kreset_lab::{Lab, Side, Stop, net};
+use kreset_lab::{Lab, Side, Stop};
+use tempfile::TempDir;
 
-use crate::traced::{Traced, in_namespace, tracer};
+use crate::traced::{Traced, refused, tracer};
 
 /// `nobody`.
 const USER: &str = "65534";
 
-/// A copy of the tracer that everybody may run, removed when dropped.
-struct Program(PathBuf);
+/// A copy of the tracer that everybody may run, in a directory of its own.
+struct Program(TempDir);
 
 impl Program {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("kreset-{name}-{}", std::process::id()));
-        fs::copy(tracer(), &path).expect("a copy");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
-        Self(path)
+    fn new() -> Self {
+        let everybody = || fs::Permissions::from_mode(0o755);
+        let made = tempfile::Builder::new().permissions(everybody()).tempdir();
+        let program = Self(made.expect("a directory"));
+        fs::copy(tracer(), program.path()).expect("a copy");
+        fs::set_permissions(program.path(), everybody()).expect("its mode");
+        program
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("kreset-trace")
     }
 
     /// As a user of its own, with these capabilities and no other.
@@ -44,14 +45,8 @@ impl Program {
                 "--bounding-set",
                 &held,
             ])
-            .arg(&self.0);
+            .arg(self.path());
         command
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _gone = fs::remove_file(&self.0);
     }
 }
 
@@ -67,7 +62,7 @@ fn status(process: u32, field: &str) -> String {
 #[test]
 fn a_user_with_three_capabilities_sees_all_and_keeps_none() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
-    let program = Program::new("three");
+    let program = Program::new();
     let mut command = program.command(&["bpf", "perfmon", "net_admin"]);
     let client = lab.network().host(Side::Client);
     command.args([
@@ -92,13 +87,7 @@ fn a_user_with_three_capabilities_sees_all_and_keeps_none() {
         traced.start
     );
 
-    let broker = SocketAddr::new(net::address(Side::Broker, false), kreset_lab::PORT);
-    in_namespace(client, || {
-        assert!(
-            TcpStream::connect(broker).is_err(),
-            "connected to a port without a listener"
-        );
-    });
+    refused(&lab, 1);
     let event = traced.next(|event| event["type"] == "reset");
     assert_eq!(event["cause"], "refused", "{event}");
     let own = i64::from(std::process::id());
@@ -122,7 +111,7 @@ fn a_user_with_three_capabilities_sees_all_and_keeps_none() {
 
 #[test]
 fn without_net_admin_packets_are_missing_and_told() {
-    let program = Program::new("two");
+    let program = Program::new();
     let mut command = program.command(&["bpf", "perfmon"]);
     command.args(["--format", "json", "--port", "17713", "--duration", "1m"]);
     let traced = Traced::spawn(command);
@@ -142,7 +131,7 @@ fn without_net_admin_packets_are_missing_and_told() {
 
 #[test]
 fn one_capability_alone_is_refused_in_one_sentence() {
-    let program = Program::new("one");
+    let program = Program::new();
     for held in [
         &[][..],
         &["bpf"],

@@ -3,12 +3,16 @@
 use std::{
     env,
     io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use kreset_lab::net::Namespace;
+use kreset_lab::{
+    Lab, PORT, Side,
+    net::{self, Namespace},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -91,4 +95,15 @@ pub(crate) fn in_namespace<T: Send>(namespace: &Namespace, work: impl FnOnce() -
     namespace
         .enter(|| Ok(work()))
         .expect("a namespace to enter")
+}
+
+/// So many connections of the client's host to a port of the broker's without a listener.
+pub(crate) fn refused(lab: &Lab, times: usize) {
+    let broker = SocketAddr::new(net::address(Side::Broker, false), PORT);
+    in_namespace(lab.network().host(Side::Client), || {
+        for _ in 0..times {
+            let connected = TcpStream::connect(broker).is_ok();
+            assert!(!connected, "connected to a port without a listener");
+        }
+    });
 }

@@ -39,15 +39,12 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     let exchanging = compare(&OWN, ROUNDS, true)?;
     let bare = compare(&OWN, ROUNDS, false)?;
     let peers = compare(&PEERS, ROUNDS_OF_ALL, true)?;
-    Ok(Found {
-        markdown: format!(
-            "Connections that live for two requests and their answers, both ends on this \
+    Ok(Found::text(format!(
+        "Connections that live for two requests and their answers, both ends on this \
              host:\n\n{}\nConnections that are closed as soon as they are open:\n\n{}\nThe \
              former, with what people use today:\n\n{}",
-            exchanging.ratio_table(),
-            bare.ratio_table(),
-            peers.ratio_table(),
-        ),
-        plots: Vec::new(),
-    })
+        exchanging.ratio_table(),
+        bare.ratio_table(),
+        peers.ratio_table(),
+    )))
 }

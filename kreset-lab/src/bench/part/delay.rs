@@ -70,16 +70,13 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     })?;
     row("sent by a socket, 100 a second".to_owned(), &aborts.sent);
     row("received, 100 a second".to_owned(), &aborts.received);
-    Ok(Found {
-        markdown: format!(
-            "A received reset is held for 60 ms so that related events can be correlated (on a client's \
+    Ok(Found::text(format!(
+        "A received reset is held for 60 ms so that related events can be correlated (on a client's \
              host for 250 ms where a reconnect may decide), one that no socket sent for 10 ms or until \
              the end of the turn in which the ring is read. A line is there when the reader of the \
              pipe has it.\n\n{}",
-            table.markdown()
-        ),
-        plots: Vec::new(),
-    })
+        table.markdown()
+    )))
 }
 
 fn measure(setting: &Setting, make: impl FnOnce() -> Result<Duration>) -> Result<Delays> {

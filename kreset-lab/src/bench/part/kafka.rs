@@ -24,10 +24,7 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
     let mut kafka = match Kafka::start() {
         Ok(kafka) => kafka,
         Err(error) => {
-            return Ok(Found {
-                markdown: format!("Not measured: {error:#}."),
-                plots: Vec::new(),
-            });
+            return Ok(Found::text(format!("Not measured: {error:#}.")));
         }
     };
     let time = setting.time(TIME);
@@ -37,12 +34,9 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
         running.finish()?;
         Ok(vec![flow.produced, flow.latency_ms, flow.consumed])
     })?;
-    Ok(Found {
-        markdown: format!(
-            "One broker, Kafka's own producer (records of 100 bytes, `acks=1`) and consumer, all \
+    Ok(Found::text(format!(
+        "One broker, Kafka's own producer (records of 100 bytes, `acks=1`) and consumer, all \
              on this host:\n\n{}",
-            comparison.ratio_table()
-        ),
-        plots: Vec::new(),
-    })
+        comparison.ratio_table()
+    )))
 }

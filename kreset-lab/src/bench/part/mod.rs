@@ -64,6 +64,16 @@ pub struct Found {
     pub plots: Vec<(&'static str, Plot)>,
 }
 
+impl Found {
+    /// Text alone.
+    const fn text(markdown: String) -> Self {
+        Self {
+            markdown,
+            plots: Vec::new(),
+        }
+    }
+}
+
 /// Does `work`, and says how many processors it kept busy meanwhile: with those who do it, what the
 /// kernel does for them, and the one who watches. Unlike how much gets done in a second it hardly
 /// depends on what else the machine does.

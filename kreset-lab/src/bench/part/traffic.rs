@@ -84,8 +84,5 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
         peers.ratio_table(),
         bulk.ratio_table(),
     );
-    Ok(Found {
-        markdown,
-        plots: Vec::new(),
-    })
+    Ok(Found::text(markdown))
 }

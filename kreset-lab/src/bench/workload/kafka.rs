@@ -1,23 +1,19 @@
 //! Apache Kafka with its own load generators, which run on while subjects come and go: a JVM that
 //! has warmed up differs from one that has not by more than any tracer could cost.
 
-use std::{
-    io::{BufRead as _, BufReader, Read},
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{process::Command, thread, time::Duration};
 
 use crate::{
-    PORT, Stop,
+    Moment, PORT, Stop,
     kafka::{
         broker::{self, Plan, Protocol},
         home::Home,
+        process::Process,
         scratch::Scratch,
     },
-    util::{child::Child, feed::Feed},
+    util::journal::{Journal, Log},
 };
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 /// The broker's port, which is to be traced.
 pub const TRACED: u16 = PORT;
@@ -31,10 +27,12 @@ const WARM: Duration = Duration::from_secs(6);
 /// A broker, a producer and a consumer; ended when dropped.
 #[derive(Debug)]
 pub struct Kafka {
-    children: Vec<Child>,
-    produced: Printed,
-    consumed: Printed,
+    // The broker last: without it the others would complain.
+    producer: Process,
+    consumer: Process,
+    broker: Process,
     // Removed last.
+    #[expect(dead_code, reason = "held for its Drop")]
     scratch: Scratch,
 }
 
@@ -49,47 +47,33 @@ pub struct Flow {
     pub consumed: f64,
 }
 
-/// What a program prints, with when it was read.
-type Printed = Feed<(Instant, String)>;
-
-fn listen(printed: &Printed, out: impl Read + Send + 'static) {
-    let printed = printed.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            printed.push((Instant::now(), line));
-        }
-        printed.end();
-    });
-}
-
-fn wait_for(printed: &Printed, what: &str) -> Result<()> {
-    let waited = printed.wait_until(what, PATIENCE, &Stop::default(), |lines| {
-        let found = lines.kept.iter().any(|(_, line)| line.contains(what));
-        (found || lines.ended).then_some(found)
-    });
-    if waited? {
-        return Ok(());
-    }
-    let last = printed.all().pop().map(|(_, line)| line);
-    bail!(
-        "no {what:?}; the last line printed: {}",
-        last.unwrap_or_default()
-    );
+/// Starts a part of the load, and waits until it prints `words`.
+fn start(mut command: Command, name: &str, words: &str) -> Result<Process> {
+    let log = Journal::default().open(name);
+    let mut process = Process::spawn(&mut command, log, Stop::default())?;
+    process.wait_for(words, 0, PATIENCE, |line| line.contains(words))?;
+    Ok(process)
 }
 
 /// The mean of what `read` finds in lines about an interval after `from`. On a busy machine none
-/// may have ended yet: then of the first one that does.
-fn mean(printed: &Printed, from: Instant, read: impl Fn(&str) -> Option<f64>) -> Result<f64> {
-    let mean = printed.wait_until("an interval", PATIENCE, &Stop::default(), |lines| {
-        let fresh = lines.kept.iter().filter(|(at, _)| *at > from);
-        let intervals: Vec<f64> = fresh.filter_map(|(_, line)| read(line)).collect();
+/// may have ended yet: then of the first one that does. `lives` fails once no more can come.
+fn mean(
+    log: &Log,
+    from: Moment,
+    read: impl Fn(&str) -> Option<f64>,
+    mut lives: impl FnMut() -> crate::Result<()>,
+) -> Result<f64> {
+    let mean = Stop::default().until("an interval", PATIENCE, Stop::GLANCE, || {
+        let lines = log.lines();
+        let fresh = lines.iter().filter(|line| line.at > from);
+        let intervals: Vec<f64> = fresh.filter_map(|line| read(&line.text)).collect();
         // The interval that was under way does not count.
         match intervals.get(1..) {
-            Some(values @ [_, ..]) => Some(Some(values.iter().sum::<f64>() / values.len() as f64)),
-            _ => lines.ended.then_some(None),
+            Some(values @ [_, ..]) => Ok(Some(values.iter().sum::<f64>() / values.len() as f64)),
+            _ => lives().map(|()| None),
         }
     });
-    mean?.context("a part of the Kafka load reports nothing any more")
+    mean.context("a part of the Kafka load reports nothing any more")
 }
 
 impl Kafka {
@@ -102,17 +86,8 @@ impl Kafka {
             .with("log.retention.check.interval.ms", 1_000)
             .with("log.segment.delete.delay.ms", 100);
         let bootstrap = format!("{}:{PORT}", plan.address());
-        let mut kafka = Self {
-            children: Vec::new(),
-            produced: Printed::default(),
-            consumed: Printed::default(),
-            scratch,
-        };
-        let server = Printed::default();
-        let command = broker::command(&home, &kafka.scratch, &plan)?;
-        kafka.run(command, &server)?;
-        wait_for(&server, "Kafka Server started")?;
-
+        let command = broker::command(&home, &scratch, &plan)?;
+        let broker = start(command, "broker", "Kafka Server started")?;
         let mut producer = home.java("-Xmx256m")?;
         producer
             .arg("org.apache.kafka.tools.ProducerPerformance")
@@ -121,9 +96,7 @@ impl Kafka {
             .args(["--throughput", "-1", "--reporting-interval", INTERVAL])
             // A small buffer: a record must not wait for seconds before it is sent.
             .args(["--command-property", "acks=1", "buffer.memory=2097152"]);
-        let produced = kafka.produced.clone();
-        kafka.run(producer, &produced)?;
-        wait_for(&produced, "records sent")?;
+        let producer = start(producer, "producer", "records sent")?;
 
         let mut consumer = home.java("-Xmx256m")?;
         consumer
@@ -132,52 +105,31 @@ impl Kafka {
             .args(["--num-records", "1000000000", "--timeout", "60000"])
             .args(["--show-detailed-stats", "--hide-header"])
             .args(["--reporting-interval", INTERVAL, "--from-latest"]);
-        let consumed = kafka.consumed.clone();
-        kafka.run(consumer, &consumed)?;
-        wait_for(&consumed, ", ")?;
+        let consumer = start(consumer, "consumer", ", ")?;
         thread::sleep(WARM);
-        Ok(kafka)
-    }
-
-    fn run(&mut self, mut command: Command, printed: &Printed) -> Result<()> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = Child::spawn(&mut command)?;
-        listen(
-            printed,
-            child.0.stdout.take().context("its output is a pipe")?,
-        );
-        listen(
-            printed,
-            child.0.stderr.take().context("its complaints are a pipe")?,
-        );
-        self.children.push(child);
-        Ok(())
+        Ok(Self {
+            producer,
+            consumer,
+            broker,
+            scratch,
+        })
     }
 
     /// How it goes for `time` from now on.
     pub fn watch(&mut self, time: Duration) -> Result<Flow> {
-        let from = Instant::now();
+        let from = Moment::now();
         thread::sleep(time);
-        for child in &mut self.children {
-            if let Some(status) = child.ended()? {
-                bail!("a part of the Kafka load ended with {status}");
-            }
+        for part in [&mut self.broker, &mut self.producer, &mut self.consumer] {
+            part.lives()?;
         }
+        let of = |part: &mut Process, read: &dyn Fn(&str) -> Option<f64>| {
+            mean(&part.log().clone(), from, read, || part.lives())
+        };
         Ok(Flow {
-            produced: mean(&self.produced, from, |line| before(line, "records/sec"))?,
-            latency_ms: mean(&self.produced, from, |line| before(line, "ms avg latency"))?,
-            consumed: mean(&self.consumed, from, consumed)?,
+            produced: of(&mut self.producer, &|line| before(line, "records/sec"))?,
+            latency_ms: of(&mut self.producer, &|line| before(line, "ms avg latency"))?,
+            consumed: of(&mut self.consumer, &consumed)?,
         })
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        // The broker last: without it the others would complain.
-        while self.children.pop().is_some() {}
     }
 }
 
@@ -195,25 +147,23 @@ fn consumed(line: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn a_window_in_which_nothing_was_reported_is_no_zero() {
-        let printed = Printed::default();
-        let from = Instant::now();
-        let print = |line: &str| {
-            printed.push((Instant::now(), line.to_owned()));
-        };
+        let log = Journal::default().open("producer");
+        let from = Moment::now();
         // Under way when the window began.
-        print("9");
+        log.write("9");
         let found = thread::scope(|scope| {
-            let found = scope.spawn(|| mean(&printed, from, |line| line.parse().ok()));
-            print("a warning");
-            print("4");
+            let found = scope.spawn(|| mean(&log, from, |line| line.parse().ok(), || Ok(())));
+            log.write("a warning");
+            log.write("4");
             found.join()
         });
         assert!((found.unwrap().unwrap() - 4.0).abs() < 1e-9);
-        printed.end();
-        let silent = mean(&printed, Instant::now(), |_| Some(1.0)).unwrap_err();
+        let ended = || Err(Error::Staging("it ended".to_owned()));
+        let silent = mean(&log, Moment::now(), |_| Some(1.0), ended).unwrap_err();
         assert!(silent.to_string().contains("reports nothing"), "{silent}");
     }
 

@@ -4,17 +4,17 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
+use jiff::Timestamp;
 use kreset_lab::{
     Stop,
     accuracy::{
         document::{Head, Page},
         matrix::{self, Findings},
-        observation::Observation,
         orderly::{self, Orderly},
     },
     case::{self, USED},
@@ -47,12 +47,9 @@ pub(crate) struct Options {
     list: bool,
 }
 
-/// A seed that was never run.
-fn fresh() -> anyhow::Result<u64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = now.context("the clock stands before 1970")?.as_secs();
-    // In seconds: short enough to be typed, and above all used ones.
-    Ok(seconds)
+/// A seed that was never run: in seconds, short enough to be typed, and above all used ones.
+fn fresh() -> u64 {
+    Timestamp::now().as_second().unsigned_abs()
 }
 
 /// Whether all bars were reached.
@@ -70,7 +67,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let stop = Stop::default();
     stop_on_signals(&stop)?;
     let began = Instant::now();
-    let seed = options.seed.map_or_else(fresh, Ok)?;
+    let seed = options.seed.unwrap_or_else(fresh);
     let (used_seed, held_out_seed) = if USED.contains(&seed) {
         (Some(seed), None)
     } else {
@@ -89,13 +86,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         findings.take(matrix::run(&settings, &stop)?);
     }
     let took = began.elapsed();
-    let orderly = orderly(&program, options, &stop)?;
+    let orderly = (options.orderly > 0)
+        .then(|| orderly::run(&program, options.orderly, &stop))
+        .transpose()?;
     if let Some(directory) = &options.keep {
         keep(directory, &findings, orderly.as_ref())?;
     }
     let head = Head {
         command: "cargo xtask accuracy".to_owned(),
-        date: today()?,
+        date: Timestamp::now().strftime("%F").to_string(),
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
             .context("cannot read the kernel's release")?
             .trim()
@@ -125,24 +124,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(missed.is_empty())
 }
 
-fn orderly(program: &Path, options: &Options, stop: &Stop) -> anyhow::Result<Option<Orderly>> {
-    if options.orderly == 0 {
-        return Ok(None);
-    }
-    Ok(Some(orderly::run(program, options.orderly, stop)?))
-}
-
 /// One JSON line for each observation, and the events that orderly connections drew.
 fn keep(directory: &Path, findings: &Findings, orderly: Option<&Orderly>) -> anyhow::Result<()> {
     let write = || -> anyhow::Result<()> {
         fs::create_dir_all(directory)?;
-        let mut file = BufWriter::new(File::create(directory.join("observations.jsonl"))?);
-        for observation in &findings.observations {
-            let line: &Observation = observation;
-            serde_json::to_writer(&mut file, line)?;
-            writeln!(file)?;
+        let said = [
+            ("observations.jsonl", &findings.observations),
+            ("pairs.jsonl", &findings.pairs),
+            ("captured.jsonl", &findings.captured),
+        ];
+        for (name, observations) in said {
+            let mut file = BufWriter::new(File::create(directory.join(name))?);
+            for observation in observations {
+                serde_json::to_writer(&mut file, observation)?;
+                writeln!(file)?;
+            }
+            file.flush()?;
         }
-        file.flush()?;
         if let Some(orderly) = orderly {
             let mut file = BufWriter::new(File::create(directory.join("orderly.jsonl"))?);
             for line in &orderly.events {
@@ -153,13 +151,4 @@ fn keep(directory: &Path, findings: &Findings, orderly: Option<&Orderly>) -> any
         Ok(())
     };
     write().with_context(|| format!("cannot keep results in {}", directory.display()))
-}
-
-/// The system's date.
-fn today() -> anyhow::Result<String> {
-    let output = std::process::Command::new("date")
-        .arg("+%Y-%m-%d")
-        .output()
-        .context("cannot run date")?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -4,6 +4,7 @@ mod accuracy;
 #[cfg(feature = "full")]
 mod bench;
 mod crowd;
+mod list;
 #[cfg(feature = "full")]
 mod soak;
 mod tracer_option;
@@ -67,8 +68,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show the scenarios
-    List,
+    /// Show the scenarios, by group
+    List(list::Options),
     /// Run scenarios, and judge the tracer on both hosts of each
     Run(Run),
     /// Run one scenario and, before it is judged, keep its network up for a shell on the client's
@@ -77,7 +78,6 @@ enum Command {
     /// Be a broker; not for people
     #[command(name = broker_process::SUBCOMMAND, hide = true)]
     BrokerProcess {
-        #[arg(value_parser = family)]
         family: Family,
         answers: u32,
         address: Option<IpAddr>,
@@ -99,7 +99,7 @@ enum Command {
 
 #[derive(Parser)]
 struct Run {
-    /// Scenarios to run, all of the tracer's main job if none is named
+    /// Scenarios or groups to run, the group `core` if none is named
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
@@ -140,8 +140,8 @@ fn main() -> ExitCode {
         None => exit_code(run(&Run::parse_from([env!("CARGO_PKG_NAME")]), false)),
         Some(Command::Run(options)) => exit_code(run(&options, false)),
         Some(Command::Shell(options)) => exit_code(run(&options, true)),
-        Some(Command::List) => {
-            list();
+        Some(Command::List(options)) => {
+            say(list::list(&options, &case::scenarios()));
             ExitCode::SUCCESS
         }
         Some(Command::Accuracy(options)) => exit_code(accuracy::run(&options)),
@@ -178,45 +178,6 @@ fn exit_code(result: anyhow::Result<bool>) -> ExitCode {
         Some(_) => WRONG.into(),
         None => USAGE.into(),
     }
-}
-
-/// One line for each scenario, with what it is run with.
-fn list() {
-    let all = case::scenarios();
-    let mut rows: Vec<(Group, &str, Vec<&str>, &str)> = Vec::new();
-    for scenario in &all {
-        let (name, variant) = match scenario.name().rsplit_once('.') {
-            Some((name, variant)) => (name, Some(variant)),
-            None => (scenario.name(), None),
-        };
-        match rows.iter_mut().find(|(_, other, ..)| *other == name) {
-            Some((_, _, variants, _)) => variants.extend(variant),
-            None => rows.push((
-                scenario.group(),
-                name,
-                variant.into_iter().collect(),
-                scenario.about(),
-            )),
-        }
-    }
-    let width = rows.iter().map(|row| row.1.len()).max().unwrap_or(0);
-    for group in [Group::Core, Group::Further, Group::Kafka] {
-        match group {
-            Group::Core => {}
-            Group::Further => say("\nWith --further, or by name:"),
-            Group::Kafka => say("\nReal brokers and clients, with --kafka, or by name:"),
-        }
-        for (_, name, variants, about) in rows.iter().filter(|row| row.0 == group) {
-            let variants = match variants.as_slice() {
-                [] => String::new(),
-                all => format!(" [{}]", all.join(", ")),
-            };
-            say(format_args!("{name:<width$}  {about}{variants}"));
-        }
-    }
-    say(
-        "\n`kreset-lab run NAME` runs a scenario with all that is in brackets, `run NAME.java` with one.",
-    );
 }
 
 /// Prints a line; a reader that went away has seen enough.
@@ -271,6 +232,8 @@ fn run(options: &Run, shell: bool) -> anyhow::Result<bool> {
             ended += 1;
             say(report.details());
         }
+        // Its user has the terminal.
+        Progress::Waiting(_) if shell => {}
         Progress::Waiting(under_way) => {
             complain(format_args!("{ended} of {} ended", scenarios.len()));
             for scenario in under_way {
@@ -350,9 +313,7 @@ fn select(options: &Run) -> anyhow::Result<Vec<Scenario>> {
     let all = case::scenarios();
     for name in names {
         if !all.iter().any(|scenario| scenario.is_called(name)) {
-            return Err(anyhow!(
-                "no scenario is called {name:?}: `kreset-lab list` shows them"
-            ));
+            return Err(anyhow!(list::unknown(name, &all)));
         }
     }
     let wanted = |scenario: &Scenario| {
@@ -420,11 +381,4 @@ fn factor(text: &str) -> Result<f64, String> {
         Ok(factor) if (1.0..=1e6).contains(&factor) => Ok(factor),
         _ => Err("give a number from 1 to 1000000, such as 100".to_owned()),
     }
-}
-
-fn family(text: &str) -> Result<Family, String> {
-    [Family::Ipv4, Family::Ipv6, Family::Mapped]
-        .into_iter()
-        .find(|family| family.name() == text)
-        .ok_or_else(|| format!("no such family: {text}"))
 }

@@ -1,8 +1,9 @@
 //! `kreset-lab soak`
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use clap::Parser;
+use jiff::Timestamp;
 use kreset_lab::{Stop, soak};
 
 use crate::{complain, say, stop_on_signals, tracer_option::TracerOption};
@@ -17,6 +18,9 @@ pub(crate) struct Options {
     /// Repeat the choices of an earlier run, which said its seed
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Have an attacker forge segments, flood the hosts and hold slow sockets at the metrics
+    #[arg(long)]
+    attack: bool,
     /// Leave real brokers and clients out
     #[arg(long)]
     without_kafka: bool,
@@ -30,6 +34,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     kreset_lab::kafka::scratch::sweep();
     let stop = Stop::default();
     stop_on_signals(&stop)?;
+    // Another one each time.
+    let of_the_clock = || Timestamp::now().as_microsecond().unsigned_abs() % 1_000_000_000;
     let seed = options.seed.unwrap_or_else(of_the_clock);
     say(format_args!(
         "seed {seed}; --seed {seed} repeats its choices"
@@ -39,6 +45,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         time: Duration::from_secs(options.minutes.saturating_mul(60)),
         seed,
         kafka: !options.without_kafka,
+        attack: options.attack,
     };
     let report = soak::run(&settings, &stop, &|text| complain(text))?;
     say(&report);
@@ -52,12 +59,4 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
         "not everything is accounted for"
     });
     Ok(complaints.is_empty())
-}
-
-/// Another one each time.
-fn of_the_clock() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    since.as_micros() as u64 % 1_000_000_000
 }

@@ -76,10 +76,7 @@ fn late_write(setup: &KafkaSetup<'_>) -> Result<Outcome> {
     // The FIN is acknowledged, and the application does not read it.
     setup.wait_for_silence(Duration::from_secs(1))?;
     client.request(Request::ApiVersions)?;
-    setup
-        .lab
-        .wire()
-        .wait_for("a reset", MAX_IDLE, |seen| seen.resets(Side::Client))?;
+    setup.wait_for_reset(Side::Client, MAX_IDLE)?;
     setup.settle(&mut [])?;
     setup.judge_an_ending(watch, by_timer)
 }
@@ -94,10 +91,7 @@ fn lost_fin(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     // The connection in use is the last to end.
     setup.wait_for_end_of_all(Side::Broker, 5 * MAX_IDLE)?;
     client.order(setup::SEND)?;
-    setup
-        .lab
-        .wire()
-        .wait_for("a reset", 5 * MAX_IDLE, |seen| seen.resets(Side::Client))?;
+    setup.wait_for_reset(Side::Client, 5 * MAX_IDLE)?;
     setup.lab.middlebox().forward_everything()?;
     client.answer(setup::SEND)?;
     setup.settle(&mut [&mut client])?;

@@ -167,13 +167,7 @@ fn silent_producer(setup: &KafkaSetup<'_>, software: Software, device: Device) -
         Manner::OnTimer => {
             let status = setup.lab.status();
             status.set(format!("waiting for the device's timer of {idle:?}"));
-            let within = idle + Duration::from_secs(20);
-            setup
-                .lab
-                .wire()
-                .wait_for("the device's reset", within, |seen| {
-                    seen.resets(Side::Client)
-                })?;
+            setup.wait_for_reset(Side::Client, idle + Duration::from_secs(20))?;
             // librdkafka logs the reset of a connection that idled this long at its debug level only
             // (`rd_kafka_broker_conn_closed`, 2.16).
             if software != Software::Librdkafka || idle < Duration::from_mins(1) {

@@ -8,8 +8,10 @@
 mod advice;
 mod advised;
 mod broker_idle;
+mod ended;
 mod healthy;
 mod idle;
+mod incident;
 mod limits;
 mod prelude;
 mod probed;
@@ -19,6 +21,7 @@ mod rolling;
 mod sasl;
 mod setup;
 mod tls;
+mod together;
 
 use super::scenario::Scenario;
 
@@ -27,6 +30,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(advised::scenarios());
     all.extend(restart::scenarios());
     all.extend(rolling::scenarios());
+    all.extend(ended::scenarios());
+    all.extend(incident::scenarios());
+    all.extend(together::scenarios());
     all.extend(broker_idle::scenarios());
     all.extend(quiet::scenarios());
     all.extend(healthy::scenarios());

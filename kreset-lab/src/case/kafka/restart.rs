@@ -57,14 +57,7 @@ fn restart(setup: &KafkaSetup<'_>, software: Software, end: End, busy: bool) -> 
         .with("reconnect.backoff.max.ms", "1000");
     let mut client = setup.producer(&plan, &broker)?;
     if busy {
-        client.order("send 60000 1000")?;
-        // It is under way when megabytes have crossed.
-        setup
-            .lab
-            .wire()
-            .wait_for_count(200, "a producer to be busy", setup::BUSY, |seen| {
-                seen.carries_data_from(Side::Client)
-            })?;
+        setup.make_busy(&mut client)?;
     } else {
         setup.wait_for_silence(Duration::from_secs(1))?;
     }

@@ -18,7 +18,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 fn rolling(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
-    let mut brokers = cluster(setup)?;
+    let mut brokers = cluster(setup, |plan| plan)?;
     let watch = setup.watch()?;
     let plan = client::Plan::new(software, Job::Producer)
         .with("linger.ms", "0")
@@ -44,11 +44,15 @@ fn rolling(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     setup.judge(watch, by_broker)
 }
 
-/// Starts all brokers at once, since none serves before most of them are there.
-fn cluster(setup: &KafkaSetup<'_>) -> Result<Vec<Broker>> {
+/// Starts all brokers at once, since none serves before most of them are there; `settings` are
+/// added to the plan of each.
+pub(super) fn cluster(
+    setup: &KafkaSetup<'_>,
+    settings: impl Fn(broker::Plan) -> broker::Plan,
+) -> Result<Vec<Broker>> {
     let lab = setup.lab;
     let plans: Vec<_> = (1..=NODES)
-        .map(|node| broker::Plan::new(Protocol::Plaintext).node(node, NODES))
+        .map(|node| settings(broker::Plan::new(Protocol::Plaintext).node(node, NODES)))
         .collect();
     for plan in plans.iter().skip(1) {
         lab.network().add_broker_address(plan.address())?;

@@ -111,6 +111,18 @@ impl<'a> KafkaSetup<'a> {
         Ok(client)
     }
 
+    /// Has a producer send many records, and waits until that is under way: until megabytes have
+    /// crossed.
+    pub(super) fn make_busy(&self, producer: &mut Client) -> Result<()> {
+        producer.order("send 60000 1000")?;
+        self.lab
+            .wire()
+            .wait_for_count(200, "a producer to be busy", BUSY, |seen| {
+                seen.carries_data_from(Side::Client)
+            })
+            .map(drop)
+    }
+
     /// A broker behind a device that forgets after `idle`, and resets who sends next.
     pub(super) fn behind_device(&self, idle: Duration) -> Result<Broker> {
         let device = self.lab.middlebox();
@@ -151,23 +163,11 @@ impl<'a> KafkaSetup<'a> {
         self.lab
             .status()
             .set(format!("waiting for {seconds:.1} s of silence on the wire"));
-        let patience = silence + PATIENCE;
-        let deadline = Instant::now() + patience;
-        loop {
+        let what = format!("{silence:?} without a packet");
+        self.lab.stop().until_holds(&what, silence + PATIENCE, || {
             let last = self.lab.wire().last();
-            let quiet = last.map_or(silence, |last| Moment::now().since(last));
-            let left = silence.saturating_sub(quiet);
-            if left.is_zero() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Deadline {
-                    what: format!("{silence:?} without a packet"),
-                    waited: patience,
-                });
-            }
-            self.lab.pause(left)?;
-        }
+            last.is_none_or(|last| Moment::now().since(last) >= silence)
+        })
     }
 
     /// Allows the client's host `rate` new connections a second.
@@ -193,7 +193,7 @@ impl<'a> KafkaSetup<'a> {
             seen.leg == Side::Client
                 && [Flags::FIN, Flags::RST]
                     .into_iter()
-                    .any(|flag| seen.segment.flags.contain(flag))
+                    .any(|flag| seen.has(flag))
         };
         loop {
             let ends = wire.sightings().into_iter().filter(is_end);
@@ -208,38 +208,28 @@ impl<'a> KafkaSetup<'a> {
         }
     }
 
+    /// Waits until a reset is on its way to `victim`.
+    pub(super) fn wait_for_reset(&self, victim: Side, patience: Duration) -> Result<()> {
+        let wire = self.lab.wire();
+        let reset = wire.wait_for("a reset", patience, |seen| seen.resets(victim));
+        reset.map(drop)
+    }
+
     /// Waits until every connection that the wire of `leg` has had so far has come to an end.
     pub(super) fn wait_for_end_of_all(&self, leg: Side, patience: Duration) -> Result<()> {
         let wire = self.lab.wire();
         let with = |flags: &[Flags]| -> BTreeSet<u16> {
-            let seen = wire.sightings().into_iter().filter(|seen| {
-                seen.leg == leg && flags.iter().any(|flag| seen.segment.flags.contain(*flag))
-            });
+            let seen = wire
+                .sightings()
+                .into_iter()
+                .filter(|seen| seen.leg == leg && flags.iter().any(|flag| seen.has(*flag)));
             seen.map(|seen| seen.client_port()).collect()
         };
         let begun = with(&[Flags::SYN]);
-        self.wait_until("all connections to end", patience, || {
+        let stop = self.lab.stop();
+        stop.until_holds("all connections to end", patience, || {
             with(&[Flags::FIN, Flags::RST]).is_superset(&begun)
         })
-    }
-
-    fn wait_until(
-        &self,
-        what: &str,
-        patience: Duration,
-        mut holds: impl FnMut() -> bool,
-    ) -> Result<()> {
-        let deadline = Instant::now() + patience;
-        while !holds() {
-            if Instant::now() > deadline {
-                return Err(Error::Deadline {
-                    what: what.to_owned(),
-                    waited: patience,
-                });
-            }
-            self.lab.pause(Duration::from_millis(20))?;
-        }
-        Ok(())
     }
 
     /// Waits until the client has answered whatever FIN it got with its own, so that no connection
@@ -252,10 +242,11 @@ impl<'a> KafkaSetup<'a> {
                     || ending
                         .packets
                         .iter()
-                        .any(|seen| !seen.leaving && seen.segment.flags.contain(Flags::FIN))
+                        .any(|seen| !seen.leaving && seen.has(Flags::FIN))
             })
         };
-        match self.wait_until("answers to FINs", Duration::from_secs(2), answered) {
+        let (stop, patience) = (self.lab.stop(), Duration::from_secs(2));
+        match stop.until_holds("answers to FINs", patience, answered) {
             Ok(()) | Err(Error::Deadline { .. }) => Ok(()),
             Err(error) => Err(error),
         }

@@ -8,18 +8,14 @@
 
 use std::{
     env,
-    fs::File,
-    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Seek as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{IpAddr, SocketAddr},
     num::NonZeroU16,
-    os::{
-        fd::AsFd as _,
-        unix::{net::UnixStream, process::CommandExt as _},
-    },
+    os::unix::{net::UnixStream, process::CommandExt as _},
     path::PathBuf,
     process::{Command, Output, Stdio},
-    sync::{Arc, Mutex},
-    thread::{self, JoinHandle},
+    sync::Mutex,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,10 +25,16 @@ use kreset_lab::{
 };
 use nix::{
     mount::{MsFlags, mount},
-    poll::{PollFd, PollFlags, PollTimeout, poll},
     sched::{CloneFlags, unshare},
 };
 use serde_json::Value;
+
+mod broker;
+mod shorter_timers;
+mod watched;
+
+use broker::Broker;
+use shorter_timers::{HALF_CLOSED, UNANSWERED};
 
 const PORT: u16 = 9092;
 
@@ -60,163 +62,6 @@ fn program() -> PathBuf {
     .expect("its owner");
     *copy = Some((directory, path.clone()));
     path
-}
-
-/// A broker that accepts, answers each request with a few bytes, and closes connections after a
-/// silence where it is given one. One thread serves all: what a device forgot stays open here.
-struct Broker {
-    ending: Option<UnixStream>,
-    serving: Option<JoinHandle<()>>,
-    served: Arc<Mutex<Served>>,
-}
-
-/// What it met.
-#[derive(Clone, Copy, Debug, Default)]
-struct Served {
-    connections: usize,
-    bytes: usize,
-    resets: usize,
-    /// Connections that the other end closed in order.
-    closed: usize,
-    /// The most that the client's host had at once, whenever another was accepted.
-    most: usize,
-    /// The shortest silence after which the broker closed a connection.
-    closed_after: Option<Duration>,
-}
-
-impl Broker {
-    fn start(chain: &Chain, closes_after: Option<Duration>) -> Result<Self> {
-        let opening = |source| Error::Io {
-            context: "start a broker".to_owned(),
-            source,
-        };
-        let listener = chain
-            .broker()
-            .enter(|| TcpListener::bind(("::", PORT)).map_err(opening))?;
-        listener.set_nonblocking(true).map_err(opening)?;
-        let tables = chain.client().enter(|| {
-            let open = |name| File::open(format!("/proc/thread-self/net/{name}")).map_err(opening);
-            Ok([open("tcp")?, open("tcp6")?])
-        })?;
-        let (ending, end) = UnixStream::pair().map_err(opening)?;
-        let served = Arc::new(Mutex::new(Served::default()));
-        let serving = {
-            let served = Arc::clone(&served);
-            thread::spawn(move || serve(&listener, &tables, &end, closes_after, &served))
-        };
-        Ok(Self {
-            ending: Some(ending),
-            serving: Some(serving),
-            served,
-        })
-    }
-
-    fn served(&self) -> Served {
-        *self.served.lock().expect("no test panics here")
-    }
-
-    /// Waits until `holds`.
-    fn wait_until(&self, holds: impl Fn(&Served) -> bool) {
-        let until = Instant::now() + Duration::from_mins(1);
-        while !holds(&self.served()) {
-            assert!(Instant::now() < until, "{:?}", self.served());
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.ending.take());
-        if let Some(serving) = self.serving.take() {
-            let _joined = serving.join();
-        }
-    }
-}
-
-/// Serves until the other end of `end` is gone.
-fn serve(
-    listener: &TcpListener,
-    tables: &[File],
-    end: &UnixStream,
-    closes_after: Option<Duration>,
-    served: &Mutex<Served>,
-) {
-    let mut open: Vec<(TcpStream, Instant)> = Vec::new();
-    loop {
-        let due = closes_after.and_then(|time| Some(open.iter().map(|it| it.1).min()? + time));
-        let patience = due.map_or(PollTimeout::NONE, |due| {
-            let left = due.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            left.try_into().expect("seconds")
-        });
-        let mut ready: Vec<PollFd<'_>> = [end.as_fd(), listener.as_fd()]
-            .into_iter()
-            .chain(open.iter().map(|(stream, _)| stream.as_fd()))
-            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-            .collect();
-        let _woken = poll(&mut ready, patience);
-        let is_ready = |fd: &PollFd<'_>| fd.any() == Some(true);
-        if ready.first().is_some_and(is_ready) {
-            return;
-        }
-        let is_ready: Vec<bool> = ready.iter().skip(2).map(is_ready).collect();
-        let mut served = served.lock().expect("no test panics");
-        let mut number = 0;
-        open.retain_mut(|(stream, last)| {
-            number += 1;
-            let silence = last.elapsed();
-            if is_ready[number - 1] {
-                return answer(stream, last, &mut served);
-            }
-            let is_over = closes_after.is_some_and(|time| silence >= time);
-            if is_over {
-                served.closed_after =
-                    Some(served.closed_after.map_or(silence, |it| it.min(silence)));
-            }
-            !is_over
-        });
-        let before = served.connections;
-        while let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(true).expect("a stream");
-            open.push((stream, Instant::now()));
-            served.connections += 1;
-        }
-        if served.connections > before {
-            served.most = served.most.max(tables.iter().map(count_open).sum());
-        }
-        drop(served);
-    }
-}
-
-/// Answers what came in; false if the connection has ended.
-fn answer(stream: &mut TcpStream, last: &mut Instant, served: &mut Served) -> bool {
-    let mut buffer = [0; 256];
-    match stream.read(&mut buffer) {
-        Ok(0) => served.closed += 1,
-        Ok(length) => {
-            *last = Instant::now();
-            served.bytes += length;
-            let _gone = stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 1]);
-            return true;
-        }
-        Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-        Err(_reset) => served.resets += 1,
-    }
-    false
-}
-
-/// The connections to the broker in a table of the kernel: established or asked for.
-fn count_open(mut table: &File) -> usize {
-    table.rewind().expect("a table");
-    let text = io::read_to_string(table).expect("a table");
-    let port = format!(":{PORT:04X}");
-    text.lines()
-        .filter(|line| {
-            let mut columns = line.split_whitespace().skip(2);
-            columns.next().is_some_and(|remote| remote.ends_with(&port))
-                && matches!(columns.next(), Some("01" | "02"))
-        })
-        .count()
 }
 
 /// What a probe said, and how it ended.
@@ -386,12 +231,7 @@ fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
         );
         assert_eq!(said.exit, Some(4), "{said:#?}");
         said.holds(TIMER.into());
-        let behavior = if what_then == RESETS {
-            "reset_on_send"
-        } else {
-            "blackholed"
-        };
-        assert_eq!(said.text("/behavior"), behavior, "{said:#?}");
+        assert_eq!(said.text("/behavior"), behavior_of(what_then), "{said:#?}");
         assert_eq!(said.hop(), Some(router as u64), "{said:#?}");
         assert_eq!(said.number("/location/broker_ttl"), Some(5.0), "{said:#?}");
         let address = said.text(&format!("/location/hops/{}/addresses/0", router - 1));
@@ -427,6 +267,7 @@ fn no_device_is_none() -> Result<()> {
 fn a_broker_that_closes_first_is_told_from_a_device() -> Result<()> {
     let chain = Chain::new(2, false)?;
     chain.device(1, 9, RESETS)?;
+    chain.sysctl(1, &HALF_CLOSED)?;
     let broker = Broker::start(&chain, Some(Duration::from_secs(5)))?;
     let with = |limit: &str| {
         probe(
@@ -529,16 +370,8 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
             "one packet in a hundred is lost, and other timers are short",
             |chain| {
                 chain.device(2, TIMER, RESETS)?;
-                chain.sysctl(
-                    2,
-                    &[
-                        ("netfilter/nf_conntrack_tcp_timeout_syn_sent", "2"),
-                        ("netfilter/nf_conntrack_tcp_timeout_syn_recv", "2"),
-                        ("netfilter/nf_conntrack_tcp_timeout_fin_wait", "1"),
-                        ("netfilter/nf_conntrack_tcp_timeout_close_wait", "1"),
-                        ("netfilter/nf_conntrack_tcp_timeout_time_wait", "1"),
-                    ],
-                )?;
+                chain.sysctl(2, &UNANSWERED)?;
+                chain.sysctl(2, &HALF_CLOSED)?;
                 chain.rules(1, LOSSY)
             },
             |said, _| assert_eq!(said.hop(), Some(2), "{said:#?}"),
@@ -569,6 +402,15 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
         check(&said, &chain);
         Ok(())
     })
+}
+
+/// The behavior that a device of [`Chain::device`] should be said to have.
+fn behavior_of(what_then: &str) -> &'static str {
+    if what_then == RESETS {
+        "reset_on_send"
+    } else {
+        "blackholed"
+    }
 }
 
 #[test]
