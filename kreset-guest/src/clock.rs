@@ -52,7 +52,7 @@ pub(crate) fn steps() -> Result<()> {
     };
     let right = is_near("wire_idle_ms")
         && is_near("age_ms")
-        && json["verdict"] == "middlebox_idle_reset"
+        && json["verdict"] == "broker_originated"
         && off_by(&json["time"], now).is_some_and(|off| off < TIMELY);
     let outcome = if right { "ok" } else { "WRONG" };
     let found = format!(

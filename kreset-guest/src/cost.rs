@@ -9,7 +9,7 @@ use crate::say;
 
 /// The programs of the tracer, by the first letters of their names (the kernel
 /// keeps 15).
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 21] = [
     "receive_reset",
     // receive_reset_again and its like
     "receive_reset_a",
@@ -26,8 +26,14 @@ const NAMES: [&str; 17] = [
     "reset_enters",
     "connect_ends",
     "accept_ends",
-    "enters",
-    "rtt",
+    "destroy_sock",
+    "signal_generate",
+    "mark_victim",
+    // mark_victim_task
+    "mark_victim_tas",
+    "process_exit",
+    // process_exit_group
+    "process_exit_gr",
 ];
 
 /// Says it for what is loaded now.

@@ -3,9 +3,11 @@
 //! whatever speaks in its name carries another.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     os::fd::{AsRawFd as _, RawFd},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -46,6 +48,31 @@ pub(crate) struct Ends {
     pub(crate) listener: Socket,
 }
 
+/// The flow of each connection by the ports of its client and its broker, as its sockets say.
+static FLOWS: Mutex<BTreeMap<(u16, u16), String>> = Mutex::new(BTreeMap::new());
+
+/// The flow of a connection that [`Ends::connect`] made.
+pub(crate) fn flow(client: u16, broker: u16) -> Option<String> {
+    let flows = FLOWS.lock().unwrap_or_else(PoisonError::into_inner);
+    flows.get(&(client, broker)).cloned()
+}
+
+/// Keeps the first sequence numbers of both ends, before a byte went either way.
+fn keep_flow(client: &TcpStream, broker: &TcpStream) -> Result<()> {
+    let [first, second] = [client, broker].map(|stream| -> Result<u32> {
+        let sequence = begin_repair(stream)?;
+        end_repair(stream)?;
+        Ok(sequence)
+    });
+    let ports = (client.local_addr()?.port(), broker.local_addr()?.port());
+    let flow = format!("{:08x}-{:08x}", first?, second?);
+    FLOWS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(ports, flow);
+    Ok(())
+}
+
 impl Ends {
     /// Connects to `port` of a broker that is some hops away.
     pub(crate) fn connect(port: u16, v6: bool) -> Result<Self> {
@@ -77,6 +104,7 @@ impl Ends {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
         }
+        keep_flow(&client, &broker)?;
         Ok(Self {
             client,
             broker,
@@ -96,9 +124,7 @@ impl Ends {
     /// One request and its answer.
     pub(crate) fn exchange(&mut self, request: Request, number: u32) -> Result<()> {
         self.client.write_all(&message::request(request, number))?;
-        let message = message::receive(&mut self.broker).context("a request")?;
-        let answer = message::answer(&message).context("not a request")?;
-        self.broker.write_all(&answer)?;
+        message::serve(&mut self.broker).context("a request")?;
         message::receive(&mut self.client).context("an answer")?;
         Ok(())
     }
@@ -117,25 +143,16 @@ impl Ends {
 
     /// The next sequence number of the broker.
     pub(crate) fn sequence(&self) -> Result<u32> {
-        let sequence = self.begin_repair()?;
-        let descriptor = self.broker.as_raw_fd();
-        repair(descriptor, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP).context("TCP_REPAIR")?;
+        let sequence = begin_repair(&self.broker)?;
+        end_repair(&self.broker)?;
         Ok(sequence)
-    }
-
-    /// Puts the broker's socket under repair; its next sequence number.
-    fn begin_repair(&self) -> Result<u32> {
-        let descriptor = self.broker.as_raw_fd();
-        repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
-        repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
-        queue_sequence(descriptor).context("the sequence number")
     }
 
     /// Closes the broker's socket without a packet: from then on its packets
     /// meet no socket, as where a device has lost the connection.
     pub(crate) fn lose(self) -> Result<Lost> {
         settle();
-        let sequence = self.begin_repair()?;
+        let sequence = begin_repair(&self.broker)?;
         let from = self.broker.local_addr()?;
         drop(self.broker);
         Ok(Lost {
@@ -177,6 +194,23 @@ impl Ends {
         self.broker = nothing;
         Ok(())
     }
+}
+
+/// Puts a socket under repair; its next sequence number.
+fn begin_repair(stream: &TcpStream) -> Result<u32> {
+    let descriptor = stream.as_raw_fd();
+    repair(descriptor, libc::TCP_REPAIR, 1).context("TCP_REPAIR")?;
+    repair(descriptor, libc::TCP_REPAIR_QUEUE, TCP_SEND_QUEUE).context("the send queue")?;
+    queue_sequence(descriptor).context("the sequence number")
+}
+
+fn end_repair(stream: &TcpStream) -> Result<()> {
+    let descriptor = stream.as_raw_fd();
+    repair(descriptor, libc::TCP_REPAIR, TCP_REPAIR_OFF_NO_WP).context("TCP_REPAIR")?;
+    // The end of the repair takes it away (kernel: `do_tcp_setsockopt`), and what is left of this
+    // socket would keep the next one of its port.
+    SockRef::from(stream).set_reuse_address(true)?;
+    Ok(())
 }
 
 /// Acknowledgements may be delayed (kernel: up to `TCP_DELACK_MAX`, 200 ms). One that

@@ -1,6 +1,12 @@
 //! Resets of every kind that can be caused on loopback, each at a broker of its own.
 
-use std::{io::Write as _, net::Shutdown, thread, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    iter,
+    net::Shutdown,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use kreset_lab::{driver::Tracer, event::Event, net::message::Request};
@@ -60,8 +66,8 @@ impl Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario::new("idle_on_send", idle_on_send, ON_SEND),
-    Scenario::new("idle_on_send_v6", idle_on_send, ON_SEND).v6(),
+    Scenario::new("idle_on_send", idle_on_send, LOST),
+    Scenario::new("idle_on_send_v6", idle_on_send, LOST).v6(),
     Scenario::new("idle_on_timer", idle_on_timer, ON_TIMER),
     Scenario::new("idle_on_timer_v6", idle_on_timer, ON_TIMER).v6(),
     Scenario::new("not_idle", not_idle, "middlebox_reset/not_idle"),
@@ -88,9 +94,11 @@ const SCENARIOS: &[Scenario] = &[
     .or_less(&[SILENT]),
 ];
 
-const OLDER: Scenario = Scenario::new("older_than_tracer", idle_on_send, ON_SEND);
+const OLDER: Scenario = Scenario::new("older_than_tracer", idle_on_send, LOST);
 
-const ON_SEND: &str = "middlebox_idle_reset/reset_on_send";
+/// Both ends are on this kernel, which had the connection, lost it and reset it: what the silence
+/// before looks like from the client's end decides nothing.
+const LOST: &str = "broker_originated/connection_lost";
 const ON_TIMER: &str = "middlebox_idle_reset/reset_on_timer";
 const ABORTED: &str = "broker_originated/aborted";
 const REFUSED: &str = "handshake_phase/refused";
@@ -150,7 +158,10 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
         }
     });
     let skipped = cost::report_misses(source, tracer.id());
-    let summary = tracer::end(tracer)?;
+    let said = tracer::end(tracer)?;
+    report_flows(source, &said)?;
+    let summary = said.iter().find(|event| event.kind == "summary");
+    let summary = summary.context("no summary")?;
     let json: serde_json::Value = serde_json::from_str(&summary.line).context("summary")?;
     let reported = json["coverage"]["kernel_skipped"].as_u64();
     say(&["reported", source, &reported.unwrap_or(0).to_string()]);
@@ -160,6 +171,39 @@ pub(crate) fn run_all(source: &str) -> Result<()> {
             "failed",
             &format!("{source}: {skipped} calls were skipped, {reported:?} are reported"),
         ]);
+    }
+    Ok(())
+}
+
+/// Compares the flow of each event with what its connection's sockets said.
+fn report_flows(source: &str, said: &[Event]) -> Result<()> {
+    for event in said.iter().filter(|event| event.is_about_a_connection()) {
+        let json: serde_json::Value = serde_json::from_str(&event.line).context("an event")?;
+        let port = |end: &str| u16::try_from(json[end]["port"].as_u64()?).ok();
+        let Some((client, broker)) = port("client").zip(port("broker")) else {
+            continue;
+        };
+        let names = iter::once(OLDER.name).chain(SCENARIOS.iter().map(|scenario| scenario.name));
+        let names = names.zip(FIRST_PORT..);
+        let name = names
+            .filter(|(_, port)| *port == broker)
+            .map(|(name, _)| name)
+            .next();
+        // A connection that was refused has none.
+        let (Some(name), Some(flow)) = (name, ends::flow(client, broker)) else {
+            continue;
+        };
+        let reported = json["connection"]["flow_id"].as_str();
+        let outcome = match reported {
+            Some(reported) if reported == flow => "ok",
+            Some(_) => "WRONG",
+            None => "null",
+        };
+        let role = event.role.as_deref().unwrap_or_default();
+        say(&["flow", source, &format!("{name}, {role}"), outcome]);
+        if outcome == "WRONG" {
+            say(&["detail", source, name, &flow, &event.line]);
+        }
     }
     Ok(())
 }
@@ -326,21 +370,21 @@ fn silent_drop(port: u16, v6: bool) -> Result<u16> {
 }
 
 /// A client that speaks TLS to a broker that does not: the broker reads a
-/// length from the record, and closes before the client has ended its part.
+/// length from the record, and closes with the rest unread.
 fn tls_to_plaintext(port: u16, v6: bool) -> Result<u16> {
     let mut ends = Ends::connect_near(port, v6)?;
     let client = ends.port()?;
     ends.client.write_all(&client_hello())?;
-    thread::sleep(Duration::from_millis(100));
-    drain(&ends.broker);
+    ends.broker.read_exact(&mut [0; 4])?;
+    ends.broker.shutdown(Shutdown::Write)?;
+    thread::sleep(Duration::from_millis(5));
     let Ends {
-        client: mut socket,
+        client: socket,
         broker,
         listener,
     } = ends;
+    // With the rest unread.
     drop(broker);
-    thread::sleep(Duration::from_millis(100));
-    socket.write_all(&client_hello())?;
     ends::reset(&socket)?;
     drop(listener);
     Ok(client)
@@ -367,7 +411,6 @@ fn plaintext_to_tls(port: u16, v6: bool) -> Result<u16> {
 
 /// Reads what is there, so that a close is a FIN and no reset.
 fn drain(mut stream: &std::net::TcpStream) {
-    use std::io::Read as _;
     let mut bytes = [0; 1024];
     let _count = stream.read(&mut bytes);
 }

@@ -68,7 +68,9 @@ pub(crate) fn check() -> Result<()> {
         );
         return Ok(());
     }
-    if read(&built)? != read(&shipped)? {
+    let objcopy = Objcopy::find(&tools)?;
+    let parts = |object: &Path| objcopy.parts(object, &built.with_extension("parts"));
+    if parts(&built)? != parts(&shipped)? {
         bail!(
             "kreset/{OBJECT} differs from {}, which the same tools built from the same sources: \
              run `cargo xtask build-ebpf` and commit kreset/bpf",
@@ -76,6 +78,19 @@ pub(crate) fn check() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What must be the same in two builds of the same sources.
+#[derive(PartialEq, Eq)]
+struct Parts {
+    /// All sections but `.BTF`, as they stand in the file.
+    code: Vec<u8>,
+    /// The names in `.BTF`, sorted. LLVM numbers forward declarations by their addresses in its
+    /// memory (`BTFDebug::FixupDerivedTypes`), so their order changes with, for one, the length of
+    /// the path of the checkout.
+    names: Vec<Vec<u8>>,
+    /// The length of `.BTF`, bytes.
+    btf_length: usize,
 }
 
 /// Builds the object and returns the path of a copy without DWARF, which only the linker needs:
@@ -89,14 +104,64 @@ fn build(tools: &Tools) -> Result<PathBuf> {
     )?;
     let built = object(&target);
     let stripped = built.with_extension("o");
-    exec::run(
-        Command::new(objcopy(tools)?)
-            // rustup does not install it to be started by hand: it does not find its libraries.
-            .env("LD_LIBRARY_PATH", tools.toolchain.directory.join("lib"))
-            .arg("--strip-debug")
-            .args([&built, &stripped]),
-    )?;
+    let mut strip = Objcopy::find(tools)?.command();
+    exec::run(strip.arg("--strip-debug").args([&built, &stripped]))?;
     Ok(stripped)
+}
+
+/// `objcopy` for BPF objects.
+struct Objcopy {
+    program: PathBuf,
+    libraries: PathBuf,
+}
+
+impl Objcopy {
+    fn find(tools: &Tools) -> Result<Self> {
+        Ok(Self {
+            program: objcopy(tools)?,
+            libraries: tools.toolchain.directory.join("lib"),
+        })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // rustup does not install it to be started by hand: it does not find its libraries.
+        command.env("LD_LIBRARY_PATH", &self.libraries);
+        command
+    }
+
+    /// Takes an object apart, by way of the file `scratch`.
+    fn parts(&self, object: &Path, scratch: &Path) -> Result<Parts> {
+        let dumped = scratch.with_extension("btf");
+        exec::run(
+            self.command()
+                .args(["--remove-section", ".BTF", "--dump-section"])
+                .arg(format!(".BTF={}", dumped.display()))
+                .args([object, scratch]),
+        )?;
+        let btf = read(&dumped)?;
+        let mut names: Vec<_> = names(&btf)
+            .with_context(|| format!("{}: its .BTF has no strings", object.display()))?
+            .split(|byte| *byte == 0)
+            .map(<[u8]>::to_vec)
+            .collect();
+        names.sort_unstable();
+        Ok(Parts {
+            code: read(scratch)?,
+            names,
+            btf_length: btf.len(),
+        })
+    }
+}
+
+/// The strings of `.BTF`; `struct btf_header` in the kernel's include/uapi/linux/btf.h says where.
+fn names(btf: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| {
+        let bytes = btf.get(at..)?.first_chunk::<4>()?;
+        usize::try_from(u32::from_le_bytes(*bytes)).ok()
+    };
+    let [header, offset, length] = [word(4)?, word(16)?, word(20)?];
+    btf.get(header + offset..)?.get(..length)
 }
 
 /// The toolchain's own `objcopy`: its version is the compiler's.

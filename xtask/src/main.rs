@@ -10,6 +10,7 @@ mod arch;
 mod arrows;
 mod bench;
 mod build;
+mod containers;
 mod dist;
 mod ebpf;
 mod exec;
@@ -19,8 +20,10 @@ mod kernels;
 mod lab;
 mod lint;
 mod setup;
+mod simulate;
 mod soak;
 mod test;
+mod wait;
 mod workspace;
 
 use std::process::ExitCode;
@@ -69,6 +72,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Test delivery against real receivers: rsyslog, Prometheus, OTLP, OpenSearch, Kafka
     FleetTest(fleet::Arguments),
+    /// Write events of a simulated fleet, drawn from recorded ones
+    Simulate(simulate::Arguments),
     /// Inject random faults for a while and account for each reset, as root
     Soak(soak::Arguments),
     /// Fuzz the parsers of untrusted bytes
@@ -77,6 +82,8 @@ enum Command {
     Lint,
     /// Make packages, an image and a manifest in target/dist
     Dist(dist::Arguments),
+    /// Run the image in containerd as the manifest states, and with each part of it taken away
+    Containers(containers::Arguments),
     /// Boot Debian kernels and run the tracer in each
     Kernels(kernels::Arguments),
 }
@@ -103,10 +110,12 @@ fn run(command: Command) -> Result<()> {
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Lint => lint::run(),
         Command::Dist(arguments) => dist::run(&arguments),
+        Command::Containers(arguments) => containers::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
     }
 }

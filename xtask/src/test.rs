@@ -1,10 +1,20 @@
 //! `cargo xtask test`
 
-use std::process::Command;
+use std::{
+    process::Command,
+    slice,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{dist, ebpf, exec, fleet, lab::TRACER_VARIABLE, lint, setup, workspace};
+
+/// Privileged test programs that run at once. They wait most of their time, each in network
+/// namespaces of its own.
+const AT_ONCE: usize = 2;
 
 pub(crate) fn run() -> Result<()> {
     let programs = [&fleet::PACKAGES[..], &setup::LIBRDKAFKA, &dist::CHECKERS].concat();
@@ -29,11 +39,56 @@ fn unprivileged(tests: &[String]) -> Result<()> {
 fn privileged(tests: &[String]) -> Result<()> {
     // With an example, cargo counts the features of tests too: all is compiled already.
     exec::run(workspace::cargo("build").args(["--bins", "--examples"]))?;
+    exec::run(named(&mut workspace::cargo("test"), tests).arg("--no-run"))?;
+    // Asks for a password once, if at all, and not in two threads.
+    exec::run(exec::as_root(&[])?.arg("true"))?;
     let tracer = exec::target_directory()?.join("debug/kreset-trace");
-    let runner = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
+    let runner = exec::runner(&exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?)?;
+    // The programs with the most tests come last in the alphabet.
+    let left = Mutex::new(tests.iter().rev());
+    let failed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(test) = next(&left) {
+                    if let Err(error) = one(test, &runner) {
+                        eprintln!("test: {error:#}");
+                        lock(&failed).push(test.as_str());
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
+/// Runs one test program to its end, and shows its output then.
+fn one(test: &String, runner: &str) -> Result<()> {
     let mut command = workspace::cargo("test");
-    command.arg("--config").arg(exec::runner(&runner)?);
-    exec::run(named(&mut command, tests))
+    command.args(["--quiet", "--config", runner]);
+    named(&mut command, slice::from_ref(test));
+    let began = Instant::now();
+    let output = command
+        .output()
+        .with_context(|| format!("`{}` did not start", exec::show(&command)))?;
+    let shown = [output.stdout, output.stderr].concat();
+    println!(
+        "{test}: {} s\n{}",
+        began.elapsed().as_secs(),
+        String::from_utf8_lossy(&shown)
+    );
+    ensure!(output.status.success(), "`{}` failed", exec::show(&command));
+    Ok(())
+}
+
+fn next<T>(left: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(left).next()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Selects test programs by name.

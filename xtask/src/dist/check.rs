@@ -38,7 +38,20 @@ fn pages_and_completions() -> Result<()> {
     for (name, words) in [
         (
             "kreset-trace.1",
-            &["\\-\\-broker\\-max\\-idle", "Exit codes"][..],
+            &[
+                "\\-\\-broker\\-max\\-idle",
+                "VERDICTS",
+                "middlebox_idle_reset/reset_on_send",
+                "SIGNALS",
+                "SIGHUP",
+                "FILES",
+                "/etc/kreset/kreset.toml",
+                "\"EXIT STATUS\"",
+                "EXAMPLES",
+                "kreset\\-trace probe broker\\-3:9092",
+                // What an option takes stands in the synopsis.
+                "\\fBtext|",
+            ][..],
         ),
         ("kreset-trace-check.1", &["\\-\\-config"]),
         ("kreset-trace-sample.1", &["\\-\\-rate"]),

@@ -10,40 +10,46 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{VERSION, fresh, tools::Tools, tree::Tree, work_directory};
+use super::{fresh, tools::Tools, tree::Tree, work_directory};
 use crate::exec;
 
 /// How long the registry may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes the image in `out` as an archive of the OCI layout, and returns its path. Of several
+/// Makes the image of a version in `out` as an archive of the OCI layout, and returns its path. Of several
 /// trees, one image with a variant for each architecture.
 ///
 /// crane changes images in a registry only. This is its own one, on a port of loopback, and ends
 /// with this function.
-pub(super) fn make(tools: &Tools, trees: &[&Tree], out: &Path, epoch: &str) -> Result<PathBuf> {
+pub(super) fn make(
+    tools: &Tools,
+    trees: &[&Tree],
+    version: &str,
+    out: &Path,
+    epoch: &str,
+) -> Result<PathBuf> {
     let work = work_directory()?.join("image");
     fresh(&work)?;
     let registry = Registry::start(tools)?;
     let variants = trees
         .iter()
-        .map(|tree| variant(&registry, tree, &work, epoch))
+        .map(|tree| variant(&registry, tree, version, &work, epoch))
         .collect::<Result<Vec<_>>>()?;
     let (image, name) = if let ([only], [tree]) = (variants.as_slice(), trees) {
         let architecture = tree.architecture().debian();
         (
             only.clone(),
-            format!("kreset-{VERSION}-linux-{architecture}"),
+            format!("kreset-{version}-linux-{architecture}"),
         )
     } else {
-        let all = format!("{}/kreset:{VERSION}", registry.address);
+        let all = format!("{}/kreset:{version}", registry.address);
         let mut append = registry.crane();
         append.args(["index", "append", "--tag", &all]);
         for variant in &variants {
             append.args(["--manifest", variant]);
         }
         exec::run(append.stdout(Stdio::null()).stderr(Stdio::null()))?;
-        (all, format!("kreset-{VERSION}-linux"))
+        (all, format!("kreset-{version}-linux"))
     };
     let layout = work.join("layout");
     exec::run(
@@ -71,11 +77,17 @@ pub(super) fn make(tools: &Tools, trees: &[&Tree], out: &Path, epoch: &str) -> R
 }
 
 /// Pushes the image for one architecture, and returns its name in the registry.
-fn variant(registry: &Registry, tree: &Tree, work: &Path, epoch: &str) -> Result<String> {
+fn variant(
+    registry: &Registry,
+    tree: &Tree,
+    version: &str,
+    work: &Path,
+    epoch: &str,
+) -> Result<String> {
     let architecture = tree.architecture().debian();
     let layer = work.join(format!("layer-{architecture}.tar"));
     tree.layer(&layer, epoch)?;
-    let image = format!("{}/kreset:{VERSION}-{architecture}", registry.address);
+    let image = format!("{}/kreset:{version}-{architecture}", registry.address);
     let platform = format!("linux/{architecture}");
     exec::run(
         registry
@@ -95,7 +107,7 @@ fn variant(registry: &Registry, tree: &Tree, work: &Path, epoch: &str) -> Result
     for (name, value) in [
         ("title", "kreset-trace"),
         ("description", "Shows who reset a Kafka connection, and why"),
-        ("version", VERSION),
+        ("version", version),
         ("licenses", "MIT OR Apache-2.0"),
         ("source", env!("CARGO_PKG_REPOSITORY")),
         (

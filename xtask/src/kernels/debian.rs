@@ -9,16 +9,18 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{arch::Architecture, exec, setup};
 
 /// Where the host's apt gets Debian from; the same mirror serves all suites.
 const MIRROR: &str = "http://deb.debian.org";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Archive and suite: 5.10, 6.1 and 6.12, newer.
-const SUITES: [(&str, &str); 3] = [
+/// Archive and suite: 5.10, 5.10 of the last point release, 6.1 and 6.12, newer. The mirror keeps
+/// 5.10 for arm64 in the point release alone, though the security archive's lists have newer ones.
+const SUITES: [(&str, &str); 4] = [
     ("debian-security", "bullseye-security"),
+    ("debian", "bullseye"),
     ("debian-security", "bookworm-security"),
     ("debian", "trixie-backports"),
 ];
@@ -50,10 +52,18 @@ pub(crate) fn fetch(
     versions
         .iter()
         .map(|version| {
-            let package = newest(&names, architecture, version).with_context(|| {
-                format!("Debian has no kernel {version} in the suites looked at")
-            })?;
-            apt.kernel(directory, package)
+            let packages = newest_first(&names, architecture, version);
+            let mut failure = anyhow!("Debian has no kernel {version} in the suites looked at");
+            for package in packages {
+                match apt.kernel(directory, package) {
+                    Ok(kernel) => return Ok(kernel),
+                    Err(error) => {
+                        eprintln!("{error:#}; trying an older one");
+                        failure = error;
+                    }
+                }
+            }
+            Err(failure)
         })
         .collect()
 }
@@ -117,6 +127,10 @@ impl Apt {
         let image = directory.join(format!("vmlinuz-{version}"));
         if !image.is_file() {
             let work = directory.join("unpacked");
+            if work.exists() {
+                // Of a package that could not be used.
+                fs::remove_dir_all(&work)?;
+            }
             fs::create_dir_all(&work)?;
             exec::run(
                 self.command("apt-get")
@@ -160,11 +174,15 @@ fn version_of(package: &str) -> Option<&str> {
         .find_map(|kind| package.strip_prefix(kind))
 }
 
-/// The package with the highest release of `version`. Where there is a
-/// linux-binary, linux-image is an empty package that depends on it.
-fn newest<'a>(names: &'a [String], architecture: Architecture, version: &str) -> Option<&'a str> {
+/// The packages of `version`, the highest release first. Where there is a linux-binary,
+/// linux-image is an empty package that depends on it.
+fn newest_first<'a>(
+    names: &'a [String],
+    architecture: Architecture,
+    version: &str,
+) -> Vec<&'a str> {
     let ending = format!("-cloud-{}", architecture.debian());
-    names
+    let mut found: Vec<_> = names
         .iter()
         .filter(|name| {
             version_of(name).is_some_and(|found| {
@@ -174,13 +192,15 @@ fn newest<'a>(names: &'a [String], architecture: Architecture, version: &str) ->
                     && !found.contains(".deb11.")
             })
         })
-        .max_by_key(|name| {
-            (
-                numbers(version_of(name).unwrap_or_default()),
-                name.starts_with("linux-binary-"),
-            )
-        })
         .map(String::as_str)
+        .collect();
+    found.sort_by_key(|name| {
+        std::cmp::Reverse((
+            numbers(version_of(name).unwrap_or_default()),
+            name.starts_with("linux-binary-"),
+        ))
+    });
+    found
 }
 
 /// The numbers in a version, to compare by.
@@ -193,10 +213,10 @@ fn numbers(version: &str) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Architecture, newest};
+    use super::{Architecture, newest_first};
 
     #[test]
-    fn the_newest_release_of_a_version_is_taken() {
+    fn the_newest_release_of_a_version_is_tried_first() {
         let names: Vec<String> = [
             "linux-image-5.10.0-9-cloud-amd64",
             "linux-image-5.10.0-46-cloud-amd64",
@@ -210,22 +230,36 @@ mod tests {
         ]
         .map(str::to_owned)
         .to_vec();
-        assert_eq!(
-            newest(&names, Architecture::X86, "5.10"),
-            Some("linux-image-5.10.0-46-cloud-amd64")
-        );
-        assert_eq!(
-            newest(&names, Architecture::X86, "6.1"),
-            Some("linux-image-6.1.0-56-cloud-amd64")
-        );
-        assert_eq!(
-            newest(&names, Architecture::X86, "7.3"),
-            Some("linux-binary-7.3.4+deb13-cloud-amd64")
-        );
-        assert_eq!(newest(&names, Architecture::X86, "4.19"), None);
-        assert_eq!(
-            newest(&names, Architecture::Arm, "6.1"),
-            Some("linux-image-6.1.0-57-cloud-arm64")
-        );
+        for (architecture, version, found) in [
+            (
+                Architecture::X86,
+                "5.10",
+                &[
+                    "linux-image-5.10.0-46-cloud-amd64",
+                    "linux-image-5.10.0-9-cloud-amd64",
+                ][..],
+            ),
+            (
+                Architecture::X86,
+                "6.1",
+                &["linux-image-6.1.0-56-cloud-amd64"],
+            ),
+            (
+                Architecture::X86,
+                "7.3",
+                &[
+                    "linux-binary-7.3.4+deb13-cloud-amd64",
+                    "linux-image-7.3.4+deb13-cloud-amd64",
+                ],
+            ),
+            (Architecture::X86, "4.19", &[]),
+            (
+                Architecture::Arm,
+                "6.1",
+                &["linux-image-6.1.0-57-cloud-arm64"],
+            ),
+        ] {
+            assert_eq!(newest_first(&names, architecture, version), found);
+        }
     }
 }

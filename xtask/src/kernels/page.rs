@@ -59,6 +59,24 @@ fn markdown(reports: &[Report]) -> String {
             table.row(&scenario, |report| report.cell(source, &scenario));
         }
     }
+    for source in ["auto", "off"] {
+        let rows = names(reports, |report| {
+            let flows = report.flows.keys().filter(|(of, _)| of == source);
+            flows.map(|(_, name)| name.clone()).collect()
+        });
+        if rows.is_empty() {
+            continue;
+        }
+        let title = format!("`flow_id`, `--packet-evidence {source}`");
+        let mut table = Table::new(&mut out, &title, reports);
+        for name in rows {
+            table.row(&name, |report| {
+                let flow = report.flows.get(&(source.to_owned(), name.clone()));
+                flow.map_or("-", |flow| if flow == "ok" { "right" } else { flow })
+                    .to_owned()
+            });
+        }
+    }
     let limits = names(reports, |report| {
         let limits = report.limits.iter().map(|it| it.name.clone());
         // A source that is refused stands with the sources.

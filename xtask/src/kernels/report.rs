@@ -60,6 +60,8 @@ pub(crate) struct Report {
     pub(crate) sources: BTreeMap<String, String>,
     /// Source asked for, to calls that the tracer reported as skipped.
     pub(crate) reported: BTreeMap<String, usize>,
+    /// Source asked for, scenario and host, to whether the flow id is right, or unknown.
+    pub(crate) flows: BTreeMap<(String, String), String>,
     /// Program, to instructions that the verifier processed and bytes that it made of them.
     pub(crate) costs: BTreeMap<String, (String, String)>,
     rest: Vec<String>,
@@ -91,6 +93,16 @@ impl Report {
                     outcome: field(2),
                     details: field(3),
                 }),
+                Some("flow") => {
+                    // Of several events of one host the worst counts.
+                    let flow = report
+                        .flows
+                        .entry((field(1), field(2)))
+                        .or_insert_with(|| field(3));
+                    if field(3) == "WRONG" || (field(3) == "null" && flow == "ok") {
+                        *flow = field(3);
+                    }
+                }
                 Some("source") => {
                     report.rest.push(format!(
                         "packet evidence {}: {} in use, {} seeded, attached in {} ms",
@@ -142,7 +154,8 @@ impl Report {
             .iter()
             .filter(|limit| limit.outcome != "ok")
             .count();
-        verdicts + limits + self.differences().len() + self.unreported() + self.failures
+        let flows = self.flows.values().filter(|flow| *flow == "WRONG").count();
+        verdicts + limits + flows + self.differences().len() + self.unreported() + self.failures
     }
 
     /// What packet programs and function entries read of the same RSTs: each pair of both.
@@ -220,6 +233,9 @@ impl Report {
         );
         for difference in &differences {
             println!("  {difference}");
+        }
+        for ((source, name), outcome) in &self.flows {
+            println!("  flow id: {source:<10} {name:<28} {outcome}");
         }
         for Limit {
             name,
@@ -338,6 +354,10 @@ mod tests {
             "kernel\t5.10.0",
             "source\tauto\tcgroup_skb\t2\t12.5",
             "cost\tauto\tseed\t1200\t800",
+            "flow\tauto\tabort, client\tok",
+            "flow\tauto\tabort, broker\tnull",
+            "flow\tauto\tabort, broker\tWRONG",
+            "flow\tauto\tabort, broker\tok",
             "verdict\tauto\trefused\tok\thandshake_phase/refused\t0.99\t-\tflags R",
             "verdict\tauto\tabort\tWRONG\tindeterminate\t0.40\t0\tflags RA",
             "limit\tno_btf\tok\texit 3",
@@ -346,7 +366,12 @@ mod tests {
         .map(str::to_owned)
         .to_vec();
         let report = Report::parse("5.10", &said);
-        assert_eq!(report.wrong(), 1);
+        assert_eq!(report.wrong(), 2);
+        let flow = |host: &str| &report.flows[&("auto".to_owned(), format!("abort, {host}"))];
+        assert_eq!(
+            (flow("client").as_str(), flow("broker").as_str()),
+            ("ok", "WRONG")
+        );
         assert_eq!(report.cell("auto", "refused"), "0.99");
         assert_eq!(report.cell("auto", "abort"), "WRONG indeterminate");
         assert_eq!(report.cell("off", "abort"), "-");

@@ -8,12 +8,14 @@ mod facts;
 mod kafka;
 mod part;
 mod plan;
+mod python;
 pub(crate) mod receivers;
 mod session;
 mod step;
 
 use anyhow::{Result, bail};
 
+pub(crate) use self::python::python;
 use self::{
     facts::Facts,
     plan::{Next, next},

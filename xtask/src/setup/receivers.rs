@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     part::{COPY_JARS, Part},
+    python,
     session::Session,
 };
 use crate::exec;
@@ -40,6 +41,37 @@ pub(crate) fn collector() -> Result<PathBuf> {
     Ok(directory.join("dist/otelcol-kreset-test"))
 }
 
+/// The directory of the engines that correlate: each has an environment of Python of its own, and
+/// Flink what connects it to Kafka.
+pub(crate) fn engines() -> Result<PathBuf> {
+    for part in [
+        Part {
+            name: "clickhouse",
+            lists: &["correlate/clickhouse.txt"],
+            install: |_, sources, directory| environment(sources, "clickhouse", directory),
+        },
+        Part {
+            name: "flink",
+            lists: &["correlate/flink.txt", "correlate/pom.xml"],
+            install: |session, sources, directory| {
+                environment(sources, "flink", directory)?;
+                jars_of(session, &sources.join("correlate/pom.xml"), directory)
+            },
+        },
+    ] {
+        install(&part)?;
+    }
+    Ok(exec::target_directory()?.join("receivers"))
+}
+
+fn environment(sources: &Path, name: &str, directory: &Path) -> Result<()> {
+    let list = sources.join(format!("correlate/{name}.txt"));
+    let pins =
+        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    eprintln!("setup: installing {} (some minutes)", pins.trim());
+    python(directory, &pins.lines().collect::<Vec<_>>())
+}
+
 fn install(part: &Part) -> Result<PathBuf> {
     let home = exec::target_directory()?.join("receivers");
     fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
@@ -49,11 +81,15 @@ fn install(part: &Part) -> Result<PathBuf> {
 }
 
 fn jars(session: &mut Session, sources: &Path, directory: &Path) -> Result<()> {
+    jars_of(session, &sources.join("opensearch/pom.xml"), directory)
+}
+
+fn jars_of(session: &mut Session, list: &Path, directory: &Path) -> Result<()> {
     session.run(
-        "installing OpenSearch",
+        &format!("installing the jars of {}", list.display()),
         Command::new("mvn")
             .args(["--quiet", "--batch-mode", "--file"])
-            .arg(sources.join("opensearch/pom.xml"))
+            .arg(list)
             .args([COPY_JARS, "-DincludeScope=runtime"])
             .arg(format!("-DoutputDirectory={}", directory.display())),
     )

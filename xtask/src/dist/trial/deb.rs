@@ -6,10 +6,9 @@ use anyhow::{Context as _, Result};
 
 use super::{
     CONFIG, Subject, bring, change_configuration, ensure, inside, keeps_configuration,
-    machine::{Machine, await_that},
-    seen,
+    machine::Machine, seen,
 };
-use crate::dist::package;
+use crate::{dist::package, wait::await_that};
 
 const EVENTS: &str = "/var/log/kreset/events.json";
 

@@ -9,12 +9,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{
-    Subject, ensure,
-    machine::{Machine, await_that},
-    seen,
-};
-use crate::{arch::Architecture, dist::fresh, exec};
+use super::{Subject, ensure, machine::Machine, seen};
+use crate::{arch::Architecture, dist::fresh, exec, wait::await_that};
 
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let layout = subject.work.join("unpacked");

@@ -4,18 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::super::{fresh, write};
-use crate::exec;
+use crate::{exec, wait::await_that};
 
 const BOOT: &str = include_str!("boot.sh");
-/// How long to wait for anything: the machine may be under load.
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Ends, with everything in it, when dropped.
 pub(super) struct Machine {
@@ -171,16 +167,4 @@ impl Drop for Machine {
             ]);
         }
     }
-}
-
-/// Waits for something.
-pub(super) fn await_that(what: &str, mut happened: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !happened() {
-        if Instant::now() > deadline {
-            bail!("not within {PATIENCE:?}: {what}");
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

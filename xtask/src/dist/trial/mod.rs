@@ -5,6 +5,7 @@ mod chart;
 mod deb;
 mod image;
 mod machine;
+pub(super) mod roots;
 mod rpm;
 mod siem;
 
@@ -48,7 +49,8 @@ pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
     deb::run(&machine, subject)?;
     rpm::run(&machine, subject)?;
     image::run(&machine, subject)?;
-    siem::run(&machine, subject)
+    siem::run(&machine, subject)?;
+    roots::run(subject.deb)
 }
 
 /// Copies a file to where the machine sees it.

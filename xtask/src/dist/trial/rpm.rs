@@ -4,11 +4,10 @@
 use anyhow::Result;
 
 use super::{
-    CONFIG, Subject, change_configuration, ensure, inside, keeps_configuration,
-    machine::{Machine, await_that},
+    CONFIG, Subject, change_configuration, ensure, inside, keeps_configuration, machine::Machine,
     seen,
 };
-use crate::dist::package;
+use crate::{dist::package, wait::await_that};
 
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let file = inside(subject.rpm);

@@ -5,11 +5,8 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use super::{
-    Subject, inside,
-    machine::{Machine, await_that},
-    seen,
-};
+use super::{Subject, inside, machine::Machine, seen};
+use crate::wait::await_that;
 
 const RECEIVED: &str = "/var/log/kreset/received.json";
 
