@@ -12,7 +12,7 @@ use kreset::{
     classify::{Classifier, Config, Judgement},
     event::{Cause, Ended, Role, Verdict},
     facts::{
-        Facts, Had, Kind, State, Trigger,
+        Facts, Had, Kind, Owner, State, Trigger,
         process::{
             Change, Ending, Memory, MemoryLimit, OutOfMemory, ProcessFacts, ProcessId, Sender,
         },
@@ -424,4 +424,35 @@ fn memory_is_bounded() {
     }
     let (judgement, _) = classifier.judge(&facts).unwrap();
     assert_eq!(judgement.process_end.unwrap().pid, 19_999);
+}
+
+#[test]
+fn a_broker_that_stops_has_closed_its_listener_and_refuses() {
+    let mut facts = refused();
+    facts.owner = Owner::default();
+    facts.listened = Some(false);
+    let process = ProcessId {
+        pid: 4_242,
+        start_boottime_ns: 7,
+    };
+    let listens = Change::Listens {
+        netns: facts.netns.unwrap_or(0),
+        port: facts.local.port,
+    };
+    let asked = [(9_000, listens.clone()), (800, signal(TERM, "systemd"))];
+    let refused = judged_after(&facts, process, &asked);
+    let end = refused.process_end.expect("why nothing listens");
+    assert_eq!((end.what, end.pid), (Ended::Asked, 4_242));
+    assert!(
+        refused
+            .advice
+            .contains("SIGTERM by systemd (pid 1), 0.8 s before")
+    );
+
+    // One that reads its configuration again goes on, and so may who has it closed a while.
+    let hup = [(9_000, listens.clone()), (800, signal(1, "systemd"))];
+    assert_eq!(judged_after(&facts, process, &hup).process_end, None);
+    // Another socket listens there: this was no refusal of its own.
+    facts.listened = None;
+    assert_eq!(judged_after(&facts, process, &asked).process_end, None);
 }

@@ -8,7 +8,7 @@ use smol_str::SmolStr;
 use crate::{
     event::Role,
     facts::{
-        Facts, Owner, Trigger,
+        Facts, Trigger,
         process::{
             Change, Ending, Memory, MemoryLimit, OutOfMemory, ProcessFacts, ProcessId, Sender,
             signal,
@@ -238,7 +238,7 @@ impl Processes {
         let ends = [Some(facts), facts.other_end.as_deref()];
         let broker = ends.into_iter().flatten().find(is_broker)?;
         let at_ns = broker.at_ns.max(facts.at_ns);
-        if let Some(id) = id_of(&broker.owner)
+        if let Some(id) = broker.owner.process()
             && broker.id.is_some()
         {
             return self.known.get(&id)?.seen_at(id, at_ns);
@@ -258,7 +258,13 @@ impl Processes {
         let owners = self.listeners.peek(&key)?;
         owners.iter().rev().enumerate().find_map(|(nth, owner)| {
             let process = self.known.peek(&owner.process)?;
-            let (ended_ns, _) = process.ended?;
+            let Some((ended_ns, _)) = process.ended else {
+                // It closes its listener first, and lives on for as long as it takes to stop.
+                let explains = nth == 0 && asks && broker.listened == Some(false);
+                return process
+                    .seen_at(owner.process, at_ns)
+                    .filter(|end| explains && end.is_going() && self.is_alone(*owner, owners));
+            };
             let since_ns = at_ns.saturating_sub(ended_ns);
             let was_its_own =
                 broker.is_had() && began_ns.is_none_or(|began_ns| began_ns <= ended_ns);
@@ -273,13 +279,6 @@ impl Processes {
                 .filter(|_| explains && is_recent && self.is_alone(*owner, owners))
         })
     }
-}
-
-fn id_of(owner: &Owner) -> Option<ProcessId> {
-    Some(ProcessId {
-        pid: owner.pid?,
-        start_boottime_ns: owner.start_boottime_ns.unwrap_or(0),
-    })
 }
 
 impl Process {
