@@ -57,6 +57,8 @@ offsets! {
     sk_ack_backlog,
     /// `sock.sk_max_ack_backlog`, u32.
     sk_max_ack_backlog,
+    /// `sock.sk_drops.counter`, int: of a listener, what it dropped.
+    sk_drops,
     /// `sock.sk_socket`, pointer; NULL while orphaned or not yet accepted.
     sk_socket,
     /// `sock.sk_cgrp_data.cgroup`, pointer to `cgroup`; since 5.15.
@@ -102,6 +104,8 @@ offsets! {
     rcv_wup,
     /// `tcp_sock.rcv_wnd`, u32: the window advertised then.
     rcv_wnd,
+    /// `tcp_sock.snd_wnd`, u32: the window that the peer advertised last.
+    snd_wnd,
     /// `tcp_sock.write_seq`, u32: end of the data that was written, sent or not.
     write_seq,
     /// `tcp_sock.max_window`, u32: largest window that the peer has advertised.

@@ -452,9 +452,41 @@ pub struct Record {
     pub connection: Connection,
     /// Its packet evidence.
     pub packets: Packets,
-    /// What a received RST is checked with. Last, so that recordings made before it was
-    /// added can be read: zero there.
+    /// What a received RST is checked with. From here on recordings may end that were made
+    /// before the parts were added: zero there.
     pub incoming: Incoming,
+    /// How busy its two ends are.
+    pub load: Load,
+}
+
+/// What waits at the two ends of a connection. All zero where unknown.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, PartialEq, Eq)]
+pub struct Load {
+    /// What is left of the window that this host offered, bytes (kernel: `tcp_receive_window`).
+    pub rcv_wnd: u32,
+    /// `tcp_sock.snd_wnd`: the window that the peer offered last, bytes.
+    pub snd_wnd: u32,
+    /// Of the listener at the broker's port of this host, `sock.sk_ack_backlog`: connections
+    /// that its process has not accepted.
+    pub accept_queue: u32,
+    /// `sock.sk_max_ack_backlog`: one more than these fit (kernel: `sk_acceptq_is_full`).
+    pub accept_limit: u32,
+    /// `sock.sk_drops`: SYNs and handshakes that the listener dropped, for want of room in that
+    /// queue for one (kernel: `tcp_listendrop`).
+    pub listener_drops: u32,
+    /// [`load_present`] bits.
+    pub present: u32,
+}
+
+/// Bits of [`Load::present`].
+pub mod load_present {
+    /// `rcv_wnd` and `snd_wnd`.
+    pub const WINDOWS: u32 = 1 << 0;
+    /// `accept_queue` and `accept_limit`.
+    pub const ACCEPT_QUEUE: u32 = 1 << 1;
+    /// `listener_drops`.
+    pub const DROPS: u32 = 1 << 2;
 }
 
 /// What the kernel keeps of the peer to validate its segments with
@@ -493,6 +525,8 @@ pub struct Listened {
     pub event: KernelEvent,
     /// The listener's entry, which names its owner.
     pub listener: Connection,
+    /// How busy it is. Not in recordings made before it was added.
+    pub load: Load,
 }
 
 impl Packets {

@@ -161,6 +161,7 @@ impl TcpSock {
         shutdown: u8 = sk_shutdown;
         ack_backlog: u32 = sk_ack_backlog;
         max_ack_backlog: u32 = sk_max_ack_backlog;
+        drops: u32 = sk_drops;
         lrcvtime: u32 = lrcvtime;
         lsndtime: u32 = lsndtime;
         rcv_tstamp: u32 = rcv_tstamp;
@@ -177,6 +178,7 @@ impl TcpSock {
         rcv_nxt: u32 = rcv_nxt;
         rcv_wup: u32 = rcv_wup;
         rcv_wnd: u32 = rcv_wnd;
+        snd_wnd: u32 = snd_wnd;
         write_seq: u32 = write_seq;
         max_window: u32 = max_window;
         sack_end_0: u32 = sack_end_0;
@@ -271,6 +273,43 @@ impl TcpSock {
             return 0;
         }
         load(node, constant!(OFFSETS.kernfs_id), 0)
+    }
+}
+
+/// A listener of which only the address is known. It may be gone: what is read of it counts
+/// only if it [is there](Self::is_at) afterwards.
+#[derive(Clone, Copy)]
+pub(crate) struct Listener(*const c_void);
+
+impl Listener {
+    /// By what `connection::Key::address` gave.
+    #[inline(always)]
+    pub(crate) const fn of_address(address: u64) -> Self {
+        Self(address.swap_bytes() as *const c_void)
+    }
+
+    /// It listens on this port of this network namespace.
+    #[inline(always)]
+    pub(crate) fn is_at(self, netns: u32, port: u16) -> bool {
+        let net: *const c_void = probe(self.0, constant!(OFFSETS.sk_net), ptr::null());
+        probe(self.0, constant!(OFFSETS.sk_state), state::CLOSE) == state::LISTEN
+            && probe(self.0, constant!(OFFSETS.sk_num), 0) == port
+            && probe(net, constant!(OFFSETS.net_inum), 0) == netns
+    }
+
+    #[inline(always)]
+    pub(crate) fn ack_backlog(self) -> u32 {
+        probe(self.0, constant!(OFFSETS.sk_ack_backlog), 0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn max_ack_backlog(self) -> u32 {
+        probe(self.0, constant!(OFFSETS.sk_max_ack_backlog), 0)
+    }
+
+    #[inline(always)]
+    pub(crate) fn drops(self) -> u32 {
+        probe(self.0, constant!(OFFSETS.sk_drops), 0)
     }
 }
 

@@ -5,10 +5,15 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
-use kreset_common::record::event_flag;
+use kreset_common::record::{Load, event_flag, load_present};
 use kreset_ebpf::shared::{Shared, array, set_array};
 
-use crate::{connection::Entry, ring, settings::constant};
+use crate::{
+    connection::{Entry, Key},
+    kernel::{Listener, TcpSock, has},
+    ring,
+    settings::constant,
+};
 
 /// Where a process listens, on any address.
 #[repr(C)]
@@ -73,30 +78,105 @@ pub(crate) fn inherit_owner(entry: &Entry, port: u16) {
     entry.connection.tgid.set(owner.tgid as u32);
 }
 
+/// The sockets that listen on a port.
+#[repr(C)]
+struct Listening {
+    count: Shared<u64>,
+    /// The one that began last, by [`Key::address`]. It may be gone.
+    latest: Shared<u64>,
+}
+
 /// Sockets that listen on each port, on any address.
 #[btf_map(name = "LISTENING")]
-static LISTENING: LruHashMap<Endpoint, Shared<u32>, 1024> = LruHashMap::new();
+static LISTENING: LruHashMap<Endpoint, Listening, 1024> = LruHashMap::new();
 
 /// A socket listens. Two CPUs may count at once: then one is lost, and
 /// [`closed`] never counts below 0.
 #[inline(always)]
-pub(crate) fn opened(netns: u32, port: u16) {
-    if let Some(count) = listening(netns, port) {
-        count.set(count.get().wrapping_add(1));
+pub(crate) fn opened(netns: u32, port: u16, key: Key) {
+    if let Some(known) = listening(netns, port) {
+        known.count.set(known.count.get().wrapping_add(1));
+        known.latest.set(key.address());
         return;
     }
     let endpoint = Endpoint {
         netns,
         port: u32::from(port),
     };
-    let _full = LISTENING.insert(endpoint, Shared::new(1), u64::from(BPF_ANY));
+    let first = Listening {
+        count: Shared::new(1),
+        latest: Shared::new(key.address()),
+    };
+    let _full = LISTENING.insert(endpoint, first, u64::from(BPF_ANY));
 }
 
 /// A socket listens no more.
 #[inline(always)]
 pub(crate) fn closed(netns: u32, port: u16) {
-    if let Some(count) = listening(netns, port) {
-        count.set(count.get().saturating_sub(1));
+    if let Some(known) = listening(netns, port) {
+        known.count.set(known.count.get().saturating_sub(1));
+    }
+}
+
+/// Sets how busy the listener is that began last on this port.
+///
+/// # Safety
+///
+/// `into` is valid for reads and writes.
+#[inline(always)]
+pub(crate) unsafe fn load_at(into: *mut Load, netns: u32, port: u16) {
+    let Some(known) = listening(netns, port) else {
+        return;
+    };
+    let listener = Listener::of_address(known.latest.get());
+    let (queue, limit, drops) = (
+        listener.ack_backlog(),
+        listener.max_ack_backlog(),
+        listener.drops(),
+    );
+    // Asked last: what was read before that is this listener's.
+    if listener.is_at(netns, port) {
+        // SAFETY: by the caller's contract.
+        unsafe { set_load(into, queue, limit, drops) }
+    }
+}
+
+/// Sets how busy a listener is.
+///
+/// # Safety
+///
+/// `into` is valid for reads and writes.
+#[inline(always)]
+pub(crate) unsafe fn load_of(into: *mut Load, listener: TcpSock) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        set_load(
+            into,
+            listener.ack_backlog(),
+            listener.max_ack_backlog(),
+            listener.drops(),
+        );
+    }
+}
+
+/// # Safety
+///
+/// `into` is valid for reads and writes.
+#[inline(always)]
+unsafe fn set_load(into: *mut Load, queue: u32, limit: u32, drops: u32) {
+    let mut present = 0;
+    if has!(sk_ack_backlog) && has!(sk_max_ack_backlog) {
+        present |= load_present::ACCEPT_QUEUE;
+    }
+    if has!(sk_drops) {
+        present |= load_present::DROPS;
+    }
+    // SAFETY: by the caller's contract.
+    unsafe {
+        (*into).accept_queue = queue;
+        (*into).accept_limit = limit;
+        (*into).listener_drops = drops;
+        (*into).present |= present;
     }
 }
 
@@ -105,7 +185,7 @@ pub(crate) fn closed(netns: u32, port: u16) {
 #[inline(always)]
 pub(crate) fn flag(netns: u32, port: u16) -> u16 {
     match listening(netns, port) {
-        Some(count) if count.get() > 0 => event_flag::LISTENED,
+        Some(known) if known.count.get() > 0 => event_flag::LISTENED,
         Some(_) => event_flag::NOT_LISTENED,
         None => 0,
     }
@@ -113,12 +193,12 @@ pub(crate) fn flag(netns: u32, port: u16) -> u16 {
 
 /// How many listen there, as long as anybody counted.
 #[inline(always)]
-fn listening(netns: u32, port: u16) -> Option<&'static Shared<u32>> {
+fn listening(netns: u32, port: u16) -> Option<&'static Listening> {
     let endpoint = Endpoint {
         netns,
         port: u32::from(port),
     };
-    let count = LISTENING.get_ptr(endpoint)?;
+    let known = LISTENING.get_ptr(endpoint)?;
     // SAFETY: an element that the kernel keeps until the program ends (RCU), and `Shared`.
-    unsafe { count.as_ref() }
+    unsafe { known.as_ref() }
 }

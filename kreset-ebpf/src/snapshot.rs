@@ -2,8 +2,10 @@
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use kreset_common::record::{
-    Incoming, KernelEvent, Record, Tcp, event_flag, incoming_present, role, sequence, tcp_present,
+    Incoming, KernelEvent, Load, Record, Tcp, event_flag, incoming_present, load_present, role,
+    sequence, tcp_present,
 };
+use kreset_common::sequence::is_after;
 use kreset_ebpf::sequence::first_sequences;
 
 use crate::{
@@ -100,7 +102,7 @@ pub(crate) unsafe fn full(
     tcp: TcpSock,
     entry: &Entry,
 ) {
-    // SAFETY: by the caller's contract; all four parts are written whole.
+    // SAFETY: by the caller's contract; all six parts are written whole.
     unsafe {
         let event = &raw mut (*record).event;
         begin(event, kind);
@@ -128,6 +130,38 @@ pub(crate) unsafe fn full(
         ring::copy(&raw const entry.connection, &raw mut (*record).connection);
         ring::copy(&raw const entry.packets, &raw mut (*record).packets);
         incoming(&raw mut (*record).incoming, tcp);
+        let load = &raw mut (*record).load;
+        windows(load, tcp);
+        if role == role::BROKER {
+            listener::load_at(load, sock.netns(), (*event).local_port);
+        }
+    }
+}
+
+/// Kernel: `tcp_receive_window`.
+#[inline(always)]
+fn receive_window(tcp: TcpSock) -> u32 {
+    let end = tcp.rcv_wup().wrapping_add(tcp.rcv_wnd());
+    if is_after(end, tcp.rcv_nxt()) {
+        end.wrapping_sub(tcp.rcv_nxt())
+    } else {
+        0
+    }
+}
+
+/// # Safety
+///
+/// `into` is valid for writes.
+#[inline(always)]
+unsafe fn windows(into: *mut Load, tcp: TcpSock) {
+    // SAFETY: by the caller's contract; `Load` is a whole number of words.
+    unsafe {
+        ring::clear(into);
+        if TcpSock::has_window() && has!(snd_wnd) {
+            (*into).rcv_wnd = receive_window(tcp);
+            (*into).snd_wnd = tcp.snd_wnd();
+            (*into).present = load_present::WINDOWS;
+        }
     }
 }
 

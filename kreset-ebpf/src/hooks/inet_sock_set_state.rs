@@ -181,7 +181,7 @@ fn listening(sock: Sock, known: MaybeEntry) -> MaybeEntry {
     entry.begin(sock, role::BROKER, flag::LISTENER);
     entry.set_owner_to_current();
     listener::store_owner(entry, sock.num());
-    listener::opened(sock.netns(), sock.num());
+    listener::opened(sock.netns(), sock.num(), Key::from(sock));
     owners::add(entry, sock.num());
     Some(entry)
 }

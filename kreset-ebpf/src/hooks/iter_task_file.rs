@@ -58,7 +58,7 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     entry.begin_late(sock.netns(), role);
     if listens {
         entry.set(flag::LISTENER);
-        listener::opened(sock.netns(), local_port(sock, Some(tcp)));
+        listener::opened(sock.netns(), local_port(sock, Some(tcp)), Key::from(sock));
     }
     entry.set_owner(task);
     if listens {

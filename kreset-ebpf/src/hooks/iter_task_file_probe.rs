@@ -66,7 +66,7 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     entry.set_owner(task);
     if listens {
         listener::store_owner(entry, port);
-        listener::opened(netns, port);
+        listener::opened(netns, port, Key::of_address(sock));
         owners::add(entry, port);
     }
     ring::count(counter::SEEDED);

@@ -241,6 +241,11 @@ fn without_socket(
                 fill(event);
                 (*event).flags |= event_flag::LISTENER;
                 ring::copy(&raw const entry.connection, &raw mut (*record).listener);
+                let load = &raw mut (*record).load;
+                ring::clear(load);
+                if let Some(listener) = sock.and_then(Sock::tcp) {
+                    listener::load_of(load, listener);
+                }
             }
         }),
         None => ring::emit(fill),

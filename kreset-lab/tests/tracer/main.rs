@@ -6,6 +6,7 @@ mod ended;
 mod forge;
 mod full;
 mod hostile;
+mod load;
 mod missed;
 mod namespace;
 mod outage;

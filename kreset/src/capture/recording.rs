@@ -12,6 +12,7 @@
 //! | `a` | alerts are written |
 //! | `l SOURCE COUNT` | records were lost |
 //! | `m PID START JSON` | what the host showed of the memory of a process, which started then (ns since boot) |
+//! | `b PID START JSON` | what it showed of how busy that process was; of the records that follow |
 //! | `s BROKER NETNS` | a socket listens again where connections were refused |
 
 use std::{
@@ -29,6 +30,7 @@ use thiserror::Error;
 use crate::{
     facts::{
         Decoder,
+        load::HostLoad,
         process::{Memory, ProcessId},
     },
     util::{
@@ -131,12 +133,24 @@ impl Recorder {
 
     /// Adds what the host showed of the memory of a process.
     pub fn memory(&mut self, process: ProcessId, memory: &Memory, clocks: Clocks) {
+        self.of_process('m', process, memory, clocks);
+    }
+
+    /// Adds what the host showed of how busy a process was; before the records that it is of.
+    pub fn load(&mut self, process: ProcessId, load: &HostLoad, clocks: Clocks) {
+        self.of_process('b', process, load, clocks);
+    }
+
+    fn of_process(&mut self, step: char, id: ProcessId, shown: &impl Serialize, clocks: Clocks) {
         let ProcessId {
             pid,
             start_boottime_ns,
-        } = process;
-        match serde_json::to_string(memory) {
-            Ok(json) => self.step(clocks, format_args!("m {pid} {start_boottime_ns} {json}")),
+        } = id;
+        match serde_json::to_string(shown) {
+            Ok(json) => self.step(
+                clocks,
+                format_args!("{step} {pid} {start_boottime_ns} {json}"),
+            ),
             Err(error) => {
                 self.failed.get_or_insert_with(|| error.into());
             }
@@ -199,7 +213,7 @@ pub enum RecordingError {
 }
 
 /// One step of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// The clocks of what follows.
     Clocks(Clocks),
@@ -215,6 +229,8 @@ pub enum Step {
     Loss(SmolStr, u64),
     /// What the host showed of the memory of a process.
     Memory(ProcessId, Memory),
+    /// What it showed of how busy a process was.
+    Load(ProcessId, HostLoad),
     /// A socket listens again: the broker, and its network namespace.
     Listens(SocketAddr, u32),
 }
@@ -296,13 +312,17 @@ fn step(line: &[u8]) -> Option<Step> {
         }
         ">" => Step::Release(words.next()?.parse().ok()?),
         "a" => Step::Alert,
-        "m" => {
+        step @ ("m" | "b") => {
             let process = ProcessId {
                 pid: words.next()?.parse().ok()?,
                 start_boottime_ns: words.next()?.parse().ok()?,
             };
             let json = text.splitn(4, ' ').nth(3)?;
-            Step::Memory(process, serde_json::from_str(json).ok()?)
+            if step == "m" {
+                Step::Memory(process, serde_json::from_str(json).ok()?)
+            } else {
+                Step::Load(process, serde_json::from_str(json).ok()?)
+            }
         }
         "l" => Step::Loss(words.next()?.into(), words.next()?.parse().ok()?),
         "s" => Step::Listens(words.next()?.parse().ok()?, words.next()?.parse().ok()?),

@@ -10,6 +10,7 @@ use super::{
     context::PathView,
     devices,
     evidence::{broker_fin, first_bytes, refused_by, sasl, timeout},
+    load,
     phase::Phase,
     process_end,
     weights::BAR,
@@ -79,6 +80,16 @@ pub(super) fn advise(case: &Case<'_>, decided: Option<(Class, f64)>) -> SmolStr 
 }
 
 fn by_class(case: &Case<'_>, class: Class) -> SmolStr {
+    let advice = of_broker(case, class);
+    let names_queue = class == Class::ClosedByBroker && case.facts.queue_full;
+    let load = || load::advice(case.facts, names_queue);
+    match is_telling(class).then(load).flatten() {
+        Some(load) => format_smolstr!("{advice} {load}"),
+        None => advice,
+    }
+}
+
+fn of_broker(case: &Case<'_>, class: Class) -> SmolStr {
     let advice = by_class_alone(case, class);
     // Whatever ended this one: while the broker does not run, or did not, that is to be known.
     match &case.context.process_end {
@@ -89,7 +100,7 @@ fn by_class(case: &Case<'_>, class: Class) -> SmolStr {
     }
 }
 
-/// An ending that a broker that does not run, or did not, may have brought about.
+/// An ending that a broker that does not run, or hardly runs, may have brought about.
 const fn is_telling(class: Class) -> bool {
     matches!(
         class,

@@ -12,6 +12,7 @@ use crate::{
         context::PathView,
         devices,
         incident::{InRoll, Snapshot},
+        load,
         pattern::Turn,
     },
     event::{
@@ -66,6 +67,7 @@ pub fn report(
         reset: reset(facts),
         process: names.process,
         process_end: judgement.process_end.map(Box::new),
+        load: load::of_event(facts).map(Box::new),
         other_end: facts
             .other_end
             .as_deref()

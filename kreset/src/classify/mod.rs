@@ -9,6 +9,7 @@ pub mod devices;
 pub mod evidence;
 pub mod finding;
 pub mod incident;
+mod load;
 pub mod pattern;
 pub mod phase;
 mod process_end;

@@ -22,6 +22,7 @@ const WORDS: &[(&str, &str)] = &[
     ("known_timers", "timer of known devices"),
     ("last_api_key", "last request"),
     ("listener", "listening socket"),
+    ("load", "load of the broker"),
     ("longest_silence", "longest silence of the connection"),
     ("other_end", "the other end on this host"),
     ("phase", "how far the connection had come"),

@@ -11,6 +11,7 @@ mod headline;
 mod id;
 mod incident;
 mod kreset_probe;
+mod load;
 mod noise;
 mod pair;
 mod parsed;
@@ -34,6 +35,7 @@ pub use id::{Id, Ids};
 pub(crate) use incident::Brokers;
 pub use incident::{Incident, IncidentClient, IncidentKind, RefusedSpan, Roll, Spread};
 pub use kreset_probe::{KresetProbe, PROBE_BYTES, PROBE_MSS, PROBE_PROCESS};
+pub use load::{AcceptQueue, Load, OpenFiles, Pressure};
 pub use pair::{Missing, PairFinding, PairHost, PairProof, Saw};
 pub use probe::{
     Probe, ProbeConnection, ProbeHeld, ProbeHold, ProbeHop, ProbeLocation, ProbeReset, ProbeResult,
@@ -299,6 +301,8 @@ pub struct Finding {
     /// How the broker's process ended, was asked to, or was suspended; `null` where the broker
     /// is on another host or nothing of that is known.
     pub process_end: Option<Box<ProcessEnd>>,
+    /// How busy the ends were; `null` where nothing of that is known.
+    pub load: Option<Box<Load>>,
     /// The other end, where it is on this host as well: the event is one for both.
     pub other_end: Option<Box<OtherEnd>>,
     /// What is known of the path.

@@ -101,6 +101,13 @@ pub(crate) fn finding() -> Finding {
             netns: Some(4_026_531_840),
         },
         process_end: None,
+        load: Some(Box::new(Load {
+            unread_bytes: Some(0),
+            receive_window_bytes: Some(65_536),
+            peer_window_bytes: Some(64_128),
+            unanswered: Some(true),
+            ..Load::default()
+        })),
         other_end: None,
         path: path(),
         evidence: vec![
@@ -209,6 +216,31 @@ fn summarized(mut finding: Finding) -> Box<Finding> {
     Box::new(finding)
 }
 
+/// A broker with a full queue.
+fn load() -> Load {
+    Load {
+        unread_bytes: Some(1_024),
+        receive_window_bytes: Some(0),
+        peer_window_bytes: Some(64_128),
+        unanswered: Some(true),
+        accept_queue: Some(AcceptQueue {
+            length: 51,
+            limit: 50,
+            drops: Some(7),
+        }),
+        open_files: Some(OpenFiles {
+            open: 1_020,
+            limit: 1_024,
+        }),
+        pressure: Some(Pressure {
+            of: Some("kafka.service".into()),
+            cpu: Some(63.25),
+            memory: Some(0.0),
+            io: Some(1.5),
+        }),
+    }
+}
+
 /// A finding of which nothing is known but its ends.
 pub(crate) fn unknown() -> Finding {
     Finding {
@@ -226,6 +258,7 @@ pub(crate) fn unknown() -> Finding {
         connection: Connection::default(),
         reset: Reset::default(),
         process: Process::default(),
+        load: None,
         path: Path::default(),
         evidence: Vec::new(),
         candidates: Candidates::from_iter([
@@ -481,6 +514,7 @@ pub(crate) fn all() -> Vec<Event> {
             verdict: Verdict::ClientOriginated,
             cause: Some(Cause::Probe),
             process_end: Some(Box::new(process_end())),
+            load: Some(Box::new(load())),
             other_end: Some(Box::new(other_end())),
             ..finding()
         })),

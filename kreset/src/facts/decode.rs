@@ -12,12 +12,13 @@ use kreset_common::record::{
 };
 use smol_str::{SmolStr, ToSmolStr as _};
 use thiserror::Error;
-use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::{
     Age, ConnectionId, Counters, Facts, Fin, Had, Kind, Owner, PacketFacts, State, Trigger, clock,
     close_notify,
     idle::{idle, jiffies_ms},
+    load::Load,
     process::ProcessFacts,
     sequence, settled,
 };
@@ -82,9 +83,9 @@ impl Decoder {
         };
         let mut facts = self.facts(&event, full.as_ref())?;
         if event.flags & event_flag::LISTENER != 0 {
-            let (listened, _) = Listened::read_from_prefix(bytes)
-                .map_err(|_short| DecodeError::Short(bytes.len()))?;
+            let listened: Listened = extended(bytes, offset_of!(Listened, load))?;
             facts.owner = owner(&event, Some(&listened.listener));
+            facts.load = Load::of_listener(&listened.load);
         }
         Ok(facts)
     }
@@ -155,6 +156,7 @@ impl Decoder {
             counters: full.map(|record| counters(record, state, self.hz)),
             packets: full.and_then(|record| PacketFacts::new(record, state, role, self.hz)),
             owner: owner(event, connection),
+            load: full.map_or_else(Load::default, |record| Load::of_socket(&record.load)),
             broker_log: None,
             other_end: None,
             client_log: None,
@@ -186,17 +188,22 @@ impl Decoder {
     }
 }
 
-/// A record of a full socket. One of a recording may end before the last part; the packets
-/// that were let pass are made up for.
+/// A record of a full socket; the packets that were let pass are made up for.
 fn whole_record(bytes: &[u8]) -> Result<Record, DecodeError> {
-    if bytes.len() < offset_of!(Record, incoming) {
+    let mut record = extended(bytes, offset_of!(Record, incoming))?;
+    settled::catch_up(&mut record);
+    Ok(record)
+}
+
+/// One of a recording may end after the first `least` bytes: what was added since is zero.
+fn extended<T: FromBytes + IntoBytes>(bytes: &[u8], least: usize) -> Result<T, DecodeError> {
+    if bytes.len() < least {
         return Err(DecodeError::Short(bytes.len()));
     }
-    let mut record = Record::new_zeroed();
+    let mut record = T::new_zeroed();
     for (to, from) in record.as_mut_bytes().iter_mut().zip(bytes) {
         *to = *from;
     }
-    settled::catch_up(&mut record);
     Ok(record)
 }
 

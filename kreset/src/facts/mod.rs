@@ -11,6 +11,7 @@ mod clock;
 mod close_notify;
 mod decode;
 mod idle;
+pub mod load;
 mod packets;
 pub mod process;
 mod sequence;
@@ -27,6 +28,7 @@ pub use sequence::Flow;
 
 use smol_str::SmolStr;
 
+use self::{load::Load, process::ProcessId};
 use crate::event::{
     AgeKind, Direction, Endpoint, KresetProbe, PROBE_BYTES, PROBE_MSS, PROBE_PROCESS, ProvokedBy,
     Role,
@@ -243,6 +245,17 @@ pub struct Owner {
     pub cgroup_id: Option<u64>,
 }
 
+impl Owner {
+    /// What names the process; `None` if it is not known.
+    #[must_use]
+    pub fn process(&self) -> Option<ProcessId> {
+        Some(ProcessId {
+            pid: self.pid?,
+            start_boottime_ns: self.start_boottime_ns.unwrap_or(0),
+        })
+    }
+}
+
 /// What a broker's log says of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerLog {
@@ -381,6 +394,8 @@ pub struct Facts {
     pub packets: Option<PacketFacts>,
     /// The owner of this host's socket; of the listener, where that answered.
     pub owner: Owner,
+    /// How busy both ends were.
+    pub load: Load,
     /// What the broker's log says of it, where one was given.
     pub broker_log: Option<BrokerLog>,
     /// What the other end's record says of the same ending, where that end is on this
@@ -413,6 +428,12 @@ impl Facts {
     #[must_use]
     pub const fn is_close(&self) -> bool {
         matches!(self.kind, Kind::Fin | Kind::Closed)
+    }
+
+    /// The connection ended: this is no mere news of one.
+    #[must_use]
+    pub const fn is_end(&self) -> bool {
+        !matches!(self.kind, Kind::Established | Kind::Survived)
     }
 
     /// Which way the RST (or the first FIN) went.

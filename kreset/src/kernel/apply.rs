@@ -109,7 +109,7 @@ pub struct Attached {
     ring: RingBuf<MapData>,
     counters: PerCpuArray<MapData, u64>,
     /// How many sockets listen, by network namespace and port.
-    listening: HashMap<MapData, [u32; 2], u32>,
+    listening: HashMap<MapData, [u32; 2], [u64; 2]>,
     skips: Skips,
     /// See [`Plan::table`].
     table: u32,
@@ -249,7 +249,9 @@ impl Attached {
     /// none has since it is watched, or that cannot be read.
     #[must_use]
     pub fn listeners(&self, netns: u32, port: u16) -> Option<u32> {
-        self.listening.get(&[netns, port.into()], 0).ok()
+        // How many, and the latest one's address.
+        let [count, _] = self.listening.get(&[netns, port.into()], 0).ok()?;
+        Some(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// How often the kernel ran no program for something that a program was there

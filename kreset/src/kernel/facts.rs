@@ -41,6 +41,8 @@ pub struct KernelFacts {
     pub hz: Option<u32>,
     /// Mount point of the cgroup v2 hierarchy.
     pub cgroup: Option<PathBuf>,
+    /// Whether the host shows pressure stall information.
+    pub pressure: bool,
     /// What a trial load showed.
     pub loads: Loads,
 }
@@ -55,6 +57,7 @@ impl Default for KernelFacts {
             lockdown: Lockdown::default(),
             hz: None,
             cgroup: None,
+            pressure: false,
             loads: Loads::default(),
         }
     }
@@ -79,6 +82,8 @@ impl KernelFacts {
             cgroup: fs::read("/proc/self/mountinfo")
                 .ok()
                 .and_then(|mounts| cgroup_mount(&String::from_utf8_lossy(&mounts))),
+            // Opened in vain where it is off (kernel: `psi_cpu_open` and `psi_show`).
+            pressure: fs::read("/proc/pressure/cpu").is_ok(),
             loads: if may_load {
                 Loads::probe()
             } else {

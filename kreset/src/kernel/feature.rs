@@ -65,6 +65,9 @@ features! {
     Timeouts = "timeouts",
     /// Ends that no program saw, found when the socket is freed.
     UnobservedEnds = "unobserved-ends",
+    /// How busy the broker was: its accept queue, its windows, the pressure on its processor,
+    /// memory and disks.
+    Load = "load",
     /// Bytes and segments each way.
     Bytes = "bytes",
     /// Round-trip times.

@@ -28,6 +28,7 @@ use crate::{
     },
     facts::{
         DecodeError, Decoder, Facts, PacketFacts,
+        load::HostLoad,
         process::{Memory, ProcessFacts, ProcessId},
     },
     run::{
@@ -248,6 +249,12 @@ impl Pipeline {
             return self.take_process(bytes, decoded, clocks);
         }
         let decoded = self.decoder.decode(bytes);
+        if let Ok(facts) = &decoded
+            && let Some((process, load)) = self.enricher.read_load(facts, clocks.now_ns)
+            && let Some(recorder) = &mut self.recorder
+        {
+            recorder.load(process, load, clocks);
+        }
         if let Some(recorder) = &mut self.recorder {
             let id = decoded
                 .as_ref()
@@ -256,11 +263,12 @@ impl Pipeline {
             let path = id.and_then(|id| Some((id, self.enricher.cgroup(id)?)));
             recorder.take(bytes, clocks, path).map_err(unrecorded)?;
         }
-        let Ok(facts) = decoded else {
+        let Ok(mut facts) = decoded else {
             // Only BPF programs of another build write such records.
             self.record_loss("decoder", 1, clocks);
             return Ok(());
         };
+        facts.load.host = self.enricher.load(&facts);
         if self.own_pid.is_some() && facts.owner.pid == self.own_pid {
             self.own.put(facts.local, ());
         }
@@ -312,6 +320,11 @@ impl Pipeline {
     /// Adds what the host showed of a process's memory.
     pub fn add_memory(&mut self, process: ProcessId, memory: &Memory) {
         self.classifier.observe_memory(process, memory);
+    }
+
+    /// Adds what the host showed of how busy a process is.
+    pub fn add_load(&mut self, process: ProcessId, load: HostLoad, clocks: Clocks) {
+        self.enricher.observe_load(process, load, clocks.now_ns);
     }
 
     /// When the next held event is to be released; monotonic ns. Those that are due

@@ -13,6 +13,7 @@ mod hidden_exchange;
 mod kernel_reason;
 mod known_timers;
 mod listener;
+mod load;
 mod other_end;
 mod phase;
 mod process_end;
@@ -77,6 +78,7 @@ pub const RULES: &[Rule] = &[
     concurrent::together,
     concurrent::reconnect,
     unobserved::rule,
+    load::rule,
 ];
 
 /// How well a fact shows who ended the connection, weakest first.

@@ -245,6 +245,7 @@ const TIMEOUTS: Need = Need::For(Feature::Timeouts);
 const TIMESTAMPS: Need = Need::For(Feature::ResetTimestamps);
 const ACCEPTED: Need = Need::For(Feature::AcceptedPackets);
 const SOCKETLESS: Need = Need::For(Feature::Socketless);
+const LOAD: Need = Need::For(Feature::Load);
 
 /// A line of the table: path, width, need, and the field of [`Offsets`], with
 /// the field of its shift for a bit.
@@ -283,6 +284,7 @@ const TABLE: &[(&str, &[Line])] = &[
             "sk_err" U32, TIMEOUTS => sk_err;
             "sk_ack_backlog" U32, SOCKETLESS => sk_ack_backlog;
             "sk_max_ack_backlog" U32, SOCKETLESS => sk_max_ack_backlog;
+            "sk_drops.counter" U32, LOAD => sk_drops;
             "sk_protocol" U16, SEEDING => sk_protocol;
             "sk_socket" POINTER, OWNER => sk_socket;
             // A union without it until 5.15 ("bpf, cgroups: Fix cgroup v2 fallback on
@@ -355,6 +357,7 @@ const TABLE: &[(&str, &[Line])] = &[
             "rx_opt.rcv_tsecr" U32, TIMESTAMPS => rcv_tsecr;
             "rcv_wup" U32, ACCEPTED => rcv_wup;
             "rcv_wnd" U32, ACCEPTED => rcv_wnd;
+            "snd_wnd" U32, LOAD => snd_wnd;
             "write_seq" U32, ACCEPTED => write_seq;
             "max_window" U32, ACCEPTED => max_window;
             "selective_acks[0].end_seq" U32, ACCEPTED => sack_end_0;

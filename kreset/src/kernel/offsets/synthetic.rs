@@ -37,6 +37,7 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
         ],
     ),
     ("sock_cgroup_data", &[("cgroup", Ptr)]),
+    ("atomic_t", &[("counter", Int(4))]),
     (
         "sock",
         &[
@@ -45,6 +46,7 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("sk_err", Int(4)),
             ("sk_ack_backlog", Int(4)),
             ("sk_max_ack_backlog", Int(4)),
+            ("sk_drops", Struct("atomic_t")),
             ("sk_protocol", Int(2)),
             ("sk_socket", Ptr),
             ("sk_cgrp_data", Struct("sock_cgroup_data")),
@@ -101,6 +103,7 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("copied_seq", Int(4)),
             ("rcv_wup", Int(4)),
             ("rcv_wnd", Int(4)),
+            ("snd_wnd", Int(4)),
             ("write_seq", Int(4)),
             ("max_window", Int(4)),
             ("tcp_mstamp", Int(8)),
@@ -144,7 +147,6 @@ const KERNEL: &[(&str, &[(&str, Ty)])] = &[
             ("signal", Ptr),
         ],
     ),
-    ("atomic_t", &[("counter", Int(4))]),
     (
         "signal_struct",
         &[("live", Struct("atomic_t")), ("group_exit_code", Int(4))],

@@ -85,6 +85,8 @@ fn an_optional_field_takes_its_feature_alone() {
         ("tcp_sock.copied_seq", Feature::Bytes),
         ("tcp_sock.rcv_wnd", Feature::AcceptedPackets),
         ("tcp_sock.write_seq", Feature::AcceptedPackets),
+        ("tcp_sock.snd_wnd", Feature::Load),
+        ("sock.sk_drops", Feature::Load),
         ("sk_buff.head", Feature::Socketless),
         ("sk_buff.dev", Feature::Socketless),
         ("net_device.nd_net", Feature::Socketless),
@@ -92,7 +94,7 @@ fn an_optional_field_takes_its_feature_alone() {
         ("task_struct.exit_code", Feature::ProcessExit),
         ("task_struct.start_boottime", Feature::Owner),
         ("task_struct.signal", Feature::ProcessEnd),
-        ("atomic_t.counter", Feature::ProcessEnd),
+        ("signal_struct.live", Feature::ProcessEnd),
         ("signal_struct.group_exit_code", Feature::ProcessEnd),
         ("socket.sk", Feature::Seeding),
     ] {

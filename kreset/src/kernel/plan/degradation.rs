@@ -51,6 +51,13 @@ pub(super) fn of_kernel(
     found.extend(tasks(facts, types));
     found.extend(seeder(facts, types).err());
     found.extend(fields(&resolved.missing));
+    if !facts.pressure && !found.iter().any(|it| it.feature == Feature::Load) {
+        found.push(Degradation::new(
+            Feature::Load,
+            "the kernel shows no pressure stall information (/proc/pressure)",
+            "boot with psi=1",
+        ));
+    }
     found
 }
 

@@ -90,6 +90,7 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
         lockdown: Lockdown::None,
         hz: Some(250),
         cgroup: Some(PathBuf::from("/sys/fs/cgroup")),
+        pressure: true,
         loads: Loads {
             ring_buffer: Availability::Yes,
             jiffies: Availability::Yes,
@@ -626,9 +627,26 @@ fn without(feature: Feature) -> KernelFacts {
         Feature::Keepalive => without_field("inet_connection_sock.icsk_probes_out"),
         Feature::Retransmits => without_field("tcp_sock.total_retrans"),
         Feature::Timeouts => without_field("sock.sk_err"),
+        Feature::Load => without_field("tcp_sock.snd_wnd"),
         Feature::Bytes => without_field("tcp_sock.bytes_sent"),
         Feature::Rtt => without_field("tcp_sock.srtt_us"),
     }
+}
+
+/// Distributions build the kernel with it and leave it off.
+#[test]
+fn a_host_without_pressure_says_how_to_get_it() {
+    let lacking = KernelFacts {
+        pressure: false,
+        ..facts(&V6_18, &[])
+    };
+    let plan = planned(&lacking);
+    let found: Vec<_> = plan
+        .degradations
+        .iter()
+        .map(|it| (it.feature, it.remedy.as_str()))
+        .collect();
+    assert_eq!(found, [(Feature::Load, "boot with psi=1")]);
 }
 
 #[test]

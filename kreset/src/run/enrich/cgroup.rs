@@ -87,6 +87,22 @@ fn below(mount: &Path, path: &Path) -> SmolStr {
     format_smolstr!("/{}", relative.to_string_lossy())
 }
 
+/// What people call a control group.
+pub(super) fn label(path: &str) -> SmolStr {
+    let last = path.rsplit('/').next().unwrap_or(path);
+    if let Some(id) = container_id(last) {
+        return format_smolstr!("container {}", id.get(..12).unwrap_or(id));
+    }
+    if let Some(uid) = pod_uid(last) {
+        return format_smolstr!("pod {uid}");
+    }
+    let is_unit = [".service", ".scope", ".slice"];
+    if is_unit.iter().any(|suffix| last.ends_with(suffix)) {
+        return last.into();
+    }
+    format_smolstr!("the control group {path}")
+}
+
 /// The container id in a cgroup path: the last component with 64 hexadecimal
 /// digits, as Docker, containerd, CRI-O and Podman name theirs.
 #[must_use]

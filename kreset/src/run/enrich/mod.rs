@@ -6,10 +6,12 @@ mod cgroup;
 pub mod connections;
 mod executable;
 mod kernel_log;
+mod load;
 mod memory;
 mod pods;
 mod process;
 pub mod refresh;
+mod small_file;
 
 use std::{collections::HashMap, path::PathBuf};
 
@@ -19,13 +21,14 @@ pub use pods::{PodNames, Pods};
 pub use process::start_time;
 use smol_str::SmolStr;
 
-use self::{executable::Executables, memory::MemoryOfProcesses};
+use self::{executable::Executables, load::LoadOfProcesses, memory::MemoryOfProcesses};
 use crate::{
     classify::finding::Names,
     event::{ClientNames, NamesShown, Process, Role},
     facts::{
         Facts, Owner,
-        process::{Memory, ProcessFacts},
+        load::HostLoad,
+        process::{Memory, ProcessFacts, ProcessId},
     },
     util::clock::WallClock,
 };
@@ -40,6 +43,7 @@ pub struct Enricher {
     pods: Pods,
     executables: Executables,
     memory: MemoryOfProcesses,
+    load: LoadOfProcesses,
     /// What of the clients' own names is shown.
     names: NamesShown,
     /// Paths of cgroups, from a recording.
@@ -52,7 +56,8 @@ impl Enricher {
     #[must_use]
     pub fn live(cgroup_mount: Option<PathBuf>, log: Option<KernelLog>, names: NamesShown) -> Self {
         Self {
-            cgroups: cgroup_mount.map(Cgroups::new),
+            cgroups: cgroup_mount.clone().map(Cgroups::new),
+            load: LoadOfProcesses::of_this_host(cgroup_mount),
             executables: Executables::of_this_host(),
             memory: MemoryOfProcesses::of_this_host(log),
             ..Self::of_files(names)
@@ -67,6 +72,7 @@ impl Enricher {
             pods: Pods::new(LOGS.into()),
             executables: Executables::default(),
             memory: MemoryOfProcesses::default(),
+            load: LoadOfProcesses::default(),
             names,
             recorded: HashMap::new(),
         }
@@ -106,6 +112,32 @@ impl Enricher {
     /// What this host shows of the memory of a process when something happens to it.
     pub fn memory(&mut self, facts: &ProcessFacts) -> Option<Memory> {
         self.memory.at(facts)
+    }
+
+    /// Reads how busy the broker's process of this host is when a connection of its ends,
+    /// unless that was read just before.
+    pub fn read_load(&mut self, facts: &Facts, now_ns: u64) -> Option<(ProcessId, &HostLoad)> {
+        if facts.role != Role::Broker || !facts.is_end() {
+            return None;
+        }
+        let process = facts.owner.process()?;
+        let cgroup = facts.owner.cgroup_id.and_then(|id| self.cgroup(id));
+        let load = self.load.read(process, cgroup.as_deref(), now_ns)?;
+        Some((process, load))
+    }
+
+    /// Takes in what was read of a process at `now_ns`.
+    pub fn observe_load(&mut self, process: ProcessId, load: HostLoad, now_ns: u64) {
+        self.load.observe(process, load, now_ns);
+    }
+
+    /// How busy the broker's process was when one of its connections ended, if that was read.
+    #[must_use]
+    pub fn load(&self, facts: &Facts) -> Option<HostLoad> {
+        if facts.role != Role::Broker || !facts.is_end() {
+            return None;
+        }
+        self.load.near(facts.owner.process()?, facts.at_ns)
     }
 
     /// What the client of a connection calls itself, or the thread that it is of on this host.

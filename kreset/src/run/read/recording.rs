@@ -60,6 +60,7 @@ pub(super) fn read(
             }
             Step::Cgroup(id, path) => pipeline.add_cgroup(id, path),
             Step::Memory(process, memory) => pipeline.add_memory(process, &memory),
+            Step::Load(process, load) => pipeline.add_load(process, load, now),
             Step::Record(bytes) => {
                 if clocks.is_none() {
                     // Without clocks, what is due is due at the next record.

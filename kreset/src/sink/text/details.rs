@@ -4,10 +4,13 @@ use std::fmt::{Display, Write as _};
 
 use super::words::silences;
 use crate::{
-    event::{Client, Connection, Evidence, Finding, OtherEnd, Path, Process, Proof, Reset},
+    event::{
+        AcceptQueue, Client, Connection, Evidence, Finding, Load, OpenFiles, OtherEnd, Path,
+        Process, Proof, Reset,
+    },
     util::{
         escape::Escaped,
-        units::{percent, precise},
+        units::{bytes, percent, precise},
     },
 };
 
@@ -32,6 +35,10 @@ pub(super) fn lines(finding: &Finding) -> Vec<(String, String)> {
             line("client", &client(&finding.client)),
             line("process", &process(&finding.process)),
             line("process end", &process_end(finding)),
+            line(
+                "load",
+                &finding.load.as_deref().map(load).unwrap_or_default(),
+            ),
             line(
                 "other end",
                 &finding
@@ -139,6 +146,47 @@ fn process(it: &Process) -> Vec<String> {
     ]
     .into_iter()
     .flatten()
+    .collect()
+}
+
+fn load(it: &Load) -> Vec<String> {
+    let queue = it.accept_queue.map(|queue| {
+        let dropped = queue.drops.map(|drops| format!(", {drops} dropped"));
+        let AcceptQueue { length, limit, .. } = queue;
+        format!(
+            "accept queue {length} of {limit}{}",
+            dropped.unwrap_or_default()
+        )
+    });
+    let files = it
+        .open_files
+        .map(|OpenFiles { open, limit }| format!("{open} of {limit} files open"));
+    let pressure = it.pressure.iter().flat_map(|pressure| {
+        let of = pressure.of.as_deref().unwrap_or("the host");
+        [
+            ("processor", pressure.cpu),
+            ("memory", pressure.memory),
+            ("disk", pressure.io),
+        ]
+        .into_iter()
+        .filter_map(move |(name, share)| Some(format!("{name} pressure {:.1}% in {of}", share?)))
+    });
+    [
+        it.unread_bytes
+            .map(|unread| format!("{} unread", bytes(unread))),
+        it.receive_window_bytes
+            .map(|left| format!("window {}", bytes(left.into()))),
+        it.peer_window_bytes
+            .map(|left| format!("peer's window {}", bytes(left.into()))),
+        it.unanswered
+            .filter(|it| *it)
+            .map(|_| "request unanswered".to_owned()),
+        queue,
+        files,
+    ]
+    .into_iter()
+    .flatten()
+    .chain(pressure)
     .collect()
 }
 

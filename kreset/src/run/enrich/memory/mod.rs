@@ -12,12 +12,12 @@ use std::{
 };
 
 use lru::LruCache;
-use smol_str::{SmolStr, format_smolstr};
 
 use super::{
-    cgroup::{container_id, pod_uid},
+    cgroup::label,
     executable::{TICKS, start_ticks},
     kernel_log::{KernelLog, Killed},
+    small_file::read,
 };
 use crate::facts::process::{Change, Memory, MemoryLimit, OutOfMemory, ProcessFacts, ProcessId};
 
@@ -25,8 +25,6 @@ use crate::facts::process::{Change, Memory, MemoryLimit, OutOfMemory, ProcessFac
 const PROCESSES: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// Levels of a hierarchy that are looked at.
 const LEVELS: usize = 16;
-/// A file that is read; those of the kernel are smaller.
-const LONGEST: u64 = 64 << 10;
 /// v1 has no word for no limit: `PAGE_COUNTER_MAX` pages (kernel: `mem_cgroup_read_u64`).
 const NO_LIMIT: u64 = 1 << 62;
 
@@ -183,22 +181,6 @@ impl Level {
     }
 }
 
-/// What people call a control group.
-fn label(path: &str) -> SmolStr {
-    let last = path.rsplit('/').next().unwrap_or(path);
-    if let Some(id) = container_id(last) {
-        return format_smolstr!("container {}", id.get(..12).unwrap_or(id));
-    }
-    if let Some(uid) = pod_uid(last) {
-        return format_smolstr!("pod {uid}");
-    }
-    let is_unit = [".service", ".scope", ".slice"];
-    if is_unit.iter().any(|suffix| last.ends_with(suffix)) {
-        return last.into();
-    }
-    format_smolstr!("the control group {path}")
-}
-
 impl Hierarchy {
     /// In `/proc/self/mountinfo`: that of v1 with the memory controller, else v2.
     fn find(mounts: &str) -> Option<Self> {
@@ -306,15 +288,6 @@ fn total(proc: Option<&Path>) -> Option<u64> {
         .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1_024)
-}
-
-/// A small text file of the kernel's.
-fn read(path: &Path) -> Option<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    let file = fs::File::open(path).ok()?;
-    file.take(LONGEST).read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 #[cfg(test)]
