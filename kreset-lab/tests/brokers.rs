@@ -85,6 +85,16 @@ fn ends_that_have_one_cause_are_one_incident_and_everyday_ones_none() {
 }
 
 #[test]
+fn what_a_broker_is_short_of_is_named() {
+    run_each(&["queue", "files", "cpu"].map(|what| format!("load-{what}.librdkafka")));
+}
+
+#[test]
+fn a_broker_that_ends_for_want_of_disk_or_on_request_is_named() {
+    run_each(&["disk-full.librdkafka", "sigterm.java"].map(|end| format!("ended-{end}")));
+}
+
+#[test]
 fn a_probe_leaves_no_trace_at_real_listeners() {
     run_each(&["plaintext", "tls", "sasl"].map(|name| format!("probe-listener.{name}")));
 }

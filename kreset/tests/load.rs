@@ -1,10 +1,5 @@
 //! How busy a broker was is told beside what it may explain, and decides nothing.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that meets what it did not expect has to fail"
-)]
-
 mod replay;
 
 use kreset::facts::{

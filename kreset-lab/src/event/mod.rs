@@ -40,6 +40,8 @@ pub struct Event {
     pub reset: Option<Reset>,
     pub advice: Option<String>,
     pub process_end: Option<ProcessEnd>,
+    pub load: Option<serde_json::Value>,
+    pub evidence: Vec<serde_json::Value>,
     pub incident_id: Option<String>,
     /// Of an `incident`: what it is, and the rest of it.
     pub incident: Option<String>,

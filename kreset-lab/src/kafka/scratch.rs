@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{Context as _, Result};
 
@@ -71,6 +71,16 @@ impl Scratch {
         &self.0
     }
 
+    /// Lets what is in it take no more than `bytes`: for an empty one, or to change that.
+    pub(crate) fn limit(&self, bytes: u64) -> Result<()> {
+        let size = format!("size={bytes}");
+        let mounted = |flags| mount(Some("tmpfs"), &self.0, Some("tmpfs"), flags, Some(&*size));
+        // There is one already, if that fails for want of anything mounted.
+        mounted(MsFlags::MS_REMOUNT)
+            .or_else(|_| mounted(MsFlags::empty()))
+            .context(|| format!("mount a file system at {}", self.0.display()))
+    }
+
     /// Writes a file into it.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.0.join(name);
@@ -81,6 +91,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        unmount(&self.0);
         // Nothing can be done about it, and it is in the directory for temporary files.
         let _removed = fs::remove_dir_all(&self.0);
     }

@@ -1,12 +1,12 @@
 //! What every other module stands on.
 
 pub mod child;
+pub mod control_group;
 pub(crate) mod feed;
 pub(crate) mod helper;
 pub mod journal;
 pub(crate) mod limits;
 pub(crate) mod lock;
-pub mod memory_group;
 pub mod moment;
 pub mod process;
 pub(crate) mod program;

@@ -32,6 +32,9 @@ pub(crate) const NFT: Program = Program::new("nft", "nftables");
 /// `conntrack`, of conntrack-tools.
 pub(crate) const CONNTRACK: Program = Program::new("conntrack", "conntrack");
 
+/// `prlimit`, which sets the limits of another process.
+pub(crate) const PRLIMIT: Program = Program::new("prlimit", "util-linux");
+
 /// `openssl`, which makes certificates for brokers that speak TLS.
 pub(crate) const OPENSSL: Program = Program::new("openssl", "openssl");
 

@@ -15,7 +15,7 @@ use kreset_lab::{
         broker_process::{BrokerProcess, OwnEnd},
         message::{self, Request},
     },
-    util::memory_group::MemoryGroup,
+    util::control_group::{ControlGroup, Controller},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -152,8 +152,8 @@ fn an_exit_has_its_code() {
 #[test]
 fn the_out_of_memory_killer_is_named_with_the_limit() {
     const LIMIT: u64 = 64 << 20;
-    let group = MemoryGroup::new("ended").expect("a control group");
-    group.limit(LIMIT).expect("a limit");
+    let group = ControlGroup::new(Controller::Memory, "ended").expect("a control group");
+    group.limit_memory(LIMIT).expect("a limit");
     let path = group.path();
     let (_, event) = ended(true, |broker| {
         group.add(broker.id()).expect("a process of it");

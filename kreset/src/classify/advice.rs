@@ -84,6 +84,8 @@ fn by_class(case: &Case<'_>, class: Class) -> SmolStr {
     let names_queue = class == Class::ClosedByBroker && case.facts.queue_full;
     let load = || load::advice(case.facts, names_queue);
     match is_telling(class).then(load).flatten() {
+        // Nothing to do about the close is not all that there is to do.
+        Some(load) if class == Class::LateData => load,
         Some(load) => format_smolstr!("{advice} {load}"),
         None => advice,
     }

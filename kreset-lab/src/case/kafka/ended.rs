@@ -5,9 +5,15 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::{prelude::*, restart::by_broker};
-use crate::util::{child::Child, memory_group::MemoryGroup};
+use crate::util::{
+    child::Child,
+    control_group::{ControlGroup, Controller},
+};
 
-/// How long the out-of-memory killer may take.
+/// A disk with room for all that the client sends.
+const ENOUGH: u64 = 256 << 20;
+
+/// How long the out-of-memory killer may take, or a client to fill a disk.
 const KILLED: Duration = Duration::from_secs(30);
 
 /// What happens to the broker.
@@ -16,6 +22,7 @@ enum End {
     AskedToStop,
     Killed,
     OutOfMemory,
+    DiskFull,
 }
 
 impl End {
@@ -25,6 +32,7 @@ impl End {
             Self::AskedToStop => (&["asked", "stopped"], "SIGTERM by "),
             Self::Killed => (&["killed"], "SIGKILL by "),
             Self::OutOfMemory => (&["out_of_memory"], "out-of-memory killer: the limit of "),
+            Self::DiskFull => (&["exited"], "exited by itself with code 1"),
         }
     }
 }
@@ -48,6 +56,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
              host names the limit",
             End::OutOfMemory,
         ),
+        (
+            "ended-disk-full",
+            "the broker's disk is full, and it ends by itself: its host says so, and with which code",
+            End::DiskFull,
+        ),
     ] {
         all.extend(with_each(
             &Software::USUAL,
@@ -56,8 +69,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             move |setup, software| ended(setup, software, end),
         ));
     }
+    // The Java client gives up in order, and its answers draw nothing.
     all.extend(with_each(
-        &Software::USUAL,
+        &[Software::Librdkafka],
         "suspended",
         "the broker is suspended for longer than its client waits for an answer: its host says by \
          whom and for how long",
@@ -67,14 +81,19 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 fn ended(setup: &KafkaSetup<'_>, software: Software, end: End) -> Result<Outcome> {
+    if end == End::DiskFull {
+        /// Less than what the client sends.
+        const DISK: u64 = 24 << 20;
+        setup.scratch.limit(DISK)?;
+    }
     let mut broker = setup.plain_broker()?;
     let group = match end {
         End::OutOfMemory => {
-            let group = MemoryGroup::new("kafka")?;
+            let group = ControlGroup::new(Controller::Memory, "kafka")?;
             group.add(broker.id())?;
             Some(group)
         }
-        End::AskedToStop | End::Killed => None,
+        End::AskedToStop | End::Killed | End::DiskFull => None,
     };
     let watch = setup.watch()?;
     let plan = client::Plan::new(software, Job::Producer)
@@ -87,11 +106,15 @@ fn ended(setup: &KafkaSetup<'_>, software: Software, end: End) -> Result<Outcome
         Some(group) => {
             // Of the two in it the broker is by far the larger one.
             const ROOM: u64 = 16 << 20;
-            group.limit(group.used()? + ROOM)?;
+            group.limit_memory(group.memory()? + ROOM)?;
             let _balloon = balloon(group)?;
             broker.wait_for_end(KILLED)?;
         }
         None if end == End::AskedToStop => broker.shut_down()?,
+        None if end == End::DiskFull => {
+            broker.wait_for_end(KILLED)?;
+            setup.scratch.limit(ENOUGH)?;
+        }
         None => broker.kill()?,
     }
     // A client that comes back meanwhile is refused.
@@ -111,7 +134,7 @@ fn ended(setup: &KafkaSetup<'_>, software: Software, end: End) -> Result<Outcome
 }
 
 /// A process in `group` that takes all the memory that it gets.
-fn balloon(group: &MemoryGroup) -> Result<Child> {
+fn balloon(group: &ControlGroup) -> Result<Child> {
     let script = "echo $$ > \"$0/cgroup.procs\" && exec tail /dev/zero";
     let mut command = Command::new("sh");
     command.args(["-c", script]).arg(group.directory());
@@ -164,9 +187,11 @@ fn suspended(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
         .with(timeout, WAITS.as_millis())
         .with_if(Software::Java, "delivery.timeout.ms", 60_000);
     let mut client = setup.producer(&plan, &broker)?;
+    // Clients close their first connection by themselves.
+    let before = setup.failures();
     broker.signal(Signal::SIGSTOP)?;
     client.order(setup::SEND)?;
-    setup.wait_for_failures(1)?;
+    setup.wait_for_failures(before + 1)?;
     broker.signal(Signal::SIGCONT)?;
     // Its answer comes to a client that has gone.
     setup.wait_for_reset(Side::Broker, Duration::from_secs(20))?;
@@ -180,6 +205,9 @@ fn suspended(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
             Answer::CLOSED_BY_BROKER,
         ]),
     })?;
-    blame(&mut outcome, |_| Some((&["suspended"], "SIGSTOP for ")));
+    blame(&mut outcome, |event| {
+        let suspended: (&'static [_], _) = (&["suspended"], "SIGSTOP for ");
+        event.process_end.as_ref().map(|_| suspended)
+    });
     Ok(outcome)
 }

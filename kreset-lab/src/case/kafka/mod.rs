@@ -13,6 +13,7 @@ mod healthy;
 mod idle;
 mod incident;
 mod limits;
+mod load;
 mod prelude;
 mod probed;
 mod quiet;
@@ -31,6 +32,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(restart::scenarios());
     all.extend(rolling::scenarios());
     all.extend(ended::scenarios());
+    all.extend(load::scenarios());
     all.extend(incident::scenarios());
     all.extend(together::scenarios());
     all.extend(broker_idle::scenarios());

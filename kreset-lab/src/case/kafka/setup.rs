@@ -185,20 +185,25 @@ impl<'a> KafkaSetup<'a> {
         )
     }
 
-    /// Waits until `count` connections have come to an end on the client's wire.
-    pub(super) fn wait_for_failures(&self, count: usize) -> Result<()> {
-        let wire = self.lab.wire();
-        let deadline = Instant::now() + SOON;
+    /// Connections that have come to an end on the client's wire.
+    pub(super) fn failures(&self) -> usize {
         let is_end = |seen: &Sighting| {
             seen.leg == Side::Client
                 && [Flags::FIN, Flags::RST]
                     .into_iter()
                     .any(|flag| seen.has(flag))
         };
+        let ends = self.lab.wire().sightings().into_iter().filter(is_end);
+        let ended: BTreeSet<_> = ends.map(|seen| seen.client_port()).collect();
+        ended.len()
+    }
+
+    /// Waits until `count` connections have come to an end on the client's wire.
+    pub(super) fn wait_for_failures(&self, count: usize) -> Result<()> {
+        let wire = self.lab.wire();
+        let deadline = Instant::now() + SOON;
         loop {
-            let ends = wire.sightings().into_iter().filter(is_end);
-            let ended: BTreeSet<_> = ends.map(|seen| seen.client_port()).collect();
-            if ended.len() >= count {
+            if self.failures() >= count {
                 return Ok(());
             }
             // The next one, of any connection.
