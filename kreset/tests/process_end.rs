@@ -450,7 +450,7 @@ fn a_broker_that_stops_has_closed_its_listener_and_refuses() {
     );
 
     // One that reads its configuration again goes on, and so may who has it closed a while.
-    let hup = [(9_000, listens.clone()), (800, signal(1, "systemd"))];
+    let hup = [(9_000, listens), (800, signal(1, "systemd"))];
     assert_eq!(judged_after(&facts, process, &hup).process_end, None);
     // Another socket listens there: this was no refusal of its own.
     facts.listened = None;

@@ -17,8 +17,8 @@ use crate::{
     },
     event::{
         AgeKind, Alert, Client, ClientNames, Connection, Endpoint, Event, Finding, FlowId, Host,
-        Id, Incident, IncidentClient, OtherEnd, Path, Process, RefusedSpan, Reset, Roll, Source,
-        Spread, community_id,
+        HostNames, Id, Incident, IncidentClient, OtherEnd, Path, Process, RefusedSpan, Reset, Roll,
+        Source, Spread, community_id,
     },
     facts::{Facts, Flow, Kind, ResetPacket},
     util::{clock::WallClock, units::tenths},
@@ -33,6 +33,8 @@ pub struct Names {
     pub other_process: Process,
     /// What the client calls itself.
     pub client: ClientNames,
+    /// What the operator calls the hosts of both ends.
+    pub hosts: Option<HostNames>,
 }
 
 /// Puts an event together.
@@ -63,6 +65,7 @@ pub fn report(
         confidence: judgement.confidence,
         client: Client::new(facts.client(), names.client),
         broker: facts.broker(),
+        host_names: names.hosts.map(Box::new),
         connection: connection(facts),
         reset: reset(facts),
         process: names.process,

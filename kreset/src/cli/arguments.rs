@@ -3,6 +3,7 @@
 use std::{
     num::{NonZeroU32, NonZeroU64},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use crate::{
     },
     run::options::{Options, Output},
     sink::{ColorChoice, Format, SinkConfig, View},
-    util::{duration, ports::PortSet, size},
+    util::{duration, host_names::HostNames, ports::PortSet, size},
 };
 
 /// Events a minute of one kind that an agent writes.
@@ -81,6 +82,13 @@ pub(super) struct Arguments {
     /// `software` the client library and its version. User names of SASL are never read.
     #[arg(long, value_name = "LIST", default_value_t, value_parser = str::parse::<NamesShown>)]
     names: NamesShown,
+
+    /// Names of addresses, from a file in the format of hosts(5)
+    ///
+    /// On a terminal they stand in place of the addresses, and in the summary of each event;
+    /// JSON has both (`host_names`). No resolver is asked.
+    #[arg(long, value_name = "FILE", value_parser = HostNames::read)]
+    hosts: Option<Arc<HostNames>>,
 
     /// Write at most so many similar events a minute; 0 for all
     ///
@@ -205,6 +213,7 @@ impl Arguments {
                 ..self.ends.into_filter()
             },
             names: self.names,
+            hosts: self.hosts,
             event_limit: NonZeroU32::new(event_limit),
             max_connections: self.max_connections,
             netns: self.netns,

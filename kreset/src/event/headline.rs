@@ -1,13 +1,10 @@
 //! A finding in a few words: who ended the connection, and what they did.
 
-use std::{
-    fmt::{self, Write as _},
-    net::SocketAddr,
-};
+use std::fmt::{self, Write as _};
 
 use smol_str::{SmolStr, SmolStrBuilder};
 
-use super::{Cause, Ended, Endpoint, Finding, PROBE_PROCESS, Role, Verdict, is_unclear};
+use super::{Cause, Ended, Finding, PROBE_PROCESS, Role, Verdict, is_unclear};
 use crate::util::{
     escape::Escaped,
     units::{percent, precise},
@@ -168,12 +165,12 @@ impl Finding {
             "{} {} ({}",
             self.culprit().subject(),
             self.deed(),
-            socket(self.client.end())
+            self.socket_of(Role::Client)
         )?;
         if let Some(name) = self.client_name() {
             write!(out, " {}", Escaped(name))?;
         }
-        write!(out, " to broker {}", socket(self.broker))?;
+        write!(out, " to broker {}", self.socket_of(Role::Broker))?;
         if let Some(idle_ms) = self.connection.idle_ms {
             write!(out, ", idle for {}", precise(idle_ms))?;
         }
@@ -187,11 +184,6 @@ impl Finding {
         }
         Ok(())
     }
-}
-
-/// As IP:PORT.
-const fn socket(endpoint: Endpoint) -> SocketAddr {
-    SocketAddr::new(endpoint.address, endpoint.port)
 }
 
 #[cfg(test)]

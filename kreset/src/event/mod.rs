@@ -25,7 +25,12 @@ mod time;
 mod verdict;
 mod weights;
 
-use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use arrayvec::{ArrayString, ArrayVec};
 pub use client::{Client, ClientNames, NamesShown};
@@ -51,6 +56,8 @@ pub use verdict::{
     Verdict, is_unclear,
 };
 pub use weights::{Weight, Weights};
+
+use crate::util::escape::Escaped;
 
 /// Version of the contract.
 pub const SCHEMA: &str = "kreset/1";
@@ -255,6 +262,16 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+/// Names of the hosts of both ends, from a file of the operator's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HostNames {
+    /// The client's.
+    pub client: Option<SmolStr>,
+    /// The broker's.
+    pub broker: Option<SmolStr>,
+}
+
 /// A judged reset, close or timeout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -292,6 +309,9 @@ pub struct Finding {
     pub client: Client,
     /// The end with the traced port.
     pub broker: Endpoint,
+    /// What the operator calls the hosts of both ends (`--hosts`); `null` where neither has a
+    /// name.
+    pub host_names: Option<Box<HostNames>>,
     /// The connection when it ended.
     pub connection: Connection,
     /// The RST itself; all `null` for events without one.
@@ -324,6 +344,30 @@ impl Finding {
         match &self.connection.flow_id {
             Some(flow) => flow,
             None => &self.community_id,
+        }
+    }
+
+    /// What people call the host of one end: its name, else its address.
+    #[must_use]
+    pub fn host_of(&self, role: Role) -> Cow<'_, str> {
+        let names = self.host_names.as_deref();
+        let (name, address) = match role {
+            Role::Client => (names.and_then(|it| it.client.as_ref()), self.client.address),
+            Role::Broker => (names.and_then(|it| it.broker.as_ref()), self.broker.address),
+        };
+        name.map_or_else(|| address.to_string().into(), |name| name.as_str().into())
+    }
+
+    /// The same with the port.
+    #[must_use]
+    pub fn socket_of(&self, role: Role) -> String {
+        let end = match role {
+            Role::Client => self.client.end(),
+            Role::Broker => self.broker,
+        };
+        match self.host_of(role) {
+            Cow::Borrowed(name) => format!("{}:{}", Escaped(name), end.port),
+            Cow::Owned(_) => SocketAddr::new(end.address, end.port).to_string(),
         }
     }
 

@@ -61,6 +61,7 @@ pub(crate) fn finding() -> Finding {
             ..endpoint("10.0.1.5", 43210).into()
         },
         broker: endpoint("10.0.2.7", 9092),
+        host_names: None,
         connection: Connection {
             flow_id: Some(FlowId::from("8db23264-b981f8e2").unwrap()),
             state: Some("ESTABLISHED".into()),
@@ -513,6 +514,10 @@ pub(crate) fn all() -> Vec<Event> {
             role: Role::Broker,
             verdict: Verdict::ClientOriginated,
             cause: Some(Cause::Probe),
+            host_names: Some(Box::new(HostNames {
+                client: Some("orders-1".into()),
+                broker: Some("kafka-2".into()),
+            })),
             process_end: Some(Box::new(process_end())),
             load: Some(Box::new(load())),
             other_end: Some(Box::new(other_end())),

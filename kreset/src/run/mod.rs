@@ -183,7 +183,7 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
         config: Config {
             broker_max_idle: options.broker_max_idle,
         },
-        enricher: Enricher::live(plan.hierarchy, kernel_log, options.names),
+        enricher: Enricher::live(plan.hierarchy, kernel_log, options.naming()),
         filter: options.filter.clone(),
         limiter: Limiter::new(options.event_limit),
         count: options.count,

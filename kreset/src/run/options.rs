@@ -3,6 +3,7 @@
 use std::{
     num::{NonZeroU32, NonZeroU64},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,8 +17,9 @@ use crate::{
         netns::{Namespace, NetnsError},
         plan::{MAX_CONNECTIONS, PacketChoice, Request},
     },
+    run::enrich::Naming,
     sink::{FileConfig, Format, SinkConfig, StdoutConfig, Target, View},
-    util::ports::PortSet,
+    util::{host_names::HostNames, ports::PortSet},
 };
 
 /// The options of a run: every value checked, every default filled in.
@@ -37,6 +39,8 @@ pub struct Options {
     pub filter: Filter,
     /// What of the clients' own names events have.
     pub names: NamesShown,
+    /// Names of addresses.
+    pub hosts: Option<Arc<HostNames>>,
     /// Events a minute of the same verdict, cause, broker and network of the peer.
     pub event_limit: Option<NonZeroU32>,
     /// Connections and listeners that are tracked at once, at most.
@@ -86,6 +90,7 @@ impl Options {
                 ..Filter::default()
             },
             names: NamesShown::default(),
+            hosts: None,
             event_limit: None,
             max_connections: MAX_CONNECTIONS,
             netns: None,
@@ -142,6 +147,15 @@ impl Options {
             && self.output == Output::Stdout
             && self.format == Format::Text
             && self.view.is_updated_in_place()
+    }
+
+    /// How what an event is about is named.
+    #[must_use]
+    pub fn naming(&self) -> Naming {
+        Naming {
+            clients: self.names,
+            hosts: self.hosts.clone(),
+        }
     }
 
     /// The sinks of the run.

@@ -24,7 +24,7 @@ use crate::{
     delivery::{Delivery, Glance, SinkError},
     event::{
         BrokerLoss, Correction, Coverage, Endpoint, Event, Finding, Host, Id, Ids, Loss, Message,
-        NamesShown, Process, SinkCoverage, Source, Time, Watched, filter::Filter,
+        Process, SinkCoverage, Source, Time, Watched, filter::Filter,
     },
     facts::{
         DecodeError, Decoder, Facts, PacketFacts,
@@ -33,7 +33,7 @@ use crate::{
     },
     run::{
         corrections::{self, Corrections, Written},
-        enrich::{Enricher, refresh::Latest},
+        enrich::{Enricher, Naming, refresh::Latest},
         holding::Holding,
         joining,
         limit::{Limiter, Suppressed},
@@ -565,11 +565,11 @@ impl Pipeline {
     pub fn reconfigure(
         &mut self,
         filter: Filter,
-        names: NamesShown,
+        naming: Naming,
         event_limit: Option<NonZeroU32>,
         config: Config,
     ) {
-        self.enricher.show(names);
+        self.enricher.rename(naming);
         self.filter = filter;
         self.limiter.set(event_limit);
         self.classifier.reconfigure(config);
@@ -756,6 +756,7 @@ impl Pipeline {
                     .other_end
                     .map_or_else(Process::default, |other| other.process),
                 client: finding.client.into(),
+                hosts: finding.host_names.map(|names| *names),
             },
             self.source,
             clocks.monotonic,

@@ -122,7 +122,7 @@ pub fn reload(
     };
     pipeline.reconfigure(
         fresh.filter.clone(),
-        fresh.names,
+        fresh.naming(),
         fresh.event_limit,
         Config {
             broker_max_idle: fresh.broker_max_idle,

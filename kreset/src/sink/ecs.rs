@@ -78,7 +78,7 @@ pub(super) fn document(message: &Message) -> Result<Value, SinkError> {
     }
     if let Some(finding) = event.finding() {
         put_finding(&mut document, finding);
-        for key in ["community_id", "client", "broker", "summary"] {
+        for key in ["community_id", "client", "broker", "host_names", "summary"] {
             rest.remove(key);
         }
         rest.insert("client".to_owned(), json!({ "id": finding.client.id }));
@@ -167,10 +167,17 @@ fn put_finding(document: &mut Value, finding: &Finding) {
         Role::Client => (here, there),
         Role::Broker => (there, here),
     };
-    let (client, broker) = (
+    let (mut client, mut broker) = (
         end(finding.client.end(), client_bytes),
         end(finding.broker, broker_bytes),
     );
+    if let Some(names) = &finding.host_names {
+        for (end, name) in [(&mut client, &names.client), (&mut broker, &names.broker)] {
+            if let Some(name) = name {
+                end["domain"] = json!(name);
+            }
+        }
+    }
     document["source"] = client.clone();
     document["client"] = client;
     document["destination"] = broker.clone();

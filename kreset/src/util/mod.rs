@@ -9,6 +9,7 @@ pub(crate) mod find;
 #[cfg(test)]
 pub(crate) mod golden;
 pub(crate) mod heap;
+pub mod host_names;
 pub mod ports;
 pub mod private;
 pub mod redact;

@@ -231,6 +231,7 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
             netns: Some(4_026_531_840),
         },
         process_end: None,
+        host_names: None,
         load: None,
         other_end: None,
         path: path(number),

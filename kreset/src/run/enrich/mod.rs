@@ -13,7 +13,7 @@ mod process;
 pub mod refresh;
 mod small_file;
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
 pub use kernel_log::KernelLog;
@@ -24,17 +24,26 @@ use smol_str::SmolStr;
 use self::{executable::Executables, load::LoadOfProcesses, memory::MemoryOfProcesses};
 use crate::{
     classify::finding::Names,
-    event::{ClientNames, NamesShown, Process, Role},
+    event::{self, ClientNames, NamesShown, Process, Role},
     facts::{
         Facts, Owner,
         load::HostLoad,
         process::{Memory, ProcessFacts, ProcessId},
     },
-    util::clock::WallClock,
+    util::{clock::WallClock, host_names::HostNames},
 };
 
 /// Where kubelet keeps the logs of pods.
 const LOGS: &str = "/var/log";
+
+/// How what an event is about is named.
+#[derive(Clone, Debug, Default)]
+pub struct Naming {
+    /// What of the clients' own names is shown.
+    pub clients: NamesShown,
+    /// Names of addresses.
+    pub hosts: Option<Arc<HostNames>>,
+}
 
 /// Looks names up.
 #[derive(Debug)]
@@ -44,8 +53,7 @@ pub struct Enricher {
     executables: Executables,
     memory: MemoryOfProcesses,
     load: LoadOfProcesses,
-    /// What of the clients' own names is shown.
-    names: NamesShown,
+    naming: Naming,
     /// Paths of cgroups, from a recording.
     recorded: HashMap<u64, SmolStr>,
 }
@@ -54,33 +62,33 @@ impl Enricher {
     /// For what happens on this host now, with the mount point of cgroup v2, where there
     /// is one, and the kernel's log, if that may be read.
     #[must_use]
-    pub fn live(cgroup_mount: Option<PathBuf>, log: Option<KernelLog>, names: NamesShown) -> Self {
+    pub fn live(cgroup_mount: Option<PathBuf>, log: Option<KernelLog>, naming: Naming) -> Self {
         Self {
             cgroups: cgroup_mount.clone().map(Cgroups::new),
             load: LoadOfProcesses::of_this_host(cgroup_mount),
             executables: Executables::of_this_host(),
             memory: MemoryOfProcesses::of_this_host(log),
-            ..Self::of_files(names)
+            ..Self::of_files(naming)
         }
     }
 
     /// For files: what runs on this host now has nothing to do with them.
     #[must_use]
-    pub fn of_files(names: NamesShown) -> Self {
+    pub fn of_files(naming: Naming) -> Self {
         Self {
             cgroups: None,
             pods: Pods::new(LOGS.into()),
             executables: Executables::default(),
             memory: MemoryOfProcesses::default(),
             load: LoadOfProcesses::default(),
-            names,
+            naming,
             recorded: HashMap::new(),
         }
     }
 
-    /// Changes what of the clients' own names is shown.
-    pub const fn show(&mut self, names: NamesShown) {
-        self.names = names;
+    /// Changes how what an event is about is named.
+    pub fn rename(&mut self, naming: Naming) {
+        self.naming = naming;
     }
 
     /// Adds the path of a cgroup from a recording.
@@ -98,7 +106,13 @@ impl Enricher {
     /// wall time.
     pub fn names(&mut self, facts: &Facts, boot: WallClock) -> Names {
         let other = facts.other_end.as_deref();
-        let seen = |facts: &Facts| Some(self.names.of(facts.packets.as_ref()?.client_names()));
+        let seen = |facts: &Facts| {
+            Some(
+                self.naming
+                    .clients
+                    .of(facts.packets.as_ref()?.client_names()),
+            )
+        };
         let client = seen(facts)
             .filter(|names| *names != ClientNames::default())
             .or_else(|| seen(other?));
@@ -106,7 +120,17 @@ impl Enricher {
             process: self.process(facts, boot),
             other_process: other.map_or_else(Process::default, |it| self.process(it, boot)),
             client: client.unwrap_or_default(),
+            hosts: self.host_names(facts),
         }
+    }
+
+    fn host_names(&self, facts: &Facts) -> Option<event::HostNames> {
+        let hosts = self.naming.hosts.as_ref()?;
+        let names = event::HostNames {
+            client: hosts.of(facts.client().address),
+            broker: hosts.of(facts.broker().address),
+        };
+        (names != event::HostNames::default()).then_some(names)
     }
 
     /// What this host shows of the memory of a process when something happens to it.
@@ -144,9 +168,12 @@ impl Enricher {
     #[must_use]
     pub fn client_name(&self, facts: &Facts) -> Option<SmolStr> {
         let mut ends = std::iter::once(facts).chain(facts.other_end.as_deref());
-        let own = ends
-            .clone()
-            .find_map(|it| self.names.of(it.packets.as_ref()?.client_names()).id);
+        let own = ends.clone().find_map(|it| {
+            self.naming
+                .clients
+                .of(it.packets.as_ref()?.client_names())
+                .id
+        });
         own.or_else(|| {
             let client = ends.find(|it| it.role == Role::Client)?;
             client.owner.name.clone()

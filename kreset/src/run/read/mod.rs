@@ -162,7 +162,7 @@ impl Reader<'_> {
             config: Config {
                 broker_max_idle: options.broker_max_idle,
             },
-            enricher: Enricher::of_files(options.names),
+            enricher: Enricher::of_files(options.naming()),
             filter: options.filter.clone(),
             // A file is finite.
             limiter: Limiter::new(None),

@@ -32,6 +32,7 @@ pub(super) fn lines(finding: &Finding) -> Vec<(String, String)> {
             line("candidates", &shares),
             line("connection", &connection(&finding.connection)),
             line("reset", &reset(&finding.reset)),
+            line("addresses", &addresses(finding)),
             line("client", &client(&finding.client)),
             line("process", &process(&finding.process)),
             line("process end", &process_end(finding)),
@@ -111,6 +112,26 @@ fn reset(it: &Reset) -> Vec<String> {
         fact("window", it.window),
         it.timestamps
             .map(|with| format!("{} timestamps", if with { "with" } else { "without" })),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Where names stand in place of them.
+fn addresses(finding: &Finding) -> Vec<String> {
+    let Some(names) = finding.host_names.as_deref() else {
+        return Vec::new();
+    };
+    [
+        fact(
+            "client",
+            names.client.as_ref().map(|_| finding.client.address),
+        ),
+        fact(
+            "broker",
+            names.broker.as_ref().map(|_| finding.broker.address),
+        ),
     ]
     .into_iter()
     .flatten()

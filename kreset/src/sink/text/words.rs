@@ -13,7 +13,7 @@ use crate::{
 
 /// Whose connection to whom.
 pub(super) fn ends(finding: &Finding, fold: &Fold, with_netns: bool) -> String {
-    let broker = super::socket(finding.broker);
+    let broker = finding.socket_of(Role::Broker);
     let clients = fold.clients();
     let client = &finding.client;
     let id = client
@@ -23,12 +23,12 @@ pub(super) fn ends(finding: &Finding, fold: &Fold, with_netns: bool) -> String {
     let whose = if clients > 1 {
         format!(
             "{clients} clients, last {id}{}",
-            super::socket(client.end())
+            finding.socket_of(Role::Client)
         )
     } else if fold.count > 1 {
-        format!("{id}{}", client.address)
+        format!("{id}{}", Escaped(&finding.host_of(Role::Client)))
     } else {
-        format!("{id}{}", super::socket(client.end()))
+        format!("{id}{}", finding.socket_of(Role::Client))
     };
     let software = software(client);
     let owner = |role| finding.process_of(role).map(|it| owner(it, with_netns));
