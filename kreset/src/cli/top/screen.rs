@@ -15,18 +15,23 @@ use super::{
 };
 use crate::{
     classify::devices,
-    event::{Culprit, evidence_words},
+    event::{Culprit, Incident, evidence_words},
     util::{
         escape::Escaped,
         units::{count, percent, precise, rough},
     },
 };
 
+/// Incidents that are shown at once.
+const INCIDENTS: usize = 3;
+
 /// Draws `state`.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
-    let [header, lines, body, footer] = Layout::vertical([
+    let incidents: Vec<_> = state.table.incidents().take(INCIDENTS).collect();
+    let [header, lines, going_on, body, footer] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(Culprit::ALL.len() as u16),
+        Constraint::Length(incidents.len() as u16),
         Constraint::Min(3),
         Constraint::Length(1),
     ])
@@ -36,12 +41,26 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State) {
         header,
     );
     sparklines(frame, lines, state);
+    for (line, incident) in going_on.rows().zip(incidents) {
+        let style = style_of(incident.incident.culprit(), state.color);
+        frame.render_widget(Paragraph::new(what_happened(incident)).style(style), line);
+    }
     match state.page {
         Page::Rows => rows(frame, body, state),
         Page::Evidence => text(frame, body, "evidence", &evidence(state), state.scroll),
         Page::Explain => text(frame, body, "explained", &explanation(state), state.scroll),
     }
     frame.render_widget(Paragraph::new(keys(state)), footer);
+}
+
+/// An incident on one line: whether it goes on, and what it is.
+fn what_happened(incident: &Incident) -> String {
+    let phase = if incident.phase == "begin" {
+        "INCIDENT "
+    } else {
+        "OVER     "
+    };
+    format!("{phase}{}", Escaped(&incident.summary))
 }
 
 /// Up time, what is watched, resets a minute, lost.

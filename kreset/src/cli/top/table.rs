@@ -5,10 +5,11 @@ use std::{
     net::IpAddr,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::event::{
-    Cause, Culprit, Endpoint, Event, Finding, Message, Process, Role, Summary, Verdict, Watched,
+    Cause, Culprit, Endpoint, Event, Finding, Incident, Message, Process, Role, Summary, Verdict,
+    Watched,
 };
 
 /// Rows that are kept; what is older is counted in the header alone.
@@ -190,9 +191,16 @@ pub(super) struct Table {
     pub(super) recent: Recent,
     /// The time of the first and the latest event.
     pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// What was said last of each incident, the latest last.
+    incidents: VecDeque<Incident>,
     /// The latest messages of findings, for a report.
     pub(super) kept: VecDeque<Message>,
 }
+
+/// Incidents that are kept.
+const INCIDENTS: usize = 64;
+/// One that is over is shown for so long.
+const ENDED_FOR: SignedDuration = SignedDuration::from_mins(1);
 
 /// Findings that are kept for a report.
 const KEPT: usize = 4_096;
@@ -208,6 +216,7 @@ impl Table {
             Event::Start(start) => self.watched = start.watched.or(self.watched),
             Event::Loss(loss) => self.lost += loss.lost,
             Event::Summary(summary) => self.watch(summary),
+            Event::Incident(incident) => self.add_incident(incident),
             Event::Reset(_) | Event::Close(_) | Event::Timeout(_) => {
                 if let Some(finding) = message.event.finding().filter(|it| !it.is_noise()) {
                     self.findings += 1;
@@ -221,6 +230,26 @@ impl Table {
             }
             _ => {}
         }
+    }
+
+    /// Keeps what was said last of each incident, the latest last.
+    fn add_incident(&mut self, incident: &Incident) {
+        self.incidents
+            .retain(|it| it.incident_id != incident.incident_id);
+        if self.incidents.len() == INCIDENTS {
+            self.incidents.pop_front();
+        }
+        self.incidents.push_back(incident.clone());
+    }
+
+    /// The incidents that go on, and those that have just ended; the latest first.
+    pub(super) fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        let now = self.span.map(|(_, latest)| latest);
+        let is_recent = move |it: &&Incident| {
+            let since = now.map_or(SignedDuration::ZERO, |now| now.duration_since(it.time.0));
+            it.phase == "begin" || since < ENDED_FOR
+        };
+        self.incidents.iter().rev().filter(is_recent)
     }
 
     fn watch(&mut self, summary: &Summary) {
@@ -320,6 +349,41 @@ mod tests {
         table.group_by(Group::Broker);
         assert_eq!(counts(&table).len(), 4);
         assert_eq!(table.recent.last_minute(), 10);
+    }
+
+    #[test]
+    fn an_incident_is_shown_until_a_minute_after_its_end() {
+        let mut table = Table::default();
+        let incident = |phase: &str, second: i64| {
+            let samples = samples::all();
+            let found = samples.into_iter().find_map(|event| match event {
+                Event::Incident(incident) => Some(incident),
+                _ => None,
+            });
+            let mut incident = found.unwrap();
+            incident.phase = phase.into();
+            incident.time.0 = Timestamp::from_second(second).unwrap();
+            samples::message(Event::Incident(incident), 0)
+        };
+        let shown = |table: &Table| -> Vec<_> {
+            let all = table.incidents();
+            all.map(|it| it.phase.to_string()).collect()
+        };
+        table.add(incident("begin", 1_000));
+        table.add(at(2_000));
+        assert_eq!(shown(&table), ["begin"]);
+        table.add(incident("end", 2_000));
+        table.add(at(2_059));
+        assert_eq!(shown(&table), ["end"]);
+        table.add(at(2_060));
+        assert_eq!(shown(&table), [""; 0]);
+    }
+
+    /// A finding of this second.
+    fn at(second: i64) -> Message {
+        let mut finding = samples::finding();
+        finding.time.0 = Timestamp::from_second(second).unwrap();
+        samples::message(Event::Reset(Box::new(finding)), 0)
     }
 
     #[test]
