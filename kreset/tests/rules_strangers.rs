@@ -426,3 +426,31 @@ fn data_of_a_connection_that_a_client_never_had_is_not_late() {
         (Verdict::MiddleboxReset, Some(Cause::Moved))
     );
 }
+
+#[test]
+fn what_a_failover_forgot_is_no_idle_timers() {
+    let mut facts = reset("idle_reset_on_send.ipv4.client");
+    let silence_ms = facts.idle.unwrap().wire_ms;
+    let timer = (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend));
+    let failover = (Verdict::MiddleboxReset, Some(Cause::NotIdle));
+    let failed_over = |facts: &Facts, before_ms: f64| {
+        let mut context = Context::default();
+        let before_ns = Duration::from_secs_f64(before_ms / 1e3).as_nanos() as u64;
+        context.path.failed_over_ns = Some(facts.at_ns - before_ns);
+        judged(facts, &context)
+    };
+    assert_eq!(said(&alone(&facts)), timer);
+    let meanwhile = failed_over(&facts, silence_ms / 2.0);
+    assert_eq!(said(&meanwhile), failover);
+    assert!(meanwhile.confidence < 0.9, "{}", meanwhile.confidence);
+    // Before this one fell silent: it came through that.
+    assert_eq!(said(&failed_over(&facts, silence_ms * 1.5)), timer);
+    // An hour of silence has been through more than a failover, and may have met a timer since.
+    let idle = facts.idle.as_mut().unwrap();
+    (idle.wire_ms, idle.data_ms) = (3_600_000.0, 3_600_000.0);
+    let long_ago = failed_over(&facts, 3_000_000.0);
+    assert!(
+        share(&long_ago, Verdict::MiddleboxReset) > 0.5,
+        "{long_ago:?}"
+    );
+}

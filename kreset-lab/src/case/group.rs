@@ -22,6 +22,7 @@ pub(super) fn rows() -> Vec<Row> {
         row("group.idle_alike.{timer}", idle_alike),
         row("group.timer_alike.{timer}", timer_alike).environments(&[LongIdle]),
         row("group.failover.{late}", failover).lates(LATES),
+        row("group.failover_while_silent", failover_while_silent).environments(&[LongIdle]),
         row("group.all_at_once.same_ttl.{late}", all_at_once)
             .environments(&[LongIdle])
             .lates(LATES),
@@ -127,6 +128,22 @@ fn failover(context: &Context<'_>) -> Result<Vec<Expected>> {
     context.silence(silence.saturating_sub(began.elapsed()))?;
     all_are_reset(&mut pairs)?;
     Ok(pairs.iter().map(by_hop).collect())
+}
+
+/// One connection is silent when a device loses the state of all, and long after: what the device
+/// forgot meets its next packet, and no timer does.
+fn failover_while_silent(context: &Context<'_>) -> Result<Vec<Expected>> {
+    let mut pairs = several(context, Device::Fails { copied: false })?;
+    let mut silent = pairs.swap_remove(0);
+    context.silence(APART)?;
+    pairs.iter_mut().try_for_each(ConnectionPair::keep_busy)?;
+    for pair in pairs.iter().chain([&silent]) {
+        context.lose_state(pair.port)?;
+    }
+    all_are_reset(&mut pairs)?;
+    context.silence(context.draw.time(2_000, 12_000))?;
+    silent.ask_and_be_reset()?;
+    Ok(pairs.iter().chain([&silent]).map(by_hop).collect())
 }
 
 /// The broker's host loses all connections, all of them in use a moment ago, or a device that

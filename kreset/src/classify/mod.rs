@@ -164,6 +164,9 @@ impl Classifier {
         } else if may_be_fatal(facts, &judgement) {
             self.memory.suspect(facts);
         }
+        if is_failover(facts, &context, &judgement) {
+            self.memory.failed_over(facts);
+        }
         self.see_pattern(facts, &mut judgement);
         Some((judgement, context))
     }
@@ -333,6 +336,15 @@ fn may_be_fatal(facts: &Facts, judgement: &Judgement) -> bool {
     let soft = judgement.evidence.iter().any(|seen| seen.name == "idle");
     let paused = facts.idle.is_some_and(|idle| idle.wire_ms >= PAUSE_MS);
     facts.kind == Kind::ResetReceived && open && soft && paused
+}
+
+/// A device reset a connection in use and another within a second: it may have lost what it knew
+/// of all of them.
+fn is_failover(facts: &Facts, context: &Context, judgement: &Judgement) -> bool {
+    const IN_USE_MS: f64 = 1_000.0;
+    judgement.cause == Some(Cause::NotIdle)
+        && context.concurrent.count > 0
+        && facts.idle.is_some_and(|idle| idle.wire_ms < IN_USE_MS)
 }
 
 /// Whether a judgement says that a silence was fatal, and if so, whether at the

@@ -149,6 +149,11 @@ pub const NOT_TOGETHER: f64 = -1.0;
 /// Several ended at once, unprovoked, after silences that differ too much for one idle
 /// timer: a device that fails over or changes its policy resets them all. Devices.
 pub const SCATTERED: f64 = -7.0;
+/// A device of the path reset several connections in use at once while this one was silent: what
+/// it forgot then, it does not know now either. Devices.
+pub const LOST_MEANWHILE: f64 = 4.0;
+/// The same, for a timer: it explains nothing that is not explained already. Devices.
+pub const NOT_ITS_SILENCE: f64 = -4.0;
 /// A new connection to the broker was refused right after. Physics: no socket listens,
 /// as after a broker's end.
 pub const NOW_REFUSED: f64 = 4.0;

@@ -14,6 +14,10 @@ const WORDS: &[(&str, &str)] = &[
     ("broker_fin", "the broker's FIN came first"),
     ("broker_log", "a line of the broker's log"),
     ("cut_off", "a request that was unanswered"),
+    (
+        "failover",
+        "a device's failover while the connection was silent",
+    ),
     ("first_bytes", "first bytes"),
     ("had", "connections that this host had"),
     ("hidden_exchange", "SASL that TLS may hide"),

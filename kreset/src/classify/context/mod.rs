@@ -96,6 +96,11 @@ impl Memory {
         self.paths.suspect(facts);
     }
 
+    /// Takes in that a device reset a connection in use, and others with it.
+    pub fn failed_over(&mut self, facts: &Facts) {
+        self.paths.failed_over(facts);
+    }
+
     /// What is known that bears on an event.
     #[must_use]
     pub fn context(&mut self, facts: &Facts) -> Context {

@@ -38,6 +38,8 @@ pub struct PathView {
     pub suspects_ms: Vec<f64>,
     /// TTL or hop limit of the far end's packets, from any connection.
     pub ttl: Option<u8>,
+    /// When a device reset several connections in use at once, the last time; monotonic ns.
+    pub failed_over_ns: Option<u64>,
 }
 
 /// Silences within this share of each other are those of one timer.
@@ -51,6 +53,7 @@ struct Path {
     suspects_ms: VecDeque<f64>,
     fatal_ms: Option<f64>,
     ttl: Option<u8>,
+    failed_over_ns: Option<u64>,
 }
 
 impl Path {
@@ -139,6 +142,11 @@ impl Paths {
         path.suspects_ms.push_back(idle.wire_ms);
     }
 
+    /// Takes in that a device reset a connection in use, and others with it.
+    pub fn failed_over(&mut self, facts: &Facts) {
+        self.path(facts.path()).failed_over_ns = Some(facts.at_ns);
+    }
+
     /// What is known of a path.
     #[must_use]
     pub fn view(&mut self, key: &PathKey) -> PathView {
@@ -152,6 +160,7 @@ impl Paths {
             deaths: path.deaths.iter().copied().collect(),
             suspects_ms: path.suspects_ms.iter().copied().collect(),
             ttl: path.ttl,
+            failed_over_ns: path.failed_over_ns,
         }
     }
 

@@ -7,6 +7,7 @@ mod broker_log;
 mod client_log;
 mod concurrent;
 mod cut_off;
+mod failover;
 pub(super) mod first_bytes;
 mod had;
 mod hidden_exchange;
@@ -70,6 +71,7 @@ pub const RULES: &[Rule] = &[
     same_host::rule,
     provoked_by::rule,
     reset_delay::rule,
+    failover::rule,
     silence::rule,
     silence::outlived,
     silence::longest,

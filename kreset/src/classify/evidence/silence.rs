@@ -1,7 +1,7 @@
 //! How long the wire had been silent, and whether the path has come through
 //! as much before.
 
-use super::{IDLE, Observation, concurrent::is_burst};
+use super::{IDLE, Observation, concurrent::is_burst, failover};
 use crate::classify::{
     case::Case,
     class::Class,
@@ -35,11 +35,16 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     let observation = Observation::new("idle", format!("{idle_ms:.0} ms")).weigh(weight, IDLE);
     // A long silence speaks against a reset in mid-use; a short one is no sign of
     // a device at all, and where others ended too it is no sign of anything.
-    Some(if weight <= 0.0 || is_burst(case) {
+    Some(if weight <= 0.0 || is_explained(case) {
         observation
     } else {
         observation.weigh(-weight / 2.0, &[Class::NotIdle, Class::Moved])
     })
+}
+
+/// The silence is no coincidence even where no timer ended the connection.
+fn is_explained(case: &Case<'_>) -> bool {
+    is_burst(case) || failover::ago_ms(case).is_some()
 }
 
 pub(super) fn outlived(case: &Case<'_>) -> Option<Observation> {
@@ -73,7 +78,7 @@ pub(super) fn longest(case: &Case<'_>) -> Option<Observation> {
     let packets = case.facts.packets.as_ref()?;
     let before_ms = packets.survived_ms.unwrap_or(0.0);
     let segments = packets.requests.saturating_add(packets.responses);
-    if idle_ms < BARELY_MS || idle_ms < before_ms * OUTLIVED_BY || is_burst(case) {
+    if idle_ms < BARELY_MS || idle_ms < before_ms * OUTLIVED_BY || is_explained(case) {
         return None;
     }
     let weight = f64::from(segments.max(1)).min(SURELY).ln();
