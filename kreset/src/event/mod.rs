@@ -677,7 +677,8 @@ pub struct Loss {
     /// (the network namespace of `--netns` has ended, and nothing is traced any more:
     /// counted as one), or a sink.
     pub source: String,
-    /// How many.
+    /// How many since the last of this source. What the kernel side or the decoder loses
+    /// again and again is one event a minute, or before each `summary`.
     pub lost: u64,
     /// How many since the start.
     pub total: u64,

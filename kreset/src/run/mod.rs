@@ -10,6 +10,7 @@ pub mod options;
 pub mod pipeline;
 pub mod read;
 pub mod reload;
+pub mod repeats;
 pub mod service;
 pub mod signals;
 pub mod sinks;

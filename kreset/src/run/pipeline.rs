@@ -37,6 +37,7 @@ use crate::{
         holding::Holding,
         joining,
         limit::{Limiter, Suppressed},
+        repeats::Repeats,
         staging::{Staged, Staging},
         summary::Counter,
     },
@@ -152,6 +153,7 @@ pub struct Pipeline {
     /// Resets, closes and timeouts that were not written.
     unshown: u64,
     kernel: KernelLosses,
+    repeats: Repeats,
 }
 
 /// What the kernel side has lost since the start; see [`Loss::source`].
@@ -236,6 +238,7 @@ impl Pipeline {
             lost: 0,
             unshown: 0,
             kernel: KernelLosses::default(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -265,7 +268,7 @@ impl Pipeline {
         }
         let Ok(mut facts) = decoded else {
             // Only BPF programs of another build write such records.
-            self.record_loss("decoder", 1, clocks);
+            self.record_repeated_loss("decoder", 1, clocks);
             return Ok(());
         };
         facts.load.host = self.enricher.load(&facts);
@@ -303,7 +306,7 @@ impl Pipeline {
                 .map_err(unrecorded)?;
         }
         let Ok(mut facts) = decoded else {
-            self.record_loss("decoder", 1, clocks);
+            self.record_repeated_loss("decoder", 1, clocks);
             return Ok(());
         };
         facts.set_cgroup_of_sender(cgroup.map(|(_, path)| path));
@@ -439,7 +442,21 @@ impl Pipeline {
             if let Some(recorder) = &mut self.recorder {
                 recorder.loss(source, fresh, clocks);
             }
-            self.record_loss(source, fresh, clocks);
+            self.repeats.add(source, fresh);
+        }
+        self.report_repeats(clocks);
+    }
+
+    /// Reports that so much was lost where strangers, or a fault, can cause it again and
+    /// again: at once, or with the rest of this minute.
+    pub fn record_repeated_loss(&mut self, source: &str, lost: u64, clocks: Clocks) {
+        self.repeats.add(source, lost);
+        self.report_repeats(clocks);
+    }
+
+    fn report_repeats(&mut self, clocks: Clocks) {
+        for (source, lost) in self.repeats.take_due(clocks.now_ns) {
+            self.record_loss(&source, lost, clocks);
         }
     }
 
@@ -490,6 +507,10 @@ impl Pipeline {
     /// Writes the counts so far, and this host's coverage.
     pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
         self.limited(clocks);
+        // The counts of a summary are those of the events before it.
+        for (source, lost) in self.repeats.take_all(clocks.now_ns) {
+            self.record_loss(&source, lost, clocks);
+        }
         let time = Time(clocks.monotonic.timestamp(clocks.now_ns));
         let mut summary = self.counter.summary(time, self.host.clone(), attached, end);
         summary.coverage = Coverage {

@@ -78,7 +78,7 @@ pub(super) fn read(
                 };
                 pipeline.listens(Place::new(broker, netns), netns, now);
             }
-            Step::Loss(source, count) => pipeline.record_loss(&source, count, now),
+            Step::Loss(source, count) => pipeline.record_repeated_loss(&source, count, now),
         }
         if pipeline.is_done() {
             break;
