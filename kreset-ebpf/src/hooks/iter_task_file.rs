@@ -32,7 +32,8 @@ extern "C" fn seed(ctx: *mut TaskFile) -> i32 {
 fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
     let sock = sock_of_file(file)?;
     let tcp = sock.tcp()?;
-    let listens = sock.state() == state::LISTEN;
+    let now = sock.state();
+    let listens = now == state::LISTEN;
     let role = filter::role(local_port(sock, Some(tcp)), remote_port(sock));
     if role == role::UNKNOWN || (listens && role != role::BROKER) || !filter::netns(sock.netns()) {
         return None;
@@ -49,6 +50,10 @@ fn seed_socket(task: Task, file: *const c_void) -> Option<()> {
                 ring::count(counter::SEEDED);
             }
         }
+        return None;
+    }
+    if now == state::CLOSE {
+        // It ended before the tracer began, and only its file is still held open.
         return None;
     }
     let Some(entry) = connection::create(key) else {

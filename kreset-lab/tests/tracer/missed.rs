@@ -5,7 +5,8 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{Map, MapData, SkStorage};
@@ -23,7 +24,7 @@ use socket2::SockRef;
 
 use crate::{
     PORT,
-    traced::{Traced, in_namespace},
+    traced::{PATIENCE, Traced, in_namespace},
 };
 
 /// What the kernel side keeps of a connection: both, what it has handled of them, and whose
@@ -124,4 +125,36 @@ fn the_end_of_a_connection_that_nobody_saw_is_told() {
     assert_eq!(client.read(&mut [0]).expect("an end"), 0);
     drop(client);
     assert_eq!(told_as_skipped(traced), 1);
+}
+
+/// A RST ended its connection while no tracer ran, and its process closes the file only later: that
+/// close was reported, as the end of a connection in use.
+#[test]
+fn a_socket_that_ended_before_the_tracer_began_has_no_end_any_more() {
+    let lab = Lab::new(&Stop::default()).expect("a lab");
+    let host = lab.network().host(Side::Client);
+    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
+    let listener = in_namespace(lab.network().host(Side::Broker), || {
+        TcpListener::bind(address).expect("a listener")
+    });
+    let (client, broker) = in_namespace(host, || connect(&listener, address));
+    let port = client.local_addr().expect("an address").port();
+    SockRef::from(&broker)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an abort");
+    drop(broker);
+    // Not by reading, which takes the error off the socket.
+    let until = Instant::now() + PATIENCE;
+    while client.peer_addr().is_ok() {
+        assert!(Instant::now() < until, "no RST came");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let mut traced = Traced::start(&["--netns", host.name()]);
+    assert_eq!(traced.start["seeded"], 0, "{}", traced.start);
+    drop(client);
+    traced.signal(Signal::SIGINT);
+    let said: Vec<_> = traced.lines.by_ref().collect();
+    assert!(said.iter().any(|event| event["type"] == "summary"));
+    let of_it = said.iter().find(|event| event["client"]["port"] == port);
+    assert_eq!(of_it, None);
 }
