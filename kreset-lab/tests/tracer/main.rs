@@ -7,6 +7,7 @@ mod forge;
 mod full;
 mod hostile;
 mod load;
+mod memory;
 mod missed;
 mod namespace;
 mod outage;

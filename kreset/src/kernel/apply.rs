@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader, include_bytes_aligned,
+    Btf, Ebpf, EbpfError, include_bytes_aligned,
     maps::{Array, HashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::{
         BtfTracePoint, CgroupAttachMode, CgroupSkb, FEntry, Iter, ProgramError,
@@ -19,13 +19,16 @@ use kreset_common::counter;
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
+pub use super::types::KernelTypes;
 use super::{
+    btf::BtfError,
+    loader::loader,
     log::KernelLog,
     plan::Plan,
     programs::{Hook, Program, Way},
     skips::Skips,
 };
-use crate::util::ports::PortSet;
+use crate::util::{heap, ports::PortSet};
 
 /// The kernel side, as the build script made it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kreset"));
@@ -36,8 +39,14 @@ pub enum ApplyError {
     /// The object or a map was refused.
     #[error("cannot load the BPF object: {0}")]
     Load(#[from] EbpfError),
-    /// The kernel's type information cannot be read.
+    /// The file of the kernel's type information cannot be read.
     #[error("the kernel's type information cannot be read: {0}")]
+    ReadTypes(#[source] io::Error),
+    /// The kernel's type information is not what it should be.
+    #[error("the kernel's type information cannot be read: {0}")]
+    Types(#[source] BtfError),
+    /// The loader does not take the part of it that it needs.
+    #[error("the kernel's type information cannot be used: {0}")]
     Btf(#[from] aya::BtfError),
     /// A program was refused.
     #[error("program {name}: {}", reason(source))]
@@ -86,22 +95,6 @@ pub enum ApplyError {
     Skips(io::Error),
 }
 
-/// The kernel's description of its types, as the loader takes it. Reading it is
-/// a large part of a start: once is enough.
-#[derive(Debug)]
-pub struct KernelTypes(Btf);
-
-impl KernelTypes {
-    /// Reads it.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel has none, or it cannot be read.
-    pub fn load() -> Result<Self, ApplyError> {
-        Ok(Self(Btf::from_sys_fs()?))
-    }
-}
-
 /// Everything attached. Dropping it detaches: all links belong to this process.
 pub struct Attached {
     /// Holds the links; `None` once detached.
@@ -131,25 +124,20 @@ impl Attached {
     ///
     /// If the kernel refuses a part; nothing stays attached then.
     pub fn new(plan: &Plan, ports: &PortSet, types: &KernelTypes) -> Result<Self, ApplyError> {
-        let KernelTypes(btf) = types;
-        let mut loader = EbpfLoader::new();
-        let (offsets, settings) = (plan.offsets.as_bytes(), plan.settings.as_bytes());
-        loader
-            .btf(Some(btf))
-            .override_global("OFFSETS", offsets, true)
-            .override_global("SETTINGS", settings, true);
-        if plan.settings.hash_storage != 0 {
-            loader.map_max_entries("CONNECTIONS_BY_ADDRESS", plan.table);
-        }
-        let mut ebpf = loader.load(OBJECT)?;
-        if plan.settings.port_range_count == 0 {
-            fill_ports(&mut ebpf, ports)?;
-        }
-
-        for program in &plan.programs {
-            attach(&mut ebpf, btf, program, plan)?;
-        }
-        let skips = skips(&ebpf, plan)?;
+        let (mut ebpf, skips) = {
+            let btf = types.for_loader()?;
+            let mut ebpf = load(plan, &btf)?;
+            if plan.settings.port_range_count == 0 {
+                fill_ports(&mut ebpf, ports)?;
+            }
+            for program in &plan.programs {
+                attach(&mut ebpf, &btf, program, plan)?;
+            }
+            let skips = skips(&ebpf, plan)?;
+            (ebpf, skips)
+        };
+        // The ring buffer and the kernel's types are not in memory at once.
+        heap::trim();
 
         let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?).map_err(|source| {
             ApplyError::Map {
@@ -208,7 +196,9 @@ impl Attached {
         let refused = |source| ApplyError::Program { name, source };
         let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(name))?;
         let program: &mut Iter = program(ebpf, name)?;
-        program.load("task_file", &types.0).map_err(refused)?;
+        program
+            .load("task_file", &types.for_loader()?)
+            .map_err(refused)?;
         let link = program.attach().map_err(refused)?;
         let link = program.take_link(link).map_err(refused)?;
         let mut file = link
@@ -297,6 +287,20 @@ impl Attached {
 }
 
 /// The loaded programs of the hooks that [`Skips`] is for.
+/// Loads the object and makes its maps. Programs are loaded as they are attached.
+fn load(plan: &Plan, btf: &Btf) -> Result<Ebpf, ApplyError> {
+    let mut loader = loader();
+    let (offsets, settings) = (plan.offsets.as_bytes(), plan.settings.as_bytes());
+    loader
+        .btf(Some(btf))
+        .override_global("OFFSETS", offsets, true)
+        .override_global("SETTINGS", settings, true);
+    if plan.settings.hash_storage != 0 {
+        loader.map_max_entries("CONNECTIONS_BY_ADDRESS", plan.table);
+    }
+    Ok(loader.load(OBJECT)?)
+}
+
 fn skips(ebpf: &Ebpf, plan: &Plan) -> Result<Skips, ApplyError> {
     let descriptors = |program: &Program| {
         program

@@ -7,6 +7,7 @@
 //! walk has a bound, so that a corrupt or hostile blob ends in a
 //! [`BtfError`].
 
+mod few;
 mod path;
 mod raw;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub(crate) mod synthetic;
 #[cfg(test)]
 mod tests;
 
+pub use few::{Attachable, only};
 use raw::{Kind, Raw, Type};
 
 /// Structures of one name that are compared. 6.18 has no more than 5 of any.
@@ -206,6 +208,19 @@ impl<'data> Btf<'data> {
     /// Only if the blob is corrupt.
     pub fn has_function(&self, name: &str) -> Result<bool, BtfError> {
         Ok(!self.raw.named(&self.raw.functions, name)?.is_empty())
+    }
+
+    /// The id of the first type of that kind and name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Only if the blob is corrupt.
+    pub fn id(&self, kind: Attachable, name: &str) -> Result<Option<u32>, BtfError> {
+        let ids = match kind {
+            Attachable::Typedef => &self.raw.typedefs,
+            Attachable::Function => &self.raw.functions,
+        };
+        self.raw.first_named(ids, name)
     }
 
     /// Number of parameters of a function.

@@ -7,14 +7,14 @@
 
 use super::BtfError;
 
-const MAGIC: u16 = 0xeb9f;
-const VERSION: u8 = 1;
+pub(super) const MAGIC: u16 = 0xeb9f;
+pub(super) const VERSION: u8 = 1;
 /// `sizeof(struct btf_header)` before 7.1 appended the layout section.
-const HEADER_LEN: usize = 24;
+pub(super) const HEADER_LEN: usize = 24;
 /// The same with `layout_off` and `layout_len`.
 const HEADER_LEN_WITH_LAYOUT: usize = 32;
 /// `sizeof(struct btf_type)`.
-const RECORD_LEN: usize = 12;
+pub(super) const RECORD_LEN: usize = 12;
 /// `sizeof(struct btf_layout)`.
 const LAYOUT_LEN: usize = 4;
 
@@ -261,6 +261,16 @@ impl<'data> Raw<'data> {
             }
         }
         Ok(found)
+    }
+
+    /// The first of `ids` whose type has this name.
+    pub(super) fn first_named(&self, ids: &[u32], name: &str) -> Result<Option<u32>, BtfError> {
+        for &id in ids {
+            if self.is_named(self.get(id)?.name, name) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     pub(super) fn is_named(&self, offset: u32, name: &str) -> bool {
