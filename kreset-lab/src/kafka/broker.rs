@@ -16,12 +16,15 @@ use crate::{
     Lab, PORT, Side,
     error::{Context as _, Error, Result},
     net::BROKER_V4,
-    util::journal::Log,
+    util::journal::{Log, Patience},
 };
 
 /// How long a broker may take to start: many programs share the processors, and a broker that was
-/// killed waits for its own session to expire.
-const START: Duration = Duration::from_secs(90);
+/// killed waits for its own session to expire. It logs each step.
+const START: Patience = Patience {
+    silence: Duration::from_secs(90),
+    most: Duration::from_mins(10),
+};
 
 const END: Duration = Duration::from_mins(1);
 

@@ -15,7 +15,7 @@ use crate::{
     net::Namespace,
     util::{
         child::Child,
-        journal::{Line, Log},
+        journal::{Line, Log, Patience},
     },
 };
 
@@ -73,7 +73,7 @@ impl Process {
         &mut self,
         what: &str,
         from: usize,
-        patience: Duration,
+        patience: impl Into<Patience>,
         fits: impl Fn(&str) -> bool,
     ) -> Result<Line> {
         let (log, stop) = (self.log.clone(), self.stop.clone());

@@ -90,29 +90,37 @@ impl Log {
     /// `still` now and then whether there is hope.
     ///
     /// # Errors
-    /// [`Error::Deadline`] after `patience`, naming `what`; [`Error::Stopped`]; what `still` says.
+    /// [`Error::Deadline`] when `patience` is over, naming `what`; [`Error::Stopped`]; what
+    /// `still` says.
     pub(crate) fn wait_for(
         &self,
         what: &str,
         from: usize,
-        patience: Duration,
+        patience: impl Into<Patience>,
         stop: &Stop,
         fits: impl Fn(&str) -> bool,
         mut still: impl FnMut() -> Result<()>,
     ) -> Result<Line> {
-        let deadline = Instant::now() + patience;
+        let Patience { silence, most } = patience.into();
+        let began = Instant::now();
+        let mut progress = began;
         let mut looked_at = from;
         let mut hope = Ok(());
         loop {
+            let deadline = (began + most).min(progress + silence);
             let left = deadline.saturating_duration_since(Instant::now());
             let waited = left.min(Stop::GLANCE);
+            let before = looked_at;
             let found = self.lines.wait_until(what, waited, stop, |lines| {
                 let mut fresh = lines.from(looked_at).iter();
                 looked_at = looked_at.max(lines.count());
                 fresh.find(|line| fits(&line.text)).cloned()
             });
+            if looked_at > before {
+                progress = Instant::now();
+            }
             match found {
-                Err(Error::Deadline { .. }) if !left.is_zero() => {
+                Err(Error::Deadline { .. }) if !left.is_zero() || looked_at > before => {
                     // Only now: what was written before the end counts.
                     hope?;
                     hope = still();
@@ -120,7 +128,7 @@ impl Log {
                 Err(Error::Deadline { what, .. }) => {
                     return Err(Error::Deadline {
                         what,
-                        waited: patience,
+                        waited: deadline.saturating_duration_since(began),
                     });
                 }
                 found => return found,
@@ -129,8 +137,29 @@ impl Log {
     }
 }
 
+/// How long something may take that a program does, line by line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Without a further line.
+    pub(crate) silence: Duration,
+    /// Altogether.
+    pub(crate) most: Duration,
+}
+
+impl From<Duration> for Patience {
+    /// So long, whatever is written meanwhile.
+    fn from(most: Duration) -> Self {
+        Self {
+            silence: most,
+            most,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -141,7 +170,7 @@ mod tests {
         log.write("started");
         let from = log.length();
         let writer = log.clone();
-        let thread = std::thread::spawn(move || writer.write("started again"));
+        let thread = thread::spawn(move || writer.write("started again"));
         let line = log
             .wait_for(
                 "a start",
@@ -154,6 +183,81 @@ mod tests {
             .expect("it comes");
         assert_eq!(line.text, "started again");
         thread.join().expect("it writes");
+    }
+
+    /// Waits for a line that comes after so many others, or never.
+    fn wait_through(lines: Option<u32>, patience: Patience) -> Result<Line> {
+        let log = Journal::default().open("broker");
+        let stop = Stop::default();
+        thread::scope(|scope| {
+            let (writer, over) = (log.clone(), stop.clone());
+            scope.spawn(move || {
+                for number in 0_u32.. {
+                    if over.sleep(patience.silence / 10).is_err() {
+                        return;
+                    }
+                    writer.write(match lines {
+                        Some(last) if number >= last => "started",
+                        _ => "loading",
+                    });
+                }
+            });
+            let is_start = |text: &str| text == "started";
+            let found = log.wait_for(
+                "a start",
+                0,
+                patience,
+                &Stop::default(),
+                is_start,
+                || Ok(()),
+            );
+            stop.request();
+            found
+        })
+    }
+
+    #[test]
+    fn what_goes_on_may_take_longer_than_a_silence_and_not_for_ever() {
+        let silence = Duration::from_millis(500);
+        // For three times as long as it may be silent.
+        let slow = wait_through(
+            Some(30),
+            Patience {
+                silence,
+                most: PATIENCE * 12,
+            },
+        );
+        assert_eq!(slow.expect("it comes").text, "started");
+        let most = silence * 3;
+        let endless = wait_through(None, Patience { silence, most });
+        let error = endless.expect_err("it never comes");
+        assert!(
+            matches!(&error, Error::Deadline { waited, .. } if *waited == most),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_program_that_falls_silent_is_given_up() {
+        let log = Journal::default().open("broker");
+        log.write("loading");
+        let patience = Patience {
+            silence: Duration::from_millis(100),
+            most: PATIENCE * 12,
+        };
+        let began = Instant::now();
+        let error = log
+            .wait_for(
+                "a start",
+                0,
+                patience,
+                &Stop::default(),
+                |_| false,
+                || Ok(()),
+            )
+            .expect_err("it says nothing more");
+        assert!(matches!(error, Error::Deadline { .. }), "{error}");
+        assert!(began.elapsed() < patience.most);
     }
 
     #[test]
