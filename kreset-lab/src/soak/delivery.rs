@@ -16,8 +16,10 @@ const TRIED_AGAIN: Duration = Duration::from_secs(35);
 pub struct Sent {
     /// Its id.
     pub id: String,
-    /// When it was made, as it says.
+    /// When what it is about happened, as it says.
     pub at: Moment,
+    /// When the lab heard it on standard output: on a busy machine long after that.
+    pub heard: Moment,
 }
 
 /// What became of the events of one sink.
@@ -35,6 +37,12 @@ pub struct Balance {
     pub missing: Vec<String>,
 }
 
+/// Whether each of these receivers has all of these events, of which there are some.
+pub fn is_delivered(sent: &[Sent], receivers: &[BTreeSet<String>]) -> bool {
+    let has_it = |event: &Sent| receivers.iter().all(|has| has.contains(&event.id));
+    !sent.is_empty() && sent.iter().all(has_it)
+}
+
 /// Looks for every event of a host's tracers in one of their sinks. `full` is when that
 /// sink was full, and `lost` what the tracers counted.
 pub fn balance(
@@ -49,8 +57,9 @@ pub fn balance(
         let life = lives
             .iter()
             .find(|life| life.began <= event.at && event.at <= life.ended);
-        let killed = life
-            .is_some_and(|life| life.how == End::Killed && life.until.since(event.at) <= IN_HAND);
+        let killed = life.is_some_and(|life| {
+            life.how == End::Killed && life.until.since(event.heard) <= IN_HAND
+        });
         let when_full = life.is_some_and(|life| {
             full.iter().any(|(from, to)| {
                 *from <= life.until
@@ -72,8 +81,8 @@ pub fn balance(
                 || "outside of every life".to_owned(),
                 |life| {
                     format!(
-                        "{:.1} s before its tracer was {}",
-                        life.until.since(event.at).as_secs_f64(),
+                        "heard {:.1} s before its tracer was {}",
+                        life.until.since(event.heard).as_secs_f64(),
                         match life.how {
                             End::Asked => "asked to end",
                             End::Killed => "killed",
@@ -111,13 +120,18 @@ mod tests {
     }
 
     fn balance_of(seconds: u64, has: bool, full: &[(u64, u64)], lost: u64) -> Balance {
-        let sent = [Sent {
-            id: "a".to_owned(),
-            at: at(seconds),
-        }];
+        let sent = [sent(seconds, seconds)];
         let has = has.then(|| "a".to_owned()).into_iter().collect();
         let full: Vec<_> = full.iter().map(|(from, to)| (at(*from), at(*to))).collect();
         balance(&sent, &has, &lives(), &full, lost)
+    }
+
+    fn sent(happened: u64, heard: u64) -> Sent {
+        Sent {
+            id: "a".to_owned(),
+            at: at(happened),
+            heard: at(heard),
+        }
     }
 
     #[test]
@@ -128,7 +142,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_missing_unless_it_was_counted() {
         let missing = balance_of(50, false, &[], 0).missing;
-        assert!(missing[0].ends_with("50.0 s before its tracer was killed"));
+        assert!(missing[0].ends_with("heard 50.0 s before its tracer was killed"));
         assert_eq!(balance_of(199, false, &[], 0).missing.len(), 1);
         assert_eq!(balance_of(50, false, &[], 1).lost, 1);
     }
@@ -137,6 +151,30 @@ mod tests {
     fn what_a_killed_tracer_held_is_excused_and_nothing_before() {
         assert_eq!(balance_of(99, false, &[], 0).in_hand, 1);
         assert_eq!(balance_of(95, false, &[], 0).missing.len(), 1);
+    }
+
+    /// On a busy machine a tracer tells what happened many seconds ago.
+    #[test]
+    fn what_a_killed_tracer_told_late_was_in_its_hand_since_then() {
+        let balance = |happened, heard| {
+            let has = BTreeSet::new();
+            balance(&[sent(happened, heard)], &has, &lives(), &[], 0)
+        };
+        assert_eq!(balance(80, 99).in_hand, 1);
+        assert_eq!(balance(80, 95).missing.len(), 1);
+    }
+
+    #[test]
+    fn what_one_receiver_lacks_is_not_delivered() {
+        let has = |ids: &[&str]| {
+            ids.iter()
+                .map(|id| (*id).to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        let sent = [sent(199, 199)];
+        assert!(is_delivered(&sent, &[has(&["a", "b"]), has(&["a"])]));
+        assert!(!is_delivered(&sent, &[has(&["a"]), has(&["b"])]));
+        assert!(!is_delivered(&[], &[has(&["a"])]), "nothing was said yet");
     }
 
     #[test]

@@ -44,6 +44,9 @@ const NO_EVENT: f64 = 64.0;
 /// Resident memory, KiB, that a tracer whose memory is full stays below.
 const MOST: u32 = 96 * 1024;
 
+/// Resident memory, KiB, that a release build stays below while it starts: 30 MB.
+const START: u64 = 30_000_000 / 1_024;
+
 /// How a figure went after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trend {
@@ -134,6 +137,11 @@ fn slope(points: &[(f64, u32)]) -> f64 {
         under += (x - mean_x) * (x - mean_x);
     }
     if under > 0.0 { over / under } else { 0.0 }
+}
+
+/// What is wrong with the most resident memory, KiB, of a start, if anything.
+pub fn complaint_of_start(most: u64) -> Option<String> {
+    (most > START).then(|| format!("a start took {most} KiB of resident memory, above {START}"))
 }
 
 /// What is wrong with a tracer's life, if anything.
@@ -230,6 +238,12 @@ mod tests {
         let grows = |n: u32| 9_000 + away(n) + n * 25;
         let grows = trends(&life(10, grows, |_| 20)).expect("long enough");
         assert!(complaint(grows).is_some(), "{grows:?}");
+    }
+
+    #[test]
+    fn a_start_that_takes_too_much_is_found() {
+        assert_eq!(complaint_of_start(START), None);
+        assert!(complaint_of_start(START + 1).is_some());
     }
 
     #[test]

@@ -19,7 +19,6 @@ pub mod traffic;
 pub mod watch;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -367,23 +366,25 @@ fn fall_silent(wire: &Wire) {
 }
 
 /// Waits until the sinks of one host have everything, and ends its tracer.
+///
+/// What a tracer says at its end may stay in a spool: it has a few seconds, on a machine that may
+/// be busy. Then the next run has to deliver it, as it does for operators.
 fn settle(mut watch: Watch, destinations: &Destinations, tally: faults::Tally) -> Result<Host> {
     let deadline = Instant::now() + DELIVERED;
-    while Instant::now() < deadline && watch.look()? {
-        let heard = watch.heard();
-        let ids: BTreeSet<_> = heard.sent.iter().map(|sent| sent.id.clone()).collect();
-        // What a killed tracer took with it never comes: enough that nothing new is under way.
-        let recent = |has: &BTreeSet<String>| {
-            let mut last = heard.sent.iter().rev().take(50);
-            last.all(|sent| has.contains(&sent.id)) && !ids.is_empty()
-        };
-        if recent(&destinations.syslog.received().ids) && recent(&destinations.otlp.received().ids)
-        {
+    let is_delivered = |watch: &Watch| {
+        let receivers = [&destinations.syslog, &destinations.otlp].map(|it| it.received().ids);
+        delivery::is_delivered(watch.of_the_last_life(), &receivers)
+    };
+    loop {
+        while Instant::now() < deadline && watch.look()? && !is_delivered(&watch) {
+            thread::sleep(Duration::from_millis(250));
+        }
+        watch.end(End::Asked)?;
+        if is_delivered(&watch) || Instant::now() >= deadline {
             break;
         }
-        thread::sleep(Duration::from_millis(250));
+        watch.begin(&Stop::default())?;
     }
-    watch.end(End::Asked)?;
     for file in [destinations.disk.rotated(), destinations.disk.file()] {
         if disk::is_there(&file)? {
             destinations.disk.take(&file)?;

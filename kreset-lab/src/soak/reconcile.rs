@@ -41,6 +41,8 @@ pub struct Reported {
     pub flow: Flow,
     /// When that was, as it says.
     pub at: Moment,
+    /// All that it says.
+    pub line: String,
 }
 
 /// How a tracer was ended.
@@ -201,11 +203,12 @@ fn settle(
 ) {
     let flow = connection.flow;
     let closes = events.iter().filter(|it| it.kind == Kind::Close);
-    let closes: Vec<_> = closes.map(|it| it.at).collect();
-    if closes.len() > 1 {
-        let what = format!("{flow}: its end {} times", closes.len());
+    if closes.clone().count() > 1 {
+        let all: Vec<_> = closes.clone().map(|it| it.line.as_str()).collect();
+        let what = format!("{flow}: its end {} times: {}", all.len(), all.join(" "));
         reconciliation.repeated.push(what);
     }
+    let closes: Vec<_> = closes.map(|it| it.at).collect();
     // When a reset that was reported ended it: what its host answers after that is no news.
     let mut ended = None;
     for direction in [Direction::Received, Direction::Sent] {
@@ -232,10 +235,12 @@ fn settle(
             continue;
         }
         if reported.len() > most {
+            let all: Vec<_> = reported.iter().map(|it| it.line.as_str()).collect();
             reconciliation.repeated.push(format!(
-                "{flow}: {} events of {most} resets {}",
+                "{flow}: {} events of {most} resets {}: {}",
                 reported.len(),
-                direction.name()
+                direction.name(),
+                all.join(" ")
             ));
         }
         let mut unreported = Vec::new();
@@ -364,6 +369,7 @@ mod tests {
             kind,
             flow: flow(port),
             at: at(ms),
+            line: String::new(),
         }
     }
 

@@ -71,6 +71,7 @@ impl Host {
     fn complaints(&self) -> Vec<String> {
         let host = self.watch.host();
         let mut all = self.watch.problems.clone();
+        all.extend(level::complaint_of_start(self.watch.start));
         all.extend(self.trends().filter_map(level::complaint));
         for (sink, balance, _) in &self.balances {
             all.extend(some(&balance.missing, &format!("the {sink} never got")));
@@ -294,10 +295,12 @@ impl fmt::Display for Host {
         )?;
         writeln!(
             f,
-            "  events {}, heard after {} ms at most; counted as lost {}",
+            "  events {}, heard after {} ms at most; counted as lost {}; resident at a start at most \
+             {} KiB",
             self.heard.sent.len(),
             self.heard.latest.as_millis(),
-            self.heard.lost.values().sum::<u64>()
+            self.heard.lost.values().sum::<u64>(),
+            self.watch.start
         )?;
         for (sink, balance, repeats) in &self.balances {
             let Balance {

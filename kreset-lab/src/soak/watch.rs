@@ -52,11 +52,15 @@ pub struct Watch {
     config: PathBuf,
     complaints: PathBuf,
     heard: Heard,
+    /// How many events were heard before the last tracer began.
+    before: usize,
     now: Option<Running>,
     /// Those that have ended.
     pub lives: Vec<Life>,
     /// What each of them had, in the order of [`Self::lives`].
     pub samples: Vec<Vec<Sample>>,
+    /// The most resident memory, KiB, that one of them had while it started.
+    pub start: u64,
     /// Programs and maps that they had in the kernel.
     pub programs: BTreeSet<u32>,
     /// What went wrong.
@@ -83,9 +87,11 @@ impl Watch {
             config,
             complaints,
             heard: Heard::default(),
+            before: 0,
             now: None,
             lives: Vec::new(),
             samples: Vec::new(),
+            start: 0,
             programs: BTreeSet::new(),
             problems: Vec::new(),
             pid: Arc::default(),
@@ -121,7 +127,10 @@ impl Watch {
             error
         })?;
         let pid = tracer.id();
-        self.programs.extend(Observed::new(pid).program_ids());
+        self.before = self.heard.sent.len();
+        let observed = Observed::new(pid);
+        self.start = self.start.max(observed.status("VmHWM:")?);
+        self.programs.extend(observed.program_ids());
         self.now = Some(Running {
             tracer,
             began,
@@ -211,6 +220,11 @@ impl Watch {
         Ok(())
     }
 
+    /// All events of the last tracer, as far as they were heard.
+    pub fn of_the_last_life(&self) -> &[Sent] {
+        self.heard.sent.get(self.before..).unwrap_or_default()
+    }
+
     /// What was heard so far.
     pub const fn heard(&self) -> &Heard {
         &self.heard
@@ -247,9 +261,11 @@ impl Heard {
                     broker,
                 },
                 at,
+                line: event.line.clone(),
             });
         }
-        self.sent.push(Sent { id, at });
+        let heard = event.read;
+        self.sent.push(Sent { id, at, heard });
     }
 }
 
