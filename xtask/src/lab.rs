@@ -1,6 +1,6 @@
 //! `cargo xtask lab`
 
-use std::{ffi::OsString, os::unix::process::CommandExt as _, path::Path};
+use std::{ffi::OsString, os::unix::process::CommandExt as _, path::Path, process::Command};
 
 use anyhow::{Error, Result};
 
@@ -36,16 +36,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Runs the lab in place of this process, with the tracer as users have it; both are built first.
 pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
+    become_it(command(arguments)?)
+}
+
+/// The command that runs the lab with the tracer as users have it; both are built first.
+pub(crate) fn command(arguments: &[OsString]) -> Result<Command> {
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
-    execute(&tracer, &lab, arguments)
+    as_root(&tracer, &lab, arguments)
 }
 
 fn execute(tracer: &Path, lab: &Path, arguments: &[OsString]) -> Result<()> {
-    // Only the lab runs as root, so that cargo leaves no file of root's in the target directory.
+    become_it(as_root(tracer, lab, arguments)?)
+}
+
+/// Only the lab runs as root, so that cargo leaves no file of root's in the target directory.
+fn as_root(tracer: &Path, lab: &Path, arguments: &[OsString]) -> Result<Command> {
     let mut command = exec::as_root(&[(TRACER_VARIABLE, tracer.as_os_str())])?;
     command.arg(lab).args(arguments);
+    Ok(command)
+}
 
+fn become_it(mut command: Command) -> Result<()> {
     // The lab replaces this process: at Ctrl-C it has a network to take down, and the shell has to
     // wait for that.
     Err(Error::new(command.exec()).context(format!("`{}` did not start", exec::show(&command))))

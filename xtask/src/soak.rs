@@ -1,6 +1,6 @@
 //! `cargo xtask soak`
 
-use std::ffi::OsString;
+use std::{ffi::OsString, process::Command};
 
 use anyhow::Result;
 
@@ -21,13 +21,32 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     setup::run(setup::Purpose::Kafka)?;
-    let minutes = arguments.minutes.to_string();
-    let mut words: Vec<OsString> = ["soak", "--minutes", &minutes].map(Into::into).into();
-    if let Some(seed) = arguments.seed {
-        words.extend(["--seed".into(), seed.to_string().into()]);
+    lab::become_lab(&arguments.words())
+}
+
+/// The command of a soak with an attacker in it, for so many minutes. Everything that it needs
+/// is installed and built.
+pub(crate) fn command_with_attacker(minutes: u64) -> Result<Command> {
+    setup::run(setup::Purpose::Kafka)?;
+    let arguments = Arguments {
+        minutes,
+        attack: true,
+        seed: None,
+    };
+    lab::command(&arguments.words())
+}
+
+impl Arguments {
+    /// As the lab's command line has them.
+    fn words(&self) -> Vec<OsString> {
+        let minutes = self.minutes.to_string();
+        let mut words: Vec<OsString> = ["soak", "--minutes", &minutes].map(Into::into).into();
+        if let Some(seed) = self.seed {
+            words.extend(["--seed".into(), seed.to_string().into()]);
+        }
+        if self.attack {
+            words.push("--attack".into());
+        }
+        words
     }
-    if arguments.attack {
-        words.push("--attack".into());
-    }
-    lab::become_lab(&words)
 }

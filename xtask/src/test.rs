@@ -10,11 +10,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{dist, ebpf, exec, fleet, lab::TRACER_VARIABLE, lint, setup, workspace};
+use crate::{dist, ebpf, exec, fleet, kernels, lab::TRACER_VARIABLE, lint, setup, soak, workspace};
 
 /// Privileged test programs that run at once. They wait most of their time, each in network
 /// namespaces of its own.
 const AT_ONCE: usize = 2;
+/// How long the soak takes: about as long as the guest.
+const SOAK_MINUTES: u64 = 5;
 
 pub(crate) fn run() -> Result<()> {
     let programs = [&fleet::PACKAGES[..], &setup::LIBRDKAFKA, &dist::CHECKERS].concat();
@@ -24,7 +26,8 @@ pub(crate) fn run() -> Result<()> {
     let tests = workspace::tests()?;
     unprivileged(&tests.plain)?;
     dist::check()?;
-    privileged(&tests.privileged)
+    privileged(&tests.privileged)?;
+    soak_and_guest()
 }
 
 /// Runs the tests that need no rights, those of the documentation among them.
@@ -64,22 +67,56 @@ fn privileged(tests: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Runs a soak with an attacker, and the tracer in a guest with an old kernel, at once: the soak
+/// waits most of its time, and the guest has one processor, which is emulated. Both run to their
+/// end, whatever becomes of the other.
+fn soak_and_guest() -> Result<()> {
+    // Cargo compiles for neither while the other is measured.
+    let mut soak = soak::command_with_attacker(SOAK_MINUTES)?;
+    let (guest, arguments) = kernels::prepare_oldest_with_entries()?;
+    println!("a soak of {SOAK_MINUTES} min with an attacker, and a guest, at once");
+    let outcomes = thread::scope(|scope| {
+        let soak = scope.spawn(|| shown("soak", &mut soak));
+        let guest = scope.spawn(|| guest.run(&arguments));
+        [("the soak", soak.join()), ("the guest", guest.join())]
+    });
+    let mut failed = Vec::new();
+    for (name, outcome) in outcomes {
+        match outcome {
+            Ok(Ok(())) => println!("{name}: as it should be"),
+            Ok(Err(error)) => {
+                eprintln!("{name}: {error:#}");
+                failed.push(name);
+            }
+            // It was printed already.
+            Err(_panic) => failed.push(name),
+        }
+    }
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}
+
 /// Runs one test program to its end, and shows its output then.
 fn one(test: &String, runner: &str) -> Result<()> {
     let mut command = workspace::cargo("test");
     command.args(["--quiet", "--config", runner]);
     named(&mut command, slice::from_ref(test));
+    shown(test, &mut command)
+}
+
+/// Runs a command to its end, and shows its output then, under `name`.
+fn shown(name: &str, command: &mut Command) -> Result<()> {
     let began = Instant::now();
     let output = command
         .output()
-        .with_context(|| format!("`{}` did not start", exec::show(&command)))?;
+        .with_context(|| format!("`{}` did not start", exec::show(command)))?;
     let shown = [output.stdout, output.stderr].concat();
     println!(
-        "{test}: {} s\n{}",
+        "{name}: {} s\n{}",
         began.elapsed().as_secs(),
         String::from_utf8_lossy(&shown)
     );
-    ensure!(output.status.success(), "`{}` failed", exec::show(&command));
+    ensure!(output.status.success(), "`{}` failed", exec::show(command));
     Ok(())
 }
 

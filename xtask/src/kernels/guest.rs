@@ -13,8 +13,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Architecture;
 
-/// A guest that prints nothing for this long hangs.
-const SILENCE: Duration = Duration::from_mins(3);
+/// A guest that prints nothing for this long hangs: alone it is never silent for a minute, but
+/// its processor is emulated, at low priority, beside whatever else runs.
+const SILENCE: Duration = Duration::from_mins(15);
 
 /// What to boot.
 pub(crate) struct Guest<'a> {

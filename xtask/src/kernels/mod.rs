@@ -7,9 +7,11 @@ mod initramfs;
 mod page;
 mod report;
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
-use self::{guest::Guest, report::Report};
+use self::{debian::Kernel, guest::Guest, report::Report};
 use crate::{arch::Architecture, build, exec, setup};
 
 const EXAMPLES: &str = "\
@@ -26,6 +28,8 @@ mirrors, through an apt with its own lists and cache, into the target directory.
 const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
 /// The same for an architecture that this machine does not have: emulation of arm64 is slower.
 const FOREIGN_VERSIONS: [&str; 4] = ["5.10", "6.1", "6.12", "7.3"];
+/// The oldest of them on which programs on function entries load.
+const OLDEST_WITH_ENTRIES: &str = "6.1";
 /// The sources of packet evidence of a run that names none.
 const PACKETS: [&str; 4] = ["auto", "cgroup_skb", "fentry", "off"];
 
@@ -63,6 +67,31 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    prepare(arguments)?.run(arguments)
+}
+
+/// What a run on the oldest kernel needs on which programs on function entries load.
+pub(crate) fn prepare_oldest_with_entries() -> Result<(Prepared, Arguments)> {
+    let arguments = Arguments {
+        versions: vec![OLDEST_WITH_ENTRIES.to_owned()],
+        packets: PACKETS.map(str::to_owned).to_vec(),
+        arch: None,
+        no_limits: false,
+        append: None,
+        bless: false,
+    };
+    Ok((prepare(&arguments)?, arguments))
+}
+
+/// What a run needs: everything is installed, built and fetched.
+pub(crate) struct Prepared {
+    architecture: Architecture,
+    initramfs: PathBuf,
+    kernels: Vec<Kernel>,
+}
+
+/// Installs, builds and fetches what a run needs.
+fn prepare(arguments: &Arguments) -> Result<Prepared> {
     let native = Architecture::native()?;
     let architecture = arguments.arch.unwrap_or(native);
     setup::run_with(setup::Purpose::Build, &[architecture.emulator()])?;
@@ -78,8 +107,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let directory = exec::target_directory()?
         .join("kernels")
         .join(architecture.debian());
-    let image = directory.join("initramfs.cpio");
-    initramfs::write(&image, &[("init", &runner), ("kreset-trace", &tracer)])?;
+    let initramfs = directory.join("initramfs.cpio");
+    initramfs::write(&initramfs, &[("init", &runner), ("kreset-trace", &tracer)])?;
 
     let versions: Vec<&str> = match arguments.versions.as_slice() {
         [] if architecture == native => VERSIONS.to_vec(),
@@ -87,35 +116,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         named => named.iter().map(String::as_str).collect(),
     };
     let kernels = debian::fetch(&directory, architecture, &versions)?;
-    let mut reports = Vec::new();
-    for kernel in &kernels {
-        println!("\n{} from {}", kernel.version, kernel.package);
-        let guest = Guest {
-            architecture,
-            kernel: &kernel.image,
-            initramfs: &image,
-        };
-        let mut options = format!("kreset.packets={}", arguments.packets.join(","));
-        if !arguments.no_limits {
-            options.push_str(" kreset.limits=1");
+    Ok(Prepared {
+        architecture,
+        initramfs,
+        kernels,
+    })
+}
+
+impl Prepared {
+    /// Boots each kernel, shows what came of it, and fails if anything is wrong.
+    pub(crate) fn run(&self, arguments: &Arguments) -> Result<()> {
+        let mut reports = Vec::new();
+        for kernel in &self.kernels {
+            println!("\n{} from {}", kernel.version, kernel.package);
+            let guest = Guest {
+                architecture: self.architecture,
+                kernel: &kernel.image,
+                initramfs: &self.initramfs,
+            };
+            let mut options = format!("kreset.packets={}", arguments.packets.join(","));
+            if !arguments.no_limits {
+                options.push_str(" kreset.limits=1");
+            }
+            if let Some(more) = &arguments.append {
+                options = format!("{options} {more}");
+            }
+            let said = guest.run(&options)?;
+            let report = Report::parse(&kernel.version, &said);
+            report.print();
+            reports.push(report);
         }
-        if let Some(more) = &arguments.append {
-            options = format!("{options} {more}");
+        println!();
+        report::print_table(&reports);
+        cost::settle(self.architecture, &reports, arguments.bless)?;
+        let wrong: usize = reports.iter().map(Report::wrong).sum();
+        if wrong > 0 {
+            bail!("{wrong} results of the guests are wrong");
         }
-        let said = guest.run(&options)?;
-        let report = Report::parse(&kernel.version, &said);
-        report.print();
-        reports.push(report);
+        if arguments.bless && arguments.is_whole() {
+            page::write(self.architecture, &reports)?;
+        }
+        Ok(())
     }
-    println!();
-    report::print_table(&reports);
-    cost::settle(architecture, &reports, arguments.bless)?;
-    let wrong: usize = reports.iter().map(Report::wrong).sum();
-    if wrong > 0 {
-        bail!("{wrong} results of the guests are wrong");
-    }
-    if arguments.bless && arguments.is_whole() {
-        page::write(architecture, &reports)?;
-    }
-    Ok(())
 }
