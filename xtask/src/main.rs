@@ -86,6 +86,8 @@ enum Command {
     Containers(containers::Arguments),
     /// Boot Debian kernels and run the tracer in each
     Kernels(kernels::Arguments),
+    /// Write the types of kernels that the unit tests read
+    BtfExtract(kernels::types::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -117,5 +119,6 @@ fn run(command: Command) -> Result<()> {
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Containers(arguments) => containers::run(&arguments),
         Command::Kernels(arguments) => kernels::run(&arguments),
+        Command::BtfExtract(arguments) => kernels::types::run(&arguments),
     }
 }

@@ -16,7 +16,7 @@ use aya::{
 };
 
 use super::{
-    btf::{Btf, BtfError},
+    btf::{Btf, BtfError, Wanted},
     hz,
     offsets::{self, OffsetError, Resolved},
     privilege::{PrivilegeError, Privileges},
@@ -209,6 +209,15 @@ pub enum NoTypes {
     },
 }
 
+/// Helpers that tracing programs get where the kernel has these functions.
+const STORAGE_IN_TRACING: &str = "bpf_sk_storage_get_tracing";
+const SOCKET_OF_FILE: &str = "bpf_sock_from_file";
+const TASK_IN_TRACING: &str = "bpf_get_current_task_btf";
+/// The context of the iterator over open files.
+const FILE_ITERATOR: &str = "bpf_iter__task_file";
+/// The kernel's reasons for a reset.
+const RESET_REASONS: &str = "sk_rst_reason";
+
 /// What the kernel's BTF says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Types {
@@ -247,6 +256,25 @@ impl Types {
             .is_none_or(|(target, arguments)| self.arguments.get(target) == Some(&arguments))
     }
 
+    /// What [`Self::read`] asks BTF for: an extract of it gives the same answers.
+    pub fn wanted() -> Wanted<'static> {
+        let mut wanted = Wanted {
+            structures: offsets::wanted(),
+            enumerations: [RESET_REASONS].into(),
+            functions: [STORAGE_IN_TRACING, SOCKET_OF_FILE, TASK_IN_TRACING].into(),
+            ..Wanted::default()
+        };
+        wanted.structures.entry(FILE_ITERATOR).or_default();
+        for program in PROGRAMS {
+            match program.hook {
+                Hook::Tracepoint { target, .. } => _ = wanted.tracepoints.insert(target),
+                Hook::FunctionEntry { target, .. } => _ = wanted.functions.insert(target),
+                Hook::Packets(_) | Hook::OpenFiles => {}
+            }
+        }
+        wanted
+    }
+
     fn load(path: &Path) -> Result<Self, NoTypes> {
         let bytes = fs::read(path).map_err(|error| NoTypes::Unreadable {
             path: path.to_owned(),
@@ -262,14 +290,14 @@ impl Types {
     /// Asks BTF that was read from `path`.
     pub fn read(btf: &Btf<'_>, path: &Path) -> Self {
         let has = |function| btf.has_function(function).unwrap_or(false);
-        let iterates_files = btf.structure("bpf_iter__task_file").is_ok();
+        let iterates_files = btf.structure(FILE_ITERATOR).is_ok();
         Self {
             path: path.to_owned(),
             arguments: arguments(btf),
             reset_reasons: reset_reasons(btf),
             offsets: offsets::resolve(btf),
-            storage_in_tracing: has("bpf_sk_storage_get_tracing"),
-            sockets_of_files: if has("bpf_sock_from_file") && iterates_files {
+            storage_in_tracing: has(STORAGE_IN_TRACING),
+            sockets_of_files: if has(SOCKET_OF_FILE) && iterates_files {
                 Availability::Yes
             } else {
                 Availability::No(
@@ -278,7 +306,7 @@ impl Types {
                 )
             },
             iterates_files,
-            task_in_tracing: has("bpf_get_current_task_btf"),
+            task_in_tracing: has(TASK_IN_TRACING),
         }
     }
 }
@@ -296,7 +324,7 @@ fn arguments(btf: &Btf<'_>) -> BTreeMap<&'static str, u32> {
 
 fn reset_reasons(btf: &Btf<'_>) -> BTreeMap<u32, String> {
     let mut names = BTreeMap::new();
-    for (name, value) in btf.enumerators("sk_rst_reason").unwrap_or_default() {
+    for (name, value) in btf.enumerators(RESET_REASONS).unwrap_or_default() {
         if let Ok(value) = u32::try_from(value) {
             let name = name.strip_prefix("SK_RST_REASON_").unwrap_or(name);
             names.entry(value).or_insert_with(|| name.to_owned());
@@ -484,6 +512,24 @@ garbage
         ] {
             assert_eq!(cgroup_mount(mounts), mount.map(PathBuf::from), "{mounts}");
         }
+    }
+
+    /// So an extract in a test stands for the kernel that it was made of.
+    #[test]
+    fn an_extract_of_the_running_kernel_answers_as_the_whole() {
+        let path = Path::new(BTF);
+        let bytes = fs::read(path).expect("this kernel describes its types (BTF)");
+        let whole = Btf::parse(&bytes).unwrap();
+        let extract = whole.extract(&Types::wanted()).unwrap();
+        assert!(extract.len() < 8_000, "{} bytes", extract.len());
+        let cut = Btf::parse(&extract).unwrap();
+        assert_eq!(Types::read(&cut, path), Types::read(&whole, path));
+        assert_eq!(cut.extract(&Types::wanted()), Ok(extract.clone()));
+
+        // Another reader of BTF takes it for whole.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &extract).unwrap();
+        aya::Btf::parse_file(file.path(), aya::Endianness::default()).unwrap();
     }
 
     /// Needs no privilege: without any, the trial loads are left out.

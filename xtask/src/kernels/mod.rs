@@ -3,9 +3,11 @@
 mod cost;
 mod debian;
 mod guest;
+mod image;
 mod initramfs;
 mod page;
 mod report;
+pub(crate) mod types;
 
 use std::path::PathBuf;
 
@@ -66,6 +68,12 @@ impl Arguments {
     }
 }
 
+/// Where kernels are downloaded to.
+fn directory(architecture: Architecture) -> Result<PathBuf> {
+    let target = exec::target_directory()?;
+    Ok(target.join("kernels").join(architecture.debian()))
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     prepare(arguments)?.run(arguments)
 }
@@ -104,9 +112,7 @@ fn prepare(arguments: &Arguments) -> Result<Prepared> {
     let tracer = program("kreset", "kreset-trace", &["--no-default-features"])?;
     let runner = program("kreset-guest", "kreset-guest", &[])?;
     println!("static programs for {}", architecture.static_target());
-    let directory = exec::target_directory()?
-        .join("kernels")
-        .join(architecture.debian());
+    let directory = directory(architecture)?;
     let initramfs = directory.join("initramfs.cpio");
     initramfs::write(&initramfs, &[("init", &runner), ("kreset-trace", &tracer)])?;
 

@@ -7,12 +7,12 @@ use super::{
 
 /// Modifiers and array dimensions followed before a chain is called endless.
 /// The longest of vmlinux 6.18 has 6 modifiers.
-const MAX_CHAIN: usize = 64;
+pub(super) const MAX_CHAIN: usize = 64;
 
 /// Members looked at before one path is called endless: anonymous members may
 /// form a graph that is exponential to walk. No structure of vmlinux 6.18 has
 /// more than 271.
-const MAX_MEMBERS: usize = 1 << 16;
+pub(super) const MAX_MEMBERS: usize = 1 << 16;
 
 /// Bytes of a kernel pointer. BTF does not say; kreset is for 64-bit kernels.
 const POINTER_SIZE: u64 = 8;
@@ -67,7 +67,7 @@ fn walk(raw: &Raw<'_>, root: &Type, path: &str) -> Result<Place, BtfError> {
 }
 
 /// `name` or `name[index]`.
-fn split_index(segment: &str) -> Option<(&str, Option<u32>)> {
+pub(super) fn split_index(segment: &str) -> Option<(&str, Option<u32>)> {
     let Some((name, index)) = segment.split_once('[') else {
         return (!segment.is_empty()).then_some((segment, None));
     };
@@ -196,11 +196,16 @@ fn add(bits: u64, more: u64) -> Result<u64, BtfError> {
 }
 
 /// Follows names and qualifiers to the type that has a layout.
-pub(super) fn peel(raw: &Raw<'_>, mut id: u32) -> Result<Type, BtfError> {
+pub(super) fn peel(raw: &Raw<'_>, id: u32) -> Result<Type, BtfError> {
+    peeled(raw, id).map(|(_, found)| found)
+}
+
+/// The same, with the id of the type.
+pub(super) fn peeled(raw: &Raw<'_>, mut id: u32) -> Result<(u32, Type), BtfError> {
     for _ in 0..MAX_CHAIN {
         let found = raw.get(id)?;
         if !found.kind.is_modifier() {
-            return Ok(found);
+            return Ok((id, found));
         }
         id = found.operand;
     }

@@ -253,11 +253,16 @@ impl<'data> Raw<'data> {
 
     /// Types among `ids` with this name.
     pub(super) fn named(&self, ids: &[u32], name: &str) -> Result<Vec<Type>, BtfError> {
+        let found = self.ids_named(ids, name)?;
+        found.into_iter().map(|id| self.get(id)).collect()
+    }
+
+    /// Ids among `ids` of types with this name.
+    pub(super) fn ids_named(&self, ids: &[u32], name: &str) -> Result<Vec<u32>, BtfError> {
         let mut found = Vec::new();
         for &id in ids {
-            let candidate = self.get(id)?;
-            if self.is_named(candidate.name, name) {
-                found.push(candidate);
+            if self.is_named(self.get(id)?.name, name) {
+                found.push(id);
             }
         }
         Ok(found)
@@ -286,13 +291,19 @@ impl<'data> Raw<'data> {
 
     /// A name; only what a C identifier may hold is one.
     pub(super) fn identifier(&self, offset: u32) -> Result<&'data str, BtfError> {
-        self.tail(offset)
-            .and_then(|tail| Some(&tail[..tail.iter().position(|byte| *byte == 0)?]))
-            .and_then(|name| std::str::from_utf8(name).ok())
+        std::str::from_utf8(self.string(offset)?)
+            .ok()
             .filter(|name| {
                 name.bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             })
+            .ok_or(BtfError::BadName { offset })
+    }
+
+    /// A string, without the zero at its end.
+    pub(super) fn string(&self, offset: u32) -> Result<&'data [u8], BtfError> {
+        self.tail(offset)
+            .and_then(|tail| Some(&tail[..tail.iter().position(|byte| *byte == 0)?]))
             .ok_or(BtfError::BadName { offset })
     }
 
@@ -321,6 +332,20 @@ impl<'data> Raw<'data> {
             element: self.word(of.extra)?,
             len: self.word(of.extra + 8)?,
         })
+    }
+
+    /// What follows the record of `of`, element by element of `size` bytes, as words.
+    pub(super) fn words(&self, of: &Type, index: u32, size: usize) -> Result<Vec<u32>, BtfError> {
+        let at = element(of, index, size)?;
+        (0..size / 4).map(|word| self.word(at + word * 4)).collect()
+    }
+
+    /// The words between the record of `of` and its elements.
+    pub(super) fn fixed_words(&self, of: &Type) -> Result<Vec<u32>, BtfError> {
+        let (fixed, _) = of.kind.extra().unwrap_or_default();
+        (0..fixed / 4)
+            .map(|word| self.word(of.extra + word * 4))
+            .collect()
     }
 
     /// `BTF_INT_OFFSET` and `BTF_INT_BITS` of an integer.

@@ -307,14 +307,104 @@ fn kinds_of_the_future_are_skipped_where_the_blob_describes_them() {
     );
 }
 
+/// What the next tests keep of a kernel.
+fn wanted() -> Wanted<'static> {
+    Wanted {
+        structures: [("root", ["a[0]", "bit", "deep.list[1].x", "none"].into())].into(),
+        enumerations: ["numbers", "wide"].into(),
+        functions: ["work", "absent"].into(),
+        tracepoints: ["event"].into(),
+    }
+}
+
+#[test]
+fn an_extract_answers_what_was_wanted_of_it() {
+    let mut b = Builder::new();
+    let u32 = b.int(4);
+    let array = b.array(u32, 4);
+    let inner = b.union(
+        "",
+        16,
+        &[("a", array, 0, 0), ("bit", u32, 5, 1), ("b", u32, 0, 0)],
+    );
+    let point = b.structure("point", 8, &[("x", u32, 0, 0), ("y", u32, 32, 0)]);
+    let points = b.array(point, 3);
+    let list = b.volatile(points);
+    let deep = b.structure("deep", 32, &[("list", list, 64, 0), ("tail", u32, 0, 0)]);
+    let unread = b.structure("unread", 4, &[("z", u32, 0, 0)]);
+    let pointer = b.pointer(unread);
+    let members = [
+        ("", inner, 0, 0),
+        ("p", pointer, 128, 0),
+        ("deep", deep, 192, 0),
+        ("q", pointer, 448, 0),
+    ];
+    b.structure("root", 64, &members);
+    // A namesake without any of the members.
+    b.structure("root", 64, &[("p", pointer, 128, 0)]);
+    b.enumeration("numbers", true, &[("ONE", -1), ("TWO", 2)]);
+    b.enumeration64("wide", &[("MANY", 1 << 33)]);
+    b.enumeration("unread", false, &[("NONE", 0)]);
+    let prototype = b.prototype(&[u32, pointer]);
+    b.function("work", prototype);
+    b.function("unread", prototype);
+    b.tracepoint("event", 2);
+    b.tracepoint("unread", 2);
+    let blob = b.finish();
+    let whole = Btf::parse(&blob).unwrap();
+
+    let extract = whole.extract(&wanted()).unwrap();
+    let btf = Btf::parse(&extract).unwrap();
+    let root = btf.structure("root").unwrap();
+    for path in ["a[0]", "bit", "deep.list[1].x"] {
+        let ambiguous = Err(BtfError::Ambiguous {
+            name: "root".to_owned(),
+        });
+        assert_eq!(root.field(path), ambiguous, "{path}");
+    }
+    let first = path::resolve(&btf.raw, &root.candidates[0], "deep.list[1].x");
+    assert_eq!(first, Ok(at(40, 4, Shape::Integer)));
+    let first = path::resolve(&btf.raw, &root.candidates[0], "bit").unwrap();
+    assert_eq!(first.bits, Some(Bits { shift: 5, width: 1 }));
+    assert_eq!(btf.enumerators("numbers"), whole.enumerators("numbers"));
+    assert_eq!(btf.enumerators("wide"), whole.enumerators("wide"));
+    assert_eq!(btf.function_arity("work"), Ok(2));
+    assert_eq!(btf.tracepoint_arity("event"), Ok(2));
+
+    // And nothing else, but for what makes up the sizes of members.
+    for path in ["b", "p", "q", "deep.tail", "deep.list[1].y", "none"] {
+        let answer = path::resolve(&btf.raw, &root.candidates[0], path);
+        assert_eq!(answer, no_member(path), "{path}");
+    }
+    assert_eq!(btf.has_function("unread"), Ok(false));
+    assert_eq!(btf.has_function("absent"), Ok(false));
+    for absent in [
+        btf.structure("unread").err(),
+        btf.enumerators("unread").err(),
+        btf.tracepoint_arity("unread").err(),
+    ] {
+        assert!(
+            matches!(absent, Some(BtfError::NoSuchType { .. })),
+            "{absent:?}"
+        );
+    }
+    assert_eq!(btf.extract(&wanted()), Ok(extract.clone()));
+}
+
 /// Loops and graphs that no compiler writes must end, and soon.
 mod endless {
     use super::*;
 
-    fn complex(blob: &[u8], path: &str) {
+    /// No member is found. What becomes of an extract.
+    fn complex(blob: &[u8], path: &str) -> Result<Vec<u8>, BtfError> {
         let btf = Btf::parse(blob).unwrap();
         let answer = btf.structure("root").unwrap().field(path);
         assert_eq!(answer, Err(BtfError::TooComplex));
+        let wanted = Wanted {
+            structures: [("root", [path].into())].into(),
+            ..Wanted::default()
+        };
+        btf.extract(&wanted)
     }
 
     #[test]
@@ -323,7 +413,7 @@ mod endless {
         let own = b.next_id();
         b.typedef("ouroboros", own);
         b.structure("root", 8, &[("x", own, 0, 0)]);
-        complex(&b.finish(), "x");
+        assert_eq!(complex(&b.finish(), "x"), Err(BtfError::TooComplex));
     }
 
     #[test]
@@ -332,7 +422,7 @@ mod endless {
         let own = b.next_id();
         b.array(own, 1);
         b.structure("root", 8, &[("x", own, 0, 0)]);
-        complex(&b.finish(), "x");
+        assert_eq!(complex(&b.finish(), "x"), Err(BtfError::TooComplex));
     }
 
     #[test]
@@ -340,7 +430,7 @@ mod endless {
         let mut b = Builder::new();
         let own = b.next_id();
         b.structure("root", 8, &[("", own, 0, 0)]);
-        complex(&b.finish(), "x");
+        assert_eq!(complex(&b.finish(), "x"), Err(BtfError::TooComplex));
     }
 
     #[test]
@@ -351,7 +441,7 @@ mod endless {
             inner = b.structure("", 8, &[("", inner, 0, 0), ("", inner, 0, 0)]);
         }
         b.structure("root", 8, &[("", inner, 0, 0)]);
-        complex(&b.finish(), "x");
+        assert_eq!(complex(&b.finish(), "x"), Err(BtfError::TooComplex));
     }
 
     #[test]
@@ -362,7 +452,8 @@ mod endless {
             huge = b.array(huge, u32::MAX);
         }
         b.structure("root", 8, &[("x", huge, 0, 0)]);
-        complex(&b.finish(), "x");
+        let extract = complex(&b.finish(), "x").unwrap();
+        assert_eq!(Btf::parse(&extract).unwrap().len(), 6, "it is only copied");
     }
 
     #[test]
@@ -414,6 +505,9 @@ mod corrupt {
         for path in ["a", "a[0]", "a[3]", "bit", "p", "none"] {
             answers.push(root.field(path).is_ok());
             answers.push(root.is_struct(path, "root").is_ok());
+        }
+        if let Ok(extract) = btf.extract(&wanted()) {
+            Btf::parse(&extract)?;
         }
         Ok(answers.into_iter().filter(|answered| *answered).count())
     }

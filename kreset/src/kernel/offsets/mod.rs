@@ -4,7 +4,10 @@
 //! it. A field is used only if BTF gives it exactly the width that the kernel
 //! side reads: a wrong read is worse than none.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use kreset_common::offsets::Offsets;
 
@@ -146,6 +149,19 @@ pub fn resolve(btf: &Btf<'_>) -> Result<Resolved, OffsetError> {
         }
     }
     Ok(resolved)
+}
+
+/// The paths that [`resolve`] asks for, by structure.
+pub(super) fn wanted() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
+    for (structure, lines) in TABLE {
+        let paths = lines.iter().map(|line| line.path);
+        wanted.entry(*structure).or_default().extend(paths);
+    }
+    for (outer, member, _) in EMBEDDING {
+        wanted.entry(*outer).or_default().insert(*member);
+    }
+    wanted
 }
 
 /// Structures that the kernel side takes one for the other: a `tcp_sock` is
@@ -420,6 +436,22 @@ const TABLE: &[(&str, &[Line])] = &[
         },
     ),
 ];
+
+/// Every field with its place, as the table has them.
+#[cfg(test)]
+pub(super) fn listed(mut offsets: Offsets) -> Vec<(String, u32)> {
+    let mut list = Vec::new();
+    for (structure, lines) in TABLE {
+        for Line { path, slot, .. } in *lines {
+            let (Slot::Byte(byte) | Slot::Bit(byte, _)) = slot;
+            list.push((format!("{structure}.{path}"), *byte(&mut offsets)));
+            if let Slot::Bit(_, shift) = slot {
+                list.push((format!("{structure}.{path} shift"), *shift(&mut offsets)));
+            }
+        }
+    }
+    list
+}
 
 #[cfg(test)]
 pub(crate) mod synthetic;

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use kreset_common::offsets::ABSENT;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 

@@ -218,7 +218,7 @@ fn fields(missing: &[Missing]) -> Vec<Degradation> {
                 Degradation::new(
                     *feature,
                     format!("the kernel has no usable {}", fields.join(", ")),
-                    "use Linux 5.10 or newer, or a kreset-trace that is made for this kernel",
+                    "use a newer Linux, or a kreset-trace that is made for this kernel",
                 )
             })
         })

@@ -6,6 +6,8 @@
 //! else that a kernel does not offer.
 
 mod degradation;
+#[cfg(test)]
+mod kernels;
 mod refusal;
 mod request;
 #[cfg(test)]

@@ -81,11 +81,15 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
         b.function("bpf_sock_from_file", prototype);
         b.function("bpf_get_current_task_btf", prototype);
     }
-    let blob = b.finish();
+    facts_of(release.name, &b.finish())
+}
+
+/// The facts of a kernel with these types, as root and without lockdown.
+pub(super) fn facts_of(release: &str, blob: &[u8]) -> KernelFacts {
     let path = Path::new("/sys/kernel/btf/vmlinux");
     KernelFacts {
-        release: release.name.to_owned(),
-        types: Ok(Types::read(&Btf::parse(&blob).unwrap(), path)),
+        release: release.to_owned(),
+        types: Ok(Types::read(&Btf::parse(blob).unwrap(), path)),
         privileges: privileges(Capability::ALL),
         lockdown: Lockdown::None,
         hz: Some(250),
@@ -102,7 +106,7 @@ fn facts(release: &Release, edits: &[Edit]) -> KernelFacts {
     }
 }
 
-fn privileges(capabilities: &[Capability]) -> Privileges {
+pub(super) fn privileges(capabilities: &[Capability]) -> Privileges {
     Privileges {
         capabilities: capabilities.iter().copied().collect::<Capabilities>(),
         user_namespace: false,
@@ -115,7 +119,7 @@ fn without_field(member: &'static str) -> KernelFacts {
 }
 
 /// Something that is different from a kernel where all works.
-type Change = fn(&mut KernelFacts);
+pub(super) type Change = fn(&mut KernelFacts);
 
 fn no(reason: &str) -> Availability {
     Availability::No(reason.to_owned())
@@ -133,7 +137,7 @@ fn degraded(plan: &Plan) -> Vec<Feature> {
 }
 
 /// What no plan may break, whatever the facts.
-fn check(plan: &Plan) {
+pub(super) fn check(plan: &Plan) {
     let has = |program| plan.programs.contains(&program);
     assert!(has(&RECEIVE_RESET) && has(&SET_STATE));
     assert!(!(has(&SEND_RESET) && has(&SEND_RESET_REASON)));
