@@ -9,6 +9,7 @@ mod hostile;
 mod load;
 mod memory;
 mod missed;
+mod mounts;
 mod namespace;
 mod outage;
 mod privileges;

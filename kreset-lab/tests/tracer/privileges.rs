@@ -11,10 +11,10 @@ use crate::traced::{Traced, refused, tracer};
 const USER: &str = "65534";
 
 /// A copy of the tracer that everybody may run, in a directory of its own.
-struct Program(TempDir);
+pub(crate) struct Program(TempDir);
 
 impl Program {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let everybody = || fs::Permissions::from_mode(0o755);
         let made = tempfile::Builder::new().permissions(everybody()).tempdir();
         let program = Self(made.expect("a directory"));
@@ -28,7 +28,7 @@ impl Program {
     }
 
     /// As a user of its own, with these capabilities and no other.
-    fn command(&self, capabilities: &[&str]) -> Command {
+    pub(crate) fn command(&self, capabilities: &[&str]) -> Command {
         let mut held = "-all".to_owned();
         for capability in capabilities {
             held.push_str(",+");

@@ -286,7 +286,6 @@ impl Attached {
     }
 }
 
-/// The loaded programs of the hooks that [`Skips`] is for.
 /// Loads the object and makes its maps. Programs are loaded as they are attached.
 fn load(plan: &Plan, btf: &Btf) -> Result<Ebpf, ApplyError> {
     let mut loader = loader();
@@ -301,6 +300,7 @@ fn load(plan: &Plan, btf: &Btf) -> Result<Ebpf, ApplyError> {
     Ok(loader.load(OBJECT)?)
 }
 
+/// The loaded programs of the hooks that [`Skips`] is for.
 fn skips(ebpf: &Ebpf, plan: &Plan) -> Result<Skips, ApplyError> {
     let descriptors = |program: &Program| {
         program

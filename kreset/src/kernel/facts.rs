@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -39,8 +39,8 @@ pub struct KernelFacts {
     pub lockdown: Lockdown,
     /// Jiffies per second.
     pub hz: Option<u32>,
-    /// Mount point of the cgroup v2 hierarchy.
-    pub cgroup: Option<PathBuf>,
+    /// The cgroup v2 hierarchy.
+    pub cgroup: Option<CgroupMount>,
     /// Whether the host shows pressure stall information.
     pub pressure: bool,
     /// What a trial load showed.
@@ -79,9 +79,9 @@ impl KernelFacts {
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown")
                 .map_or(Lockdown::Unknown, |modes| Lockdown::parse(&modes)),
             hz: hz::of_this_kernel(),
-            cgroup: fs::read("/proc/self/mountinfo")
-                .ok()
-                .and_then(|mounts| cgroup_mount(&String::from_utf8_lossy(&mounts))),
+            cgroup: fs::read("/proc/self/mountinfo").ok().and_then(|mounts| {
+                CgroupMount::choose(cgroup_mounts(&String::from_utf8_lossy(&mounts)))
+            }),
             // Opened in vain where it is off (kernel: `psi_cpu_open` and `psi_show`).
             pressure: fs::read("/proc/pressure/cpu").is_ok(),
             loads: if may_load {
@@ -100,6 +100,8 @@ pub enum Availability {
     Yes,
     /// It does not; a clause that can follow "since".
     No(String),
+    /// Trying it was denied, whatever the kernel has; likewise.
+    Denied(String),
     /// It should work by all other facts, and failed; a clause that can follow "since".
     Failed(String),
 }
@@ -112,13 +114,41 @@ impl Default for Availability {
 
 impl Availability {
     /// The answer of a trial load.
-    fn of<E: std::error::Error>(what: &str, answer: Result<bool, E>) -> Self {
+    fn of<E: std::error::Error + 'static>(what: &str, answer: Result<bool, E>) -> Self {
         match answer {
             Ok(true) => Self::Yes,
             Ok(false) => Self::No(format!("the kernel does not offer {what}")),
-            Err(error) => Self::No(format!("probing {what} failed: {}", chain(&error))),
+            Err(error) => {
+                let reason = format!("probing {what} failed: {}", chain(&error));
+                if is_denied(&error) {
+                    Self::Denied(reason)
+                } else {
+                    Self::No(reason)
+                }
+            }
         }
     }
+
+    /// Why it does not work, if it does not.
+    pub fn obstacle(&self) -> Option<&str> {
+        match self {
+            Self::Yes => None,
+            Self::No(reason) | Self::Denied(reason) | Self::Failed(reason) => Some(reason),
+        }
+    }
+}
+
+/// Whether a filter of system calls, or a security module, stands behind an error: these answer
+/// EPERM or EACCES, and profiles of containers ENOSYS for calls that they do not list.
+fn is_denied(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| {
+        let cause = cause.downcast_ref::<io::Error>();
+        matches!(
+            cause.and_then(io::Error::raw_os_error),
+            Some(libc::EPERM | libc::EACCES | libc::ENOSYS)
+        )
+    })
 }
 
 /// An error and what caused it, on one line.
@@ -362,19 +392,47 @@ impl Lockdown {
     }
 }
 
-/// Mount point of cgroup v2 in `/proc/self/mountinfo` (proc(5)): the unified
-/// hierarchy, or beside v1 the hybrid one. A mount of the whole hierarchy goes
-/// before one of a part of it.
-fn cgroup_mount(mounts: &str) -> Option<PathBuf> {
-    let found = mounts.lines().filter_map(|line| {
-        let (place, filesystem) = line.split_once(" - ")?;
-        let mut place = place.split(' ').skip(3);
-        let (root, mount_point) = (place.next()?, place.next()?);
-        (filesystem.split(' ').next() == Some("cgroup2")).then_some((root, mount_point))
-    });
-    found
-        .min_by_key(|(root, _)| *root != "/")
+/// Where a cgroup v2 hierarchy is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupMount {
+    /// The mount point.
+    pub path: PathBuf,
+    /// Whether the control groups of the whole host are there. A container in a cgroup namespace
+    /// of its own sees its own group as if it were the root.
+    pub is_whole: bool,
+}
+
+impl CgroupMount {
+    /// The whole hierarchy, if it is mounted anywhere; else the first part of it.
+    fn choose(mounts: Vec<PathBuf>) -> Option<Self> {
+        let mounts = mounts.into_iter().map(|path| Self {
+            // Every group has this file but the root of all (`CFTYPE_NOT_ON_ROOT` in
+            // `cgroup_base_files`, 5.10 to 7.3).
+            is_whole: !path.join("cgroup.type").exists(),
+            path,
+        });
+        mounts.min_by_key(|mount| !mount.is_whole)
+    }
+}
+
+/// Mount points of cgroup v2 in `/proc/self/mountinfo` (proc(5)): the unified
+/// hierarchy, or beside v1 the hybrid one. Mounts of the whole hierarchy, as this
+/// process sees it, go before those of a part of it.
+fn cgroup_mounts(mounts: &str) -> Vec<PathBuf> {
+    let mut found: Vec<_> = mounts
+        .lines()
+        .filter_map(|line| {
+            let (place, filesystem) = line.split_once(" - ")?;
+            let mut place = place.split(' ').skip(3);
+            let (root, mount_point) = (place.next()?, place.next()?);
+            (filesystem.split(' ').next() == Some("cgroup2")).then_some((root, mount_point))
+        })
+        .collect();
+    found.sort_by_key(|(root, _)| *root != "/");
+    let paths = found.into_iter();
+    paths
         .map(|(_, mount_point)| PathBuf::from(unescaped(mount_point)))
+        .collect()
 }
 
 /// Undoes the kernel's `\040` for a blank and its kin (`mangle` in
@@ -395,6 +453,8 @@ fn unescaped(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use aya::sys::SyscallError;
+
     use super::*;
     use crate::kernel::{
         btf::synthetic::Builder,
@@ -504,14 +564,55 @@ mod tests {
 34 32 0:29 / /sys/fs/cgroup/systemd rw,nosuid - cgroup cgroup rw,name=systemd
 garbage
 35 - cgroup2";
-        for (mounts, mount) in [
-            (unified, Some("/sys/fs/cgroup")),
-            (hybrid, Some("/sys/fs/cgroup/unified")),
-            (partial, Some("/mnt/the whole")),
-            (none, None),
+        for (mounts, paths) in [
+            (unified, &["/sys/fs/cgroup"][..]),
+            (hybrid, &["/sys/fs/cgroup/unified"]),
+            (partial, &["/mnt/the whole", "/run/part"]),
+            (none, &[]),
         ] {
-            assert_eq!(cgroup_mount(mounts), mount.map(PathBuf::from), "{mounts}");
+            let found = cgroup_mounts(mounts);
+            assert!(found.iter().eq(paths.iter().map(Path::new)), "{found:?}");
         }
+    }
+
+    /// In a cgroup namespace both mounts look like the root.
+    #[test]
+    fn the_hierarchy_of_the_host_goes_before_that_of_a_container() {
+        let [own, host] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        fs::write(own.path().join("cgroup.type"), "domain\n").unwrap();
+        let [own, host] = [own.path(), host.path()].map(Path::to_owned);
+        let choose = |paths: &[&PathBuf]| {
+            let chosen = CgroupMount::choose(paths.iter().copied().cloned().collect());
+            chosen.map(|mount| (mount.path, mount.is_whole))
+        };
+        assert_eq!(choose(&[&own, &host]), Some((host, true)));
+        assert_eq!(choose(&[&own]), Some((own.clone(), false)));
+        assert_eq!(choose(&[]), None);
+    }
+
+    /// A filter of system calls says nothing about the kernel.
+    #[test]
+    fn a_denied_call_is_not_one_that_the_kernel_lacks() {
+        let of = |code| {
+            let error = SyscallError {
+                call: "bpf_map_create",
+                io_error: io::Error::from_raw_os_error(code),
+            };
+            Availability::of("the BPF ring buffer", Err(error))
+        };
+        for denied in [libc::EPERM, libc::EACCES, libc::ENOSYS] {
+            let found = of(denied);
+            assert!(matches!(found, Availability::Denied(_)), "{found:?}");
+        }
+        let found = of(libc::EINVAL);
+        assert!(matches!(found, Availability::No(_)), "{found:?}");
+        assert_eq!(
+            of(libc::EPERM).obstacle(),
+            Some(
+                "probing the BPF ring buffer failed: `bpf_map_create` failed: \
+                 Operation not permitted (os error 1)"
+            )
+        );
     }
 
     /// So an extract in a test stands for the kernel that it was made of.

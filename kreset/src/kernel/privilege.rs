@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustix::{
     process::{Resource, Rlimit, setrlimit},
-    thread::CapabilitySet,
+    thread::{CapabilitySet, SecureComputingMode},
 };
 
 macro_rules! capabilities {
@@ -94,6 +94,9 @@ pub struct Privileges {
     /// Set where they count in a user namespace of its own only. BPF looks at
     /// the initial one, so that root of a rootless container has none.
     pub user_namespace: bool,
+    /// Whether a filter of system calls (seccomp) is on it: a container's profile, or that of a
+    /// unit. kreset's own comes later.
+    pub is_filtered: bool,
 }
 
 impl Privileges {
@@ -109,6 +112,8 @@ impl Privileges {
             capabilities: Capabilities(sets.effective),
             user_namespace: std::fs::read_link("/proc/self/ns/user")
                 .is_ok_and(|link| link.as_os_str() != INITIAL_USER_NAMESPACE),
+            is_filtered: rustix::thread::secure_computing_mode()
+                .is_ok_and(|mode| mode == SecureComputingMode::Filter),
         })
     }
 }
@@ -146,8 +151,11 @@ mod tests {
     #[test]
     fn this_process_has_what_proc_says() {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let effective = u64::from_str_radix(line.unwrap().trim(), 16).unwrap();
+        let field = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap().trim()
+        };
+        let effective = u64::from_str_radix(field("CapEff:"), 16).unwrap();
         let read = Privileges::read().unwrap();
         // Numbers of include/uapi/linux/capability.h.
         for (capability, number) in [
@@ -161,5 +169,6 @@ mod tests {
             let held = (effective >> number) & 1 == 1;
             assert_eq!(read.capabilities.holds(capability), held, "{capability}");
         }
+        assert_eq!(read.is_filtered, field("Seccomp:") == "2");
     }
 }

@@ -145,8 +145,9 @@ const NO_PACKETS: [&str; 4] = [
     "`survived-silences`",
     "the verdict of a client's abort",
 ];
-const NO_GROUPS: [&str; 7] = [
+const NO_GROUPS: [&str; 8] = [
     "packet evidence is `off`",
+    "`cgroup`",
     "`first-bytes`",
     "`survived-silences`",
     "the verdict of a client's abort",
@@ -187,10 +188,8 @@ fn rows(manifest: &Manifest, has_v1: bool) -> Vec<Row> {
         let lost: &[&str] = match name.as_str() {
             "config" => &[NO_CONFIGURATION],
             // With version 2 alone a container has its own part of the tree where the node's would
-            // be mounted. Programs attach to it, and see the packets of nobody else.
-            "cgroup" => NO_GROUPS
-                .get(if has_v1 { 0 } else { 3 }..)
-                .unwrap_or_default(),
+            // be mounted. Programs attach to it, and see the packets of nobody else; the agent says so.
+            "cgroup" => NO_GROUPS.get(usize::from(!has_v1)..).unwrap_or_default(),
             "pods" => &[
                 "the pods' names",
                 "the containers' names in pods of several",

@@ -16,11 +16,11 @@ pub(crate) mod synthetic;
 #[cfg(test)]
 mod tests;
 
+use self::raw::{Kind, Raw, Type};
 pub use self::{
     extract::Wanted,
     few::{Attachable, only},
 };
-use self::raw::{Kind, Raw, Type};
 
 /// Structures of one name that are compared. 6.18 has no more than 5 of any.
 const MAX_NAMESAKES: usize = 64;

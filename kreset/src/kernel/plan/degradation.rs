@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::kernel::{
-    facts::{Availability, KernelFacts, Lockdown, Types},
+    facts::{Availability, CgroupMount, KernelFacts, Lockdown, Types},
     feature::Feature,
     offsets::{Missing, Resolved},
     privilege::Capability,
@@ -58,6 +58,9 @@ pub(super) fn of_kernel(
             "boot with psi=1",
         ));
     }
+    if let Some((reason, remedy)) = no_hierarchy(facts) {
+        found.push(Degradation::new(Feature::Cgroup, reason, remedy));
+    }
     found
 }
 
@@ -108,8 +111,10 @@ fn sent_resets(types: &Types) -> Vec<Degradation> {
 pub(super) fn probe_read(facts: &KernelFacts) -> Result<(), Degradation> {
     let reason = match (facts.lockdown, &facts.loads.probe_read) {
         (Lockdown::Confidentiality, _) => "lockdown forbids programs to read packets",
-        (_, Availability::No(reason) | Availability::Failed(reason)) => reason,
-        (_, Availability::Yes) => return Ok(()),
+        (_, found) => match found.obstacle() {
+            Some(reason) => reason,
+            None => return Ok(()),
+        },
     };
     Err(Degradation::new(
         Feature::Socketless,
@@ -195,7 +200,9 @@ pub(super) fn seeder(facts: &KernelFacts, types: &Types) -> Result<&'static Prog
         Availability::No(_) if types.iterates_files && probe_read(facts).is_ok() => {
             return Ok(&SEED_BY_PROBE);
         }
-        Availability::No(reason) | Availability::Failed(reason) => reason,
+        Availability::No(reason) | Availability::Denied(reason) | Availability::Failed(reason) => {
+            reason
+        }
     };
     Err(Degradation::new(
         Feature::Seeding,
@@ -225,9 +232,19 @@ fn fields(missing: &[Missing]) -> Vec<Degradation> {
         .collect()
 }
 
-/// The control group that packet programs can be attached to, or what is in
-/// the way.
-pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation> {
+/// The root of all control groups, if packet programs can be attached to it, or what is in the
+/// way.
+pub(super) fn all_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation> {
+    let mount = packets_of_mount(facts)?;
+    if let Some((reason, remedy)) = no_hierarchy(facts) {
+        return Err(Degradation::new(Feature::PacketEvidence, reason, remedy));
+    }
+    Ok(mount.path.clone())
+}
+
+/// The control group that packet programs can be attached to, which may be that of a container,
+/// or what is in the way.
+pub(super) fn packets_of_mount(facts: &KernelFacts) -> Result<&CgroupMount, Degradation> {
     let blocked =
         |reason: &str, remedy| Err(Degradation::new(Feature::PacketEvidence, reason, remedy));
     match &facts.loads.packet_programs {
@@ -235,6 +252,7 @@ pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation
         Availability::No(reason) => {
             return blocked(reason, "use a kernel built with CONFIG_CGROUP_BPF=y");
         }
+        Availability::Denied(reason) => return blocked(reason, allow_bpf(facts)),
         Availability::Failed(reason) => {
             return blocked(
                 reason,
@@ -250,15 +268,42 @@ pub(super) fn cgroup_packets(facts: &KernelFacts) -> Result<PathBuf, Degradation
             "run with CAP_NET_ADMIN as well",
         );
     }
-    facts.cgroup.clone().map_or_else(
-        || {
-            blocked(
-                "no cgroup v2 hierarchy is mounted",
-                "mount one, for example with `mount -t cgroup2 none /sys/fs/cgroup/unified`",
-            )
-        },
-        Ok,
-    )
+    facts
+        .cgroup
+        .as_ref()
+        .map_or_else(|| blocked(NO_HIERARCHY.0, NO_HIERARCHY.1), Ok)
+}
+
+/// A reason and its remedy.
+type Obstacle = (&'static str, &'static str);
+
+const NO_HIERARCHY: Obstacle = (
+    "no cgroup v2 hierarchy is mounted",
+    "mount one, in a container the host's /sys/fs/cgroup, \
+     on a host for example with `mount -t cgroup2 none /sys/fs/cgroup/unified`",
+);
+
+const PART_OF_HIERARCHY: Obstacle = (
+    "the mounted cgroup v2 hierarchy has the control groups of this container alone",
+    "mount the host's /sys/fs/cgroup in the container",
+);
+
+/// Why not all control groups of the host can be seen.
+const fn no_hierarchy(facts: &KernelFacts) -> Option<Obstacle> {
+    match &facts.cgroup {
+        None => Some(NO_HIERARCHY),
+        Some(mount) if !mount.is_whole => Some(PART_OF_HIERARCHY),
+        Some(_) => None,
+    }
+}
+
+/// What to do where a trial was denied. Only capabilities are seen otherwise, and they are there.
+pub(super) const fn allow_bpf(facts: &KernelFacts) -> &'static str {
+    if facts.privileges.is_filtered {
+        "use a seccomp profile, of the container or the unit, that allows bpf(2)"
+    } else {
+        "use a security policy, such as that of AppArmor or SELinux, that allows bpf(2)"
+    }
 }
 
 /// Whether programs on function entries can be tried, or why not.
@@ -279,12 +324,13 @@ pub(super) fn function_entries(facts: &KernelFacts) -> Result<(), Degradation> {
             "use --packet-evidence cgroup_skb",
         );
     }
-    match &facts.loads.function_entries {
-        Availability::Yes => Ok(()),
-        Availability::No(reason) | Availability::Failed(reason) => {
+    facts
+        .loads
+        .function_entries
+        .obstacle()
+        .map_or(Ok(()), |reason| {
             blocked(reason, "use --packet-evidence cgroup_skb")
-        }
-    }
+        })
 }
 
 /// What is not seen where no packets are watched.
@@ -299,14 +345,14 @@ pub(super) fn of_no_packets(blocked: &Degradation) -> Vec<Degradation> {
 }
 
 /// What programs on function entries do not see; `why` is the reason they are
-/// used anyway.
-pub(super) fn of_fentry(why: &str) -> Vec<Degradation> {
+/// used anyway, and `remedy` what to do about that.
+pub(super) fn of_fentry(why: &str, remedy: &str) -> Vec<Degradation> {
     [Feature::FirstBytes, Feature::SurvivedSilences]
         .map(|feature| {
             Degradation::new(
                 feature,
                 format!("function entries see handshakes and resets only, and {why}"),
-                "use --packet-evidence cgroup_skb where it works",
+                remedy,
             )
         })
         .into()

@@ -21,12 +21,15 @@ use crate::{
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernel/btf/fixtures");
 
 /// What hosts take away. The first is a host that takes nothing.
-const HOSTS: [(&str, Change); 5] = [
+const HOSTS: [(&str, Change); 6] = [
     ("root", |_| {}),
     ("lockdown=confidentiality", |facts| {
         facts.lockdown = Lockdown::Confidentiality;
     }),
     ("no cgroup v2", |facts| facts.cgroup = None),
+    ("cgroup v2 of a container", |facts| {
+        facts.cgroup.as_mut().unwrap().is_whole = false;
+    }),
     ("CAP_BPF, CAP_PERFMON", |facts| {
         facts.privileges = privileges(&[Capability::Bpf, Capability::Perfmon]);
     }),

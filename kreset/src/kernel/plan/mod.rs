@@ -100,15 +100,15 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
     let packets = packets(facts, request.packet_evidence)?;
     let mut degradations = degradation::of_kernel(facts, types, resolved);
     match &packets {
-        Source::Nothing(found) | Source::Fentry(found) => {
+        Source::CgroupSkb(_, found) | Source::Fentry(found) | Source::Nothing(found) => {
             degradations.extend(found.iter().cloned());
         }
-        Source::CgroupSkb(_) | Source::Off => {}
+        Source::Off => {}
     }
     refusal::check_required(&request.require, &degradations, request.packet_evidence)?;
 
     let (packet_evidence, cgroup) = match packets {
-        Source::CgroupSkb(cgroup) => (PacketEvidence::CgroupSkb, Some(cgroup)),
+        Source::CgroupSkb(cgroup, _) => (PacketEvidence::CgroupSkb, Some(cgroup)),
         Source::Fentry(_) => (PacketEvidence::Fentry, None),
         Source::Nothing(_) | Source::Off => (PacketEvidence::Off, None),
     };
@@ -136,7 +136,7 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
         offsets: resolved.offsets,
         packet_evidence,
         cgroup,
-        hierarchy: facts.cgroup.clone(),
+        hierarchy: facts.cgroup.as_ref().map(|mount| mount.path.clone()),
         hz,
         reset_reasons: types.reset_reasons.clone(),
         degradations,
@@ -181,11 +181,17 @@ fn basis(facts: &KernelFacts) -> Result<Basis<'_>, Refusal> {
         .as_ref()
         .map_err(|error| Refusal::Offsets(error.clone()))?;
     for needed in [&facts.loads.ring_buffer, &facts.loads.jiffies] {
-        if let Availability::No(reason) | Availability::Failed(reason) = needed {
-            return Err(Refusal::CannotLoad {
-                reason: reason.clone(),
-            });
-        }
+        let Some(reason) = needed.obstacle() else {
+            continue;
+        };
+        let reason = reason.to_owned();
+        return Err(match needed {
+            Availability::Denied(_) => Refusal::Denied {
+                reason,
+                remedy: degradation::allow_bpf(facts),
+            },
+            _ => Refusal::CannotLoad { reason },
+        });
     }
     Ok(Basis {
         types,
@@ -196,7 +202,8 @@ fn basis(facts: &KernelFacts) -> Result<Basis<'_>, Refusal> {
 
 /// Where packets can be watched.
 enum Source {
-    CgroupSkb(PathBuf),
+    /// At a control group, with what it does not see where that is not the root of all.
+    CgroupSkb(PathBuf, Vec<Degradation>),
     /// With what it cannot see.
     Fentry(Vec<Degradation>),
     /// Nowhere, against the request; with every feature that is missing for it.
@@ -213,26 +220,34 @@ enum Source {
 /// causes of a failed handshake are one, and timers are bounded from above
 /// only. So packet programs go before them.
 fn packets(facts: &KernelFacts, choice: PacketChoice) -> Result<Source, Refusal> {
-    let cgroup = || degradation::cgroup_packets(facts);
-    let fentry = |why: &str| {
-        degradation::function_entries(facts).map(|()| Source::Fentry(degradation::of_fentry(why)))
+    let whole =
+        || degradation::all_packets(facts).map(|cgroup| Source::CgroupSkb(cgroup, Vec::new()));
+    // Better than nothing: the packets of this container alone.
+    let part = |blocked: &Degradation| {
+        degradation::packets_of_mount(facts)
+            .map(|mount| Source::CgroupSkb(mount.path.clone(), degradation::of_no_packets(blocked)))
+    };
+    let fentry = |why: &str, remedy: &str| {
+        degradation::function_entries(facts)
+            .map(|()| Source::Fentry(degradation::of_fentry(why, remedy)))
     };
     let asked = match choice {
         PacketChoice::Auto => {
-            return Ok(cgroup().map_or_else(
-                |blocked| {
-                    fentry(&blocked.reason)
-                        .unwrap_or_else(|_| Source::Nothing(degradation::of_no_packets(&blocked)))
-                },
-                Source::CgroupSkb,
-            ));
+            return Ok(whole().unwrap_or_else(|blocked| {
+                fentry(&blocked.reason, &blocked.remedy)
+                    .or_else(|_| part(&blocked))
+                    .unwrap_or_else(|_| Source::Nothing(degradation::of_no_packets(&blocked)))
+            }));
         }
         PacketChoice::Exactly(asked) => asked,
     };
     let found = match asked {
         PacketEvidence::Off => Ok(Source::Off),
-        PacketEvidence::CgroupSkb => cgroup().map(Source::CgroupSkb),
-        PacketEvidence::Fentry => fentry("--packet-evidence fentry was asked for"),
+        PacketEvidence::CgroupSkb => whole().or_else(|blocked| part(&blocked)),
+        PacketEvidence::Fentry => fentry(
+            "--packet-evidence fentry was asked for",
+            "use --packet-evidence cgroup_skb where it works",
+        ),
     };
     found.map_err(|blocked| Refusal::PacketEvidence {
         asked,

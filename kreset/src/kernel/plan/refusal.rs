@@ -61,6 +61,14 @@ pub enum Refusal {
         /// A clause that can follow "since".
         reason: String,
     },
+    /// BPF is denied to a process that has the capabilities.
+    #[error("BPF is denied here although the capabilities are there, since {reason}: {remedy}")]
+    Denied {
+        /// A clause that can follow "since".
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The source of packet evidence that was asked for does not work.
     #[error("packet evidence from {asked} is not available here, since {reason}: {remedy}")]
     PacketEvidence {

@@ -3,7 +3,7 @@ use std::{collections::BTreeSet, num::NonZeroU32, path::Path};
 use super::*;
 use crate::kernel::{
     btf::{Btf, BtfError, synthetic::Builder},
-    facts::{Loads, Lockdown, NoTypes},
+    facts::{CgroupMount, Loads, Lockdown, NoTypes},
     feature::Feature,
     offsets::synthetic::{Edit, add_kernel},
     privilege::{Capabilities, Capability, Privileges},
@@ -93,7 +93,10 @@ pub(super) fn facts_of(release: &str, blob: &[u8]) -> KernelFacts {
         privileges: privileges(Capability::ALL),
         lockdown: Lockdown::None,
         hz: Some(250),
-        cgroup: Some(PathBuf::from("/sys/fs/cgroup")),
+        cgroup: Some(CgroupMount {
+            path: PathBuf::from("/sys/fs/cgroup"),
+            is_whole: true,
+        }),
         pressure: true,
         loads: Loads {
             ring_buffer: Availability::Yes,
@@ -110,6 +113,7 @@ pub(super) fn privileges(capabilities: &[Capability]) -> Privileges {
     Privileges {
         capabilities: capabilities.iter().copied().collect::<Capabilities>(),
         user_namespace: false,
+        is_filtered: false,
     }
 }
 
@@ -169,11 +173,10 @@ pub(super) fn check(plan: &Plan) {
 #[test]
 fn control_groups_are_named_without_packet_programs() {
     let mut facts = facts(&V6_12, &[]);
-    let hierarchy = facts.cgroup.clone();
-    assert!(hierarchy.is_some());
     facts.privileges = privileges(&[Capability::Bpf, Capability::Perfmon]);
     let plan = planned(&facts);
-    assert_eq!((plan.cgroup, plan.hierarchy), (None, hierarchy));
+    let hierarchy = Path::new("/sys/fs/cgroup").to_owned();
+    assert_eq!((plan.cgroup, plan.hierarchy), (None, Some(hierarchy)));
 }
 
 #[test]
@@ -290,21 +293,36 @@ fn what_was_asked_reaches_the_kernel_side() {
 
 #[test]
 fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
-    let blocks: [(Change, &str); 3] = [
+    let blocks: [(Change, &[Feature], &str, &str); 4] = [
         (
             |facts| facts.cgroup = None,
+            &[Feature::Cgroup],
             "no cgroup v2 hierarchy is mounted",
+            "mount one, in a container the host's /sys/fs/cgroup",
         ),
         (
             |facts| facts.privileges = privileges(&[Capability::Bpf, Capability::Perfmon]),
+            &[],
             "packet programs take CAP_NET_ADMIN",
+            "run with CAP_NET_ADMIN",
         ),
         (
             |facts| facts.loads.packet_programs = no("they are not built in"),
+            &[],
             "they are not built in",
+            "CONFIG_CGROUP_BPF=y",
+        ),
+        (
+            |facts| {
+                facts.privileges.is_filtered = true;
+                facts.loads.packet_programs = denied();
+            },
+            &[],
+            "Operation not permitted",
+            "use a seccomp profile",
         ),
     ];
-    for (block, reason) in blocks {
+    for (block, besides, reason, remedy) in blocks {
         let mut facts = facts(&V6_18, &[]);
         block(&mut facts);
         let by_entries = planned(&facts);
@@ -312,29 +330,93 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
         assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
         assert_eq!(
             degraded(&by_entries),
-            [Feature::FirstBytes, Feature::SurvivedSilences]
+            [besides, &[Feature::FirstBytes, Feature::SurvivedSilences]].concat()
         );
-        assert!(by_entries.degradations[0].reason.ends_with(reason));
+        let last = by_entries.degradations.last().unwrap();
+        assert!(last.reason.contains(reason), "{last:?}");
+        assert!(last.remedy.contains(remedy), "{last:?}");
 
         // As on kernels that refuse tracing programs on functions.
         facts.loads.function_entries = no("they are refused");
         let plan = planned(&facts);
         check(&plan);
         let of_packets = Feature::ALL.iter().filter(|it| it.is_of_packets());
-        assert!(of_packets.eq(&degraded(&plan)));
-        assert_eq!(plan.degradations[0].reason, reason);
+        let expected: Vec<_> = besides.iter().chain(of_packets).copied().collect();
+        assert_eq!(degraded(&plan), expected);
+        let last = plan.degradations.last().unwrap();
+        assert!(last.reason.contains(reason), "{last:?}");
+        assert!(last.remedy.contains(remedy), "{last:?}");
 
         let named = Request {
             packet_evidence: PacketChoice::Exactly(PacketEvidence::CgroupSkb),
             ..Request::default()
         };
-        let refusal = super::plan(&facts, &named).unwrap_err().to_string();
+        let refusal = super::plan(&facts, &named).unwrap_err();
+        assert_actionable(&refusal);
+        let refusal = refusal.to_string();
         assert!(
             refusal.starts_with("packet evidence from cgroup_skb is not available here, since "),
             "{refusal}"
         );
         assert!(refusal.contains(reason), "{refusal}");
     }
+}
+
+/// As a call is denied by a container's seccomp profile.
+fn denied() -> Availability {
+    Availability::Denied("probing it failed: Operation not permitted (os error 1)".to_owned())
+}
+
+/// The packets of a container that sees its own control group as the root: function entries see
+/// more, and where there are none it is said that the rest is missing.
+#[test]
+fn the_packets_of_a_container_alone_are_not_taken_for_all() {
+    let mut facts = facts(&V6_18, &[]);
+    facts.cgroup.as_mut().unwrap().is_whole = false;
+    let by_entries = planned(&facts);
+    check(&by_entries);
+    assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
+    assert_eq!(
+        degraded(&by_entries),
+        [
+            Feature::Cgroup,
+            Feature::FirstBytes,
+            Feature::SurvivedSilences
+        ]
+    );
+
+    let named = Request {
+        packet_evidence: PacketChoice::Exactly(PacketEvidence::CgroupSkb),
+        ..Request::default()
+    };
+    let asked_for = plan(&facts, &named).unwrap();
+    facts.loads.function_entries = no("they are refused");
+    for found in [asked_for, planned(&facts)] {
+        check(&found);
+        assert_eq!(found.packet_evidence, PacketEvidence::CgroupSkb);
+        assert_eq!(
+            degraded(&found),
+            [
+                Feature::Cgroup,
+                Feature::PacketEvidence,
+                Feature::FirstBytes,
+                Feature::SurvivedSilences
+            ]
+        );
+        for found in found.degradations {
+            assert!(found.reason.contains("this container alone"), "{found:?}");
+            assert_eq!(
+                found.remedy,
+                "mount the host's /sys/fs/cgroup in the container"
+            );
+        }
+    }
+    let required = Request {
+        require: vec![Feature::PacketEvidence],
+        ..Request::default()
+    };
+    let refusal = plan(&facts, &required).unwrap_err();
+    assert_actionable(&refusal);
 }
 
 fn by_entries() -> Request {
@@ -486,7 +568,7 @@ fn what_cannot_run_is_refused_in_one_sentence() {
     fn types(facts: &mut KernelFacts) -> &mut Types {
         facts.types.as_mut().unwrap()
     }
-    let breaks: [(Change, &str); 11] = [
+    let breaks: [(Change, &str); 13] = [
         (
             |facts| facts.privileges.user_namespace = true,
             "in a user namespace",
@@ -539,6 +621,18 @@ fn what_cannot_run_is_refused_in_one_sentence() {
         (
             |facts| facts.loads.jiffies = no("there are no jiffies"),
             "there are no jiffies",
+        ),
+        // With the capabilities, so that to ask for these would be of no help.
+        (
+            |facts| {
+                facts.privileges.is_filtered = true;
+                facts.loads.ring_buffer = denied();
+            },
+            "use a seccomp profile, of the container or the unit, that allows bpf(2)",
+        ),
+        (
+            |facts| facts.loads.ring_buffer = denied(),
+            "use a security policy, such as that of AppArmor or SELinux",
         ),
     ];
     for (break_it, says) in breaks {
@@ -603,7 +697,7 @@ fn without(feature: Feature) -> KernelFacts {
     match feature {
         Feature::PacketEvidence => {
             let mut facts = facts(&V6_18, &[]);
-            facts.cgroup = None;
+            facts.loads.packet_programs = no("they are not built in");
             facts.loads.function_entries = no("they are refused");
             facts
         }
