@@ -13,6 +13,7 @@ mod mounts;
 mod namespace;
 mod outage;
 mod privileges;
+mod sockets;
 mod terminal;
 mod traced;
 mod unreachable;
