@@ -58,7 +58,7 @@ fn pipeline(directory: &Path, file: &Path) -> Pipeline {
             reasons: BTreeMap::new(),
         },
         config: Config::default(),
-        enricher: Enricher::of_files(options.names),
+        enricher: Enricher::of_files(options.naming()),
         filter: options.filter.clone(),
         limiter: Limiter::new(None),
         count: None,
