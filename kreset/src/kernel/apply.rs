@@ -104,6 +104,8 @@ pub struct Attached {
     /// How many sockets listen, by network namespace and port.
     listening: HashMap<MapData, [u32; 2], [u64; 2]>,
     skips: Skips,
+    /// Whether the iterator over open files was loaded, if the plan has it.
+    seeder: Result<(), ApplyError>,
     /// See [`Plan::table`].
     table: u32,
     /// Seen of connections that began while programs were being attached.
@@ -124,7 +126,7 @@ impl Attached {
     ///
     /// If the kernel refuses a part; nothing stays attached then.
     pub fn new(plan: &Plan, ports: &PortSet, types: &KernelTypes) -> Result<Self, ApplyError> {
-        let (mut ebpf, skips) = {
+        let (mut ebpf, skips, seeder) = {
             let btf = types.for_loader()?;
             let mut ebpf = load(plan, &btf)?;
             if plan.settings.port_range_count == 0 {
@@ -133,8 +135,9 @@ impl Attached {
             for program in &plan.programs {
                 attach(&mut ebpf, &btf, program, plan)?;
             }
+            let seeder = load_seeder(&mut ebpf, &btf, plan);
             let skips = skips(&ebpf, plan)?;
-            (ebpf, skips)
+            (ebpf, skips, seeder)
         };
         // The ring buffer and the kernel's types are not in memory at once.
         heap::trim();
@@ -169,6 +172,7 @@ impl Attached {
             counters,
             listening,
             skips,
+            seeder,
             table: plan.table,
             skipped_before: 0,
             log,
@@ -182,23 +186,20 @@ impl Attached {
     /// # Errors
     ///
     /// If the kernel refuses the iterator.
-    pub fn seed(&mut self, plan: &Plan, types: &KernelTypes) -> Result<(), ApplyError> {
-        let seeded = self.run_seeder(plan, types);
+    pub fn seed(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        let seeded = self.run_seeder(plan);
         self.skipped_before = self.counter(counter::SKIPPED)?;
         seeded
     }
 
-    fn run_seeder(&mut self, plan: &Plan, types: &KernelTypes) -> Result<(), ApplyError> {
-        let mut programs = plan.programs.iter();
-        let Some(Program { name, .. }) = programs.find(|it| it.hook == Hook::OpenFiles) else {
+    fn run_seeder(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        let Some(name) = seeder(plan) else {
             return Ok(());
         };
+        std::mem::replace(&mut self.seeder, Ok(()))?;
         let refused = |source| ApplyError::Program { name, source };
         let ebpf = self.ebpf.as_mut().ok_or(ApplyError::Missing(name))?;
         let program: &mut Iter = program(ebpf, name)?;
-        program
-            .load("task_file", &types.for_loader()?)
-            .map_err(refused)?;
         let link = program.attach().map_err(refused)?;
         let link = program.take_link(link).map_err(refused)?;
         let mut file = link
@@ -321,6 +322,24 @@ fn skips(ebpf: &Ebpf, plan: &Plan) -> Result<Skips, ApplyError> {
         .map(|program| descriptors(program))
         .collect::<Result<_, ApplyError>>()?;
     Skips::of(&hooks).map_err(ApplyError::Skips)
+}
+
+/// The plan's iterator over open files.
+fn seeder(plan: &Plan) -> Option<&'static str> {
+    let mut programs = plan.programs.iter();
+    let seeder = programs.find(|it| it.hook == Hook::OpenFiles)?;
+    Some(seeder.name)
+}
+
+/// Loads it with the others: what the loader needs for that is not made again when it runs.
+fn load_seeder(ebpf: &mut Ebpf, btf: &Btf, plan: &Plan) -> Result<(), ApplyError> {
+    let Some(name) = seeder(plan) else {
+        return Ok(());
+    };
+    let program: &mut Iter = program(ebpf, name)?;
+    program
+        .load("task_file", btf)
+        .map_err(|source| ApplyError::Program { name, source })
 }
 
 /// Loads and attaches one program, and its twin. Those that seed run later.

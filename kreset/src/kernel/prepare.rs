@@ -94,7 +94,7 @@ pub fn attach(request: &Request, ports: &PortSet) -> Result<Ready, CannotStart> 
             }
             Err(error) => return Err(error.into()),
         };
-        if let Err(error) = attached.seed(&plan, types)
+        if let Err(error) = attached.seed(&plan)
             && let Ok(types) = &mut facts.types
         {
             types.sockets_of_files = Availability::Failed(error.to_string());
