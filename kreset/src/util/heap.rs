@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Returns free memory of the heap to the system. Reading the kernel's BTF takes
-/// 17 MB that are not needed once all is attached.
+/// Returns free memory of the heap to the system: what the kernel's types take is not needed
+/// once programs are attached.
 pub(crate) fn trim() {
     // Other C libraries return large blocks by themselves.
     #[cfg(target_env = "gnu")]
