@@ -2,9 +2,9 @@
 
 mod replay;
 
-use kreset::facts::{
-    Facts,
-    load::{AcceptQueue, HostLoad, OpenFiles, Pressure},
+use kreset::{
+    event::{AcceptQueue, OpenFiles, Pressure},
+    facts::{Facts, load::HostLoad},
 };
 use replay::judging::{alone, reset, said, value_of};
 

@@ -159,7 +159,34 @@ impl Namespace {
         })
     }
 
-    /// Reads one of them, trimmed.
+    /// Connections that wait in the accept queues of the listeners at a port: `rx_queue` in the
+    /// kernel's list (`get_tcp4_sock`).
+    pub fn accept_queue(&self, port: u16) -> Result<usize> {
+        const LISTEN: &str = "0A";
+        let at_port = format!(":{port:04X}");
+        self.enter(|| {
+            let mut length = 0;
+            // A JVM's sockets are IPv6.
+            for list in ["tcp", "tcp6"] {
+                let path = format!("/proc/thread-self/net/{list}");
+                let text = fs::read_to_string(&path).context(|| format!("read {path}"))?;
+                for line in text.lines() {
+                    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+                    let &[_, local, _, LISTEN, queues, ..] = fields.as_slice() else {
+                        continue;
+                    };
+                    if let Some((_, queue)) = queues.split_once(':')
+                        && local.ends_with(&at_port)
+                    {
+                        length += usize::from_str_radix(queue, 16).unwrap_or(0);
+                    }
+                }
+            }
+            Ok(length)
+        })
+    }
+
+    /// Reads such a parameter, trimmed.
     pub fn read_sysctl(&self, name: &str) -> Result<String> {
         self.enter(|| {
             fs::read_to_string(Path::new("/proc/sys/net").join(name))

@@ -48,14 +48,6 @@ fn listed(host: &Namespace, part: &str) -> Vec<String> {
     })
 }
 
-/// Connections that wait in the accept queue of the listener: its `rx_queue`.
-fn waiting(host: &Namespace) -> usize {
-    // 0A is LISTEN.
-    let fields = listed(host, &format!(":{PORT:04X} 00000000:0000 0A "));
-    let (_, queue) = fields[4].split_once(':').expect("two queues");
-    usize::from_str_radix(queue, 16).expect("a number")
-}
-
 /// The other end has room for nothing more, so the kernel probes its window (timer 4 in
 /// `get_tcp4_sock`).
 fn probes_window(host: &Namespace, client: &TcpStream) -> bool {
@@ -100,7 +92,9 @@ fn a_broker_that_neither_accepts_nor_reads_is_seen_from_both_hosts() {
         let connect = || TcpStream::connect(broker()).expect("room");
         std::iter::repeat_with(connect).take(FULL).collect()
     });
-    until("the queue is full", || waiting(host) == FULL);
+    until("the queue is full", || {
+        host.accept_queue(PORT).expect("a list") == FULL
+    });
     let port = client.local_addr().expect("an address").port();
     drop(broker_end);
     let is_end = |event: &Value| event["type"] == "reset" && event["client"]["port"] == port;

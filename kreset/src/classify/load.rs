@@ -3,11 +3,8 @@
 use smol_str::{SmolStr, format_smolstr};
 
 use crate::{
-    event::{self, Role},
-    facts::{
-        Facts, PacketFacts,
-        load::{AcceptQueue, OpenFiles, Pressure},
-    },
+    event::{self, AcceptQueue, OpenFiles, Pressure, Role},
+    facts::{Facts, PacketFacts},
     util::units::bytes,
 };
 
@@ -161,33 +158,9 @@ pub(super) fn of_event(facts: &Facts) -> Option<event::Load> {
         receive_window_bytes: load.receive_window,
         peer_window_bytes: load.peer_window,
         unanswered: facts.packets.as_ref().and_then(in_full),
-        accept_queue: broker.and_then(|it| it.accept_queue).map(
-            |AcceptQueue {
-                 length,
-                 limit,
-                 drops,
-             }| event::AcceptQueue {
-                length,
-                limit,
-                drops,
-            },
-        ),
-        open_files: host
-            .and_then(|it| it.files)
-            .map(|OpenFiles { open, limit }| event::OpenFiles { open, limit }),
-        pressure: host.and_then(|it| it.pressure.clone()).map(
-            |Pressure {
-                 of,
-                 cpu,
-                 memory,
-                 io,
-             }| event::Pressure {
-                of,
-                cpu,
-                memory,
-                io,
-            },
-        ),
+        accept_queue: broker.and_then(|it| it.accept_queue),
+        open_files: host.and_then(|it| it.files),
+        pressure: host.and_then(|it| it.pressure.clone()),
     };
     (all != event::Load::default()).then_some(all)
 }

@@ -43,6 +43,14 @@ pub struct AcceptQueue {
     pub drops: Option<u32>,
 }
 
+impl AcceptQueue {
+    /// Kernel: `sk_acceptq_is_full`.
+    #[must_use]
+    pub const fn is_full(self) -> bool {
+        self.length > self.limit
+    }
+}
+
 /// Open files of a process; sockets are files too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -51,6 +59,15 @@ pub struct OpenFiles {
     pub open: u64,
     /// How many it may have (`RLIMIT_NOFILE`, the soft limit).
     pub limit: u64,
+}
+
+impl OpenFiles {
+    /// accept(2) fails, or is about to: a process keeps a few for a moment.
+    #[must_use]
+    pub const fn are_used_up(self) -> bool {
+        const MARGIN: u64 = 8;
+        self.open.saturating_add(MARGIN) >= self.limit
+    }
 }
 
 /// Pressure stall information: the share of the last ten seconds in which some task waited,

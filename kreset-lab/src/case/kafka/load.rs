@@ -76,7 +76,11 @@ fn queue(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
         waiting.push(setup.lab.connect(Family::Ipv4)?);
     }
     // The last step of a handshake is on its way when the client has a connection.
-    let is_full = || waiting_to_be_accepted(setup).is_ok_and(|length| length > BACKLOG);
+    let host = setup.lab.network().host(Side::Broker);
+    let is_full = || {
+        let length = host.accept_queue(PORT);
+        length.is_ok_and(|length| length > BACKLOG)
+    };
     stop.until_holds("the accept queue to be full", PATIENCE, is_full)?;
     let mut first = waiting.swap_remove(0);
     first.request(Request::ApiVersions)?;
@@ -214,31 +218,6 @@ fn stands_still(broker: &Broker) -> bool {
         // `ID (NAME) STATE`, and a name may have anything in it.
         stat.rsplit_once(") ")
             .is_some_and(|(_, rest)| rest.starts_with('T'))
-    })
-}
-
-/// Connections in the accept queue of the broker's listener: its `rx_queue` in the kernel's list.
-fn waiting_to_be_accepted(setup: &KafkaSetup<'_>) -> Result<usize> {
-    const LISTEN: &str = "0A";
-    setup.lab.network().host(Side::Broker).enter(|| {
-        let mut length = 0;
-        // A JVM's sockets are IPv6.
-        for list in ["tcp", "tcp6"] {
-            let path = format!("/proc/thread-self/net/{list}");
-            let text = fs::read_to_string(&path).context(|| format!("read {path}"))?;
-            for line in text.lines() {
-                let fields: Vec<_> = line.split_ascii_whitespace().collect();
-                let &[_, local, _, LISTEN, queues, ..] = fields.as_slice() else {
-                    continue;
-                };
-                if let Some((_, queue)) = queues.split_once(':')
-                    && local.ends_with(&format!(":{PORT:04X}"))
-                {
-                    length += usize::from_str_radix(queue, 16).unwrap_or(0);
-                }
-            }
-        }
-        Ok(length)
     })
 }
 

@@ -13,9 +13,9 @@ use super::{
     executable::{TICKS, start_ticks},
     small_file::read,
 };
-use crate::facts::{
-    load::{HostLoad, OpenFiles, Pressure},
-    process::ProcessId,
+use crate::{
+    event::{OpenFiles, Pressure},
+    facts::{load::HostLoad, process::ProcessId},
 };
 
 /// Processes remembered.
