@@ -150,3 +150,18 @@ fn one_capability_alone_is_refused_in_one_sentence() {
         assert!(said.contains("CAP_BPF"), "{held:?}: {said}");
     }
 }
+
+/// Root of a rootless container has every capability there, and BPF looks at none of them.
+#[test]
+fn root_of_a_user_namespace_is_refused_in_one_sentence() {
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user"])
+        .arg(tracer())
+        .args(["--port", "17715", "--duration", "1s"])
+        .output()
+        .expect("unshare runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("in a user namespace"), "{said}");
+}
