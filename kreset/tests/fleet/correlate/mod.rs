@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use self::{
     finding::{Finding, Findings},
-    topic::{TOPIC, Topic},
+    topic::Topic,
 };
 use crate::contrib;
 
@@ -109,20 +109,19 @@ fn the_engines_find_the_same() {
     let topic = Topic::filled(&input);
     let directory = TempDir::new().unwrap();
 
-    // ClickHouse's engine as a library refuses its consumer of Kafka (`Shutdown was called`): it gets
-    // the topic's records.
-    let records = directory.path().join("records.jsonl");
-    assert_eq!(topic.read_into(TOPIC, &records), topic.records());
     let found = directory.path().join("clickhouse.jsonl");
     let (run, said) = drive(
         "clickhouse",
         &[
             &contrib::path("clickhouse"),
             &contrib::path("grafana/kreset-fleet.json"),
-            &records,
-            &found,
         ],
-        &[&WINDOW_S.to_string()],
+        &[
+            &topic.bootstrap(),
+            &topic.events().to_string(),
+            found.to_str().unwrap(),
+            &WINDOW_S.to_string(),
+        ],
     );
     println!("ClickHouse: {said}");
     assert_eq!(said["unusable"], 0, "{said}");

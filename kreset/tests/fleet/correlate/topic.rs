@@ -1,6 +1,7 @@
 //! Events in a real Kafka topic, keyed as the Kafka sink keys them.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::Path,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// The topic that the shipped files name.
-pub(super) const TOPIC: &str = "kreset";
+const TOPIC: &str = "kreset";
 /// How long the broker may take for anything.
 const LONGEST: Duration = Duration::from_mins(5);
 
@@ -29,11 +30,13 @@ const LONGEST: Duration = Duration::from_mins(5);
 pub(super) struct Topic {
     broker: Broker,
     records: usize,
+    events: usize,
 }
 
 /// What the key of a record is made of.
 #[derive(Deserialize)]
 struct Keyed<'a> {
+    id: &'a str,
     #[serde(borrow)]
     host: Named<'a>,
     community_id: Option<&'a str>,
@@ -69,6 +72,7 @@ impl Topic {
             .create()
             .unwrap();
         let mut records = 0;
+        let mut ids = HashSet::new();
         for line in BufReader::new(File::open(input).unwrap()).lines() {
             let line = line.unwrap();
             let keyed: Keyed<'_> = serde_json::from_str(&line).unwrap();
@@ -80,12 +84,19 @@ impl Topic {
                 record = back;
             }
             records += 1;
+            if !ids.contains(keyed.id) {
+                ids.insert(keyed.id.to_owned());
+            }
             if records % 1_000 == 0 {
                 producer.poll(Duration::ZERO);
             }
         }
         producer.flush(LONGEST).unwrap();
-        Self { broker, records }
+        Self {
+            broker,
+            records,
+            events: ids.len(),
+        }
     }
 
     /// `host:port`.
@@ -96,6 +107,11 @@ impl Topic {
     /// The records in it.
     pub(super) const fn records(&self) -> usize {
         self.records
+    }
+
+    /// The events in it: some are delivered twice.
+    pub(super) const fn events(&self) -> usize {
+        self.events
     }
 
     /// Reads each partition of a topic from its beginning to its end, as lines of a file; how many.
