@@ -1,14 +1,13 @@
 //! What each agent watched, and when: what the absence of an event rests on.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
+use foldhash::HashMap;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::{
+    checkpoints::{Checkpoint, Checkpoints},
     line::{Origin, Watched},
     numbers::Numbers,
 };
@@ -37,6 +36,8 @@ pub(super) struct AgentId(u32);
 pub(super) struct Agents {
     hosts: HashMap<(SmolStr, u64), HostId>,
     runs: HashMap<(HostId, u64), AgentId>,
+    /// The agent that was heard of last with this boot and run: nearly always the only one.
+    latest: HashMap<(u64, u64), AgentId>,
     all: Vec<Agent>,
     owners: HashMap<IpAddr, SmallVec<[AgentId; 1]>>,
 }
@@ -50,17 +51,11 @@ struct Agent {
     start_ns: Option<i64>,
     degraded: bool,
     /// Its start and summaries, by their numbers.
-    checkpoints: BTreeMap<u64, Checkpoint>,
+    checkpoints: Checkpoints,
     /// The numbers of the events that were read.
     numbers: Numbers,
     losses_ns: Vec<i64>,
     addresses: Option<Vec<IpAddr>>,
-}
-
-#[derive(Debug)]
-struct Checkpoint {
-    at_ns: i64,
-    watched: Watched,
 }
 
 /// Whether an agent would have reported a RST that its host sent.
@@ -95,6 +90,24 @@ impl Watch {
 impl Agents {
     /// The agent of an event; `None` if the event was read before.
     pub(super) fn of(&mut self, host: &SmolStr, origin: Origin) -> Option<AgentId> {
+        let key = (origin.boot, origin.run);
+        let latest = self.latest.get(&key).copied();
+        let agent = match latest {
+            Some(agent) if self.get(agent).is_some_and(|it| it.name == *host) => agent,
+            _ => {
+                let agent = self.found(host, origin)?;
+                self.latest.insert(key, agent);
+                agent
+            }
+        };
+        self.get_mut(agent)?
+            .numbers
+            .insert(origin.number)
+            .then_some(agent)
+    }
+
+    /// The agent of that name, boot and run, which may be a new one.
+    fn found(&mut self, host: &SmolStr, origin: Origin) -> Option<AgentId> {
         let next = HostId {
             boot: origin.boot,
             index: u32::try_from(self.hosts.len()).ok()?,
@@ -107,24 +120,20 @@ impl Agents {
                 .or_insert(next),
         };
         let next = AgentId(u32::try_from(self.all.len()).ok()?);
-        let agent = *self.runs.entry((host_id, origin.run)).or_insert_with(|| {
+        Some(*self.runs.entry((host_id, origin.run)).or_insert_with(|| {
             self.all.push(Agent {
                 host: host_id,
                 run: origin.run,
                 name: host.clone(),
                 start_ns: None,
                 degraded: false,
-                checkpoints: BTreeMap::new(),
+                checkpoints: Checkpoints::default(),
                 numbers: Numbers::default(),
                 losses_ns: Vec::new(),
                 addresses: None,
             });
             next
-        });
-        self.get_mut(agent)?
-            .numbers
-            .insert(origin.number)
-            .then_some(agent)
+        }))
     }
 
     fn get(&self, agent: AgentId) -> Option<&Agent> {
@@ -194,15 +203,7 @@ impl Agents {
             let old = it.losses_ns.iter().take(surplus);
             let old = old.take_while(|at| **at < before_ns).count();
             it.losses_ns.drain(..old);
-            while it.checkpoints.len() > KEPT
-                && it
-                    .checkpoints
-                    .values()
-                    .nth(1)
-                    .is_some_and(|second| second.at_ns < before_ns)
-            {
-                it.checkpoints.pop_first();
-            }
+            it.checkpoints.forget(before_ns, KEPT);
         }
     }
 
@@ -280,24 +281,20 @@ impl Agent {
             lacks.push(Missing::NotAttachedYet);
             return watch;
         }
-        let mut after = self.checkpoints.iter().filter(|(_, it)| {
-            it.at_ns >= at_ns.saturating_add(HELD_NS) || (it.watched.end && it.at_ns >= at_ns)
-        });
-        let Some((last_number, last)) = after.next() else {
+        let Some(after) = self.checkpoints.first_after(at_ns, HELD_NS) else {
             lacks.push(Missing::Ended);
             return watch;
         };
+        let (last_number, last) = after.checkpoint();
         watch.until_ns = last.at_ns;
-        let before = self.checkpoints.range(..*last_number).rev();
-        let Some((first_number, first)) = before.into_iter().find(|(_, it)| it.at_ns <= at_ns)
-        else {
+        let Some((first_number, first)) = after.last_before(at_ns) else {
             lacks.push(Missing::Lost);
             return watch;
         };
         watch.from_ns = first.at_ns;
         let (earlier, later) = (&first.watched, &last.watched);
         let lost = later.lost > earlier.lost
-            || !self.numbers.has_all(*first_number..=*last_number)
+            || !self.numbers.has_all(first_number..=last_number)
             || self
                 .losses_ns
                 .iter()

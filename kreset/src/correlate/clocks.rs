@@ -1,8 +1,9 @@
 //! How far the clocks of two hosts are apart, learned from RSTs that one sent and the other
 //! received.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use super::{agents::HostId, line::Origin};
@@ -45,7 +46,7 @@ impl Clocks {
     /// With nothing learned yet; events come out of order by no more than `window_ns`.
     pub(super) fn new(window_ns: i64) -> Self {
         Self {
-            pairs: HashMap::new(),
+            pairs: HashMap::default(),
             window_ns,
         }
     }

@@ -1,14 +1,20 @@
 //! One line of JSON to what correlation needs of it. Fields that it does not need are
 //! skipped unread: a line has a thousand bytes, and there are millions.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{fmt::Write as _, net::IpAddr, ops::Range};
 
-use serde::Deserialize;
+use jiff::{civil, tz::Offset};
+use memchr::memchr;
+use serde::{
+    Deserialize,
+    de::value::{self, BorrowedStrDeserializer},
+};
 use smol_str::SmolStr;
 use thiserror::Error;
 
 use super::probes::Listed;
 use super::scan::{Broken, Members};
+use super::texts::Texts;
 use crate::event::{
     Candidate, Cause, CommunityId, Coverage, Direction, Endpoint, FlowId, Host, Id, KresetProbe,
     ProvokedBy, Role, SCHEMA, Time, Verdict,
@@ -236,11 +242,55 @@ fn optional<'a, T: Deserialize<'a>>(
     value: Option<&'a [u8]>,
     name: &str,
 ) -> Result<Option<T>, Unreadable> {
-    let Some(value) = value else {
+    let Some(value) = value.filter(|value| *value != b"null") else {
         return Ok(None);
     };
+    if let Some(text) = plain(value)
+        && let Ok(it) = T::deserialize(BorrowedStrDeserializer::<value::Error>::new(text))
+    {
+        return Ok(Some(it));
+    }
+    // Whatever is no plain text, and for errors that say where they are.
     serde_json::from_slice(value)
         .map_err(|error| Unreadable::Event(format!("invalid {name}: {error}")))
+}
+
+/// Both ends have one, and they are what serde would take longest for.
+fn endpoint(value: Option<&[u8]>, name: &str) -> Result<Endpoint, Unreadable> {
+    match value.and_then(as_agents_write_it) {
+        Some(endpoint) => Ok(endpoint),
+        None => needed(value, name),
+    }
+}
+
+/// Without white space, and in this order.
+fn as_agents_write_it(endpoint: &[u8]) -> Option<Endpoint> {
+    let rest = endpoint.strip_prefix(br#"{"address":""#)?;
+    let (address, rest) = rest.split_at(memchr(b'"', rest)?);
+    let port = rest.strip_prefix(br#"","port":"#)?.strip_suffix(b"}")?;
+    // JSON has no sign, and no zero in front, that Rust would take.
+    let is_number = port == b"0" || port.first().is_some_and(|it| matches!(it, b'1'..=b'9'));
+    Some(Endpoint {
+        address: str::from_utf8(address).ok()?.parse().ok()?,
+        port: str::from_utf8(port)
+            .ok()?
+            .parse()
+            .ok()
+            .filter(|_| is_number)?,
+    })
+}
+
+/// Text without what JSON escapes: as it stands it is what it says.
+fn plain(value: &[u8]) -> Option<&str> {
+    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let special = |byte: u8| {
+        u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')
+            | u8::from(byte == b'"')
+            | u8::from(byte == b'\\')
+    };
+    // Without a branch, so that it becomes vector code.
+    let is_plain = text.iter().fold(0, |any, byte| any | special(*byte)) == 0;
+    is_plain.then(|| str::from_utf8(text).ok()).flatten()
 }
 
 fn needed<'a, T: Deserialize<'a>>(value: Option<&'a [u8]>, name: &str) -> Result<T, Unreadable> {
@@ -263,7 +313,7 @@ struct RawDegraded {
 const SENDS: [&str; 2] = ["sent-resets", "socketless"];
 
 /// Reads one line; `None` for a finding of correlation itself.
-pub(super) fn read(line: &[u8]) -> Result<Option<Line>, Unreadable> {
+pub(super) fn read(line: &[u8], texts: &mut Texts) -> Result<Option<Line>, Unreadable> {
     let raw = Raw::of(line)?;
     let schema: SmolStr = needed(raw.schema, "schema")?;
     if schema != SCHEMA {
@@ -273,20 +323,19 @@ pub(super) fn read(line: &[u8]) -> Result<Option<Line>, Unreadable> {
     if kind == "finding" {
         return Ok(None);
     }
-    raw.into_line(&kind).map(Some)
+    raw.into_line(&kind, texts).map(Some)
 }
 
 impl Raw<'_> {
-    fn into_line(self, kind: &str) -> Result<Line, Unreadable> {
+    fn into_line(self, kind: &str, texts: &mut Texts) -> Result<Line, Unreadable> {
         let id: Id = needed(self.id, "id")?;
         let origin = Origin::parse(&id).ok_or(Unreadable::Id(id))?;
         let host = needed::<Host>(self.host, "host")?.name;
-        let time: Time = needed(self.time, "time")?;
-        let at_ns = nanoseconds(time)?;
+        let at_ns = at_ns(self.time, "time")?;
         let content = match kind {
-            "reset" => self.into_content(id, EndKind::Reset)?,
-            "close" => self.into_content(id, EndKind::Close)?,
-            "timeout" => self.into_content(id, EndKind::Timeout)?,
+            "reset" => self.into_content(id, EndKind::Reset, texts)?,
+            "close" => self.into_content(id, EndKind::Close, texts)?,
+            "timeout" => self.into_content(id, EndKind::Timeout, texts)?,
             "start" => {
                 let degraded: Option<Vec<RawDegraded>> = optional(self.degraded, "degraded")?;
                 let is_sending = |it: &RawDegraded| SENDS.contains(&it.feature.as_str());
@@ -304,7 +353,7 @@ impl Raw<'_> {
                 let listed_ones: Option<Vec<RawListed>> =
                     optional(self.connections, "connections")?;
                 Content::Probe(listed(
-                    needed(self.broker, "broker")?,
+                    endpoint(self.broker, "broker")?,
                     &listed_ones.unwrap_or_default(),
                 )?)
             }
@@ -318,18 +367,18 @@ impl Raw<'_> {
         })
     }
 
-    fn into_content(self, id: Id, kind: EndKind) -> Result<Content, Unreadable> {
-        let mut ended = self.into_ended(id, kind)?;
+    fn into_content(self, id: Id, kind: EndKind, texts: &mut Texts) -> Result<Content, Unreadable> {
+        let mut ended = self.into_ended(id, kind, texts)?;
         let Some(other) = self.other_end.filter(|value| *value != b"null") else {
             return Ok(Content::Ended(Box::new(ended)));
         };
         let other = RawOtherEnd::of(other)?;
-        let at_ns = nanoseconds(needed(other.time, "time of the other end")?)?;
+        let at_ns = at_ns(other.time, "time of the other end")?;
         let seen = Ended {
             direction: needed(other.direction, "direction of the other end")?,
             role: needed(other.role, "role of the other end")?,
-            client: needed(other.client, "client of the other end")?,
-            broker: needed(other.broker, "broker of the other end")?,
+            client: endpoint(other.client, "client of the other end")?,
+            broker: endpoint(other.broker, "broker of the other end")?,
             wire_idle_ms: optional(other.wire_idle_ms, "wire_idle_ms of the other end")?,
             provoked_by: None,
             kernel_reason: optional(other.kernel_reason, "kernel_reason of the other end")?,
@@ -342,7 +391,7 @@ impl Raw<'_> {
         Ok(Content::EndedBoth(Box::new([ended, seen]), at_ns))
     }
 
-    fn into_ended(self, id: Id, kind: EndKind) -> Result<Ended, Unreadable> {
+    fn into_ended(self, id: Id, kind: EndKind, texts: &mut Texts) -> Result<Ended, Unreadable> {
         let connection = match self.connection {
             Some(value) if value != b"null" => RawConnection::of(value)?,
             _ => RawConnection::default(),
@@ -363,8 +412,8 @@ impl Raw<'_> {
             verdict: needed(self.verdict, "verdict")?,
             cause: optional(self.cause, "cause")?,
             confidence: needed(self.confidence, "confidence")?,
-            client: needed(self.client, "client")?,
-            broker: needed(self.broker, "broker")?,
+            client: endpoint(self.client, "client")?,
+            broker: endpoint(self.broker, "broker")?,
             community_id: needed(self.community_id, "community_id")?,
             flow,
             sequence: optional(reset.sequence, "sequence")?,
@@ -375,7 +424,10 @@ impl Raw<'_> {
             idle_share: idle_share(
                 &optional::<Vec<Candidate>>(self.candidates, "candidates")?.unwrap_or_default(),
             ),
-            advice: optional(self.advice, "advice")?.unwrap_or_default(),
+            advice: match self.advice.and_then(plain) {
+                Some(advice) => texts.of(advice),
+                None => optional(self.advice, "advice")?.unwrap_or_default(),
+            },
         })
     }
 }
@@ -388,6 +440,50 @@ fn idle_share(candidates: &[Candidate]) -> Option<f64> {
     let idle = share(Verdict::MiddleboxIdleReset);
     let device = idle + share(Verdict::MiddleboxReset);
     (device > 0.0).then(|| idle / device)
+}
+
+fn at_ns(value: Option<&[u8]>, name: &str) -> Result<i64, Unreadable> {
+    match value.and_then(in_utc) {
+        Some(at_ns) => Ok(at_ns),
+        None => nanoseconds(needed(value, name)?),
+    }
+}
+
+/// Nanoseconds since 1970 of `"2026-11-23T14:22:07.123456789Z"`, as agents write every time.
+fn in_utc(quoted: &[u8]) -> Option<i64> {
+    let time: &[u8; 32] = quoted.try_into().ok()?;
+    let marks = [
+        (0, b'"'),
+        (5, b'-'),
+        (8, b'-'),
+        (11, b'T'),
+        (14, b':'),
+        (17, b':'),
+        (20, b'.'),
+    ];
+    let is_such = marks.into_iter().all(|(at, mark)| time[at] == mark);
+    if !is_such || !time.ends_with(b"Z\"") {
+        return None;
+    }
+    let number = |range: Range<usize>| {
+        let digits = time[range].iter().map(|byte| byte.wrapping_sub(b'0'));
+        digits
+            .map(|digit| (digit < 10).then(|| i32::from(digit)))
+            .try_fold(0, |number, digit| Some(10 * number + digit?))
+    };
+    let part = |range| i8::try_from(number(range)?).ok();
+    let date = civil::DateTime::new(
+        i16::try_from(number(1..5)?).ok()?,
+        part(6..8)?,
+        part(9..11)?,
+        part(12..14)?,
+        part(15..17)?,
+        // A leap second is left to the parser.
+        part(18..20)?,
+        number(21..30)?,
+    );
+    let time = Offset::UTC.to_timestamp(date.ok()?).ok()?;
+    i64::try_from(time.as_nanosecond()).ok()
 }
 
 fn nanoseconds(time: Time) -> Result<i64, Unreadable> {
@@ -427,4 +523,59 @@ fn watched(coverage: Coverage, end: bool) -> Result<Watched, Unreadable> {
             + sinks.sum::<u64>(),
         unshown: coverage.unshown,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn quoted(text: &str) -> Vec<u8> {
+        format!("\"{text}\"").into_bytes()
+    }
+
+    #[test]
+    fn what_agents_do_not_write_is_left_to_the_parser() {
+        let time = "2026-11-23T14:22:07.123456789Z";
+        assert_eq!(in_utc(&quoted(time)), Some(1_795_443_727_123_456_789));
+        for other in [
+            "2026-11-23T14:22:07.12345678Z",
+            "2026-11-23T14:22:07.1234567890Z",
+            "2026-11-23T14:22:60.123456789Z",
+            "2026-02-29T14:22:07.123456789Z",
+            "2026-11-23T14:22:07,123456789Z",
+            "2026-11-23T14:22:07.12345678 Z",
+            "2026-11-23T14:22:07.+23456789Z",
+            "9999-11-23T14:22:07.123456789Z",
+        ] {
+            assert_eq!(in_utc(&quoted(other)), None, "{other}");
+        }
+        for other in [
+            r#"{"address":"10.0.0.1","port":09092}"#,
+            r#"{"address":"10.0.0.1","port":+9092}"#,
+            r#"{"address":"10.0.0.1","port":}"#,
+            r#"{"address":"10.0.0.1","port":70000}"#,
+            r#"{"address":"10.0.0","port":1}"#,
+            r#"{"address":"10.0.0.1","port":1,"name":"a"}"#,
+            r#"{"port":1,"address":"10.0.0.1"}"#,
+        ] {
+            assert_eq!(as_agents_write_it(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn times_are_read_as_the_parser_reads_them(ns in any::<i64>()) {
+            let time = Time(jiff::Timestamp::from_nanosecond(ns.into()).unwrap());
+            prop_assert_eq!(in_utc(&quoted(&time.to_string())), Some(ns));
+        }
+
+        #[test]
+        fn ends_are_read_as_the_parser_reads_them(address: IpAddr, port: u16) {
+            let endpoint = Endpoint { address, port };
+            let text = serde_json::to_vec(&endpoint).unwrap();
+            prop_assert_eq!(as_agents_write_it(&text), Some(endpoint));
+        }
+    }
 }

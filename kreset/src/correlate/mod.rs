@@ -5,6 +5,7 @@
 //! agent would have reported in `agents`, what follows in `table`.
 
 mod agents;
+mod checkpoints;
 mod clocks;
 mod line;
 mod numbers;
@@ -13,6 +14,7 @@ mod probes;
 mod scan;
 mod table;
 mod tally;
+mod texts;
 mod wording;
 
 use std::{net::IpAddr, time::Duration};
@@ -27,6 +29,7 @@ use self::{
     pending::{Group, Members, Observation, Part, Pending, Place},
     probes::Probes,
     table::{Conclusion, Pair, conclude, may_be_same, saw},
+    texts::Texts,
 };
 pub use self::{line::Unreadable, tally::Tally};
 use crate::event::{
@@ -43,6 +46,9 @@ const AGREE_NS: i64 = 50_000_000;
 /// Events that wait before any has to be judged. While fewer came, order and clocks are of no
 /// matter at all.
 const AT_LEAST: usize = 100_000;
+
+/// Events that are judged before their findings are written, at the end.
+const AT_ONCE: usize = 256;
 
 /// What is to be correlated, and how.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +76,7 @@ pub struct Correlator {
     clocks: Clocks,
     pending: Pending,
     probes: Probes,
+    texts: Texts,
     window_ns: i64,
     /// All before has been read.
     read_ns: i64,
@@ -90,6 +97,7 @@ impl Correlator {
             clocks: Clocks::new(window_ns),
             pending: Pending::default(),
             probes: Probes::default(),
+            texts: Texts::default(),
             window_ns,
             read_ns: i64::MIN,
             forgotten_ns: i64::MIN,
@@ -104,7 +112,7 @@ impl Correlator {
     ///
     /// If it is not an event of this version of the contract.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<i64>, Unreadable> {
-        let Some(line) = line::read(bytes)? else {
+        let Some(line) = line::read(bytes, &mut self.texts)? else {
             return Ok(None);
         };
         self.tally.events += 1;
@@ -189,9 +197,21 @@ impl Correlator {
 
     /// Judges all that is left.
     pub fn finish(&mut self, out: &mut Vec<Message>) {
-        while let Some((due_ns, place)) = self.pending.oldest() {
+        while self.finish_some(out) {}
+    }
+
+    /// Judges some of what is left, so that not all findings have to be kept at once; whether
+    /// there was any.
+    pub fn finish_some(&mut self, out: &mut Vec<Message>) -> bool {
+        let mut is_any = false;
+        for _ in 0..AT_ONCE {
+            let Some((due_ns, place)) = self.pending.oldest() else {
+                break;
+            };
             self.judge(due_ns, place, out);
+            is_any = true;
         }
+        is_any
     }
 
     /// What was found so far.

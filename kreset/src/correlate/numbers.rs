@@ -12,6 +12,13 @@ pub(super) struct Numbers(BTreeMap<u64, u64>);
 impl Numbers {
     /// Adds a number; `false` if it was there.
     pub(super) fn insert(&mut self, number: u64) -> bool {
+        // Most come in order: the last range grows.
+        if let Some(mut last) = self.0.last_entry()
+            && last.get().checked_add(1) == Some(number)
+        {
+            *last.get_mut() = number;
+            return true;
+        }
         let before = self.0.range(..=number).next_back();
         let before = before.map(|(first, last)| (*first, *last));
         let joins = match before {

@@ -3,8 +3,9 @@
 //! What belongs together follows from the events alone, never from the order in which they
 //! came: a database that has all of them at once has to come to the same findings.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, hash_map::Entry};
 
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use super::{

@@ -1,7 +1,6 @@
 //! Connections of `kreset-trace probe`, as its event lists them.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use super::{

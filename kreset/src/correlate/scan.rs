@@ -1,7 +1,7 @@
 //! The members of a JSON object, each value as it stands: what is not needed is skipped without
 //! being read. A line has thousands of bytes, of which a few hundred matter.
 
-use crate::util::find::{equal, find};
+use wide::u8x16;
 
 /// The members of an object, in order.
 #[derive(Clone, Debug)]
@@ -20,8 +20,7 @@ pub(super) type Member<'a> = (&'a [u8], &'a [u8]);
 impl<'a> Members<'a> {
     /// Of an object.
     pub(super) fn of(object: &'a [u8]) -> Result<Self, Broken> {
-        let rest = object.trim_ascii_start();
-        let rest = rest.strip_prefix(b"{").ok_or(Broken)?;
+        let rest = trim(object).strip_prefix(b"{").ok_or(Broken)?;
         Ok(Self {
             rest,
             is_first: true,
@@ -29,29 +28,39 @@ impl<'a> Members<'a> {
     }
 
     /// The next member.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Member<'a>>, Broken> {
-        let mut rest = self.rest.trim_ascii_start();
+        let mut rest = trim(self.rest);
         match rest.split_first().ok_or(Broken)? {
-            (b'}', after) if after.trim_ascii_start().is_empty() => {
+            (b'}', after) if trim(after).is_empty() => {
                 self.rest = rest;
                 return Ok(None);
             }
-            (b',', after) if !self.is_first => rest = after.trim_ascii_start(),
+            (b',', after) if !self.is_first => rest = trim(after),
             (b'"', _) if self.is_first => {}
             _ => return Err(Broken),
         }
         self.is_first = false;
         let (quoted, rest) = rest.split_at_checked(string(rest)?).ok_or(Broken)?;
         let name = quoted.get(1..quoted.len() - 1).ok_or(Broken)?;
-        let rest = rest.trim_ascii_start().strip_prefix(b":").ok_or(Broken)?;
-        let rest = rest.trim_ascii_start();
+        let rest = trim(trim(rest).strip_prefix(b":").ok_or(Broken)?);
         let (value, rest) = rest.split_at_checked(value(rest)?).ok_or(Broken)?;
         self.rest = rest;
         Ok(Some((name, value)))
     }
 }
 
+/// Without white space at its beginning, where events have none.
+#[inline]
+const fn trim(bytes: &[u8]) -> &[u8] {
+    match bytes.first() {
+        Some(first) if !first.is_ascii_whitespace() => bytes,
+        _ => bytes.trim_ascii_start(),
+    }
+}
+
 /// The length of the value that the bytes begin with.
+#[inline]
 fn value(bytes: &[u8]) -> Result<usize, Broken> {
     match bytes.first().ok_or(Broken)? {
         b'"' => string(bytes),
@@ -65,45 +74,157 @@ fn value(bytes: &[u8]) -> Result<usize, Broken> {
     }
 }
 
-fn nested(bytes: &[u8]) -> Result<usize, Broken> {
-    let (mut at, mut depth) = (0, 0_usize);
-    loop {
-        let rest = bytes.get(at..).ok_or(Broken)?;
-        // Brackets and braces differ from 0x7f in bits that this sets, as few other bytes do.
-        let marks = |word: u64| equal(word, b'"') | equal(word | 0x2626_2626_2626_2626, 0x7f);
-        let is_special = |byte: u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
-        let next = find(rest, marks, is_special).ok_or(Broken)?;
-        at += next;
-        match rest[next] {
-            b'"' => at += string(&rest[next..])?,
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-            }
-            _ => {
-                depth -= 1;
-                at += 1;
-                if depth == 0 {
-                    return Ok(at);
-                }
-            }
-        }
-    }
-}
-
 /// The length of the string that the bytes begin with, quotes included.
+#[inline]
 fn string(bytes: &[u8]) -> Result<usize, Broken> {
     let mut at = 1;
     loop {
         let rest = bytes.get(at..).ok_or(Broken)?;
-        let marks = |word: u64| equal(word, b'"') | equal(word, b'\\');
-        let next = find(rest, marks, |byte| matches!(byte, b'"' | b'\\')).ok_or(Broken)?;
+        let next = special(rest).ok_or(Broken)?;
         if rest[next] == b'"' {
             return Ok(at + next + 1);
         }
         // Whatever is escaped.
         at += next + 2;
     }
+}
+
+/// The place of the first quote or backslash.
+#[inline]
+fn special(bytes: &[u8]) -> Option<usize> {
+    let (chunks, rest) = bytes.as_chunks::<LANES>();
+    let mut at = 0;
+    for chunk in chunks {
+        let chunk = u8x16::new(*chunk);
+        let found = where_is(chunk, b'"') | where_is(chunk, b'\\');
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += LANES;
+    }
+    let place = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(at + place)
+}
+
+/// Bytes that are compared at once: as many as every processor of the targets can.
+const LANES: usize = 16;
+/// Bytes whose marks are looked at together.
+const BLOCK: usize = 64;
+
+/// A mark for each byte that is `byte`, the first one lowest.
+#[inline]
+fn where_is(chunk: u8x16, byte: u8) -> u32 {
+    chunk.simd_eq(u8x16::splat(byte)).to_bitmask()
+}
+
+/// The length of the object or array that the bytes begin with.
+fn nested(bytes: &[u8]) -> Result<usize, Broken> {
+    let mut brackets = Brackets::default();
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut at = 0;
+    for block in blocks {
+        if let Some(end) = brackets.end(block) {
+            return Ok(at + end);
+        }
+        at += BLOCK;
+    }
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    brackets.end(&last).map(|end| at + end).ok_or(Broken)
+}
+
+/// Which brackets are open, as far as was read: those in strings do not count.
+#[derive(Debug, Default)]
+struct Brackets {
+    depth: u32,
+    /// All bits, if a string goes on.
+    in_string: u64,
+    /// One, if the byte before escapes the next.
+    escapes: u64,
+}
+
+/// Where bytes of a block are that matter, the first one lowest.
+#[derive(Default)]
+struct Marks {
+    quotes: u64,
+    backslashes: u64,
+    opening: u64,
+    closing: u64,
+}
+
+impl Marks {
+    #[inline]
+    fn of(block: &[u8; BLOCK]) -> Self {
+        let mut marks = Self::default();
+        let (chunks, _none) = block.as_chunks::<LANES>();
+        for (index, chunk) in chunks.iter().enumerate() {
+            let chunk = u8x16::new(*chunk);
+            // Brackets differ from braces in this bit alone.
+            let braces = chunk | u8x16::splat(0x20);
+            let mark = |chunk, byte| u64::from(where_is(chunk, byte)) << (index * LANES);
+            marks.quotes |= mark(chunk, b'"');
+            marks.backslashes |= mark(chunk, b'\\');
+            marks.opening |= mark(braces, b'{');
+            marks.closing |= mark(braces, b'}');
+        }
+        marks
+    }
+}
+
+impl Brackets {
+    /// The place after the bracket that closes the first one, if it is in this block.
+    #[inline]
+    fn end(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
+        let marks = Marks::of(block);
+        let quotes = marks.quotes & !self.escaped(marks.backslashes);
+        let in_string = inside(quotes) ^ self.in_string;
+        self.in_string = ((in_string >> (BLOCK - 1)) & 1).wrapping_neg();
+        let (mut opening, mut closing) = (marks.opening & !in_string, marks.closing & !in_string);
+        while closing != 0 {
+            // Those that are opened before it.
+            let before = (closing & closing.wrapping_neg()) - 1;
+            self.depth += (opening & before).count_ones();
+            opening &= !before;
+            self.depth = self.depth.checked_sub(1)?;
+            if self.depth == 0 {
+                return Some(closing.trailing_zeros() as usize + 1);
+            }
+            closing &= closing - 1;
+        }
+        self.depth += opening.count_ones();
+        None
+    }
+
+    /// The bytes that a backslash escapes.
+    #[inline]
+    fn escaped(&mut self, mut backslashes: u64) -> u64 {
+        let mut escaped = std::mem::take(&mut self.escapes);
+        // One that is escaped escapes nothing.
+        backslashes &= !escaped;
+        while backslashes != 0 {
+            let at = backslashes & backslashes.wrapping_neg();
+            let next = at << 1;
+            if next == 0 {
+                self.escapes = 1;
+            }
+            escaped |= next;
+            backslashes &= !(at | next);
+        }
+        escaped
+    }
+}
+
+/// From each quote that opens a string to before the one that ends it.
+#[inline]
+const fn inside(quotes: u64) -> u64 {
+    let mut inside = quotes;
+    inside ^= inside << 1;
+    inside ^= inside << 2;
+    inside ^= inside << 4;
+    inside ^= inside << 8;
+    inside ^= inside << 16;
+    inside ^= inside << 32;
+    inside
 }
 
 #[cfg(test)]
@@ -153,9 +274,38 @@ mod tests {
         }
     }
 
+    /// Values with all that may be mistaken for an end, as long as several blocks.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            r#"[a"\\\\{}\[\],: ]{0,80}"#.prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 48, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map(r#"[a"\\\\{}\[\],:]{0,20}"#, inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_are_fatal(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+        fn each_value_ends_where_the_parser_ends_it(
+            values in prop::collection::vec(any_value(), 0..8),
+            spaces in "[ \t]{0,70}",
+        ) {
+            let named = || values.iter().enumerate().map(|(at, it)| (format!("m{at}"), it.clone()));
+            let text = serde_json::to_string(&Value::Object(named().collect())).unwrap();
+            prop_assert_eq!(members(&format!("{spaces}{text}{spaces}")), Ok(named().collect()));
+            let pretty = serde_json::to_string_pretty(&Value::Object(named().collect())).unwrap();
+            prop_assert_eq!(members(&pretty), Ok(named().collect()));
+        }
+
+        #[test]
+        fn no_bytes_are_fatal(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(mut members) = Members::of(&bytes) {
                 while let Ok(Some(_)) = members.next() {}
             }

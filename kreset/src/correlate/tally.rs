@@ -1,11 +1,8 @@
 //! What was found in all, and what would have to be watched to prove more.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
+use foldhash::HashMap;
 use smol_str::SmolStr;
 
 use super::{milliseconds, wording::explain};

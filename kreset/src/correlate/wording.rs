@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use smol_str::{SmolStr, SmolStrBuilder};
+use smol_str::SmolStr;
 
 use super::line::Ended;
 use crate::{
@@ -13,15 +13,18 @@ use crate::{
     },
 };
 
+/// Bytes that a sentence seldom exceeds.
+const USUAL: usize = 512;
+
 /// [`PairFinding::summary`], from the rest.
 pub(super) fn sentence(finding: &PairFinding) -> SmolStr {
-    let mut out = SmolStrBuilder::new();
+    let mut out = String::with_capacity(USUAL);
     // Writing to memory does not fail.
     let _written = write_sentence(finding, &mut out);
-    out.finish()
+    out.into()
 }
 
-fn write_sentence(it: &PairFinding, out: &mut SmolStrBuilder) -> fmt::Result {
+fn write_sentence(it: &PairFinding, out: &mut String) -> fmt::Result {
     write!(
         out,
         "{} {}",
@@ -56,12 +59,7 @@ fn write_sentence(it: &PairFinding, out: &mut SmolStrBuilder) -> fmt::Result {
 }
 
 /// `broker-1 sent none, watching from 14:22:00.000Z to 14:22:10.000Z`
-fn write_host(
-    it: &PairFinding,
-    role: Role,
-    host: &PairHost,
-    out: &mut SmolStrBuilder,
-) -> fmt::Result {
+fn write_host(it: &PairFinding, role: Role, host: &PairHost, out: &mut String) -> fmt::Result {
     write!(out, "{} ({role}) ", Escaped(&host.name))?;
     out.write_str(match host.saw {
         Saw::Received => "received a RST",

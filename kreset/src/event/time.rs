@@ -2,13 +2,21 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use arrayvec::ArrayString;
+use jiff::{
+    Timestamp,
+    fmt::{StdFmtWrite, temporal::DateTimePrinter},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time. Written as RFC 3339 in UTC, always with nine decimals, so
 /// that text order is time order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Timestamp);
+
+/// Of a year of six digits with a sign.
+const LONGEST: usize = 33;
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(9));
 
 impl From<Timestamp> for Time {
     fn from(timestamp: Timestamp) -> Self {
@@ -24,7 +32,12 @@ impl fmt::Display for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        // As it is displayed, without the way through a formatter: findings have many.
+        let mut text = StdFmtWrite(ArrayString::<LONGEST>::new());
+        match PRINTER.print_timestamp(&self.0, &mut text) {
+            Ok(()) => serializer.serialize_str(&text.0),
+            Err(_full) => serializer.collect_str(self),
+        }
     }
 }
 

@@ -5,7 +5,6 @@ pub(crate) mod decompress;
 pub mod duration;
 pub mod escape;
 pub mod exit;
-pub(crate) mod find;
 #[cfg(test)]
 pub(crate) mod golden;
 pub(crate) mod heap;

@@ -227,8 +227,9 @@ pub fn run(wanted: &Correlate) -> Result<(), CorrelateError> {
             output.write()?;
         }
     }
-    correlator.finish(&mut output.messages);
-    output.write()?;
+    while correlator.finish_some(&mut output.messages) {
+        output.write()?;
+    }
     let tally = correlator.tally();
     if wanted.format == Format::Text {
         io::stdout().write_all(format!("\n{tally}").as_bytes())?;
