@@ -11,8 +11,9 @@ use crate::{
     snapshot::remote_port,
 };
 
-/// How long a reset counts as recent, nanoseconds.
-const RECENT_NS: u64 = 3_000_000_000;
+/// How long a reset counts as recent, nanoseconds. A client that was refused comes back after
+/// 10 s at most, and a fifth of that (librdkafka, `reconnect.backoff.max.ms`).
+const RECENT_NS: u64 = 15_000_000_000;
 
 /// A broker as its clients address it.
 #[repr(C)]
