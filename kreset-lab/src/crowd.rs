@@ -65,7 +65,8 @@ pub fn run(
     let network = Network::new()?;
     network
         .host(Side::Client)
-        .sysctl(&[("ipv4/ip_local_port_range", "1024 65535")])?;
+        // None of the brokers' ports is a client's.
+        .sysctl(&[("ipv4/ip_local_port_range", "9124 65535")])?;
     let mut figures = Figures {
         older: connections / 2,
         younger: connections - connections / 2,
