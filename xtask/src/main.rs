@@ -63,7 +63,7 @@ enum Command {
     /// Build the BPF object that is shipped in kreset/bpf, after a change of the kernel side
     BuildEbpf,
     /// Run the lints, the unit tests, and as root the privileged tests
-    Test,
+    Test(test::Arguments),
     /// Run the lab as root
     Lab(lab::Arguments),
     /// Judge the tracer on a labelled matrix of resets, as root
@@ -107,7 +107,7 @@ fn run(command: Command) -> Result<()> {
         Command::Setup { kafka: true } => setup::run(setup::Purpose::Kafka),
         Command::Build => build::run(),
         Command::BuildEbpf => ebpf::run(),
-        Command::Test => test::run(),
+        Command::Test(arguments) => test::run(&arguments),
         Command::FleetTest(arguments) => fleet::run(&arguments),
         Command::Lab(arguments) => lab::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
