@@ -456,3 +456,30 @@ fn a_broker_that_stops_has_closed_its_listener_and_refuses() {
     facts.listened = None;
     assert_eq!(judged_after(&facts, process, &asked).process_end, None);
 }
+
+/// Judged after the broker has come back: an event is held for a while.
+#[test]
+fn who_listens_since_a_refusal_does_not_hide_who_had_the_port() {
+    let facts = refused();
+    let successor = ProcessId {
+        pid: 4_243,
+        start_boottime_ns: 9,
+    };
+    let mut classifier = Classifier::new(Config::default());
+    for (process, at_ns, change) in [
+        (BROKER, facts.at_ns - 9_000 * MS, listens(&facts)),
+        (BROKER, facts.at_ns - 3_000 * MS, by_signal(KILL)),
+        (successor, facts.at_ns + 5 * MS, listens(&facts)),
+    ] {
+        classifier.observe_process(&ProcessFacts {
+            at_ns,
+            process,
+            name: Some("java".into()),
+            change,
+        });
+    }
+    classifier.observe(&facts);
+    let (judgement, _) = classifier.judge(&facts).expect("an event");
+    let end = judgement.process_end.expect("why nothing listened");
+    assert_eq!((end.what, end.pid), (Ended::Killed, 4_242));
+}

@@ -256,7 +256,9 @@ impl Processes {
         let began_ns = broker.began_ns();
         let key = (broker.netns.unwrap_or(0), broker.local.port);
         let owners = self.listeners.peek(&key)?;
-        owners.iter().rev().enumerate().find_map(|(nth, owner)| {
+        // An event is held for a while: who listens since was not there yet.
+        let had_it = owners.iter().rev().filter(|it| it.since_ns <= at_ns);
+        had_it.enumerate().find_map(|(nth, owner)| {
             let process = self.known.peek(&owner.process)?;
             let Some((ended_ns, _)) = process.ended else {
                 // It closes its listener first, and lives on for as long as it takes to stop.
