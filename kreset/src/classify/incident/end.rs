@@ -121,7 +121,10 @@ impl End {
     /// the client's own name, or its program's.
     #[must_use]
     pub fn of(facts: &Facts, judgement: Option<&Judgement>, client_name: Option<SmolStr>) -> Self {
-        let class = judgement.and_then(class_of);
+        // What a device forgot a while ago is no further failover.
+        let is_of_earlier =
+            |it: &&Judgement| it.evidence.iter().any(|seen| seen.name == "failover");
+        let class = judgement.filter(|it| !is_of_earlier(it)).and_then(class_of);
         let ends = || std::iter::once(facts).chain(facts.other_end.as_deref());
         let has_broker = ends().any(|it| it.role == Role::Broker);
         let of_client = ends().find(|it| it.role == Role::Client);
