@@ -161,7 +161,7 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
     Pipeline::new(Parts {
         decoder,
         config: Config::default(),
-        enricher: Enricher::of_files(options.names),
+        enricher: Enricher::of_files(options.naming()),
         filter: Filter {
             all: true,
             ..options.filter
