@@ -71,11 +71,11 @@ impl Scratch {
         &self.0
     }
 
-    /// Lets what is in it take no more than `bytes`: for an empty one, or to change that.
+    /// Lets its files take no more than `bytes` together. It has to be empty the first time.
     pub(crate) fn limit(&self, bytes: u64) -> Result<()> {
         let size = format!("size={bytes}");
         let mounted = |flags| mount(Some("tmpfs"), &self.0, Some("tmpfs"), flags, Some(&*size));
-        // There is one already, if that fails for want of anything mounted.
+        // The first time nothing is mounted that could be remounted.
         mounted(MsFlags::MS_REMOUNT)
             .or_else(|_| mounted(MsFlags::empty()))
             .context(|| format!("mount a file system at {}", self.0.display()))

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::{prelude::*, restart::by_broker};
+use super::{load::by_client, prelude::*, restart::by_broker};
 use crate::util::{
     child::Child,
     control_group::{ControlGroup, Controller},
@@ -197,14 +197,7 @@ fn suspended(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     setup.wait_for_reset(Side::Broker, Duration::from_secs(20))?;
     client.answer(setup::SEND)?;
     setup.settle(&mut [&mut client])?;
-    let mut outcome = setup.judge(watch, |ending| match ending.what {
-        What::TimedOut => Ruling::Nothing,
-        _ => Ruling::May(vec![
-            Answer::LATE_DATA,
-            Answer::CLIENT_ABORTED,
-            Answer::CLOSED_BY_BROKER,
-        ]),
-    })?;
+    let mut outcome = setup.judge(watch, by_client)?;
     blame(&mut outcome, |event| {
         let suspended: (&'static [_], _) = (&["suspended"], "SIGSTOP for ");
         event.process_end.as_ref().map(|_| suspended)

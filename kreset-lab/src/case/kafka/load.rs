@@ -95,7 +95,7 @@ fn queue(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
         What::Received | What::Sent if ending.client.port() == gives_up => {
             Ruling::May(vec![Answer::CLIENT_ABORTED, Answer::CLOSED_BY_BROKER])
         }
-        _ => may(ending),
+        _ => by_client(ending),
     })?;
     names(&mut outcome, QUEUE, |load| {
         load["accept_queue"]["length"] == BACKLOG + 1 && load["accept_queue"]["limit"] == BACKLOG
@@ -124,7 +124,7 @@ fn files(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
     // Its answers come to clients that have gone.
     setup.wait_for_reset(Side::Broker, PATIENCE)?;
     setup.settle(&mut [&mut client])?;
-    let mut outcome = setup.judge(watch, may)?;
+    let mut outcome = setup.judge(watch, by_client)?;
     names(&mut outcome, FILES, |load| {
         let files = &load["open_files"];
         files["limit"]
@@ -162,7 +162,7 @@ fn cpu(setup: &KafkaSetup<'_>, software: Software) -> Result<Outcome> {
         What::Received | What::Sent if ending.client.port() == gives_up => {
             Ruling::May(vec![Answer::CLIENT_ABORTED])
         }
-        _ => may(ending),
+        _ => by_client(ending),
     })?;
     names(&mut outcome, PROCESSOR, |load| {
         load["pressure"]["cpu"].as_f64() >= Some(LEAST_PERCENT) && load["unread_bytes"] != 0
@@ -185,7 +185,8 @@ fn is_under_pressure() -> bool {
     share.is_some_and(|share| share >= LEAST_PERCENT)
 }
 
-fn may(ending: &Ending) -> Ruling {
+/// The client gave up, or what the broker sent came after that.
+pub(super) fn by_client(ending: &Ending) -> Ruling {
     match ending.what {
         What::TimedOut => Ruling::Nothing,
         _ => Ruling::May(vec![

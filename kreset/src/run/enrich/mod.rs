@@ -106,22 +106,22 @@ impl Enricher {
     /// wall time.
     pub fn names(&mut self, facts: &Facts, boot: WallClock) -> Names {
         let other = facts.other_end.as_deref();
-        let seen = |facts: &Facts| {
-            Some(
-                self.naming
-                    .clients
-                    .of(facts.packets.as_ref()?.client_names()),
-            )
-        };
-        let client = seen(facts)
+        let client = self
+            .client_names(facts)
             .filter(|names| *names != ClientNames::default())
-            .or_else(|| seen(other?));
+            .or_else(|| self.client_names(other?));
         Names {
             process: self.process(facts, boot),
             other_process: other.map_or_else(Process::default, |it| self.process(it, boot)),
             client: client.unwrap_or_default(),
             hosts: self.host_names(facts),
         }
+    }
+
+    /// What of the client's own names is shown, as one end saw them.
+    fn client_names(&self, facts: &Facts) -> Option<ClientNames> {
+        let names = facts.packets.as_ref()?.client_names();
+        Some(self.naming.clients.of(names))
     }
 
     fn host_names(&self, facts: &Facts) -> Option<event::HostNames> {
@@ -168,12 +168,7 @@ impl Enricher {
     #[must_use]
     pub fn client_name(&self, facts: &Facts) -> Option<SmolStr> {
         let mut ends = std::iter::once(facts).chain(facts.other_end.as_deref());
-        let own = ends.clone().find_map(|it| {
-            self.naming
-                .clients
-                .of(it.packets.as_ref()?.client_names())
-                .id
-        });
+        let own = ends.clone().find_map(|it| self.client_names(it)?.id);
         own.or_else(|| {
             let client = ends.find(|it| it.role == Role::Client)?;
             client.owner.name.clone()
