@@ -34,6 +34,8 @@ pub(super) struct LoadOfProcesses {
     cgroups: Option<PathBuf>,
     /// What was read last, and when (monotonic ns).
     latest: LruCache<ProcessId, (u64, Option<HostLoad>)>,
+    /// When each was last tried; monotonic ns. One that is gone is tried no more often.
+    tried: LruCache<ProcessId, u64>,
 }
 
 impl Default for LoadOfProcesses {
@@ -42,6 +44,7 @@ impl Default for LoadOfProcesses {
             proc: None,
             cgroups: None,
             latest: LruCache::new(PROCESSES),
+            tried: LruCache::new(PROCESSES),
         }
     }
 }
@@ -64,10 +67,11 @@ impl LoadOfProcesses {
         now_ns: u64,
     ) -> Option<&HostLoad> {
         let proc = self.proc.as_ref()?;
-        let known = self.latest.get(&process);
-        if known.is_some_and(|(at_ns, _)| now_ns.saturating_sub(*at_ns) < FRESH_NS) {
+        let tried_ns = self.tried.get(&process);
+        if tried_ns.is_some_and(|at_ns| now_ns.saturating_sub(*at_ns) < FRESH_NS) {
             return None;
         }
+        self.tried.put(process, now_ns);
         let directory = proc.join(process.pid.to_string());
         let stat = read(&directory.join("stat"))?;
         if start_ticks(&stat)? != process.start_boottime_ns / (1_000_000_000 / TICKS) {
@@ -215,6 +219,14 @@ mod tests {
             ..ID
         };
         assert_eq!(loads.read(later, None, 9 * SECOND), None);
+        // One that was gone is not looked for again at once, as each of its connections ends.
+        let stat = root.path().join("7/stat");
+        let text = fs::read_to_string(&stat).unwrap();
+        fs::remove_file(&stat).unwrap();
+        assert_eq!(loads.read(ID, None, 20 * SECOND), None);
+        fs::write(&stat, text).unwrap();
+        assert_eq!(loads.read(ID, None, 20 * SECOND + FRESH_NS - 1), None);
+        assert!(loads.read(ID, None, 20 * SECOND + FRESH_NS).is_some());
     }
 
     #[test]
