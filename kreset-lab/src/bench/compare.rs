@@ -156,7 +156,7 @@ impl Comparison {
 }
 
 const fn is_peer(subject: Subject) -> bool {
-    !subject.is_kreset() && !matches!(subject, Subject::Off | Subject::OffAgain)
+    !subject.is_kreset() && !matches!(subject, Subject::Off | Subject::OffAgain | Subject::Floor)
 }
 
 /// A ratio as percent more or less, with its interval.

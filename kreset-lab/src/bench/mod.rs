@@ -16,6 +16,7 @@
 pub mod arena;
 pub mod compare;
 pub mod document;
+pub mod floor;
 pub mod part;
 pub mod plot;
 pub mod stats;

@@ -11,10 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use aya::Ebpf;
 use nix::sys::signal::Signal;
 
 use crate::{
-    bench::arena::OTHER,
+    bench::{arena::OTHER, floor},
     util::{child::Child, process::Observed},
 };
 
@@ -26,6 +27,8 @@ named_enum! {
         Off = "off",
         /// No tracer, once more: how far two samples of the same lie apart.
         OffAgain = "off, again",
+        /// Programs that return at once, where kreset's are.
+        Floor = "programs that return at once",
         /// `kreset-trace` with what it takes by itself.
         Kreset = "kreset",
         /// `kreset-trace --packet-evidence off`.
@@ -58,7 +61,7 @@ impl Subject {
 
     fn command(self, paths: &Paths, port: u16, output: &Path) -> Option<Command> {
         let mut command = match self {
-            Self::Off | Self::OffAgain => return None,
+            Self::Off | Self::OffAgain | Self::Floor => return None,
             Self::Kreset | Self::KresetWithoutPackets | Self::KresetElsewhere => {
                 let mut command = Command::new(&paths.tracer);
                 let traced = if self == Self::KresetElsewhere {
@@ -163,6 +166,8 @@ pub struct Paths {
 pub struct Running {
     subject: Subject,
     child: Option<Child>,
+    /// Programs that this process holds itself.
+    floor: Option<Ebpf>,
     output: PathBuf,
     complaints: PathBuf,
     attached_in: Duration,
@@ -180,11 +185,15 @@ impl Running {
         let mut running = Self {
             subject,
             child: None,
+            floor: None,
             attached_in: Duration::ZERO,
             complaints,
             output,
         };
         let _none_yet = fs::remove_file(&running.output);
+        if subject == Subject::Floor {
+            running.floor = Some(floor::attach()?);
+        }
         let Some(mut command) = subject.command(paths, port, &running.output) else {
             return Ok(running);
         };
@@ -220,7 +229,7 @@ impl Running {
             bail!("{} ends with {status}: {}", self.subject, self.last_words());
         }
         Ok(match self.subject {
-            Subject::Off | Subject::OffAgain => true,
+            Subject::Off | Subject::OffAgain | Subject::Floor => true,
             Subject::Kreset | Subject::KresetWithoutPackets | Subject::KresetElsewhere => {
                 fs::metadata(&self.output).is_ok_and(|it| it.len() > 0)
             }
@@ -249,6 +258,14 @@ impl Running {
         self.child.as_ref().map(|child| Observed::new(child.id()))
     }
 
+    /// The process that holds its programs, where there are any.
+    pub fn holder(&self) -> Option<Observed> {
+        match self.floor {
+            Some(_) => Some(Observed::new(std::process::id())),
+            None => self.observed(),
+        }
+    }
+
     /// From its start until it was attached.
     pub const fn attached_in(&self) -> Duration {
         self.attached_in
@@ -275,6 +292,7 @@ impl Running {
 
     /// Ends it as Ctrl-C does, and returns the file with what it said.
     pub fn finish(mut self) -> Result<PathBuf> {
+        self.floor = None;
         if let Some(mut child) = self.child.take() {
             child.signal(Signal::SIGINT)?;
             child.wait(PATIENCE)?;

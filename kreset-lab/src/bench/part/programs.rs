@@ -33,7 +33,7 @@ fn observe(
     work: impl FnOnce() -> Result<()>,
 ) -> Result<(Vec<ProgramRuns>, Duration)> {
     let running = Running::start(subject, &setting.paths, TRACED)?;
-    let observed = running.observed().context("kreset runs")?;
+    let observed = running.holder().context("it holds programs")?;
     running.settle()?;
     let (programs, cpu) = (observed.programs()?, observed.cpu()?);
     work()?;
@@ -54,7 +54,17 @@ pub(super) fn run(setting: &Setting) -> Result<Found> {
         rate,
     };
     type Work<'a> = Box<dyn Fn() -> Result<()> + 'a>;
-    let works: [(&str, Subject, Work<'_>); 5] = [
+    let works: [(&str, Subject, Work<'_>); 7] = [
+        (
+            "requests, programs that return at once",
+            Subject::Floor,
+            Box::new(|| exchange(None).run().map(drop)),
+        ),
+        (
+            "short connections, programs that return at once",
+            Subject::Floor,
+            Box::new(|| churn::run(TRACED, time, true).map(drop)),
+        ),
         (
             "requests on the traced port",
             Subject::Kreset,

@@ -30,9 +30,10 @@ const BULK: [Metric; 2] = [
 ];
 
 /// kreset with its options, and twice no tracer.
-pub(super) const OWN: [Subject; 5] = [
+pub(super) const OWN: [Subject; 6] = [
     Subject::Off,
     Subject::OffAgain,
+    Subject::Floor,
     Subject::Kreset,
     Subject::KresetWithoutPackets,
     Subject::KresetElsewhere,
