@@ -13,7 +13,7 @@ use aya_ebpf::{
         BPF_ANY, BPF_F_CLONE, BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE,
         bpf_map_type::BPF_MAP_TYPE_SK_STORAGE,
     },
-    btf_maps::{Array, LruHashMap, PerCpuArray},
+    btf_maps::{Array, LruHashMap},
     helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns},
     macros::btf_map,
 };
@@ -152,29 +152,9 @@ pub(crate) fn create(key: Key) -> Option<&'static Entry> {
 pub(crate) fn create_first(key: Key) -> Option<&'static Entry> {
     let entry = create(key);
     if entry.is_none() {
-        count_untracked(key);
-    }
-    entry
-}
-
-/// The socket that was last counted as not tracked on this CPU; 0 once the second copy of the
-/// program has seen that.
-#[btf_map(name = "UNTRACKED_LAST")]
-static UNTRACKED_LAST: PerCpuArray<Shared<u64>, 1> = PerCpuArray::new();
-
-/// Counts a socket that is not tracked, in one of the two copies that run for its change of
-/// state, one after the other: without an entry there is no other sign that the first one has.
-#[inline(always)]
-fn count_untracked(key: Key) {
-    let Some(last) = UNTRACKED_LAST.get(0) else {
-        return;
-    };
-    if last.get() == key.address() {
-        last.set(0);
-    } else {
-        last.set(key.address());
         ring::count(counter::UNTRACKED);
     }
+    entry
 }
 
 /// The entry that an accepted connection has inherited from its listener. Where there is no
@@ -190,7 +170,7 @@ pub(crate) fn keep_inherited(key: Key, entry: &'static Entry) -> Option<&'static
     unsafe {
         bpf_sk_storage_delete((&raw const CONNECTIONS).cast_mut().cast(), key.0);
     }
-    count_untracked(key);
+    ring::count(counter::UNTRACKED);
     None
 }
 

@@ -12,12 +12,16 @@
 //! relied on: a later change, or a packet, completes what is missing, and a RST
 //! that was not observed is reported when the socket closes.
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    btf_maps::PerCpuArray,
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
 use kreset_common::{
     counter,
     record::{Record, connection_flag as flag, kind, packets_flag, role},
 };
-use kreset_ebpf::payload::is_sasl;
+use kreset_ebpf::{payload::is_sasl, shared::Shared};
 
 use super::tcp_receive_reset::{is_real, observes_packets};
 use crate::{
@@ -38,6 +42,11 @@ const ECONNREFUSED: u32 = 111;
 /// exchange.
 const YOUNG_SEGMENTS: u32 = 24;
 
+/// The change that the first copy handled last on this CPU, by [`mark_of`]; 0 once the second
+/// copy has seen it.
+#[btf_map(name = "HANDLED_CHANGE")]
+static HANDLED_CHANGE: PerCpuArray<Shared<u64>, 1> = PerCpuArray::new();
+
 /// Prototype: `inet_sock_set_state(const struct sock *sk, const int oldstate,
 /// const int newstate)`, since 4.16.
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -47,6 +56,9 @@ fn set_state(ctx: BtfTracePointContext) -> i32 {
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
     handle_once(sock, old as u8, new as u8);
+    if let Some(handled) = HANDLED_CHANGE.get(0) {
+        handled.set(mark_of(sock, old as u8, new as u8));
+    }
     0
 }
 
@@ -57,8 +69,23 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
     let sock = Sock(ctx.arg(0));
     let old: i32 = ctx.arg(1);
     let new: i32 = ctx.arg(2);
+    if let Some(handled) = HANDLED_CHANGE.get(0)
+        && handled.get() == mark_of(sock, old as u8, new as u8)
+    {
+        // Nearly always. Another change of this CPU's in between leaves another mark: then
+        // the connection's own entry decides.
+        handled.set(0);
+        return 0;
+    }
     handle_once(sock, old as u8, new as u8);
     0
+}
+
+/// A change of state of a socket, never 0: an address of the kernel, bytes swapped, ends in
+/// ones.
+#[inline(always)]
+fn mark_of(sock: Sock, old: u8, new: u8) -> u64 {
+    Key::from(sock).address() ^ (u64::from(old) << 8 | u64::from(new))
 }
 
 /// Handles a change that the other copy has not handled. No socket enters the same
@@ -66,6 +93,13 @@ fn set_state_again(ctx: BtfTracePointContext) -> i32 {
 /// led to; if it does not, a change was skipped.
 #[inline(always)]
 fn handle_once(sock: Sock, old: u8, new: u8) {
+    // Most sockets of a host leave here. Once the local port is released, on the way to
+    // CLOSE, only the entry tells (kernel: `tcp_set_state`, 5.10 to 7.3).
+    let port = sock.num();
+    if (port != 0 || new != state::CLOSE) && filter::role(port, remote_port(sock)) == role::UNKNOWN
+    {
+        return;
+    }
     let known = connection::get(Key::from(sock));
     if let Some(entry) = known {
         let handled = entry.handled_state.get();
@@ -78,10 +112,6 @@ fn handle_once(sock: Sock, old: u8, new: u8) {
         }
     }
     let known = if may_begin(new) {
-        // Most sockets of a host leave here.
-        if known.is_none() && filter::role(sock.num(), remote_port(sock)) == role::UNKNOWN {
-            return;
-        }
         known
     } else {
         let begun = begun_entry(sock, known, old);
@@ -221,10 +251,11 @@ fn established(sock: Sock, known: MaybeEntry, old: u8) -> MaybeEntry {
     };
     // A packet program, which may have created the entry, cannot read it.
     entry.connection.netns.set(sock.netns());
-    entry.connection.established_ns.set(now_ns());
+    let now = now_ns();
+    entry.connection.established_ns.set(now);
     entry.set(flag::ESTABLISHED);
     if entry.connection.role.get() == role::CLIENT
-        && recent_resets::contains(sock)
+        && recent_resets::contains(sock, now)
         && let Some(tcp) = sock.tcp()
     {
         report(sock, tcp, kind::ESTABLISHED, state::ESTABLISHED, entry);
