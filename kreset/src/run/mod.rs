@@ -22,6 +22,7 @@ use std::{
     io,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -144,20 +145,27 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
     let mut recorder = options.record.as_deref().map(record).transpose()?;
     // Held open as long as it is traced.
     let namespace = options.network_namespace().map_err(CannotStart::from)?;
+    let request = options.request_in(namespace.as_ref());
+    let netns = request.netns.map(u64::from);
+    let mut connections = Connections::of(netns, options.ports.clone());
+    // With many connections the kernel takes as long to list them as to seed them.
+    let (ready, watched) = thread::scope(|scope| {
+        let counting = scope.spawn(|| connections.now());
+        let ready = prepare::attach(&request, &options.ports);
+        (ready, counting.join().unwrap_or_default())
+    });
     let Ready {
         attached,
         plan,
         hz,
         seeded,
-    } = prepare::attach(&options.request_in(namespace.as_ref()), &options.ports)?;
+    } = ready?;
     heap::trim();
     let host = Host {
         name: uname().nodename().to_string_lossy().into(),
     };
-    let netns = Some(u64::from(plan.settings.netns)).filter(|netns| *netns > 0);
-    let mut connections = Connections::of(netns, options.ports.clone());
     let start = Start {
-        watched: connections.now(),
+        watched,
         ..start_event(options, &plan, seeded, &host, began)
     };
     let decoder = Decoder {
@@ -174,7 +182,7 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
     }
     // Opened while this process may.
     let kernel_log = KernelLog::open();
-    // There are no other threads yet, so this holds for all of them.
+    // There are no other threads now, so this holds for all of them.
     confine(sinks.needs(), || attached.counter(counter::LOST).is_ok())?;
     stderr::detach().map_err(SinkError::Thread)?;
     let Sinks { delivery, health } = sinks.start()?;

@@ -22,6 +22,8 @@ use crate::{event::Watched, util::ports::PortSet};
 const SHARE: u32 = 500;
 /// Counts are no older than this where they cost little.
 const FRESH: Duration = Duration::from_secs(5);
+/// Bytes that are read at once: the kernel finds its place in the list anew at each read.
+const BUFFER: usize = 64 << 10;
 /// The state `TCP_ESTABLISHED` as the kernel writes it.
 const ESTABLISHED: &str = "01";
 
@@ -90,7 +92,9 @@ impl Connections {
             for list in ["net/tcp", "net/tcp6"] {
                 is_read |= self.list(&process.join(list), |broker| {
                     connections += 1;
-                    brokers.insert(broker.to_owned());
+                    if !brokers.contains(broker) {
+                        brokers.insert(broker.to_owned());
+                    }
                 });
             }
             if is_read {
@@ -109,10 +113,15 @@ impl Connections {
         let Ok(file) = File::open(path) else {
             return false;
         };
-        for line in BufReader::new(file).lines() {
-            let Ok(line) = line else {
-                return false;
-            };
+        let mut list = BufReader::with_capacity(BUFFER, file);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            match list.read_line(&mut line) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
             // `sl local_address rem_address st ...`, an address as HEX:PORT.
             let mut fields = line.split_ascii_whitespace().skip(1);
             let (Some(local), Some(remote), Some(ESTABLISHED)) =
@@ -126,7 +135,6 @@ impl Connections {
                 found(local);
             }
         }
-        true
     }
 
     fn is_traced(&self, end: &str) -> bool {
