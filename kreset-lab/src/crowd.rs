@@ -129,6 +129,7 @@ fn open(
             broker: SocketAddr::new(net::address(Side::Broker, false), port),
             count: left.min(EACH),
             clients: Some(network.host(Side::Client).path()),
+            busy: false,
         };
         let host = network.host(Side::Broker);
         holders.push((host.enter(|| Holder::start(own, &task))?, task.broker));

@@ -1,4 +1,4 @@
-//! Connections that are open and do nothing, in processes of their own: one process may have only
+//! Connections that are open, idle or busy, in processes of their own: one process may have only
 //! so many files.
 //!
 //! Such a process has both ends of its connections.
@@ -11,6 +11,8 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -30,6 +32,8 @@ use crate::{
 
 /// The subcommand that makes a binary hold connections.
 pub const SUBCOMMAND: &str = "hold-connections";
+/// The order to say how often all connections were used.
+const ROUNDS: &str = "rounds";
 /// The most connections of one process: two files each, where 20,000 is a usual limit.
 pub const EACH: u32 = 9_000;
 /// How long one end waits for the other.
@@ -45,6 +49,9 @@ pub struct Task {
     /// The network namespace of the clients' ends [default: where the process is]
     #[arg(long)]
     pub clients: Option<PathBuf>,
+    /// Exchange requests on all of them, one after the other, again and again
+    #[arg(long)]
+    pub busy: bool,
 }
 
 impl Task {
@@ -56,6 +63,9 @@ impl Task {
         ];
         if let Some(clients) = &self.clients {
             arguments.extend(["--clients".to_owned(), clients.display().to_string()]);
+        }
+        if self.busy {
+            arguments.push("--busy".to_owned());
         }
         arguments
     }
@@ -83,6 +93,16 @@ impl Holder {
     /// How many connections it was started with.
     pub const fn count(&self) -> u32 {
         self.count
+    }
+
+    /// How often each of its busy connections has exchanged a request and its answer.
+    pub fn rounds(&mut self) -> Result<u64> {
+        let said = self.process.ask(ROUNDS)?;
+        said.parse().map_err(|error| {
+            Error::Staging(format!(
+                "a process that holds connections could not say its rounds: {said:?} ({error})"
+            ))
+        })
     }
 
     /// Uses a connection once more, and aborts it at the broker; the client's address. Each of
@@ -125,6 +145,9 @@ pub fn serve(task: &Task) -> Result<()> {
         }
     };
     helper::ready()?;
+    if task.busy {
+        return keep_busy(pairs);
+    }
     for line in io::stdin().lines() {
         let line = line.context(|| "read what to abort".to_owned())?;
         let pair = line.parse().ok().and_then(|at: usize| pairs.get_mut(at));
@@ -135,6 +158,33 @@ pub fn serve(task: &Task) -> Result<()> {
         helper::answer(&client.to_string())?;
     }
     Ok(())
+}
+
+/// Uses all of them in turn until the end of standard input.
+fn keep_busy(mut pairs: Vec<Option<Pair>>) -> Result<()> {
+    let (rounds, ending) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let busy = scope.spawn(|| -> io::Result<()> {
+            while !ending.load(Ordering::Relaxed) {
+                for pair in pairs.iter_mut().flatten() {
+                    exchange(pair, Request::Metadata, 2)?;
+                }
+                rounds.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        for _rounds in io::stdin().lines().map_while(io::Result::ok) {
+            if busy.is_finished() {
+                break;
+            }
+            helper::answer(&rounds.load(Ordering::Relaxed).to_string())?;
+        }
+        ending.store(true, Ordering::Relaxed);
+        match busy.join() {
+            Ok(used) => used.context(|| "use a busy connection".to_owned()),
+            Err(_panic) => Err(Error::Staging("a busy connection panicked".to_owned())),
+        }
+    })
 }
 
 fn open(listener: &TcpListener, address: SocketAddr) -> io::Result<Pair> {
@@ -180,11 +230,13 @@ mod tests {
 
     #[test]
     fn a_task_survives_its_way_through_a_command_line() {
-        for clients in [None, Some(PathBuf::from("/run/netns/somewhere"))] {
+        let somewhere = Some(PathBuf::from("/run/netns/somewhere"));
+        for (clients, busy) in [(None, false), (somewhere.clone(), false), (somewhere, true)] {
             let task = Task {
                 broker: SocketAddr::from(([10, 77, 2, 2], 9092)),
                 count: EACH,
                 clients,
+                busy,
             };
             let matches = Task::augment_args(clap::Command::new(SUBCOMMAND))
                 .try_get_matches_from(task.arguments())

@@ -2,6 +2,7 @@
 
 mod advice;
 mod both_ends;
+mod busy;
 mod ended;
 mod forge;
 mod full;

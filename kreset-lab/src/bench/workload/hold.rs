@@ -24,6 +24,7 @@ pub fn open(port: u16, count: u32) -> Result<Vec<Holder>> {
             broker,
             count,
             clients: None,
+            busy: false,
         };
         holders.push(Holder::start(&own, &task)?);
     }
