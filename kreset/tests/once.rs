@@ -84,6 +84,22 @@ fn a_fin_of_an_earlier_connection_with_these_ports_says_nothing() {
     assert!(value_of(judgement, "broker_fin").is_none(), "{judgement:?}");
 }
 
+/// A FIN of the handshake is held for a second, and by then the client may have come back from the
+/// same port, and been reset.
+#[test]
+fn the_end_of_the_next_connection_of_these_ports_replaces_no_fin_before_it() {
+    let closed = reset("closed_by_broker.client");
+    let fin = Facts {
+        kind: Kind::Fin,
+        ..closed
+    };
+    let aborted = reset("broker_abort_linger.client");
+    let next = again(&fin, &aborted, SECOND_NS / 2);
+    let events = replay::judge(vec![fin, next], Config::default());
+    let kinds: Vec<_> = events.iter().map(|(facts, _)| facts.kind).collect();
+    assert_eq!(kinds, [Kind::ResetReceived, Kind::Fin]);
+}
+
 #[test]
 fn each_refused_attempt_is_an_event() {
     assert_eq!(

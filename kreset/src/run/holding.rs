@@ -271,15 +271,25 @@ impl Holding {
         }
     }
 
-    /// A connection ends once: its RST, or else its end, replaces the FINs before.
+    /// A connection ends once: its RST, or else its end, replaces the FINs before. Those from
+    /// before it began are of another one, that had the same ports.
     fn supersede(&mut self, facts: &Facts) {
         if self.superseded.is_empty() {
             return;
         }
-        for due in self.superseded.remove(&facts.tuple()).into_iter().flatten() {
-            if let Some(superseded) = self.events.remove(&due) {
+        let tuple = facts.tuple();
+        let began_ns = facts.began_ns().unwrap_or(0);
+        let mut of_others = Vec::new();
+        for due in self.superseded.remove(&tuple).into_iter().flatten() {
+            let held = self.events.get(&due);
+            if held.is_some_and(|held| held.at_ns < began_ns) {
+                of_others.push(due);
+            } else if let Some(superseded) = self.events.remove(&due) {
                 self.ends.remove(&superseded, Spot::Event(due));
             }
+        }
+        if !of_others.is_empty() {
+            self.superseded.insert(tuple, of_others);
         }
     }
 

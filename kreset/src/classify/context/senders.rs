@@ -42,6 +42,9 @@ impl Senders {
         }
         let sender = self.0.get(&(facts.remote, facts.local))?;
         let since = facts.at_ns.abs_diff(sender.at_ns);
-        (since < ON_THE_WAY_NS && sender.role != facts.role).then(|| sender.clone())
+        // The next connection may have the same ports at once.
+        let of_another = facts.flow.is_some() && sender.flow.is_some() && facts.flow != sender.flow;
+        let fits = since < ON_THE_WAY_NS && sender.role != facts.role && !of_another;
+        fits.then(|| sender.clone())
     }
 }
