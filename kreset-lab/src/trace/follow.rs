@@ -66,8 +66,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// One that keeps all packets. Whatever passes between the same ports is then one connection,
-    /// however often these are used again.
+    /// One that keeps all packets. A SYN begins another connection of the same ports only once the
+    /// one before is over: until then it is part of what happens to that.
     pub fn keeping_packets() -> Self {
         Self {
             keeps_packets: true,
@@ -82,14 +82,15 @@ impl Follower {
         let known = self.connections.get(&flow);
         let is_new = known.is_none_or(|known| {
             // A forged SYN begins none where there is one.
-            !self.keeps_packets
+            (!self.keeps_packets || known.is_over_for_both())
                 && opens(segment)
                 && segment.forged.is_none()
                 && known.opened_by != Some(segment.sequence)
         });
         if is_new {
             let old = self.connections.insert(flow, Connection::new(seen, flow));
-            self.ended.extend(old.filter(Connection::had_a_reset));
+            self.ended
+                .extend(old.filter(|it| self.keeps_packets || it.had_a_reset()));
         }
         if let Some(connection) = self.connections.get_mut(&flow) {
             if self.keeps_packets {
@@ -178,6 +179,11 @@ impl Connection {
 
     const fn is_over(&self) -> bool {
         self.closed_here || self.closed_there || self.is_gone
+    }
+
+    /// A reset ended it, or both ends have closed.
+    const fn is_over_for_both(&self) -> bool {
+        self.is_gone || (self.closed_here && self.closed_there)
     }
 
     fn goes(&mut self, at: Moment, segment: &Segment) {
@@ -315,6 +321,34 @@ mod tests {
             let resets = connections.flat_map(|it| it.resets);
             resets.map(|reset| (reset.direction, reset.sure)).collect()
         }
+    }
+
+    /// Keeps the packets of a connection that `ends`, and of the next one of the same ports.
+    fn ports_used_twice(end: impl FnOnce(&mut Exchange)) -> Vec<usize> {
+        let mut exchange = Exchange::used();
+        exchange.follower = Follower::keeping_packets();
+        exchange.passes(Side::Client, "S", 100, 0, 0);
+        exchange.passes(Side::Broker, "SA", 500, 101, 0);
+        end(&mut exchange);
+        // Its second SYN is the first one again.
+        exchange.passes(Side::Client, "S", 7_000, 0, 0);
+        exchange.passes(Side::Client, "S", 7_000, 0, 0);
+        exchange.passes(Side::Broker, "RA", 0, 7_001, 0);
+        let connections = exchange.follower.drain();
+        connections.iter().map(|it| it.packets.len()).collect()
+    }
+
+    #[test]
+    fn the_next_connection_of_the_same_ports_is_another_one_once_the_first_is_over() {
+        let reset = |exchange: &mut Exchange| exchange.passes(Side::Broker, "RA", 501, 101, 0);
+        assert_eq!(ports_used_twice(reset), [3, 3]);
+        let closed = |exchange: &mut Exchange| {
+            exchange.passes(Side::Broker, "FA", 501, 101, 0);
+            exchange.passes(Side::Client, "FA", 101, 502, 0);
+        };
+        assert_eq!(ports_used_twice(closed), [4, 3]);
+        // A host that has lost it begins another one, which the other host takes for a part of it.
+        assert_eq!(ports_used_twice(|_| ()), [5]);
     }
 
     #[test]
