@@ -20,7 +20,7 @@ pub mod kind {
     /// The socket closed by itself with an error other than a reset, such as
     /// ETIMEDOUT after retransmissions.
     pub const TIMEOUT: u8 = 3;
-    /// The first FIN of a connection, of either side.
+    /// The first FIN of a connection, the broker's.
     pub const FIN: u8 = 4;
     /// The socket reached CLOSE without a reset after a FIN.
     pub const CLOSED: u8 = 5;
@@ -33,6 +33,9 @@ pub mod kind {
     /// Something happened to a process that owns a listener: a
     /// [`ProcessRecord`](crate::process::ProcessRecord).
     pub const PROCESS: u8 = 9;
+    /// The first FIN of a connection, the client's: its latest request had not been answered
+    /// for [`Settings::unanswered_jiffies`](crate::settings::Settings::unanswered_jiffies).
+    pub const GAVE_UP: u8 = 10;
 }
 
 /// Which end of the connection this host's socket is. Values of
@@ -120,7 +123,7 @@ pub struct KernelEvent {
     /// [`role`].
     pub role: u8,
     /// `sock.__sk_common.skc_state` at the event; 0 without a socket. For
-    /// [`kind::FIN`] and [`kind::CLOSED`] the state that was left.
+    /// [`kind::FIN`], [`kind::GAVE_UP`] and [`kind::CLOSED`] the state that was left.
     pub state: u8,
     /// TCP flags of the packet that drew a sent RST.
     pub trigger_flags: u8,

@@ -36,6 +36,9 @@ pub struct Settings {
     /// How long after the peer was last heard from a settled connection is busy,
     /// jiffies; 0 to look at every packet.
     pub busy_jiffies: u32,
+    /// How long the client's latest request has been without an answer, at least, where its FIN
+    /// is reported, jiffies; 0 to report none.
+    pub unanswered_jiffies: u32,
     /// Sockets that are tracked at once, at most.
     pub max_connections: u32,
     /// How many of `port_ranges` hold the traced ports; 0 if the bitmap does.

@@ -18,4 +18,5 @@ pub mod reset;
 pub mod segment;
 pub mod sequence;
 pub mod shared;
+pub mod unanswered;
 pub mod window;

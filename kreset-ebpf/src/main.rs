@@ -13,6 +13,7 @@
 mod connection;
 mod ended;
 mod filter;
+mod gave_up;
 mod hooks;
 mod kernel;
 mod listener;

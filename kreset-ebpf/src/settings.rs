@@ -24,6 +24,7 @@ pub(crate) static SETTINGS: Settings = Settings {
     task_btf: 0,
     fentry: 0,
     busy_jiffies: 0,
+    unanswered_jiffies: 0,
     max_connections: 0,
     port_range_count: 0,
     port_ranges: [PortRange { first: 0, more: 0 }; PORT_RANGES],

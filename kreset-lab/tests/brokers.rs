@@ -85,6 +85,11 @@ fn ends_that_have_one_cause_are_one_incident_and_everyday_ones_none() {
 }
 
 #[test]
+fn clients_that_give_up_on_a_silent_broker_are_one_incident_and_other_waits_none() {
+    run_each(&["suspended", "full-listener", "waiting"].map(|name| format!("together.{name}")));
+}
+
+#[test]
 fn what_a_broker_is_short_of_is_named() {
     run_each(&["queue", "files", "cpu"].map(|what| format!("load-{what}.librdkafka")));
 }

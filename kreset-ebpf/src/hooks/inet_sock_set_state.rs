@@ -26,7 +26,7 @@ use kreset_ebpf::{payload::is_sasl, shared::Shared};
 use super::tcp_receive_reset::{is_real, observes_packets};
 use crate::{
     connection::{self, Entry, Key, now_ns},
-    ended, filter,
+    ended, filter, gave_up,
     kernel::{Sock, Task, TcpSock, state},
     listener, owners, recent_resets, ring,
     settings::constant,
@@ -290,7 +290,8 @@ fn begin_established(sock: Sock, old: u8) -> MaybeEntry {
 }
 
 /// The FIN of one side. The first FIN is reported if the broker sent it: it
-/// distinguishes an idle close or a dying broker from later causes.
+/// distinguishes an idle close or a dying broker from later causes. The client's is if it
+/// gave up waiting for an answer.
 #[inline(always)]
 fn closing(sock: Sock, entry: &'static Entry, old: u8, side: u32) -> &'static Entry {
     if entry.is_listener() {
@@ -317,8 +318,15 @@ fn first_fin(sock: Sock, entry: &Entry, old: u8, by_peer: bool) -> Option<()> {
     let silence = silence_before_fin(tcp, by_peer);
     entry.connection.fin_silence.set(silence);
     let by_broker = by_peer == (entry.connection.role.get() == role::CLIENT);
-    if by_broker && !entry.has(flag::RESET) {
-        report(sock, tcp, kind::FIN, old, entry);
+    let kind = if by_broker {
+        kind::FIN
+    } else if gave_up::waited(tcp, entry, by_peer, silence) {
+        kind::GAVE_UP
+    } else {
+        return None;
+    };
+    if !entry.has(flag::RESET) {
+        report(sock, tcp, kind, old, entry);
     }
     Some(())
 }

@@ -52,6 +52,7 @@ pub struct Event {
     pub back: Option<u64>,
     pub refused: Option<Refused>,
     pub roll: Option<Roll>,
+    pub ended_by: Option<String>,
     pub brokers: Vec<Endpoint>,
     pub earlier: Vec<String>,
     /// Of a `finding`: what it rests on.

@@ -185,6 +185,13 @@ impl Classifier {
         }
     }
 
+    /// What became of the broker's process, where the broker's end of an event is on this host.
+    #[must_use]
+    pub fn process_end(&mut self, facts: &Facts) -> Option<ProcessEnd> {
+        let context = self.memory.context(facts);
+        context.process_end.as_ref().map(process_end::into_event)
+    }
+
     /// Judges by what is known now, and learns nothing from it.
     pub fn judge_again(&mut self, facts: &Facts) -> (Judgement, Context) {
         let mut context = self.memory.context(facts);
@@ -323,7 +330,8 @@ fn may_be_event(facts: &Facts) -> bool {
                 .idle
                 .is_some_and(|idle| idle.provoked_by != ProvokedBy::Close)
         }
-        Kind::Established | Kind::Survived => false,
+        // What it means shows together with others.
+        Kind::Established | Kind::Survived | Kind::GaveUp => false,
         _ => true,
     }
 }

@@ -34,6 +34,9 @@ words! {
         Refusals = "refusals",
         /// A broker accepts connections and drops them before any answer.
         TurnedAway = "turned_away",
+        /// A broker does not answer, and its clients give up: it is suspended, overloaded, or
+        /// does not accept their connections.
+        Unresponsive = "unresponsive",
         /// One client fails to log in again and again.
         FailedLogins = "failed_logins",
         /// The TLS or first exchange of one client fails again and again.
@@ -46,7 +49,9 @@ impl IncidentKind {
     #[must_use]
     pub const fn verdict(self) -> Verdict {
         match self {
-            Self::BrokerEnded | Self::ListenerDrained => Verdict::BrokerOriginated,
+            Self::BrokerEnded | Self::ListenerDrained | Self::Unresponsive => {
+                Verdict::BrokerOriginated
+            }
             Self::DeviceFailover => Verdict::MiddleboxReset,
             Self::DeviceIdleTimer => Verdict::MiddleboxIdleReset,
             Self::Refusals | Self::TurnedAway | Self::FailedLogins | Self::FailedHandshakes => {
@@ -71,6 +76,7 @@ impl IncidentKind {
             Self::DeviceIdleTimer => "forgets idle connections",
             Self::Refusals => "refused",
             Self::TurnedAway => "dropped before any answer",
+            Self::Unresponsive => "does not answer",
             Self::FailedLogins => "failed: authentication",
             Self::FailedHandshakes => "failed",
         }
@@ -100,6 +106,11 @@ impl IncidentKind {
             Self::TurnedAway => {
                 "Compare the broker's limits with its connections: max.connections, \
                  max.connections.per.ip, open files, and its accept queue."
+            }
+            Self::Unresponsive => {
+                "Look for what keeps the broker from answering: a suspended process, a frozen \
+                 container, a long pause, a full disk, connections that it does not accept \
+                 (max.connections, open files)."
             }
             Self::FailedLogins => "Check this client's credentials and mechanism.",
             Self::FailedHandshakes => {
@@ -160,7 +171,7 @@ pub struct Incident {
     pub back_ms: Option<Spread>,
     /// The roll that the restart is part of; `null` for what is no broker's end.
     pub roll: Option<Roll>,
-    /// What ended the broker; `null` where that is not known.
+    /// What ended the broker, or keeps it from answering; `null` where that is not known.
     pub ended_by: Option<SmolStr>,
     /// The ids of its events that were written before it was recognised: they carry no
     /// `incident_id`.

@@ -6,3 +6,9 @@ pub const PRODUCE: u16 = 0;
 pub const FETCH: u16 = 1;
 /// A member of a group waits here for the others.
 pub const JOIN_GROUP: u16 = 11;
+/// Requests that a broker answers at once, whoever asks.
+///
+/// `ListOffsets`, `Metadata`, `OffsetFetch`, `FindCoordinator`, `Heartbeat`, `LeaveGroup`,
+/// `ApiVersions`, `DescribeCluster` and `ConsumerGroupHeartbeat`. Others wait for records,
+/// replicas, other members, or a directory of users.
+pub const ANSWERED_AT_ONCE: [u16; 9] = [2, 3, 9, 10, 12, 13, 18, 60, 68];

@@ -217,6 +217,7 @@ const fn decode_kind(number: u8) -> Result<Kind, DecodeError> {
         kind::ESTABLISHED => Kind::Established,
         kind::SURVIVED => Kind::Survived,
         kind::UNOBSERVED => Kind::Unobserved,
+        kind::GAVE_UP => Kind::GaveUp,
         unknown => return Err(DecodeError::Kind(unknown)),
     })
 }

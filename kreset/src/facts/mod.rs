@@ -53,6 +53,8 @@ pub enum Kind {
     Survived,
     /// Its socket was freed, and nothing was observed of how it ended.
     Unobserved,
+    /// The client's side sent the first FIN, after it had waited long for an answer.
+    GaveUp,
 }
 
 /// A TCP state; kernel: `include/net/tcp_states.h`.
@@ -441,7 +443,7 @@ impl Facts {
     pub const fn direction(&self) -> Direction {
         match self.kind {
             Kind::ResetSent => Direction::Sent,
-            Kind::Fin | Kind::Closed => match self.fin {
+            Kind::Fin | Kind::Closed | Kind::GaveUp => match self.fin {
                 Some(fin) if !fin.by_peer => Direction::Sent,
                 _ => Direction::Received,
             },

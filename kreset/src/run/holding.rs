@@ -122,6 +122,7 @@ impl Holding {
         }
         self.supersede(&facts);
         let facts = self.join_reset(facts)?;
+        let facts = self.join_given_up(facts);
         let waits_ns = is_refusal(&facts)
             .then(|| self.endings.wait_of(&facts))
             .flatten();
@@ -147,7 +148,8 @@ impl Holding {
                 return None;
             }
             Kind::Fin => FIN_WAIT_NS,
-            Kind::Closed => CLOSED_WAIT_NS,
+            // Its other end may be on this host as well.
+            Kind::Closed | Kind::GaveUp => CLOSED_WAIT_NS,
             Kind::Timeout | Kind::Unobserved | Kind::Established | Kind::Survived => 0,
         };
         if wait_ns == 0 {
@@ -257,6 +259,19 @@ impl Holding {
             receiver.other_end = Some(Box::new(facts));
         }
         None
+    }
+
+    /// The FIN of a client that gave up with the record of the other end. At the client the end
+    /// of its socket follows at once.
+    fn join_given_up(&mut self, facts: Facts) -> Facts {
+        if facts.kind != Kind::GaveUp {
+            return facts;
+        }
+        let other = self.other_end(&facts).and_then(|place| self.take(place));
+        match other {
+            Some(other) => join(facts, other),
+            None => facts,
+        }
     }
 
     /// A FIN, or the end of a socket, with the record of the other end.

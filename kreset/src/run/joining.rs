@@ -39,7 +39,7 @@ pub fn join(a: Facts, b: Facts) -> Facts {
 fn rank(facts: &Facts) -> (bool, bool) {
     let is_main = match facts.kind {
         Kind::ResetReceived => true,
-        Kind::Fin | Kind::Closed => facts.fin.is_some_and(|fin| !fin.by_peer),
+        Kind::Fin | Kind::Closed | Kind::GaveUp => facts.fin.is_some_and(|fin| !fin.by_peer),
         _ => false,
     };
     (is_main, facts.role == Role::Client)
@@ -77,7 +77,8 @@ impl Seen {
             (Kind::ResetSent, Kind::ResetReceived) => self.is_what_came_to(other),
             (Kind::ResetReceived, Kind::ResetSent) => other.is_what_came_to(self),
             (Kind::ResetReceived, Kind::ResetReceived)
-            | (Kind::Fin | Kind::Closed, Kind::Fin | Kind::Closed) => true,
+            | (Kind::Fin | Kind::Closed, Kind::Fin | Kind::Closed)
+            | (Kind::GaveUp, Kind::GaveUp) => true,
             _ => false,
         };
         let same_flow = self.flow.is_some() && self.flow == other.flow;
@@ -163,7 +164,7 @@ fn remove<K: Eq + Hash, P: PartialEq>(places: &mut HashMap<K, P>, key: &K, place
 const fn may_be_joined(facts: &Facts) -> bool {
     let of_ending = matches!(
         facts.kind,
-        Kind::ResetSent | Kind::ResetReceived | Kind::Fin | Kind::Closed
+        Kind::ResetSent | Kind::ResetReceived | Kind::Fin | Kind::Closed | Kind::GaveUp
     );
     of_ending && facts.other_end.is_none()
 }

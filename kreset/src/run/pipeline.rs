@@ -27,7 +27,7 @@ use crate::{
         Process, SinkCoverage, Source, Time, Watched, filter::Filter,
     },
     facts::{
-        DecodeError, Decoder, Facts, PacketFacts,
+        DecodeError, Decoder, Facts, Kind, PacketFacts,
         load::HostLoad,
         process::{Memory, ProcessFacts, ProcessId},
     },
@@ -653,7 +653,12 @@ impl Pipeline {
             } else if facts.kreset_probe().is_none() {
                 // It may be part of an incident all the same.
                 let name = self.enricher.client_name(facts);
-                let _not_an_event = self.incidents.take(&End::of(facts, None, name));
+                let end = if facts.kind == Kind::GaveUp {
+                    End::gave_up(facts, self.classifier.process_end(facts).as_ref(), name)
+                } else {
+                    End::of(facts, None, name)
+                };
+                let _not_an_event = self.incidents.take(&end);
             }
             return;
         };

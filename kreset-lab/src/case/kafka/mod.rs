@@ -21,6 +21,7 @@ mod restart;
 mod rolling;
 mod sasl;
 mod setup;
+mod silent;
 mod tls;
 mod together;
 
@@ -35,6 +36,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(load::scenarios());
     all.extend(incident::scenarios());
     all.extend(together::scenarios());
+    all.extend(silent::scenarios());
     all.extend(broker_idle::scenarios());
     all.extend(quiet::scenarios());
     all.extend(healthy::scenarios());

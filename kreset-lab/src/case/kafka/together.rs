@@ -261,7 +261,7 @@ fn everyday(setup: &KafkaSetup<'_>) -> Result<Outcome> {
 
 /// Judges what was said of each connection, but for silences under load, which are of some
 /// milliseconds: others are about these.
-fn judged(setup: &KafkaSetup<'_>, watch: Watch<'_>) -> Result<Outcome> {
+pub(super) fn judged(setup: &KafkaSetup<'_>, watch: Watch<'_>) -> Result<Outcome> {
     watch.judge_by(|side| {
         let mut claims = ruling::claims(setup.lab.wire(), side, anything);
         for truth in claims.all.iter_mut().flat_map(|claim| &mut claim.truths) {
@@ -293,7 +293,7 @@ fn anything(_: &Ending) -> Ruling {
     ])
 }
 
-fn for_each_host(outcome: &mut Outcome, check: impl Fn(Side, &[Event]) -> Vec<String>) {
+pub(super) fn for_each_host(outcome: &mut Outcome, check: impl Fn(Side, &[Event]) -> Vec<String>) {
     let hosts = [
         (Side::Client, &mut outcome.client),
         (Side::Broker, &mut outcome.broker),
@@ -307,12 +307,12 @@ fn for_each_host(outcome: &mut Outcome, check: impl Fn(Side, &[Event]) -> Vec<St
 }
 
 /// What a host said of incidents when they were over, in their order.
-fn ends(events: &[Event]) -> Vec<&Event> {
+pub(super) fn ends(events: &[Event]) -> Vec<&Event> {
     let is_end = |it: &&Event| it.kind == "incident" && it.phase.as_deref() == Some("end");
     events.iter().filter(is_end).collect()
 }
 
-fn differs(ends: &[&Event], expected: &[&str]) -> Vec<String> {
+pub(super) fn differs(ends: &[&Event], expected: &[&str]) -> Vec<String> {
     let kinds: Vec<_> = ends
         .iter()
         .map(|it| it.incident.as_deref().unwrap_or("nothing"))

@@ -3,7 +3,7 @@
 
 use kreset_common::{
     record::{
-        Connection, Packets, Record, Tcp, connection_flag as flag, event_flag,
+        Connection, Packets, Record, Tcp, connection_flag as flag, event_flag, kind,
         packets_flag as seen, role, tcp_present as present,
     },
     sequence::is_after,
@@ -12,6 +12,7 @@ use kreset_ebpf::{
     payload::{Direction, record_payload},
     segment::tcp_flag,
     shared::SharedPackets,
+    unanswered::Exchange,
 };
 use zerocopy::FromZeros as _;
 
@@ -26,6 +27,9 @@ pub const HZ: u32 = 1_000;
 /// The segment size where no SYN named one: Ethernet's, with time stamps.
 const USUAL_MSS: u32 = 1_448;
 
+/// A client that closes after so long without an answer gave up, in ticks.
+const UNANSWERED: u32 = 5_000;
+
 /// What one packet did.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Effects {
@@ -33,8 +37,9 @@ pub(super) struct Effects {
     pub(super) survived: u32,
     /// It completed the handshake.
     pub(super) established: bool,
-    /// It was the first FIN; the state before it.
-    pub(super) first_fin: Option<State>,
+    /// It was the first FIN, the broker's or that of a client that gave up; the state before it
+    /// and the kind of its record.
+    pub(super) first_fin: Option<(State, u8)>,
     /// The socket reached CLOSE in order; the state before it.
     pub(super) closed: Option<State>,
     /// Segments before it are missing in the capture.
@@ -581,10 +586,41 @@ impl Flow {
             silence = silence.min(since(self.tcp.rcv_tstamp));
         }
         self.connection.fin_silence = silence;
-        if by_peer != self.is_client() {
-            return;
-        }
-        effects.first_fin = Some(old);
+        effects.first_fin = if by_peer == self.is_client() {
+            Some((old, kind::FIN))
+        } else {
+            self.gave_up(by_peer).then_some((old, kind::GAVE_UP))
+        };
+    }
+
+    /// The client's FIN, which the peer sent or this end, comes after it had waited for an answer.
+    const fn gave_up(&self, by_peer: bool) -> bool {
+        let (tcp, packets) = (&self.tcp, &self.packets);
+        let sent = (tcp.lsndtime, tcp.data_segs_out);
+        let received = (tcp.lrcvtime, tcp.data_segs_in);
+        let (client, broker, silence_before_latest) = if by_peer {
+            (received, sent, packets.data_silence_in)
+        } else {
+            (sent, received, packets.data_silence)
+        };
+        let exchange = Exchange {
+            client_at: client.0,
+            broker_at: broker.0,
+            client_segments: client.1,
+            // Of an older connection it is not known.
+            broker_segments: if self.is_late() {
+                broker.1.saturating_add(1)
+            } else {
+                broker.1
+            },
+            client_spoke_last: packets.flags & seen::SEEN_DATA != 0
+                && (packets.flags & seen::LAST_DATA_IN != 0) == by_peer,
+            silence: self.connection.fin_silence,
+            silence_before_latest,
+            // A capture does not show it.
+            unread: 0,
+        };
+        exchange.is_given_up(UNANSWERED)
     }
 
     /// The record of an event of this connection; the caller sets what is its own.

@@ -347,10 +347,10 @@ impl Follower {
                 report(kind::ESTABLISHED, State::Established, flow);
             }
         }
-        if let Some(old) = effects.first_fin
+        if let Some((old, kind)) = effects.first_fin
             && main
         {
-            report(kind::FIN, old, flow);
+            report(kind, old, flow);
         }
         if let Some(old) = effects.closed {
             if main && flow.data_segments() < YOUNG_SEGMENTS {

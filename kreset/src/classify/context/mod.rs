@@ -82,7 +82,7 @@ impl Memory {
                 }
             }
             Kind::Timeout | Kind::Closed => self.paths.survived(facts),
-            Kind::Unobserved => {}
+            Kind::Unobserved | Kind::GaveUp => {}
         }
     }
 

@@ -2,10 +2,13 @@
 
 use smol_str::SmolStr;
 
-use super::{AT_ONCE_NS, ATTEMPTS_NS, Client, IDLE_NS};
+use super::{
+    AT_ONCE_NS, ATTEMPTS_NS, Client, IDLE_NS, SILENT_NS,
+    silent::{self, Shown},
+};
 use crate::{
     classify::{Judgement, class::Class, class_of},
-    event::{AgeKind, Ended, Endpoint, IncidentKind, Role, is_unclear},
+    event::{AgeKind, Ended, Endpoint, IncidentKind, ProcessEnd, Role, is_unclear},
     facts::{Facts, Kind, State, Trigger},
 };
 
@@ -48,6 +51,8 @@ pub(super) enum Key {
     DeviceIdle(Role),
     /// The broker that drops new connections.
     TurnedAway(Place),
+    /// The broker that does not answer.
+    Silent(Place),
     /// The client whose attempts fail.
     Client(
         IncidentKind,
@@ -63,6 +68,7 @@ impl Key {
         match self {
             Self::DeviceFast(_) => AT_ONCE_NS,
             Self::DeviceIdle(_) => IDLE_NS,
+            Self::Silent(_) => SILENT_NS,
             // Of ends other than refusals only the latest count.
             Self::Broker(_) | Self::TurnedAway(_) | Self::Client(..) | Self::Clients(_) => {
                 ATTEMPTS_NS
@@ -90,7 +96,8 @@ pub struct End {
     pub is_refusal: bool,
     /// The silence before it, ms, where that has to do with it.
     pub silence_ms: Option<f64>,
-    /// What ended the broker's process on this host, in a sentence without its full stop.
+    /// What ended the broker's process on this host, or keeps it from answering, in a sentence
+    /// without its full stop.
     pub ended_by: Option<SmolStr>,
     /// The first exchange failed, and why is unclear.
     pub(super) is_unclear: bool,
@@ -111,6 +118,8 @@ pub struct End {
     pub(super) age_ms: Option<f64>,
     /// The broker's FIN went before, and was taken in.
     pub(super) is_again: bool,
+    /// The client gave up waiting for an answer, and what that shows.
+    pub(super) gave_up: Option<Shown>,
 }
 
 /// So long after a FIN, it is taken in by itself, ms: it is held for as long.
@@ -170,6 +179,22 @@ impl End {
                 .filter(|age| age.kind == AgeKind::Exact)
                 .map(|age| age.ms),
             is_again: is_late,
+            gave_up: None,
+        }
+    }
+
+    /// The end of a connection whose client gave up waiting for an answer. `process` is what
+    /// became of the broker's process, where that is on this host.
+    #[must_use]
+    pub fn gave_up(
+        facts: &Facts,
+        process: Option<&ProcessEnd>,
+        client_name: Option<SmolStr>,
+    ) -> Self {
+        Self {
+            ended_by: silent::why(facts, process),
+            gave_up: Some(Shown::of(facts, process)),
+            ..Self::of(facts, None, client_name)
         }
     }
 
@@ -180,6 +205,9 @@ impl End {
             // A process is one client, whatever it calls itself.
             Key::Client(kind, (address, name.filter(|_| pid.is_none()), pid))
         };
+        if self.gave_up.is_some() {
+            return Some(Key::Silent(self.place));
+        }
         let Some(class) = self.class else {
             let is_end = self.is_event || self.is_fin;
             return is_end.then_some(Key::Broker(self.place));

@@ -11,6 +11,7 @@ mod end;
 mod open;
 mod outage;
 mod rolls;
+mod silent;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use self::{
     end::Key,
     outage::Outages,
     rolls::Rolls,
+    silent::Shown,
 };
 use crate::{
     event::{IncidentKind, Role},
@@ -57,6 +59,9 @@ const AT_ONCE_NS: u64 = 10 * SECOND_NS;
 /// Attempts of one kind come within this time: clients wait for up to 10 s in between
 /// (`reconnect.backoff.max.ms` of librdkafka).
 const ATTEMPTS_NS: u64 = 60 * SECOND_NS;
+/// Clients of a broker that does not answer give up one by one, each connection of theirs after
+/// `request.timeout.ms`, which is 30 s: three in a row of a single one take over a minute.
+const SILENT_NS: u64 = 120 * SECOND_NS;
 /// Idle connections end one by one.
 const IDLE_NS: u64 = 600 * SECOND_NS;
 
@@ -431,6 +436,8 @@ fn recognise(key: &Key, recent: &VecDeque<Recent>, now_ns: u64) -> Option<Incide
     let triggers = recent.iter().filter(|it| it.end.may_begin()).count();
     let kind = match key {
         Key::Broker(_) => return of_broker(recent, now_ns),
+        Key::Silent(_) if !is_silent(recent) => return None,
+        Key::Silent(_) => IncidentKind::Unresponsive,
         Key::DeviceFast(_) => IncidentKind::DeviceFailover,
         Key::DeviceIdle(_) => IncidentKind::DeviceIdleTimer,
         Key::TurnedAway(_) => IncidentKind::TurnedAway,
@@ -467,6 +474,23 @@ fn of_broker(recent: &VecDeque<Recent>, now_ns: u64) -> Option<IncidentKind> {
         return Some(IncidentKind::ListenerDrained);
     }
     (ends.is_empty() && refusals >= ENDS).then_some(IncidentKind::Refusals)
+}
+
+/// Clients gave up, and something shows that the broker did not answer. On its own host what a
+/// client can make up has to come from two of them.
+fn is_silent(recent: &VecDeque<Recent>) -> bool {
+    let shows = |least| {
+        let ends = recent.iter();
+        ends.filter(move |it| it.end.gave_up.is_some_and(|shown| shown >= least))
+    };
+    let mut unanswered = shows(Shown::Unanswered);
+    let Some(first) = unanswered.next() else {
+        return false;
+    };
+    let is_of_another = |it: &Recent| it.end.client.address != first.end.client.address;
+    first.end.role == Role::Client
+        || shows(Shown::Stopped).next().is_some()
+        || unanswered.any(is_of_another)
 }
 
 /// The broker closed connections within a second, of which at least three have neither a

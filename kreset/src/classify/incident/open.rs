@@ -82,8 +82,8 @@ pub struct Snapshot {
     pub refused: Option<(u64, u64, bool)>,
     /// The roll that it is part of.
     pub roll: Option<InRoll>,
-    /// What ended the broker's process, in a sentence without its full stop; `None` where this
-    /// host did not see that.
+    /// What ended the broker's process, or kept it from answering, in a sentence without its full
+    /// stop; `None` where this host did not see that.
     pub ended_by: Option<SmolStr>,
     /// The numbers of the events that made it an incident.
     pub earlier: Vec<u64>,
@@ -178,6 +178,7 @@ impl Open {
             IncidentKind::ListenerDrained | IncidentKind::DeviceFailover => BACK_NS,
             IncidentKind::DeviceIdleTimer
             | IncidentKind::TurnedAway
+            | IncidentKind::Unresponsive
             | IncidentKind::FailedLogins
             | IncidentKind::FailedHandshakes => {
                 let gaps_ns = self.longest_gap_ns.saturating_mul(GAPS);

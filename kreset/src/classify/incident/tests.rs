@@ -43,6 +43,7 @@ fn end(at_ms: u64, broker: u8, client: u32, class: Option<Class>) -> End {
         fin_silence_ms: None,
         age_ms: None,
         is_again: false,
+        gave_up: None,
     }
 }
 
@@ -506,6 +507,100 @@ fn clients_that_a_broker_turns_away_are_one_incident() {
     let begun = host.begun();
     assert_eq!(kinds(&begun), [IncidentKind::TurnedAway]);
     assert_eq!(begun[0].clients, 50);
+}
+
+/// A client that gives up waiting for an answer: no event.
+fn gave_up(at_ms: u64, client: u8, shown: Shown) -> End {
+    End {
+        is_event: false,
+        client: Client {
+            address: [10, 0, 1, client].into(),
+            name: Some("app".into()),
+            pid: Some(client.into()),
+        },
+        gave_up: Some(shown),
+        ..end(at_ms, 1, client.into(), None)
+    }
+}
+
+fn at_the_broker(at_ms: u64, client: u8, shown: Shown) -> End {
+    let end = gave_up(at_ms, client, shown);
+    End {
+        role: Role::Broker,
+        client: Client {
+            pid: None,
+            ..end.client.clone()
+        },
+        ..end
+    }
+}
+
+#[test]
+fn clients_that_give_up_on_a_silent_broker_are_one_incident() {
+    let mut host = Host::default();
+    // A produce request that nobody answered shows nothing, and what came after it does.
+    assert_eq!(host.take(&gave_up(0, 1, Shown::Nothing)), None);
+    assert_eq!(host.take(&gave_up(30_050, 1, Shown::Unanswered)), None);
+    assert_eq!(host.take(&gave_up(60_100, 1, Shown::Unanswered)), Some(0));
+    let begun = host.begun();
+    assert_eq!(kinds(&begun), [IncidentKind::Unresponsive]);
+    assert_eq!((begun[0].connections, begun[0].clients), (3, 1));
+    assert_eq!(begun[0].verdict, Verdict::BrokerOriginated);
+    assert_eq!((begun[0].cause, begun[0].earlier.len()), (None, 0));
+    assert_eq!(host.take(&gave_up(61_000, 2, Shown::Nothing)), Some(0));
+    assert_eq!(host.over(100_000), []);
+    let over = host.over(200_000);
+    assert_eq!((over[0].connections, over[0].clients), (4, 2));
+}
+
+#[test]
+fn the_host_of_a_suspended_broker_says_that_it_was() {
+    let mut host = Host::default();
+    for (at_ms, client) in [(0, 1), (10, 2), (20, 3)] {
+        let end = at_the_broker(at_ms, client, Shown::Stopped);
+        let ended_by = Some("SIGSTOP for 20 s so far by bash (pid 7)".into());
+        host.take(&End { ended_by, ..end });
+    }
+    let begun = host.begun();
+    assert_eq!(kinds(&begun), [IncidentKind::Unresponsive]);
+    assert_eq!(
+        begun[0].ended_by.as_deref(),
+        Some("SIGSTOP for 20 s so far by bash (pid 7)")
+    );
+}
+
+/// Consumers close in the middle of a long poll, members leave while they wait for the others,
+/// and producers go that ask for no acknowledgement.
+#[test]
+fn closes_that_leave_everyday_requests_unanswered_are_no_incident() {
+    let mut host = Host::default();
+    for second in 0..3_600_u64 {
+        for client in 1..20 {
+            host.take(&gave_up(second * 1_000, client, Shown::Nothing));
+            host.take(&at_the_broker(second * 1_000, client, Shown::Nothing));
+        }
+        // Each has an answer to wait for in vain now and then.
+        if second % 61 == 0 {
+            let broker = u8::try_from(second / 61).unwrap() + 10;
+            let alone = gave_up(second * 1_000, 1, Shown::Unanswered);
+            host.take(&End {
+                place: place(broker),
+                ..alone
+            });
+        }
+    }
+    assert_eq!(host.begun(), []);
+}
+
+#[test]
+fn one_stranger_does_not_make_a_broker_look_silent() {
+    let mut host = Host::default();
+    for attempt in 0..50 {
+        host.take(&at_the_broker(attempt * 100, 1, Shown::Unanswered));
+    }
+    assert_eq!(host.begun(), []);
+    host.take(&at_the_broker(5_100, 2, Shown::Unanswered));
+    assert_eq!(kinds(&host.begun()), [IncidentKind::Unresponsive]);
 }
 
 /// A quiet hour: the broker's idle timer and librdkafka's bootstrap connections, which clients

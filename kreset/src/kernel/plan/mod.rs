@@ -81,6 +81,10 @@ impl Plan {
     }
 }
 
+/// A client that closes after so long without an answer is reported, ms: many times longer than
+/// a healthy broker takes (`fetch.max.wait.ms` is 500), and shorter than clients wait
+/// (`request.timeout.ms` is 30,000, librdkafka's `socket.timeout.ms` 60,000).
+const UNANSWERED_MS: u32 = 5_000;
 /// [`Plan::table`].
 const TABLE: u32 = 65_536;
 
@@ -124,6 +128,7 @@ pub fn plan(facts: &KernelFacts, request: &Request) -> Result<Plan, Refusal> {
             task_btf: types.task_in_tracing.into(),
             fentry: (packet_evidence == PacketEvidence::Fentry).into(),
             busy_jiffies: BUSY_MS.saturating_mul(hz) / 1_000,
+            unanswered_jiffies: UNANSWERED_MS.saturating_mul(hz) / 1_000,
             // Where no program sees a socket freed, those that are cannot be subtracted.
             max_connections: if types.fits(&DESTROY_SOCK) {
                 request.max_connections.get()

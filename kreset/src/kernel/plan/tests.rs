@@ -211,6 +211,7 @@ fn linux_6_18_has_everything() {
             task_btf: 1,
             fentry: 0,
             busy_jiffies: 8,
+            unanswered_jiffies: 1_250,
             max_connections: 200_000,
             ..Settings::default()
         }
