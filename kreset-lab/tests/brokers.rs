@@ -90,6 +90,11 @@ fn clients_that_give_up_on_a_silent_broker_are_one_incident_and_other_waits_none
 }
 
 #[test]
+fn a_listener_that_is_drained_and_one_client_that_fails_are_incidents() {
+    run_each(&["drained", "logins", "handshakes"].map(|name| format!("together.{name}")));
+}
+
+#[test]
 fn what_a_broker_is_short_of_is_named() {
     run_each(&["queue", "files", "cpu"].map(|what| format!("load-{what}.librdkafka")));
 }

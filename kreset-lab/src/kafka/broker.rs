@@ -51,6 +51,8 @@ named_enum! {
 pub struct Plan {
     protocol: Protocol,
     advertised: Option<IpAddr>,
+    /// Where it listens for clients, if not at the port that they come to.
+    behind: Option<u16>,
     settings: Vec<(String, String)>,
     /// A logger and its level, `LOGGER=LEVEL`.
     logging: Option<&'static str>,
@@ -65,6 +67,7 @@ impl Plan {
         Self {
             protocol,
             advertised: None,
+            behind: None,
             settings: Vec::new(),
             logging: None,
             node: (1, 1),
@@ -93,6 +96,13 @@ impl Plan {
     #[must_use]
     pub const fn advertised(mut self, address: IpAddr) -> Self {
         self.advertised = Some(address);
+        self
+    }
+
+    /// Has it listen for clients at another port than they come to, which is a proxy's.
+    #[must_use]
+    pub const fn behind_proxy(mut self, port: u16) -> Self {
+        self.behind = Some(port);
         self
     }
 
@@ -133,12 +143,13 @@ impl Plan {
         let advertised = self.advertised.unwrap_or_else(|| own.into());
         let security = protocol.name();
         let (inside, controller) = (self.inside(), controller(*number));
+        let port = self.behind.unwrap_or(PORT);
         let mut text = format!(
             "process.roles=broker,controller\n\
              node.id={number}\n\
              controller.quorum.voters={}\n\
              # Brokers connect to each other, and the broker to itself, where clients cannot be seen.\n\
-             listeners=CLIENTS://{own}:{PORT},INSIDE://{inside},CONTROLLER://{controller}\n\
+             listeners=CLIENTS://{own}:{port},INSIDE://{inside},CONTROLLER://{controller}\n\
              advertised.listeners=CLIENTS://{advertised}:{PORT},INSIDE://{inside}\n\
              controller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=INSIDE\n\

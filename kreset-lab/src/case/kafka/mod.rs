@@ -24,6 +24,7 @@ mod setup;
 mod silent;
 mod tls;
 mod together;
+mod waves;
 
 use super::scenario::Scenario;
 
@@ -37,6 +38,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     all.extend(incident::scenarios());
     all.extend(together::scenarios());
     all.extend(silent::scenarios());
+    all.extend(waves::scenarios());
     all.extend(broker_idle::scenarios());
     all.extend(quiet::scenarios());
     all.extend(healthy::scenarios());

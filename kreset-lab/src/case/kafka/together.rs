@@ -285,6 +285,7 @@ fn anything(_: &Ending) -> Ruling {
         Answer::REFUSED,
         Answer::CLOSED_BY_BROKER,
         Answer::AUTHENTICATION,
+        Answer::PLAINTEXT_TO_TLS,
         Answer::CLIENT_ABORTED,
         Answer::CLIENT_LOST,
         Answer::LATE_DATA,
