@@ -17,7 +17,8 @@ use std::{
 use kreset::{
     classify::Config,
     cli::{self, Command},
-    event::{Host, Source},
+    delivery::{Encoder, OnFailure, Sink, SinkError, Stopped, Writer},
+    event::{Host, Message, Source, filter::SinkFilter},
     facts::Decoder,
     run::{
         enrich::{Enricher, refresh::Latest},
@@ -75,6 +76,79 @@ fn pipeline(directory: &Path, file: &Path) -> Pipeline {
     })
 }
 
+/// Ends a run, and returns the events that the file has.
+fn ended(pipeline: &mut Pipeline, file: &Path, end_ns: u64) -> Vec<Value> {
+    pipeline.summarize(Duration::from_nanos(end_ns), true, clocks(end_ns));
+    pipeline.flush().unwrap();
+    pipeline.delivery_mut().close();
+    let until = Instant::now() + Duration::from_mins(1);
+    while !pipeline.delivery().has_ended() {
+        assert!(Instant::now() < until, "a file takes events");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let text = fs::read_to_string(file).unwrap();
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    events.collect()
+}
+
+/// A sink that can take no event, not even one that says so.
+struct Broken;
+
+impl Encoder for Broken {
+    fn encode(&mut self, _: &Message, _: &mut Vec<u8>) -> Result<(), SinkError> {
+        Err(SinkError::Encode("it takes none".into()))
+    }
+}
+
+impl Writer for Broken {
+    fn write_lines(&mut self, _: &[u8]) -> Result<(), Stopped> {
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+/// Each event that reports its losses is one more that it loses.
+#[test]
+fn a_sink_that_loses_everything_is_one_event_a_minute() {
+    const MINUTES: u64 = 10;
+    let directory = env::temp_dir().join(format!("kreset-sink-losses-{}", process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("events.json");
+    let mut pipeline = pipeline(&directory, &file);
+    let sink = Sink::Local {
+        encoder: Box::new(Broken),
+        writer: Box::new(Broken),
+        on_failure: OnFailure::Retry,
+    };
+    let delivery = pipeline.delivery_mut();
+    delivery.start("siem", SinkFilter::default(), sink).unwrap();
+    pipeline.record_loss("netns", 1, clocks(0));
+    for read in 0..MINUTES * 60 * 2 {
+        pipeline.sinks_lost(clocks(read * SECOND_NS / 2));
+    }
+    let end_ns = MINUTES * 60 * SECOND_NS;
+    let events = ended(&mut pipeline, &file, end_ns);
+    fs::remove_dir_all(&directory).unwrap();
+    let losses: Vec<_> = events
+        .iter()
+        .filter(|it| it["source"] == "sink siem")
+        .collect();
+    // The first at once, each of the others a minute after the one before, the last at the end.
+    assert_eq!(losses.len() as u64, MINUTES + 1, "{losses:?}");
+    let lost: u64 = losses.iter().map(|it| it["lost"].as_u64().unwrap()).sum();
+    // All but the last of them, and what it was to lose first.
+    assert_eq!(lost, MINUTES + 1);
+    let summary = events.last().unwrap();
+    assert_eq!(summary["coverage"]["sinks"]["siem"]["lost"], lost + 1);
+}
+
 /// Connections beyond `max-connections`, opened for ten minutes: the count grows whenever it is
 /// read.
 #[test]
@@ -94,20 +168,8 @@ fn connections_that_are_not_tracked_are_one_event_a_minute() {
         pipeline.kernel_lost(losses, clocks(read * SECOND_NS / 2));
     }
     let end_ns = MINUTES * 60 * SECOND_NS;
-    pipeline.summarize(Duration::from_nanos(end_ns), true, clocks(end_ns));
-    pipeline.flush().unwrap();
-    pipeline.delivery_mut().close();
-    let until = Instant::now() + Duration::from_mins(1);
-    while !pipeline.delivery().has_ended() {
-        assert!(Instant::now() < until, "a file takes events");
-        thread::sleep(Duration::from_millis(1));
-    }
-    let text = fs::read_to_string(&file).unwrap();
+    let events = ended(&mut pipeline, &file, end_ns);
     fs::remove_dir_all(&directory).unwrap();
-    let events: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
     let losses: Vec<_> = events.iter().filter(|it| it["type"] == "loss").collect();
     assert!(
         losses.iter().all(|it| it["source"] == "kernel_untracked"),

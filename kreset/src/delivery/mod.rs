@@ -342,13 +342,16 @@ impl Delivery {
         }
     }
 
-    /// Losses that no `loss` event has reported yet: sink and count.
-    pub fn take_losses(&self) -> Vec<(String, u64)> {
-        let unreported = self
+    /// Losses that no `loss` event has reported yet, of the sinks whose turn it is by
+    /// `is_due`: sink and count. The others keep theirs.
+    pub fn take_losses(&self, is_due: impl Fn(&str) -> bool) -> Vec<(String, u64)> {
+        let due = self
             .running
             .iter()
-            .map(|it| (it.name.clone(), it.status.take_unreported()));
-        unreported.filter(|(_, count)| *count > 0).collect()
+            .filter(|it| !it.status.is_all_reported() && is_due(&it.name));
+        due.map(|it| (it.name.clone(), it.status.take_unreported()))
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     /// The failure of a sink that ends the run.

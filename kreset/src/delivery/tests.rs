@@ -258,8 +258,8 @@ fn a_refused_event_is_found_left_out_and_counted() {
     soon("the rest arrives", || snapshot(&delivery).waiting == 0);
     let expected: Vec<_> = (0..400).filter(|it| ![13, 14, 300].contains(it)).collect();
     assert_eq!(seen.numbers(), expected);
-    assert_eq!(delivery.take_losses(), [("siem".to_owned(), 3)]);
-    assert!(delivery.take_losses().is_empty());
+    assert_eq!(delivery.take_losses(|_| true), [("siem".to_owned(), 3)]);
+    assert!(delivery.take_losses(|_| true).is_empty());
     end(delivery, Duration::from_secs(5));
 }
 
@@ -530,7 +530,11 @@ fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
     assert!(delivery.settle(Duration::from_secs(30)));
     open.store(true, Relaxed);
     soon("the rest arrives", || snapshot(&delivery).waiting == 0);
-    let lost: u64 = delivery.take_losses().iter().map(|(_, count)| count).sum();
+    let lost: u64 = delivery
+        .take_losses(|_| true)
+        .iter()
+        .map(|(_, count)| count)
+        .sum();
     assert_eq!(lost + seen.numbers().len() as u64, 12_000);
     assert_eq!(snapshot(&delivery).lost, lost);
     end(delivery, Duration::from_secs(5));
@@ -647,7 +651,7 @@ fn a_writer_that_blocks_loses_what_its_queue_cannot_hold() {
     let all = QUEUE as u64 + 5_000;
     // Were it to wait for room, it would never end.
     (0..all).for_each(|number| delivery.offer(&numbered(number)));
-    assert_eq!(delivery.take_losses(), [("file".to_owned(), 5_000)]);
+    assert_eq!(delivery.take_losses(|_| true), [("file".to_owned(), 5_000)]);
     drop(release);
     soon("the rest is written", || snapshot(&delivery).waiting == 0);
     assert_eq!(seeded(&taken), (0..QUEUE as u64).collect::<Vec<_>>());
@@ -686,12 +690,12 @@ fn counts_that_find_a_queue_full_come_later_and_whole() {
         delivery.offer(&numbered(number));
         if number % 1_000 == 0 {
             report(&mut delivery, "kernel", 7);
-            for (name, count) in delivery.take_losses() {
+            for (name, count) in delivery.take_losses(|_| true) {
                 report(&mut delivery, &format!("sink {name}"), count);
             }
         }
     }
-    for (name, count) in delivery.take_losses() {
+    for (name, count) in delivery.take_losses(|_| true) {
         report(&mut delivery, &format!("sink {name}"), count);
     }
     for end in [false, true] {

@@ -460,10 +460,20 @@ impl Pipeline {
         }
     }
 
-    /// Reports what sinks have lost since the last call.
+    /// Reports what sinks have lost: of each at once, or with the rest of this minute. Until
+    /// then it counts as unreported, so that the next run reports it should this one be killed.
     pub fn sinks_lost(&mut self, clocks: Clocks) {
-        for (name, count) in self.delivery.take_losses() {
-            self.record_loss(&format!("sink {name}"), count, clocks);
+        let repeats = &self.repeats;
+        let is_due = |name: &str| repeats.is_due(&source_of(name), clocks.now_ns);
+        let due = self.delivery.take_losses(is_due);
+        self.add_losses(due);
+        self.report_repeats(clocks);
+    }
+
+    /// Adds what sinks have lost to what is to be reported.
+    fn add_losses(&mut self, losses: Vec<(String, u64)>) {
+        for (name, count) in losses {
+            self.repeats.add(&source_of(&name), count);
         }
     }
 
@@ -508,6 +518,7 @@ impl Pipeline {
     pub fn summarize(&mut self, attached: Duration, end: bool, clocks: Clocks) {
         self.limited(clocks);
         // The counts of a summary are those of the events before it.
+        self.add_losses(self.delivery.take_losses(|_| true));
         for (source, lost) in self.repeats.take_all(clocks.now_ns) {
             self.record_loss(&source, lost, clocks);
         }
@@ -798,6 +809,11 @@ impl Pipeline {
             finding,
         })));
     }
+}
+
+/// The source of what a sink loses: see [`Loss::source`].
+fn source_of(sink: &str) -> String {
+    format!("sink {sink}")
 }
 
 fn unrecorded(source: std::io::Error) -> SinkError {

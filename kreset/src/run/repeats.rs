@@ -1,7 +1,7 @@
 //! Losses that repeat: of one source, one `loss` event a minute has the sum.
 //!
-//! The counts of the kernel side are read twice a second, and strangers can make them grow
-//! for as long as they like.
+//! The counts of the kernel side and of sinks are read twice a second. Strangers can make the
+//! former grow for as long as they like, and a receiver that is away the latter.
 
 use std::collections::BTreeMap;
 
@@ -40,6 +40,12 @@ impl Repeats {
             };
             self.sources.insert(source.to_owned(), first);
         }
+    }
+
+    /// Whether a loss of `source` would be reported at once.
+    #[must_use]
+    pub fn is_due(&self, source: &str, now_ns: u64) -> bool {
+        self.sources.get(source).is_none_or(|it| it.is_due(now_ns))
     }
 
     /// What is to be reported now: by source, all that was lost since its last event, unless
