@@ -168,7 +168,8 @@ fn the_unit_starts_what_is_packaged() {
     let stop = words_after(&unit, "TimeoutStopSec=");
     let drain = options(&packaged("kreset.toml")).drain;
     let seconds: u64 = stop.first().unwrap().trim_end_matches('s').parse().unwrap();
-    assert!(drain.as_secs() < seconds, "{drain:?}");
+    // A run that still writes takes four times as long at most.
+    assert!(4 * drain.as_secs() < seconds, "{drain:?}");
 }
 
 /// The kernel charges what it keeps of connections to the agent's control group: with 40,000 of

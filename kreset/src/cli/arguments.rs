@@ -180,7 +180,8 @@ pub(super) struct Arguments {
 
     /// Time limit for delivery at the end of a run
     ///
-    /// The next run delivers what is left.
+    /// The next run delivers what is left. A run that still writes to files and spools goes on for
+    /// four times as long at most.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse, hide_short_help = true)]
     drain: Duration,
 }

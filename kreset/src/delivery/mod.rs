@@ -108,7 +108,7 @@ pub enum Sink {
 /// What a sink has not delivered when a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// Events in memory.
+    /// Events in memory, and lost ones that no `loss` event has reported.
     pub dropped: u64,
     /// Events in its spool.
     pub spooled: u64,
@@ -161,6 +161,11 @@ impl Running {
 
     fn has_ended(&self) -> bool {
         self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Events that are lost if the process ends now.
+    fn in_memory(&self) -> u64 {
+        self.status.queued() + self.deferred.count()
     }
 
     /// Puts `message` into the queue; returns false if it is full.
@@ -426,12 +431,17 @@ impl Delivery {
         }
     }
 
+    /// Events that are neither written nor spooled, of sinks that have not ended.
+    pub fn in_memory(&self) -> u64 {
+        let at_work = self.running.iter().filter(|it| !it.has_ended());
+        at_work.map(Running::in_memory).sum()
+    }
+
     /// What each sink has not delivered.
     pub fn left(&self) -> impl Iterator<Item = (&str, Left)> {
         self.running.iter().map(|it| {
-            let dropped = it.status.queued() + it.deferred.count();
             let left = Left {
-                dropped,
+                dropped: it.in_memory() + it.status.unreported(),
                 spooled: it.status.spooled_events(),
             };
             (it.name.as_str(), left)

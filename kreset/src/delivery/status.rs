@@ -142,6 +142,12 @@ impl Status {
         lost.saturating_sub(self.reported.swap(lost, Relaxed))
     }
 
+    /// How many lost events no `loss` event has reported yet.
+    pub(super) fn unreported(&self) -> u64 {
+        let lost = self.lost.load(Relaxed);
+        lost.saturating_sub(self.reported.load(Relaxed))
+    }
+
     /// Whether `loss` events have reported all lost events.
     pub(super) fn is_all_reported(&self) -> bool {
         self.lost.load(Relaxed) == self.reported.load(Relaxed)

@@ -366,6 +366,9 @@ fn what_finds_no_spool_until_the_end_is_counted() {
     soon("the sinks end", || delivery.has_ended());
     let now = snapshot(&delivery);
     assert_eq!((now.lost, now.waiting), (1_000, 0));
+    // No event can report them any more.
+    let (_, left) = delivery.left().next().unwrap();
+    assert_eq!((left.dropped, left.spooled), (1_000, 0));
 }
 
 #[test]

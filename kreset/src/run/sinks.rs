@@ -195,11 +195,59 @@ pub fn drain_at_end(options: &Options, delivery: &mut Delivery) -> Result<(), Ru
     Ok(runtime.block_on(drained)?)
 }
 
+/// How long a run that was told to end waits for what its sinks have in memory.
+///
+/// On a starved machine a process may get no time to write what it has within any limit by the
+/// clock, and what is in memory is lost when it ends. So it goes on while something is
+/// written, within reason.
+#[derive(Debug)]
+struct Patience {
+    /// It waits until then at least.
+    until: Instant,
+    /// And so long after a sink has taken an event.
+    drain: Duration,
+    /// When one did last.
+    progress: Instant,
+    /// What was left then.
+    left: u64,
+}
+
+impl Patience {
+    /// It ends this many times `--drain` after `until`, however slowly a reader reads: service
+    /// managers kill after 30 s.
+    const MOST: u32 = 3;
+
+    fn new(until: Instant, drain: Duration, now: Instant) -> Self {
+        Self {
+            until,
+            drain,
+            // Whoever had no time before `until` has half of it still.
+            progress: now.checked_sub(drain / 2).unwrap_or(now),
+            left: u64::MAX,
+        }
+    }
+
+    /// Whether it is over, with so many events in memory.
+    fn is_over(&mut self, now: Instant, left: u64) -> bool {
+        if left < self.left {
+            // The first look only tells how many there are.
+            if self.left != u64::MAX {
+                self.progress = now;
+            }
+            self.left = left;
+        }
+        now >= self.until
+            && (left == 0
+                || now >= self.progress + self.drain
+                || now >= self.until + Self::MOST * self.drain)
+    }
+}
+
 /// Delivers the remaining events, and reports what is left.
 ///
-/// Sinks with a spool have until `until` for it. Standard output and files have
-/// unlimited time, unless the run was ended by a signal or `hurry` completes, which
-/// gives them `--drain` more.
+/// Sinks with a spool have until `until` to reach their receivers. What is in memory is
+/// written, to standard output, files and spools, for as long as it takes; if the run was
+/// ended by a signal, or `hurry` completes, while something is written ([`Patience`]).
 ///
 /// # Errors
 ///
@@ -212,16 +260,19 @@ pub async fn drain(
     hurry: impl Future<Output = ()>,
 ) -> Result<(), SinkError> {
     delivery.stop_remote_at(until);
-    let mut until = by_signal.then_some(until);
+    let hurried = |until| Patience::new(until, options.drain, Instant::now());
+    let mut patience = by_signal.then(|| hurried(until));
     let mut hurry = std::pin::pin!(hurry);
-    let mut hurried = by_signal;
-    while !(delivery.close() && delivery.has_ended())
-        && until.is_none_or(|until| Instant::now() < until)
-    {
+    let is_over = |delivery: &mut Delivery, patience: &mut Option<Patience>| {
+        let all_ended = delivery.close() && delivery.has_ended();
+        let left = delivery.in_memory();
+        let impatient = patience.as_mut();
+        all_ended || impatient.is_some_and(|it| it.is_over(Instant::now(), left))
+    };
+    while !is_over(delivery, &mut patience) {
         tokio::select! {
-            () = &mut hurry, if !hurried => {
-                hurried = true;
-                until = Some(Instant::now() + options.drain);
+            () = &mut hurry, if patience.is_none() => {
+                patience = Some(hurried(Instant::now() + options.drain));
             }
             () = sleep(LOOK_EVERY) => {}
         }
@@ -241,4 +292,50 @@ pub async fn drain(
         }
     }
     delivery.take_failure().map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DRAIN: Duration = Duration::from_secs(5);
+
+    /// When it is over, looking ten times a second from `began` seconds after the signal on, with
+    /// what is in memory by the time since the signal.
+    fn over(began: u32, left: impl Fn(Duration) -> u64) -> Duration {
+        let signal = Instant::now();
+        let mut since = Duration::from_secs(began.into());
+        let mut patience = Patience::new(signal + DRAIN, DRAIN, signal + since);
+        while !patience.is_over(signal + since, left(since)) {
+            since += Duration::from_millis(100);
+        }
+        since
+    }
+
+    #[test]
+    fn a_sink_that_takes_nothing_is_given_up_in_time() {
+        assert_eq!(over(0, |_| 3), DRAIN);
+        assert_eq!(over(2, |_| 3), DRAIN);
+    }
+
+    #[test]
+    fn a_run_without_time_to_write_until_then_still_writes() {
+        // The last batches of the kernel's buffer alone took longer than `drain`.
+        let left = |since: Duration| u64::from(since < Duration::from_secs(9)) * 250;
+        assert_eq!(over(8, left), Duration::from_secs(9));
+    }
+
+    #[test]
+    fn it_goes_on_while_something_is_written_and_no_longer_than_service_managers_wait() {
+        let until = |secs| move |since: Duration| Duration::from_secs(secs).saturating_sub(since);
+        let seconds = |left: Duration| left.as_secs_f64().ceil() as u64;
+        assert_eq!(
+            over(1, |it| seconds(until(12)(it))),
+            Duration::from_secs(12)
+        );
+        assert_eq!(over(1, |it| seconds(until(90)(it))), 4 * DRAIN);
+        // It stops at six.
+        let stuck = |it: Duration| seconds(until(12)(it).max(Duration::from_secs(6)));
+        assert_eq!(over(1, stuck), Duration::from_secs(6) + DRAIN);
+    }
 }
