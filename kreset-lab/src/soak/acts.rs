@@ -26,6 +26,8 @@ pub struct Journal {
     pub failed: u64,
     /// Why some of them did.
     pub reasons: Vec<String>,
+    /// Which port a case used, and when.
+    used: Vec<(String, u16, Moment, Moment)>,
     /// Resets that the lab caused: the host that got them, the client's port, and when.
     caused: Vec<Caused>,
 }
@@ -46,6 +48,7 @@ impl Journal {
                 self.done += 1;
                 let to = Moment::now();
                 for expected in all {
+                    self.used.push((case.id.clone(), expected.port, from, to));
                     let resets = expected.resets.iter().flatten();
                     self.caused.extend(resets.map(|(victim, _)| Caused {
                         victim: *victim,
@@ -88,6 +91,13 @@ impl Journal {
         unseen
             .map(|caused| format!("port {} of the {}", caused.port, caused.victim))
             .collect()
+    }
+
+    /// The case that used a client's port at a time, if it ran to its end.
+    pub fn case_of(&self, port: u16, at: Moment) -> Option<&str> {
+        let mut used = self.used.iter();
+        let found = used.find(|(_, used, from, to)| *used == port && (*from..=*to).contains(&at));
+        found.map(|(case, ..)| case.as_str())
     }
 
     /// Resets that the lab knows it caused.

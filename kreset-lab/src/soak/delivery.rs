@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use super::reconcile::{End, Life};
 use crate::Moment;
 
-/// How long a sink may hold an event before its file or spool has it, on a busy machine.
-const IN_HAND: Duration = Duration::from_secs(2);
+/// How long a sink may hold an event before its file or spool has it. Where a machine is busy the
+/// lab waits for a spool to have it before it kills a tracer.
+pub const IN_HAND: Duration = Duration::from_secs(2);
 
 /// A sink that fails tries again after half a minute at most, and the machine may be busy.
 const TRIED_AGAIN: Duration = Duration::from_secs(35);
@@ -29,7 +30,8 @@ pub struct Balance {
     pub delivered: u64,
     /// Not there, and the tracer counted as many as lost.
     pub lost: u64,
-    /// Not there: the tracer was killed within two seconds.
+    /// Not there: the tracer was killed with them in its memory. The sink has none that came
+    /// after them.
     pub in_hand: u64,
     /// Not there: the tracer was ended while the sink was full.
     pub when_full: u64,
@@ -43,22 +45,43 @@ pub fn is_delivered(sent: &[Sent], receivers: &[BTreeSet<String>]) -> bool {
     !sent.is_empty() && sent.iter().all(has_it)
 }
 
+/// What keeps a tracer's events while its sink cannot deliver them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// A spool, in which the lab looked before it killed.
+    Spool,
+    /// Its memory.
+    Memory,
+}
+
 /// Looks for every event of a host's tracers in one of their sinks. `full` is when that
 /// sink was full, and `lost` what the tracers counted.
 pub fn balance(
     sent: &[Sent],
     has: &BTreeSet<String>,
     lives: &[Life],
+    keeps: Keeps,
     full: &[(Moment, Moment)],
     mut lost: u64,
 ) -> Balance {
     let mut balance = Balance::default();
-    for event in sent {
-        let life = lives
-            .iter()
-            .find(|life| life.began <= event.at && event.at <= life.ended);
+    // A sink has its events in order: none comes after one that was in memory at the end.
+    let last = |life: &Life| {
+        let of_it = sent.get(life.events.clone()).unwrap_or_default();
+        let last = of_it.iter().rposition(|event| has.contains(&event.id));
+        last.map(|index| life.events.start + index)
+    };
+    let lasts: Vec<_> = lives.iter().map(last).collect();
+    for (index, event) in sent.iter().enumerate() {
+        let place = lives.iter().position(|life| life.events.contains(&index));
+        let life = place.and_then(|place| lives.get(place));
+        let last = place.and_then(|place| lasts[place]);
         let killed = life.is_some_and(|life| {
-            life.how == End::Killed && life.until.since(event.heard) <= IN_HAND
+            let was_in_memory = match keeps {
+                Keeps::Spool => index >= life.firm,
+                Keeps::Memory => life.until.since(event.heard) <= IN_HAND,
+            };
+            life.how == End::Killed && was_in_memory && last.is_none_or(|last| index > last)
         });
         let when_full = life.is_some_and(|life| {
             full.iter().any(|(from, to)| {
@@ -100,6 +123,8 @@ pub fn balance(
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::Side;
 
@@ -107,23 +132,33 @@ mod tests {
         Moment(seconds * 1_000_000_000)
     }
 
-    /// Two tracers: one that was killed after 100 s, and one that was asked after 200 s.
-    fn lives() -> [Life; 2] {
-        [(0, 100, End::Killed), (105, 200, End::Asked)].map(|(began, until, how)| Life {
+    /// Two tracers: one that was killed after 100 s, and one that was asked after 200 s. Each told
+    /// of one event, and the first one's was firm if `firm`.
+    fn lives(firm: bool, by_second: bool) -> [Life; 2] {
+        let life = |began, until, how, events: Range<usize>| Life {
             host: Side::Client,
             began: at(began),
             watching: at(began + 1),
             until: at(until),
             ended: at(until + 5),
             how,
-        })
+            told: at(until),
+            firm: events.start + usize::from(firm),
+            events,
+        };
+        let border = usize::from(!by_second);
+        [
+            life(0, 100, End::Killed, 0..border),
+            life(105, 200, End::Asked, border..1),
+        ]
     }
 
     fn balance_of(seconds: u64, has: bool, full: &[(u64, u64)], lost: u64) -> Balance {
         let sent = [sent(seconds, seconds)];
         let has = has.then(|| "a".to_owned()).into_iter().collect();
         let full: Vec<_> = full.iter().map(|(from, to)| (at(*from), at(*to))).collect();
-        balance(&sent, &has, &lives(), &full, lost)
+        let lives = lives(false, seconds > 100);
+        balance(&sent, &has, &lives, Keeps::Memory, &full, lost)
     }
 
     fn sent(happened: u64, heard: u64) -> Sent {
@@ -158,10 +193,47 @@ mod tests {
     fn what_a_killed_tracer_told_late_was_in_its_hand_since_then() {
         let balance = |happened, heard| {
             let has = BTreeSet::new();
-            balance(&[sent(happened, heard)], &has, &lives(), &[], 0)
+            let lives = lives(false, false);
+            balance(
+                &[sent(happened, heard)],
+                &has,
+                &lives,
+                Keeps::Memory,
+                &[],
+                0,
+            )
         };
         assert_eq!(balance(80, 99).in_hand, 1);
         assert_eq!(balance(80, 95).missing.len(), 1);
+    }
+
+    /// On a starved machine a spool got its events minutes after standard output did.
+    #[test]
+    fn what_a_spool_had_when_its_tracer_was_killed_is_due_however_late_that_was() {
+        let balance = |heard, firm| {
+            let (has, lives) = (BTreeSet::new(), lives(firm, false));
+            balance(&[sent(heard, heard)], &has, &lives, Keeps::Spool, &[], 0)
+        };
+        assert_eq!(balance(20, false).in_hand, 1);
+        assert_eq!(balance(99, false).in_hand, 1);
+        assert_eq!(balance(20, true).missing.len(), 1);
+        assert_eq!(balance(99, true).missing.len(), 1);
+    }
+
+    #[test]
+    fn what_is_missing_before_an_event_that_is_there_was_in_nobodys_memory() {
+        for keeps in [Keeps::Spool, Keeps::Memory] {
+            let events = ["a", "b", "c"].map(|id| Sent {
+                id: id.to_owned(),
+                ..sent(99, 99)
+            });
+            let has = BTreeSet::from(["b".to_owned()]);
+            let [mut killed, _] = lives(false, false);
+            killed.events = 0..3;
+            let balance = balance(&events, &has, &[killed], keeps, &[], 0);
+            assert_eq!((balance.delivered, balance.in_hand), (1, 1), "{keeps:?}");
+            assert!(balance.missing[0].starts_with("a of"), "{balance:?}");
+        }
     }
 
     #[test]

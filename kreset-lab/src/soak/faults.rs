@@ -1,6 +1,6 @@
 //! Faults around the sinks of one host, one after the other.
 
-use std::{sync::Mutex, time::Duration};
+use std::{path::Path, sync::Mutex, time::Duration};
 
 use fastrand::Rng;
 use nix::{
@@ -10,7 +10,9 @@ use nix::{
 
 use super::{
     disk::{self, Disk},
-    receiver::{FaultMode, Receiver},
+    receiver::{FaultMode, Receiver, Speech},
+    spool::Spool,
+    watch::Sink,
 };
 use crate::{
     Stop,
@@ -45,6 +47,16 @@ pub struct Tally {
 }
 
 impl Destinations {
+    /// The sinks with a spool, each with its receiver; `spools` is their tracer's directory.
+    pub(super) fn sinks(&self, spools: &Path) -> [Sink<'_>; 2] {
+        [(Speech::Syslog, &self.syslog), (Speech::Otlp, &self.otlp)].map(|(speech, receiver)| {
+            Sink {
+                spool: Spool::new(spools, speech),
+                receiver,
+            }
+        })
+    }
+
     /// Injects faults until `stop`, and leaves everything well.
     pub fn run(&self, rng: &mut Rng, pid: &Mutex<Option<Pid>>, stop: &Stop) -> Result<Tally> {
         let mut tally = Tally::default();

@@ -15,10 +15,12 @@ pub mod level;
 pub mod receiver;
 pub mod reconcile;
 pub mod report;
+pub mod spool;
 pub mod traffic;
 pub mod watch;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -53,8 +55,8 @@ use crate::{
 const ACTORS: usize = 16;
 /// How long the lab's memory of the wire reaches back: longer than any case is silent.
 const MEMORY: Duration = Duration::from_mins(3);
-/// How long everything may take to be delivered at the end: a sink that failed tries again after
-/// half a minute.
+/// How long no receiver may get anything at the end while something is due: a sink that failed
+/// tries again after half a minute.
 const DELIVERED: Duration = Duration::from_secs(150);
 /// How long the wire must be silent at the end.
 const SILENT: Duration = Duration::from_secs(2);
@@ -105,10 +107,11 @@ pub fn run(settings: &Settings, stop: &Stop, progress: &(dyn Fn(&str) + Sync)) -
         .transpose()?;
     let attacked = attack::Tally::default();
     let pages = [attack::Pages::new()?, attack::Pages::new()?];
-    let watches =
-        Side::BOTH.map(|side| watch(side, &lab, &scratch, settings, &destinations, &pages));
-    let [client, broker] = watches;
-    let watches = [client?, broker?];
+    let [client, broker] = &destinations;
+    let watches = [
+        watch(Side::Client, &lab, &scratch, settings, client, pages[0])?,
+        watch(Side::Broker, &lab, &scratch, settings, broker, pages[1])?,
+    ];
     let mut cases = case::matrix();
     // A host's own firewall sends RSTs past TCP (kernel: `nf_send_reset`): no tracer sees them
     // sent, and on the wire they look like those of its sockets.
@@ -231,18 +234,14 @@ fn destinations(scratch: &Scratch, side: Side) -> Result<Destinations> {
     })
 }
 
-fn watch(
+fn watch<'a>(
     side: Side,
     lab: &Lab,
     scratch: &Scratch,
     settings: &Settings,
-    destinations: &[Destinations; 2],
-    pages: &[attack::Pages; 2],
-) -> Result<Watch> {
-    let (destinations, pages) = match side {
-        Side::Client => (&destinations[0], pages[0]),
-        Side::Broker => (&destinations[1], pages[1]),
-    };
+    destinations: &'a Destinations,
+    pages: attack::Pages,
+) -> Result<Watch<'a>> {
     let namespace = lab.network().host(side).name();
     let spool = scratch.path().join(format!("spool-{side}"));
     let mut text = config(namespace, &spool, settings.time, destinations);
@@ -255,7 +254,8 @@ fn watch(
     }
     let file = scratch.write(&format!("{side}.toml"), text)?;
     let complaints = scratch.path().join(format!("{side}.log"));
-    Ok(Watch::new(side, &settings.tracer, file, complaints))
+    let sinks = destinations.sinks(&spool);
+    Ok(Watch::new(side, &settings.tracer, file, complaints, sinks))
 }
 
 /// A tracer's configuration: everything that can fail, and standard output.
@@ -302,7 +302,12 @@ fn observe(wire: &Wire, follower: &Mutex<Follower>, is_over: &AtomicBool) {
 
 /// Keeps one host watched, but for short whiles between two tracers, until everything stops; then
 /// a tracer is there.
-fn tend(mut watch: Watch, rng: &mut Rng, time: Duration, acting: &Stop) -> Result<Watch> {
+fn tend<'a>(
+    mut watch: Watch<'a>,
+    rng: &mut Rng,
+    time: Duration,
+    acting: &Stop,
+) -> Result<Watch<'a>> {
     let outcome = tend_until(&mut watch, rng, time, acting);
     if outcome.is_err() {
         acting.request();
@@ -310,7 +315,7 @@ fn tend(mut watch: Watch, rng: &mut Rng, time: Duration, acting: &Stop) -> Resul
     outcome.map(|()| watch)
 }
 
-fn tend_until(watch: &mut Watch, rng: &mut Rng, time: Duration, acting: &Stop) -> Result<()> {
+fn tend_until(watch: &mut Watch<'_>, rng: &mut Rng, time: Duration, acting: &Stop) -> Result<()> {
     let unstopped = Stop::default();
     loop {
         watch.begin(&unstopped)?;
@@ -369,18 +374,25 @@ fn fall_silent(wire: &Wire) {
 ///
 /// What a tracer says at its end may stay in a spool: it has a few seconds, on a machine that may
 /// be busy. Then the next run has to deliver it, as it does for operators.
-fn settle(mut watch: Watch, destinations: &Destinations, tally: faults::Tally) -> Result<Host> {
-    let deadline = Instant::now() + DELIVERED;
-    let is_delivered = |watch: &Watch| {
-        let receivers = [&destinations.syslog, &destinations.otlp].map(|it| it.received().ids);
-        delivery::is_delivered(watch.of_the_last_life(), &receivers)
+fn settle(mut watch: Watch<'_>, destinations: &Destinations, tally: faults::Tally) -> Result<Host> {
+    let received = || [&destinations.syslog, &destinations.otlp].map(|it| it.received().ids);
+    let (mut latest, mut most) = (Instant::now(), 0);
+    // Whether the receivers have all, and whether they have got anything of late.
+    let mut look = |watch: &Watch<'_>| {
+        let received = received();
+        let count = received.iter().map(BTreeSet::len).sum();
+        if count > most {
+            (latest, most) = (Instant::now(), count);
+        }
+        let is_delivered = delivery::is_delivered(watch.of_the_last_life(), &received);
+        (is_delivered, latest.elapsed() < DELIVERED)
     };
     loop {
-        while Instant::now() < deadline && watch.look()? && !is_delivered(&watch) {
+        while look(&watch) == (false, true) && watch.look()? {
             thread::sleep(Duration::from_millis(250));
         }
         watch.end(End::Asked)?;
-        if is_delivered(&watch) || Instant::now() >= deadline {
+        if look(&watch) != (false, true) {
             break;
         }
         watch.begin(&Stop::default())?;
@@ -390,5 +402,5 @@ fn settle(mut watch: Watch, destinations: &Destinations, tally: faults::Tally) -
             destinations.disk.take(&file)?;
         }
     }
-    Ok(Host::new(watch, destinations, tally))
+    Ok(Host::new(watch.over(), destinations, tally))
 }

@@ -15,6 +15,7 @@ use std::{
 
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest, common::v1::any_value::Value,
+    logs::v1::LogRecord,
 };
 use prost::Message as _;
 
@@ -265,7 +266,7 @@ fn messages(bytes: &[u8]) -> (Vec<String>, usize) {
 }
 
 /// The id of the event whose JSON ends a message.
-fn id_in(message: &[u8]) -> Option<String> {
+pub(super) fn id_in(message: &[u8]) -> Option<String> {
     let begin = message.iter().position(|byte| *byte == b'{')?;
     let event: serde_json::Value = serde_json::from_slice(&message[begin..]).ok()?;
     event.get("id")?.as_str().map(str::to_owned)
@@ -307,16 +308,17 @@ fn request(bytes: &[u8]) -> Option<(&[u8], usize)> {
 fn ids_of(request: &ExportLogsServiceRequest) -> Vec<String> {
     let scopes = request.resource_logs.iter().flat_map(|it| &it.scope_logs);
     let records = scopes.flat_map(|it| &it.log_records);
-    let attributes = records.flat_map(|record| &record.attributes);
-    attributes
-        .filter(|attribute| attribute.key == "log.record.uid")
-        .filter_map(
-            |attribute| match attribute.value.as_ref()?.value.as_ref()? {
-                Value::StringValue(id) => Some(id.clone()),
-                _ => None,
-            },
-        )
-        .collect()
+    records.filter_map(id_of).collect()
+}
+
+/// The id of the event that a record is of.
+pub(super) fn id_of(record: &LogRecord) -> Option<String> {
+    let mut attributes = record.attributes.iter();
+    let uid = attributes.find(|attribute| attribute.key == "log.record.uid")?;
+    match uid.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(id) => Some(id.clone()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     time::Duration,
 };
 
@@ -17,8 +18,9 @@ const SAME_MOMENT: Duration = Duration::from_secs(1);
 /// How long the tracer remembers that it reported how a connection ended.
 const REPORTED: Duration = Duration::from_mins(2);
 
-/// What a tracer that is killed may hold in memory: it waits up to 250 ms for concurrent resets and
-/// reconnects, and on a busy machine for the processor.
+/// What a tracer that is killed may hold in memory, counted from the latest that it told of: it
+/// waits up to 250 ms for concurrent resets and reconnects. On a busy machine it is behind, but
+/// tells of everything in order all the same.
 const IN_HAND: Duration = Duration::from_secs(2);
 
 /// What a tracer said of a connection.
@@ -69,6 +71,24 @@ pub struct Life {
     pub ended: Moment,
     /// How.
     pub how: End,
+    /// When the latest was that it told of, by its own word.
+    pub told: Moment,
+    /// Which of its host's events it told, in the order in which they were heard.
+    pub events: Range<usize>,
+    /// Those before this one had left its memory when it was killed.
+    pub firm: usize,
+}
+
+impl Life {
+    /// Whether it ran on a host at a time.
+    fn was_on(&self, host: Side, at: Moment) -> bool {
+        self.host == host && self.began <= at && at <= self.ended
+    }
+
+    /// Whether it was killed before it told of anything that happened well after `at`.
+    fn was_to_tell(&self, at: Moment) -> bool {
+        self.how == End::Killed && self.told.since(at) <= IN_HAND
+    }
 }
 
 named_enum! {
@@ -90,8 +110,9 @@ named_enum! {
         Unwatched = "while no tracer ran",
         /// It was not reported, and came while a tracer began or ended.
         AtTheEdge = "while one began or ended",
-        /// It was not reported, and a tracer was killed within two seconds.
-        InHand = "within 2 s before one was killed",
+        /// It was not reported, and a tracer was killed that had told of nothing that happened more
+        /// than two seconds later.
+        InHand = "in the hands of one that was killed",
         /// It was watched, and not reported.
         Missing = "unaccounted for",
     }
@@ -99,15 +120,25 @@ named_enum! {
 
 /// Why a reset at that moment need not have been reported, by whether a tracer watched.
 fn unwatched(lives: &[Life], host: Side, at: Moment) -> Option<Fate> {
-    let on_host = |life: &&Life| life.host == host && life.began <= at && at <= life.ended;
-    let Some(life) = lives.iter().find(on_host) else {
+    let Some(life) = lives.iter().find(|life| life.was_on(host, at)) else {
         return Some(Fate::Unwatched);
     };
     if at < life.watching || at > life.until {
         Some(Fate::AtTheEdge)
     } else {
-        (life.how == End::Killed && life.until.since(at) <= IN_HAND).then_some(Fate::InHand)
+        life.was_to_tell(at).then_some(Fate::InHand)
     }
+}
+
+/// A reset that was watched, and not reported.
+#[derive(Clone, Debug)]
+pub struct Unreported {
+    /// Of which connection.
+    pub flow: Flow,
+    /// When that was.
+    pub at: Moment,
+    /// Which way it went, and all else that is known of the connection.
+    pub what: String,
 }
 
 /// What became of every reset and every event.
@@ -115,7 +146,7 @@ fn unwatched(lives: &[Life], host: Side, at: Moment) -> Option<Fate> {
 pub struct Reconciliation {
     fates: BTreeMap<Fate, u64>,
     /// Those that are [`Fate::Missing`].
-    pub missing: Vec<String>,
+    pub missing: Vec<Unreported>,
     /// Reported more often than they happened.
     pub repeated: Vec<String>,
     /// Reported, and never on the wire.
@@ -279,8 +310,12 @@ fn settle(
             if fate == Fate::Missing {
                 let (way, at) = (direction.name(), reset.at);
                 let others = others(connection, reset, events);
-                let what = format!("{flow}: a reset {way} at {at}{others}");
-                reconciliation.missing.push(what);
+                let watched = lives.iter().find(|it| it.was_on(flow.host, at));
+                let watched = watched.map_or_else(String::new, |life| {
+                    format!("; watched from {} to {}", life.watching, life.until)
+                });
+                let what = format!("{flow}: a reset {way} at {at}{others}{watched}");
+                reconciliation.missing.push(Unreported { flow, at, what });
             }
         }
     }
@@ -295,7 +330,7 @@ fn others(connection: &Connection, reset: &Reset, events: &[&Reported]) -> Strin
             Kind::Reset(direction) => format!("a reset {}", direction.name()),
             Kind::Close => "its end".to_owned(),
         };
-        (it.at, format!("the event of {what}"))
+        (it.at, format!("the event of {what} ({})", it.line))
     });
     let mut all: Vec<_> = resets.chain(events).collect();
     all.sort();
@@ -381,6 +416,9 @@ mod tests {
             until: at(until),
             ended: at(until + 500),
             how,
+            told: at(until),
+            events: 0..0,
+            firm: 0,
         }
     }
 
@@ -553,6 +591,25 @@ mod tests {
         assert_eq!(fates(15_000).count(Fate::Unwatched), 1);
         assert_eq!(fates(20_200).count(Fate::AtTheEdge), 1);
         assert_eq!(fates(29_000).missing.len(), 1);
+    }
+
+    /// On a busy machine a tracer was 5 s behind when it was killed, and what it had not come to
+    /// counted as missing.
+    #[test]
+    fn what_a_killed_tracer_had_not_come_to_is_not_missing_and_what_it_passed_over_is() {
+        let fates = |ms, how| {
+            let connection = connection(1, &[(ms, Direction::Sent, true)]);
+            let life = Life {
+                told: at(60_000),
+                ..life(0, 66_000, how)
+            };
+            reconcile(&[connection], &[], &[life], &BTreeMap::new())
+        };
+        for ms in [59_000, 61_000, 65_000] {
+            assert_eq!(fates(ms, End::Killed).count(Fate::InHand), 1, "{ms}");
+            assert_eq!(fates(ms, End::Asked).missing.len(), 1, "{ms}");
+        }
+        assert_eq!(fates(57_900, End::Killed).missing.len(), 1);
     }
 
     #[test]

@@ -13,12 +13,12 @@ use super::{
     Settings,
     acts::Journal,
     attack,
-    delivery::{self, Balance},
+    delivery::{self, Balance, Keeps},
     faults::{Destinations, Tally},
     level::{self, Trends},
     reconcile::{self, End, Fate, Reconciliation},
     traffic,
-    watch::{Heard, Watch},
+    watch::Left,
 };
 use crate::{Lab, Side, Stop, trace::follow::Connection};
 
@@ -28,33 +28,36 @@ const FREED: Duration = Duration::from_secs(20);
 /// What one host's tracers and sinks came to.
 #[derive(Debug)]
 pub struct Host {
-    watch: Watch,
-    heard: Heard,
+    watch: Left,
     faults: Tally,
     balances: Vec<(&'static str, Balance, u64)>,
     torn: Vec<String>,
 }
 
 impl Host {
-    pub(super) fn new(watch: Watch, destinations: &Destinations, faults: Tally) -> Self {
-        let heard = watch.heard().clone();
+    pub(super) fn new(watch: Left, destinations: &Destinations, faults: Tally) -> Self {
+        let heard = &watch.heard;
         let full = destinations.disk.full();
         let received = [
-            ("file", destinations.disk.received(), full.as_slice()),
-            ("syslog", destinations.syslog.received(), &[]),
-            ("otlp", destinations.otlp.received(), &[]),
+            ("file", destinations.disk.received(), Keeps::Memory),
+            ("syslog", destinations.syslog.received(), Keeps::Spool),
+            ("otlp", destinations.otlp.received(), Keeps::Spool),
         ];
-        let balances = received.into_iter().map(|(sink, received, full)| {
+        let balances = received.into_iter().map(|(sink, received, keeps)| {
             let lost = heard.lost.get(&format!("sink {sink}"));
             let lost = lost.copied().unwrap_or_default();
-            let balance = delivery::balance(&heard.sent, &received.ids, &watch.lives, full, lost);
+            let full = match keeps {
+                Keeps::Memory => full.as_slice(),
+                Keeps::Spool => &[],
+            };
+            let (sent, lives) = (&heard.sent, &watch.lives);
+            let balance = delivery::balance(sent, &received.ids, lives, keeps, full, lost);
             (sink, balance, received.repeats)
         });
         Self {
             balances: balances.collect(),
             torn: destinations.disk.torn(),
             watch,
-            heard,
             faults,
         }
     }
@@ -69,7 +72,7 @@ impl Host {
     }
 
     fn complaints(&self) -> Vec<String> {
-        let host = self.watch.host();
+        let host = self.watch.host;
         let mut all = self.watch.problems.clone();
         all.extend(level::complaint_of_start(self.watch.start));
         all.extend(self.trends().filter_map(level::complaint));
@@ -78,7 +81,7 @@ impl Host {
         }
         all.extend(some(&self.torn, "the file holds no event in"));
         all.extend(some(
-            &self.heard.garbage,
+            &self.watch.heard.garbage,
             "standard output holds no event in",
         ));
         all.into_iter()
@@ -133,10 +136,10 @@ impl Report {
         let mut lost: BTreeMap<Side, u64> = BTreeMap::new();
         let mut attached = BTreeSet::new();
         for host in &hosts {
-            reported.extend(host.heard.reported.iter().cloned());
+            reported.extend(host.watch.heard.reported.iter().cloned());
             lives.extend(host.watch.lives.iter().cloned());
-            let sources = host.heard.lost.iter();
-            *lost.entry(host.watch.host()).or_default() += sources
+            let sources = host.watch.heard.lost.iter();
+            *lost.entry(host.watch.host).or_default() += sources
                 .filter(|(source, _)| !source.starts_with("sink "))
                 .map(|(_, count)| count)
                 .sum::<u64>();
@@ -165,7 +168,12 @@ impl Report {
 
     /// Everything that is wrong.
     pub fn complaints(&self) -> Vec<String> {
-        let mut all = some(&self.reconciliation.missing, "not reported:");
+        let missing = self.reconciliation.missing.iter().map(|reset| {
+            let case = self.journal.case_of(reset.flow.client.port(), reset.at);
+            let case = case.map_or_else(String::new, |case| format!("; in {case}"));
+            format!("{}{case}", reset.what)
+        });
+        let mut all = some(&missing.collect::<Vec<_>>(), "not reported:");
         all.extend(some(&self.reconciliation.repeated, "reported too often:"));
         all.extend(some(&self.reconciliation.invented, "never on the wire:"));
         all.extend(some(&self.unseen, "the tap did not see the reset on"));
@@ -289,7 +297,7 @@ impl fmt::Display for Host {
             f,
             "{}'s host: tracers {}, killed {}; files rotated {rotations}, disks full {full}, \
              receivers dead {dead}, stalled {stalled}, answering 503 {unwilling}",
-            self.watch.host(),
+            self.watch.host,
             self.watch.lives.len(),
             self.killed(),
         )?;
@@ -297,9 +305,9 @@ impl fmt::Display for Host {
             f,
             "  events {}, heard after {} ms at most; counted as lost {}; resident at a start at most \
              {} KiB",
-            self.heard.sent.len(),
-            self.heard.latest.as_millis(),
-            self.heard.lost.values().sum::<u64>(),
+            self.watch.heard.sent.len(),
+            self.watch.heard.latest.as_millis(),
+            self.watch.heard.lost.values().sum::<u64>(),
             self.watch.start
         )?;
         for (sink, balance, repeats) in &self.balances {

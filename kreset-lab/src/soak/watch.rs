@@ -7,15 +7,18 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{
-    delivery::Sent,
+    delivery::{IN_HAND, Sent},
     level::Sample,
+    receiver::Receiver,
     reconcile::{End, Kind, Life, Reported},
+    spool::Spool,
 };
 use crate::{
     Moment, Side, Stop,
@@ -44,17 +47,47 @@ pub struct Heard {
     pub garbage: Vec<String>,
 }
 
-/// What the tracers of one host left behind.
+/// A sink that keeps its events in a spool.
+#[derive(Clone, Debug)]
+pub struct Sink<'a> {
+    /// Where it keeps them.
+    pub spool: Spool,
+    /// Where it delivers them.
+    pub receiver: &'a Receiver,
+}
+
+impl Sink<'_> {
+    /// The events that outlive the tracer.
+    fn firm(&self) -> Result<BTreeSet<String>> {
+        // In this order: what leaves the spool in between has been received.
+        let mut ids = self.spool.ids()?;
+        ids.extend(self.receiver.received().ids);
+        Ok(ids)
+    }
+}
+
+/// A host that is watched, by one tracer after the other.
 #[derive(Debug)]
-pub struct Watch {
-    host: Side,
+pub struct Watch<'a> {
     program: PathBuf,
     config: PathBuf,
     complaints: PathBuf,
-    heard: Heard,
+    sinks: [Sink<'a>; 2],
     /// How many events were heard before the last tracer began.
     before: usize,
     now: Option<Running>,
+    left: Left,
+    /// The tracer that a rotation signals; `None` while none handles signals.
+    pub pid: Arc<Mutex<Option<Pid>>>,
+}
+
+/// What the tracers of one host left behind.
+#[derive(Debug)]
+pub struct Left {
+    /// The host.
+    pub host: Side,
+    /// What was heard of them.
+    pub heard: Heard,
     /// Those that have ended.
     pub lives: Vec<Life>,
     /// What each of them had, in the order of [`Self::lives`].
@@ -65,8 +98,6 @@ pub struct Watch {
     pub programs: BTreeSet<u32>,
     /// What went wrong.
     pub problems: Vec<String>,
-    /// The tracer that a rotation signals; `None` while none handles signals.
-    pub pid: Arc<Mutex<Option<Pid>>>,
 }
 
 #[derive(Debug)]
@@ -78,29 +109,43 @@ struct Running {
     samples: Vec<Sample>,
 }
 
-impl Watch {
+impl<'a> Watch<'a> {
     /// No tracer runs yet.
-    pub fn new(host: Side, program: &Path, config: PathBuf, complaints: PathBuf) -> Self {
+    pub fn new(
+        host: Side,
+        program: &Path,
+        config: PathBuf,
+        complaints: PathBuf,
+        sinks: [Sink<'a>; 2],
+    ) -> Self {
         Self {
-            host,
             program: program.to_owned(),
             config,
             complaints,
-            heard: Heard::default(),
+            sinks,
             before: 0,
             now: None,
-            lives: Vec::new(),
-            samples: Vec::new(),
-            start: 0,
-            programs: BTreeSet::new(),
-            problems: Vec::new(),
+            left: Left {
+                host,
+                heard: Heard::default(),
+                lives: Vec::new(),
+                samples: Vec::new(),
+                start: 0,
+                programs: BTreeSet::new(),
+                problems: Vec::new(),
+            },
             pid: Arc::default(),
         }
     }
 
     /// The host that is watched.
     pub const fn host(&self) -> Side {
-        self.host
+        self.left.host
+    }
+
+    /// What is left when none runs any more.
+    pub fn over(self) -> Left {
+        self.left
     }
 
     /// Starts a tracer, and waits until it watches.
@@ -118,7 +163,7 @@ impl Watch {
             // Ctrl-C at a terminal is for the lab, which ends its tracers by itself.
             .process_group(0)
             .stderr(complaints);
-        let flow = format!("the {} host", self.host);
+        let flow = format!("the {} host", self.left.host);
         let tracer = Tracer::spawn(flow, command, PATIENCE, stop);
         let tracer = tracer.map_err(|mut error| {
             if let Error::Tracer { stderr, .. } = &mut error {
@@ -127,10 +172,10 @@ impl Watch {
             error
         })?;
         let pid = tracer.id();
-        self.before = self.heard.sent.len();
+        self.before = self.left.heard.sent.len();
         let observed = Observed::new(pid);
-        self.start = self.start.max(observed.status("VmHWM:")?);
-        self.programs.extend(observed.program_ids());
+        self.left.start = self.left.start.max(observed.status("VmHWM:")?);
+        self.left.programs.extend(observed.program_ids());
         self.now = Some(Running {
             tracer,
             began,
@@ -148,9 +193,9 @@ impl Watch {
             return Ok(false);
         };
         for event in running.tracer.take() {
-            self.heard.hear(self.host, &event);
+            self.left.heard.hear(self.left.host, &event);
         }
-        let (age, events) = (running.since.elapsed(), self.heard.sent.len());
+        let (age, events) = (running.since.elapsed(), self.left.heard.sent.len());
         running
             .samples
             .extend(sample(running.tracer.id(), age, events));
@@ -161,37 +206,81 @@ impl Watch {
         };
         *pid = None;
         drop(pid);
-        self.problems
+        self.left
+            .problems
             .push(format!("the tracer ended by itself: {status}"));
-        self.bury(Moment::now(), End::Killed);
+        let firm = self.left.heard.sent.len();
+        self.bury(Moment::now(), End::Killed, firm);
         Ok(false)
     }
 
-    /// Notes the life of a tracer that has ended.
-    fn bury(&mut self, until: Moment, how: End) {
+    /// Notes the life of a tracer that has ended, all of whose events before `firm` are somewhere
+    /// else than in its memory.
+    fn bury(&mut self, until: Moment, how: End, firm: usize) {
         let Some(mut running) = self.now.take() else {
             return;
         };
-        self.lives.push(Life {
-            host: self.host,
+        let ended = Moment::now();
+        self.left.samples.push(running.samples);
+        let rest = running.tracer.rest();
+        for event in &rest.events {
+            self.left.heard.hear(self.left.host, event);
+        }
+        let garbage = rest.garbage.into_iter();
+        let told = self.of_the_last_life().iter().map(|event| event.at);
+        self.left.lives.push(Life {
+            host: self.left.host,
             began: running.began,
             watching: running.watching,
             until,
-            ended: Moment::now(),
+            ended,
             how,
+            told: told.max().unwrap_or(running.began),
+            events: self.before..self.left.heard.sent.len(),
+            firm,
         });
-        self.samples.push(running.samples);
-        let rest = running.tracer.rest();
-        for event in &rest.events {
-            self.heard.hear(self.host, event);
-        }
-        let garbage = rest.garbage.into_iter();
         let counts = |line: &String| how == End::Asked || !line.starts_with(TORN);
-        self.heard.garbage.extend(garbage.filter(counts));
+        self.left.heard.garbage.extend(garbage.filter(counts));
+    }
+
+    /// Waits until its spools have all that the tracer told of two seconds ago, or longer; returns
+    /// before which event that is.
+    ///
+    /// Nothing can be said by the clock of what it has in memory on a machine that gives it no
+    /// time.
+    fn wait_for_spools(&mut self) -> Result<usize> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.look()? {
+            let now = Moment::now();
+            let told = self.of_the_last_life();
+            let due = told.partition_point(|event| now.since(event.heard) >= IN_HAND);
+            let told = &told[..due];
+            let mut lacking = None;
+            for sink in &self.sinks {
+                let firm = sink.firm()?;
+                let lacks = told.iter().filter(|event| !firm.contains(&event.id));
+                lacking = lacking.max(lacks.map(|event| now.since(event.heard)).max());
+            }
+            match lacking {
+                None => return Ok(self.before + due),
+                Some(longest) if Instant::now() >= deadline => {
+                    self.left.problems.push(format!(
+                        "an event was in no spool {longest:?} after it was told"
+                    ));
+                    break;
+                }
+                Some(_) => thread::sleep(Stop::GLANCE),
+            }
+        }
+        Ok(self.before)
     }
 
     /// Ends the tracer, if there is one.
     pub fn end(&mut self, how: End) -> Result<()> {
+        let firm = match how {
+            End::Killed => self.wait_for_spools()?,
+            End::Asked => 0,
+        };
         let Some(running) = &mut self.now else {
             return Ok(());
         };
@@ -213,21 +302,22 @@ impl Watch {
             End::Killed => status.signal() == Some(Signal::SIGKILL as i32),
         };
         if !as_asked {
-            self.problems
+            self.left
+                .problems
                 .push(format!("the tracer ended with {status} after {signal}"));
         }
-        self.bury(until, how);
+        self.bury(until, how, firm);
         Ok(())
     }
 
     /// All events of the last tracer, as far as they were heard.
     pub fn of_the_last_life(&self) -> &[Sent] {
-        self.heard.sent.get(self.before..).unwrap_or_default()
+        self.left.heard.sent.get(self.before..).unwrap_or_default()
     }
 
     /// What was heard so far.
     pub const fn heard(&self) -> &Heard {
-        &self.heard
+        &self.left.heard
     }
 }
 
