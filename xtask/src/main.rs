@@ -19,6 +19,7 @@ mod fuzz;
 mod kernels;
 mod lab;
 mod lint;
+mod phases;
 mod setup;
 mod simulate;
 mod soak;

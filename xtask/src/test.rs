@@ -10,7 +10,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{dist, ebpf, exec, fleet, kernels, lab::TRACER_VARIABLE, lint, setup, soak, workspace};
+use crate::{
+    dist, ebpf, exec, fleet, kernels,
+    lab::TRACER_VARIABLE,
+    lint,
+    phases::Phases,
+    setup, soak,
+    workspace::{self, Tests},
+};
 
 /// Privileged test programs that run at once. They wait most of their time, each in network
 /// namespaces of its own.
@@ -28,34 +35,49 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let programs = [&fleet::PACKAGES[..], &setup::LIBRDKAFKA, &dist::CHECKERS].concat();
-    setup::run_with(setup::Purpose::Kafka, &programs)?;
-    lint::host_side()?;
-    ebpf::check()?;
-    let tests = workspace::tests()?;
-    unprivileged(&tests.plain)?;
-    dist::check()?;
-    privileged(&tests.privileged)?;
-    if arguments.soak {
-        return soak_and_guest();
-    }
-    let (guest, arguments) = kernels::prepare_oldest_with_entries()?;
-    guest.run(&arguments)
+    let mut phases = Phases::default();
+    let outcome = run_in(&mut phases, arguments);
+    print!("\n{phases}");
+    outcome
 }
 
-/// Runs the tests that need no rights, those of the documentation among them.
-fn unprivileged(tests: &[String]) -> Result<()> {
-    exec::run(named(&mut workspace::cargo("test"), tests).args(["--lib", "--bins"]))?;
-    exec::run(workspace::cargo("test").arg("--doc"))
+fn run_in(phases: &mut Phases, arguments: &Arguments) -> Result<()> {
+    phases.run("setup", || {
+        let programs = [&fleet::PACKAGES[..], &setup::LIBRDKAFKA, &dist::CHECKERS].concat();
+        setup::run_with(setup::Purpose::Kafka, &programs)
+    })?;
+    phases.run("lints", lint::host_side)?;
+    phases.run("BPF object", ebpf::check)?;
+    let tests = workspace::tests()?;
+    phases.run("compile tests", || compile(&tests))?;
+    phases.run("tests without root", || {
+        exec::run(named(&mut workspace::cargo("test"), &tests.plain).args(["--lib", "--bins"]))
+    })?;
+    phases.run("tests in documentation", || {
+        exec::run(workspace::cargo("test").arg("--doc"))
+    })?;
+    phases.run("packages", dist::check)?;
+    phases.run("tests with root", || privileged(&tests.privileged))?;
+    if arguments.soak {
+        return phases.run("soak and guest", soak_and_guest);
+    }
+    let (guest, arguments) = phases.run("fetch the guest", kernels::prepare_oldest_with_entries)?;
+    phases.run("guest", || guest.run(&arguments))
+}
+
+/// Compiles all programs and tests.
+fn compile(tests: &Tests) -> Result<()> {
+    exec::run(&mut workspace::build())?;
+    let mut command = workspace::cargo("test");
+    named(&mut command, &tests.plain);
+    named(&mut command, &tests.privileged);
+    exec::run(command.args(["--lib", "--bins", "--no-run"]))
 }
 
 /// Runs the tests with the kernel, as root.
 ///
-/// Cargo compiles as the user who called, and runs as root what it compiled.
+/// Cargo compiled as the user who called, and runs as root what it compiled.
 fn privileged(tests: &[String]) -> Result<()> {
-    // With an example, cargo counts the features of tests too: all is compiled already.
-    exec::run(workspace::cargo("build").args(["--bins", "--examples"]))?;
-    exec::run(named(&mut workspace::cargo("test"), tests).arg("--no-run"))?;
     // Asks for a password once, if at all, and not in two threads.
     exec::run(exec::as_root(&[])?.arg("true"))?;
     let tracer = exec::target_directory()?.join("debug/kreset-trace");

@@ -26,6 +26,16 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
     cargo_with(subcommand, &[])
 }
 
+/// Builds all programs and examples.
+///
+/// With an example, cargo counts the features of tests too: so this and the tests share
+/// dependencies.
+pub(crate) fn build() -> Command {
+    let mut command = cargo("build");
+    command.args(["--bins", "--examples"]);
+    command
+}
+
 /// The same with more features.
 pub(crate) fn cargo_with(subcommand: &str, features: &[&str]) -> Command {
     let features = [&[FEATURES], features].concat().join(",");
