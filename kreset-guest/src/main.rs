@@ -38,7 +38,13 @@ fn main() {
 
 fn run() -> Result<()> {
     let options = system::prepare().context("cannot prepare the guest")?;
-    say(&["kernel", &system::release()]);
+    let kernel = system::kernel();
+    say(&[
+        "kernel",
+        &kernel.build,
+        &kernel.page.to_string(),
+        &kernel.hz.to_string(),
+    ]);
     for source in &options.packets {
         scenario::run_all(source).with_context(|| format!("packet evidence {source}"))?;
     }

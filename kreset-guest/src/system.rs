@@ -5,8 +5,10 @@ use std::{ffi::CStr, fs, io, os::fd::AsRawFd as _};
 use anyhow::{Context as _, Result};
 use rustix::{
     mount::{MountFlags, mount},
+    param::page_size,
     system::{RebootCommand, reboot, uname},
     termios::tcdrain,
+    time::{ClockId, clock_getres},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -58,9 +60,25 @@ pub(crate) fn prepare() -> Result<Options> {
     })
 }
 
-/// `uname -r`.
-pub(crate) fn release() -> String {
-    uname().release().to_string_lossy().into_owned()
+/// What kernel this is.
+pub(crate) struct Kernel {
+    /// `uname -v`: of Debian's, it ends with the package's version and date.
+    pub(crate) build: String,
+    /// Size of a page, bytes.
+    pub(crate) page: usize,
+    /// Ticks a second, `CONFIG_HZ`: what a coarse clock advances by is one (`hz.rs` of kreset says
+    /// why).
+    pub(crate) hz: i64,
+}
+
+/// Looks at the kernel that runs.
+pub(crate) fn kernel() -> Kernel {
+    let tick = clock_getres(ClockId::MonotonicCoarse);
+    Kernel {
+        build: uname().version().to_string_lossy().into_owned(),
+        page: page_size(),
+        hz: 1_000_000_000 / tick.tv_nsec.max(1),
+    }
 }
 
 /// Ends the guest, once its console has sent everything: power off does not wait for it.

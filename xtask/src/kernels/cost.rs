@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::report::Report;
+use super::{debian::LARGE_PAGES, report::Report};
 use crate::arch::Architecture;
 
 /// Kernel, program, instructions processed.
@@ -56,12 +56,16 @@ fn measured(architecture: Architecture, reports: &[Report]) -> Costs {
     costs
 }
 
-/// `6.12` of `6.12.117+deb12-cloud-amd64`, and `6.12-arm64` of a kernel for arm64.
+/// `6.12` of `6.12.117+deb12-cloud-amd64`, `6.12-arm64` of a kernel for arm64, and
+/// `7.3-arm64-16k` of one with large pages.
 fn short(architecture: Architecture, version: &str) -> String {
-    let version = version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let short = version.split('.').take(2).collect::<Vec<_>>().join(".");
+    let pages = version
+        .strip_suffix(LARGE_PAGES)
+        .map_or("", |_| LARGE_PAGES);
     match architecture {
-        Architecture::X86 => version,
-        Architecture::Arm => format!("{version}-{}", architecture.debian()),
+        Architecture::X86 => short,
+        Architecture::Arm => format!("{short}-{}{pages}", architecture.debian()),
     }
 }
 
@@ -133,6 +137,21 @@ mod tests {
                     "{version} {program}: {cost:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn each_kind_of_kernel_has_costs_of_its_own() {
+        for (architecture, version, name) in [
+            (Architecture::X86, "6.12.117+deb12-cloud-amd64", "6.12"),
+            (
+                Architecture::Arm,
+                "6.12.117+deb12-cloud-arm64",
+                "6.12-arm64",
+            ),
+            (Architecture::Arm, "7.3.4+deb13-arm64-16k", "7.3-arm64-16k"),
+        ] {
+            assert_eq!(short(architecture, version), name);
         }
     }
 

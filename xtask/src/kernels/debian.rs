@@ -16,6 +16,9 @@ use crate::{arch::Architecture, exec, setup};
 /// Where the host's apt gets Debian from; the same mirror serves all suites.
 const MIRROR: &str = "http://deb.debian.org";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Ends a version whose kernel is to have pages of 16 KiB, as it ends those of Debian's packages:
+/// for arm64, and since 6.12.
+pub(super) const LARGE_PAGES: &str = "-16k";
 /// Archive and suite: 5.10, 5.10 of the last point release, 6.1 and 6.12, newer. The mirror keeps
 /// 5.10 for arm64 in the point release alone, though the security archive's lists have newer ones.
 const SUITES: [(&str, &str); 4] = [
@@ -174,14 +177,17 @@ fn version_of(package: &str) -> Option<&str> {
         .find_map(|kind| package.strip_prefix(kind))
 }
 
-/// The packages of `version`, the highest release first. Where there is a linux-binary,
+/// The packages of `version`, which may end in [`LARGE_PAGES`], the highest release first. Where there is a linux-binary,
 /// linux-image is an empty package that depends on it.
 fn newest_first<'a>(
     names: &'a [String],
     architecture: Architecture,
     version: &str,
 ) -> Vec<&'a str> {
-    let ending = format!("-cloud-{}", architecture.debian());
+    let (version, ending) = match version.strip_suffix(LARGE_PAGES) {
+        Some(version) => (version, format!("-{}{LARGE_PAGES}", architecture.debian())),
+        None => (version, format!("-cloud-{}", architecture.debian())),
+    };
     let mut found: Vec<_> = names
         .iter()
         .filter(|name| {
@@ -227,6 +233,8 @@ mod tests {
             "linux-image-7.3.4+deb13-cloud-amd64",
             "linux-binary-7.3.4+deb13-cloud-amd64",
             "linux-image-6.1.0-57-cloud-arm64",
+            "linux-image-7.3.4+deb13-arm64-16k",
+            "linux-binary-7.3.4+deb13-cloud-arm64",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -258,6 +266,17 @@ mod tests {
                 "6.1",
                 &["linux-image-6.1.0-57-cloud-arm64"],
             ),
+            (
+                Architecture::Arm,
+                "7.3",
+                &["linux-binary-7.3.4+deb13-cloud-arm64"],
+            ),
+            (
+                Architecture::Arm,
+                "7.3-16k",
+                &["linux-image-7.3.4+deb13-arm64-16k"],
+            ),
+            (Architecture::X86, "7.3-16k", &[]),
         ] {
             assert_eq!(newest_first(&names, architecture, version), found);
         }

@@ -20,7 +20,9 @@ const EXAMPLES: &str = "\
 Examples:
   cargo xtask kernels                       5.10, 6.1, 6.12, 6.18 and 7.3
   cargo xtask kernels 6.1 --packets fentry  one kernel, one source of packet evidence
-  cargo xtask kernels --arch aarch64        5.10, 6.1, 6.12 and 7.3 on arm64
+  cargo xtask kernels --arch aarch64        5.10, 6.1, 6.12 and 7.3 on arm64, 7.3 with pages of
+                                            16 KiB as well
+  cargo xtask kernels --arch arm64 7.3-16k  only that one
   cargo xtask kernels --bless               record what was measured
 
 Installs qemu, the musl target and a cross compiler if they are missing. Kernels come from Debian's
@@ -28,8 +30,9 @@ mirrors, through an apt with its own lists and cache, into the target directory.
 
 /// The kernels of a run that names none.
 const VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "7.3"];
-/// The same for an architecture that this machine does not have: emulation of arm64 is slower.
-const FOREIGN_VERSIONS: [&str; 4] = ["5.10", "6.1", "6.12", "7.3"];
+/// The same of arm64, whose emulation is slower: without 6.18, and with a kernel whose pages are
+/// larger.
+const ARM_VERSIONS: [&str; 5] = ["5.10", "6.1", "6.12", "7.3", "7.3-16k"];
 /// The oldest of them on which programs on function entries load.
 const OLDEST_WITH_ENTRIES: &str = "6.1";
 /// The sources of packet evidence of a run that names none.
@@ -38,7 +41,7 @@ const PACKETS: [&str; 4] = ["auto", "cgroup_skb", "fentry", "off"];
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Versions as `uname -r` begins with them
+    /// Versions as `uname -r` begins with them; with -16k, of arm64 with pages of 16 KiB
     versions: Vec<String>,
     /// Sources of packet evidence, as kreset-trace takes them
     #[arg(long, value_delimiter = ',', default_values = PACKETS)]
@@ -100,8 +103,10 @@ pub(crate) struct Prepared {
 
 /// Installs, builds and fetches what a run needs.
 fn prepare(arguments: &Arguments) -> Result<Prepared> {
-    let native = Architecture::native()?;
-    let architecture = arguments.arch.unwrap_or(native);
+    let architecture = match arguments.arch {
+        Some(architecture) => architecture,
+        None => Architecture::native()?,
+    };
     setup::run_with(setup::Purpose::Build, &[architecture.emulator()])?;
     debian::install_keyring()?;
     architecture.set_up()?;
@@ -117,8 +122,8 @@ fn prepare(arguments: &Arguments) -> Result<Prepared> {
     initramfs::write(&initramfs, &[("init", &runner), ("kreset-trace", &tracer)])?;
 
     let versions: Vec<&str> = match arguments.versions.as_slice() {
-        [] if architecture == native => VERSIONS.to_vec(),
-        [] => FOREIGN_VERSIONS.to_vec(),
+        [] if architecture == Architecture::Arm => ARM_VERSIONS.to_vec(),
+        [] => VERSIONS.to_vec(),
         named => named.iter().map(String::as_str).collect(),
     };
     let kernels = debian::fetch(&directory, architecture, &versions)?;

@@ -29,6 +29,14 @@ fn put(architecture: Architecture, page: &str, body: &str) -> Result<String> {
 
 fn markdown(reports: &[Report]) -> String {
     let mut out = String::new();
+    let mut table = Table::new(&mut out, "kernel", reports);
+    let known = |value: Option<&String>| value.map_or("-", String::as_str).to_owned();
+    table.row("size of a page, bytes", |report| {
+        known(report.page_and_hz.as_ref().map(|(page, _)| page))
+    });
+    table.row("ticks a second", |report| {
+        known(report.page_and_hz.as_ref().map(|(_, hz)| hz))
+    });
     for (source, title) in [
         ("auto", "`--packet-evidence auto`"),
         ("fentry", "`--packet-evidence fentry`"),
@@ -132,7 +140,7 @@ impl<'a> Table<'a> {
         if !table.out.is_empty() {
             table.out.push('\n');
         }
-        table.row(title, |report| report.release().to_owned());
+        table.row(title, Report::release);
         table.row("---", |_| "---".to_owned());
         table
     }
@@ -164,6 +172,7 @@ mod tests {
     fn each_kernel_has_a_column() {
         let said = |source: &str, confidence: &str| {
             let lines = [
+                "kernel\t#1 SMP Debian 5.10.262-1\t4096\t250".to_owned(),
                 format!("source\tauto\t{source}\t2\t12.5"),
                 format!("verdict\tauto\trefused\tok\thandshake_phase/refused\t{confidence}\t-\t"),
                 "limit\tno BTF\tok\texit 3: why".to_owned(),
@@ -179,7 +188,10 @@ mod tests {
         ];
         let page = markdown(&reports);
         for line in [
-            "| `--packet-evidence auto` | 5.10.0 | 6.1.0 |",
+            "| kernel | 5.10.262 | 5.10.262 |",
+            "| size of a page, bytes | 4096 | 4096 |",
+            "| ticks a second | 250 | 250 |",
+            "| `--packet-evidence auto` | 5.10.262 | 5.10.262 |",
             "| in use | `cgroup_skb` | `fentry` |",
             "| calls reported as skipped | 3 | 3 |",
             "| refused | 0.99 | 0.98 |",

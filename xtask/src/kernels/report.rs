@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::debian::LARGE_PAGES;
+
 /// One staged reset and its verdict.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -53,7 +55,12 @@ pub(crate) struct Limit {
 /// All results of one guest.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    /// As `uname -r` says it.
     pub(crate) version: String,
+    /// As `uname -v` says it.
+    build: String,
+    /// Size of a page, bytes, and ticks a second.
+    pub(crate) page_and_hz: Option<(String, String)>,
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) limits: Vec<Limit>,
     /// Source asked for, to the one in use.
@@ -79,6 +86,16 @@ impl Report {
             let fields: Vec<&str> = line.split('\t').collect();
             let field = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
             match fields.first().copied() {
+                Some("kernel") => {
+                    report.build = field(1);
+                    report.page_and_hz = Some((field(2), field(3)));
+                    report.rest.push(format!(
+                        "{}, pages of {} bytes, {} ticks a second",
+                        field(1),
+                        field(2),
+                        field(3)
+                    ));
+                }
                 Some("verdict") => report.verdicts.push(Verdict {
                     source: field(1),
                     scenario: field(2),
@@ -252,9 +269,14 @@ impl Report {
         }
     }
 
-    /// The release, without what Debian adds.
-    pub(crate) fn release(&self) -> &str {
-        self.version.split(['-', '+']).next().unwrap_or_default()
+    /// The release, without what Debian adds. Packages of 5.10 and 6.1 have it in the build alone:
+    /// `uname -r` has a count there.
+    pub(crate) fn release(&self) -> String {
+        let built = self.build.split_once("Debian ");
+        let release = built.map_or(self.version.as_str(), |(_, package)| package);
+        let release = release.split(['-', '+']).next().unwrap_or_default();
+        let pages = self.version.strip_suffix(LARGE_PAGES);
+        format!("{release}{}", pages.map_or("", |_| LARGE_PAGES))
     }
 
     /// The confidence of a right verdict, or what is wrong with it.
@@ -349,9 +371,30 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_is_called_what_it_is() {
+        for (version, build, release) in [
+            (
+                "6.1.0-57-cloud-arm64",
+                "#1 SMP Debian 6.1.193-1 (2026-11-01)",
+                "6.1.193",
+            ),
+            (
+                "7.3.4+deb13-arm64-16k",
+                "#1 SMP Debian 7.3.4-1~bpo13+1",
+                "7.3.4-16k",
+            ),
+            // Another distribution's.
+            ("6.18.44", "#2 SMP PREEMPT_DYNAMIC", "6.18.44"),
+        ] {
+            let said = [format!("kernel\t{build}\t4096\t250")];
+            assert_eq!(Report::parse(version, &said).release(), release);
+        }
+    }
+
+    #[test]
     fn a_guests_lines_are_read() {
         let said: Vec<String> = [
-            "kernel\t5.10.0",
+            "kernel\t#1 SMP Debian 5.10.223-1 (2024-08-10)\t4096\t250",
             "source\tauto\tcgroup_skb\t2\t12.5",
             "cost\tauto\tseed\t1200\t800",
             "flow\tauto\tabort, client\tok",
@@ -365,8 +408,13 @@ mod tests {
         ]
         .map(str::to_owned)
         .to_vec();
-        let report = Report::parse("5.10", &said);
+        let report = Report::parse("5.10.0-32-cloud-arm64", &said);
         assert_eq!(report.wrong(), 2);
+        assert_eq!(report.release(), "5.10.223");
+        assert_eq!(
+            report.page_and_hz,
+            Some(("4096".to_owned(), "250".to_owned()))
+        );
         let flow = |host: &str| &report.flows[&("auto".to_owned(), format!("abort, {host}"))];
         assert_eq!(
             (flow("client").as_str(), flow("broker").as_str()),
