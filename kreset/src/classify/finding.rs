@@ -17,8 +17,8 @@ use crate::{
     },
     event::{
         AgeKind, Alert, Client, ClientNames, Connection, Endpoint, Event, Finding, FlowId, Host,
-        HostNames, Id, Incident, IncidentClient, OtherEnd, Path, Process, RefusedSpan, Reset, Roll,
-        Source, Spread, community_id,
+        HostNames, Id, Incident, IncidentClient, NamedHost, OtherEnd, Path, Process, RefusedSpan,
+        Reset, Roll, Source, Spread, community_id,
     },
     facts::{Facts, Flow, Kind, ResetPacket},
     util::{clock::WallClock, units::tenths},
@@ -254,11 +254,13 @@ pub struct IncidentIds {
     pub earlier: Vec<Id>,
 }
 
-/// An incident that was recognised, or is over at `now_ns`, monotonic.
+/// An incident that was recognised, or is over at `now_ns`, monotonic; with what the operator calls
+/// its hosts.
 #[must_use]
 pub fn incident(
     it: Snapshot,
     ids: IncidentIds,
+    named_hosts: Vec<NamedHost>,
     host: &Host,
     source: Source,
     clock: WallClock,
@@ -315,6 +317,7 @@ pub fn incident(
                 back_after_ms: after_ns.map(milliseconds),
             })
             .collect(),
+        named_hosts,
         back: it.back.map(|(count, _)| count as u64),
         back_ms: it.back.and_then(|(_, spent)| spent).map(spread),
         roll: it.roll.map(|InRoll { number, .. }| Roll {

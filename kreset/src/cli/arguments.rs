@@ -85,8 +85,8 @@ pub(super) struct Arguments {
 
     /// Names of addresses, from a file in the format of hosts(5)
     ///
-    /// On a terminal they stand in place of the addresses, and in the summary of each event;
-    /// JSON has both (`host_names`). No resolver is asked.
+    /// In text they stand in place of the addresses, and in the summary of each event; JSON has
+    /// both (`host_names`, of incidents `named_hosts`). No resolver is asked.
     #[arg(long, value_name = "FILE", value_parser = HostNames::read)]
     hosts: Option<Arc<HostNames>>,
 

@@ -164,6 +164,9 @@ pub struct Incident {
     pub refused: Option<RefusedSpan>,
     /// The clients, at most 32, those that were met first.
     pub who: Vec<IncidentClient>,
+    /// What the operator calls the hosts of these brokers and clients (`--hosts`); empty where
+    /// none has a name.
+    pub named_hosts: Vec<NamedHost>,
     /// How many clients were seen to connect again; `null` where this host does not see
     /// that: a broker's. A client's host sees it for three seconds after each refusal or RST.
     pub back: Option<u64>,
@@ -221,6 +224,16 @@ pub struct IncidentClient {
     /// Milliseconds from the first end of a connection of its to its next connection; `null`
     /// where none was seen.
     pub back_after_ms: Option<f64>,
+}
+
+/// The name of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct NamedHost {
+    /// The address.
+    pub address: IpAddr,
+    /// Its name, from a file of the operator's.
+    pub name: SmolStr,
 }
 
 /// Brokers of one cluster that end one after the other.
@@ -335,7 +348,7 @@ impl Incident {
             "{} {} ({}",
             self.incident.culprit().subject(),
             self.incident.deed(),
-            Brokers(&self.brokers)
+            self.brokers()
         )?;
         if let Some(client) = self.one_client() {
             write!(out, ", client {client}")?;
@@ -345,10 +358,37 @@ impl Incident {
 
     /// The client, where the incident is about one alone.
     #[must_use]
-    pub fn one_client(&self) -> Option<&IncidentClient> {
+    pub(crate) fn one_client(&self) -> Option<OneClient<'_>> {
         match self.who.as_slice() {
-            [client] if self.incident.is_of_one_client() => Some(client),
+            [client] if self.incident.is_of_one_client() => Some(OneClient {
+                client,
+                host: self.host_of(client.address),
+            }),
             _ => None,
+        }
+    }
+
+    /// What the operator calls the host of an address.
+    #[must_use]
+    pub fn host_of(&self, address: IpAddr) -> Option<&str> {
+        let named = self.named_hosts.iter().find(|it| it.address == address);
+        named.map(|it| it.name.as_str())
+    }
+
+    /// A broker by its host's name, else its address, and its port.
+    #[must_use]
+    pub fn socket_of(&self, broker: Endpoint) -> String {
+        match self.host_of(broker.address) {
+            Some(name) => format!("{}:{}", Escaped(name), broker.port),
+            None => std::net::SocketAddr::new(broker.address, broker.port).to_string(),
+        }
+    }
+
+    /// The one broker, or how many there are.
+    pub(crate) fn brokers(&self) -> String {
+        match self.brokers.as_slice() {
+            [broker] => format!("broker {}", self.socket_of(*broker)),
+            brokers => count(brokers.len() as u64, "broker"),
         }
     }
 }
@@ -361,30 +401,23 @@ impl IncidentKind {
     }
 }
 
-impl fmt::Display for IncidentClient {
+/// The client of an incident that is about one, and what the operator calls its host.
+pub(crate) struct OneClient<'a> {
+    client: &'a IncidentClient,
+    host: Option<&'a str>,
+}
+
+impl fmt::Display for OneClient<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address)?;
-        match (&self.name, self.pid) {
+        match self.host {
+            Some(name) => write!(f, "{}", Escaped(name))?,
+            None => write!(f, "{}", self.client.address)?,
+        }
+        match (&self.client.name, self.client.pid) {
             (Some(name), Some(pid)) => write!(f, " {} pid {pid}", Escaped(name)),
             (Some(name), None) => write!(f, " {}", Escaped(name)),
             (None, Some(pid)) => write!(f, " pid {pid}"),
             (None, None) => Ok(()),
-        }
-    }
-}
-
-/// One broker by its address, or how many there are.
-pub(crate) struct Brokers<'a>(pub(crate) &'a [Endpoint]);
-
-impl fmt::Display for Brokers<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [broker] => write!(
-                f,
-                "broker {}",
-                std::net::SocketAddr::new(broker.address, broker.port)
-            ),
-            brokers => f.write_str(&count(brokers.len() as u64, "broker")),
         }
     }
 }

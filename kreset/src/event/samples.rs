@@ -441,6 +441,7 @@ pub(crate) fn incident() -> Incident {
             client("orders-api", 4_242, None),
             client("billing", 4_243, None),
         ],
+        named_hosts: Vec::new(),
         back: Some(0),
         back_ms: None,
         roll: Some(Roll {

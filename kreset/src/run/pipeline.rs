@@ -755,9 +755,13 @@ impl Pipeline {
             roll: self.staging.begun(first).map_or(incident_id, |(id, _)| id),
             earlier,
         };
+        let clients = snapshot.who.iter().map(|(client, _)| client.address);
+        let brokers = snapshot.places.iter().map(|place| place.broker.address);
+        let named_hosts = self.enricher.named_hosts(brokers.chain(clients));
         let event = incident(
             snapshot,
             ids,
+            named_hosts,
             &self.host,
             self.source,
             clocks.monotonic,

@@ -13,7 +13,7 @@ mod process;
 pub mod refresh;
 mod small_file;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 pub use cgroup::{Cgroups, container_id, pod_uid, systemd_unit};
 pub use kernel_log::KernelLog;
@@ -24,7 +24,7 @@ use smol_str::SmolStr;
 use self::{executable::Executables, load::LoadOfProcesses, memory::MemoryOfProcesses};
 use crate::{
     classify::finding::Names,
-    event::{self, ClientNames, NamesShown, Process, Role},
+    event::{self, ClientNames, NamedHost, NamesShown, Process, Role},
     facts::{
         Facts, Owner,
         load::HostLoad,
@@ -131,6 +131,23 @@ impl Enricher {
             broker: hosts.of(facts.broker().address),
         };
         (names != event::HostNames::default()).then_some(names)
+    }
+
+    /// What the operator calls the hosts of these addresses, of those that have a name; each once.
+    #[must_use]
+    pub fn named_hosts(&self, addresses: impl Iterator<Item = IpAddr>) -> Vec<NamedHost> {
+        let Some(hosts) = &self.naming.hosts else {
+            return Vec::new();
+        };
+        let mut named: Vec<NamedHost> = Vec::new();
+        for address in addresses {
+            if let Some(name) = hosts.of(address)
+                && !named.iter().any(|it| it.address == address)
+            {
+                named.push(NamedHost { address, name });
+            }
+        }
+        named
     }
 
     /// What this host shows of the memory of a process when something happens to it.

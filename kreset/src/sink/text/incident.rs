@@ -7,11 +7,10 @@ use lru::LruCache;
 use super::{
     Text,
     block::{INDENT, Row},
-    socket,
     wrap::wrap,
 };
 use crate::{
-    event::{Brokers, Finding, Id, Incident},
+    event::{Finding, Id, Incident},
     util::escape::Escaped,
 };
 
@@ -79,7 +78,7 @@ fn headline(it: &Incident) -> String {
         if it.begins() { "begins" } else { "over" },
         it.incident.culprit(),
         it.incident.deed(),
-        Brokers(&it.brokers),
+        it.brokers(),
     );
     if let Some(client) = it.one_client() {
         // Writing to memory does not fail.
@@ -98,7 +97,7 @@ pub(super) fn line(text: &mut Text, line: &mut String, it: &Incident) {
     );
     let broker = it
         .broker()
-        .map_or_else(|| "-".to_owned(), |it| socket(it).to_string());
+        .map_or_else(|| "-".to_owned(), |broker| it.socket_of(broker));
     // Writing to memory does not fail.
     let _written = write!(
         line,

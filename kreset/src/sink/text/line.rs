@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Text, details, socket, why, words};
 use crate::{
-    event::{AgeKind, Alert, Correction, Culprit, Event, Finding, Time, deed},
+    event::{AgeKind, Alert, Correction, Culprit, Event, Finding, Role, Time, deed},
     util::{
         escape::Escaped,
         units::{count, percent},
@@ -58,8 +58,8 @@ fn finding(text: &mut Text, line: &mut String, finding: &Finding, correction: Op
         " {style}{}{style:#} {class} {} {} {} {} {age} {}: {} {}",
         finding.culprit(),
         sure.as_deref().unwrap_or("-"),
-        socket(finding.client.end()),
-        socket(finding.broker),
+        finding.socket_of(Role::Client),
+        finding.socket_of(Role::Broker),
         connection.idle_ms.map_or_else(|| "-".to_owned(), seconds),
         name.as_deref().unwrap_or("-"),
         subject(finding.culprit()),

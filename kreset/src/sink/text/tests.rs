@@ -1,9 +1,11 @@
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use smol_str::SmolStr;
 
 use super::{wrap::width_of, *};
 use crate::{
-    event::{Culprit, Degraded, Id, IncidentKind, Loss, Watched, samples},
+    event::{Culprit, Degraded, HostNames, Id, IncidentKind, Loss, NamedHost, Watched, samples},
     util::{escape::is_plain, golden::golden},
 };
 
@@ -109,8 +111,8 @@ fn a_line_of_a_pipe_has_its_fields_in_a_fixed_order() {
         assert_eq!(fields[2], finding.culprit().as_str());
         assert!(fields[3].starts_with(finding.verdict.as_str()));
         assert!(fields[4] == "-" || fields[4].ends_with('%'), "{line}");
-        assert_eq!(fields[5], socket(finding.client.end()).to_string());
-        assert_eq!(fields[6], socket(finding.broker).to_string());
+        assert_eq!(fields[5], finding.socket_of(Role::Client));
+        assert_eq!(fields[6], finding.socket_of(Role::Broker));
         assert!(fields[9].ends_with(':'), "{line}");
     }
     // What is about the run has as many.
@@ -313,6 +315,49 @@ fn of_an_incident_its_lines_are_shown_and_three_members() {
     assert_eq!(out.matches("HANDSHAKE").count(), 3, "{out}");
 }
 
+/// A reset of a named client, and an incident of it, at a broker with a long name.
+fn named() -> Vec<Event> {
+    let broker = "kafka-7.rack-12.eu-central-1.brokers.example.internal";
+    let named = |address: IpAddr, name: &str| NamedHost {
+        address,
+        name: name.into(),
+    };
+    let mut finding = samples::finding();
+    finding.host_names = Some(Box::new(HostNames {
+        client: Some("orders-1".into()),
+        broker: Some(broker.into()),
+    }));
+    let mut events = vec![Event::Reset(Box::new(finding))];
+    for mut incident in [samples::incident(), samples::incident_end()] {
+        incident.named_hosts = vec![
+            named(incident.brokers[0].address, broker),
+            named(incident.who[0].address, "orders-1"),
+        ];
+        events.push(Event::Incident(Box::new(incident.clone())));
+        incident.incident = IncidentKind::FailedLogins;
+        incident.who.truncate(1);
+        events.push(Event::Incident(Box::new(incident)));
+    }
+    events
+}
+
+#[test]
+fn names_of_hosts_stand_in_place_of_their_addresses() {
+    let on_terminal = encode(&mut blocks(0, 80), &named());
+    let in_pipe = encode(&mut lines(0), &named());
+    for out in [&on_terminal, &in_pipe] {
+        assert!(
+            !out.contains("10.0.1.5") && !out.contains("10.0.2.7"),
+            "{out}"
+        );
+    }
+    for line in on_terminal.lines() {
+        assert!(width_of(line) <= 80, "{line}");
+    }
+    golden("named-80.txt", &on_terminal);
+    golden("named-pipe.txt", &in_pipe);
+}
+
 /// Those that were written before the incident was recognised are shown already.
 #[test]
 fn what_was_shown_before_counts_as_shown() {
@@ -502,7 +547,7 @@ fn each_culprit_has_a_kind() {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    any::<(std::net::IpAddr, u16)>().prop_map(|(address, port)| Endpoint { address, port })
+    any::<(IpAddr, u16)>().prop_map(|(address, port)| Endpoint { address, port })
 }
 
 fn finding() -> impl Strategy<Value = Finding> {
