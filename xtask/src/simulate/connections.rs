@@ -1,6 +1,6 @@
 //! How connections end, between which hosts, and through what.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use fastrand::Rng;
 
@@ -8,6 +8,9 @@ use super::{
     fleet::{BEGIN, Fleet, SECOND},
     recorded::{Pair, Recorded, Template},
 };
+
+/// An address and a port.
+pub(super) type Socket = (Ipv4Addr, u16);
 
 /// An end of a connection as one host saw it.
 #[derive(Clone, Debug)]
@@ -17,8 +20,8 @@ pub(super) struct End {
     pub(super) host: usize,
     /// Which recorded event it is: the pair, whether the broker's host saw it, and which of its.
     pub(super) template: (usize, bool, usize),
-    pub(super) client: (String, u16),
-    pub(super) broker: (String, u16),
+    pub(super) client: Socket,
+    pub(super) broker: Socket,
     pub(super) flow: Option<u64>,
     pub(super) sequence: Option<u32>,
     /// What the connection's other end saw, if that is on this host too.
@@ -38,7 +41,7 @@ enum Path {
 }
 
 /// What a host saw of a connection: both ends.
-type Ends = ((String, u16), (String, u16));
+type Ends = (Socket, Socket);
 
 /// Draws about `count` events.
 pub(super) fn draw(random: &mut Rng, fleet: &Fleet, recorded: &Recorded, count: usize) -> Vec<End> {
@@ -65,7 +68,7 @@ pub(super) fn draw(random: &mut Rng, fleet: &Fleet, recorded: &Recorded, count: 
             let drawn = Drawn {
                 pair: random.usize(..recorded.pairs.len()),
                 hosts: [client, broker],
-                views: views.clone(),
+                views,
                 path,
                 at,
             };
@@ -78,19 +81,19 @@ pub(super) fn draw(random: &mut Rng, fleet: &Fleet, recorded: &Recorded, count: 
 /// A connection of a host to itself: one event has what both ends saw.
 fn both_on_one_host(random: &mut Rng, fleet: &Fleet, recorded: &Recorded, ends: &mut Vec<End>) {
     let host = fleet.broker(random);
-    let address = fleet.hosts[host].address.clone();
-    let here = (address.clone(), random.u16(32_768..));
+    let address = fleet.hosts[host].address;
+    let here = (address, random.u16(32_768..));
     let there = (address, 9_092);
     // A Service's address is translated on the host.
     let dialed = if random.u32(..4) == 0 {
-        (format!("192.0.2.{}", host % 200 + 1), 9_092)
+        balancer(host)
     } else {
-        there.clone()
+        there
     };
     let drawn = Drawn {
         pair: random.usize(..recorded.pairs.len()),
         hosts: [host, host],
-        views: [(here.clone(), dialed), (here, there)],
+        views: [(here, dialed), (here, there)],
         path: Path::Direct,
         at: random.i64(BEGIN..fleet.end),
     };
@@ -115,19 +118,25 @@ fn both_on_one_host(random: &mut Rng, fleet: &Fleet, recorded: &Recorded, ends: 
 }
 
 fn views(random: &mut Rng, fleet: &Fleet, client: usize, broker: usize, path: Path) -> [Ends; 2] {
-    let here = (fleet.hosts[client].address.clone(), random.u16(32_768..));
-    let there = (fleet.hosts[broker].address.clone(), 9_092);
+    let here = (fleet.hosts[client].address, random.u16(32_768..));
+    let there = (fleet.hosts[broker].address, 9_092);
     // A gateway has few ports, so that connections that end at once may share one.
     let gateway = (
-        format!("172.16.{}.1", random.u8(..8)),
+        Ipv4Addr::new(172, 16, random.u8(..8), 1),
         random.u16(1_024..2_048),
     );
-    let balancer = (format!("192.0.2.{}", broker % 200 + 1), 9_092);
+    let balancer = balancer(broker);
     match path {
-        Path::Direct => [(here.clone(), there.clone()), (here, there)],
-        Path::Masqueraded => [(here, there.clone()), (gateway, there)],
+        Path::Direct => [(here, there), (here, there)],
+        Path::Masqueraded => [(here, there), (gateway, there)],
         Path::Balanced | Path::Proxied => [(here, balancer), (gateway, there)],
     }
+}
+
+/// The address in front of a broker's host.
+fn balancer(broker: usize) -> Socket {
+    let last = u8::try_from(broker % 200 + 1).unwrap_or(u8::MAX);
+    (Ipv4Addr::new(192, 0, 2, last), 9_092)
 }
 
 /// A connection.
@@ -148,7 +157,7 @@ impl Drawn {
                 names = Names::default();
             }
             let host = self.hosts[usize::from(is_broker)];
-            let (client, broker) = self.views[usize::from(is_broker)].clone();
+            let (client, broker) = self.views[usize::from(is_broker)];
             // A host remembers so many connections, and a device may take a packet away.
             let knows_flow = random.u32(..16) > 0;
             let knows_sequence = random.u32(..20) > 0;
@@ -157,8 +166,8 @@ impl Drawn {
                     at: self.at + template.after_ns + random.i64(20_000..2_000_000),
                     host,
                     template: (self.pair, is_broker, index),
-                    client: client.clone(),
-                    broker: broker.clone(),
+                    client,
+                    broker,
                     flow: names.flow(random, template).filter(|_| knows_flow),
                     sequence: names.sequence(random, template).filter(|_| knows_sequence),
                     other: None,

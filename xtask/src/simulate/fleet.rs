@@ -1,5 +1,7 @@
 //! Which hosts there are, and what their agents do.
 
+use std::net::Ipv4Addr;
+
 use fastrand::Rng;
 
 /// Nanoseconds of a second.
@@ -28,7 +30,7 @@ pub(super) struct Run {
 #[derive(Clone, Debug)]
 pub(super) struct Host {
     pub(super) name: String,
-    pub(super) address: String,
+    pub(super) address: Ipv4Addr,
     /// How far its clock is ahead.
     pub(super) skew: i64,
     /// None if it has no agent.
@@ -64,7 +66,7 @@ impl Fleet {
         // Private networks that never meet use the same addresses.
         for _ in 0..clients / 100 {
             let [one, other] = [(); 2].map(|()| random.usize(..clients as usize));
-            let address = hosts[other].address.clone();
+            let address = hosts[other].address;
             hosts[one].address = address;
         }
         Self {
@@ -93,6 +95,11 @@ impl Fleet {
     }
 }
 
+/// One of the four parts of an address.
+pub(super) fn part(number: u32) -> u8 {
+    u8::try_from(number % 256).unwrap_or_default()
+}
+
 fn host(random: &mut Rng, index: u32, is_broker: bool, end: i64) -> Host {
     let network = if is_broker { 20 } else { 10 };
     let one_in = |random: &mut Rng, of: u32| random.u32(..of) == 0;
@@ -105,7 +112,7 @@ fn host(random: &mut Rng, index: u32, is_broker: bool, end: i64) -> Host {
     let has_agent = !one_in(random, 16);
     Host {
         name: format!("{}-{index}", if is_broker { "broker" } else { "client" }),
-        address: format!("10.{network}.{}.{}", index / 250, index % 250 + 1),
+        address: Ipv4Addr::new(10, network, part(index / 250), part(index % 250 + 1)),
         skew,
         runs: if has_agent {
             runs(random, end)

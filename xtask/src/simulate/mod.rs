@@ -7,15 +7,20 @@
 mod connections;
 mod delivery;
 mod fleet;
+mod lines;
 mod odd;
 mod recorded;
 mod reports;
 
-use std::{fs::File, io::BufWriter, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, BufWriter},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result};
 
-use self::{fleet::Fleet, recorded::Recorded};
+use self::{fleet::Fleet, lines::Lines, recorded::Recorded};
 
 /// How large, and where to.
 #[derive(clap::Args)]
@@ -48,11 +53,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         &recorded,
         arguments.events.saturating_sub(fleet.reports()),
     );
-    let lines = reports::write(&mut random, &fleet, &recorded, ends);
     let path = arguments.output.display();
-    let file = File::create(&arguments.output).with_context(|| format!("cannot make {path}"))?;
-    let count = delivery::deliver(&mut random, &lines, BufWriter::new(file))
-        .with_context(|| format!("cannot write {path}"))?;
+    let written = move || -> io::Result<usize> {
+        let mut lines = Lines::beside(&arguments.output)?;
+        reports::write(&mut random, &fleet, &recorded, ends, &mut lines)?;
+        let output = BufWriter::new(File::create(&arguments.output)?);
+        delivery::deliver(&mut random, lines.written()?, output)
+    };
+    let count = written().with_context(|| format!("cannot write {path}"))?;
     println!("{count} events of {} hosts in {path}", arguments.hosts);
     Ok(())
 }

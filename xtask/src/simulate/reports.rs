@@ -1,12 +1,13 @@
 //! What each agent writes.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io};
 
 use fastrand::Rng;
 
 use super::{
-    connections::End,
+    connections::{End, Socket},
     fleet::{Fleet, Host, Run, SECOND, SUMMARY},
+    lines::Lines,
     odd::{altered, joined},
     recorded::{Recorded, Template, Values, rfc3339},
 };
@@ -14,38 +15,31 @@ use super::{
 /// Records that fall this near a loss are lost.
 const LOST: i64 = SECOND / 5;
 
-/// A line, and when it was written, by true time.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) at: i64,
-    pub(super) text: String,
-}
-
-/// The lines of all agents; those of one in order.
+/// Writes the lines of all agents, those of one in order.
 pub(super) fn write(
     random: &mut Rng,
     fleet: &Fleet,
     recorded: &Recorded,
-    ends: Vec<End>,
-) -> Vec<Line> {
-    let mut of_hosts: Vec<Vec<End>> = vec![Vec::new(); fleet.hosts.len()];
-    let mut lines = Vec::with_capacity(ends.len() + fleet.reports());
-    for end in ends {
-        of_hosts[end.host].push(end);
-    }
-    for (host, mut ends) in fleet.hosts.iter().zip(of_hosts) {
-        ends.sort_by_key(|end| end.at);
+    mut ends: Vec<End>,
+    lines: &mut Lines,
+) -> io::Result<()> {
+    // Stable: what was drawn first is first of what ends at one time.
+    ends.sort_by_key(|end| (end.host, end.at));
+    let mut rest = ends.as_slice();
+    for (index, host) in fleet.hosts.iter().enumerate() {
+        let (ends, others) = rest.split_at(rest.partition_point(|end| end.host <= index));
+        rest = others;
         for run in &host.runs {
             let mut agent = Agent {
                 host,
                 run,
                 number: 0,
-                lines: &mut lines,
+                lines,
             };
-            agent.write(random, recorded, &ends);
+            agent.write(random, recorded, ends)?;
         }
     }
-    lines
+    Ok(())
 }
 
 /// What happens in a run.
@@ -60,11 +54,11 @@ struct Agent<'a> {
     host: &'a Host,
     run: &'a Run,
     number: u64,
-    lines: &'a mut Vec<Line>,
+    lines: &'a mut Lines,
 }
 
 impl Agent<'_> {
-    fn write(&mut self, random: &mut Rng, recorded: &Recorded, ends: &[End]) {
+    fn write(&mut self, random: &mut Rng, recorded: &Recorded, ends: &[End]) -> io::Result<()> {
         let run = self.run;
         let mut reports = vec![(run.from, Report::Start)];
         let mut at = run.from + SUMMARY;
@@ -90,11 +84,18 @@ impl Agent<'_> {
         }
         reports.sort_by_key(|(at, _)| *at);
         for (at, report) in reports {
-            self.report(random, recorded, at, &report);
+            self.report(random, recorded, at, &report)?;
         }
+        Ok(())
     }
 
-    fn report(&mut self, random: &mut Rng, recorded: &Recorded, at: i64, report: &Report<'_>) {
+    fn report(
+        &mut self,
+        random: &mut Rng,
+        recorded: &Recorded,
+        at: i64,
+        report: &Report<'_>,
+    ) -> io::Result<()> {
         let host = self.host;
         let mut values = Values {
             id: format!(
@@ -144,11 +145,9 @@ impl Agent<'_> {
             {
                 text = joined(&text, &self.other_end(random, recorded, other));
             }
-            self.lines.push(Line {
-                at: at + held,
-                text,
-            });
+            self.lines.add(at + held, &text)?;
         }
+        Ok(())
     }
 
     /// The event that the other end's host would report, if it were another one.
@@ -190,7 +189,7 @@ impl Agent<'_> {
 
 fn name(values: &mut Values, end: &End) {
     let endpoint =
-        |(address, port): &(String, u16)| format!("{{\"address\":\"{address}\",\"port\":{port}}}");
+        |(address, port): &Socket| format!("{{\"address\":\"{address}\",\"port\":{port}}}");
     values.client = endpoint(&end.client);
     values.broker = endpoint(&end.broker);
     values.flow = end.flow.map_or_else(
@@ -213,6 +212,8 @@ fn name(values: &mut Values, end: &End) {
 
 #[cfg(test)]
 mod tests {
+    use std::{env, process};
+
     use serde_json::Value;
 
     use super::*;
@@ -228,12 +229,16 @@ mod tests {
         let mut random = Rng::with_seed(1);
         let fleet = Fleet::draw(&mut random, 20, 300);
         let recorded = Recorded::shipped().expect("it is readable");
-        let lines = write(&mut random, &fleet, &recorded, Vec::new());
-        let events = lines.iter().map(|line| {
-            let event: Value = serde_json::from_str(&line.text).expect("a line is JSON");
-            event
-        });
-        let summaries: Vec<_> = events.filter(|event| event["type"] == "summary").collect();
+        let place = env::temp_dir().join(format!("kreset-reports-{}", process::id()));
+        let mut lines = Lines::beside(&place).expect("a file");
+        write(&mut random, &fleet, &recorded, Vec::new(), &mut lines).expect("there is room");
+        let mut written = lines.written().expect("they are written");
+        let mut summaries = Vec::new();
+        for index in 0..written.places().len() {
+            let line = written.line(index).expect("it is read");
+            let event: Value = serde_json::from_slice(line).expect("a line is JSON");
+            summaries.extend((event["type"] == "summary").then_some(event));
+        }
         assert!(!summaries.is_empty());
         for summary in summaries {
             for name in required {

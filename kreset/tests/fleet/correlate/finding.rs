@@ -1,10 +1,19 @@
 //! Findings in the form of the engines' tables: `null` is an empty text, a time is nanoseconds
 //! since 1970, and 0 where there is none.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{BufRead as _, BufReader},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
 /// The columns, but for those of either host.
 const SAME: [&str; 13] = [
@@ -73,6 +82,29 @@ impl Finding {
     fn id(&self) -> String {
         self.0["id"].as_str().unwrap().to_owned()
     }
+
+    /// Of all that it says, with its members in the order of their names.
+    fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Value::from(self.0.clone()).to_string().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// In which columns another one differs, if in any.
+    fn difference(&self, found: &Self) -> Option<String> {
+        let mut line = format!("{} differs:", self.id());
+        for (name, value) in &self.0 {
+            let other = found.0.get(name).unwrap_or(&Value::Null);
+            if other != value {
+                write!(line, " {name} is {other} instead of {value};").unwrap();
+            }
+        }
+        let surplus = found.0.keys().filter(|name| !self.0.contains_key(*name));
+        for name in surplus {
+            write!(line, " {name} is one column more;").unwrap();
+        }
+        (self != found).then_some(line)
+    }
 }
 
 fn text(value: &Value) -> Value {
@@ -113,46 +145,76 @@ fn of_host(host: &Value) -> Value {
     })
 }
 
-/// Findings by their ids.
+/// The lines of a file, each a finding. Of half a million only their digests are kept.
 #[derive(Debug)]
-pub(super) struct Findings(BTreeMap<String, Finding>);
+pub(super) struct Findings {
+    file: File,
+    read: fn(&str) -> Finding,
+    by_id: BTreeMap<String, Row>,
+}
+
+/// A line, and a digest of what it says.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    digest: u64,
+    offset: u64,
+    length: usize,
+}
 
 impl Findings {
-    /// Each of them once.
-    pub(super) fn new(all: impl Iterator<Item = Finding>) -> Self {
-        let mut by_id = BTreeMap::new();
-        for finding in all {
-            let before = by_id.insert(finding.id(), finding);
-            assert_eq!(before, None, "a finding came twice");
+    /// Each of them once, as `read` understands a line.
+    pub(super) fn new(path: &Path, read: fn(&str) -> Finding) -> Self {
+        let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut lines = BufReader::new(file.try_clone().unwrap());
+        let (mut by_id, mut line, mut offset) = (BTreeMap::new(), String::new(), 0);
+        while lines.read_line(&mut line).unwrap() > 0 {
+            let finding = read(&line);
+            let row = Row {
+                digest: finding.digest(),
+                offset,
+                length: line.len(),
+            };
+            offset += line.len() as u64;
+            let id = finding.id();
+            assert!(
+                by_id.insert(id, row).is_none(),
+                "a finding came twice: {line}"
+            );
+            line.clear();
         }
         assert!(!by_id.is_empty(), "there are no findings");
-        Self(by_id)
+        Self { file, read, by_id }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.by_id.len()
+    }
+
+    /// What a line says.
+    fn finding(&self, row: &Row) -> Finding {
+        let mut line = vec![0; row.length];
+        self.file.read_exact_at(&mut line, row.offset).unwrap();
+        (self.read)(str::from_utf8(&line).unwrap())
     }
 
     /// A line for each finding that is not the same in both.
     pub(super) fn differences(&self, found: &Self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (id, expected) in &self.0 {
-            match found.0.get(id) {
-                None => lines.push(format!("{id} is missing: {expected:?}")),
-                Some(found) if found != expected => {
-                    let mut line = format!("{id} differs:");
-                    for (name, value) in &expected.0 {
-                        let other = found.0.get(name).unwrap_or(&Value::Null);
-                        if other != value {
-                            write!(line, " {name} is {other} instead of {value};").unwrap();
-                        }
-                    }
-                    lines.push(line);
+        for (id, row) in &self.by_id {
+            match found.by_id.get(id) {
+                None => lines.push(format!("{id} is missing: {:?}", self.finding(row))),
+                Some(other) if other.digest != row.digest => {
+                    let (expected, found) = (self.finding(row), found.finding(other));
+                    lines.extend(expected.difference(&found));
                 }
                 Some(_) => {}
             }
         }
-        let surplus = found.0.iter().filter(|(id, _)| !self.0.contains_key(*id));
+        let surplus = found
+            .by_id
+            .iter()
+            .filter(|(id, _)| !self.by_id.contains_key(*id));
+        let surplus = surplus.map(|(id, row)| (id, found.finding(row)));
         lines
             .extend(surplus.map(|(id, row)| format!("{id} is found by the engine alone: {row:?}")));
         lines
@@ -172,21 +234,35 @@ fn a_difference_in_any_column_is_told() {
             "client":{"address":"10.0.0.1","port":1},"broker":{"address":"10.0.0.2","port":2},
             "verdict":"broker_originated","cause":"aborted","confidence":0.5,
             "kernel_reason":null,"watched_from":null,"watched_until":null}}"#;
-    let expected = Findings::new([Finding::of_event(line)].into_iter());
-    let row = &expected.0["pair-1"].0;
+    let directory = TempDir::new().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let of = |row: &Value, name: &str| {
+        fs::write(place(name), format!("{row}\n")).unwrap();
+        Findings::new(&place(name), Finding::of_engine)
+    };
+    fs::write(place("event"), line.replace('\n', "") + "\n").unwrap();
+    let expected = Findings::new(&place("event"), Finding::of_event);
+    let row = &Finding::of_event(line).0;
     let mut same = row.clone();
     same["broker_host"] = json!({ "name": "" });
-    let same = Findings::new([Finding::of_engine(&Value::Object(same).to_string())].into_iter());
-    assert_eq!(expected.differences(&same), [""; 0]);
+    assert_eq!(expected.differences(&of(&same.into(), "same")), [""; 0]);
     for name in row.keys().filter(|name| *name != "id") {
         let mut other = row.clone();
-        other[name] = json!({ "name": "another" });
-        let other = Findings(BTreeMap::from([("pair-1".to_owned(), Finding(other))]));
-        let lines = expected.differences(&other);
+        other["broker_host"] = json!({ "name": "" });
+        let is_number = NUMBERS.contains(&name.as_str());
+        other[name] = if is_number {
+            json!(123.5)
+        } else {
+            json!({ "name": "another" })
+        };
+        let lines = expected.differences(&of(&other.into(), "other"));
         assert_eq!(lines.len(), 1, "{name}");
         assert!(lines[0].contains(name), "{name}: {lines:?}");
     }
-    let none = Findings(BTreeMap::new());
-    assert_eq!(expected.differences(&none).len(), 1);
-    assert_eq!(none.differences(&expected).len(), 1);
+    let mut another = row.clone();
+    another["broker_host"] = json!({ "name": "" });
+    another["id"] = json!("pair-2");
+    let another = of(&another.into(), "another");
+    assert_eq!(expected.differences(&another).len(), 2);
+    assert_eq!(another.differences(&expected).len(), 2);
 }

@@ -9,7 +9,8 @@ mod finding;
 mod topic;
 
 use std::{
-    env, fs,
+    env,
+    fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -63,20 +64,20 @@ fn drive(engine: &str, arguments: &[&Path], options: &[&str]) -> (Run, Value) {
     (run, said)
 }
 
-/// What `kreset-trace correlate` finds in the input.
-fn expected(input: &Path) -> Findings {
+/// What `kreset-trace correlate` finds in the input, in a file.
+fn expected(input: &Path, found: &Path) -> Findings {
     let output = Command::new(env!("CARGO_BIN_EXE_kreset-trace"))
         .args(["correlate", "--format", "json", "--all", "--window"])
         .arg(format!("{WINDOW_S}s"))
         .arg(input)
+        .stdout(File::create(found).unwrap())
         .output()
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
     // A simulated event that is none tests nothing.
     assert!(!said.contains("could not be used"), "{said}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    Findings::new(text.lines().map(Finding::of_event))
+    Findings::new(found, Finding::of_event)
 }
 
 /// Compares, prints what differs and what was measured, and fails if anything differs.
@@ -97,17 +98,15 @@ fn conclude(engine: &str, run: &Run, events: usize, expected: &Findings, found: 
 }
 
 fn read(path: &Path) -> Findings {
-    let text =
-        fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Findings::new(text.lines().map(Finding::of_engine))
+    Findings::new(path, Finding::of_engine)
 }
 
 #[test]
 fn the_engines_find_the_same() {
     let input = variable("KRESET_CORRELATE_INPUT");
-    let expected = expected(&input);
-    let topic = Topic::filled(&input);
     let directory = TempDir::new().unwrap();
+    let expected = expected(&input, &directory.path().join("correlate.jsonl"));
+    let topic = Topic::filled(&input);
 
     let found = directory.path().join("clickhouse.jsonl");
     let (run, said) = drive(
