@@ -1,4 +1,5 @@
-//! The results of all kernels, as the measured part of `docs/kernels.md`.
+//! The results of all kernels, as the measured part of `docs/kernels.md`; what they say of flows
+//! is that of `docs/two-hosts.md`, too.
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::PathBuf};
 
@@ -7,12 +8,22 @@ use anyhow::{Context as _, Result};
 use super::report::{Limit, Report};
 use crate::arch::Architecture;
 
-/// Writes it into the page's part for this architecture.
+/// Writes them into the pages' parts for this architecture.
 pub(crate) fn write(architecture: Architecture, reports: &[Report]) -> Result<()> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md");
-    let page = fs::read_to_string(&path).context("cannot read docs/kernels.md")?;
-    let page = put(architecture, &page, &markdown(reports))?;
-    fs::write(&path, page).context("cannot write docs/kernels.md")
+    let mut flows = String::new();
+    add_flows(&mut flows, reports);
+    for (name, body) in [("kernels.md", markdown(reports)), ("two-hosts.md", flows)] {
+        let path = path(name);
+        let page = fs::read_to_string(&path).with_context(|| format!("cannot read docs/{name}"))?;
+        let page = put(architecture, &page, &body).with_context(|| format!("docs/{name}"))?;
+        fs::write(&path, page).with_context(|| format!("cannot write docs/{name}"))?;
+    }
+    Ok(())
+}
+
+fn path(page: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    directory.join("../docs").join(page)
 }
 
 fn put(architecture: Architecture, page: &str, body: &str) -> Result<String> {
@@ -22,8 +33,7 @@ fn put(architecture: Architecture, page: &str, body: &str) -> Result<String> {
         let (_, tail) = rest.split_once(&end)?;
         Some((head, tail))
     });
-    let (head, tail) =
-        parts.with_context(|| format!("docs/kernels.md lacks {begin:?} or {end:?}"))?;
+    let (head, tail) = parts.with_context(|| format!("it lacks {begin:?} or {end:?}"))?;
     Ok(format!("{head}{begin}{body}{end}{tail}"))
 }
 
@@ -67,24 +77,7 @@ fn markdown(reports: &[Report]) -> String {
             table.row(&scenario, |report| report.cell(source, &scenario));
         }
     }
-    for source in ["auto", "off"] {
-        let rows = names(reports, |report| {
-            let flows = report.flows.keys().filter(|(of, _)| of == source);
-            flows.map(|(_, name)| name.clone()).collect()
-        });
-        if rows.is_empty() {
-            continue;
-        }
-        let title = format!("`flow_id`, `--packet-evidence {source}`");
-        let mut table = Table::new(&mut out, &title, reports);
-        for name in rows {
-            table.row(&name, |report| {
-                let flow = report.flows.get(&(source.to_owned(), name.clone()));
-                flow.map_or("-", |flow| if flow == "ok" { "right" } else { flow })
-                    .to_owned()
-            });
-        }
-    }
+    add_flows(&mut out, reports);
     let limits = names(reports, |report| {
         let limits = report.limits.iter().map(|it| it.name.clone());
         // A source that is refused stands with the sources.
@@ -108,6 +101,29 @@ fn markdown(reports: &[Report]) -> String {
         });
     }
     out
+}
+
+/// Whether each end's flow is what its sockets said, where the client's or the broker's host
+/// reported it.
+fn add_flows(out: &mut String, reports: &[Report]) {
+    for source in ["auto", "off"] {
+        let rows = names(reports, |report| {
+            let flows = report.flows.keys().filter(|(of, _)| of == source);
+            flows.map(|(_, name)| name.clone()).collect()
+        });
+        if rows.is_empty() {
+            continue;
+        }
+        let title = format!("`flow_id`, `--packet-evidence {source}`");
+        let mut table = Table::new(out, &title, reports);
+        for name in rows {
+            table.row(&name, |report| {
+                let flow = report.flows.get(&(source.to_owned(), name.clone()));
+                flow.map_or("-", |flow| if flow == "ok" { "right" } else { flow })
+                    .to_owned()
+            });
+        }
+    }
 }
 
 /// In alphabetical order, since guests report them as they come.
@@ -166,6 +182,26 @@ mod tests {
         let new = put(Architecture::Arm, page, "new\n").expect("markers");
         assert_eq!(new, page.replace("other", "new"));
         put(Architecture::Arm, "# Kernels\n", "new\n").expect_err("no markers");
+    }
+
+    /// The same run is on both.
+    #[test]
+    fn both_pages_have_the_same_flows() {
+        let begin = "<!-- begin measured x86_64 -->\n";
+        let measured = |page: &str| {
+            let text = fs::read_to_string(path(page)).expect("a page");
+            let (_, rest) = text.split_once(begin).expect("a marker");
+            let (body, _) = rest
+                .split_once("<!-- end measured x86_64 -->")
+                .expect("a marker");
+            body.to_owned()
+        };
+        let flows = measured("two-hosts.md");
+        assert!(
+            flows.starts_with("| `flow_id`, `--packet-evidence auto` |"),
+            "{flows}"
+        );
+        assert!(measured("kernels.md").contains(&flows), "{flows}");
     }
 
     #[test]
