@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
+    arch::Architecture,
     dist, ebpf, exec, fleet, kernels,
     lab::TRACER_VARIABLE,
     lint,
@@ -22,12 +23,12 @@ use crate::{
 /// Privileged test programs that run at once. They wait most of their time, each in network
 /// namespaces of its own.
 const AT_ONCE: usize = 2;
-/// How long the soak takes: about as long as the guest.
+/// How long the soak takes.
 const SOAK_MINUTES: u64 = 5;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also soak the tracer for five minutes with an attacker, beside the guest
+    /// Also soak the tracer for five minutes with an attacker
     ///
     /// A soak takes a machine of its own: where others starve it, receivers come too late.
     #[arg(long)]
@@ -43,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn run_in(phases: &mut Phases, arguments: &Arguments) -> Result<()> {
     phases.run("setup", || {
-        let programs = [&fleet::PACKAGES[..], &setup::LIBRDKAFKA, &dist::CHECKERS].concat();
+        let emulator = Architecture::native()?.emulator();
+        let programs = [&fleet::PACKAGES[..], &dist::CHECKERS, &[emulator]].concat();
         setup::run_with(setup::Purpose::Kafka, &programs)
     })?;
     phases.run("lints", lint::host_side)?;
@@ -57,12 +59,13 @@ fn run_in(phases: &mut Phases, arguments: &Arguments) -> Result<()> {
         exec::run(workspace::cargo("test").arg("--doc"))
     })?;
     phases.run("packages", dist::check)?;
-    phases.run("tests with root", || privileged(&tests.privileged))?;
+    phases.run("tests with root, guest", || privileged(&tests.privileged))?;
     if arguments.soak {
-        return phases.run("soak and guest", soak_and_guest);
+        phases.run("soak", || {
+            exec::run(&mut soak::command_with_attacker(SOAK_MINUTES)?)
+        })?;
     }
-    let (guest, arguments) = phases.run("fetch the guest", kernels::prepare_oldest_with_entries)?;
-    phases.run("guest", || guest.run(&arguments))
+    Ok(())
 }
 
 /// Compiles all programs and tests.
@@ -74,7 +77,10 @@ fn compile(tests: &Tests) -> Result<()> {
     exec::run(command.args(["--lib", "--bins", "--no-run"]))
 }
 
-/// Runs the tests with the kernel, as root.
+/// Runs the tests with the kernel, as root, and the tracer in a guest with an old kernel.
+///
+/// The guest runs at low priority on what the tests leave of the processors, and its clock does not
+/// depend on how much that is; the tests wait most of their time.
 ///
 /// Cargo compiled as the user who called, and runs as root what it compiled.
 fn privileged(tests: &[String]) -> Result<()> {
@@ -85,48 +91,23 @@ fn privileged(tests: &[String]) -> Result<()> {
     // The programs with the most tests come last in the alphabet.
     let left = Mutex::new(tests.iter().rev());
     let failed = Mutex::new(Vec::new());
+    let note = |name, outcome: Result<()>| {
+        if let Err(error) = outcome {
+            eprintln!("test: {error:#}");
+            lock(&failed).push(name);
+        }
+    };
     thread::scope(|scope| {
+        scope.spawn(|| note("guest", shown("guest", &mut kernels::oldest_with_entries())));
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(test) = next(&left) {
-                    if let Err(error) = one(test, &runner) {
-                        eprintln!("test: {error:#}");
-                        lock(&failed).push(test.as_str());
-                    }
+                    note(test.as_str(), one(test, &runner));
                 }
             });
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-    Ok(())
-}
-
-/// Runs a soak with an attacker, and the tracer in a guest with an old kernel, at once: the soak
-/// waits most of its time, and the guest has one processor, which is emulated. Both run to their
-/// end, whatever becomes of the other.
-fn soak_and_guest() -> Result<()> {
-    // Cargo compiles for neither while the other is measured.
-    let mut soak = soak::command_with_attacker(SOAK_MINUTES)?;
-    let (guest, arguments) = kernels::prepare_oldest_with_entries()?;
-    println!("a soak of {SOAK_MINUTES} min with an attacker, and a guest, at once");
-    let outcomes = thread::scope(|scope| {
-        let soak = scope.spawn(|| shown("soak", &mut soak));
-        let guest = scope.spawn(|| guest.run(&arguments));
-        [("the soak", soak.join()), ("the guest", guest.join())]
-    });
-    let mut failed = Vec::new();
-    for (name, outcome) in outcomes {
-        match outcome {
-            Ok(Ok(())) => println!("{name}: as it should be"),
-            Ok(Err(error)) => {
-                eprintln!("{name}: {error:#}");
-                failed.push(name);
-            }
-            // It was printed already.
-            Err(_panic) => failed.push(name),
-        }
-    }
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }

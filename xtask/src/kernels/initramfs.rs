@@ -1,9 +1,11 @@
 //! Writes the guests' file system: a cpio archive (`newc`, see
 //! `Documentation/driver-api/early-userspace/buffer-format.rst`).
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+
+use super::programs::GuestFile;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -11,21 +13,44 @@ const PROGRAM: u32 = 0o100_755;
 /// Directories that the guest mounts on.
 const DIRECTORIES: [&str; 4] = ["dev", "proc", "sys", "tmp"];
 
-/// Writes an archive with these programs in its root.
-pub(crate) fn write(to: &Path, programs: &[(&str, &Path)]) -> Result<()> {
-    let mut archive = Vec::new();
-    for name in DIRECTORIES {
-        push(&mut archive, name, DIRECTORY, &[]);
-    }
-    for (name, program) in programs {
-        push(&mut archive, name, PROGRAM, &fs::read(program)?);
-    }
-    push(&mut archive, "TRAILER!!!", 0, &[]);
+/// Writes an archive with these programs and libraries.
+pub(super) fn write(to: &Path, files: &[GuestFile]) -> Result<()> {
     if let Some(directory) = to.parent() {
         fs::create_dir_all(directory)?;
     }
-    fs::write(to, archive)?;
+    fs::write(to, archive(files)?)?;
     Ok(())
+}
+
+fn archive(files: &[GuestFile]) -> Result<Vec<u8>> {
+    let mut archive = Vec::new();
+    let paths: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+    for name in directories(&paths) {
+        push(&mut archive, &name, DIRECTORY, &[]);
+    }
+    for GuestFile { path, source } in files {
+        let content =
+            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        push(&mut archive, &in_archive(path), PROGRAM, &content);
+    }
+    push(&mut archive, "TRAILER!!!", 0, &[]);
+    Ok(archive)
+}
+
+/// What the guest mounts on, and the directories of its files, outer ones first.
+fn directories(files: &[&Path]) -> BTreeSet<String> {
+    files
+        .iter()
+        .flat_map(|file| file.ancestors().skip(1))
+        .map(in_archive)
+        .filter(|name| !name.is_empty())
+        .chain(DIRECTORIES.map(str::to_owned))
+        .collect()
+}
+
+/// Names in an archive begin below its root.
+fn in_archive(path: &Path) -> String {
+    path.to_string_lossy().trim_start_matches('/').to_owned()
 }
 
 fn push(archive: &mut Vec<u8>, name: &str, mode: u32, content: &[u8]) {
@@ -60,7 +85,19 @@ fn pad(archive: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::push;
+    use std::path::Path;
+
+    use super::{directories, push};
+
+    #[test]
+    fn a_files_directories_come_before_it_and_outer_ones_first() {
+        let files = ["/init", "/lib/x86_64-linux-gnu/libc.so.6"].map(Path::new);
+        let directories: Vec<_> = directories(&files).into_iter().collect();
+        assert_eq!(
+            directories,
+            ["dev", "lib", "lib/x86_64-linux-gnu", "proc", "sys", "tmp"]
+        );
+    }
 
     #[test]
     fn parts_are_padded_to_four() {

@@ -6,20 +6,22 @@ mod guest;
 mod image;
 mod initramfs;
 mod page;
+mod programs;
 mod report;
 pub(crate) mod types;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
-use self::{debian::Kernel, guest::Guest, report::Report};
-use crate::{arch::Architecture, build, exec, setup};
+use self::{guest::Guest, report::Report};
+use crate::{arch::Architecture, exec, setup};
 
 const EXAMPLES: &str = "\
 Examples:
   cargo xtask kernels                       5.10, 6.1, 6.12, 6.18 and 7.3
   cargo xtask kernels 6.1 --packets fentry  one kernel, one source of packet evidence
+  cargo xtask kernels 6.1 --quick           the same kernel as `cargo xtask test`, in the same way
   cargo xtask kernels --arch aarch64        5.10, 6.1, 6.12 and 7.3 on arm64, 7.3 with pages of
                                             16 KiB as well
   cargo xtask kernels --arch arm64 7.3-16k  only that one
@@ -49,6 +51,10 @@ pub(crate) struct Arguments {
     /// The architecture of kernels and programs [default: this machine's]
     #[arg(long, value_name = "ARCH")]
     arch: Option<Architecture>,
+    /// Run the programs of the development build, which `cargo xtask test` tests as well, instead of
+    /// static ones of a release build
+    #[arg(long, conflicts_with = "arch")]
+    quick: bool,
     /// Leave out the cases where privileges, types or control groups are missing
     #[arg(long)]
     no_limits: bool,
@@ -66,8 +72,20 @@ impl Arguments {
     fn is_whole(&self) -> bool {
         self.versions.is_empty()
             && self.packets == PACKETS
+            && !self.quick
             && !self.no_limits
             && self.append.is_none()
+    }
+
+    /// What the guest's kernel and its runner are told.
+    fn command_line(&self) -> String {
+        let limits = if self.no_limits {
+            ""
+        } else {
+            "kreset.limits=1"
+        };
+        let more = self.append.as_deref().unwrap_or_default();
+        format!("kreset.packets={} {limits} {more}", self.packets.join(","))
     }
 }
 
@@ -77,96 +95,57 @@ fn directory(architecture: Architecture) -> Result<PathBuf> {
     Ok(target.join("kernels").join(architecture.debian()))
 }
 
+/// Runs the oldest kernel on which programs on function entries load, as `cargo xtask kernels` does.
+pub(crate) fn oldest_with_entries() -> Command {
+    let mut command = exec::cargo();
+    command.args(["xtask", "kernels", OLDEST_WITH_ENTRIES, "--quick"]);
+    command
+}
+
+/// Boots each kernel, shows what came of it, and fails if anything is wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    prepare(arguments)?.run(arguments)
-}
-
-/// What a run on the oldest kernel needs on which programs on function entries load.
-pub(crate) fn prepare_oldest_with_entries() -> Result<(Prepared, Arguments)> {
-    let arguments = Arguments {
-        versions: vec![OLDEST_WITH_ENTRIES.to_owned()],
-        packets: PACKETS.map(str::to_owned).to_vec(),
-        arch: None,
-        no_limits: false,
-        append: None,
-        bless: false,
-    };
-    Ok((prepare(&arguments)?, arguments))
-}
-
-/// What a run needs: everything is installed, built and fetched.
-pub(crate) struct Prepared {
-    architecture: Architecture,
-    initramfs: PathBuf,
-    kernels: Vec<Kernel>,
-}
-
-/// Installs, builds and fetches what a run needs.
-fn prepare(arguments: &Arguments) -> Result<Prepared> {
     let architecture = match arguments.arch {
         Some(architecture) => architecture,
         None => Architecture::native()?,
     };
     setup::run_with(setup::Purpose::Build, &[architecture.emulator()])?;
     debian::install_keyring()?;
-    architecture.set_up()?;
-    // Without sinks, and so without TLS: no guest has a network.
-    let program = |package, name, options: &[&str]| {
-        build::static_program(architecture, package, name, options)
-    };
-    let tracer = program("kreset", "kreset-trace", &["--no-default-features"])?;
-    let runner = program("kreset-guest", "kreset-guest", &[])?;
-    println!("static programs for {}", architecture.static_target());
     let directory = directory(architecture)?;
     let initramfs = directory.join("initramfs.cpio");
-    initramfs::write(&initramfs, &[("init", &runner), ("kreset-trace", &tracer)])?;
+    let files = if arguments.quick {
+        programs::tested(&directory)?
+    } else {
+        programs::shipped(architecture)?
+    };
+    initramfs::write(&initramfs, &files)?;
 
     let versions: Vec<&str> = match arguments.versions.as_slice() {
         [] if architecture == Architecture::Arm => ARM_VERSIONS.to_vec(),
         [] => VERSIONS.to_vec(),
         named => named.iter().map(String::as_str).collect(),
     };
-    let kernels = debian::fetch(&directory, architecture, &versions)?;
-    Ok(Prepared {
-        architecture,
-        initramfs,
-        kernels,
-    })
-}
-
-impl Prepared {
-    /// Boots each kernel, shows what came of it, and fails if anything is wrong.
-    pub(crate) fn run(&self, arguments: &Arguments) -> Result<()> {
-        let mut reports = Vec::new();
-        for kernel in &self.kernels {
-            println!("\n{} from {}", kernel.version, kernel.package);
-            let guest = Guest {
-                architecture: self.architecture,
-                kernel: &kernel.image,
-                initramfs: &self.initramfs,
-            };
-            let mut options = format!("kreset.packets={}", arguments.packets.join(","));
-            if !arguments.no_limits {
-                options.push_str(" kreset.limits=1");
-            }
-            if let Some(more) = &arguments.append {
-                options = format!("{options} {more}");
-            }
-            let said = guest.run(&options)?;
-            let report = Report::parse(&kernel.version, &said);
-            report.print();
-            reports.push(report);
-        }
-        println!();
-        report::print_table(&reports);
-        cost::settle(self.architecture, &reports, arguments.bless)?;
-        let wrong: usize = reports.iter().map(Report::wrong).sum();
-        if wrong > 0 {
-            bail!("{wrong} results of the guests are wrong");
-        }
-        if arguments.bless && arguments.is_whole() {
-            page::write(self.architecture, &reports)?;
-        }
-        Ok(())
+    let mut reports = Vec::new();
+    for kernel in debian::fetch(&directory, architecture, &versions)? {
+        println!("\n{} from {}", kernel.version, kernel.package);
+        let guest = Guest {
+            architecture,
+            kernel: &kernel.image,
+            initramfs: &initramfs,
+        };
+        let said = guest.run(&arguments.command_line())?;
+        let report = Report::parse(&kernel.version, &said);
+        report.print();
+        reports.push(report);
     }
+    println!();
+    report::print_table(&reports);
+    cost::settle(architecture, &reports, arguments.bless)?;
+    let wrong: usize = reports.iter().map(Report::wrong).sum();
+    if wrong > 0 {
+        bail!("{wrong} results of the guests are wrong");
+    }
+    if arguments.bless && arguments.is_whole() {
+        page::write(architecture, &reports)?;
+    }
+    Ok(())
 }
