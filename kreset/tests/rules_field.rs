@@ -574,6 +574,60 @@ fn an_abort_on_the_second_request_is_no_failed_handshake() {
     assert_eq!(after_turns(3).cause, Some(Cause::TlsAlert));
 }
 
+/// A balancer that ends TLS and has no healthy target finishes the handshake, and aborts on the
+/// first request.
+#[test]
+fn an_abort_on_the_first_request_within_tls_is_no_connection_in_use() {
+    const REQUEST: u32 = 95;
+    const FLIGHT: &[u8] = b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03";
+    let on_both = |ticket: [u8; 8], turns: u16, sent_before: u64| {
+        [Role::Client, Role::Broker].map(|role| {
+            let mut facts = match role {
+                Role::Client => handshake(TLS_HELLO, FLIGHT),
+                Role::Broker => {
+                    let mut facts = reset("broker_abort_linger.broker");
+                    facts.packets = handshake(TLS_HELLO, FLIGHT).packets;
+                    facts
+                }
+            };
+            let counters = facts.counters.as_mut().unwrap();
+            let sent = Some(517 + sent_before + u64::from(REQUEST));
+            (counters.bytes_sent, counters.bytes_received) = match role {
+                Role::Client => (sent, counters.bytes_received),
+                Role::Broker => (counters.bytes_sent, sent),
+            };
+            let packets = facts.packets.as_mut().unwrap();
+            packets.turns = turns;
+            (packets.latest_request_len, packets.latest_response_len) = (REQUEST, 255);
+            packets.latest_response = ticket;
+            packets.broker_spoke_last = turns.is_multiple_of(2);
+            alone(&facts)
+        })
+    };
+    let data = *b"\x17\x03\x03\0\xfa\0\0\0";
+    let finished_12 = *b"\x14\x03\x03\0\x01\x01\x16\x03";
+    for judgement in on_both(data, 5, 64)
+        .into_iter()
+        .chain(on_both(finished_12, 5, 126))
+    {
+        let closed = (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
+        assert_eq!(said(&judgement), closed, "{judgement:?}");
+        assert!(judgement.confidence < 0.9, "{judgement:?}");
+        assert!(
+            judgement.advice.contains("health of the targets"),
+            "{judgement:?}"
+        );
+    }
+    // More than a Finished came first: the answered request.
+    for judgement in on_both(data, 5, 64 + 95) {
+        assert_eq!(judgement.cause, Some(Cause::Aborted), "{judgement:?}");
+    }
+    // A ticket or an answer: no host can be sure.
+    for judgement in on_both(data, 4, 64) {
+        assert!(judgement.confidence < 0.7, "{judgement:?}");
+    }
+}
+
 /// A TLS inspecting appliance resets both ends after the server's hello.
 #[test]
 fn a_handshake_that_a_hop_reset_had_not_failed_by_itself() {

@@ -564,6 +564,18 @@ fn closed_by_broker(case: &Case<'_>) -> SmolStr {
             u16::from_be_bytes([high, low])
         );
     }
+    let answered_hello = case
+        .facts
+        .packets
+        .as_ref()
+        .is_some_and(|packets| packets.broker_speaks() == Some(FirstBytes::Tls));
+    if answered_hello {
+        return SmolStr::new_static(
+            "The TLS handshake succeeded, and the first request within it was reset: look at the \
+             health of the targets of what ends TLS at this address (a balancer, a sidecar), then at \
+             the broker's limits.",
+        );
+    }
     let bare = if case.is_client() {
         case.received() && case.facts.reset_is_live() == Some(false)
     } else {

@@ -51,6 +51,15 @@ const TLS_RECORD_HEADER: u64 = 5;
 /// it, has at most this many bytes (24 to 31, and 6); a Finished has 58 and more
 /// (RFC 8446, 4.4.4; 32 bytes of SHA-256 at least).
 pub(super) const TLS_CLOSE_NOTIFY_AT_MOST: u32 = 48;
+/// What a client of TLS 1.3 sends before its first request: `change_cipher_spec` and a Finished
+/// (RFC 8446, 4.4.4; SHA-384 at most), 64 to 80 bytes without a certificate of its own.
+const TLS_FINISHED_AT_MOST: u64 = 80;
+/// The same in TLS 1.2, with a key of the curve P-521 at most. A second hello is longer.
+const TLS_12_FINISHED_AT_MOST: u64 = 200;
+/// Types of TLS records.
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
 /// A request that the broker answers by closing is answered this soon, ms.
 const CLOSED_AT_ONCE_MS: f64 = 1_500.0;
 
@@ -125,6 +134,9 @@ impl Phase {
         if client_closed_normally(facts, packets) {
             return Self::InUse;
         }
+        if aborted_first_request(facts, packets) {
+            return Self::Unanswered;
+        }
         let silences = [
             facts.idle.map(|idle| idle.data_ms),
             facts.fin.map(|fin| fin.silence_ms),
@@ -183,16 +195,48 @@ impl Phase {
 /// in a session that is resumed, that is the fifth turn, as the client's Finished carries its
 /// first request along; a broker that rejects a client sends an alert, and closes in order.
 fn aborted_second_request(facts: &Facts, packets: &PacketFacts) -> bool {
+    aborted_by_broker(facts)
+        && packets.turns > TLS_FINISHED
+        && !packets.broker_spoke_last
+        && packets.latest_response_len > TLS_ALERT_AT_MOST
+}
+
+/// The broker finished the TLS handshake, with a session ticket in TLS 1.3, and aborted the
+/// connection on the first request: a balancer without a healthy target does so. The client has
+/// sent nothing but its Finished before that request.
+fn aborted_first_request(facts: &Facts, packets: &PacketFacts) -> bool {
+    let before_request = sent_after_hello(facts, packets)
+        .and_then(|sent| sent.checked_sub(packets.latest_request_len.into()));
+    let at_most = match packets.latest_response[0] {
+        APPLICATION_DATA if packets.latest_response_len > TLS_ALERT_AT_MOST => TLS_FINISHED_AT_MOST,
+        CHANGE_CIPHER_SPEC | HANDSHAKE => TLS_12_FINISHED_AT_MOST,
+        _ => return false,
+    };
+    aborted_by_broker(facts)
+        && packets.turns == TLS_FINISHED + 1
+        && !packets.broker_spoke_last
+        && before_request.is_some_and(|sent| sent <= at_most)
+}
+
+/// The client's Finished carried its first request along, and the broker aborted the connection
+/// after it had said one thing more: a session ticket, or the answer.
+pub(super) fn hides_first_answer(facts: &Facts, packets: &PacketFacts) -> bool {
+    packets.client_speaks() == Some(FirstBytes::Tls)
+        && aborted_by_broker(facts)
+        && packets.turns == TLS_FINISHED
+        && packets.broker_spoke_last
+        && packets.latest_response[0] == APPLICATION_DATA
+        && packets.latest_response_len > TLS_ALERT_AT_MOST
+}
+
+/// A live socket of the broker's reset the connection, without a FIN.
+fn aborted_by_broker(facts: &Facts) -> bool {
     let by_broker = match facts.kind {
         Kind::ResetReceived => facts.role == Role::Client && facts.reset_is_live() == Some(true),
         Kind::ResetSent => facts.role == Role::Broker && !facts.is_answer(),
         _ => false,
     };
-    by_broker
-        && facts.fin.is_none()
-        && packets.turns > TLS_FINISHED
-        && !packets.broker_spoke_last
-        && packets.latest_response_len > TLS_ALERT_AT_MOST
+    by_broker && facts.fin.is_none()
 }
 
 /// A Kafka client was answered in another protocol, or greeted in one.
@@ -253,15 +297,20 @@ fn client_closed_normally(facts: &Facts, packets: &PacketFacts) -> bool {
 
 /// More came from the client after its hello than an alert: its Finished.
 fn client_finished(facts: &Facts, packets: &PacketFacts) -> bool {
-    let Some(&[high, low]) = packets.request_head.get(3..5) else {
-        return false;
+    sent_after_hello(facts, packets).is_some_and(|sent| sent > TLS_CLOSE_NOTIFY_AT_MOST.into())
+}
+
+/// Bytes that came from the client after its TLS hello.
+fn sent_after_hello(facts: &Facts, packets: &PacketFacts) -> Option<u64> {
+    let &[high, low] = packets.request_head.get(3..5)? else {
+        return None;
     };
     let hello = u64::from(u16::from_be_bytes([high, low])) + TLS_RECORD_HEADER;
     let sent = facts.counters.and_then(|counters| match facts.role {
         Role::Client => counters.bytes_sent,
         Role::Broker => counters.bytes_received,
     });
-    sent.is_some_and(|sent| sent > hello + u64::from(TLS_CLOSE_NOTIFY_AT_MOST))
+    sent?.checked_sub(hello)
 }
 
 /// The client's FIN came first.

@@ -5,6 +5,7 @@ use crate::{
     classify::{
         case::Case,
         class::Class,
+        phase::Phase,
         weights::{
             EXCLUDED, FIRST_BYTES, FIRST_BYTES_NO_FIN, FIRST_BYTES_OTHER, HELLO_CLOSED, HELLO_READ,
         },
@@ -75,6 +76,10 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             observation
                 .weigh(FIRST_BYTES, &[Class::TlsToPlaintext])
                 .on(Basis::Named)
+        }
+        // The handshake succeeded, so that neither end had rejected the other.
+        (FirstBytes::Tls, Some(_)) if case.phase == Phase::Unanswered => {
+            observation.weigh(EXCLUDED, NOT_KAFKA_UNANSWERED)
         }
         (FirstBytes::Tls, Some(_)) => observation.weigh(EXCLUDED, &[Class::ClosedByBroker]),
         (FirstBytes::Other, None) => observation.weigh(FIRST_BYTES_OTHER, &[Class::NotKafka]),
