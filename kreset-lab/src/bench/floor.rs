@@ -16,13 +16,32 @@ use object::{
 /// `r0 = 1; exit` (RFC 9669): a packet passes, and a tracepoint's value is not looked at.
 const RETURN_AT_ONCE: [u8; 16] = [0xb7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 
-/// The programs: name, section, and what it is attached to.
-const PROGRAMS: [(&str, &str); 5] = [
-    ("floor_in", "cgroup_skb/ingress"),
-    ("floor_out", "cgroup_skb/egress"),
-    ("floor_state", "tp_btf/inet_sock_set_state"),
-    ("floor_state_2", "tp_btf/inet_sock_set_state"),
-    ("floor_destroy", "tp_btf/tcp_destroy_sock"),
+/// Where a program is attached.
+#[derive(Clone, Copy)]
+enum Hook {
+    /// Packets of all control groups.
+    Packets(CgroupSkbAttachType),
+    /// A tracepoint, by its name.
+    Tracepoint(&'static str),
+}
+
+impl Hook {
+    /// The section that says it in an object file.
+    fn section(self) -> String {
+        match self {
+            Self::Packets(CgroupSkbAttachType::Ingress) => "cgroup_skb/ingress".to_owned(),
+            Self::Packets(CgroupSkbAttachType::Egress) => "cgroup_skb/egress".to_owned(),
+            Self::Tracepoint(name) => format!("tp_btf/{name}"),
+        }
+    }
+}
+
+const PROGRAMS: [(&str, Hook); 5] = [
+    ("floor_in", Hook::Packets(CgroupSkbAttachType::Ingress)),
+    ("floor_out", Hook::Packets(CgroupSkbAttachType::Egress)),
+    ("floor_state", Hook::Tracepoint("inet_sock_set_state")),
+    ("floor_state_2", Hook::Tracepoint("inet_sock_set_state")),
+    ("floor_destroy", Hook::Tracepoint("tcp_destroy_sock")),
 ];
 
 /// Attaches them; they are detached when the result is dropped.
@@ -30,25 +49,21 @@ pub fn attach() -> Result<Ebpf> {
     let mut programs = EbpfLoader::new().load(&object_file()?)?;
     let types = Btf::from_sys_fs()?;
     let root = File::open(root_of_cgroups()?)?;
-    for (name, section) in PROGRAMS {
+    for (name, hook) in PROGRAMS {
         let program = programs.program_mut(name).context("it is in the object")?;
-        match section.split_once('/') {
-            Some(("cgroup_skb", direction)) => {
-                let direction = match direction {
-                    "ingress" => CgroupSkbAttachType::Ingress,
-                    _ => CgroupSkbAttachType::Egress,
-                };
+        match hook {
+            Hook::Packets(direction) => {
                 let program: &mut CgroupSkb = program.try_into()?;
                 program.load()?;
-                // A link always allows others beside it, and takes no flags (`cgroup_bpf_link_attach`).
+                // A link always allows others beside it, and takes no flags
+                // (`cgroup_bpf_link_attach`).
                 program.attach(&root, direction, CgroupAttachMode::Single)?;
             }
-            Some((_, tracepoint)) => {
+            Hook::Tracepoint(tracepoint) => {
                 let program: &mut BtfTracePoint = program.try_into()?;
                 program.load(tracepoint, &types)?;
                 program.attach()?;
             }
-            None => unreachable!("every section has a target"),
         }
     }
     Ok(programs)
@@ -70,8 +85,8 @@ fn object_file() -> Result<Vec<u8>> {
     let mut file = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let license = file.add_section(Vec::new(), b"license".to_vec(), SectionKind::Data);
     file.append_section_data(license, b"GPL\0", 1);
-    for (name, section) in PROGRAMS {
-        let section = section.as_bytes().to_vec();
+    for (name, hook) in PROGRAMS {
+        let section = hook.section().into_bytes();
         let section = file.add_section(Vec::new(), section, SectionKind::Text);
         let value = file.append_section_data(section, &RETURN_AT_ONCE, 8);
         file.add_symbol(Symbol {
@@ -95,16 +110,16 @@ mod tests {
     #[test]
     fn the_object_has_every_program_under_its_name() {
         let bytes = object_file().expect("written");
-        let object = aya_obj_names(&bytes);
+        let object = names(&bytes);
         for (name, _) in PROGRAMS {
             assert!(object.contains(&name.to_owned()), "{name}: {object:?}");
         }
     }
 
-    fn aya_obj_names(bytes: &[u8]) -> Vec<String> {
-        use object::{Object as _, ObjectSymbol as _};
+    fn names(bytes: &[u8]) -> Vec<String> {
+        use object::{Object as _, ObjectSymbol};
         let file = object::File::parse(bytes).expect("an object file");
-        let symbols = file.symbols().filter(|symbol| symbol.is_definition());
+        let symbols = file.symbols().filter(ObjectSymbol::is_definition);
         symbols
             .map(|symbol| symbol.name().expect("a name").to_owned())
             .collect()

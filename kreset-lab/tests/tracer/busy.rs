@@ -88,7 +88,9 @@ fn one_silent_connection_among_ten_thousand_busy_ones_is_the_only_event() {
     assert_eq!(event["client"]["port"], port, "{event}");
     assert_eq!(event["verdict"], "middlebox_idle_reset", "{event}");
     let idle = event["connection"]["idle_ms"].as_f64().expect("measured");
-    assert!(idle >= SILENCE.as_secs_f64() * 1e3 - 50.0, "{event}");
+    // What the socket counts in ticks may be one short.
+    let least = SILENCE.saturating_sub(Duration::from_millis(50));
+    assert!(idle >= least.as_secs_f64() * 1e3, "{event}");
     // What still goes on is no event.
     traced.signal(Signal::SIGINT);
     let mut further = Vec::new();
