@@ -98,6 +98,7 @@ const FILES: &[c_long] = &[
     libc::SYS_fsync,
     libc::SYS_ftruncate,
     libc::SYS_getdents64,
+    libc::SYS_geteuid,
     libc::SYS_lseek,
     libc::SYS_mkdirat,
     libc::SYS_newfstatat,
@@ -259,7 +260,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::sink::unacknowledged;
+    use crate::{
+        delivery::spool::{LEAST_BYTES, Spool},
+        sink::unacknowledged,
+    };
 
     /// Filters are a thread's own too.
     fn confined<T: Send + 'static>(needs: Needs, act: fn() -> T) -> T {
@@ -283,6 +287,19 @@ mod tests {
         read.unwrap();
         assert_eq!(bound.unwrap_err().raw_os_error(), Some(libc::EPERM));
         assert_eq!(spawned.unwrap_err().raw_os_error(), Some(libc::EPERM));
+    }
+
+    /// A new segment is a new file: the soak wrote 8 MiB before it found that none could be made.
+    #[test]
+    fn a_spool_goes_on_in_a_new_segment() {
+        let appended = confined(Needs::default(), || {
+            let directory = tempfile::tempdir()?;
+            let mut spool =
+                Spool::open(directory.path(), LEAST_BYTES).map_err(std::io::Error::other)?;
+            // Each is longer than a segment of the smallest spool.
+            (0..4).try_for_each(|_| spool.append([vec![b'x'; 70_000]]))
+        });
+        appended.unwrap();
     }
 
     #[test]
