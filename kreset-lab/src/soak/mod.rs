@@ -58,6 +58,8 @@ const MEMORY: Duration = Duration::from_mins(3);
 /// How long no receiver may get anything at the end while something is due: a sink that failed
 /// tries again after half a minute.
 const DELIVERED: Duration = Duration::from_secs(150);
+/// How many more tracers may deliver at the end what others left in their spools.
+const RUNS: u32 = 10;
 /// How long the wire must be silent at the end.
 const SILENT: Duration = Duration::from_secs(2);
 /// How often a tracer is looked at.
@@ -387,14 +389,19 @@ fn settle(mut watch: Watch<'_>, destinations: &Destinations, tally: faults::Tall
         let is_delivered = delivery::is_delivered(watch.of_the_last_life(), &received);
         (is_delivered, latest.elapsed() < DELIVERED)
     };
+    // One that delivers nothing but what it says itself would go on for ever.
+    let mut runs = 0;
     loop {
-        while look(&watch) == (false, true) && watch.look()? {
+        let began = Instant::now();
+        while look(&watch) == (false, true) && began.elapsed() < DELIVERED && watch.look()? {
             thread::sleep(Duration::from_millis(250));
         }
         watch.end(End::Asked)?;
-        if look(&watch) != (false, true) {
+        let (is_delivered, gets_more) = look(&watch);
+        if is_delivered || !gets_more || runs == RUNS {
             break;
         }
+        runs += 1;
         watch.begin(&Stop::default())?;
     }
     for file in [destinations.disk.rotated(), destinations.disk.file()] {
