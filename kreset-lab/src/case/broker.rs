@@ -94,6 +94,8 @@ pub(super) fn rows() -> Vec<Row> {
         row("lost.found_by_keepalive.5s", |context| {
             found_by_keepalive(context, 5)
         }),
+        row("idle_close.half_request", half_request),
+        row("broker_ends.least_recently_used", least_recently_used),
         row("broker_ends.mid_request.{silence}", mid_request).silences(&Silence::SHORT),
         row("broker_ends.authentication_ran_out.late", |context| {
             ran_out(context, false)
@@ -307,6 +309,40 @@ fn throttled(context: &Context<'_>) -> Result<Expected> {
     until_reaped(context)?;
     ends_unread(&mut pair)?;
     Ok(pair.was_reset(Client, REAPED))
+}
+
+/// A producer stands still in the middle of a batch, as in a paused container: the broker's idle
+/// timer closes, and the rest of the batch comes later.
+fn half_request(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.in_use(Device::None)?;
+    let batch = traffic::kafka(0, 7, 90, &[0; 4_000]);
+    let (first, rest) = batch.split_at(1_000);
+    pair.pass(Client, first)?;
+    until_reaped(context)?;
+    ends(&mut pair)?;
+    context.silence(context.draw.time(20, 500))?;
+    pair.send(Client, rest)?;
+    pair.is_reset(Client)?;
+    Ok(pair.was_reset(Client, Answer::IDLE_CLOSE))
+}
+
+/// At `max.connections` the broker closes what was silent longest to make room, and goes on with
+/// the others. A timer does the same.
+fn least_recently_used(context: &Context<'_>) -> Result<Expected> {
+    const ONE_CLOSED: Answer = Answer::one("broker_originated", &["closed"]);
+    let site = context.site(Device::None)?;
+    let mut pair = context.in_use_at(&site)?;
+    let mut busy = context.connected_to(&site)?;
+    busy.begin()?;
+    context.silence(context.draw.time(1_200, 2_200))?;
+    busy.exchange()?;
+    ends(&mut pair)?;
+    busy.exchange()?;
+    pair.request(Request::Metadata)?;
+    pair.is_reset(Client)?;
+    Ok(pair
+        .was_reset(Client, ONE_CLOSED)
+        .alike_on_both(LOOKS_CLOSED))
 }
 
 /// The broker's own idle timer: FIN, and the client writes later.

@@ -14,6 +14,7 @@ pub(super) fn rows() -> Vec<Row> {
                 "the client closes a connection in use with SO_LINGER 0",
             ),
         row("client_aborts.unread.{silence}", unread).zipped(),
+        row("client_aborts.after_first_answer", health_check),
         row("client_aborts.after_its_fin.{silence}", after_its_fin).silences(&Silence::SHORT),
         named(
             "client_close_noise",
@@ -74,6 +75,15 @@ fn unread(context: &Context<'_>) -> Result<Expected> {
     pair.has_data(Client)?;
     context.pause()?;
     pair.close_and_reset(Client)?;
+    Ok(pair.was_reset(Broker, Answer::CLIENT_ABORTED))
+}
+
+/// A health check that speaks Kafka (`HAProxy`'s `tcp-check`): reset once the first request is
+/// answered.
+fn health_check(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.fresh(Device::None)?;
+    pair.request_and_answer(Request::ApiVersions)?;
+    pair.abort_and_reset(Client)?;
     Ok(pair.was_reset(Broker, Answer::CLIENT_ABORTED))
 }
 

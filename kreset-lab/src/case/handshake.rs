@@ -26,6 +26,9 @@ const ILLEGAL_SASL_STATE: u8 = 34;
 /// The record of an encrypted TLS 1.3 alert: only its length shows what it is.
 const ALERT_RECORD: usize = 19;
 
+/// A session ticket of OpenSSL's.
+const SESSION_TICKET: usize = 250;
+
 /// The size of a Kafka request, or the head of a TLS record, is what makes a broker give up.
 const HEAD: usize = 4;
 
@@ -89,6 +92,14 @@ pub(super) fn rows() -> Vec<Row> {
             Ending::LateWrite,
         ]),
         row("closed_by_broker.hello_unread", hello_unread).environments(&[LongIdle]),
+        row("closed_by_broker.tls_first_request", first_request_aborted),
+        row(
+            "closed_by_broker.tls_12_first_request",
+            first_request_12_aborted,
+        ),
+        row("closed_by_broker.tls_ticket_last", ticket_last).environments(&[LongIdle]),
+        row("closed_by_broker.old_version.{ending}", old_version),
+        row("authentication.raw_token.{ending}", raw_token).environments(&[LongIdle]),
         row("tls_answer_lost", tls_answer_lost).environments(&[LongIdle]),
         row("broker_aborts.tls_second_request", second_request_aborted),
         row("tls_to_plaintext.blind.{ending}", |context| {
@@ -210,6 +221,62 @@ fn tls_answer_lost(context: &Context<'_>) -> Result<Expected> {
         .expected()
         .optional(Client, unclear)
         .optional(Broker, unclear))
+}
+
+/// A balancer that ends TLS and has no healthy target: the handshake succeeds, a session ticket
+/// shows it, and the first request draws an abort.
+fn first_request_aborted(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = hellos_13(context)?;
+    pair.pass(Client, &traffic::client_finished())?;
+    pair.pass(Broker, &traffic::application_data(SESSION_TICKET))?;
+    aborted_on_request(pair)
+}
+
+/// The same in TLS 1.2.
+fn first_request_12_aborted(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = hellos_12(context)?;
+    pair.pass(Client, &traffic::client_key_exchange())?;
+    pair.pass(Broker, &traffic::server_finished_12())?;
+    aborted_on_request(pair)
+}
+
+fn aborted_on_request(mut pair: ConnectionPair<'_>) -> Result<Expected> {
+    pair.send(Client, &traffic::application_data(90))?;
+    pair.has_data(Broker)?;
+    pair.abort_and_reset(Broker)?;
+    Ok(pair.was_reset(Client, Answer::CLOSED_BY_BROKER))
+}
+
+/// The client's request is under way when the ticket comes: for either host that may as well be
+/// the answer.
+fn ticket_last(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = hellos_13(context)?;
+    let mut flight = traffic::client_finished();
+    let finished = flight.len();
+    flight.extend(traffic::application_data(90));
+    pair.send(Client, &flight)?;
+    pair.end_of(Broker)?.receive_bytes(finished)?;
+    pair.pass(Broker, &traffic::application_data(SESSION_TICKET))?;
+    pair.abort_and_reset(Broker)?;
+    Ok(pair
+        .was_reset(Client, Answer::CLOSED_BY_BROKER)
+        .alike_on_both(&[Answer::BROKER_ABORTED]))
+}
+
+/// A client that asks for a version which the broker has removed: it closes without an answer.
+fn old_version(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.fresh(Device::None)?;
+    pair.pass(Client, &traffic::kafka(3, 0, 1, &[0; 4]))?;
+    end(context, pair, 0, Answer::CLOSED_BY_BROKER)
+}
+
+/// After `SaslHandshake` v0 the password comes without a request's header, and is wrong.
+fn raw_token(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = context.fresh(Device::None)?;
+    pair.pass(Client, &traffic::kafka(17, 0, 1, b"\x00\x05PLAIN"))?;
+    pair.pass(Broker, &traffic::sasl_mechanisms(1, 0))?;
+    pair.pass(Client, b"\x00\x00\x00\x0f\0alice\0password")?;
+    end(context, pair, 0, Answer::AUTHENTICATION)
 }
 
 /// TLS 1.3, or a session that is resumed: the client's Finished carries its first request, which
