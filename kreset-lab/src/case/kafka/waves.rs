@@ -52,7 +52,8 @@ fn drained(setup: &KafkaSetup<'_>) -> Result<Outcome> {
     const CLIENTS: usize = 4;
     /// Younger connections may be those of checks, which ask once and are closed.
     const OLD: Duration = Duration::from_millis(10_500);
-    /// Between two clients' last records: no timer has that in common.
+    /// Between two clients, as they start and with their last records: no timer of the proxy's
+    /// has ages or silences so far apart in common.
     const APART: Duration = Duration::from_millis(1_300);
     let lab = setup.lab;
     let plan = broker::Plan::new(Protocol::Plaintext)
@@ -63,7 +64,11 @@ fn drained(setup: &KafkaSetup<'_>) -> Result<Outcome> {
     let mut proxy = proxy::start_beside(lab, &setup.scratch, PROXY, BEHIND)?;
     let watch = setup.watch()?;
     let plan = client::Plan::new(Software::Librdkafka, Job::Producer).with("linger.ms", "0");
-    let mut clients = iter::repeat_with(|| setup.producer(&plan, &broker))
+    let start = || {
+        lab.silence(APART)?;
+        setup.producer(&plan, &broker)
+    };
+    let mut clients = iter::repeat_with(start)
         .take(CLIENTS)
         .collect::<Result<Vec<_>>>()?;
     lab.silence(OLD)?;
