@@ -247,7 +247,7 @@ impl Patience {
 ///
 /// Sinks with a spool have until `until` to reach their receivers. What is in memory is
 /// written, to standard output, files and spools, for as long as it takes; if the run was
-/// ended by a signal, or `hurry` completes, while something is written ([`Patience`]).
+/// ended by a signal, or `hurry` completes, while something is written (`Patience`).
 ///
 /// # Errors
 ///
