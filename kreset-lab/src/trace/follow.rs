@@ -85,7 +85,7 @@ impl Follower {
             (!self.keeps_packets || known.is_over_for_both())
                 && opens(segment)
                 && segment.forged.is_none()
-                && known.opened_by != Some(segment.sequence)
+                && (known.opened_by != Some(segment.sequence) || known.is_withdrawn())
         });
         if is_new {
             let old = self.connections.insert(flow, Connection::new(seen, flow));
@@ -143,6 +143,8 @@ pub struct Connection {
     /// Sequence number of the SYN that opened it.
     opened_by: Option<u32>,
     is_established: bool,
+    /// The peer's SYN has come.
+    is_greeted: bool,
     /// This host has sent a FIN: whatever comes now may meet no application, and soon no socket.
     closed_here: bool,
     closed_there: bool,
@@ -165,6 +167,7 @@ impl Connection {
             resets: Vec::new(),
             opened_by: opens(segment).then_some(segment.sequence),
             is_established: false,
+            is_greeted: false,
             closed_here: false,
             closed_there: false,
             is_gone: false,
@@ -184,6 +187,13 @@ impl Connection {
     /// A reset ended it, or both ends have closed.
     const fn is_over_for_both(&self) -> bool {
         self.is_gone || (self.closed_here && self.closed_there)
+    }
+
+    /// The host met what the other one still has of an earlier connection, and reset that: its own
+    /// attempt goes on with the same SYN (kernel: `tcp_rcv_synsent_state_process`, 6.18).
+    fn is_withdrawn(&self) -> bool {
+        let last = self.resets.last();
+        !self.is_greeted && last.is_some_and(|reset| reset.direction == Direction::Sent)
     }
 
     fn goes(&mut self, at: Moment, segment: &Segment) {
@@ -229,6 +239,7 @@ impl Connection {
         }
         // A broker's socket is there once the handshake's last segment has come.
         self.is_established |= self.flow.host == Side::Client || !segment.has(Flags::SYN);
+        self.is_greeted |= segment.has(Flags::SYN);
         self.closed_there |= segment.has(Flags::FIN);
         let next = segment.next_sequence();
         match self.expects {
@@ -349,6 +360,26 @@ mod tests {
         assert_eq!(ports_used_twice(closed), [4, 3]);
         // A host that has lost it begins another one, which the other host takes for a part of it.
         assert_eq!(ports_used_twice(|_| ()), [5]);
+    }
+
+    #[test]
+    fn what_resets_the_remains_of_an_earlier_connection_ends_before_the_attempt_goes_on() {
+        let mut exchange = Exchange::used();
+        exchange.follower = Follower::keeping_packets();
+        exchange.passes(Side::Client, "S", 7_000, 0, 0);
+        exchange.passes(Side::Broker, "A", 501, 101, 0);
+        exchange.passes(Side::Client, "R", 101, 0, 0);
+        exchange.passes(Side::Client, "S", 7_000, 0, 0);
+        exchange.passes(Side::Broker, "SA", 900, 7_001, 0);
+        exchange.passes(Side::Broker, "RA", 901, 7_001, 0);
+        let connections = exchange.follower.drain();
+        let passed: Vec<_> = connections.iter().map(|it| it.packets.len()).collect();
+        assert_eq!(passed, [3, 3]);
+        let ways: Vec<_> = connections
+            .iter()
+            .flat_map(|it| it.resets.iter().map(|reset| reset.direction))
+            .collect();
+        assert_eq!(ways, [Direction::Sent, Direction::Received]);
     }
 
     #[test]
