@@ -1,6 +1,6 @@
 //! The processor architectures that programs and packages are made for.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -39,7 +39,7 @@ impl Architecture {
         Ok(asked.to_vec())
     }
 
-    fn is_native(self) -> bool {
+    pub(crate) fn is_native(self) -> bool {
         Self::native().is_ok_and(|native| native == self)
     }
 
@@ -76,6 +76,14 @@ impl Architecture {
         }
     }
 
+    /// The emulator of its programs on another architecture's kernel, and its package.
+    pub(crate) const fn program_emulator(self) -> Program {
+        match self {
+            Self::X86 => ("qemu-x86_64-static", "qemu-user-static"),
+            Self::Arm => ("qemu-aarch64-static", "qemu-user-static"),
+        }
+    }
+
     /// The C compiler for it on this machine, and its package.
     const fn compiler(self) -> Program {
         match self {
@@ -84,10 +92,29 @@ impl Architecture {
         }
     }
 
+    /// A header of its C library that a dependency's C sources include, and its package, which
+    /// the compiler's only recommends.
+    const fn header(self) -> (&'static str, &'static str) {
+        match self {
+            Self::X86 => (
+                "/usr/x86_64-linux-gnu/include/stdint.h",
+                "libc6-dev-amd64-cross",
+            ),
+            Self::Arm => (
+                "/usr/aarch64-linux-gnu/include/stdint.h",
+                "libc6-dev-arm64-cross",
+            ),
+        }
+    }
+
     /// Installs what static programs for it are built with.
     pub(crate) fn set_up(self) -> Result<()> {
         if !self.is_native() {
             setup::programs(&[self.compiler()])?;
+            let (header, package) = self.header();
+            if !Path::new(header).exists() {
+                setup::packages(&[package])?;
+            }
         }
         let target = self.static_target();
         exec::run(Command::new("rustup").args(["target", "add", target])).with_context(|| {
@@ -95,11 +122,12 @@ impl Architecture {
         })
     }
 
-    /// Tells cargo how to compile C for it, and how to link.
+    /// Tells cargo how to compile C for it, how to link, and how to run what it compiled.
     pub(crate) fn prepare(self, cargo: &mut Command) {
         let target = self.static_target().replace('-', "_");
-        // The C sources of dependencies use no C library, so any compiler of the architecture
-        // builds them.
+        let of_cargo = |key: &str| format!("CARGO_TARGET_{}_{key}", target.to_uppercase());
+        // The C sources of dependencies use no C library but for its headers, so any compiler of
+        // the architecture builds them.
         if self.is_native() {
             cargo.env(format!("CC_{target}"), "cc");
             return;
@@ -107,10 +135,8 @@ impl Architecture {
         cargo
             .env(format!("CC_{target}"), self.compiler().0)
             // Rust brings a linker for every architecture, and musl itself.
-            .env(
-                format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()),
-                "rust-lld",
-            );
+            .env(of_cargo("LINKER"), "rust-lld")
+            .env(of_cargo("RUNNER"), self.program_emulator().0);
     }
 }
 
@@ -132,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn another_architecture_has_its_compiler_and_linker() {
+    fn another_architecture_has_its_compiler_linker_and_emulator() {
         let foreign = match Architecture::native().expect("a supported machine") {
             Architecture::X86 => Architecture::Arm,
             Architecture::Arm => Architecture::X86,
@@ -146,6 +172,11 @@ mod tests {
         assert!(
             set.iter()
                 .any(|(name, value)| name.ends_with("_MUSL_LINKER") && *value == "rust-lld")
+        );
+        assert!(
+            set.iter()
+                .any(|(name, value)| name.ends_with("_MUSL_RUNNER")
+                    && *value == foreign.program_emulator().0)
         );
         assert!(
             set.iter()

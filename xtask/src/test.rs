@@ -26,6 +26,19 @@ const AT_ONCE: usize = 2;
 /// How long the soak takes.
 const SOAK_MINUTES: u64 = 5;
 
+/// Tests that ask the kernel for what an emulated program does not get: filters of system calls,
+/// namespaces with mounts of its own, and the processes of its own threads.
+const OF_THE_KERNEL: [&str; 5] = [
+    "cli::top::tests::a_panic",
+    "kernel::loader::tests::only_the_thread",
+    "kernel::netns::",
+    "run::confine::",
+    "sink::tests::a_full_disk",
+];
+
+/// The packages of the programs that are shipped.
+const SHIPPED: [&str; 3] = ["kreset", "kreset-common", "kreset-ebpf"];
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Also soak the tracer for five minutes with an attacker
@@ -33,9 +46,16 @@ pub(crate) struct Arguments {
     /// A soak takes a machine of its own: where others starve it, receivers come too late.
     #[arg(long)]
     soak: bool,
+    /// Run only the unit tests of what is shipped, compiled for this architecture; an emulator
+    /// runs them if it is not this machine's
+    #[arg(long, value_name = "ARCH", conflicts_with = "soak")]
+    arch: Option<Architecture>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(architecture) = arguments.arch {
+        return compiled_for(architecture);
+    }
     let mut phases = Phases::default();
     let outcome = run_in(&mut phases, arguments);
     print!("\n{phases}");
@@ -66,6 +86,28 @@ fn run_in(phases: &mut Phases, arguments: &Arguments) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Runs the unit tests of what is shipped as static programs of that architecture.
+fn compiled_for(architecture: Architecture) -> Result<()> {
+    let emulator = (!architecture.is_native()).then(|| architecture.program_emulator());
+    setup::run_with(setup::Purpose::Build, emulator.as_slice())?;
+    architecture.set_up()?;
+    let mut cargo = exec::cargo();
+    architecture.prepare(&mut cargo);
+    cargo
+        .args(["test", "--locked", "--no-fail-fast", "--lib"])
+        .args(["--target", architecture.static_target()])
+        .args(SHIPPED.iter().flat_map(|package| ["--package", package]));
+    if !architecture.is_native() {
+        eprintln!(
+            "test: left out, as an emulated program has no such kernel: {}",
+            OF_THE_KERNEL.join(", ")
+        );
+        let skips = OF_THE_KERNEL.iter().flat_map(|name| ["--skip", name]);
+        cargo.args(["--", "--quiet"]).args(skips);
+    }
+    exec::run(&mut cargo)
 }
 
 /// Compiles all programs and tests.
