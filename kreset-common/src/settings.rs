@@ -4,6 +4,12 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// A client that closes after so long without an answer is reported, ms.
+///
+/// Many times longer than a healthy broker takes (`fetch.max.wait.ms` is 500), and shorter than
+/// clients wait (`request.timeout.ms` is 30,000, librdkafka's `socket.timeout.ms` 60,000).
+pub const UNANSWERED_MS: u32 = 5_000;
+
 /// Constants of one run.
 #[repr(C)]
 #[derive(

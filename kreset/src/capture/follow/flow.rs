@@ -7,6 +7,7 @@ use kreset_common::{
         packets_flag as seen, role, tcp_present as present,
     },
     sequence::is_after,
+    settings::UNANSWERED_MS,
 };
 use kreset_ebpf::{
     payload::{Direction, record_payload},
@@ -27,8 +28,8 @@ pub const HZ: u32 = 1_000;
 /// The segment size where no SYN named one: Ethernet's, with time stamps.
 const USUAL_MSS: u32 = 1_448;
 
-/// A client that closes after so long without an answer gave up, in ticks.
-const UNANSWERED: u32 = 5_000;
+/// [`UNANSWERED_MS`] in ticks.
+const UNANSWERED: u32 = UNANSWERED_MS * HZ / 1_000;
 
 /// What one packet did.
 #[derive(Clone, Copy, Debug, Default)]

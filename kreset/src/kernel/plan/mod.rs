@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use kreset_common::{
     offsets::Offsets,
-    settings::{PORT_RANGES, PortRange, Settings},
+    settings::{PORT_RANGES, PortRange, Settings, UNANSWERED_MS},
     settled::BUSY_MS,
 };
 
@@ -81,10 +81,6 @@ impl Plan {
     }
 }
 
-/// A client that closes after so long without an answer is reported, ms: many times longer than
-/// a healthy broker takes (`fetch.max.wait.ms` is 500), and shorter than clients wait
-/// (`request.timeout.ms` is 30,000, librdkafka's `socket.timeout.ms` 60,000).
-const UNANSWERED_MS: u32 = 5_000;
 /// [`Plan::table`].
 const TABLE: u32 = 65_536;
 
