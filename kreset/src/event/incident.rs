@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, SmolStrBuilder};
 
 use super::{
-    AgeKind, Cause, Culprit, Endpoint, Host, Id, Role, Source, Time, Verdict, verdict::words,
+    AgeKind, Cause, Culprit, Endpoint, Host, Id, Role, Source, Time, Verdict, socket,
+    verdict::words,
 };
 use crate::util::{
     escape::Escaped,
@@ -378,10 +379,7 @@ impl Incident {
     /// A broker by its host's name, else its address, and its port.
     #[must_use]
     pub fn socket_of(&self, broker: Endpoint) -> String {
-        match self.host_of(broker.address) {
-            Some(name) => format!("{}:{}", Escaped(name), broker.port),
-            None => std::net::SocketAddr::new(broker.address, broker.port).to_string(),
-        }
+        socket(self.host_of(broker.address), broker)
     }
 
     /// The one broker, or how many there are.

@@ -364,10 +364,12 @@ impl Finding {
             Role::Client => self.client.end(),
             Role::Broker => self.broker,
         };
-        match self.host_of(role) {
-            Cow::Borrowed(name) => format!("{}:{}", Escaped(name), end.port),
-            Cow::Owned(_) => SocketAddr::new(end.address, end.port).to_string(),
-        }
+        let host = self.host_of(role);
+        let name = match &host {
+            Cow::Borrowed(name) => Some(*name),
+            Cow::Owned(_) => None,
+        };
+        socket(name, end)
     }
 
     /// The owner of the socket at one end, where that end is on this host.
@@ -780,6 +782,14 @@ pub struct SinkCoverage {
     pub waiting: u64,
     /// Events that never will be.
     pub lost: u64,
+}
+
+/// An end by its host's name, else by its address, with its port.
+fn socket(name: Option<&str>, end: Endpoint) -> String {
+    match name {
+        Some(name) => format!("{}:{}", Escaped(name), end.port),
+        None => SocketAddr::new(end.address, end.port).to_string(),
+    }
 }
 
 #[cfg(test)]
