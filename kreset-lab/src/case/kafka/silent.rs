@@ -1,5 +1,5 @@
 //! Brokers that answer nothing: their clients give up in order, and no RST says so. What both
-//! hosts make one incident of; and closes in the middle of a wait that are nobody's trouble.
+//! hosts make one incident of; and closes in the middle of a wait, which are routine.
 
 use std::iter;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     prelude::*,
-    together::{differs, ends, for_each_host, judged},
+    together::{differs, ends, for_each_host, judged, wait_for_incident},
 };
 use crate::event::Event;
 
@@ -73,7 +73,7 @@ fn suspended(setup: &KafkaSetup<'_>) -> Result<Outcome> {
         client.order(setup::SEND)?;
     }
     consumer.order("poll 20000")?;
-    wait_for_incidents(setup, &watch)?;
+    wait_for_incident(setup, &watch, UNRESPONSIVE, SHOWN)?;
     let stop = setup.lab.stop();
     stop.until_holds("the end of a suspension", SUSPENDED + SHOWN, || {
         Moment::now().since(since) >= SUSPENDED
@@ -116,7 +116,7 @@ fn full_listener(setup: &KafkaSetup<'_>) -> Result<Outcome> {
             Ok(client)
         })
         .collect::<Result<Vec<_>>>()?;
-    wait_for_incidents(setup, &watch)?;
+    wait_for_incident(setup, &watch, UNRESPONSIVE, SHOWN)?;
     setup.settle(&mut clients.iter_mut().collect::<Vec<_>>())?;
     let mut outcome = judged(setup, watch)?;
     drop(guests);
@@ -169,16 +169,6 @@ fn waiting(setup: &KafkaSetup<'_>) -> Result<Outcome> {
     let mut outcome = setup.judge(watch, |_| Ruling::Nothing)?;
     for_each_host(&mut outcome, |_, events| differs(&ends(events), &[]));
     Ok(outcome)
-}
-
-fn wait_for_incidents(setup: &KafkaSetup<'_>, watch: &Watch<'_>) -> Result<()> {
-    setup.lab.status().set("waiting for clients to give up");
-    for side in [Side::Client, Side::Broker] {
-        watch.wait_for(side, "an incident of a silent broker", SHOWN, |event| {
-            event.incident.as_deref() == Some(UNRESPONSIVE)
-        })?;
-    }
-    Ok(())
 }
 
 /// What is wrong with what a host says of the one incident: the broker's host says `why`, and the

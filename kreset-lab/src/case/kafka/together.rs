@@ -307,6 +307,21 @@ pub(super) fn for_each_host(outcome: &mut Outcome, check: impl Fn(Side, &[Event]
     }
 }
 
+/// Waits until both hosts report an incident of this kind.
+pub(super) fn wait_for_incident(
+    setup: &KafkaSetup<'_>,
+    watch: &Watch<'_>,
+    kind: &str,
+    patience: Duration,
+) -> Result<()> {
+    setup.lab.status().set("waiting for an incident");
+    for side in [Side::Client, Side::Broker] {
+        let is_it = |event: &Event| event.incident.as_deref() == Some(kind);
+        watch.wait_for(side, kind, patience, is_it)?;
+    }
+    Ok(())
+}
+
 /// What a host said of incidents when they were over, in their order.
 pub(super) fn ends(events: &[Event]) -> Vec<&Event> {
     let is_end = |it: &&Event| it.kind == "incident" && it.phase.as_deref() == Some("end");

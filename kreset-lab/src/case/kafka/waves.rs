@@ -7,10 +7,9 @@ use nix::sys::signal::Signal;
 
 use super::{
     prelude::*,
-    together::{differs, ends, for_each_host, judged},
+    together::{differs, ends, for_each_host, judged, wait_for_incident},
 };
 use crate::{
-    event::Event,
     kafka::proxy,
     util::program::{HAPROXY, OPENSSL},
 };
@@ -78,7 +77,7 @@ fn drained(setup: &KafkaSetup<'_>) -> Result<Outcome> {
     }
     lab.silence(APART)?;
     proxy.signal(Signal::SIGUSR2)?;
-    wait_for(setup, &watch, "listener_drained")?;
+    wait_for_incident(setup, &watch, "listener_drained", SHOWN)?;
     // The new worker serves them.
     for client in &mut clients {
         client.must(setup::SEND)?;
@@ -141,7 +140,7 @@ fn failing(
     let mut other = other(setup)?;
     let mut client = setup.client(plan, broker)?;
     client.order("hello")?;
-    wait_for(setup, &watch, incident)?;
+    wait_for_incident(setup, &watch, incident, SHOWN)?;
     if let Some(other) = &mut other {
         other.must(setup::SEND)?;
     }
@@ -163,13 +162,4 @@ fn failing(
         wrong
     });
     Ok(outcome)
-}
-
-fn wait_for(setup: &KafkaSetup<'_>, watch: &Watch<'_>, incident: &str) -> Result<()> {
-    setup.lab.status().set("waiting for an incident");
-    for side in [Side::Client, Side::Broker] {
-        let is_it = |event: &Event| event.incident.as_deref() == Some(incident);
-        watch.wait_for(side, incident, SHOWN, is_it)?;
-    }
-    Ok(())
 }
