@@ -7,7 +7,7 @@ use crate::Moment;
 
 /// How long a sink may hold an event before its file or spool has it. Where a machine is busy the
 /// lab waits for a spool to have it before it kills a tracer.
-pub const IN_HAND: Duration = Duration::from_secs(2);
+pub const IN_MEMORY: Duration = Duration::from_secs(2);
 
 /// A sink that fails tries again after half a minute at most, and the machine may be busy.
 const TRIED_AGAIN: Duration = Duration::from_secs(35);
@@ -32,7 +32,7 @@ pub struct Balance {
     pub lost: u64,
     /// Not there: the tracer was killed with them in its memory. The sink has none that came
     /// after them.
-    pub in_hand: u64,
+    pub in_memory: u64,
     /// Not there: the tracer was ended while the sink was full.
     pub when_full: u64,
     /// Not there, for no known reason.
@@ -79,7 +79,7 @@ pub fn balance(
         let killed = life.is_some_and(|life| {
             let was_in_memory = match keeps {
                 Keeps::Spool => index >= life.firm,
-                Keeps::Memory => life.until.since(event.heard) <= IN_HAND,
+                Keeps::Memory => life.until.since(event.heard) <= IN_MEMORY,
             };
             life.how == End::Killed && was_in_memory && last.is_none_or(|last| index > last)
         });
@@ -87,13 +87,13 @@ pub fn balance(
             full.iter().any(|(from, to)| {
                 *from <= life.until
                     && life.until.since(*to) <= TRIED_AGAIN
-                    && from.since(event.at) <= IN_HAND
+                    && from.since(event.at) <= IN_MEMORY
             })
         });
         if has.contains(&event.id) {
             balance.delivered += 1;
         } else if killed {
-            balance.in_hand += 1;
+            balance.in_memory += 1;
         } else if when_full {
             balance.when_full += 1;
         } else if lost > 0 {
@@ -132,8 +132,8 @@ mod tests {
         Moment(seconds * 1_000_000_000)
     }
 
-    /// Two tracers: one that was killed after 100 s, and one that was asked after 200 s. Each told
-    /// of one event, and the first one's was firm if `firm`.
+    /// Two tracers: one that was killed after 100 s, and one that was asked after 200 s. Each
+    /// reported one event, and the first one's was in its spool if `firm`.
     fn lives(firm: bool, by_second: bool) -> [Life; 2] {
         let life = |began, until, how, events: Range<usize>| Life {
             host: Side::Client,
@@ -142,7 +142,7 @@ mod tests {
             until: at(until),
             ended: at(until + 5),
             how,
-            told: at(until),
+            reported_until: at(until),
             firm: events.start + usize::from(firm),
             events,
         };
@@ -184,13 +184,13 @@ mod tests {
 
     #[test]
     fn what_a_killed_tracer_held_is_excused_and_nothing_before() {
-        assert_eq!(balance_of(99, false, &[], 0).in_hand, 1);
+        assert_eq!(balance_of(99, false, &[], 0).in_memory, 1);
         assert_eq!(balance_of(95, false, &[], 0).missing.len(), 1);
     }
 
     /// On a busy machine a tracer tells what happened many seconds ago.
     #[test]
-    fn what_a_killed_tracer_told_late_was_in_its_hand_since_then() {
+    fn what_a_killed_tracer_reported_late_was_in_its_memory_since_then() {
         let balance = |happened, heard| {
             let has = BTreeSet::new();
             let lives = lives(false, false);
@@ -203,7 +203,7 @@ mod tests {
                 0,
             )
         };
-        assert_eq!(balance(80, 99).in_hand, 1);
+        assert_eq!(balance(80, 99).in_memory, 1);
         assert_eq!(balance(80, 95).missing.len(), 1);
     }
 
@@ -214,14 +214,14 @@ mod tests {
             let (has, lives) = (BTreeSet::new(), lives(firm, false));
             balance(&[sent(heard, heard)], &has, &lives, Keeps::Spool, &[], 0)
         };
-        assert_eq!(balance(20, false).in_hand, 1);
-        assert_eq!(balance(99, false).in_hand, 1);
+        assert_eq!(balance(20, false).in_memory, 1);
+        assert_eq!(balance(99, false).in_memory, 1);
         assert_eq!(balance(20, true).missing.len(), 1);
         assert_eq!(balance(99, true).missing.len(), 1);
     }
 
     #[test]
-    fn what_is_missing_before_an_event_that_is_there_was_in_nobodys_memory() {
+    fn what_is_missing_before_an_event_that_is_there_was_not_in_memory() {
         for keeps in [Keeps::Spool, Keeps::Memory] {
             let events = ["a", "b", "c"].map(|id| Sent {
                 id: id.to_owned(),
@@ -231,7 +231,7 @@ mod tests {
             let [mut killed, _] = lives(false, false);
             killed.events = 0..3;
             let balance = balance(&events, &has, &[killed], keeps, &[], 0);
-            assert_eq!((balance.delivered, balance.in_hand), (1, 1), "{keeps:?}");
+            assert_eq!((balance.delivered, balance.in_memory), (1, 1), "{keeps:?}");
             assert!(balance.missing[0].starts_with("a of"), "{balance:?}");
         }
     }

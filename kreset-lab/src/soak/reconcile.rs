@@ -18,10 +18,10 @@ const SAME_MOMENT: Duration = Duration::from_secs(1);
 /// How long the tracer remembers that it reported how a connection ended.
 const REPORTED: Duration = Duration::from_mins(2);
 
-/// What a tracer that is killed may hold in memory, counted from the latest that it told of: it
-/// waits up to 250 ms for concurrent resets and reconnects. On a busy machine it is behind, but
-/// tells of everything in order all the same.
-const IN_HAND: Duration = Duration::from_secs(2);
+/// What a tracer that is killed may hold in memory, counted from the latest event that it
+/// reported: it waits up to 250 ms for concurrent resets and reconnects. On a busy machine it is
+/// behind, but reports everything in order all the same.
+const IN_MEMORY: Duration = Duration::from_secs(2);
 
 /// What a tracer said of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +71,9 @@ pub struct Life {
     pub ended: Moment,
     /// How.
     pub how: End,
-    /// When the latest was that it told of, by its own word.
-    pub told: Moment,
-    /// Which of its host's events it told, in the order in which they were heard.
+    /// The time of the latest event that it reported, as the event says it.
+    pub reported_until: Moment,
+    /// Which of its host's events it reported, in the order in which they were heard.
     pub events: Range<usize>,
     /// Those before this one had left its memory when it was killed.
     pub firm: usize,
@@ -85,9 +85,9 @@ impl Life {
         self.host == host && self.began <= at && at <= self.ended
     }
 
-    /// Whether it was killed before it told of anything that happened well after `at`.
-    fn was_to_tell(&self, at: Moment) -> bool {
-        self.how == End::Killed && self.told.since(at) <= IN_HAND
+    /// Whether it was killed before it reported anything that happened well after `at`.
+    fn had_still_to_report(&self, at: Moment) -> bool {
+        self.how == End::Killed && self.reported_until.since(at) <= IN_MEMORY
     }
 }
 
@@ -110,9 +110,9 @@ named_enum! {
         Unwatched = "while no tracer ran",
         /// It was not reported, and came while a tracer began or ended.
         AtTheEdge = "while one began or ended",
-        /// It was not reported, and a tracer was killed that had told of nothing that happened more
+        /// It was not reported, and a tracer was killed that had reported nothing that happened more
         /// than two seconds later.
-        InHand = "in the hands of one that was killed",
+        InMemory = "in the memory of one that was killed",
         /// It was watched, and not reported.
         Missing = "unaccounted for",
     }
@@ -126,7 +126,7 @@ fn unwatched(lives: &[Life], host: Side, at: Moment) -> Option<Fate> {
     if at < life.watching || at > life.until {
         Some(Fate::AtTheEdge)
     } else {
-        life.was_to_tell(at).then_some(Fate::InHand)
+        life.had_still_to_report(at).then_some(Fate::InMemory)
     }
 }
 
@@ -416,7 +416,7 @@ mod tests {
             until: at(until),
             ended: at(until + 500),
             how,
-            told: at(until),
+            reported_until: at(until),
             events: 0..0,
             firm: 0,
         }
@@ -586,7 +586,7 @@ mod tests {
             reconcile(&[connection], &[], &lives, &BTreeMap::new())
         };
         assert_eq!(fates(5_000).missing.len(), 1);
-        assert_eq!(fates(9_000).count(Fate::InHand), 1);
+        assert_eq!(fates(9_000).count(Fate::InMemory), 1);
         assert_eq!(fates(10_300).count(Fate::AtTheEdge), 1);
         assert_eq!(fates(15_000).count(Fate::Unwatched), 1);
         assert_eq!(fates(20_200).count(Fate::AtTheEdge), 1);
@@ -600,13 +600,13 @@ mod tests {
         let fates = |ms, how| {
             let connection = connection(1, &[(ms, Direction::Sent, true)]);
             let life = Life {
-                told: at(60_000),
+                reported_until: at(60_000),
                 ..life(0, 66_000, how)
             };
             reconcile(&[connection], &[], &[life], &BTreeMap::new())
         };
         for ms in [59_000, 61_000, 65_000] {
-            assert_eq!(fates(ms, End::Killed).count(Fate::InHand), 1, "{ms}");
+            assert_eq!(fates(ms, End::Killed).count(Fate::InMemory), 1, "{ms}");
             assert_eq!(fates(ms, End::Asked).missing.len(), 1, "{ms}");
         }
         assert_eq!(fates(57_900, End::Killed).missing.len(), 1);

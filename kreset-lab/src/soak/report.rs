@@ -314,14 +314,14 @@ impl fmt::Display for Host {
             let Balance {
                 delivered,
                 lost,
-                in_hand,
+                in_memory,
                 when_full,
                 missing,
             } = balance;
             writeln!(
                 f,
                 "  {sink}: delivered {delivered}, repeats by id {repeats}, counted as lost {lost}, \
-                 held by a killed tracer {in_hand}, ended while full {when_full}, missing {}",
+                 held by a killed tracer {in_memory}, ended while full {when_full}, missing {}",
                 missing.len()
             )?;
         }

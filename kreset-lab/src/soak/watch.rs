@@ -14,7 +14,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{
-    delivery::{IN_HAND, Sent},
+    delivery::{IN_MEMORY, Sent},
     level::Sample,
     receiver::Receiver,
     reconcile::{End, Kind, Life, Reported},
@@ -227,7 +227,7 @@ impl<'a> Watch<'a> {
             self.left.heard.hear(self.left.host, event);
         }
         let garbage = rest.garbage.into_iter();
-        let told = self.of_the_last_life().iter().map(|event| event.at);
+        let times = self.of_the_last_life().iter().map(|event| event.at);
         self.left.lives.push(Life {
             host: self.left.host,
             began: running.began,
@@ -235,7 +235,7 @@ impl<'a> Watch<'a> {
             until,
             ended,
             how,
-            told: told.max().unwrap_or(running.began),
+            reported_until: times.max().unwrap_or(running.began),
             events: self.before..self.left.heard.sent.len(),
             firm,
         });
@@ -243,7 +243,7 @@ impl<'a> Watch<'a> {
         self.left.heard.garbage.extend(garbage.filter(counts));
     }
 
-    /// Waits until its spools have all that the tracer told of two seconds ago, or longer; returns
+    /// Waits until its spools have all that the tracer reported two seconds ago, or longer; returns
     /// before which event that is.
     ///
     /// Nothing can be said by the clock of what it has in memory on a machine that gives it no
@@ -252,20 +252,20 @@ impl<'a> Watch<'a> {
         let deadline = Instant::now() + PATIENCE;
         while self.look()? {
             let now = Moment::now();
-            let told = self.of_the_last_life();
-            let due = told.partition_point(|event| now.since(event.heard) >= IN_HAND);
-            let told = &told[..due];
+            let reported = self.of_the_last_life();
+            let due = reported.partition_point(|event| now.since(event.heard) >= IN_MEMORY);
+            let reported = &reported[..due];
             let mut lacking = None;
             for sink in &self.sinks {
                 let firm = sink.firm()?;
-                let lacks = told.iter().filter(|event| !firm.contains(&event.id));
+                let lacks = reported.iter().filter(|event| !firm.contains(&event.id));
                 lacking = lacking.max(lacks.map(|event| now.since(event.heard)).max());
             }
             match lacking {
                 None => return Ok(self.before + due),
                 Some(longest) if Instant::now() >= deadline => {
                     self.left.problems.push(format!(
-                        "an event was in no spool {longest:?} after it was told"
+                        "an event was in no spool {longest:?} after it was reported"
                     ));
                     break;
                 }
