@@ -26,8 +26,7 @@ const AT_ONCE: usize = 2;
 /// How long the soak takes.
 const SOAK_MINUTES: u64 = 5;
 
-/// Tests that ask the kernel for what an emulated program does not get: filters of system calls,
-/// namespaces with mounts of its own, and the processes of its own threads.
+/// Tests of filters of system calls and of namespaces, which an emulated program does not get.
 const OF_THE_KERNEL: [&str; 5] = [
     "cli::top::tests::a_panic",
     "kernel::loader::tests::only_the_thread",
@@ -101,7 +100,7 @@ fn compiled_for(architecture: Architecture) -> Result<()> {
         .args(SHIPPED.iter().flat_map(|package| ["--package", package]));
     if !architecture.is_native() {
         eprintln!(
-            "test: left out, as an emulated program has no such kernel: {}",
+            "test: left out, as an emulated program gets no filters and no namespaces: {}",
             OF_THE_KERNEL.join(", ")
         );
         let skips = OF_THE_KERNEL.iter().flat_map(|name| ["--skip", name]);

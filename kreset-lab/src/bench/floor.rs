@@ -36,6 +36,7 @@ impl Hook {
     }
 }
 
+/// The programs, as many on each hook as kreset has.
 const PROGRAMS: [(&str, Hook); 5] = [
     ("floor_in", Hook::Packets(CgroupSkbAttachType::Ingress)),
     ("floor_out", Hook::Packets(CgroupSkbAttachType::Egress)),
@@ -69,7 +70,7 @@ pub fn attach() -> Result<Ebpf> {
     Ok(programs)
 }
 
-/// Where the whole of cgroup v2 is mounted.
+/// Where cgroup v2 is mounted.
 fn root_of_cgroups() -> Result<String> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     mounts

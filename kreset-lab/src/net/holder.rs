@@ -173,7 +173,7 @@ fn keep_busy(mut pairs: Vec<Option<Pair>>) -> Result<()> {
             }
             Ok(())
         });
-        for _rounds in io::stdin().lines().map_while(io::Result::ok) {
+        for _order in io::stdin().lines().map_while(io::Result::ok) {
             if busy.is_finished() {
                 break;
             }

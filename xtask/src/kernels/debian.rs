@@ -177,8 +177,8 @@ fn version_of(package: &str) -> Option<&str> {
         .find_map(|kind| package.strip_prefix(kind))
 }
 
-/// The packages of `version`, which may end in [`LARGE_PAGES`], the highest release first. Where there is a linux-binary,
-/// linux-image is an empty package that depends on it.
+/// The packages of `version`, which may end in [`LARGE_PAGES`], the highest release first. Where
+/// there is a linux-binary, linux-image is an empty package that depends on it.
 fn newest_first<'a>(
     names: &'a [String],
     architecture: Architecture,

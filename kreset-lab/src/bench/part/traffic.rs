@@ -29,7 +29,7 @@ const BULK: [Metric; 2] = [
     Metric::new("CPU time (us a MB)", 1e-12),
 ];
 
-/// kreset with its options, and twice no tracer.
+/// kreset with its options, programs that return at once, and twice no tracer.
 pub(super) const OWN: [Subject; 6] = [
     Subject::Off,
     Subject::OffAgain,
