@@ -1,6 +1,6 @@
 //! The interface between kreset's kernel side and its loader: records on the
-//! ring buffer, kernel offsets and settings injected before load, counters, and
-//! the rules that both apply: which RST counts, which connections are settled, and
+//! ring buffer, kernel offsets and settings injected before load, counters, sizes of
+//! tables, and the rules that both apply: which RST counts, which connections are settled, and
 //! what a Kafka request is.
 //!
 //! Every type here is plain old data without padding (checked by the
@@ -17,3 +17,4 @@ pub mod record;
 pub mod sequence;
 pub mod settings;
 pub mod settled;
+pub mod tables;

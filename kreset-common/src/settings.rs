@@ -10,6 +10,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// clients wait (`request.timeout.ms` is 30,000, librdkafka's `socket.timeout.ms` 60,000).
 pub const UNANSWERED_MS: u32 = 5_000;
 
+/// So long after a RST of a broker a new connection to it is reported, ns.
+///
+/// A client that was refused comes back after 10 s at most, and a fifth of that (librdkafka,
+/// `reconnect.backoff.max.ms`).
+pub const RECENT_RESET_NS: u64 = 15_000_000_000;
+
 /// Constants of one run.
 #[repr(C)]
 #[derive(

@@ -329,8 +329,9 @@ impl Entry {
         self.handled_reset.set(0);
         self.connection.role.set(role);
         self.connection.netns.set(sock.netns());
-        if constant!(SETTINGS.hash_storage) != 0 {
-            // Another connection may have had this address before.
+        if constant!(SETTINGS.hash_storage) != 0 || self.packets.last_out.get() != 0 {
+            // Another connection may have had this address before, or this socket was connected
+            // before (connect(2), `AF_UNSPEC`).
             // SAFETY: inside an entry, aligned to 8 bytes, and cells.
             unsafe { ring::clear((&raw const self.packets).cast_mut()) }
         }

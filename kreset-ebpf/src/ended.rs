@@ -13,6 +13,7 @@ use aya_ebpf::{
 use kreset_common::{
     record::{KernelEvent, connection_flag as flag, event_flag, sequence},
     sequence::is_after,
+    tables,
 };
 use kreset_ebpf::{sequence::may_follow, shared::Shared};
 
@@ -48,17 +49,18 @@ struct Ended {
 }
 
 #[btf_map(name = "ENDED")]
-static ENDED: LruHashMap<Ends, Ended, 8_192> = LruHashMap::new();
+static ENDED: LruHashMap<Ends, Ended, { tables::ENDED }> = LruHashMap::new();
 
-/// Ends added before the memory is known to be complete only from later on. Well
-/// under the size of the map, whose eviction is approximate (kernel:
-/// `bpf_lru_list.c`, batches of each CPU).
+/// Ends added before the memory is known to be complete only from later on. Two epochs are well
+/// under what the table holds, as it does not give up the oldest first (kernel:
+/// `__bpf_lru_list_shrink`, 6.18).
 const EPOCH: u64 = 3_072;
+const _: () = assert!(2 * EPOCH as usize <= tables::ENDED * 3 / 4);
 
 /// From when on no end is missing: the start of the previous epoch.
 ///
-/// Programs on several CPUs update it at once: an addition that is lost makes an epoch longer
-/// by one.
+/// Programs on several CPUs update it at once. Where two begin an epoch together, the memory counts
+/// as complete from then on alone: less than it is.
 #[repr(C)]
 struct Reach {
     /// Start of the previous epoch, monotonic ns; 0 before the first.
@@ -113,14 +115,19 @@ pub(crate) fn add(sock: Sock, entry: &Entry) {
         in_order: (entry.has(flag::FIN_SENT | flag::FIN_RECEIVED) && !entry.has(flag::RESET))
             .into(),
     };
-    let _full = ENDED.insert(ends, ended, BPF_ANY.into());
+    let inserted = ENDED.insert(ends, ended, BPF_ANY.into());
     let Some(reach) = reach() else {
         return;
     };
-    let added = reach.added.get() + 1;
-    if added < EPOCH {
-        reach.added.set(added);
-    } else {
+    if inserted.is_err() {
+        // Kernel: its bucket is locked by what this program interrupted, or no memory is left
+        // (`htab_lru_map_update_elem`, 6.18).
+        let now = now_ns();
+        reach.complete_ns.set(now);
+        reach.epoch_ns.set(now);
+    }
+    reach.added.add_at_once(1);
+    if reach.added.get() >= EPOCH {
         reach.complete_ns.set(reach.epoch_ns.get());
         reach.epoch_ns.set(now_ns());
         reach.added.set(0);

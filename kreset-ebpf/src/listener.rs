@@ -5,7 +5,10 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::LruHashMap, macros::btf_map};
-use kreset_common::record::{Load, event_flag, load_present};
+use kreset_common::{
+    record::{Load, event_flag, load_present},
+    tables,
+};
 use kreset_ebpf::shared::{Shared, array, set_array};
 
 use crate::{
@@ -33,7 +36,7 @@ struct Owner {
 }
 
 #[btf_map(name = "LISTENERS")]
-static LISTENERS: LruHashMap<Endpoint, Owner, 1024> = LruHashMap::new();
+static LISTENERS: LruHashMap<Endpoint, Owner, { tables::LISTENERS }> = LruHashMap::new();
 
 /// Stores the owner of a listener for the connections that it accepts.
 #[inline(always)]
@@ -88,14 +91,13 @@ struct Listening {
 
 /// Sockets that listen on each port, on any address.
 #[btf_map(name = "LISTENING")]
-static LISTENING: LruHashMap<Endpoint, Listening, 1024> = LruHashMap::new();
+static LISTENING: LruHashMap<Endpoint, Listening, { tables::LISTENING }> = LruHashMap::new();
 
-/// A socket listens. Two CPUs may count at once: then one is lost, and
-/// [`closed`] never counts below 0.
+/// A socket listens.
 #[inline(always)]
 pub(crate) fn opened(netns: u32, port: u16, key: Key) {
     if let Some(known) = listening(netns, port) {
-        known.count.set(known.count.get().wrapping_add(1));
+        known.count.add_at_once(1);
         known.latest.set(key.address());
         return;
     }
@@ -110,11 +112,13 @@ pub(crate) fn opened(netns: u32, port: u16, key: Key) {
     let _full = LISTENING.insert(endpoint, first, u64::from(BPF_ANY));
 }
 
-/// A socket listens no more.
+/// A socket listens no more. One that began before anybody counted is not taken off.
 #[inline(always)]
 pub(crate) fn closed(netns: u32, port: u16) {
-    if let Some(known) = listening(netns, port) {
-        known.count.set(known.count.get().saturating_sub(1));
+    if let Some(known) = listening(netns, port)
+        && known.count.get() > 0
+    {
+        known.count.add_at_once(1_u64.wrapping_neg());
     }
 }
 

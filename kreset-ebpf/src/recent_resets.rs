@@ -7,6 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 
+use kreset_common::{settings::RECENT_RESET_NS, tables};
 use kreset_ebpf::shared::Shared;
 
 use crate::{
@@ -14,10 +15,6 @@ use crate::{
     kernel::{AF_INET6, Sock},
     snapshot::remote_port,
 };
-
-/// How long a reset counts as recent, nanoseconds. A client that was refused comes back after
-/// 10 s at most, and a fifth of that (librdkafka, `reconnect.backoff.max.ms`).
-const RECENT_NS: u64 = 15_000_000_000;
 
 /// A broker as its clients address it.
 #[repr(C)]
@@ -30,7 +27,8 @@ struct Broker {
 
 /// Time of the latest reset, `CLOCK_MONOTONIC`, nanoseconds.
 #[btf_map(name = "RECENT_RESETS")]
-static RECENT_RESETS: LruHashMap<Broker, Shared<u64>, 4096> = LruHashMap::new();
+static RECENT_RESETS: LruHashMap<Broker, Shared<u64>, { tables::RECENT_RESETS }> =
+    LruHashMap::new();
 
 /// Time of the latest reset from any broker: most connections begin long after it.
 #[btf_map(name = "RESET_LATEST")]
@@ -66,7 +64,7 @@ pub(crate) fn record(sock: Sock) {
 #[inline(always)]
 pub(crate) fn contains(sock: Sock, now_ns: u64) -> bool {
     // Another CPU may have set it since.
-    let is_recent = |at: &Shared<u64>| now_ns.saturating_sub(at.get()) < RECENT_NS;
+    let is_recent = |at: &Shared<u64>| now_ns.saturating_sub(at.get()) < RECENT_RESET_NS;
     if !LATEST.get(0).is_some_and(is_recent) {
         return false;
     }

@@ -395,6 +395,7 @@ fn survived_silence(entry: &Entry, survived: u32, socket: SkbSocket) {
             ring::copy(&raw const entry.connection, &raw mut (*record).connection);
             ring::copy(&raw const entry.packets, &raw mut (*record).packets);
             ring::clear(&raw mut (*record).incoming);
+            ring::clear(&raw mut (*record).load);
         }
     });
 }

@@ -12,8 +12,11 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use aya_log_ebpf::debug;
-use kreset_common::record::{
-    KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role, sequence,
+use kreset_common::{
+    record::{
+        KernelEvent, Listened, Record, connection_flag as flag, event_flag, kind, role, sequence,
+    },
+    tables,
 };
 use kreset_ebpf::segment::{tcp_flag, ttl};
 
@@ -64,7 +67,7 @@ fn send_again_reason(ctx: BtfTracePointContext) -> i32 {
 /// Calls of the tracepoint that the first copy handled and the second has not
 /// run for yet: the addresses of socket and packet.
 #[btf_map(name = "SENDING")]
-static SENDING: LruHashMap<[u64; 2], u32, 1024> = LruHashMap::new();
+static SENDING: LruHashMap<[u64; 2], u32, { tables::SENDING }> = LruHashMap::new();
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ProgramCopy {

@@ -169,7 +169,7 @@ pub struct Incident {
     /// none has a name.
     pub named_hosts: Vec<NamedHost>,
     /// How many clients were seen to connect again; `null` where this host does not see
-    /// that: a broker's. A client's host sees it for three seconds after each refusal or RST.
+    /// that: a broker's. A client's host sees it for 15 seconds after each refusal or RST.
     pub back: Option<u64>,
     /// After how long they did, ms from the first end of a connection of theirs.
     pub back_ms: Option<Spread>,
@@ -303,7 +303,7 @@ impl Incident {
             facts.push(Escaped(by).to_string());
         }
         if self.still_open {
-            facts.push("not over when the run ended".to_owned());
+            facts.push("not followed to its end".to_owned());
         }
         facts
     }

@@ -14,8 +14,9 @@ use aya::{
         BtfTracePoint, CgroupAttachMode, CgroupSkb, FEntry, Iter, ProgramError,
         cgroup_skb::CgroupSkbAttachType,
     },
+    util::nr_cpus,
 };
-use kreset_common::counter;
+use kreset_common::{counter, tables};
 use thiserror::Error;
 use zerocopy::IntoBytes as _;
 
@@ -106,7 +107,7 @@ pub struct Attached {
     skips: Skips,
     /// Whether the iterator over open files was loaded, if the plan has it.
     seeder: Result<(), ApplyError>,
-    /// See [`Plan::table`].
+    /// Entries of the table that [`Plan::table`] is for.
     table: u32,
     /// Seen of connections that began while programs were being attached.
     skipped_before: u64,
@@ -173,7 +174,7 @@ impl Attached {
             listening,
             skips,
             seeder,
-            table: plan.table,
+            table: for_all_cpus(plan.table),
             skipped_before: 0,
             log,
         })
@@ -295,10 +296,21 @@ fn load(plan: &Plan, btf: &Btf) -> Result<Ebpf, ApplyError> {
         .btf(Some(btf))
         .override_global("OFFSETS", offsets, true)
         .override_global("SETTINGS", settings, true);
+    for (name, entries) in tables::TABLES {
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
+        loader.map_max_entries(name, for_all_cpus(entries));
+    }
     if plan.settings.hash_storage != 0 {
-        loader.map_max_entries("CONNECTIONS_BY_ADDRESS", plan.table);
+        loader.map_max_entries("CONNECTIONS_BY_ADDRESS", for_all_cpus(plan.table));
     }
     Ok(loader.load(OBJECT)?)
+}
+
+/// How many entries a table needs so that it has room for `entries` in use; see [`tables`].
+fn for_all_cpus(entries: u32) -> u32 {
+    // Where their number cannot be read, the table is as good as without this.
+    let cpus = nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX));
+    entries.saturating_add(tables::KEPT_BY_CPU.saturating_mul(cpus))
 }
 
 /// The loaded programs of the hooks that [`Skips`] is for.
@@ -455,4 +467,30 @@ where
 
 fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ApplyError> {
     ebpf.take_map(name).ok_or(ApplyError::Missing(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use aya_obj::{Object, generated::bpf_map_type::BPF_MAP_TYPE_LRU_HASH};
+
+    use super::*;
+
+    /// Without its entry there a table loses entries on machines with many processors.
+    #[test]
+    fn every_table_that_evicts_is_made_larger_by_what_processors_keep() {
+        let object = Object::parse(OBJECT).unwrap();
+        let tables: BTreeMap<_, _> = object
+            .maps
+            .iter()
+            .filter(|(_, map)| map.map_type() == BPF_MAP_TYPE_LRU_HASH as u32)
+            .map(|(name, map)| (name.as_str(), map.max_entries()))
+            .filter(|(name, _)| *name != "CONNECTIONS_BY_ADDRESS")
+            .collect();
+        let known = tables::TABLES.map(|(name, entries)| (name, u32::try_from(entries).unwrap()));
+        assert_eq!(tables, BTreeMap::from(known));
+        assert!(for_all_cpus(1_024) >= 1_024 + tables::KEPT_BY_CPU);
+        assert_eq!(for_all_cpus(u32::MAX), u32::MAX);
+    }
 }

@@ -17,6 +17,7 @@ use flow::{Effects, Flow};
 use kreset_common::{
     record::{KernelEvent, connection_flag as flag, event_flag, kind, role, tcp_present},
     sequence::is_after,
+    settings::RECENT_RESET_NS,
 };
 use kreset_ebpf::{reset::record_reset, segment::tcp_flag, shared::SharedPackets};
 use lru::LruCache;
@@ -34,8 +35,6 @@ use crate::{event::Endpoint, facts::State};
 const ENDED: NonZeroUsize = NonZeroUsize::new(8_192).expect("not zero");
 /// Brokers with a recent reset that are remembered.
 const RECENT: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
-/// How long a reset counts as recent, as on the kernel side.
-const RECENT_NS: u64 = 3_000_000_000;
 /// Silences at least this long are reported when a path survives them, ticks.
 const SILENCE: u32 = 500;
 /// How long an end remembers in `TIME_WAIT`; kernel: `TCP_TIMEWAIT_LEN`.
@@ -343,7 +342,7 @@ impl Follower {
         let main = !side.received_only || side.role == role::CLIENT;
         if effects.established && main && side.role == role::CLIENT {
             let recent = self.recent_resets.get(&side.key.remote);
-            if recent.is_some_and(|then_ns| at_ns.saturating_sub(*then_ns) < RECENT_NS) {
+            if recent.is_some_and(|then_ns| at_ns.saturating_sub(*then_ns) < RECENT_RESET_NS) {
                 report(kind::ESTABLISHED, State::Established, flow);
             }
         }
