@@ -3,7 +3,8 @@
 //! Whoever can send packets to a traced port can cause resets, thousands a second. Events
 //! that have verdict, cause, broker and the peer's network in common are written up to a
 //! rate; what is beyond it is counted and reported as one `loss`. All of them together
-//! have a rate too: addresses can be forged.
+//! have a rate too: addresses can be forged. Events of this host's own sockets have one of their
+//! own, which packets with forged addresses do not use up: they never open a connection.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -18,7 +19,8 @@ use crate::event::{BrokerLoss, Cause, Direction, Endpoint, Finding, Role, Verdic
 const KINDS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// Brokers whose events are counted by themselves between two reports.
 const BROKERS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
-/// All kinds together may have so many times the rate of one.
+/// All kinds of this host's sockets may have so many times the rate of one together, and so may all
+/// others.
 const TOGETHER: NonZeroU64 = NonZeroU64::new(100).expect("not zero");
 /// Bits of an address that one network's hosts have in common.
 const PREFIX_V4: u32 = 24;
@@ -120,7 +122,8 @@ pub struct Limiter {
     /// Events a minute of one kind; `None` for no limit.
     per_minute: Option<NonZeroU32>,
     kinds: LruCache<Key, Bucket>,
-    all: Bucket,
+    of_sockets: Bucket,
+    without_socket: Bucket,
     suppressed: u64,
     /// Whose events these were. Strangers choose the address that they come from, so events
     /// that answer one name no broker.
@@ -143,7 +146,8 @@ impl Limiter {
         Self {
             per_minute,
             kinds: LruCache::new(KINDS),
-            all: Bucket::full(0),
+            of_sockets: Bucket::full(0),
+            without_socket: Bucket::full(0),
             suppressed: 0,
             brokers: LruCache::new(BROKERS),
         }
@@ -158,8 +162,13 @@ impl Limiter {
         let bucket = self
             .kinds
             .get_or_insert_mut(Key::of(finding), || Bucket::full(now_ns));
+        let together = if finding.connection.state.is_some() {
+            &mut self.of_sockets
+        } else {
+            &mut self.without_socket
+        };
         let admits = bucket.take(per_minute, now_ns)
-            && self.all.take(per_minute.saturating_mul(TOGETHER), now_ns);
+            && together.take(per_minute.saturating_mul(TOGETHER), now_ns);
         if !admits {
             self.suppressed += 1;
             if !answers_stranger(finding) {
@@ -275,6 +284,21 @@ mod tests {
         }
         assert!(admitted <= 3 * 60 * TOGETHER.get(), "{admitted}");
         assert_eq!(limiter.take_suppressed().count + admitted, 120 * 8_000);
+    }
+
+    /// Every SYN to a closed port comes from another network: none opened a connection.
+    #[test]
+    fn forged_addresses_do_not_use_up_the_rate_of_real_connections() {
+        let mut limiter = limiter(60);
+        for number in 0..20_000_u32 {
+            let mut stray = from((number << 8).to_be_bytes());
+            stray.connection.state = None;
+            limiter.admits(&stray, MINUTE_NS);
+        }
+        assert!(limiter.take_suppressed().count > 0);
+        let mut real = from([192, 0, 2, 1]);
+        real.connection.state = Some("ESTABLISHED".into());
+        assert!(limiter.admits(&real, MINUTE_NS));
     }
 
     #[test]
