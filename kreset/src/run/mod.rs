@@ -355,7 +355,8 @@ impl Run<'_> {
             if let (Some(due), Some(every)) = (next_summary, every)
                 && Deadline::now() >= due
             {
-                next_summary = Some(due + every);
+                // After a pause of this process one is enough.
+                next_summary = Some((due + every).max(Deadline::now()));
                 pipeline.summarize(attached_at.elapsed(), false, now);
             }
             pipeline.flush()?;
@@ -405,8 +406,10 @@ impl Run<'_> {
                     }
                 },
                 fresh = reloader.answer() => {
-                    every = sinks::reload(options, &mut pipeline, health, fresh).or(every);
-                    next_summary = every.map(|every| Deadline::now() + every);
+                    if let Some(reloaded) = sinks::reload(options, &mut pipeline, health, fresh) {
+                        every = reloaded.summary_interval;
+                        next_summary = every.map(|every| Deadline::now() + every);
+                    }
                     service.ready(&status);
                 }
                 () = until(ending) => break,

@@ -100,16 +100,24 @@ impl Opened {
     }
 }
 
-/// Applies what may change of the configuration.
+/// What of a new configuration its reader applies itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How often a summary is due; `None` for none.
+    pub summary_interval: Option<Duration>,
+}
+
+/// Applies what may change of the configuration: filters, names, `event-limit`, `broker-max-idle`,
+/// and what it returns.
 ///
-/// That is filters, `broker-max-idle`, and the returned interval of summaries. `fresh` are the options of the same command line with
-/// the file as it is now, or why it is rejected.
+/// `fresh` are the options of the same command line with the file as it is now, or why it is
+/// rejected: then nothing changes, and `None` is returned.
 pub fn reload(
     options: &Options,
     pipeline: &mut Pipeline,
     health: &Health,
     fresh: Result<Options, String>,
-) -> Option<Duration> {
+) -> Option<Reloaded> {
     health.reloaded(fresh.is_ok());
     let fresh = match fresh {
         Ok(fresh) => fresh,
@@ -138,7 +146,9 @@ pub fn reload(
         log(format_args!("changing {what} requires a restart"));
     }
     log(format_args!("configuration reloaded"));
-    fresh.summary_interval
+    Some(Reloaded {
+        summary_interval: fresh.summary_interval,
+    })
 }
 
 /// The options that differ and require a restart.
