@@ -188,14 +188,14 @@ impl Holding {
     /// The first one that is due by `until_ns`.
     fn next_due(&mut self, until_ns: u64) -> Option<Facts> {
         let event = self.events.keys().next().copied();
-        let place = match (event, self.sent.due_ns()) {
+        let spot = match (event, self.sent.due_ns()) {
             (Some(due), sent) if sent.is_none_or(|sent| due.0 <= sent) => {
                 (due.0 <= until_ns).then_some(Spot::Event(due))
             }
             (_, Some(due)) => (due <= until_ns).then_some(Spot::Queue(self.sent.first)),
             _ => None,
         }?;
-        let facts = self.take(place)?;
+        let facts = self.take(spot)?;
         Some(self.join_close(facts))
     }
 
@@ -213,13 +213,13 @@ impl Holding {
     }
 
     /// Holds an event no longer.
-    fn take(&mut self, place: Spot) -> Option<Facts> {
-        let facts = match place {
+    fn take(&mut self, spot: Spot) -> Option<Facts> {
+        let facts = match spot {
             Spot::Event(due) => self.events.remove(&due)?,
             Spot::Queue(number) => self.sent.take(number)?,
         };
-        self.ends.remove(&facts, place);
-        if let Spot::Event(due) = place
+        self.ends.remove(&facts, spot);
+        if let Spot::Event(due) = spot
             && facts.is_close()
         {
             self.forget(facts.tuple(), due);
@@ -229,12 +229,12 @@ impl Holding {
 
     /// The held record of the other end of the same connection, of the same ending.
     fn other_end(&self, facts: &Facts) -> Option<Spot> {
-        let place = self.ends.other_end(facts)?;
-        let held = match place {
+        let spot = self.ends.other_end(facts)?;
+        let held = match spot {
             Spot::Event(due) => self.events.get(&due),
             Spot::Queue(number) => self.sent.get(number),
         };
-        held.filter(|held| are_one(held, facts)).map(|_| place)
+        held.filter(|held| are_one(held, facts)).map(|_| spot)
     }
 
     /// A RST with the record of the other end; `None` where that is held for longer.
@@ -245,17 +245,17 @@ impl Holding {
         if !matches!(facts.kind, Kind::ResetSent | Kind::ResetReceived) {
             return Some(facts);
         }
-        let Some(place) = self.other_end(&facts) else {
+        let Some(spot) = self.other_end(&facts) else {
             return Some(facts);
         };
         if facts.kind == Kind::ResetReceived {
-            let other = self.take(place)?;
+            let other = self.take(spot)?;
             return Some(join(facts, other));
         }
-        if let Spot::Event(due) = place
+        if let Spot::Event(due) = spot
             && let Some(receiver) = self.events.get_mut(&due)
         {
-            self.ends.remove(receiver, place);
+            self.ends.remove(receiver, spot);
             receiver.other_end = Some(Box::new(facts));
         }
         None
@@ -267,7 +267,7 @@ impl Holding {
         if facts.kind != Kind::GaveUp {
             return facts;
         }
-        let other = self.other_end(&facts).and_then(|place| self.take(place));
+        let other = self.other_end(&facts).and_then(|spot| self.take(spot));
         match other {
             Some(other) => join(facts, other),
             None => facts,
@@ -279,7 +279,7 @@ impl Holding {
         if !facts.is_close() {
             return facts;
         }
-        let other = self.other_end(&facts).and_then(|place| self.take(place));
+        let other = self.other_end(&facts).and_then(|spot| self.take(spot));
         match other {
             Some(other) => join(facts, other),
             None => facts,
