@@ -71,6 +71,11 @@ pub struct Classifier {
     memory: Memory,
     /// Connections whose end was reported, so that it is not reported again.
     reported: LruCache<Tuple, Reported>,
+    /// The same of connections that this host does not have. Anybody can cause these, so they
+    /// push out nothing else.
+    answered: LruCache<Tuple, Reported>,
+    /// Recent entries of `reported` evicted because it was full.
+    evicted: u64,
     patterns: Patterns,
     turns: Vec<Turn>,
 }
@@ -82,6 +87,13 @@ struct Reported {
     at_ns: u64,
     /// It was reported as a close: whatever the client writes later draws a RST.
     closed: bool,
+}
+
+impl Reported {
+    /// Whether packets of it may still come.
+    const fn is_recent(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.at_ns) < REPORTED_NS
+    }
 }
 
 /// Endings remembered.
@@ -98,6 +110,8 @@ impl Classifier {
             config,
             memory: Memory::default(),
             reported: LruCache::new(REPORTED),
+            answered: LruCache::new(REPORTED),
+            evicted: 0,
             patterns: Patterns::default(),
             turns: Vec::new(),
         }
@@ -292,10 +306,11 @@ impl Classifier {
 
     /// The reported end of this connection. One that began since has but the ports in common.
     fn reported_end(&mut self, facts: &Facts) -> Option<Reported> {
+        let tuple = facts.tuple();
         let began_ns = facts.began_ns().unwrap_or(0);
-        let reported = self.reported.get(&facts.tuple()).copied();
-        reported
-            .filter(|it| began_ns <= it.at_ns && facts.at_ns.saturating_sub(it.at_ns) < REPORTED_NS)
+        let is_this = |it: &Reported| began_ns <= it.at_ns && it.is_recent(facts.at_ns);
+        let reported = self.reported.get(&tuple).copied().filter(is_this);
+        reported.or_else(|| self.answered.get(&tuple).copied().filter(is_this))
     }
 
     fn mark_reported(&mut self, facts: &Facts) {
@@ -303,7 +318,13 @@ impl Classifier {
         let closed = matches!(facts.kind, Kind::Fin | Kind::Closed)
             || (facts.kind == Kind::ResetReceived && before.is_some_and(|it| it.closed));
         let at_ns = facts.at_ns;
-        self.reported.put(facts.tuple(), Reported { at_ns, closed });
+        let tuple = facts.tuple();
+        let reported = Reported { at_ns, closed };
+        if facts.is_answer() && !facts.is_had() && before.is_none() {
+            self.answered.put(tuple, reported);
+        } else if let Some((evicted, it)) = self.reported.push(tuple, reported) {
+            self.evicted += u64::from(evicted != tuple && it.is_recent(at_ns));
+        }
     }
 
     /// Changes the operator's settings; what was learned stays.
@@ -314,7 +335,7 @@ impl Classifier {
     /// Entries evicted because a table was full.
     #[must_use]
     pub const fn evicted(&self) -> u64 {
-        self.memory.evicted() + self.patterns.evicted
+        self.memory.evicted() + self.patterns.evicted + self.evicted
     }
 }
 

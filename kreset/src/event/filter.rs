@@ -31,19 +31,37 @@ impl Filter {
                 is_one(&self.verdicts, &alert.verdict) && has(&self.brokers, alert.broker)
             }
             Event::Incident(incident) => {
-                is_one(&self.verdicts, &incident.verdict)
-                    && self.role.is_none_or(|role| role == incident.role)
-                    && (self.brokers.is_empty()
-                        || incident.brokers.iter().any(|it| has(&self.brokers, *it)))
+                self.concerns_incident(incident.verdict, incident.role, &incident.brokers)
             }
             _ => event.finding().is_none_or(|finding| {
-                self.role
-                    .is_none_or(|role| finding.process_of(role).is_some())
-                    && is_one(&self.verdicts, &finding.verdict)
-                    && has(&self.clients, finding.client.end())
-                    && has(&self.brokers, finding.broker)
+                is_one(&self.verdicts, &finding.verdict)
+                    && self.concerns_connection(
+                        |role| finding.process_of(role).is_some(),
+                        finding.client.end(),
+                        finding.broker,
+                    )
             }),
         }
+    }
+
+    /// Whether a connection is one of those that were asked for, whatever became of it. `is_here`
+    /// says whether the end with a role is on this host.
+    #[must_use]
+    pub fn concerns_connection(
+        &self,
+        is_here: impl FnOnce(Role) -> bool,
+        client: Endpoint,
+        broker: Endpoint,
+    ) -> bool {
+        self.role.is_none_or(is_here) && has(&self.clients, client) && has(&self.brokers, broker)
+    }
+
+    /// Whether an incident is of what was asked for.
+    #[must_use]
+    pub fn concerns_incident(&self, verdict: Verdict, role: Role, brokers: &[Endpoint]) -> bool {
+        is_one(&self.verdicts, &verdict)
+            && self.role.is_none_or(|asked| asked == role)
+            && (self.brokers.is_empty() || brokers.iter().any(|it| has(&self.brokers, *it)))
     }
 
     /// Whether `event` is to be shown. Noise that is not shown is still
@@ -61,6 +79,9 @@ fn is_one<T: PartialEq>(all: &[T], it: &T) -> bool {
 fn has(all: &[Ends], end: Endpoint) -> bool {
     all.is_empty() || all.iter().any(|it| it.contains(end))
 }
+
+/// Bits that all IPv4-mapped addresses have in common; RFC 4291, 2.5.5.2.
+const MAPPED: u8 = 96;
 
 /// Addresses, and a port if only one is meant: `10.0.1.5`, `10.0.1.0/24`,
 /// `10.0.1.5:9092`, `[2001:db8::1]:9092`.
@@ -96,7 +117,7 @@ impl FromStr for Ends {
         let error = || EndsError(text.to_owned());
         if let Ok(end) = text.parse::<std::net::SocketAddr>() {
             return Ok(Self {
-                network: end.ip(),
+                network: end.ip().to_canonical(),
                 prefix: 128,
                 port: Some(end.port()),
             });
@@ -114,6 +135,13 @@ impl FromStr for Ends {
                 .ok()
                 .filter(|prefix| *prefix <= most)
                 .ok_or_else(error)?,
+        };
+        // Events have the addresses of a socket for both families as IPv4.
+        let (network, prefix) = match network.to_canonical() {
+            canonical @ IpAddr::V4(_) if network.is_ipv6() && prefix >= MAPPED => {
+                (canonical, prefix - MAPPED)
+            }
+            _ => (network, prefix),
         };
         Ok(Self {
             network,
@@ -249,6 +277,52 @@ mod tests {
         }
     }
 
+    /// Ends that are no event may still make an incident.
+    #[test]
+    fn a_connection_is_asked_for_by_its_ends_whatever_became_of_it() {
+        let end = |address: [u8; 4], port| Endpoint {
+            address: address.into(),
+            port,
+        };
+        let (client, broker) = (end([10, 0, 1, 5], 43210), end([10, 0, 2, 7], 9092));
+        let ends = |text: &str| vec![text.parse::<Ends>().unwrap()];
+        for (filter, expected) in [
+            (Filter::default(), true),
+            (
+                Filter {
+                    verdicts: vec![Verdict::HandshakePhase],
+                    ..Filter::default()
+                },
+                true,
+            ),
+            (
+                Filter {
+                    role: Some(Role::Client),
+                    ..Filter::default()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    brokers: ends("10.0.2.8"),
+                    ..Filter::default()
+                },
+                false,
+            ),
+            (
+                Filter {
+                    clients: ends("10.0.1.6"),
+                    ..Filter::default()
+                },
+                false,
+            ),
+        ] {
+            let is_here = |role| role == Role::Broker;
+            let concerns = filter.concerns_connection(is_here, client, broker);
+            assert_eq!(concerns, expected, "{filter:?}");
+        }
+    }
+
     #[test]
     fn verdict_client_and_broker_decide_too() {
         let event = reset(Role::Client, false);
@@ -259,6 +333,11 @@ mod tests {
             (ends("10.0.1.5:43211"), false),
             (ends("10.0.0.0/23"), true),
             (ends("10.0.0.0/24"), false),
+            // As ss(8) shows a socket for both families.
+            (ends("::ffff:10.0.1.5"), true),
+            (ends("[::ffff:10.0.1.5]:43210"), true),
+            (ends("::ffff:10.0.0.0/119"), true),
+            (ends("::ffff:10.0.0.0/120"), false),
             (ends("0.0.0.0/0"), true),
             (ends("2001:db8::/32"), false),
             (ends("::/0"), false),

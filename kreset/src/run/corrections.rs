@@ -17,7 +17,7 @@ const EVENTS: usize = 256;
 
 /// An event that was written.
 #[derive(Clone, Debug)]
-pub struct Written {
+pub struct Correctable {
     /// What it was judged on.
     pub facts: Facts,
     /// Its id.
@@ -28,7 +28,7 @@ pub struct Written {
 
 /// The latest of them, oldest first.
 #[derive(Debug, Default)]
-pub struct Corrections(VecDeque<Written>);
+pub struct Corrections(VecDeque<Correctable>);
 
 /// Whether the next attempt to connect may show more of an event than was known when it was
 /// judged: this host is the client, and has not tried since.
@@ -46,7 +46,7 @@ pub fn is_open(facts: &Facts, concurrent: &Concurrent, finding: &Finding) -> boo
 
 impl Corrections {
     /// Remembers an event.
-    pub fn add(&mut self, written: Written) {
+    pub fn add(&mut self, written: Correctable) {
         if self.0.len() == EVENTS {
             self.0.pop_front();
         }
@@ -55,7 +55,7 @@ impl Corrections {
 
     /// The events that `facts` may change, if those are of an attempt to connect that was
     /// refused. Each is given out once; one that was accepted settles them as they are.
-    pub fn affected_by(&mut self, facts: &Facts) -> Vec<Written> {
+    pub fn affected_by(&mut self, facts: &Facts) -> Vec<Correctable> {
         if self.0.is_empty() || facts.role != Role::Client {
             return Vec::new();
         }

@@ -171,15 +171,15 @@ const fn may_be_joined(facts: &Facts) -> bool {
 
 /// RSTs that were written from one end alone, in case that the other end's record comes late.
 #[derive(Debug)]
-pub(super) struct Written(LruCache<(Endpoint, Endpoint), Seen>);
+pub(super) struct OneEnded(LruCache<(Endpoint, Endpoint), Seen>);
 
-impl Default for Written {
+impl Default for OneEnded {
     fn default() -> Self {
         Self(LruCache::new(WRITTEN))
     }
 }
 
-impl Written {
+impl OneEnded {
     /// Remembers what was written.
     pub(super) fn add(&mut self, facts: &Facts) {
         let is_reset = matches!(facts.kind, Kind::ResetSent | Kind::ResetReceived);

@@ -32,7 +32,7 @@ use crate::{
         process::{Memory, ProcessFacts, ProcessId},
     },
     run::{
-        corrections::{self, Corrections, Written},
+        corrections::{self, Correctable, Corrections},
         enrich::{Enricher, Naming, refresh::Latest},
         holding::Holding,
         joining,
@@ -141,7 +141,7 @@ pub struct Pipeline {
     logs: Arc<Logs>,
     holding: Holding,
     /// What was written from one end of a connection alone.
-    from_one_end: joining::Written,
+    from_one_end: joining::OneEnded,
     corrections: Corrections,
     incidents: Incidents,
     /// What was judged and is not written yet.
@@ -229,7 +229,7 @@ impl Pipeline {
             recorder,
             logs: Arc::default(),
             holding: Holding::default(),
-            from_one_end: joining::Written::default(),
+            from_one_end: joining::OneEnded::default(),
             corrections: Corrections::default(),
             incidents: Incidents::default(),
             staging: Staging::default(),
@@ -373,7 +373,9 @@ impl Pipeline {
         }
         for (turn, path) in turns {
             let event = alert(&turn, &path, &self.host, clocks.monotonic);
-            self.write(event);
+            if self.filter.concerns(&event) {
+                self.write(event);
+            }
         }
         for snapshot in self.incidents.take_over(clocks.now_ns) {
             self.write_incident(snapshot, clocks);
@@ -404,7 +406,7 @@ impl Pipeline {
 
     /// Writes what is known of the incidents that are not over: the run ends.
     pub fn end_incidents(&mut self, clocks: Clocks) {
-        for snapshot in self.incidents.end() {
+        for snapshot in self.incidents.finish() {
             self.write_incident(snapshot, clocks);
         }
     }
@@ -661,7 +663,7 @@ impl Pipeline {
             // The other end may have closed in the middle of what this one had ended.
             if let Some(other) = facts.other_end.as_deref().filter(|it| it.is_close()) {
                 self.judge(other, clocks);
-            } else if facts.kreset_probe().is_none() {
+            } else if facts.kreset_probe().is_none() && self.concerns(facts) {
                 // It may be part of an incident all the same.
                 let name = self.enricher.client_name(facts);
                 let end = if facts.kind == Kind::GaveUp {
@@ -711,10 +713,23 @@ impl Pipeline {
         self.staging.add(Staged { event, taken, open });
     }
 
+    /// Whether a connection is one of those that are shown.
+    fn concerns(&self, facts: &Facts) -> bool {
+        let is_here = |role| {
+            let mut ends = std::iter::once(facts).chain(facts.other_end.as_deref());
+            ends.any(|end| end.role == role)
+        };
+        self.filter
+            .concerns_connection(is_here, facts.client(), facts.broker())
+    }
+
     /// Writes what was judged: first the incidents that it makes, then what is part of them.
     fn write_staged(&mut self, clocks: Clocks) {
         for snapshot in self.incidents.take_begun() {
             self.write_incident(snapshot, clocks);
+        }
+        for (number, members) in self.incidents.take_grown() {
+            self.staging.join(number, &members);
         }
         for staged in self.staging.take() {
             let Staged {
@@ -732,13 +747,20 @@ impl Pipeline {
                 self.staging.wrote(taken.member, id);
             }
             if let Some((facts, finding)) = finding {
-                self.corrections.add(Written { facts, id, finding });
+                self.corrections.add(Correctable { facts, id, finding });
             }
         }
     }
 
     /// Writes what is known of an incident.
     fn write_incident(&mut self, snapshot: Snapshot, clocks: Clocks) {
+        let brokers: Vec<_> = snapshot.places.iter().map(|place| place.broker).collect();
+        if !self
+            .filter
+            .concerns_incident(snapshot.verdict, snapshot.role, &brokers)
+        {
+            return;
+        }
         let number = snapshot.number;
         let id = self.ids.next_id();
         let begun = if snapshot.is_end {
@@ -756,7 +778,7 @@ impl Pipeline {
             earlier,
         };
         let clients = snapshot.who.iter().map(|(client, _)| client.address);
-        let brokers = snapshot.places.iter().map(|place| place.broker.address);
+        let brokers = brokers.iter().map(|broker| broker.address);
         let named_hosts = self.enricher.named_hosts(brokers.chain(clients));
         let event = incident(
             snapshot,
@@ -771,8 +793,8 @@ impl Pipeline {
     }
 
     /// Writes what is to be said now of an event that was written, if that is something else.
-    fn correct(&mut self, written: Written, clocks: Clocks) {
-        let Written { facts, id, finding } = written;
+    fn correct(&mut self, written: Correctable, clocks: Clocks) {
+        let Correctable { facts, id, finding } = written;
         let (judgement, context) = self.classifier.judge_again(&facts);
         if (judgement.verdict, judgement.cause) == (finding.verdict, finding.cause) {
             return;

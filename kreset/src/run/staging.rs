@@ -69,17 +69,24 @@ impl Staging {
     /// An incident began with these members; returns its id, and the ids of those that are
     /// written.
     pub(super) fn begin(&mut self, number: u64, id: Id, members: &[u64]) -> (Id, Vec<Id>) {
-        let mut earlier = Vec::new();
+        self.incidents.put(number, (id, Vec::new()));
+        self.join(number, members);
+        self.begun(number).unwrap_or((id, Vec::new()))
+    }
+
+    /// Members joined an incident that began before.
+    pub(super) fn join(&mut self, number: u64, members: &[u64]) {
+        let Some((id, earlier)) = self.incidents.get_mut(&number) else {
+            return;
+        };
         for member in members {
             match self.written.pop(member) {
                 Some(written) => earlier.push(written),
                 None => {
-                    self.joined.put(*member, id);
+                    self.joined.put(*member, *id);
                 }
             }
         }
-        self.incidents.put(number, (id, earlier.clone()));
-        (id, earlier)
     }
 
     /// The id of an incident that began, and the events that were written before.
@@ -119,5 +126,12 @@ mod tests {
         assert_eq!(staging.incident_of(taken(5, None)), None);
         assert_eq!(staging.begun(0), Some((id, vec![first])));
         assert_eq!(staging.begun(1), None);
+
+        // More join it: one was written meanwhile, one was not.
+        let sixth = ids.next_id();
+        staging.wrote(6, sixth);
+        staging.join(0, &[6, 7]);
+        assert_eq!(staging.begun(0), Some((id, vec![first, sixth])));
+        assert_eq!(staging.incident_of(taken(7, None)), Some(id));
     }
 }

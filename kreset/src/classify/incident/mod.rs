@@ -97,6 +97,8 @@ pub struct Incidents {
     /// When clients connected last.
     returned: Returned,
     over: Vec<Snapshot>,
+    /// What joined incidents that were announced before, by their numbers.
+    grown: Vec<(u64, Vec<u64>)>,
     members: u64,
     numbers: u64,
     /// Keys and incidents evicted because a table was full.
@@ -113,6 +115,7 @@ impl Default for Incidents {
             rolls: Rolls::default(),
             returned: LruCache::new(RETURNED),
             over: Vec::new(),
+            grown: Vec::new(),
             members: 0,
             numbers: 0,
             evicted: 0,
@@ -190,6 +193,12 @@ impl Incidents {
         begun
     }
 
+    /// The ends that joined an incident after it was announced, although they came before it was
+    /// known that they are part of it; by its number, since the last call.
+    pub fn take_grown(&mut self) -> Vec<(u64, Vec<u64>)> {
+        std::mem::take(&mut self.grown)
+    }
+
     /// What is over by `now_ns`, since the last call.
     pub fn take_over(&mut self, now_ns: u64) -> Vec<Snapshot> {
         let quiet: Vec<Key> = self
@@ -202,7 +211,7 @@ impl Incidents {
     }
 
     /// Ends the run: what is still open, since the last call.
-    pub fn end(&mut self) -> Vec<Snapshot> {
+    pub fn finish(&mut self) -> Vec<Snapshot> {
         let keys: Vec<Key> = self.open.keys().cloned().collect();
         self.close_all(&keys, true)
     }
@@ -246,7 +255,7 @@ impl Incidents {
             {
                 Key::DeviceFast(end.role)
             }
-            Key::TurnedAway(place) if self.ends(place, end) => Key::Broker(place),
+            Key::TurnedAway(place) if self.is_ending(place, end) => Key::Broker(place),
             Key::Client(kind, _)
                 if !self.open.contains_key(&key) && self.of_clients(kind) >= OF_CLIENTS =>
             {
@@ -263,7 +272,7 @@ impl Incidents {
     }
 
     /// Whether a broker ends at the time of `end`.
-    fn ends(&self, place: Place, end: &End) -> bool {
+    fn is_ending(&self, place: Place, end: &End) -> bool {
         let key = Key::Broker(place);
         let open = self.open.get(&key);
         open.is_some_and(|it| it.kind == IncidentKind::BrokerEnded) && self.lasts(&key, end)
@@ -286,8 +295,12 @@ impl Incidents {
             }
             return Some(open.number);
         }
-        if self.recent.len() == KEYS.get() && !self.recent.contains(&key) {
-            self.evicted += 1;
+        if !self.recent.contains(&key) {
+            if !end.may_begin() {
+                // Anybody can cause them, at any address: what they push out is of others.
+                return None;
+            }
+            self.evicted += u64::from(self.recent.len() == KEYS.get());
         }
         let recent = self.recent.get_or_insert_mut(key.clone(), VecDeque::new);
         let window_ns = key.window_ns();
@@ -329,9 +342,15 @@ impl Incidents {
             }
         }
         let idle = self.idle_before(&key, members);
+        let mut earlier = Vec::new();
         for Recent { end, hash, member } in idle.iter().chain(members) {
             add_end(&mut open, end, *hash, &self.returned);
-            open.earlier.extend(*member);
+            earlier.extend(*member);
+        }
+        if open.is_announced {
+            self.grown.push((open.number, earlier));
+        } else {
+            open.earlier.extend(earlier);
         }
         if let Some(Recent { end, .. }) = members.front() {
             Self::roll(&mut self.rolls, &mut open, end.place);
@@ -455,7 +474,7 @@ fn of_broker(recent: &VecDeque<Recent>, now_ns: u64) -> Option<IncidentKind> {
         .iter()
         .filter(near)
         .map(|it| &it.end)
-        .filter(|it| !it.is_refusal)
+        .filter(|it| !it.is_refusal && it.may_begin())
         .collect();
     let refused_now = recent.iter().filter(near).any(|it| it.end.is_refusal);
     let refusals = recent.iter().filter(|it| it.end.is_refusal).count();

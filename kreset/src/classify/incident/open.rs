@@ -160,7 +160,7 @@ impl Open {
         let is_near = end.at_ns.abs_diff(self.first_ns) <= AT_ONCE_NS;
         match self.kind {
             // The FIN that went before is judged later.
-            IncidentKind::Refusals if !end.is_refusal && is_near => {
+            IncidentKind::Refusals if !end.is_refusal && end.may_begin() && is_near => {
                 self.kind = IncidentKind::BrokerEnded;
             }
             IncidentKind::ListenerDrained if end.is_refusal => {

@@ -621,7 +621,7 @@ fn everyday_teardown_is_no_incident() {
         assert_eq!(host.begun(), []);
         assert_eq!(host.over(minute * 60_000), []);
     }
-    assert_eq!(host.0.end(), []);
+    assert_eq!(host.0.finish(), []);
 }
 
 /// On a broker's host a refused client has not said its name.
@@ -668,6 +668,69 @@ fn answers_without_a_socket_make_no_incident() {
     }
 }
 
+/// The end of a connection to which a host answered without a socket.
+fn answer(at_ms: u64, broker: u8, client: u32, class: Option<Class>) -> End {
+    End {
+        is_answer: true,
+        role: Role::Broker,
+        ..end(at_ms, broker, client, class)
+    }
+}
+
+/// A scan of a port where nothing listens: two SYNs, and an ACK that came from nowhere.
+#[test]
+fn refusals_and_an_answer_do_not_make_a_broker_that_ended() {
+    let mut host = Host::default();
+    host.take(&answer(0, 1, 1, None));
+    host.take(&refusal(10, 1, 2));
+    host.take(&refusal(20, 1, 3));
+    assert_eq!(host.begun(), []);
+    host.take(&refusal(30, 1, 4));
+    assert_eq!(kinds(&host.begun()), [IncidentKind::Refusals]);
+    host.take(&answer(40, 1, 5, None));
+    assert_eq!(kinds(&host.over(120_000)), [IncidentKind::Refusals]);
+}
+
+#[test]
+fn answers_to_strangers_push_out_nothing() {
+    let mut host = Host::default();
+    for attempt in 0..2 {
+        host.take(&refusal(attempt * 2_000, 1, 1));
+        for broker in 0..2_000_u32 {
+            let place = Place::new(
+                Endpoint {
+                    address: broker.to_be_bytes().into(),
+                    port: 9092,
+                },
+                7,
+            );
+            let stray = answer(attempt * 2_000 + 1, 1, 9, None);
+            host.0.take(&End { place, ..stray });
+        }
+    }
+    host.take(&refusal(4_000, 1, 1));
+    assert_eq!(kinds(&host.begun()), [IncidentKind::Refusals]);
+    assert_eq!(host.0.evicted(), 0);
+}
+
+/// Connections that were idle ended first, and were announced.
+#[test]
+fn what_turns_an_incident_into_another_is_part_of_it() {
+    let mut host = Host::default();
+    for client in 0..3 {
+        host.take(&end(0, 1, client, Some(Class::IdleOnSend)));
+    }
+    assert_eq!(kinds(&host.begun()), [IncidentKind::DeviceIdleTimer]);
+    assert_eq!(host.0.take_grown(), []);
+    for client in 3..6 {
+        host.take(&end(5_000, 1, client, Some(Class::NotIdle)));
+    }
+    assert_eq!(host.begun(), []);
+    assert_eq!(host.0.take_grown(), [(0, vec![3, 4, 5])]);
+    assert_eq!(host.0.take_grown(), []);
+    assert_eq!(kinds(&host.over(60_000)), [IncidentKind::DeviceFailover]);
+}
+
 #[test]
 fn the_run_ends_before_the_incident() {
     let mut host = Host::default();
@@ -675,7 +738,7 @@ fn the_run_ends_before_the_incident() {
         host.take(&end(0, 1, client, Some(Class::BrokerShutdown)));
     }
     host.take(&refusal(700, 1, 1));
-    let over = host.0.end();
+    let over = host.0.finish();
     // It was not said that it began.
     assert_eq!(
         over.iter().map(|it| it.is_end).collect::<Vec<_>>(),
@@ -780,7 +843,7 @@ proptest! {
             }
             begun.extend(host.begun());
         }
-        over.extend(host.0.end());
+        over.extend(host.0.finish());
         let numbers = |all: &[Snapshot]| {
             let mut numbers: Vec<_> = all.iter().map(|it| it.number).collect();
             numbers.sort_unstable();
