@@ -6,13 +6,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fs,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::exec;
+use crate::{exec, files};
 
 /// The library of each of these is checked.
 const CRATES: [&str; 2] = ["kreset", "kreset-lab"];
@@ -45,18 +44,14 @@ pub(crate) fn check() -> Result<()> {
 /// The text of each file of the library, without its tests, by its path below the source directory.
 fn read(source: &Path, directory: &Path) -> Result<BTreeMap<PathBuf, String>> {
     let mut files = BTreeMap::new();
-    for entry in
-        fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?
-    {
-        let path = entry?.path();
+    for path in files::list(directory)? {
         let below = path.strip_prefix(source)?.to_owned();
         if below == Path::new("bin") || below == Path::new("main.rs") {
             // Another crate.
         } else if path.is_dir() {
             files.extend(read(source, &path)?);
         } else if path.extension().is_some_and(|kind| kind == "rs") {
-            let text = fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let text = files::read_text(&path)?;
             files.insert(below, text);
         }
     }

@@ -1,7 +1,6 @@
 //! `cargo xtask build-ebpf`, and the check of the object that it ships.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -14,7 +13,7 @@ use kreset_toolchain::{
     source,
 };
 
-use crate::{exec, setup};
+use crate::{exec, files, setup};
 
 /// Builds the object of the kernel side and puts it beside the source, with its stamp.
 pub(crate) fn run() -> Result<()> {
@@ -23,14 +22,14 @@ pub(crate) fn run() -> Result<()> {
     let workspace = exec::root()?;
     let kreset = workspace.join("kreset");
     let built = build(&tools)?;
-    let bytes = read(&built)?;
+    let bytes = files::read(&built)?;
     let stamp = Stamp {
         sources: source::hash(&workspace)?,
         object: source::hash_bytes(&bytes),
         versions: Versions::of(&tools)?,
     };
-    write(&kreset.join(OBJECT), &bytes)?;
-    write(&kreset.join(STAMP), stamp.to_string().as_bytes())?;
+    files::write(&kreset.join(OBJECT), &bytes)?;
+    files::write(&kreset.join(STAMP), stamp.to_string().as_bytes())?;
     println!(
         "kreset/{OBJECT}: {} bytes, built by {}",
         bytes.len(),
@@ -139,7 +138,7 @@ impl Objcopy {
                 .arg(format!(".BTF={}", dumped.display()))
                 .args([object, scratch]),
         )?;
-        let btf = read(&dumped)?;
+        let btf = files::read(&dumped)?;
         let mut names: Vec<_> = names(&btf)
             .with_context(|| format!("{}: its .BTF has no strings", object.display()))?
             .split(|byte| *byte == 0)
@@ -147,7 +146,7 @@ impl Objcopy {
             .collect();
         names.sort_unstable();
         Ok(Parts {
-            code: read(scratch)?,
+            code: files::read(scratch)?,
             names,
             btf_length: btf.len(),
         })
@@ -167,11 +166,9 @@ fn names(btf: &[u8]) -> Option<&[u8]> {
 /// The toolchain's own `objcopy`: its version is the compiler's.
 fn objcopy(tools: &Tools) -> Result<PathBuf> {
     let rustlib = tools.toolchain.directory.join("lib/rustlib");
-    let entries = fs::read_dir(&rustlib)
-        .with_context(|| format!("{} cannot be listed", rustlib.display()))?;
-    entries
-        .flatten()
-        .map(|entry| entry.path().join("bin/rust-objcopy"))
+    files::list(&rustlib)?
+        .into_iter()
+        .map(|path| path.join("bin/rust-objcopy"))
         .find(|path| path.is_file())
         .or_else(|| exec::find("llvm-objcopy"))
         .with_context(|| {
@@ -180,16 +177,4 @@ fn objcopy(tools: &Tools) -> Result<PathBuf> {
                 tools.toolchain.name
             )
         })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,14 +1,13 @@
 //! `cargo xtask fuzz`
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{exec, setup};
+use crate::{exec, files, setup};
 
 /// The version of cargo-fuzz that is installed if none is.
 const CARGO_FUZZ: &str = "0.13.2";
@@ -61,7 +60,7 @@ fn fuzz(directory: &Path, target: &str, arguments: &Arguments) -> Result<()> {
     let corpus = directory.join("corpus").join(target);
     // New inputs go here, so that the corpus of the repository stays small.
     let found = exec::target_directory()?.join("fuzz").join(target);
-    fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
+    files::make_directory(&found)?;
     let mut run = cargo_fuzz(directory, target);
     if Path::new(IN_MEMORY).is_dir() {
         // A spool writes files: on a disk that allows a hundred inputs a second.
@@ -122,10 +121,7 @@ fn directory() -> Result<PathBuf> {
 fn targets(directory: &Path) -> Result<Vec<String>> {
     let directory = directory.join("fuzz_targets");
     let mut names = Vec::new();
-    for entry in
-        fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
-    {
-        let path = entry?.path();
+    for path in files::list(&directory)? {
         names.extend(
             path.file_stem()
                 .and_then(|name| name.to_str().map(str::to_owned)),

@@ -14,6 +14,7 @@ mod containers;
 mod dist;
 mod ebpf;
 mod exec;
+mod files;
 mod fleet;
 mod fuzz;
 mod kernels;

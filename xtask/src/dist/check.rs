@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{fresh, tree, work_directory};
 use crate::{
-    exec,
+    exec, files,
     setup::{self, Program},
 };
 
@@ -59,8 +59,7 @@ fn pages_and_completions() -> Result<()> {
         let Some(page) = pages.iter().find(|page| page.ends_with(name)) else {
             bail!("missing man page {name}");
         };
-        let text = std::fs::read_to_string(page)
-            .with_context(|| format!("cannot read {}", page.display()))?;
+        let text = files::read_text(page)?;
         if let Some(word) = words.iter().find(|word| !text.contains(**word)) {
             bail!("{name} does not contain {word:?}");
         }

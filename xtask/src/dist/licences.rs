@@ -7,14 +7,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    fs,
     path::Path,
 };
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{arch::Architecture, exec};
+use crate::{arch::Architecture, exec, files};
 
 /// The program, and the kernel side that it contains.
 const ROOTS: [&str; 2] = ["kreset", "kreset-ebpf"];
@@ -82,10 +81,8 @@ pub(super) fn third_party() -> Result<String> {
 /// Its licences: the files that it has, or Apache's if it has none.
 fn texts_of(it: &Crate, apache: &str) -> Result<Vec<String>> {
     let directory = Path::new(&it.directory);
-    let mut files: Vec<_> = fs::read_dir(directory)
-        .with_context(|| format!("cannot list {}", directory.display()))?
-        .flatten()
-        .map(|entry| entry.path())
+    let mut files: Vec<_> = files::list(directory)?
+        .into_iter()
         .filter(|path| path.is_file() && is_licence(path))
         .collect();
     files.sort_unstable();
@@ -93,8 +90,7 @@ fn texts_of(it: &Crate, apache: &str) -> Result<Vec<String>> {
         return files
             .iter()
             .map(|file| {
-                let bytes =
-                    fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+                let bytes = files::read(file)?;
                 Ok(String::from_utf8_lossy(&bytes).replace("\r\n", "\n"))
             })
             .collect();

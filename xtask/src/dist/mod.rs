@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use self::check::{CHECKERS, check};
 use self::{tools::Tools, tree::Tree};
-use crate::{arch::Architecture, build, exec, setup};
+use crate::{arch::Architecture, build, exec, files, setup};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let epoch = commit_time()?;
     let work = work_directory()?;
     let manifest = out.join("kreset-daemonset.yaml");
-    write(&manifest, read("packaging/kreset-daemonset.yaml")?)?;
+    files::write(&manifest, read("packaging/kreset-daemonset.yaml")?)?;
 
     let mut made = Vec::new();
     let architectures = Architecture::or_native(&arguments.arch)?;
@@ -101,7 +101,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let trees: Vec<&Tree> = made.iter().map(|it| &it.tree).collect();
     let image = image::make(&tools, &trees, VERSION, &out, &epoch)?;
     let licences = out.join("THIRD-PARTY.txt");
-    write(&licences, licences::third_party()?)?;
+    files::write(&licences, licences::third_party()?)?;
     sbom::make(&tools, &out, &epoch)?;
     checksums(&out)?;
     if let Some(key) = &arguments.sign {
@@ -171,31 +171,21 @@ struct Made {
 /// The directory of intermediate files.
 fn work_directory() -> Result<PathBuf> {
     let work = exec::target_directory()?.join("dist-work");
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    files::make_directory(&work)?;
     Ok(work)
 }
 
 /// Makes an empty directory.
 fn fresh(directory: &Path) -> Result<()> {
     if directory.exists() {
-        fs::remove_dir_all(directory)
-            .with_context(|| format!("cannot empty {}", directory.display()))?;
+        files::remove_directory(directory)?;
     }
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
+    files::make_directory(directory)
 }
 
 /// Reads a file of the repository.
 fn read(path: impl AsRef<Path>) -> Result<String> {
-    let path = exec::root()?.join(path);
-    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn write(path: &Path, contents: impl AsRef<[u8]>) -> Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
+    files::read_text(&exec::root()?.join(path))
 }
 
 /// The time of the commit, in seconds: the time of all files that are made from it.
@@ -210,17 +200,18 @@ fn commit_time() -> Result<String> {
 
 /// The names of the files in `out`, in order.
 fn made(out: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(out).with_context(|| format!("cannot list {}", out.display()))? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
+    let paths = files::list(out)?;
+    let names = paths.iter().filter_map(|path| path.file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
     names.sort_unstable();
     Ok(names)
 }
 
 fn checksums(out: &Path) -> Result<()> {
     let sums = exec::output(Command::new("sha256sum").current_dir(out).args(made(out)?))?;
-    write(&out.join("SHA256SUMS"), sums)?;
+    files::write(&out.join("SHA256SUMS"), sums)?;
     // The command that users will type.
     exec::run(Command::new("sha256sum").current_dir(out).args([
         "--check",

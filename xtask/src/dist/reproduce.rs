@@ -3,10 +3,10 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{fresh, work_directory};
-use crate::{arch::Architecture, exec};
+use crate::{arch::Architecture, exec, files};
 
 /// Fails unless a second build of the same commit gives the files of `out`.
 pub(super) fn check(out: &Path, architectures: &[Architecture]) -> Result<()> {
@@ -45,14 +45,14 @@ pub(super) fn check(out: &Path, architectures: &[Architecture]) -> Result<()> {
     )?;
     let sums = |directory: &Path| -> Result<String> {
         let file = directory.join("SHA256SUMS");
-        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+        files::read_text(&file)
     };
     let differ = differences(&sums(out)?, &sums(&target.join("dist"))?);
     if !differ.is_empty() {
         bail!("a second build differs in {}", differ.join(", "));
     }
     println!("a second build, from another directory into another one, is the same");
-    fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))
+    files::remove_directory(&work)
 }
 
 /// The files whose checksums differ, or that only one has.

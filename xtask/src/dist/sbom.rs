@@ -4,8 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use super::{VERSION, tools::Tools, write};
-use crate::{arch::Architecture, exec};
+use super::{VERSION, tools::Tools};
+use crate::{arch::Architecture, exec, files};
 
 /// The tool writes one file into every directory of the workspace.
 const NAME: &str = "bill-of-materials";
@@ -18,7 +18,7 @@ pub(super) fn make(tools: &Tools, out: &Path, epoch: &str) -> Result<()> {
         ("kreset-ebpf", &["--features", "programs"]),
     ] {
         let text = bill(&program, package, options, epoch)?;
-        write(&out.join(format!("{package}-{VERSION}.cdx.json")), text)?;
+        files::write(&out.join(format!("{package}-{VERSION}.cdx.json")), text)?;
     }
     Ok(())
 }

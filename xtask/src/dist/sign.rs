@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{exec, setup};
+use crate::{exec, files, setup};
 
 /// What is signed, so that the signature of one thing is not valid for another
 /// (`PROTOCOL.sshsig`).
@@ -29,7 +29,7 @@ pub(super) fn sign(out: &Path, key: &Path) -> Result<()> {
     )
     .with_context(|| format!("cannot sign with {}", key.display()))?;
     let allowed = out.join(".allowed_signers");
-    super::write(&allowed, format!("release {public}"))?;
+    files::write(&allowed, format!("release {public}"))?;
     let signed = File::open(&sums).with_context(|| format!("cannot read {}", sums.display()))?;
     let checked = exec::run(
         Command::new("ssh-keygen")
@@ -46,8 +46,7 @@ pub(super) fn sign(out: &Path, key: &Path) -> Result<()> {
 
 /// The public half of a private key, or the key itself if it is public.
 fn public_key(key: &Path) -> Result<String> {
-    let text =
-        std::fs::read_to_string(key).with_context(|| format!("cannot read {}", key.display()))?;
+    let text = files::read_text(key)?;
     if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") {
         return Ok(text);
     }
@@ -68,7 +67,7 @@ mod tests {
                 .args(["-q", "-t", "ed25519", "-N", "", "-f"])
                 .arg(&key),
         )?;
-        super::super::write(&directory.join("SHA256SUMS"), "0  file\n")?;
+        files::write(&directory.join("SHA256SUMS"), "0  file\n")?;
         sign(&directory, &key)?;
         assert!(directory.join("SHA256SUMS.sig").exists());
         let error = sign(&directory, &directory.join("none")).expect_err("there is no such key");

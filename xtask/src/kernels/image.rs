@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{exec, setup};
+use crate::{exec, files, setup};
 
 /// Writes the kernel in `image` to `to`: an ELF file of amd64, the bytes in memory of arm64.
 pub(super) fn unpack(image: &Path, to: &Path) -> Result<()> {
-    let bytes = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+    let bytes = files::read(image)?;
     let payload = payload(&bytes)
         .with_context(|| format!("{} ends before its kernel does", image.display()))?;
     let Some((program, package)) = decompressor(payload) else {

@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::programs::GuestFile;
+use crate::files;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -29,8 +30,7 @@ fn archive(files: &[GuestFile]) -> Result<Vec<u8>> {
         push(&mut archive, &name, DIRECTORY, &[]);
     }
     for GuestFile { path, source } in files {
-        let content =
-            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        let content = files::read(source)?;
         push(&mut archive, &in_archive(path), PROGRAM, &content);
     }
     push(&mut archive, "TRAILER!!!", 0, &[]);

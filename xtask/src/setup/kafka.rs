@@ -13,7 +13,7 @@ use super::{
     part::{COPY_JARS, Part},
     session::Session,
 };
-use crate::exec;
+use crate::{exec, files};
 
 /// Where the lists and the sources are, below this repository's root.
 const SOURCES: &str = "kreset-lab/kafka";
@@ -35,7 +35,7 @@ pub(super) const PROGRAMS: [Program; 9] = [
 pub(super) fn install(session: &mut Session) -> Result<bool> {
     let home = exec::target_directory()?.join("kafka");
     let sources = exec::root()?.join(SOURCES);
-    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    files::make_directory(&home)?;
     let parts = [
         Part {
             name: "libs",
@@ -147,9 +147,7 @@ fn checkpoint(session: &mut Session, libs: &Path, class_path: &str) -> Result<()
             .arg(&properties),
     )?;
     let made = data.join("bootstrap.checkpoint");
-    fs::copy(&made, libs.with_file_name("bootstrap.checkpoint"))
-        .with_context(|| format!("cannot copy {}", made.display()))?;
-    Ok(())
+    files::copy(&made, &libs.with_file_name("bootstrap.checkpoint"))
 }
 
 fn python(session: &mut Session, sources: &Path, directory: &Path) -> Result<()> {

@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::session::Session;
+use crate::files;
 
 /// The plugin that copies jars, pinned like what it copies.
 pub(super) const COPY_JARS: &str =
@@ -29,8 +30,7 @@ impl Part {
         let mut wanted = String::new();
         for list in self.lists {
             let path = sources.join(list);
-            wanted += &fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            wanted += &files::read_text(&path)?;
         }
         let stamp = home.join(format!("{}.installed", self.name));
         if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
@@ -38,12 +38,11 @@ impl Part {
         }
         let directory = home.join(self.name);
         if directory.exists() {
-            fs::remove_dir_all(&directory)
-                .with_context(|| format!("cannot remove {}", directory.display()))?;
+            files::remove_directory(&directory)?;
         }
         fs::create_dir_all(&directory)?;
         (self.install)(session, sources, &directory)?;
-        fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+        files::write(&stamp, wanted)?;
         Ok(true)
     }
 }

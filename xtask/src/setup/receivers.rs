@@ -2,19 +2,18 @@
 //! cargo's target directory.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{
     part::{COPY_JARS, Part},
     python,
     session::Session,
 };
-use crate::exec;
+use crate::{exec, files};
 
 /// Where the lists are, below this repository's root.
 const SOURCES: &str = "kreset/tests/fleet";
@@ -66,15 +65,14 @@ pub(crate) fn engines() -> Result<PathBuf> {
 
 fn environment(sources: &Path, name: &str, directory: &Path) -> Result<()> {
     let list = sources.join(format!("correlate/{name}.txt"));
-    let pins =
-        fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let pins = files::read_text(&list)?;
     eprintln!("setup: installing {} (some minutes)", pins.trim());
     python(directory, &pins.lines().collect::<Vec<_>>())
 }
 
 fn install(part: &Part) -> Result<PathBuf> {
     let home = exec::target_directory()?.join("receivers");
-    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    files::make_directory(&home)?;
     let sources = exec::root()?.join(SOURCES);
     part.install_once(&mut Session::default(), &sources, &home)?;
     Ok(home.join(part.name))

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context as _, Result};
 
 use super::{Subject, accepts, ensure, seen};
-use crate::{dist::write, exec};
+use crate::{exec, files};
 
 /// The oldest, a middle and the newest version that `kubernetes-validate` has schemas of.
 pub(super) const KUBERNETES: [&str; 3] = ["1.25.0", "1.31.0", "1.37.0"];
@@ -48,7 +48,7 @@ pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
             .to_owned()
     })?;
     let values = subject.work.join("values.yaml");
-    write(&values, VALUES)?;
+    files::write(&values, VALUES)?;
     let all = render(&helm, &chart, &["--values", &values.display().to_string()])?;
     for kind in ["PodMonitor", "PrometheusRule", "DaemonSet", "ConfigMap"] {
         ensure(all.contains(&format!("\nkind: {kind}\n")), || {
@@ -56,7 +56,7 @@ pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
         })?;
     }
     let rendered = subject.work.join("chart.yaml");
-    write(&rendered, without_operators_kinds(&all))?;
+    files::write(&rendered, without_operators_kinds(&all))?;
     for version in KUBERNETES {
         ensure(accepts(subject, version, &rendered)?, || {
             format!(

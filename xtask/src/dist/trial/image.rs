@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{Subject, ensure, machine::Machine, seen};
-use crate::{arch::Architecture, dist::fresh, exec, wait::await_that};
+use crate::{arch::Architecture, dist::fresh, exec, files, wait::await_that};
 
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let layout = subject.work.join("unpacked");
@@ -152,7 +152,7 @@ fn capabilities(manifest: &Path) -> Result<String> {
 }
 
 fn json(file: &Path) -> Result<Value> {
-    let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = files::read(file)?;
     serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::super::{fresh, write};
-use crate::{exec, wait::await_that};
+use super::super::fresh;
+use crate::{exec, files, wait::await_that};
 
 const BOOT: &str = include_str!("boot.sh");
 
@@ -27,7 +27,7 @@ impl Machine {
         fs::create_dir(directory.join("memory")).context("no directory for the machine")?;
         fs::create_dir(directory.join("share")).context("no directory for the machine")?;
         let script = directory.join("boot.sh");
-        write(&script, BOOT)?;
+        files::write(&script, BOOT)?;
         let outer = exec::as_root(&[])?
             .arg("sh")
             .arg(&script)

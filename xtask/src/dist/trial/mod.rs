@@ -14,8 +14,8 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context as _, Result, bail};
 
 use self::machine::Machine;
-use super::{tools::Tools, tree::Tree, write};
-use crate::setup;
+use super::{tools::Tools, tree::Tree};
+use crate::{files, setup};
 
 /// The agent's configuration.
 const CONFIG: &str = "/etc/kreset/kreset.toml";
@@ -56,9 +56,7 @@ pub(super) fn run(subject: &Subject<'_>) -> Result<()> {
 /// Copies a file to where the machine sees it.
 fn bring(machine: &Machine, file: &Path) -> Result<()> {
     let name = file.file_name().unwrap_or_default();
-    fs::copy(file, machine.share().join(name))
-        .with_context(|| format!("cannot copy {}", file.display()))?;
-    Ok(())
+    files::copy(file, &machine.share().join(name))
 }
 
 /// The path of that file in the machine.
@@ -115,7 +113,7 @@ fn manifest(subject: &Subject<'_>) -> Result<()> {
     // Refuses a manifest with a misspelt key.
     let text = fs::read_to_string(subject.manifest).context("cannot read the manifest")?;
     let wrong = subject.work.join("wrong.yaml");
-    write(&wrong, text.replace("hostNetwork:", "hostNetwrk:"))?;
+    files::write(&wrong, text.replace("hostNetwork:", "hostNetwrk:"))?;
     ensure(!accepts(subject, chart::KUBERNETES[0], &wrong)?, || {
         "a misspelt manifest passes for a valid one".to_owned()
     })?;

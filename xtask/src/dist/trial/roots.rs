@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 use super::seen;
 use crate::{
-    dist::{fresh, work_directory, write},
-    exec, setup,
+    dist::{fresh, work_directory},
+    exec, files, setup,
 };
 
 const SCRIPT: &str = include_str!("roots.sh");
@@ -22,7 +22,7 @@ pub(in crate::dist) fn run(deb: &Path) -> Result<()> {
     exec::run(exec::as_root(&[])?.args(["rm", "-rf"]).arg(&work))?;
     fresh(&work)?;
     let script = work.join("roots.sh");
-    write(&script, SCRIPT)?;
+    files::write(&script, SCRIPT)?;
     for suite in SUITES {
         let root = work.join(suite);
         exec::run(

@@ -13,10 +13,10 @@ const RECEIVED: &str = "/var/log/kreset/received.json";
 pub(super) fn run(machine: &Machine, subject: &Subject<'_>) -> Result<()> {
     let rsyslog = crate::dist::read("contrib/rsyslog/10-kreset.conf")?;
     let share = machine.share();
-    crate::dist::write(&share.join("rsyslog.conf"), rsyslog)?;
+    crate::files::write(&share.join("rsyslog.conf"), rsyslog)?;
     let sink =
         "port = \"9092\"\n\n[[sink]]\ntype = \"syslog\"\naddress = \"tcp://127.0.0.1:601\"\n";
-    crate::dist::write(&share.join("kreset.toml"), sink)?;
+    crate::files::write(&share.join("kreset.toml"), sink)?;
     let prepare = "install -D -m 644 /run/trial/rsyslog.conf /etc/rsyslog.d/10-kreset.conf
         install -D -m 640 /run/trial/kreset.toml /etc/kreset/kreset.toml
         systemctl restart rsyslog.service";
