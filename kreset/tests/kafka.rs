@@ -14,165 +14,47 @@ use kreset::{
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind},
 };
-use replay::{recordings_in, replay};
+use replay::{recordings_in, replay, truths};
 
-/// Scenario, its clients, and what is right to say on the client's and on the
-/// broker's host: something of it has to be said, and nothing else; `|` stands
-/// between what one host cannot distinguish, or says of different connections,
-/// and `-` is no event.
-const TRUTH: &[(&str, &[&str], &str, &str)] = &[
-    (
-        "device.aws-nlb",
-        &["java", "librdkafka", "kafkajs"],
-        "middlebox_idle_reset/reset_on_send",
-        "-",
-    ),
-    (
-        "device.azure-lb",
-        &["java", "librdkafka"],
-        "middlebox_idle_drop/blackholed",
-        "-",
-    ),
-    (
-        "device.azure-lb-reset",
-        &["java", "librdkafka"],
-        "middlebox_idle_reset/reset_on_timer",
-        "middlebox_idle_reset/reset_on_timer",
-    ),
-    (
-        "device.f5-fastl4",
-        &["kafkajs"],
-        "middlebox_idle_reset/reset_on_timer",
-        "middlebox_idle_reset/reset_on_timer",
-    ),
-    ("device.haproxy", &["java", "librdkafka"], "-", "-"),
-    (
-        "broker-killed-busy",
-        &["java"],
-        "handshake_phase/refused|broker_originated/shutdown|broker_originated/aborted",
-        "handshake_phase/refused|broker_originated/shutdown",
-    ),
-    (
-        "idle-admin",
-        &["java", "librdkafka"],
-        "middlebox_idle_reset/reset_on_send",
-        "-",
-    ),
-    (
-        "idle-transactions",
-        &["java", "librdkafka"],
-        "middlebox_idle_reset/reset_on_send",
-        "-",
-    ),
-    (
-        "long-poll",
-        &["java"],
-        "-",
-        "middlebox_idle_reset/reset_on_send",
-    ),
-    (
-        "long-poll",
-        &["librdkafka"],
-        "middlebox_idle_reset/reset_on_send",
-        "middlebox_idle_reset/reset_on_send",
-    ),
-    (
-        "sasl-ssl-wrong-password",
-        &["java", "librdkafka"],
-        "handshake_phase/authentication",
-        "handshake_phase/authentication",
-    ),
-    ("healthy-tls", &["librdkafka"], "-", "-"),
-    ("healthy", &["java", "librdkafka"], "-", "-"),
-    (
-        "tls-to-plaintext",
-        &["java", "librdkafka"],
-        "handshake_phase/tls_to_plaintext",
-        "handshake_phase/tls_to_plaintext",
-    ),
-    (
-        "plaintext-to-tls",
-        &["java", "librdkafka"],
-        "handshake_phase/plaintext_to_tls",
-        "handshake_phase/plaintext_to_tls",
-    ),
-    (
-        "untrusted-certificate",
-        &["java"],
-        "handshake_phase/tls_alert",
-        "handshake_phase/tls_alert",
-    ),
-    (
-        "untrusted-certificate",
-        &["librdkafka"],
-        "-",
-        "handshake_phase/tls_alert",
-    ),
-    (
-        "tls-version",
-        &["java", "librdkafka"],
-        "handshake_phase/tls_alert",
-        "handshake_phase/tls_alert",
-    ),
-    (
-        "missing-client-certificate",
-        &["java", "librdkafka"],
-        "handshake_phase/tls_alert",
-        "handshake_phase/tls_alert",
-    ),
-    (
-        "sasl-wrong-password",
-        &["java", "librdkafka"],
-        "handshake_phase/authentication",
-        "handshake_phase/authentication",
-    ),
-    (
-        "sasl-mechanism",
-        &["java", "librdkafka"],
-        "handshake_phase/authentication",
-        "handshake_phase/authentication",
-    ),
-    (
-        "plaintext-to-sasl",
-        &["java", "librdkafka"],
-        "handshake_phase/authentication",
-        "handshake_phase/authentication",
-    ),
-    (
-        "connections-per-ip",
-        &["java", "librdkafka"],
-        "handshake_phase/closed_by_broker",
-        "handshake_phase/closed_by_broker",
-    ),
-    (
-        "connection-rate",
-        &["java", "librdkafka"],
-        "handshake_phase/closed_by_broker",
-        "handshake_phase/closed_by_broker",
-    ),
-    (
-        "oversized-request",
-        &["java"],
-        "broker_originated/aborted",
-        "broker_originated/aborted",
-    ),
-    (
-        "oversized-request",
-        &["librdkafka"],
-        "-",
-        "broker_originated/aborted",
-    ),
-];
-
-/// Each recording, and what is right to say.
-fn recordings() -> impl Iterator<Item = (String, &'static str)> {
-    TRUTH.iter().flat_map(|&(scenario, clients, near, far)| {
-        clients.iter().flat_map(move |client| {
-            [("client", near), ("broker", far)]
-                .map(|(host, truth)| (format!("{scenario}.{client}.{host}"), truth))
-        })
-    })
-}
+/// Scenario, its clients, hosts, and what is right to say on each of these: something of it has to
+/// be said, and nothing else; `|` stands between what one host cannot distinguish, or says of
+/// different connections, and `-` is no event.
+const TRUTH: &str = "
+device.aws-nlb              java,librdkafka,kafkajs  client         middlebox_idle_reset/reset_on_send
+device.aws-nlb              java,librdkafka,kafkajs  broker         -
+device.azure-lb             java,librdkafka          client         middlebox_idle_drop/blackholed
+device.azure-lb             java,librdkafka          broker         -
+device.azure-lb-reset       java,librdkafka          client,broker  middlebox_idle_reset/reset_on_timer
+device.f5-fastl4            kafkajs                  client,broker  middlebox_idle_reset/reset_on_timer
+device.haproxy              java,librdkafka          client,broker  -
+broker-killed-busy          java                     client         handshake_phase/refused|broker_originated/shutdown|broker_originated/aborted
+broker-killed-busy          java                     broker         handshake_phase/refused|broker_originated/shutdown
+idle-admin                  java,librdkafka          client         middlebox_idle_reset/reset_on_send
+idle-admin                  java,librdkafka          broker         -
+idle-transactions           java,librdkafka          client         middlebox_idle_reset/reset_on_send
+idle-transactions           java,librdkafka          broker         -
+long-poll                   java                     client         -
+long-poll                   java                     broker         middlebox_idle_reset/reset_on_send
+long-poll                   librdkafka               client,broker  middlebox_idle_reset/reset_on_send
+sasl-ssl-wrong-password     java,librdkafka          client,broker  handshake_phase/authentication
+healthy-tls                 librdkafka               client,broker  -
+healthy                     java,librdkafka          client,broker  -
+tls-to-plaintext            java,librdkafka          client,broker  handshake_phase/tls_to_plaintext
+plaintext-to-tls            java,librdkafka          client,broker  handshake_phase/plaintext_to_tls
+untrusted-certificate       java                     client,broker  handshake_phase/tls_alert
+untrusted-certificate       librdkafka               client         -
+untrusted-certificate       librdkafka               broker         handshake_phase/tls_alert
+tls-version                 java,librdkafka          client,broker  handshake_phase/tls_alert
+missing-client-certificate  java,librdkafka          client,broker  handshake_phase/tls_alert
+sasl-wrong-password         java,librdkafka          client,broker  handshake_phase/authentication
+sasl-mechanism              java,librdkafka          client,broker  handshake_phase/authentication
+plaintext-to-sasl           java,librdkafka          client,broker  handshake_phase/authentication
+connections-per-ip          java,librdkafka          client,broker  handshake_phase/closed_by_broker
+connection-rate             java,librdkafka          client,broker  handshake_phase/closed_by_broker
+oversized-request           java                     client,broker  broker_originated/aborted
+oversized-request           librdkafka               client         -
+oversized-request           librdkafka               broker         broker_originated/aborted
+";
 
 /// What a recording comes to, without what is noise to an operator.
 fn judgements(name: &str) -> Vec<Judgement> {
@@ -203,7 +85,7 @@ fn word(judgement: &Judgement) -> String {
 
 #[test]
 fn what_real_brokers_and_clients_did_is_judged_right() {
-    for (name, truth) in recordings() {
+    for (name, truth) in truths(TRUTH) {
         let said: BTreeSet<_> = judgements(&name).iter().map(word).collect();
         if truth == "-" {
             assert!(said.is_empty(), "{name}: {said:?}");
@@ -217,7 +99,7 @@ fn what_real_brokers_and_clients_did_is_judged_right() {
 
 #[test]
 fn every_recording_has_its_truth() {
-    let known: BTreeSet<_> = recordings().map(|(name, _)| name).collect();
+    let known: BTreeSet<_> = truths(TRUTH).map(|(name, _)| name).collect();
     let there: BTreeSet<_> = recordings_in("kafka").into_iter().collect();
     assert_eq!(there, known);
 }

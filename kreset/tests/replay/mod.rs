@@ -40,6 +40,21 @@ pub(crate) fn recordings_in(below: &str) -> Vec<String> {
     names
 }
 
+/// The recordings that a table names, each with its truth: every row has a truth in its last column,
+/// and in those before it the parts of names, with commas between those that it is the truth of.
+pub(crate) fn truths(table: &str) -> impl Iterator<Item = (String, &str)> {
+    table.trim().lines().flat_map(|row| {
+        let (parts, truth) = row.rsplit_once(' ').unwrap();
+        let mut columns = parts.split_whitespace().map(|column| column.split(','));
+        let mut names: Vec<String> = columns.next().unwrap().map(str::to_owned).collect();
+        for column in columns {
+            let longer = |name| column.clone().map(move |part| format!("{name}.{part}"));
+            names = names.iter().flat_map(longer).collect();
+        }
+        names.into_iter().map(move |name| (name, truth))
+    })
+}
+
 /// The facts of a recording's records.
 pub(crate) fn facts(name: &str) -> Vec<Facts> {
     let path = directory().join(format!("{name}.records"));
@@ -73,30 +88,21 @@ pub(crate) fn judge(facts: Vec<Facts>, config: Config) -> Vec<(Facts, Judgement)
     let mut classifier = Classifier::new(config);
     let mut holding = Holding::default();
     let mut events = Vec::new();
+    let mut report = |classifier: &mut Classifier, facts: Facts| {
+        let judged = classifier.judge(&facts);
+        events.extend(judged.map(|(judgement, _)| (facts, judgement)));
+    };
     for facts in facts {
-        let now_ns = facts.at_ns;
-        while let Some(due) = next(&mut holding, &mut classifier, now_ns) {
-            events.extend(
-                classifier
-                    .judge(&due)
-                    .map(|(judgement, _)| (due, judgement)),
-            );
+        while let Some(due) = next(&mut holding, &mut classifier, facts.at_ns) {
+            report(&mut classifier, due);
         }
         classifier.observe(&facts);
         if let Some(facts) = holding.admit(facts) {
-            events.extend(
-                classifier
-                    .judge(&facts)
-                    .map(|(judgement, _)| (facts, judgement)),
-            );
+            report(&mut classifier, facts);
         }
     }
     while let Some(due) = next(&mut holding, &mut classifier, u64::MAX) {
-        events.extend(
-            classifier
-                .judge(&due)
-                .map(|(judgement, _)| (due, judgement)),
-        );
+        report(&mut classifier, due);
     }
     events
 }
