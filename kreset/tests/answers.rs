@@ -5,13 +5,11 @@ mod replay;
 
 use kreset::{
     classify::{Config, Judgement},
-    event::{Cause, Verdict},
     facts::{Facts, Kind, Trigger},
 };
-use replay::judging::{LOST, reset, said, value_of};
+use replay::judging::{LOST, SHUTDOWN, reset, said, value_of};
 
 const MILLISECOND_NS: u64 = 1_000_000;
-const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
 
 /// A killed broker, as its own host recorded it, and where its process was first
 /// seen to end.

@@ -6,10 +6,12 @@ mod replay;
 
 use kreset::{
     classify::{Config, Judgement},
-    event::{Cause, Role, SentBy, Verdict},
-    facts::{Facts, Fin, Flow, Kind},
+    event::{Role, SentBy, Verdict},
+    facts::{Facts, Flow, Kind},
 };
-use replay::judging::{ABORTED, LOST, reset, said, value_of};
+use replay::judging::{
+    ABORTED, CLIENT_ABORTED, CLOSED_BY_BROKER, LOST, REFUSED, SHUTDOWN, fin, reset, said, value_of,
+};
 
 /// What both hosts of a scenario of the lab recorded, as one host that both ends are on.
 fn both(scenario: &str) -> Vec<Facts> {
@@ -30,8 +32,6 @@ fn one(scenario: &str) -> (Facts, Judgement) {
     all.pop().unwrap()
 }
 
-const CLOSED: (Verdict, Option<Cause>) = (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
-
 /// Who sent it, and what it is, where one end alone would have said less or something else.
 #[test]
 fn a_reset_is_one_event_of_its_receiver_with_the_words_of_its_sender() {
@@ -48,25 +48,20 @@ fn a_reset_is_one_event_of_its_receiver_with_the_words_of_its_sender() {
             "NO_SOCKET",
             LOST,
         ),
-        ("broker_hangs", Role::Client, "TCP_ABORT_ON_CLOSE", CLOSED),
+        (
+            "broker_hangs",
+            Role::Client,
+            "TCP_ABORT_ON_CLOSE",
+            CLOSED_BY_BROKER,
+        ),
         (
             "broker_killed_busy",
             Role::Client,
             "TCP_ABORT_ON_CLOSE",
-            (Verdict::BrokerOriginated, Some(Cause::Shutdown)),
+            SHUTDOWN,
         ),
-        (
-            "client_abort",
-            Role::Broker,
-            "TCP_STATE",
-            (Verdict::ClientOriginated, Some(Cause::Aborted)),
-        ),
-        (
-            "refused.ipv4",
-            Role::Client,
-            "NO_SOCKET",
-            (Verdict::HandshakePhase, Some(Cause::Refused)),
-        ),
+        ("client_abort", Role::Broker, "TCP_STATE", CLIENT_ABORTED),
+        ("refused.ipv4", Role::Client, "NO_SOCKET", REFUSED),
     ] {
         let (facts, judgement) = one(scenario);
         assert_eq!(said(&judgement), right, "{scenario}");
@@ -126,13 +121,7 @@ fn closed(side: &str, by_peer: bool) -> Facts {
     facts.kind = Kind::Closed;
     facts.id = None;
     facts.kernel_reason = None;
-    facts.fin = Some(Fin {
-        by_peer,
-        ago_ms: 1.0,
-        silence_ms: 1.0,
-        by_exit: false,
-        by_other_exit: false,
-    });
+    facts.fin = Some(fin(by_peer, 1.0, 1.0));
     facts
 }
 

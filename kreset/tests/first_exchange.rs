@@ -4,14 +4,13 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Concurrent, Context},
-    event::{Cause, Verdict},
+    classify::context::Concurrent,
     facts::{Facts, FirstBytes, Trigger},
 };
-use replay::judging::{API_VERSIONS, LOST, alone, handshake, judged, reset, said};
-
-const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
-const DROPPED: (Verdict, Option<Cause>) = (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
+use replay::judging::{
+    API_VERSIONS, AUTHENTICATION, CLOSED_BY_BROKER, LOST, SHUTDOWN, alone, handshake, judged,
+    reset, said, with,
+};
 
 /// `tcp_abort_on_overflow`: the listener answers the end of a handshake.
 #[test]
@@ -19,20 +18,20 @@ fn a_full_queue_is_no_lost_connection() {
     let mut facts = reset("connection_lost.broker");
     assert_eq!(said(&alone(&facts)), LOST);
     facts.kernel_reason = Some("INVALID_SYN".into());
-    assert_eq!(said(&alone(&facts)), DROPPED);
+    assert_eq!(said(&alone(&facts)), CLOSED_BY_BROKER);
     // A SYN for a handshake that is under way.
     facts.trigger = Some(Trigger {
         flags: 0x02,
         payload: 0,
     });
-    assert_ne!(said(&alone(&facts)), DROPPED);
+    assert_ne!(said(&alone(&facts)), CLOSED_BY_BROKER);
 }
 
 #[test]
 fn the_end_of_its_process_is_no_brokers_way_to_turn_a_client_away() {
     for name in ["closed_by_broker.broker", "closed_by_broker_silent.broker"] {
         let mut facts = first_end(name);
-        assert_eq!(said(&alone(&facts)), DROPPED, "{name}");
+        assert_eq!(said(&alone(&facts)), CLOSED_BY_BROKER, "{name}");
         facts.by_exit = true;
         assert_eq!(said(&alone(&facts)), SHUTDOWN, "{name}");
     }
@@ -63,22 +62,15 @@ fn second_request() -> Facts {
 #[test]
 fn a_broker_that_ends_with_others_has_turned_nobody_away() {
     let facts = second_request();
-    let with = |concurrent| {
-        let context = Context {
-            concurrent,
-            ..Context::default()
-        };
-        judged(&facts, &context)
-    };
-    let authentication = (Verdict::HandshakePhase, Some(Cause::Authentication));
-    assert_eq!(said(&with(Concurrent::default())), authentication);
+    let with = |concurrent| judged(&facts, &with(concurrent));
+    assert_eq!(said(&with(Concurrent::default())), AUTHENTICATION);
     let refused_before = Concurrent {
         refused: true,
         ..Concurrent::default()
     };
     assert_eq!(
         said(&with(refused_before)),
-        authentication,
+        AUTHENTICATION,
         "it had started"
     );
     let refused_since = Concurrent {
@@ -94,7 +86,7 @@ fn a_broker_that_ends_with_others_has_turned_nobody_away() {
     assert_eq!(said(&with(concurrent(3))), SHUTDOWN);
     assert_eq!(
         said(&with(concurrent(0))),
-        authentication,
+        AUTHENTICATION,
         "others were turned away"
     );
 }
@@ -102,15 +94,12 @@ fn a_broker_that_ends_with_others_has_turned_nobody_away() {
 #[test]
 fn a_refused_connection_is_no_news_of_the_others() {
     let mut facts = reset("connection_lost_no_listener.broker");
-    let busy = Context {
-        concurrent: Concurrent {
-            refused: true,
-            count: 3,
-            mixed_idle: true,
-            ..Concurrent::default()
-        },
-        ..Context::default()
-    };
+    let busy = with(Concurrent {
+        refused: true,
+        count: 3,
+        mixed_idle: true,
+        ..Concurrent::default()
+    });
     let names = |facts: &Facts| {
         let evidence = judged(facts, &busy).evidence.into_iter();
         evidence

@@ -1,7 +1,5 @@
 //! One connection's end is reported once.
 
-#![expect(clippy::panic, reason = "helpers of tests fail as tests do")]
-
 mod replay;
 
 use kreset::{
@@ -9,16 +7,13 @@ use kreset::{
     event::{AgeKind, ProvokedBy},
     facts::{Age, Facts, Kind},
 };
-use replay::judging::{reset, value_of};
+use replay::judging::{first, reset, value_of};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// How many events come of the RST of `name`, sent again after each of `after`.
 fn event_count(name: &str, after: &[u64]) -> usize {
-    let sent: Facts = replay::facts(name)
-        .into_iter()
-        .find(|facts| facts.kind == Kind::ResetSent)
-        .unwrap_or_else(|| panic!("no RST sent in {name}"));
+    let sent = first(name, &[Kind::ResetSent]);
     let again = after.iter().map(|after| Facts {
         at_ns: sent.at_ns + after,
         ..sent.clone()
@@ -69,10 +64,7 @@ fn the_next_connection_of_the_same_ports_ends_too() {
 
 #[test]
 fn a_fin_of_an_earlier_connection_with_these_ports_says_nothing() {
-    let fin = replay::facts("broker_killed_idle.client")
-        .into_iter()
-        .find(|facts| facts.kind == Kind::Fin)
-        .unwrap();
+    let fin = first("broker_killed_idle.client", &[Kind::Fin]);
     let aborted = reset("broker_abort_linger.client");
     let events = replay::judge(
         vec![fin.clone(), again(&fin, &aborted, SECOND_NS)],

@@ -10,7 +10,7 @@ mod replay;
 
 use kreset::{
     classify::{Classifier, Config, Judgement},
-    event::{Cause, Ended, Role, Verdict},
+    event::{Ended, Role},
     facts::{
         Facts, Had, Kind, Owner, State, Trigger,
         process::{
@@ -18,9 +18,8 @@ use kreset::{
         },
     },
 };
-use replay::judging::{ABORTED, reset, said, value_of};
+use replay::judging::{ABORTED, REFUSED, SHUTDOWN, reset, said, value_of};
 
-const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
 const MS: u64 = 1_000_000;
 const TERM: u8 = 15;
 const KILL: u8 = 9;
@@ -57,16 +56,22 @@ const fn by_signal(signal: u8) -> Change {
     })
 }
 
+/// A change of a process by the name of `java`.
+fn changed(at_ns: u64, process: ProcessId, change: Change) -> ProcessFacts {
+    ProcessFacts {
+        at_ns,
+        process,
+        name: Some("java".into()),
+        change,
+    }
+}
+
 /// Judges `facts` after changes of the process `of`, each so many milliseconds before.
 fn judged_after(facts: &Facts, of: ProcessId, changes: &[(u64, Change)]) -> Judgement {
     let mut classifier = Classifier::new(Config::default());
     for (before_ms, change) in changes {
-        classifier.observe_process(&ProcessFacts {
-            at_ns: facts.at_ns - before_ms * MS,
-            process: of,
-            name: Some("java".into()),
-            change: change.clone(),
-        });
+        let at_ns = facts.at_ns - before_ms * MS;
+        classifier.observe_process(&changed(at_ns, of, change.clone()));
     }
     classifier.observe(facts);
     classifier.judge(facts).expect("an event").0
@@ -239,12 +244,7 @@ fn whose_memory_it_was_may_become_known_in_any_order() {
                 tell(&mut classifier);
             }
             for change in [Change::OutOfMemory, by_signal(KILL)] {
-                classifier.observe_process(&ProcessFacts {
-                    at_ns: facts.at_ns - MS,
-                    process: id(&facts),
-                    name: None,
-                    change,
-                });
+                classifier.observe_process(&changed(facts.at_ns - MS, id(&facts), change));
             }
             // A limit is read before, and whose memory it was after.
             if late && !matches!(memory.first(), Some(Memory::Limit(_))) {
@@ -321,10 +321,7 @@ fn a_refusal_says_what_became_of_the_broker() {
         (3_000, by_signal(KILL)),
     ];
     let judgement = judged_after(&facts, BROKER, &of_oom);
-    assert_eq!(
-        said(&judgement),
-        (Verdict::HandshakePhase, Some(Cause::Refused))
-    );
+    assert_eq!(said(&judgement), REFUSED);
     let end = judgement.process_end.unwrap();
     assert_eq!(
         (end.what, end.ended_ms),
@@ -382,12 +379,8 @@ fn of_two_at_one_port_at_once_neither_explains() {
     let judged = |other_ended: Option<u64>| {
         let mut classifier = Classifier::new(Config::default());
         let mut observe = |before_ms: u64, pid, change| {
-            classifier.observe_process(&ProcessFacts {
-                at_ns: facts.at_ns - before_ms * MS,
-                process: ProcessId { pid, ..BROKER },
-                name: Some("java".into()),
-                change,
-            });
+            let process = ProcessId { pid, ..BROKER };
+            classifier.observe_process(&changed(facts.at_ns - before_ms * MS, process, change));
         };
         observe(90_000, 1, listens(&facts));
         if let Some(before_ms) = other_ended {
@@ -414,12 +407,7 @@ fn memory_is_bounded() {
             start_boottime_ns: 1,
         };
         for change in [listens(&facts), signal(TERM, "x"), by_signal(TERM)] {
-            classifier.observe_process(&ProcessFacts {
-                at_ns: facts.at_ns - MS,
-                process,
-                name: None,
-                change,
-            });
+            classifier.observe_process(&changed(facts.at_ns - MS, process, change));
         }
     }
     let (judgement, _) = classifier.judge(&facts).unwrap();
@@ -471,12 +459,7 @@ fn who_listens_since_a_refusal_does_not_hide_who_had_the_port() {
         (BROKER, facts.at_ns - 3_000 * MS, by_signal(KILL)),
         (successor, facts.at_ns + 5 * MS, listens(&facts)),
     ] {
-        classifier.observe_process(&ProcessFacts {
-            at_ns,
-            process,
-            name: Some("java".into()),
-            change,
-        });
+        classifier.observe_process(&changed(at_ns, process, change));
     }
     classifier.observe(&facts);
     let (judgement, _) = classifier.judge(&facts).expect("an event");

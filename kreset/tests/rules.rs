@@ -8,20 +8,17 @@ use std::time::Duration;
 use kreset::{
     classify::{
         Case, Config,
-        context::{Closing, Concurrent, Context, Death, PathView},
+        context::{Closing, Concurrent, Context, Death},
         judge,
     },
     event::{Cause, ProvokedBy, Verdict},
     facts::{Facts, Kind, State, TlsAlert},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, closed_at_once, handshake, judged, reset, said,
-    share, value_of, with_four_others,
+    ABORTED, API_VERSIONS, BLACKHOLED, IDLE_CLOSE, IDLE_ON_SEND, LATE_DATA, LOST, NOT_IDLE,
+    REFUSED, SHUTDOWN, alone, cause, closed_at_once, closing, handshake, judged, reset, said,
+    share, timeout, value_of, with, with_closing, with_four_others,
 };
-
-const IDLE_ON_SEND: (Verdict, Option<Cause>) =
-    (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend));
-const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
 
 #[test]
 fn ttl_tells_a_hop_from_the_broker() {
@@ -140,10 +137,7 @@ fn a_busy_flow_did_not_die_of_idleness() {
     facts.idle.as_mut().unwrap().wire_ms = 30.0;
     let judgement = alone(&facts);
     assert_eq!(value_of(&judgement, "idle"), Some("30 ms"));
-    assert_eq!(
-        said(&judgement),
-        (Verdict::MiddleboxReset, Some(Cause::NotIdle))
-    );
+    assert_eq!(said(&judgement), NOT_IDLE);
 }
 
 #[test]
@@ -182,25 +176,20 @@ fn the_first_packet_after_the_longest_silence_is_no_coincidence() {
 fn deaths_at_one_silence_are_a_timer() {
     let facts = reset("idle_reset_on_timer.ipv4.client");
     let idle_ms = facts.idle.unwrap().wire_ms;
-    let death = |idle_ms, on_timer| Death {
+    let death = |idle_ms| Death {
         at_ns: 0,
         idle_ms,
-        on_timer,
+        on_timer: true,
     };
-    let context = |deaths| Context {
-        path: PathView {
-            deaths,
-            ..PathView::default()
-        },
-        ..Context::default()
+    let after = |idle_ms| {
+        let mut context = Context::default();
+        context.path.deaths = vec![death(idle_ms)];
+        judged(&facts, &context)
     };
-    let repeated = judged(&facts, &context(vec![death(idle_ms * 1.01, true)]));
-    assert!(
-        value_of(&repeated, "repeats")
-            .unwrap()
-            .starts_with("1 earlier ones")
-    );
-    let unlike = judged(&facts, &context(vec![death(idle_ms * 2.0, true)]));
+    let repeated = after(idle_ms * 1.01);
+    let repeats = value_of(&repeated, "repeats").unwrap();
+    assert!(repeats.starts_with("1 earlier ones"));
+    let unlike = after(idle_ms * 2.0);
     assert!(value_of(&unlike, "repeats").is_none());
 }
 
@@ -214,14 +203,9 @@ fn deaths_above_all_survived_silences_settle_a_copied_ttl() {
         idle_ms,
         on_timer: false,
     };
-    let context = Context {
-        path: PathView {
-            survived_ms: Some(1_900.0),
-            deaths: vec![death(3_000.0), death(4_000.0), death(2_500.0)],
-            ..PathView::default()
-        },
-        ..Context::default()
-    };
+    let mut context = Context::default();
+    context.path.survived_ms = Some(1_900.0);
+    context.path.deaths = [3_000.0, 4_000.0, 2_500.0].map(death).into();
     let alone = alone(&facts);
     let judgement = judged(&facts, &context);
     assert!(value_of(&judgement, "repeats").is_some());
@@ -264,13 +248,12 @@ fn idle_connections_that_are_used_together_are_no_burst() {
 #[test]
 fn a_refused_reconnect_says_that_the_broker_is_down() {
     let facts = reset("broker_killed_busy.client");
-    let concurrent = |refused, accepted| Context {
-        concurrent: Concurrent {
+    let concurrent = |refused, accepted| {
+        with(Concurrent {
             refused,
             accepted,
             ..Concurrent::default()
-        },
-        ..Context::default()
+        })
     };
     let refused = judged(&facts, &concurrent(true, false));
     assert_eq!(
@@ -350,24 +333,12 @@ fn the_answer_after_a_fin_does_not_count_it_as_an_earlier_one() {
 #[test]
 fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     let facts = reset("broker_idle_close.client");
-    let closing = |silence_ms, by_exit| Context {
-        closing: Some(Closing {
-            at_ns: facts.at_ns,
-            silence_ms,
-            by_exit,
-            by_other_exit: false,
-            listened: None,
-            in_handshake: None,
-            may_be_handshake: false,
-            may_be_sasl: false,
-        }),
-        ..Context::default()
+    let closing = |silence_ms, by_exit| {
+        let closing = closing(&facts, silence_ms);
+        with_closing(Closing { by_exit, ..closing })
     };
     let idle = judged(&facts, &closing(600_300.0, false));
-    assert_eq!(
-        said(&idle),
-        (Verdict::BrokerOriginated, Some(Cause::IdleClose))
-    );
+    assert_eq!(said(&idle), IDLE_CLOSE);
     assert!(
         value_of(&idle, "broker_fin")
             .unwrap()
@@ -423,18 +394,13 @@ fn before_6_10_state_and_trigger_tell_the_reason() {
     for (name, truth) in [
         ("broker_abort_unread.broker", ABORTED),
         ("broker_killed_busy.broker", SHUTDOWN),
-        (
-            "client_late_data_orphan.client",
-            (Verdict::ClientOriginated, Some(Cause::LateData)),
-        ),
+        ("client_late_data_orphan.client", LATE_DATA),
     ] {
         let mut facts = reset(name);
         facts.kernel_reason = None;
         assert_eq!(said(&alone(&facts)), truth, "{name}");
     }
 }
-
-const BLACKHOLED: (Verdict, Option<Cause>) = (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed));
 
 /// The same RST, as the kernel sends it for a peer that answers no keepalive.
 fn without_an_answer(name: &str, idle_ms: f64) -> Facts {
@@ -499,13 +465,6 @@ fn who_says_that_a_host_is_unreachable_drops_nothing_in_silence() {
     }
 }
 
-fn timeout() -> Facts {
-    replay::facts("idle_drop.client")
-        .into_iter()
-        .find(|facts| facts.kind == Kind::Timeout)
-        .expect("it timed out")
-}
-
 #[test]
 fn silence_before_retransmissions_is_what_timed_out() {
     let mut facts = timeout();
@@ -524,26 +483,17 @@ const ALERT: &[u8] = b"\x15\x03\x03\x00\x02\x02\x50";
 
 #[test]
 fn first_bytes_tell_a_failed_handshake() {
-    assert_eq!(
-        cause(&handshake(API_VERSIONS, b"")),
-        Some(Cause::ClosedByBroker)
-    );
-    assert_eq!(
-        cause(&closed_at_once(handshake(CLIENT_HELLO, b""))),
-        Some(Cause::TlsToPlaintext)
-    );
-    assert_eq!(
-        cause(&handshake(b"GET / HTTP/1.1\r\n", b"")),
-        Some(Cause::NotKafka)
-    );
-    assert_eq!(
-        cause(&handshake(b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", b"")),
-        Some(Cause::NotKafka)
-    );
-    assert_eq!(
-        cause(&handshake(API_VERSIONS, ALERT)),
-        Some(Cause::PlaintextToTls)
-    );
+    let none: &[u8] = b"";
+    for (request, response, expected) in [
+        (API_VERSIONS, none, Cause::ClosedByBroker),
+        (b"GET / HTTP/1.1\r\n", none, Cause::NotKafka),
+        (b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8", none, Cause::NotKafka),
+        (API_VERSIONS, ALERT, Cause::PlaintextToTls),
+    ] {
+        assert_eq!(cause(&handshake(request, response)), Some(expected));
+    }
+    let hello = closed_at_once(handshake(CLIENT_HELLO, none));
+    assert_eq!(cause(&hello), Some(Cause::TlsToPlaintext));
 }
 
 #[test]
@@ -609,13 +559,7 @@ fn the_phase_decides_between_handshake_and_use() {
 fn the_state_splits_first() {
     let refused = alone(&reset("refused.ipv4.client"));
     assert_eq!(value_of(&refused, "state"), Some(State::SynSent.as_str()));
-    assert_eq!(
-        said(&refused),
-        (Verdict::HandshakePhase, Some(Cause::Refused))
-    );
+    assert_eq!(said(&refused), REFUSED);
     let late = alone(&reset("client_late_data.broker"));
-    assert_eq!(
-        said(&late),
-        (Verdict::ClientOriginated, Some(Cause::LateData))
-    );
+    assert_eq!(said(&late), LATE_DATA);
 }

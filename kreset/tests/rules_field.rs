@@ -6,17 +6,16 @@ mod replay;
 use kreset::{
     classify::{
         Config,
-        context::{Closing, Concurrent, Context},
+        context::{Concurrent, Context},
     },
     event::{Cause, ProvokedBy, Role, Verdict},
     facts::{Age, Facts, Fin, Kind, State, TlsAlert, Trigger},
 };
 use replay::judging::{
-    API_VERSIONS, alone, cause, closed_at_once, handshake, judged, reset, said, share, value_of,
+    API_VERSIONS, CLOSED_BY_BROKER, NOT_IDLE, NOT_KAFKA, PROBE, alone, cause, closed_at_once,
+    closing, handshake, judged, reset, said, share, timeout, value_of, with, with_closing,
 };
 
-const NOT_IDLE: (Verdict, Option<Cause>) = (Verdict::MiddleboxReset, Some(Cause::NotIdle));
-const NOT_KAFKA: (Verdict, Option<Cause>) = (Verdict::HandshakePhase, Some(Cause::NotKafka));
 const TLS_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
 /// The chance that is given to a verdict, and that which nothing stands for.
@@ -189,14 +188,8 @@ fn no_linux_stack_gives_a_first_reset_this_shape() {
     packets.reset.as_mut().unwrap().flags = 0x14;
     assert_eq!(said(&alone(&facts)), NOT_IDLE);
     // What has no socket, such as a listener whose queue is full, answers barely.
-    facts
-        .packets
-        .as_mut()
-        .unwrap()
-        .reset
-        .as_mut()
-        .unwrap()
-        .flags = 0x04;
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset.as_mut().unwrap().flags = 0x04;
     let bare = alone(&facts);
     assert_eq!(bare.cause, Some(Cause::ClosedByBroker));
     assert!(bare.confidence < 0.85, "{bare:?}");
@@ -206,8 +199,7 @@ fn no_linux_stack_gives_a_first_reset_this_shape() {
 #[test]
 fn the_brokers_host_asks_the_same_of_a_silent_connection() {
     let mut facts = reset("client_probe.broker");
-    let probe = (Verdict::ClientOriginated, Some(Cause::Probe));
-    assert_eq!(said(&alone(&facts)), probe);
+    assert_eq!(said(&alone(&facts)), PROBE);
     facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
     let forged = alone(&facts);
     assert_eq!(forged.verdict, Verdict::Indeterminate, "{forged:?}");
@@ -230,13 +222,10 @@ fn a_bare_reset_at_the_brokers_distance_may_be_of_another_host() {
         assert!(judgement.advice.contains(word), "{}", judgement.advice);
     }
     // Concurrent endings decide.
-    let refused = Context {
-        concurrent: Concurrent {
-            refused: true,
-            ..Concurrent::default()
-        },
-        ..Context::default()
-    };
+    let refused = with(Concurrent {
+        refused: true,
+        ..Concurrent::default()
+    });
     assert_eq!(judged(&facts, &refused).cause, Some(Cause::ConnectionLost));
 }
 
@@ -274,20 +263,7 @@ fn a_path_learns_from_deaths_that_nothing_decided() {
 fn one_close_after_a_whole_number_of_seconds_is_a_timer() {
     let facts = reset("broker_idle_close.client");
     let after = |silence_ms| {
-        let closing = Closing {
-            at_ns: facts.at_ns,
-            silence_ms,
-            by_exit: false,
-            by_other_exit: false,
-            listened: None,
-            in_handshake: None,
-            may_be_handshake: false,
-            may_be_sasl: false,
-        };
-        let context = Context {
-            closing: Some(closing),
-            ..Context::default()
-        };
+        let context = with_closing(closing(&facts, silence_ms));
         judged(&facts, &context)
     };
     for silence_ms in [3_004.0, 2_996.0, 60_008.0] {
@@ -303,10 +279,7 @@ fn one_close_after_a_whole_number_of_seconds_is_a_timer() {
 
 #[test]
 fn an_icmp_refusal_of_a_syn_is_an_event() {
-    let mut facts = replay::facts("idle_drop.client")
-        .into_iter()
-        .find(|facts| facts.kind == Kind::Timeout)
-        .unwrap();
+    let mut facts = timeout();
     facts.state = Some(State::SynSent);
     facts.idle = None;
     facts.packets = None;
@@ -359,13 +332,10 @@ fn advice_follows_the_evidence() {
     assert!(alone(&signalled).advice.contains("signal 9"));
     // Several connections ended at one age.
     let aborted = reset("broker_abort_linger.client");
-    let context = Context {
-        concurrent: Concurrent {
-            same_age: true,
-            ..Concurrent::default()
-        },
-        ..Context::default()
-    };
+    let context = with(Concurrent {
+        same_age: true,
+        ..Concurrent::default()
+    });
     let judgement = judged(&aborted, &context);
     assert!(
         judgement.advice.contains("connections.max.reauth.ms"),
@@ -381,23 +351,6 @@ fn advice_follows_the_evidence() {
     assert!(closed.advice.contains("drained"), "{}", closed.advice);
 }
 
-/// The broker's FIN came after a silence.
-fn closed_after(facts: &Facts, silence_ms: f64) -> Context {
-    Context {
-        closing: Some(Closing {
-            at_ns: facts.at_ns,
-            silence_ms,
-            by_exit: false,
-            by_other_exit: false,
-            listened: None,
-            in_handshake: None,
-            may_be_handshake: false,
-            may_be_sasl: false,
-        }),
-        ..Context::default()
-    }
-}
-
 #[test]
 fn advice_claims_no_more_than_was_measured() {
     // SaslHandshake was answered with 34, ILLEGAL_SASL_STATE.
@@ -411,11 +364,11 @@ fn advice_claims_no_more_than_was_measured() {
     assert!(alone(&no_sasl).advice.contains("has no SASL"));
     // An idle close names its silence.
     let idle = reset("broker_idle_close.client");
-    let closed = judged(&idle, &closed_after(&idle, 47_000.0));
+    let closed = judged(&idle, &with_closing(closing(&idle, 47_000.0)));
     assert_eq!(closed.cause, Some(Cause::IdleClose));
     assert!(closed.advice.contains("after 47 s"), "{}", closed.advice);
     // What is below the bar is no fact.
-    let busy = judged(&idle, &closed_after(&idle, 100.0));
+    let busy = judged(&idle, &with_closing(closing(&idle, 100.0)));
     assert!(busy.confidence < 0.7, "{busy:?}");
     assert!(busy.advice.starts_with("Probably"), "{}", busy.advice);
     // Keepalives are sent more often than the path is known to survive.
@@ -426,10 +379,7 @@ fn advice_claims_no_more_than_was_measured() {
     let advice = judged(&forgotten, &survived).advice;
     assert!(advice.contains("tcp_keepalive_time=2 "), "{advice}");
     // The network has answered: there is nothing to compare with.
-    let mut unreachable = replay::facts("idle_drop.client")
-        .into_iter()
-        .find(|facts| facts.kind == Kind::Timeout)
-        .unwrap();
+    let mut unreachable = timeout();
     unreachable.error = Some(113);
     let advice = alone(&unreachable).advice;
     assert!(
@@ -464,10 +414,7 @@ fn connections_that_end_at_one_age_are_noticed() {
 
 #[test]
 fn what_was_lost_was_full_sized() {
-    let mut facts = replay::facts("idle_drop.client")
-        .into_iter()
-        .find(|facts| facts.kind == Kind::Timeout)
-        .unwrap();
+    let mut facts = timeout();
     assert!(!alone(&facts).advice.contains("MTU"));
     facts.packets.as_mut().unwrap().latest_request_len = 1_448;
     assert!(alone(&facts).advice.contains("MTU"));
@@ -486,10 +433,7 @@ fn a_bare_reset_that_nothing_drew_was_there_for_all_to_see() {
     packets.reset.as_mut().unwrap().ttl = packets.handshake_ttl.unwrap();
     facts.idle.as_mut().unwrap().wire_ms = 400.0;
     let judgement = alone(&facts);
-    assert_eq!(
-        said(&judgement),
-        (Verdict::MiddleboxReset, Some(Cause::NotIdle))
-    );
+    assert_eq!(said(&judgement), NOT_IDLE);
     assert!((0.7..0.9).contains(&judgement.confidence), "{judgement:?}");
 }
 
@@ -610,8 +554,7 @@ fn an_abort_on_the_first_request_within_tls_is_no_connection_in_use() {
         .into_iter()
         .chain(on_both(finished_12, 5, 126))
     {
-        let closed = (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
-        assert_eq!(said(&judgement), closed, "{judgement:?}");
+        assert_eq!(said(&judgement), CLOSED_BY_BROKER, "{judgement:?}");
         assert!(judgement.confidence < 0.9, "{judgement:?}");
         assert!(
             judgement.advice.contains("health of the targets"),

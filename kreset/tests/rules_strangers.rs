@@ -11,25 +11,16 @@ use kreset::{
         context::{Closing, Concurrent, Context, Endings},
     },
     event::{AgeKind, Cause, Role, Verdict},
-    facts::{Age, Facts, Fin, Had, Kind, State, Trigger},
+    facts::{Age, Facts, Had, Kind, State, Trigger},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
+    ABORTED, API_VERSIONS, CLIENT_LOST, CLOSED, CLOSED_BY_BROKER, IDLE_CLOSE, IDLE_ON_SEND,
+    LATE_DATA, LOST, MOVED, NOT_IDLE, PROBE, REBOUND, SHUTDOWN, UNDECIDED, alone, cause, closing,
+    fin, handshake, judged, reset, said, share, value_of, with, with_closing,
 };
 
-const SHUTDOWN: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Shutdown));
-const CLOSED: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::Closed));
-const IDLE_CLOSE: (Verdict, Option<Cause>) = (Verdict::BrokerOriginated, Some(Cause::IdleClose));
-const UNDECIDED: (Verdict, Option<Cause>) = (Verdict::Indeterminate, None);
 /// Longer than brokers keep what is idle.
 const LONG_MS: u32 = 3_600_000;
-
-fn with(concurrent: Concurrent) -> Context {
-    Context {
-        concurrent,
-        ..Context::default()
-    }
-}
 
 /// The answer of a listener, on a host that never had the connection.
 fn stranger(within_ms: u32) -> Facts {
@@ -45,10 +36,7 @@ fn a_full_accept_queue_never_took_the_connection_on() {
     facts.queue_full = true;
     facts.had = Had::NotWithin(8_000);
     let judgement = alone(&facts);
-    assert_eq!(
-        said(&judgement),
-        (Verdict::HandshakePhase, Some(Cause::ClosedByBroker))
-    );
+    assert_eq!(said(&judgement), CLOSED_BY_BROKER);
     assert!(judgement.confidence < 0.9, "{judgement:?}");
     assert!(judgement.advice.contains("net.core.somaxconn"));
     assert_eq!(
@@ -70,10 +58,7 @@ fn only_what_a_host_had_can_be_lost_by_it() {
     );
     assert_eq!(said(&alone(&stranger(0))), UNDECIDED);
     let settled = alone(&stranger(LONG_MS));
-    assert_eq!(
-        said(&settled),
-        (Verdict::MiddleboxIdleReset, Some(Cause::Rebound))
-    );
+    assert_eq!(said(&settled), REBOUND);
     assert!(settled.confidence < 0.9, "{settled:?}");
     let many = with(Concurrent {
         strangers: 3,
@@ -81,7 +66,7 @@ fn only_what_a_host_had_can_be_lost_by_it() {
         ..Concurrent::default()
     });
     let moved = judged(&stranger(LONG_MS), &many);
-    assert_eq!(said(&moved), (Verdict::MiddleboxReset, Some(Cause::Moved)));
+    assert_eq!(said(&moved), MOVED);
     // A host that came back meets all that it had lost.
     assert_eq!(said(&judged(&stranger(5_000), &many)), UNDECIDED);
     assert_eq!(
@@ -117,7 +102,6 @@ fn an_end_that_no_program_saw_is_undecided() {
 /// nginx closes both sides at once, and the client's last ACK meets the listener.
 #[test]
 fn the_last_packet_of_a_connection_that_ended_in_order_lost_nothing() {
-    const LATE: (Verdict, Option<Cause>) = (Verdict::ClientOriginated, Some(Cause::LateData));
     for recording in [
         "connection_lost.broker",
         "connection_lost_no_listener.broker",
@@ -129,7 +113,7 @@ fn the_last_packet_of_a_connection_that_ended_in_order_lost_nothing() {
             ..lost
         };
         let judgement = alone(&leftover);
-        assert_eq!(said(&judgement), LATE, "{judgement:?}");
+        assert_eq!(said(&judgement), LATE_DATA, "{judgement:?}");
         // It says nothing of the broker to other connections.
         let mut endings = Endings::default();
         endings.ended(&leftover);
@@ -161,20 +145,12 @@ fn a_connection_of_a_reused_port_is_lost_after_the_first_was_reported() {
     assert_eq!(events(5_000.0), 1, "it is the same connection");
 }
 
-fn closing(facts: &Facts, silence_ms: f64, listened: Option<bool>) -> Context {
-    Context {
-        closing: Some(Closing {
-            at_ns: facts.at_ns,
-            silence_ms,
-            by_exit: false,
-            by_other_exit: false,
-            listened,
-            in_handshake: None,
-            may_be_handshake: false,
-            may_be_sasl: false,
-        }),
-        ..Context::default()
-    }
+fn closed(facts: &Facts, silence_ms: f64, listened: Option<bool>) -> Context {
+    let closing = closing(facts, silence_ms);
+    with_closing(Closing {
+        listened,
+        ..closing
+    })
 }
 
 #[test]
@@ -182,13 +158,13 @@ fn a_single_close_is_no_shutdown() {
     for name in ["broker_idle_close.client", "broker_idle_close.broker"] {
         let facts = reset(name);
         for listened in [None, Some(true)] {
-            let busy = judged(&facts, &closing(&facts, 40.0, listened));
+            let busy = judged(&facts, &closed(&facts, 40.0, listened));
             assert_eq!(said(&busy), CLOSED, "{busy:?}");
-            let paused = judged(&facts, &closing(&facts, 3_000.0, listened));
+            let paused = judged(&facts, &closed(&facts, 3_000.0, listened));
             assert_eq!(said(&paused), IDLE_CLOSE, "{paused:?}");
             assert!(paused.confidence < 0.9);
         }
-        let gone = judged(&facts, &closing(&facts, 40.0, Some(false)));
+        let gone = judged(&facts, &closed(&facts, 40.0, Some(false)));
         assert_eq!(said(&gone), SHUTDOWN, "{gone:?}");
     }
 }
@@ -196,7 +172,7 @@ fn a_single_close_is_no_shutdown() {
 #[test]
 fn neighbours_closed_by_one_timer_are_no_shutdown() {
     let facts = reset("broker_idle_close.client");
-    let mut context = closing(&facts, 3_000.0, None);
+    let mut context = closed(&facts, 3_000.0, None);
     context.concurrent.count = 2;
     assert_eq!(said(&judged(&facts, &context)), IDLE_CLOSE);
     context.concurrent.closed_mixed = 2;
@@ -233,10 +209,7 @@ fn a_syn_on_a_connection_speaks_for_the_peer_that_lost_it() {
     assert_ne!(alone(&facts).verdict, Verdict::ClientOriginated);
     facts.packets.as_mut().unwrap().syn_latest = true;
     let judgement = alone(&facts);
-    assert_eq!(
-        said(&judgement),
-        (Verdict::ClientOriginated, Some(Cause::ConnectionLost))
-    );
+    assert_eq!(said(&judgement), CLIENT_LOST);
     assert!(judgement.confidence < 0.9, "a device may merge two flows");
 }
 
@@ -311,13 +284,7 @@ fn close_wait_shows_whose_fin_came_first() {
 /// `ApiVersions` was answered, and the broker closed on the next request.
 fn second_request(api_key: u16) -> Facts {
     let mut facts = handshake(API_VERSIONS, b"\0\0\0\x20\0\0\0\0");
-    facts.fin = Some(Fin {
-        by_peer: true,
-        ago_ms: 1.0,
-        silence_ms: 2.0,
-        by_exit: false,
-        by_other_exit: false,
-    });
+    facts.fin = Some(fin(true, 1.0, 2.0));
     facts.kind = Kind::Closed;
     let packets = facts.packets.as_mut().expect("recorded");
     (packets.turns, packets.requests, packets.broker_spoke_last) = (3, 2, false);
@@ -346,14 +313,8 @@ fn a_client_that_may_produce_was_not_kept_out_by_sasl() {
 fn a_client_that_closes_with_the_brokers_close_notify_unread_aborted_nothing() {
     let mut facts = reset("client_abort.client");
     assert_eq!(alone(&facts).cause, Some(Cause::Aborted));
-    facts.fin = Some(Fin {
-        by_peer: true,
-        ago_ms: 30.0,
-        silence_ms: 2.0,
-        by_exit: false,
-        by_other_exit: false,
-    });
-    let judgement = judged(&facts, &closing(&facts, 2.0, None));
+    facts.fin = Some(fin(true, 30.0, 2.0));
+    let judgement = judged(&facts, &closed(&facts, 2.0, None));
     assert_eq!(
         judgement.verdict,
         Verdict::BrokerOriginated,
@@ -410,41 +371,38 @@ fn a_client_that_gave_up_draws_no_conclusion_about_the_path() {
     let with = |had| said(&alone(&answered_by_client(0x12, 0, had)));
     let scan = with(Had::NotWithin(60_000));
     assert_eq!(scan, UNDECIDED, "or asymmetric DNAT");
-    let gave_up = (Verdict::ClientOriginated, Some(Cause::Probe));
-    assert_eq!(with(Had::Yes), gave_up);
+    assert_eq!(with(Had::Yes), PROBE);
 }
 
 #[test]
 fn data_of_a_connection_that_a_client_never_had_is_not_late() {
-    const LATE: (Verdict, Option<Cause>) = (Verdict::ClientOriginated, Some(Cause::LateData));
     let with = |had| said(&alone(&answered_by_client(0x18, 90, had)));
-    assert_eq!(with(Had::Yes), LATE);
-    assert_eq!(with(Had::NotWithin(500)), LATE, "the memory is too short");
-    assert_eq!(with(Had::NotWithin(20_000)), UNDECIDED);
+    assert_eq!(with(Had::Yes), LATE_DATA);
     assert_eq!(
-        with(Had::NotWithin(300_000)),
-        (Verdict::MiddleboxReset, Some(Cause::Moved))
+        with(Had::NotWithin(500)),
+        LATE_DATA,
+        "the memory is too short"
     );
+    assert_eq!(with(Had::NotWithin(20_000)), UNDECIDED);
+    assert_eq!(with(Had::NotWithin(300_000)), MOVED);
 }
 
 #[test]
 fn what_a_failover_forgot_is_no_idle_timers() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     let silence_ms = facts.idle.unwrap().wire_ms;
-    let timer = (Verdict::MiddleboxIdleReset, Some(Cause::ResetOnSend));
-    let failover = (Verdict::MiddleboxReset, Some(Cause::NotIdle));
     let failed_over = |facts: &Facts, before_ms: f64| {
         let mut context = Context::default();
         let before_ns = Duration::from_secs_f64(before_ms / 1e3).as_nanos() as u64;
         context.path.failed_over_ns = Some(facts.at_ns - before_ns);
         judged(facts, &context)
     };
-    assert_eq!(said(&alone(&facts)), timer);
+    assert_eq!(said(&alone(&facts)), IDLE_ON_SEND);
     let meanwhile = failed_over(&facts, silence_ms / 2.0);
-    assert_eq!(said(&meanwhile), failover);
+    assert_eq!(said(&meanwhile), NOT_IDLE);
     assert!(meanwhile.confidence < 0.9, "{}", meanwhile.confidence);
     // Before this one fell silent: it came through that.
-    assert_eq!(said(&failed_over(&facts, silence_ms * 1.5)), timer);
+    assert_eq!(said(&failed_over(&facts, silence_ms * 1.5)), IDLE_ON_SEND);
     // An hour of silence has been through more than a failover, and may have met a timer since.
     let idle = facts.idle.as_mut().unwrap();
     (idle.wire_ms, idle.data_ms) = (3_600_000.0, 3_600_000.0);

@@ -9,15 +9,12 @@ use kreset::{
         context::{Closing, Context},
     },
     event::{Cause, ProvokedBy, Verdict},
-    facts::{Facts, Fin, Kind, Owner, State},
+    facts::{Facts, Kind, Owner, State},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, LOST, alone, cause, handshake, judged, reset, said, share, value_of,
-    with_four_others,
+    ABORTED, API_VERSIONS, CLOSED_BY_BROKER, IDLE_CLOSE, LOST, NOT_IDLE, REFUSED, alone, cause,
+    closing, fin, handshake, judged, reset, said, share, value_of, with_closing, with_four_others,
 };
-
-const CLOSED_BY_BROKER: (Verdict, Option<Cause>) =
-    (Verdict::HandshakePhase, Some(Cause::ClosedByBroker));
 
 #[test]
 fn the_ttl_tells_who_refused_where_the_path_is_known() {
@@ -45,10 +42,7 @@ fn the_ttl_tells_who_refused_where_the_path_is_known() {
     assert!(value_of(&unknown, "refused_by").is_none());
     assert!(unknown.advice.contains("or a firewall on the way"));
     for judgement in [host, before, unknown] {
-        assert_eq!(
-            said(&judgement),
-            (Verdict::HandshakePhase, Some(Cause::Refused))
-        );
+        assert_eq!(said(&judgement), REFUSED);
     }
 }
 
@@ -67,20 +61,10 @@ fn a_late_packet_makes_nobody_surer_of_why_a_handshake_failed() {
     let facts = reset("connection_lost.broker");
     let after = |share| {
         let closing = Closing {
-            at_ns: facts.at_ns,
-            silence_ms: 0.0,
-            by_exit: false,
-            by_other_exit: false,
-            listened: None,
             in_handshake: Some((Class::ClosedByBroker, share)),
-            may_be_handshake: false,
-            may_be_sasl: false,
+            ..closing(&facts, 0.0)
         };
-        let context = Context {
-            closing: Some(closing),
-            ..Context::default()
-        };
-        judged(&facts, &context)
+        judged(&facts, &with_closing(closing))
     };
     // Six causes that no evidence distinguishes.
     let unknown = after(0.167);
@@ -117,20 +101,9 @@ fn the_listener_that_answered_is_told_with_its_process() {
 #[test]
 fn a_connection_that_never_spoke_may_outlive_the_brokers_patience() {
     let mut facts = handshake(API_VERSIONS, b"");
-    let fin = |silence_ms| {
-        Some(Fin {
-            by_peer: true,
-            ago_ms: 300.0,
-            silence_ms,
-            by_exit: false,
-            by_other_exit: false,
-        })
-    };
+    let fin = |silence_ms| Some(fin(true, 300.0, silence_ms));
     facts.fin = fin(600_200.0);
-    assert_eq!(
-        said(&alone(&facts)),
-        (Verdict::BrokerOriginated, Some(Cause::IdleClose))
-    );
+    assert_eq!(said(&alone(&facts)), IDLE_CLOSE);
     facts.fin = fin(40_000.0);
     assert_eq!(cause(&facts), Some(Cause::ClosedByBroker));
 }
@@ -216,11 +189,8 @@ fn a_late_acknowledgement_may_draw_a_bare_rst_unseen() {
         (idle.data_ms, idle.wire_ms) = (ms, ms);
         alone(facts)
     };
-    let (busy, not_idle) = (
-        after(&mut facts, 4.0),
-        (Verdict::MiddleboxReset, Some(Cause::NotIdle)),
-    );
-    assert_eq!(said(&busy), not_idle);
+    let busy = after(&mut facts, 4.0);
+    assert_eq!(said(&busy), NOT_IDLE);
     assert!(busy.confidence > 0.7, "{busy:?}");
     let unsure = after(&mut facts, 44.0);
     assert!(unsure.confidence < 0.9, "{unsure:?}");

@@ -6,21 +6,14 @@
 mod replay;
 
 use kreset::{
-    classify::{
-        Classifier, Config,
-        context::{Closing, Context},
-        phase::Phase,
-    },
+    classify::{Classifier, Config, context::Context, phase::Phase},
     event::{Cause, ProvokedBy, Role, Verdict},
     facts::{Facts, Kind, State, Trigger},
 };
-use replay::judging::{LOST, alone, cause, judged, reset, said, share, value_of};
-
-fn timeout() -> Facts {
-    let facts = replay::facts("idle_drop.client").into_iter();
-    let mut timeouts = facts.filter(|facts| facts.kind == Kind::Timeout);
-    timeouts.next().unwrap()
-}
+use replay::judging::{
+    ABORTED, AUTHENTICATION, LOST, PROBE, alone, cause, closing, judged, received, reset, said,
+    share, timeout, value_of, with_closing,
+};
 
 #[test]
 fn a_peer_that_was_heard_from_meanwhile_is_neither_dead_nor_cut_off() {
@@ -51,9 +44,8 @@ fn what_no_connection_can_carry_is_a_scan() {
         facts.trigger.as_mut().unwrap().flags = flags;
         said(&alone(&facts))
     };
-    let probe = (Verdict::ClientOriginated, Some(Cause::Probe));
     for flags in [0, FIN, 0x29, SYN | ACK] {
-        assert_eq!(drawn_by(flags), probe, "{flags:#x}");
+        assert_eq!(drawn_by(flags), PROBE, "{flags:#x}");
     }
     for flags in [ACK, ACK | FIN, ACK | 0x08] {
         assert_eq!(drawn_by(flags), LOST, "{flags:#x}");
@@ -103,16 +95,12 @@ fn a_host_that_is_both_ends_loses_none_of_them_alone() {
     // Its live sockets abort as all others do.
     let mut facts = reset("broker_abort_linger.client");
     facts.local.address = facts.remote.address;
-    assert_eq!(said(&alone(&facts)), replay::judging::ABORTED);
+    assert_eq!(said(&alone(&facts)), ABORTED);
 }
 
 /// A TLS client that its broker turned away, and that wrote once more: its RST.
 fn turned_away(turns: u16) -> Facts {
-    let facts = replay::facts("kafka/missing-client-certificate.java.client");
-    let mut resets = facts
-        .into_iter()
-        .filter(|facts| facts.kind == Kind::ResetReceived);
-    let mut facts = resets.next().unwrap();
+    let mut facts = received("kafka/missing-client-certificate.java.client");
     let packets = facts.packets.as_mut().unwrap();
     (packets.turns, packets.latest_response_len) = (turns, 40);
     facts.fin.as_mut().unwrap().silence_ms = 0.0;
@@ -122,7 +110,7 @@ fn turned_away(turns: u16) -> Facts {
 #[test]
 fn tls_hides_a_failed_login() {
     let mut facts = turned_away(9);
-    let closed = closing(&facts);
+    let closed = as_it_closed(&facts);
     let failed = judged(&facts, &closed);
     assert_eq!(failed.verdict, Verdict::HandshakePhase, "{failed:?}");
     assert_eq!(failed.cause, Some(Cause::Authentication));
@@ -140,12 +128,12 @@ fn tls_hides_a_failed_login() {
     // One that was long in use, or had been silent, logged in before.
     facts.fin.as_mut().unwrap().silence_ms = 200.0;
     assert_ne!(
-        judged(&facts, &closing(&facts)).verdict,
+        judged(&facts, &as_it_closed(&facts)).verdict,
         Verdict::HandshakePhase
     );
     let facts = turned_away(40);
     assert_ne!(
-        judged(&facts, &closing(&facts)).verdict,
+        judged(&facts, &as_it_closed(&facts)).verdict,
         Verdict::HandshakePhase
     );
 }
@@ -156,11 +144,11 @@ fn a_failed_login_within_tls_that_ends_by_fins_is_told() {
     for kind in [Kind::Fin, Kind::Closed] {
         for role in [Role::Client, Role::Broker] {
             let mut facts = closed_by_fins(kind, role);
-            let closed = closing(&facts);
+            let closed = as_it_closed(&facts);
             let failed = judged(&facts, &closed);
             assert_eq!(
                 said(&failed),
-                (Verdict::HandshakePhase, Some(Cause::Authentication)),
+                AUTHENTICATION,
                 "{kind:?} {role:?}: {failed:?}"
             );
             assert!(failed.confidence < 0.9, "the broker may have stopped");
@@ -201,21 +189,8 @@ fn closed_by_fins(kind: Kind, role: Role) -> Facts {
     facts
 }
 
-fn closing(facts: &Facts) -> Context {
-    let closing = Closing {
-        at_ns: facts.at_ns,
-        silence_ms: facts.fin.unwrap().silence_ms,
-        by_exit: false,
-        by_other_exit: false,
-        listened: None,
-        in_handshake: None,
-        may_be_handshake: false,
-        may_be_sasl: false,
-    };
-    Context {
-        closing: Some(closing),
-        ..Context::default()
-    }
+fn as_it_closed(facts: &Facts) -> Context {
+    with_closing(closing(facts, facts.fin.unwrap().silence_ms))
 }
 
 #[test]

@@ -3,37 +3,112 @@
 use kreset::{
     classify::{
         Case, Config, Judgement,
-        context::{Concurrent, Context},
+        context::{Closing, Concurrent, Context},
         judge,
     },
     event::{Cause, Role, Verdict},
     facts::{Facts, Fin, Kind},
 };
 
-pub(crate) const LOST: (Verdict, Option<Cause>) =
-    (Verdict::BrokerOriginated, Some(Cause::ConnectionLost));
-pub(crate) const ABORTED: (Verdict, Option<Cause>) =
-    (Verdict::BrokerOriginated, Some(Cause::Aborted));
+/// Verdict and cause.
+pub(crate) type Answer = (Verdict, Option<Cause>);
 
-/// Four others of the same broker ended within a second, after silences `mixed_idle` each other or
-/// alike.
-pub(crate) fn with_four_others(mixed_idle: bool) -> Context {
+const fn answer(verdict: Verdict, cause: Cause) -> Answer {
+    (verdict, Some(cause))
+}
+
+pub(crate) const ABORTED: Answer = answer(Verdict::BrokerOriginated, Cause::Aborted);
+pub(crate) const LOST: Answer = answer(Verdict::BrokerOriginated, Cause::ConnectionLost);
+pub(crate) const SHUTDOWN: Answer = answer(Verdict::BrokerOriginated, Cause::Shutdown);
+pub(crate) const CLOSED: Answer = answer(Verdict::BrokerOriginated, Cause::Closed);
+pub(crate) const IDLE_CLOSE: Answer = answer(Verdict::BrokerOriginated, Cause::IdleClose);
+pub(crate) const REFUSED: Answer = answer(Verdict::HandshakePhase, Cause::Refused);
+pub(crate) const CLOSED_BY_BROKER: Answer = answer(Verdict::HandshakePhase, Cause::ClosedByBroker);
+pub(crate) const NOT_KAFKA: Answer = answer(Verdict::HandshakePhase, Cause::NotKafka);
+pub(crate) const AUTHENTICATION: Answer = answer(Verdict::HandshakePhase, Cause::Authentication);
+pub(crate) const IDLE_ON_SEND: Answer = answer(Verdict::MiddleboxIdleReset, Cause::ResetOnSend);
+pub(crate) const IDLE_ON_TIMER: Answer = answer(Verdict::MiddleboxIdleReset, Cause::ResetOnTimer);
+pub(crate) const REBOUND: Answer = answer(Verdict::MiddleboxIdleReset, Cause::Rebound);
+pub(crate) const NOT_IDLE: Answer = answer(Verdict::MiddleboxReset, Cause::NotIdle);
+pub(crate) const MOVED: Answer = answer(Verdict::MiddleboxReset, Cause::Moved);
+pub(crate) const BLACKHOLED: Answer = answer(Verdict::MiddleboxIdleDrop, Cause::Blackholed);
+pub(crate) const CLIENT_ABORTED: Answer = answer(Verdict::ClientOriginated, Cause::Aborted);
+pub(crate) const CLIENT_LOST: Answer = answer(Verdict::ClientOriginated, Cause::ConnectionLost);
+pub(crate) const PROBE: Answer = answer(Verdict::ClientOriginated, Cause::Probe);
+pub(crate) const LATE_DATA: Answer = answer(Verdict::ClientOriginated, Cause::LateData);
+pub(crate) const UNDECIDED: Answer = (Verdict::Indeterminate, None);
+
+/// What else happened at the broker.
+pub(crate) fn with(concurrent: Concurrent) -> Context {
     Context {
-        concurrent: Concurrent {
-            count: 4,
-            mixed_idle,
-            ..Concurrent::default()
-        },
+        concurrent,
         ..Context::default()
     }
 }
 
+/// The broker's FIN came after a silence, at the time of the event.
+pub(crate) const fn closing(facts: &Facts, silence_ms: f64) -> Closing {
+    Closing {
+        at_ns: facts.at_ns,
+        silence_ms,
+        by_exit: false,
+        by_other_exit: false,
+        listened: None,
+        in_handshake: None,
+        may_be_handshake: false,
+        may_be_sasl: false,
+    }
+}
+
+pub(crate) fn with_closing(closing: Closing) -> Context {
+    Context {
+        closing: Some(closing),
+        ..Context::default()
+    }
+}
+
+/// A FIN of a process that lives.
+pub(crate) const fn fin(by_peer: bool, ago_ms: f64, silence_ms: f64) -> Fin {
+    Fin {
+        by_peer,
+        ago_ms,
+        silence_ms,
+        by_exit: false,
+        by_other_exit: false,
+    }
+}
+
+/// Four others of the same broker ended within a second, after silences `mixed_idle` each other or
+/// alike.
+pub(crate) fn with_four_others(mixed_idle: bool) -> Context {
+    with(Concurrent {
+        count: 4,
+        mixed_idle,
+        ..Concurrent::default()
+    })
+}
+
+/// The first facts of one of these kinds in a recording.
+pub(crate) fn first(name: &str, kinds: &[Kind]) -> Facts {
+    let mut facts = super::facts(name).into_iter();
+    facts
+        .find(|facts| kinds.contains(&facts.kind))
+        .unwrap_or_else(|| panic!("no {kinds:?} in {name}"))
+}
+
 /// The RST of a recording.
 pub(crate) fn reset(name: &str) -> Facts {
-    super::facts(name)
-        .into_iter()
-        .find(|facts| matches!(facts.kind, Kind::ResetReceived | Kind::ResetSent))
-        .unwrap_or_else(|| panic!("no RST in {name}"))
+    first(name, &[Kind::ResetReceived, Kind::ResetSent])
+}
+
+/// The RST of a recording that its host received.
+pub(crate) fn received(name: &str) -> Facts {
+    first(name, &[Kind::ResetReceived])
+}
+
+/// The timeout of a connection that a device dropped.
+pub(crate) fn timeout() -> Facts {
+    first("idle_drop.client", &[Kind::Timeout])
 }
 
 pub(crate) fn judged(facts: &Facts, context: &Context) -> Judgement {
@@ -54,7 +129,7 @@ pub(crate) fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
     candidate.map_or(0.0, |it| it.share)
 }
 
-pub(crate) const fn said(judgement: &Judgement) -> (Verdict, Option<Cause>) {
+pub(crate) const fn said(judgement: &Judgement) -> Answer {
     (judgement.verdict, judgement.cause)
 }
 
@@ -75,13 +150,7 @@ pub(crate) fn handshake(request: &[u8], response: &[u8]) -> Facts {
 
 /// The broker's FIN came first, right after what the client said.
 pub(crate) fn closed_at_once(mut facts: Facts) -> Facts {
-    facts.fin = Some(Fin {
-        by_peer: facts.role == Role::Client,
-        ago_ms: 1.0,
-        silence_ms: 3.0,
-        by_exit: false,
-        by_other_exit: false,
-    });
+    facts.fin = Some(fin(facts.role == Role::Client, 1.0, 3.0));
     facts
 }
 
