@@ -39,6 +39,15 @@ impl Agent {
         self.lines.push(event.to_string());
     }
 
+    /// Watches from 0 to 105 s, and writes what `between` does around 100 s.
+    fn watching(mut self, between: impl FnOnce(&mut Self)) -> Self {
+        self.start(0.0);
+        self.summary(95.0);
+        between(&mut self);
+        self.summary(105.0);
+        self
+    }
+
     fn start(&mut self, at: f64) {
         self.start_without(at, &[]);
     }
@@ -164,6 +173,13 @@ fn settings() -> Settings {
     }
 }
 
+fn following() -> Settings {
+    Settings {
+        follow: true,
+        ..settings()
+    }
+}
+
 fn correlate(lines: &[&String]) -> Vec<PairFinding> {
     let mut correlator = Correlator::new(settings());
     let mut out = Vec::new();
@@ -172,6 +188,10 @@ fn correlate(lines: &[&String]) -> Vec<PairFinding> {
         correlator.advance(at_ns.unwrap(), &mut out);
     }
     correlator.finish(&mut out);
+    findings(out)
+}
+
+fn findings(out: Vec<Message>) -> Vec<PairFinding> {
     out.into_iter()
         .map(|message| match message.event {
             Event::Finding(finding) => *finding,
@@ -201,38 +221,72 @@ fn agent(role: &str) -> Agent {
 /// Both agents around one event at 100 s.
 fn both(client: Option<&End>, broker: Option<&End>) -> [Agent; 2] {
     [("client", client), ("broker", broker)].map(|(role, seen)| {
-        let mut agent = agent(role);
-        agent.start(0.0);
-        agent.summary(95.0);
-        if let Some(seen) = seen {
-            agent.ended(100.0, seen);
-        }
-        agent.summary(105.0);
-        agent
+        agent(role).watching(|it| {
+            if let Some(seen) = seen {
+                it.ended(100.0, seen);
+            }
+        })
     })
 }
 
-fn said(finding: &PairFinding) -> (Verdict, Option<Cause>, PairProof) {
+/// What both agents around one event come to.
+fn found(client: Option<&End>, broker: Option<&End>) -> PairFinding {
+    let [client, broker] = both(client, broker);
+    one(&[&client, &broker])
+}
+
+/// The finding of the client's host.
+fn of_client(findings: &[PairFinding]) -> &PairFinding {
+    let mut found = findings.iter().filter(|it| it.host.name == "client-1");
+    found.next().unwrap()
+}
+
+/// What a stream has come to when all lines of these agents were read.
+fn reading(settings: Settings, agents: &[&Agent]) -> Correlator {
+    let mut correlator = Correlator::new(settings);
+    read(&mut correlator, agents);
+    correlator
+}
+
+fn read(correlator: &mut Correlator, agents: &[&Agent]) {
+    for line in agents.iter().flat_map(|it| &it.lines) {
+        correlator.read(line.as_bytes()).unwrap();
+    }
+}
+
+fn finish(correlator: &mut Correlator) -> Vec<PairFinding> {
+    let mut out = Vec::new();
+    correlator.finish(&mut out);
+    findings(out)
+}
+
+fn ns(seconds: f64) -> i64 {
+    let time: Timestamp = rfc(seconds).parse().unwrap();
+    i64::try_from(time.as_nanosecond()).unwrap()
+}
+
+type Answer = (Verdict, Option<Cause>, PairProof);
+
+fn said(finding: &PairFinding) -> Answer {
     (finding.verdict, finding.cause, finding.proof)
 }
 
-const DEVICE: (Verdict, Option<Cause>, PairProof) = (
+/// Of the host that sent it.
+const fn by_its_sender(verdict: Verdict, cause: Cause) -> Answer {
+    (verdict, Some(cause), PairProof::SenderSeen)
+}
+
+const DEVICE: Answer = (
     Verdict::MiddleboxIdleReset,
     Some(Cause::ResetOnSend),
     PairProof::NobodySent,
 );
-const UNPROVEN: (Verdict, Option<Cause>, PairProof) =
-    (Verdict::Indeterminate, None, PairProof::OneHost);
-const LOST: (Verdict, Option<Cause>, PairProof) = (
-    Verdict::BrokerOriginated,
-    Some(Cause::ConnectionLost),
-    PairProof::SenderSeen,
-);
+const UNPROVEN: Answer = (Verdict::Indeterminate, None, PairProof::OneHost);
+const LOST: Answer = by_its_sender(Verdict::BrokerOriginated, Cause::ConnectionLost);
 
 #[test]
 fn a_rst_that_nobody_sent_was_made_between() {
-    let [client, broker] = both(Some(&RECEIVED), None);
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&RECEIVED), None);
     assert_eq!(said(&finding), DEVICE);
     assert_eq!(finding.sent_by, Some(SentBy::Device));
     assert!(finding.confidence >= 0.99 && finding.missing.is_empty());
@@ -274,8 +328,7 @@ fn the_silence_says_what_the_device_did() {
             provoked_by: Some(provoked_by),
             ..RECEIVED
         };
-        let [client, broker] = both(Some(&seen), None);
-        let finding = one(&[&client, &broker]);
+        let finding = found(Some(&seen), None);
         assert_eq!(
             (finding.verdict, finding.cause),
             (expected.0, Some(expected.1))
@@ -291,8 +344,7 @@ fn what_the_victim_held_likelier_says_what_the_device_did() {
             candidates,
             ..RECEIVED
         };
-        let [client, broker] = both(Some(&seen), None);
-        let finding = one(&[&client, &broker]);
+        let finding = found(Some(&seen), None);
         assert_eq!(finding.proof, PairProof::NobodySent);
         (finding.cause, finding.confidence)
     };
@@ -317,94 +369,66 @@ fn with_broker(watch: impl FnOnce(&mut Agent)) -> PairFinding {
 #[test]
 fn whoever_was_not_watching_proves_nothing() {
     type Watch = Box<dyn Fn(&mut Agent)>;
-    let around = |from: Value, to: Value| -> Watch {
-        Box::new(move |it| {
+    let case = |missing, watch: fn(&mut Agent)| -> (Missing, Watch) { (missing, Box::new(watch)) };
+    let around = |missing, from: Value, to: Value| -> (Missing, Watch) {
+        let watch = move |it: &mut Agent| {
             it.start(0.0);
             it.summary_with(95.0, &from);
             it.summary_with(105.0, &to);
-        })
+        };
+        (missing, Box::new(watch))
     };
-    let cases: Vec<(Missing, Watch)> = vec![
-        (Missing::NoAgent, Box::new(|_| ())),
-        (
-            Missing::NotAttachedYet,
-            Box::new(|it| {
-                it.start(100.5);
-                it.summary(105.0);
-            }),
-        ),
-        (
-            Missing::Ended,
-            Box::new(|it| {
-                it.start(0.0);
-                it.summary_with(99.9, &json!({ "end": true }));
-            }),
-        ),
-        (
-            Missing::Ended,
-            Box::new(|it| {
-                it.start(0.0);
-                // What happened just before may not have been written yet.
-                it.summary(100.3);
-            }),
-        ),
-        (
+    let until = |missing, to: Value| around(missing, json!({}), to);
+    let cases = [
+        case(Missing::NoAgent, |_| ()),
+        case(Missing::NotAttachedYet, |it| {
+            it.start(100.5);
+            it.summary(105.0);
+        }),
+        case(Missing::Ended, |it| {
+            it.start(0.0);
+            it.summary_with(99.9, &json!({ "end": true }));
+        }),
+        case(Missing::Ended, |it| {
+            it.start(0.0);
+            // What happened just before may not have been written yet.
+            it.summary(100.3);
+        }),
+        until(Missing::Lost, json!({ "kernel_lost": 1 })),
+        until(Missing::Lost, json!({ "kernel_skipped": 1 })),
+        until(Missing::Lost, json!({ "kernel_untracked": 2 })),
+        until(
             Missing::Lost,
-            around(json!({}), json!({ "kernel_lost": 1 })),
+            json!({ "sinks": { "siem": { "delivered": 1, "waiting": 0, "lost": 1 } } }),
         ),
-        (
-            Missing::Lost,
-            around(json!({}), json!({ "kernel_skipped": 1 })),
-        ),
-        (
-            Missing::Lost,
-            around(json!({}), json!({ "kernel_untracked": 2 })),
-        ),
-        (
-            Missing::Lost,
-            around(
-                json!({}),
-                json!({ "sinks": { "siem": { "delivered": 1, "waiting": 0, "lost": 1 } } }),
-            ),
-        ),
-        (
-            Missing::Lost,
-            Box::new(|it| {
-                it.start(0.0);
-                it.summary(95.0);
-                it.write(101.0, json!({ "type": "loss" }));
-                it.summary(105.0);
-            }),
-        ),
-        (
-            Missing::Lost,
-            Box::new(|it| {
-                it.start(0.0);
-                it.summary(95.0);
-                // An event that did not arrive.
-                it.number += 1;
-                it.summary(105.0);
-            }),
-        ),
-        (
+        case(Missing::Lost, |it| {
+            it.start(0.0);
+            it.summary(95.0);
+            it.write(101.0, json!({ "type": "loss" }));
+            it.summary(105.0);
+        }),
+        case(Missing::Lost, |it| {
+            it.start(0.0);
+            it.summary(95.0);
+            // An event that did not arrive.
+            it.number += 1;
+            it.summary(105.0);
+        }),
+        around(
             Missing::Unshown,
-            around(json!({ "unshown": 3 }), json!({ "unshown": 4 })),
+            json!({ "unshown": 3 }),
+            json!({ "unshown": 4 }),
         ),
-        (
-            Missing::Degraded,
-            Box::new(|it| {
-                it.start_without(0.0, &["cgroup", "socketless"]);
-                it.summary(95.0);
-                it.summary(105.0);
-            }),
-        ),
-        (
-            Missing::Port,
-            around(json!({}), json!({ "ports": ["9093"] })),
-        ),
-        (
+        case(Missing::Degraded, |it| {
+            it.start_without(0.0, &["cgroup", "socketless"]);
+            it.summary(95.0);
+            it.summary(105.0);
+        }),
+        until(Missing::Port, json!({ "ports": ["9093"] })),
+        around(
             Missing::NoAgent,
-            around(json!({ "addresses": null }), json!({ "addresses": null })),
+            json!({ "addresses": null }),
+            json!({ "addresses": null }),
         ),
     ];
     for (missing, watch) in cases {
@@ -453,8 +477,7 @@ fn the_senders_host_says_why_through_nat() {
         broker: ("192.0.2.10", 9092),
         ..RECEIVED
     };
-    let [client, broker] = both(Some(&before_nat), Some(&behind_nat));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&before_nat), Some(&behind_nat));
     assert_eq!(said(&finding), LOST);
     assert!(finding.confidence >= 0.99);
     assert_eq!(finding.sent_by, Some(SentBy::Broker));
@@ -475,8 +498,7 @@ fn a_senders_host_that_is_not_sure_makes_nobody_sure() {
         confidence: 0.6,
         ..SENT
     };
-    let [client, broker] = both(Some(&RECEIVED), Some(&unsure));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&RECEIVED), Some(&unsure));
     assert_eq!(said(&finding), LOST);
     assert!((finding.confidence - 0.6).abs() < 1e-9);
 }
@@ -501,8 +523,7 @@ fn without_a_flow_the_number_of_the_rst_joins_and_else_the_ends() {
         let [client, broker] = both(Some(&RECEIVED), Some(&sent));
         let findings = of(&[&client, &broker]);
         assert_eq!(findings.len(), if joined { 1 } else { 2 }, "{sequence:?}");
-        let received = findings.iter().find(|it| it.host.name == "client-1");
-        let first = received.unwrap();
+        let first = of_client(&findings);
         assert_eq!(said(first) == LOST, joined, "{sequence:?} {first:#?}");
         assert_ne!(first.proof, PairProof::NobodySent, "{sequence:?}");
     }
@@ -567,13 +588,9 @@ fn a_host_that_boots_again_is_another_host() {
     let mut earlier = Agent::new("broker-1", 0xb0, BROKER);
     earlier.start(0.0);
     earlier.summary_with(50.0, &json!({ "end": true }));
-    let mut correlator = Correlator::new(settings());
     let all = [&client, &broker, &earlier];
-    for line in all.into_iter().flat_map(|it| &it.lines) {
-        correlator.read(line.as_bytes()).unwrap();
-    }
     // Its numbers are its own: nothing of them was read before.
-    assert_eq!(correlator.tally().repeated, 0);
+    assert_eq!(reading(settings(), &all).tally().repeated, 0);
     assert_eq!(said(&one(&all)), DEVICE);
     // Both at once have one address: nobody knows whose silence that is.
     earlier.summary(105.0);
@@ -586,28 +603,13 @@ fn a_host_that_boots_again_is_another_host() {
 #[test]
 fn an_event_that_comes_after_all_was_forgotten_proves_nothing() {
     let [client, broker] = both(Some(&RECEIVED), Some(&SENT));
-    let at = |seconds: f64| -> i64 {
-        let time: Timestamp = rfc(seconds).parse().unwrap();
-        i64::try_from(time.as_nanosecond()).unwrap()
-    };
     let follow = |until: f64| {
-        let mut correlator = Correlator::new(Settings {
-            follow: true,
-            ..settings()
-        });
+        let mut correlator = reading(following(), &[&broker]);
         let mut out = Vec::new();
-        for line in &broker.lines {
-            correlator.read(line.as_bytes()).unwrap();
-        }
-        correlator.advance(at(until), &mut out);
-        for line in &client.lines {
-            correlator.read(line.as_bytes()).unwrap();
-        }
+        correlator.advance(ns(until), &mut out);
+        read(&mut correlator, &[&client]);
         correlator.finish(&mut out);
-        let Some(Event::Finding(finding)) = out.pop().map(|message| message.event) else {
-            panic!("a finding");
-        };
-        *finding
+        findings(out).pop().expect("a finding")
     };
     // The broker's event was judged alone, and is still known.
     assert_eq!(said(&follow(140.0)), LOST);
@@ -625,11 +627,7 @@ fn a_port_that_is_used_again_is_another_connection() {
         ..SENT
     };
     let [client, _] = both(Some(&RECEIVED), None);
-    let mut broker = agent("broker");
-    broker.start(0.0);
-    broker.summary(95.0);
-    broker.ended(98.0, &earlier);
-    broker.summary(105.0);
+    let broker = agent("broker").watching(|it| it.ended(98.0, &earlier));
     let findings = of(&[&client, &broker]);
     assert_eq!(findings.len(), 2, "{findings:#?}");
     assert_eq!(
@@ -689,8 +687,7 @@ fn both_received_one_and_neither_sent_it() {
         sequence: Some(2_377_280_000),
         ..RECEIVED
     };
-    let [client, broker] = both(Some(&RECEIVED), Some(&received));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&RECEIVED), Some(&received));
     assert_eq!(
         said(&finding),
         (
@@ -721,8 +718,7 @@ fn both_say_they_sent_it() {
         confidence: 0.99,
         ..SENT
     };
-    let [client, broker] = both(Some(&aborted), Some(&SENT));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&aborted), Some(&SENT));
     assert_eq!(said(&finding), UNPROVEN);
     assert!(finding.conflict.is_some() && finding.confidence <= 0.5);
     // They agree: the second RST only answers the first.
@@ -731,15 +727,10 @@ fn both_say_they_sent_it() {
         confidence: 0.7,
         ..SENT
     };
-    let [client, broker] = both(Some(&aborted), Some(&agrees));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&aborted), Some(&agrees));
     assert_eq!(
         said(&finding),
-        (
-            Verdict::ClientOriginated,
-            Some(Cause::Aborted),
-            PairProof::SenderSeen
-        )
+        by_its_sender(Verdict::ClientOriginated, Cause::Aborted)
     );
 }
 
@@ -749,8 +740,7 @@ fn another_rst_than_the_one_that_came_proves_nothing() {
         sequence: Some(17),
         ..SENT
     };
-    let [client, broker] = both(Some(&RECEIVED), Some(&other));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&RECEIVED), Some(&other));
     assert_eq!(finding.proof, PairProof::OneHost);
     assert_eq!(finding.missing, [Missing::AnotherReset]);
 }
@@ -773,18 +763,10 @@ fn an_abort_that_came_out_of_order_is_answered_by_the_number_that_was_asked_for(
     let [client, broker] = both(Some(&drawn), Some(&aborted));
     assert_eq!(
         said(&one(&[&client, &broker])),
-        (
-            Verdict::BrokerOriginated,
-            Some(Cause::Aborted),
-            PairProof::SenderSeen
-        )
+        by_its_sender(Verdict::BrokerOriginated, Cause::Aborted)
     );
     // One that was sent after the other had come answers nothing.
-    let mut late = agent("broker");
-    late.start(0.0);
-    late.summary(95.0);
-    late.ended(100.4, &aborted);
-    late.summary(105.0);
+    let late = agent("broker").watching(|it| it.ended(100.4, &aborted));
     let finding = one(&[&client, &late]);
     assert_eq!(finding.missing, [Missing::AnotherReset]);
 }
@@ -803,15 +785,10 @@ fn what_comes_after_a_reported_close_is_of_the_closers_making() {
         wire_idle_ms: Some(40.0),
         ..RECEIVED
     };
-    let [client, broker] = both(Some(&late), Some(&closed));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&late), Some(&closed));
     assert_eq!(
         said(&finding),
-        (
-            Verdict::HandshakePhase,
-            Some(Cause::TlsAlert),
-            PairProof::SenderSeen
-        )
+        by_its_sender(Verdict::HandshakePhase, Cause::TlsAlert)
     );
     assert_eq!(finding.sent_by, Some(SentBy::Broker));
     // That the broker's host saw the client close first says nothing of a RST.
@@ -819,8 +796,10 @@ fn what_comes_after_a_reported_close_is_of_the_closers_making() {
         direction: "received",
         ..closed
     };
-    let [client, broker] = both(Some(&late), Some(&closed_by_client));
-    assert_eq!(one(&[&client, &broker]).proof, PairProof::NobodySent);
+    assert_eq!(
+        found(Some(&late), Some(&closed_by_client)).proof,
+        PairProof::NobodySent
+    );
 }
 
 #[test]
@@ -840,19 +819,14 @@ fn the_silence_that_the_victim_saw_tells_moved_from_rebound() {
             wire_idle_ms: Some(idle_ms),
             ..RECEIVED
         };
-        let [client, broker] = both(Some(&seen), Some(&stranger));
-        let finding = one(&[&client, &broker]);
-        assert_eq!(
-            said(&finding),
-            (verdict, Some(cause), PairProof::SenderSeen)
-        );
+        let finding = found(Some(&seen), Some(&stranger));
+        assert_eq!(said(&finding), by_its_sender(verdict, cause));
     }
 }
 
 #[test]
 fn a_rst_that_never_came_is_told_by_its_sender() {
-    let [client, broker] = both(None, Some(&SENT));
-    let finding = one(&[&client, &broker]);
+    let finding = found(None, Some(&SENT));
     assert_eq!(said(&finding), LOST);
     assert_eq!(finding.client_host.unwrap().saw, Saw::Nothing);
     assert!(finding.confidence < 0.99, "only its own host says why");
@@ -863,8 +837,7 @@ fn a_rst_that_never_came_is_told_by_its_sender() {
         sequence: None,
         ..RECEIVED
     };
-    let [client, broker] = both(Some(&timeout), Some(&SENT));
-    let finding = one(&[&client, &broker]);
+    let finding = found(Some(&timeout), Some(&SENT));
     assert_eq!(said(&finding), LOST, "a device swallowed the RST");
     let [client, broker] = both(Some(&timeout), None);
     let dropped = (
@@ -879,8 +852,7 @@ fn a_rst_that_never_came_is_told_by_its_sender() {
         reason: Some("TCP_KEEPALIVE_TIMEOUT"),
         ..SENT
     };
-    let [client, broker] = both(Some(&timeout), Some(&gave_up));
-    assert_eq!(said(&one(&[&client, &broker])), dropped);
+    assert_eq!(said(&found(Some(&timeout), Some(&gave_up))), dropped);
 }
 
 #[test]
@@ -974,10 +946,7 @@ fn a_refused_attempt_of_another_watched_host_is_not_passed_on() {
     };
     let finding_of_client_1 = |client: &'static str| {
         let [watched, broker] = both(Some(&RECEIVED), Some(&refused(client)));
-        let mut other = Agent::new("client-2", 0xd, "10.0.1.6");
-        other.start(0.0);
-        other.summary(95.0);
-        other.summary(105.0);
+        let other = Agent::new("client-2", 0xd, "10.0.1.6").watching(|_| ());
         let findings = of(&[&watched, &broker, &other]);
         findings
             .into_iter()
@@ -1044,17 +1013,13 @@ fn what_ended_outside_of_the_time_asked_for_is_left_out() {
         (None, Some(at), 0),
         (None, Some(at + second), 1),
     ] {
-        let mut correlator = Correlator::new(Settings {
+        let settings = Settings {
             since,
             until,
             ..settings()
-        });
-        for line in client.lines.iter().chain(&broker.lines) {
-            correlator.read(line.as_bytes()).unwrap();
-        }
-        let mut out = Vec::new();
-        correlator.finish(&mut out);
-        assert_eq!(out.len(), count);
+        };
+        let mut correlator = reading(settings, &[&client, &broker]);
+        assert_eq!(finish(&mut correlator).len(), count);
     }
 }
 
@@ -1080,17 +1045,8 @@ fn probe_event(client: (&str, u16)) -> Agent {
 
 /// Findings, and how many were left out as the probe's.
 fn of_probe(agents: &[&Agent], all: bool) -> (Vec<PairFinding>, u64) {
-    let mut correlator = Correlator::new(Settings { all, ..settings() });
-    for line in agents.iter().flat_map(|it| &it.lines) {
-        correlator.read(line.as_bytes()).unwrap();
-    }
-    let mut out = Vec::new();
-    correlator.finish(&mut out);
-    let found = out.into_iter().map(|message| match message.event {
-        Event::Finding(finding) => *finding,
-        other => panic!("{other:?}"),
-    });
-    (found.collect(), correlator.tally().probe)
+    let mut correlator = reading(Settings { all, ..settings() }, agents);
+    (finish(&mut correlator), correlator.tally().probe)
 }
 
 #[test]
@@ -1162,21 +1118,11 @@ fn a_later_connection_of_the_same_ports_is_not_the_probes() {
 #[test]
 fn a_stream_is_judged_once_its_window_and_the_next_summary_are_over() {
     let [client, broker] = both(Some(&RECEIVED), None);
-    let mut correlator = Correlator::new(Settings {
-        follow: true,
-        ..settings()
-    });
-    for line in client.lines.iter().chain(&broker.lines) {
-        correlator.read(line.as_bytes()).unwrap();
-    }
-    let at = |seconds: f64| -> i64 {
-        let time: Timestamp = rfc(seconds).parse().unwrap();
-        i64::try_from(time.as_nanosecond()).unwrap()
-    };
+    let mut correlator = reading(following(), &[&client, &broker]);
     let mut out = Vec::new();
-    correlator.advance(at(139.0), &mut out);
+    correlator.advance(ns(139.0), &mut out);
     assert_eq!(out.len(), 0);
-    correlator.advance(at(140.0), &mut out);
+    correlator.advance(ns(140.0), &mut out);
     assert_eq!(out.len(), 1);
     assert_eq!(correlator.tally().events, 7);
 }
@@ -1184,23 +1130,16 @@ fn a_stream_is_judged_once_its_window_and_the_next_summary_are_over() {
 #[test]
 fn with_a_wide_window_all_that_tells_clocks_is_waited_for() {
     let [client, broker] = both(Some(&RECEIVED), None);
-    let mut correlator = Correlator::new(Settings {
-        follow: true,
+    let settings = Settings {
         window: Duration::from_mins(1),
-        ..settings()
-    });
-    for line in client.lines.iter().chain(&broker.lines) {
-        correlator.read(line.as_bytes()).unwrap();
-    }
-    let at = |seconds: f64| -> i64 {
-        let time: Timestamp = rfc(seconds).parse().unwrap();
-        i64::try_from(time.as_nanosecond()).unwrap()
+        ..following()
     };
+    let mut correlator = reading(settings, &[&client, &broker]);
     let mut out = Vec::new();
     // A RST that both hosts saw at 160 s may still come.
-    correlator.advance(at(219.0), &mut out);
+    correlator.advance(ns(219.0), &mut out);
     assert_eq!(out.len(), 0);
-    correlator.advance(at(220.0), &mut out);
+    correlator.advance(ns(220.0), &mut out);
     assert_eq!(out.len(), 1);
 }
 
@@ -1214,13 +1153,8 @@ fn routine_closes_are_counted_and_written_if_asked_for() {
     };
     let [client, broker] = both(Some(&late), None);
     let written = |all| {
-        let mut correlator = Correlator::new(Settings { all, ..settings() });
-        for line in client.lines.iter().chain(&broker.lines) {
-            correlator.read(line.as_bytes()).unwrap();
-        }
-        let mut out = Vec::new();
-        correlator.finish(&mut out);
-        (out.len(), correlator.tally().routine)
+        let mut correlator = reading(Settings { all, ..settings() }, &[&client, &broker]);
+        (finish(&mut correlator).len(), correlator.tally().routine)
     };
     assert_eq!(written(false), (0, 1));
     assert_eq!(written(true), (1, 0));
@@ -1229,11 +1163,8 @@ fn routine_closes_are_counted_and_written_if_asked_for() {
 #[test]
 fn the_summary_names_what_would_have_to_be_watched() {
     let [client, _] = both(Some(&RECEIVED), None);
-    let mut correlator = Correlator::new(settings());
-    for line in &client.lines {
-        correlator.read(line.as_bytes()).unwrap();
-    }
-    correlator.finish(&mut Vec::new());
+    let mut correlator = reading(settings(), &[&client]);
+    finish(&mut correlator);
     let text = correlator.tally().to_string();
     for line in [
         "1 finding from 4 events, 1 of connections that one host alone reported",
@@ -1275,9 +1206,6 @@ proptest! {
 /// One event of a host that both ends are on says what two events of two hosts would.
 #[test]
 fn an_event_of_both_ends_is_a_pair() {
-    let mut agent = Agent::new("host-1", 0xb, CLIENT);
-    agent.start(0.0);
-    agent.summary(95.0);
     let mut event = RECEIVED.json();
     event["verdict"] = "broker_originated".into();
     event["cause"] = "connection_lost".into();
@@ -1287,8 +1215,7 @@ fn an_event_of_both_ends_is_a_pair() {
     other["time"] = rfc(100.0 - 1e-6).into();
     other["kernel_reason"] = "NO_SOCKET".into();
     event["other_end"] = other;
-    agent.write(100.0, event);
-    agent.summary(105.0);
+    let agent = Agent::new("host-1", 0xb, CLIENT).watching(|it| it.write(100.0, event));
     let finding = one(&[&agent]);
     assert_eq!(finding.proof, PairProof::SenderSeen);
     assert_eq!(finding.cause, Some(Cause::ConnectionLost));
@@ -1312,11 +1239,7 @@ fn both_ends_of_one_event_belong_together_whatever_else_fits() {
     event["other_end"] = End { flow: None, ..SENT }.json();
     // When both ends saw it at one time, too.
     event["other_end"]["time"] = rfc(100.0).into();
-    let mut here = Agent::new("host-1", 0xb, CLIENT);
-    here.start(0.0);
-    here.summary(95.0);
-    here.write(100.0, event);
-    here.summary(105.0);
+    let here = Agent::new("host-1", 0xb, CLIENT).watching(|it| it.write(100.0, event));
     let mut there = agent("broker");
     there.ended(
         100.5,
@@ -1361,10 +1284,7 @@ fn both_ends_of_an_event_are_forgotten() {
     agent.summary(200.0);
     agent.write(100.0, event);
     agent.summary(4_000.0);
-    let mut correlator = Correlator::new(Settings {
-        follow: true,
-        ..settings()
-    });
+    let mut correlator = Correlator::new(following());
     let mut out = Vec::new();
     let mut read_ns = i64::MIN;
     for line in &agent.lines {
