@@ -66,29 +66,27 @@ fn number(payload: &[u8]) -> u64 {
         .unwrap()
 }
 
-type Answer = Box<dyn FnMut(&[u64]) -> Result<Handed, RemoteError> + Send>;
+type Answer = Result<Handed, RemoteError>;
 
 /// A receiver that does what a test says, and keeps what it took.
-struct Scripted {
-    taken: Arc<Mutex<Vec<u64>>>,
-    answer: Answer,
-    broken: Arc<Mutex<bool>>,
-    outstanding: Arc<Mutex<usize>>,
+struct Scripted<F> {
+    seen: Seen,
+    answer: F,
 }
 
-impl Remote for Scripted {
-    fn send(&mut self, batch: &[Entry]) -> Result<Handed, RemoteError> {
+impl<F: FnMut(&[u64]) -> Answer + Send> Remote for Scripted<F> {
+    fn send(&mut self, batch: &[Entry]) -> Answer {
         let numbers: Vec<_> = batch.iter().map(|entry| number(&entry.payload)).collect();
         let answer = (self.answer)(&numbers);
         if answer.is_ok() {
-            self.taken.lock().unwrap().extend(numbers);
+            self.seen.taken.lock().unwrap().extend(numbers);
         }
         answer
     }
 
     fn check(&mut self) -> Result<usize, RemoteError> {
-        let broken = std::mem::take(&mut *self.broken.lock().unwrap());
-        let outstanding = *self.outstanding.lock().unwrap();
+        let broken = std::mem::take(&mut *self.seen.broken.lock().unwrap());
+        let outstanding = *self.seen.outstanding.lock().unwrap();
         if broken { Err(gone()) } else { Ok(outstanding) }
     }
 }
@@ -106,30 +104,62 @@ struct Seen {
     outstanding: Arc<Mutex<usize>>,
 }
 
-impl Seen {
+const CONFIRMS: fn(&[u64]) -> Answer = |_| Ok(Handed::Confirmed);
+const IS_DOWN: fn(&[u64]) -> Answer = |_| Err(gone());
+
+/// Rejects each batch in which one of these is.
+fn refuses(batch: &[u64], is_bad: impl Fn(u64) -> bool) -> Answer {
+    if batch.iter().any(|number| is_bad(*number)) {
+        Err(RemoteError::Refused("no".to_owned()))
+    } else {
+        Ok(Handed::Confirmed)
+    }
+}
+
+/// The directory of a spool, and what its receiver has seen.
+struct Receiver {
+    directory: TempDir,
+    seen: Seen,
+}
+
+impl Receiver {
+    fn new() -> Self {
+        Self {
+            directory: TempDir::new().unwrap(),
+            seen: Seen::default(),
+        }
+    }
+
     fn numbers(&self) -> Vec<u64> {
-        self.taken.lock().unwrap().clone()
+        self.seen.taken.lock().unwrap().clone()
     }
 
     fn distinct(&self) -> BTreeSet<u64> {
         self.numbers().into_iter().collect()
     }
-}
 
-fn start(directory: &Path, limit: u64, seen: &Seen, answer: Answer) -> Delivery {
-    let mut delivery = Delivery::default();
-    let sink = Sink::Remote {
-        encoder: Box::new(Json),
-        remote: Box::new(Scripted {
-            taken: Arc::clone(&seen.taken),
-            answer,
-            broken: Arc::clone(&seen.broken),
-            outstanding: Arc::clone(&seen.outstanding),
-        }),
-        spool: Box::new(SpoolSlot::open(directory, limit).unwrap()),
-    };
-    delivery.start("siem", SinkFilter::default(), sink).unwrap();
-    delivery
+    fn start(&self, answer: impl FnMut(&[u64]) -> Answer + Send + 'static) -> Delivery {
+        self.start_in(self.directory.path(), u64::MAX, answer)
+    }
+
+    fn start_in(
+        &self,
+        directory: &Path,
+        limit: u64,
+        answer: impl FnMut(&[u64]) -> Answer + Send + 'static,
+    ) -> Delivery {
+        let mut delivery = Delivery::default();
+        let sink = Sink::Remote {
+            encoder: Box::new(Json),
+            remote: Box::new(Scripted {
+                seen: self.seen.clone(),
+                answer,
+            }),
+            spool: Box::new(SpoolSlot::open(directory, limit).unwrap()),
+        };
+        delivery.start("siem", SinkFilter::default(), sink).unwrap();
+        delivery
+    }
 }
 
 fn snapshot(delivery: &Delivery) -> Snapshot {
@@ -153,17 +183,15 @@ fn end(mut delivery: Delivery, within: Duration) {
 
 #[test]
 fn a_stalled_receiver_delays_no_event_and_loses_none() {
-    let directory = TempDir::new().unwrap();
+    let receiver = Receiver::new();
     let (release, stalled) = channel::<()>();
-    let seen = Seen::default();
     let mut held = Some(stalled);
-    let answer: Answer = Box::new(move |_| {
+    let mut delivery = receiver.start(move |_| {
         if let Some(stalled) = held.take() {
             let _released = stalled.recv();
         }
         Ok(Handed::Confirmed)
     });
-    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
     for burst in 0..10 {
         // Were it to wait for the receiver, it would never end.
         for number in 0..1_000 {
@@ -171,38 +199,31 @@ fn a_stalled_receiver_delays_no_event_and_loses_none() {
         }
         assert!(delivery.settle(Duration::from_secs(30)));
     }
-    assert!(seen.numbers().is_empty());
+    assert!(receiver.numbers().is_empty());
     assert_eq!(snapshot(&delivery).waiting, 10_000);
     drop(release);
     soon("all arrive", || snapshot(&delivery).waiting == 0);
-    assert_eq!(seen.numbers(), (0..10_000).collect::<Vec<_>>());
+    assert_eq!(receiver.numbers(), (0..10_000).collect::<Vec<_>>());
     assert_eq!(snapshot(&delivery).lost, 0);
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn a_lone_event_goes_out_without_another_behind_it() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
-    let mut delivery = start(
-        directory.path(),
-        u64::MAX,
-        &seen,
-        Box::new(|_| Ok(Handed::Confirmed)),
-    );
+    let receiver = Receiver::new();
+    let mut delivery = receiver.start(CONFIRMS);
     for number in 0..20 {
         delivery.offer(&numbered(number));
-        soon("it arrives", || seen.numbers().len() as u64 > number);
+        soon("it arrives", || receiver.numbers().len() as u64 > number);
     }
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn a_receiver_that_fails_now_and_then_gets_every_event_in_order() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
+    let receiver = Receiver::new();
     let mut tries = 0;
-    let answer: Answer = Box::new(move |_| {
+    let mut delivery = receiver.start(move |_| {
         tries += 1;
         if tries % 3 == 0 {
             Err(gone())
@@ -210,54 +231,40 @@ fn a_receiver_that_fails_now_and_then_gets_every_event_in_order() {
             Ok(Handed::Confirmed)
         }
     });
-    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
     for number in 0..3_000 {
         delivery.offer(&numbered(number));
         if number % 500 == 0 {
             thread::sleep(Duration::from_millis(5));
         }
     }
-    soon("all arrive", || seen.numbers().len() == 3_000);
-    assert_eq!(seen.numbers(), (0..3_000).collect::<Vec<_>>());
+    soon("all arrive", || receiver.numbers().len() == 3_000);
+    assert_eq!(receiver.numbers(), (0..3_000).collect::<Vec<_>>());
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn what_was_not_delivered_is_delivered_by_the_next_run() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
-    let mut down = start(directory.path(), u64::MAX, &seen, Box::new(|_| Err(gone())));
+    let receiver = Receiver::new();
+    let mut down = receiver.start(IS_DOWN);
     (0..500).for_each(|number| down.offer(&numbered(number)));
     assert!(down.settle(Duration::from_secs(30)));
     end(down, Duration::from_millis(200));
-    let mut up = start(
-        directory.path(),
-        u64::MAX,
-        &seen,
-        Box::new(|_| Ok(Handed::Confirmed)),
-    );
+    let mut up = receiver.start(CONFIRMS);
     (500..600).for_each(|number| up.offer(&numbered(number)));
-    soon("all arrive", || seen.numbers().len() == 600);
-    assert_eq!(seen.numbers(), (0..600).collect::<Vec<_>>());
+    soon("all arrive", || receiver.numbers().len() == 600);
+    assert_eq!(receiver.numbers(), (0..600).collect::<Vec<_>>());
     end(up, Duration::from_secs(5));
 }
 
 #[test]
 fn a_refused_event_is_found_left_out_and_counted() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
-    let refuses = |batch: &[u64]| {
-        if batch.iter().any(|number| [13, 14, 300].contains(number)) {
-            Err(RemoteError::Refused("no".to_owned()))
-        } else {
-            Ok(Handed::Confirmed)
-        }
-    };
-    let mut delivery = start(directory.path(), u64::MAX, &seen, Box::new(refuses));
+    let receiver = Receiver::new();
+    let bad = [13, 14, 300];
+    let mut delivery = receiver.start(move |batch| refuses(batch, |it| bad.contains(&it)));
     (0..400).for_each(|number| delivery.offer(&numbered(number)));
     soon("the rest arrives", || snapshot(&delivery).waiting == 0);
-    let expected: Vec<_> = (0..400).filter(|it| ![13, 14, 300].contains(it)).collect();
-    assert_eq!(seen.numbers(), expected);
+    let expected: Vec<_> = (0..400).filter(|it| !bad.contains(it)).collect();
+    assert_eq!(receiver.numbers(), expected);
     assert_eq!(delivery.take_losses(|_| true), [("siem".to_owned(), 3)]);
     assert!(delivery.take_losses(|_| true).is_empty());
     end(delivery, Duration::from_secs(5));
@@ -266,12 +273,11 @@ fn a_refused_event_is_found_left_out_and_counted() {
 /// A port that expects TLS answers HTTP 400 to everything, and emptied a spool.
 #[test]
 fn a_receiver_that_rejects_everything_gets_everything_once_it_is_one() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
+    let receiver = Receiver::new();
     let fixed = Arc::new(AtomicBool::new(false));
     let (tries, is_fixed) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&fixed));
     let answers = Arc::clone(&tries);
-    let answer: Answer = Box::new(move |_| {
+    let mut delivery = receiver.start(move |_| {
         answers.fetch_add(1, Relaxed);
         if is_fixed.load(Relaxed) {
             Ok(Handed::Confirmed)
@@ -279,7 +285,6 @@ fn a_receiver_that_rejects_everything_gets_everything_once_it_is_one() {
             Err(RemoteError::Refused("HTTP 400".to_owned()))
         }
     });
-    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
     (0..1_000).for_each(|number| delivery.offer(&numbered(number)));
     soon("it tries again and again", || tries.load(Relaxed) > 100);
     let now = snapshot(&delivery);
@@ -288,23 +293,15 @@ fn a_receiver_that_rejects_everything_gets_everything_once_it_is_one() {
     assert_eq!(status.state(), SinkState::Failing);
     fixed.store(true, Relaxed);
     soon("all arrive", || snapshot(&delivery).waiting == 0);
-    assert_eq!(seen.distinct(), (0..1_000).collect());
+    assert_eq!(receiver.distinct(), (0..1_000).collect());
     assert_eq!(snapshot(&delivery).lost, 0);
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn a_first_event_that_is_rejected_holds_the_others_up_for_no_longer_than_they_need() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
-    let refuses = |batch: &[u64]| {
-        if batch.iter().any(|number| *number < 3) {
-            Err(RemoteError::Refused("no".to_owned()))
-        } else {
-            Ok(Handed::Confirmed)
-        }
-    };
-    let mut delivery = start(directory.path(), u64::MAX, &seen, Box::new(refuses));
+    let receiver = Receiver::new();
+    let mut delivery = receiver.start(|batch| refuses(batch, |it| it < 3));
     delivery.offer(&numbered(0));
     soon("it is rejected", || snapshot(&delivery).failures > 0);
     assert_eq!(
@@ -313,31 +310,25 @@ fn a_first_event_that_is_rejected_holds_the_others_up_for_no_longer_than_they_ne
     );
     (1..10).for_each(|number| delivery.offer(&numbered(number)));
     soon("the rest arrives", || snapshot(&delivery).waiting == 0);
-    assert_eq!(seen.distinct(), (3..10).collect());
+    assert_eq!(receiver.distinct(), (3..10).collect());
     assert_eq!(snapshot(&delivery).lost, 3);
-    assert!(directory.path().join("rejected").exists());
+    assert!(receiver.directory.path().join("rejected").exists());
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn a_spool_that_cannot_be_opened_is_opened_later_and_loses_nothing() {
-    let directory = TempDir::new().unwrap();
-    let place = directory.path().join("spool");
+    let receiver = Receiver::new();
+    let place = receiver.directory.path().join("spool");
     fs::write(&place, "a file in its place").unwrap();
-    let seen = Seen::default();
-    let mut delivery = start(
-        &place.join("sink"),
-        u64::MAX,
-        &seen,
-        Box::new(|_| Ok(Handed::Confirmed)),
-    );
+    let mut delivery = receiver.start_in(&place.join("sink"), u64::MAX, CONFIRMS);
     let state = |delivery: &Delivery| delivery.statuses().next().unwrap().1.state();
     assert_eq!(state(&delivery), SinkState::SpoolFailing);
     (0..1_000).for_each(|number| delivery.offer(&numbered(number)));
     soon("it tries", || snapshot(&delivery).failures > 2);
     fs::remove_file(&place).unwrap();
     soon("all arrive", || snapshot(&delivery).delivered == 1_000);
-    assert_eq!(seen.numbers(), (0..1_000).collect::<Vec<_>>());
+    assert_eq!(receiver.numbers(), (0..1_000).collect::<Vec<_>>());
     assert_eq!(snapshot(&delivery).lost, 0);
     assert_eq!(state(&delivery), SinkState::Working);
     // While it runs, the place is lost once more.
@@ -353,12 +344,10 @@ fn a_spool_that_cannot_be_opened_is_opened_later_and_loses_nothing() {
 
 #[test]
 fn what_finds_no_spool_until_the_end_is_counted() {
-    let directory = TempDir::new().unwrap();
-    let place = directory.path().join("spool");
+    let receiver = Receiver::new();
+    let place = receiver.directory.path().join("spool");
     fs::write(&place, "a file in its place").unwrap();
-    let seen = Seen::default();
-    let answer: Answer = Box::new(|_| Ok(Handed::Confirmed));
-    let mut delivery = start(&place.join("sink"), u64::MAX, &seen, answer);
+    let mut delivery = receiver.start_in(&place.join("sink"), u64::MAX, CONFIRMS);
     (0..1_000).for_each(|number| delivery.offer(&numbered(number)));
     soon("it tries", || snapshot(&delivery).failures > 0);
     delivery.close();
@@ -373,20 +362,18 @@ fn what_finds_no_spool_until_the_end_is_counted() {
 
 #[test]
 fn a_thread_that_panics_is_counted_and_started_again() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
+    let receiver = Receiver::new();
     let mut panics = 2;
-    let answer: Answer = Box::new(move |_| {
+    let mut delivery = receiver.start(move |_| {
         if panics > 0 {
             panics -= 1;
             panic!("as the test wants");
         }
         Ok(Handed::Confirmed)
     });
-    let mut delivery = start(directory.path(), u64::MAX, &seen, answer);
     (0..100).for_each(|number| delivery.offer(&numbered(number)));
     soon("all arrive", || snapshot(&delivery).waiting == 0);
-    assert_eq!(seen.distinct(), (0..100).collect());
+    assert_eq!(receiver.distinct(), (0..100).collect());
     assert_eq!(
         (snapshot(&delivery).restarts, snapshot(&delivery).lost),
         (2, 0)
@@ -412,8 +399,7 @@ fn a_thread_that_panics_is_counted_and_started_again() {
 
 #[test]
 fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
+    let receiver = Receiver::new();
     // The first connection breaks before anything on it counts, however slow the machine is.
     let breaks = Arc::new(AtomicBool::new(false));
     let settle = {
@@ -426,66 +412,53 @@ fn what_a_broken_connection_leaves_in_doubt_is_sent_again() {
             }
         }
     };
-    let mut delivery = start(
-        directory.path(),
-        u64::MAX,
-        &seen,
-        Box::new(move |_| Ok(Handed::Unconfirmed(settle()))),
-    );
+    let mut delivery = receiver.start(move |_| Ok(Handed::Unconfirmed(settle())));
     (0..50).for_each(|number| delivery.offer(&numbered(number)));
-    soon("all are handed over", || seen.distinct().len() == 50);
+    soon("all are handed over", || receiver.distinct().len() == 50);
     assert_eq!(snapshot(&delivery).delivered, 0);
     breaks.store(true, Relaxed);
-    *seen.broken.lock().unwrap() = true;
-    soon("all are handed over again", || seen.numbers().len() >= 100);
+    *receiver.seen.broken.lock().unwrap() = true;
+    soon("all are handed over again", || {
+        receiver.numbers().len() >= 100
+    });
     soon("all count", || snapshot(&delivery).delivered == 50);
-    assert_eq!(seen.distinct(), (0..50).collect());
+    assert_eq!(receiver.distinct(), (0..50).collect());
     assert_eq!(snapshot(&delivery).waiting, 0);
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn what_the_receivers_host_does_not_have_does_not_count_however_long_ago_it_was_written() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
-    *seen.outstanding.lock().unwrap() = usize::MAX;
-    let mut delivery = start(
-        directory.path(),
-        u64::MAX,
-        &seen,
-        Box::new(|_| Ok(Handed::Unconfirmed(Duration::ZERO))),
-    );
+    let receiver = Receiver::new();
+    *receiver.seen.outstanding.lock().unwrap() = usize::MAX;
+    let mut delivery = receiver.start(|_| Ok(Handed::Unconfirmed(Duration::ZERO)));
     delivery.offer(&numbered(0));
-    soon("it is handed over", || seen.numbers().len() == 1);
+    soon("it is handed over", || receiver.numbers().len() == 1);
     // That it settles at once shows as soon as the next one does.
-    *seen.outstanding.lock().unwrap() = 1;
+    *receiver.seen.outstanding.lock().unwrap() = 1;
     delivery.offer(&numbered(1));
     soon("the first one counts", || {
         snapshot(&delivery).delivered == 1
     });
-    assert_eq!(seen.numbers(), [0, 1]);
-    *seen.outstanding.lock().unwrap() = 2;
+    assert_eq!(receiver.numbers(), [0, 1]);
+    *receiver.seen.outstanding.lock().unwrap() = 2;
     delivery.offer(&numbered(2));
-    soon("both are handed over", || seen.numbers().len() == 3);
-    *seen.broken.lock().unwrap() = true;
-    soon("what is in doubt comes again", || seen.numbers().len() == 5);
-    assert_eq!(seen.numbers(), [0, 1, 2, 1, 2]);
+    soon("both are handed over", || receiver.numbers().len() == 3);
+    *receiver.seen.broken.lock().unwrap() = true;
+    soon("what is in doubt comes again", || {
+        receiver.numbers().len() == 5
+    });
+    assert_eq!(receiver.numbers(), [0, 1, 2, 1, 2]);
     assert_eq!(snapshot(&delivery).delivered, 1);
-    *seen.outstanding.lock().unwrap() = 0;
+    *receiver.seen.outstanding.lock().unwrap() = 0;
     soon("all count", || snapshot(&delivery).delivered == 3);
     end(delivery, Duration::from_secs(5));
 }
 
 #[test]
 fn a_full_spool_gives_up_the_oldest_and_names_its_sink() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
-    let mut delivery = start(
-        directory.path(),
-        LEAST_BYTES,
-        &seen,
-        Box::new(|_| Err(gone())),
-    );
+    let receiver = Receiver::new();
+    let mut delivery = receiver.start_in(receiver.directory.path(), LEAST_BYTES, IS_DOWN);
     for number in 0..20_000 {
         delivery.offer(&numbered(number));
         if number % 1_000 == 0 {
@@ -494,14 +467,9 @@ fn a_full_spool_gives_up_the_oldest_and_names_its_sink() {
     }
     assert!(delivery.settle(Duration::from_secs(30)));
     end(delivery, Duration::ZERO);
-    let up = start(
-        directory.path(),
-        LEAST_BYTES,
-        &seen,
-        Box::new(|_| Ok(Handed::Confirmed)),
-    );
+    let up = receiver.start_in(receiver.directory.path(), LEAST_BYTES, CONFIRMS);
     soon("the rest arrives", || snapshot(&up).waiting == 0);
-    let numbers = seen.numbers();
+    let numbers = receiver.numbers();
     assert!(numbers.len() > 3_000, "{}", numbers.len());
     assert_eq!(
         numbers,
@@ -512,18 +480,16 @@ fn a_full_spool_gives_up_the_oldest_and_names_its_sink() {
 
 #[test]
 fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
-    let directory = TempDir::new().unwrap();
-    let seen = Seen::default();
+    let receiver = Receiver::new();
     let open = Arc::new(AtomicBool::new(false));
     let door = Arc::clone(&open);
-    let answer: Answer = Box::new(move |_| {
+    let mut delivery = receiver.start_in(receiver.directory.path(), LEAST_BYTES, move |_| {
         if door.load(Relaxed) {
             Ok(Handed::Confirmed)
         } else {
             Err(gone())
         }
     });
-    let mut delivery = start(directory.path(), LEAST_BYTES, &seen, answer);
     for number in 0..12_000 {
         delivery.offer(&numbered(number));
         if number % 1_000 == 0 {
@@ -538,7 +504,7 @@ fn losses_of_a_full_spool_and_what_arrives_are_all_there_was() {
         .iter()
         .map(|(_, count)| count)
         .sum();
-    assert_eq!(lost + seen.numbers().len() as u64, 12_000);
+    assert_eq!(lost + receiver.numbers().len() as u64, 12_000);
     assert_eq!(snapshot(&delivery).lost, lost);
     end(delivery, Duration::from_secs(5));
 }

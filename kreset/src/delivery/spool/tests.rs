@@ -12,6 +12,19 @@ use super::*;
 
 const LIMIT: u64 = LEAST_BYTES;
 
+/// A spool that is empty, and its directory.
+fn empty() -> (TempDir, Spool) {
+    let directory = TempDir::new().unwrap();
+    let spool = open(&directory);
+    (directory, spool)
+}
+
+/// The same spool after a restart.
+fn reopened(directory: &TempDir, spool: Spool) -> Spool {
+    drop(spool);
+    open(directory)
+}
+
 fn open(directory: &TempDir) -> Spool {
     Spool::open(directory.path(), LIMIT).unwrap()
 }
@@ -81,14 +94,19 @@ fn flip(path: &Path, offset: u64) {
 }
 
 /// A spool of three segments, two records each.
-fn three_segments(directory: &TempDir) -> Spool {
-    let mut spool = open(directory);
+fn three_segments() -> (TempDir, Spool) {
+    let (directory, mut spool) = empty();
+    append_six(&mut spool);
+    assert_eq!(segments(&directory).len(), 3, "two records a segment");
+    (directory, spool)
+}
+
+/// Three segments' worth, each of which begins with its number.
+fn append_six(spool: &mut Spool) {
     let large = "x".repeat(30_000);
     for number in 0..6 {
-        append(&mut spool, &[&format!("{number}{large}")]);
+        append(spool, &[&format!("{number}{large}")]);
     }
-    assert_eq!(segments(directory).len(), 3, "two records a segment");
-    spool
 }
 
 /// The first byte of each record.
@@ -98,8 +116,7 @@ fn firsts(texts: &[String]) -> String {
 
 #[test]
 fn records_come_out_in_order_and_once() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (_directory, mut spool) = empty();
     append(&mut spool, &["a", "b"]);
     append(&mut spool, &["", "d"]);
     assert_eq!(spool.depth(), 4);
@@ -116,13 +133,11 @@ fn records_come_out_in_order_and_once() {
 
 #[test]
 fn what_is_not_done_is_there_after_a_restart() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     append(&mut spool, &["a", "b", "c"]);
     let entries = read(&mut spool, 3);
     spool.done(entries[0].end);
-    drop(spool);
-    let mut spool = open(&directory);
+    let mut spool = reopened(&directory, spool);
     assert_eq!(spool.depth(), 2);
     append(&mut spool, &["d"]);
     assert_eq!(drain(&mut spool), ["b", "c", "d"]);
@@ -133,8 +148,7 @@ fn what_is_not_done_is_there_after_a_restart() {
 #[test]
 fn a_record_that_was_being_written_is_taken_off() {
     for cut in 1..20 {
-        let directory = TempDir::new().unwrap();
-        let mut spool = open(&directory);
+        let (directory, mut spool) = empty();
         append(&mut spool, &["whole", "torn by the end"]);
         drop(spool);
         let path = segments(&directory).remove(0);
@@ -148,8 +162,7 @@ fn a_record_that_was_being_written_is_taken_off() {
 
 #[test]
 fn damage_costs_the_record_that_it_is_in_and_is_counted_once() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = three_segments(&directory);
+    let (directory, mut spool) = three_segments();
     flip(&segments(&directory)[1], HEADER + 100);
     let first = read(&mut spool, 2);
     let second = read(&mut spool, 2);
@@ -169,8 +182,7 @@ fn damage_costs_the_record_that_it_is_in_and_is_counted_once() {
 /// damage, under `lost: 0`.
 #[test]
 fn a_flipped_bit_in_the_last_segment_costs_one_record_after_a_restart() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     for number in 0..3_000 {
         append(&mut spool, &[&format!("{number}")]);
     }
@@ -201,8 +213,7 @@ fn a_damaged_header_costs_nothing() {
 
 #[test]
 fn a_damaged_last_record_is_counted_at_the_next_start() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     append(&mut spool, &["a", "b"]);
     drop(spool);
     let path = segments(&directory).remove(0);
@@ -218,16 +229,14 @@ fn a_damaged_last_record_is_counted_at_the_next_start() {
 fn a_segment_that_cannot_be_opened_is_kept_and_counted() {
     for at in 0..3 {
         for restart in [false, true] {
-            let directory = TempDir::new().unwrap();
-            let mut spool = three_segments(&directory);
+            let (directory, mut spool) = three_segments();
             // Root may open any file: a link is refused to everybody.
             let path = segments(&directory).remove(at);
             let aside = directory.path().join("aside");
             fs::rename(&path, &aside).unwrap();
             symlink(&aside, &path).unwrap();
             if restart {
-                drop(spool);
-                spool = open(&directory);
+                spool = reopened(&directory, spool);
             }
             let left = firsts(&drain(&mut spool));
             let lost = spool.take_lost();
@@ -258,8 +267,7 @@ fn a_segment_that_cannot_be_opened_is_kept_and_counted() {
 
 #[test]
 fn without_descriptors_nothing_is_given_up() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = three_segments(&directory);
+    let (_directory, mut spool) = three_segments();
     for code in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EINTR] {
         assert!(is_passing(&io::Error::from_raw_os_error(code)));
     }
@@ -271,8 +279,8 @@ fn without_descriptors_nothing_is_given_up() {
 
 #[test]
 fn a_later_version_is_refused_and_left_alone() {
-    let directory = TempDir::new().unwrap();
-    drop(three_segments(&directory));
+    let (directory, spool) = three_segments();
+    drop(spool);
     let path = segments(&directory).remove(1);
     let mut bytes = fs::read(&path).unwrap();
     bytes[7] = b'3';
@@ -304,10 +312,7 @@ fn a_directory_that_is_removed_is_made_again() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("sink");
         let mut spool = Spool::open(&path, LIMIT).unwrap();
-        let large = "x".repeat(30_000);
-        for number in 0..6 {
-            append(&mut spool, &[&format!("{number}{large}")]);
-        }
+        append_six(&mut spool);
         if moved {
             fs::rename(&path, directory.path().join("aside")).unwrap();
             spool.keep_in_place().unwrap();
@@ -329,8 +334,7 @@ fn a_directory_that_is_removed_is_made_again() {
 
 #[test]
 fn a_segment_that_is_removed_is_made_again_under_the_same_lock() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     append(&mut spool, &["a"]);
     fs::remove_file(&segments(&directory)[0]).unwrap();
     append(&mut spool, &["b"]);
@@ -343,13 +347,11 @@ fn a_segment_that_is_removed_is_made_again_under_the_same_lock() {
 
 #[test]
 fn a_loss_is_reported_until_an_event_has() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = three_segments(&directory);
+    let (directory, mut spool) = three_segments();
     fs::remove_file(&segments(&directory)[0]).unwrap();
     assert_eq!(firsts(&drain(&mut spool)), "2345");
     assert_eq!(spool.take_lost(), 2);
-    drop(spool);
-    let mut spool = open(&directory);
+    let mut spool = reopened(&directory, spool);
     assert_eq!(spool.take_lost(), 2, "the run ended before it was reported");
     spool.losses_are_reported();
     drop(spool);
@@ -358,8 +360,7 @@ fn a_loss_is_reported_until_an_event_has() {
 
 #[test]
 fn a_rejected_record_is_lost_and_kept_in_a_file() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     append(&mut spool, &["a", "bad", "c"]);
     let entries = read(&mut spool, 3);
     spool.reject(&entries[1]);
@@ -369,15 +370,13 @@ fn a_rejected_record_is_lost_and_kept_in_a_file() {
     let kept = &kept[segment::PREFIX..];
     assert_eq!(kept, b"bad");
     spool.losses_are_reported();
-    drop(spool);
-    let mut spool = open(&directory);
+    let mut spool = reopened(&directory, spool);
     assert_eq!((spool.take_lost(), spool.depth()), (0, 0));
 }
 
 #[test]
 fn files_that_are_kept_are_within_the_limit() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     let large = "x".repeat(10_000);
     for round in 0..30_u64 {
         for _ in 0..10 {
@@ -423,8 +422,7 @@ fn only_its_user_reads_it_and_no_link_is_followed() {
 
 #[test]
 fn a_full_spool_gives_up_the_oldest_and_counts_them() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     let large = "x".repeat(1_000);
     for number in 0..5_000 {
         append(&mut spool, &[&format!("{number:04}{large}")]);
@@ -444,8 +442,7 @@ fn a_full_spool_gives_up_the_oldest_and_counts_them() {
 #[test]
 fn what_was_under_way_when_it_was_given_up_is_lost_only_if_it_did_not_arrive() {
     for arrives in [true, false] {
-        let directory = TempDir::new().unwrap();
-        let mut spool = open(&directory);
+        let (_directory, mut spool) = empty();
         let large = "x".repeat(1_000);
         let put = |spool: &mut Spool, range: Range<u64>| {
             for number in range {
@@ -471,8 +468,7 @@ fn what_was_under_way_when_it_was_given_up_is_lost_only_if_it_did_not_arrive() {
 
 #[test]
 fn disk_space_is_given_back() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     let large = "x".repeat(10_000);
     for _ in 0..50 {
         append(&mut spool, &[&large]);
@@ -484,8 +480,7 @@ fn disk_space_is_given_back() {
 
 #[test]
 fn two_processes_do_not_share_a_spool() {
-    let directory = TempDir::new().unwrap();
-    let spool = open(&directory);
+    let (directory, spool) = empty();
     let error = Spool::open(directory.path(), LIMIT).unwrap_err();
     assert!(matches!(error, SpoolError::Locked { .. }), "{error}");
     drop(spool);
@@ -494,8 +489,7 @@ fn two_processes_do_not_share_a_spool() {
 
 #[test]
 fn an_unreadable_ledger_repeats_and_loses_nothing() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     append(&mut spool, &["a", "b"]);
     assert_eq!(drain(&mut spool), ["a", "b"]);
     drop(spool);
@@ -505,8 +499,7 @@ fn an_unreadable_ledger_repeats_and_loses_nothing() {
 
 #[test]
 fn numbers_are_not_used_again_after_the_host_lost_what_was_not_synced() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (directory, mut spool) = empty();
     append(&mut spool, &["a", "b", "c"]);
     assert_eq!(drain(&mut spool).len(), 3);
     drop(spool);
@@ -519,8 +512,7 @@ fn numbers_are_not_used_again_after_the_host_lost_what_was_not_synced() {
         .unwrap();
     let mut spool = open(&directory);
     append(&mut spool, &["d"]);
-    drop(spool);
-    let mut spool = open(&directory);
+    let mut spool = reopened(&directory, spool);
     assert_eq!(drain(&mut spool), ["d"]);
     assert_eq!(spool.take_lost(), 0);
 }
@@ -542,8 +534,7 @@ fn files_that_are_no_segments_are_left_alone_or_removed() {
 
 #[test]
 fn syncing_is_due_only_for_what_is_not_delivered() {
-    let directory = TempDir::new().unwrap();
-    let mut spool = open(&directory);
+    let (_directory, mut spool) = empty();
     append(&mut spool, &["a"]);
     assert!(spool.unsynced().is_some());
     assert!(spool.unsynced().is_none());
@@ -558,7 +549,7 @@ enum Step {
     Read(usize),
     DoneAll,
     Rewind,
-    Kill { tear: bool },
+    Kill { torn: bool },
     Flip(prop::sample::Index, prop::sample::Index),
     RemoveFile(prop::sample::Index),
     GiveUp,
@@ -572,7 +563,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (1_usize..20).prop_map(Step::Read),
         3 => Just(Step::DoneAll),
         1 => Just(Step::Rewind),
-        1 => any::<bool>().prop_map(|tear| Step::Kill { tear }),
+        1 => any::<bool>().prop_map(|torn| Step::Kill { torn }),
     ]
 }
 
@@ -587,10 +578,15 @@ fn harm() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn tear(directory: &TempDir) {
-    let path = segments(directory).pop().unwrap();
-    let mut file = OpenOptions::new().append(true).open(path).unwrap();
-    file.write_all(b"\xf5\xc0\xfe\xc1\x09\0\0\0torn").unwrap();
+/// Kills the process, in the middle of a record if `torn`.
+fn killed(directory: &TempDir, spool: Spool, torn: bool) -> Spool {
+    drop(spool);
+    if torn {
+        let path = segments(directory).pop().unwrap();
+        let mut file = OpenOptions::new().append(true).open(path).unwrap();
+        file.write_all(b"\xf5\xc0\xfe\xc1\x09\0\0\0torn").unwrap();
+    }
+    open(directory)
 }
 
 proptest! {
@@ -600,8 +596,7 @@ proptest! {
     /// there, in order, and nothing else.
     #[test]
     fn a_spool_is_a_queue_that_survives(steps in prop::collection::vec(step(), 1..60)) {
-        let directory = TempDir::new().unwrap();
-        let mut spool = open(&directory);
+        let (directory, mut spool) = empty();
         let mut waiting: VecDeque<Vec<u8>> = VecDeque::new();
         let mut under_way: Vec<Entry> = Vec::new();
         for step in steps {
@@ -628,13 +623,9 @@ proptest! {
                     spool.rewind();
                     under_way.clear();
                 }
-                Step::Kill { tear: torn } => {
-                    drop(spool);
+                Step::Kill { torn } => {
                     under_way.clear();
-                    if torn {
-                        tear(&directory);
-                    }
-                    spool = open(&directory);
+                    spool = killed(&directory, spool, torn);
                 }
                 harm => prop_assert!(false, "{harm:?}"),
             }
@@ -649,8 +640,7 @@ proptest! {
     fn appended_is_delivered_and_lost_and_waiting(
         steps in prop::collection::vec(harm(), 1..60),
     ) {
-        let directory = TempDir::new().unwrap();
-        let mut spool = open(&directory);
+        let (directory, mut spool) = empty();
         let mut appended: Vec<Vec<u8>> = Vec::new();
         let (mut delivered, mut lost) = (0, 0);
         let mut under_way: Vec<Entry> = Vec::new();
@@ -699,15 +689,11 @@ proptest! {
                     // The open one is there again, or the next segment is appended to.
                     spool.keep_in_place().unwrap();
                 }
-                Step::Kill { tear: torn } => {
+                Step::Kill { torn } => {
                     lost += spool.take_lost();
                     spool.losses_are_reported();
-                    drop(spool);
                     under_way.clear();
-                    if torn {
-                        tear(&directory);
-                    }
-                    spool = open(&directory);
+                    spool = killed(&directory, spool, torn);
                 }
             }
             lost += spool.take_lost();
