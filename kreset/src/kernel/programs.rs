@@ -81,144 +81,91 @@ const fn function_entry(target: &'static str, arguments: u32) -> Hook {
     Hook::FunctionEntry { target, arguments }
 }
 
+/// A program as most are: without a second copy, and one that no run is without.
+const fn program(name: &'static str, hook: Hook) -> Program {
+    Program {
+        name,
+        twin: None,
+        hook,
+        counts_skips: false,
+        feature: None,
+    }
+}
+
 /// A received RST. One that was skipped is found where its socket closes.
 pub const RECEIVE_RESET: Program = Program {
-    name: "receive_reset",
     twin: Some("receive_reset_again"),
-    hook: tracepoint("tcp_receive_reset", 1),
-    counts_skips: false,
-    feature: None,
+    ..program("receive_reset", tracepoint("tcp_receive_reset", 1))
 };
 /// A sent RST, up to 6.9.
 pub const SEND_RESET: Program = Program {
-    name: "send_reset",
     twin: Some("send_again"),
-    hook: tracepoint("tcp_send_reset", 2),
     counts_skips: true,
-    feature: None,
+    ..program("send_reset", tracepoint("tcp_send_reset", 2))
 };
 /// A sent RST with the kernel's reason, since 6.10.
 pub const SEND_RESET_REASON: Program = Program {
-    name: "send_reset_reason",
     twin: Some("send_again_reason"),
-    hook: tracepoint("tcp_send_reset", 3),
     counts_skips: true,
-    feature: None,
+    ..program("send_reset_reason", tracepoint("tcp_send_reset", 3))
 };
 /// A change of a socket's state. The program itself counts what it missed.
 pub const SET_STATE: Program = Program {
-    name: "set_state",
     twin: Some("set_state_again"),
-    hook: tracepoint("inet_sock_set_state", 3),
-    counts_skips: false,
-    feature: None,
+    ..program("set_state", tracepoint("inet_sock_set_state", 3))
 };
 /// A freed socket, whose end may not have been observed. Without a second copy: it looks only
 /// for what others missed.
-pub const DESTROY_SOCK: Program = Program {
-    name: "destroy_sock",
-    twin: None,
-    hook: tracepoint("tcp_destroy_sock", 1),
-    counts_skips: false,
-    feature: None,
-};
+pub const DESTROY_SOCK: Program = program("destroy_sock", tracepoint("tcp_destroy_sock", 1));
 /// Packets that a socket receives.
-pub const PACKETS_IN: Program = Program {
-    name: "packets_in",
-    twin: None,
-    hook: Hook::Packets(Way::In),
-    counts_skips: false,
-    feature: None,
-};
+pub const PACKETS_IN: Program = program("packets_in", Hook::Packets(Way::In));
 /// Packets that a socket sends.
-pub const PACKETS_OUT: Program = Program {
-    name: "packets_out",
-    twin: None,
-    hook: Hook::Packets(Way::Out),
-    counts_skips: false,
-    feature: None,
-};
+pub const PACKETS_OUT: Program = program("packets_out", Hook::Packets(Way::Out));
 /// The headers of a RST; the function has the packet since 5.11.
 pub const RESET_ENTERS: Program = Program {
-    name: "reset_enters",
-    twin: None,
-    hook: function_entry("tcp_reset", 2),
     counts_skips: true,
-    feature: None,
+    ..program("reset_enters", function_entry("tcp_reset", 2))
 };
 /// The headers of the broker's SYN,ACK.
 pub const CONNECT_ENDS: Program = Program {
-    name: "connect_ends",
-    twin: None,
-    hook: function_entry("tcp_finish_connect", 2),
     counts_skips: true,
-    feature: None,
+    ..program("connect_ends", function_entry("tcp_finish_connect", 2))
 };
 /// The headers of the client's last ACK of the handshake.
 pub const ACCEPT_ENDS: Program = Program {
-    name: "accept_ends",
-    twin: None,
-    hook: function_entry("tcp_child_process", 3),
     counts_skips: true,
-    feature: None,
+    ..program("accept_ends", function_entry("tcp_child_process", 3))
 };
 /// A signal to the owner of a listener. Without a second copy, like the next two: a task that
 /// is in one of these programs sends no signal and does not exit.
 pub const SIGNAL_GENERATE: Program = Program {
-    name: "signal_generate",
-    twin: None,
-    hook: tracepoint("signal_generate", 5),
-    counts_skips: false,
     feature: Some(Feature::Signals),
+    ..program("signal_generate", tracepoint("signal_generate", 5))
 };
 /// The choice of the out-of-memory killer, before 6.8.
 pub const MARK_VICTIM: Program = Program {
-    name: "mark_victim",
-    twin: None,
-    hook: tracepoint("mark_victim", 1),
-    counts_skips: false,
     feature: Some(Feature::OutOfMemory),
+    ..program("mark_victim", tracepoint("mark_victim", 1))
 };
 /// The same, since 6.8.
 pub const MARK_VICTIM_TASK: Program = Program {
-    name: "mark_victim_task",
-    twin: None,
-    hook: tracepoint("mark_victim", 2),
-    counts_skips: false,
     feature: Some(Feature::OutOfMemory),
+    ..program("mark_victim_task", tracepoint("mark_victim", 2))
 };
 /// The end of the owner of a listener.
 pub const PROCESS_EXIT: Program = Program {
-    name: "process_exit",
-    twin: None,
-    hook: tracepoint("sched_process_exit", 1),
-    counts_skips: false,
     feature: Some(Feature::ProcessEnd),
+    ..program("process_exit", tracepoint("sched_process_exit", 1))
 };
 /// The same where the kernel says which thread is the last; 6.18.
 pub const PROCESS_EXIT_GROUP: Program = Program {
-    name: "process_exit_group",
-    twin: None,
-    hook: tracepoint("sched_process_exit", 2),
-    counts_skips: false,
     feature: Some(Feature::ProcessEnd),
+    ..program("process_exit_group", tracepoint("sched_process_exit", 2))
 };
 /// Finds connections that are older than the tracer.
-pub const SEED: Program = Program {
-    name: "seed",
-    twin: None,
-    hook: Hook::OpenFiles,
-    counts_skips: false,
-    feature: None,
-};
+pub const SEED: Program = program("seed", Hook::OpenFiles);
 /// The same where programs have no helper for a file's socket, up to 5.10.
-pub const SEED_BY_PROBE: Program = Program {
-    name: "seed_by_probe",
-    twin: None,
-    hook: Hook::OpenFiles,
-    counts_skips: false,
-    feature: None,
-};
+pub const SEED_BY_PROBE: Program = program("seed_by_probe", Hook::OpenFiles);
 
 /// Every program, in the order in which they are attached: packets first, since
 /// a connection that begins between two attachments must not look as if it had
