@@ -33,10 +33,8 @@ const V5_10: Release = Release {
 };
 const V6_1: Release = Release {
     name: "6.1.192",
-    send_reset: 2,
-    reasons: false,
     storage: true,
-    victim_and_exit: (1, 1),
+    ..V5_10
 };
 const V6_12: Release = Release {
     name: "6.12.117",
@@ -117,6 +115,17 @@ pub(super) fn privileges(capabilities: &[Capability]) -> Privileges {
     }
 }
 
+/// Linux 6.18, but for a change.
+fn changed(change: impl FnOnce(&mut KernelFacts)) -> KernelFacts {
+    let mut facts = facts(&V6_18, &[]);
+    change(&mut facts);
+    facts
+}
+
+fn types(facts: &mut KernelFacts) -> &mut Types {
+    facts.types.as_mut().unwrap()
+}
+
 /// Linux 6.18 without one field.
 fn without_field(member: &'static str) -> KernelFacts {
     facts(&V6_18, &[Edit::Without(member)])
@@ -131,6 +140,20 @@ fn no(reason: &str) -> Availability {
 
 fn planned(facts: &KernelFacts) -> Plan {
     plan(facts, &Request::default()).unwrap()
+}
+
+fn exactly(packet_evidence: PacketEvidence) -> Request {
+    Request {
+        packet_evidence: PacketChoice::Exactly(packet_evidence),
+        ..Request::default()
+    }
+}
+
+/// What is said to whoever asked for what this kernel cannot do.
+fn refusal(facts: &KernelFacts, request: &Request) -> String {
+    let refusal = plan(facts, request).unwrap_err();
+    assert_actionable(&refusal);
+    refusal.to_string()
 }
 
 fn degraded(plan: &Plan) -> Vec<Feature> {
@@ -277,9 +300,8 @@ fn what_was_asked_reaches_the_kernel_side() {
         netns: Some(4_026_531_840),
         debug: true,
         silence: Duration::from_micros(4_001),
-        packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
         max_connections: NonZeroU32::new(1_000).unwrap(),
-        ..Request::default()
+        ..exactly(PacketEvidence::Off)
     };
     let plan = plan(&facts(&V6_18, &[]), &request).unwrap();
     assert_eq!((plan.settings.max_connections, plan.table), (1_000, 1_000));
@@ -324,8 +346,7 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
         ),
     ];
     for (block, besides, reason, remedy) in blocks {
-        let mut facts = facts(&V6_18, &[]);
-        block(&mut facts);
+        let mut facts = changed(block);
         let by_entries = planned(&facts);
         check(&by_entries);
         assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
@@ -348,13 +369,7 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
         assert!(last.reason.contains(reason), "{last:?}");
         assert!(last.remedy.contains(remedy), "{last:?}");
 
-        let named = Request {
-            packet_evidence: PacketChoice::Exactly(PacketEvidence::CgroupSkb),
-            ..Request::default()
-        };
-        let refusal = super::plan(&facts, &named).unwrap_err();
-        assert_actionable(&refusal);
-        let refusal = refusal.to_string();
+        let refusal = refusal(&facts, &exactly(PacketEvidence::CgroupSkb));
         assert!(
             refusal.starts_with("packet evidence from cgroup_skb is not available here, since "),
             "{refusal}"
@@ -372,8 +387,7 @@ fn denied() -> Availability {
 /// more, and where there are none it is said that the rest is missing.
 #[test]
 fn the_packets_of_a_container_alone_are_not_taken_for_all() {
-    let mut facts = facts(&V6_18, &[]);
-    facts.cgroup.as_mut().unwrap().is_whole = false;
+    let mut facts = changed(|facts| facts.cgroup.as_mut().unwrap().is_whole = false);
     let by_entries = planned(&facts);
     check(&by_entries);
     assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
@@ -386,11 +400,7 @@ fn the_packets_of_a_container_alone_are_not_taken_for_all() {
         ]
     );
 
-    let named = Request {
-        packet_evidence: PacketChoice::Exactly(PacketEvidence::CgroupSkb),
-        ..Request::default()
-    };
-    let asked_for = plan(&facts, &named).unwrap();
+    let asked_for = plan(&facts, &exactly(PacketEvidence::CgroupSkb)).unwrap();
     facts.loads.function_entries = no("they are refused");
     for found in [asked_for, planned(&facts)] {
         check(&found);
@@ -416,20 +426,12 @@ fn the_packets_of_a_container_alone_are_not_taken_for_all() {
         require: vec![Feature::PacketEvidence],
         ..Request::default()
     };
-    let refusal = plan(&facts, &required).unwrap_err();
-    assert_actionable(&refusal);
-}
-
-fn by_entries() -> Request {
-    Request {
-        packet_evidence: PacketChoice::Exactly(PacketEvidence::Fentry),
-        ..Request::default()
-    }
+    refusal(&facts, &required);
 }
 
 #[test]
 fn function_entries_are_used_where_they_are_asked_for() {
-    let plan = plan(&facts(&V6_18, &[]), &by_entries()).unwrap();
+    let plan = plan(&facts(&V6_18, &[]), &exactly(PacketEvidence::Fentry)).unwrap();
     check(&plan);
     assert_eq!(plan.packet_evidence, PacketEvidence::Fentry);
     assert_eq!(
@@ -443,25 +445,17 @@ fn function_entries_are_refused_with_the_reason() {
     let breaks: [(KernelFacts, &str); 3] = [
         (facts(&V5_10, &[]), "before Linux 5.11"),
         (
-            KernelFacts {
-                lockdown: Lockdown::Confidentiality,
-                ..facts(&V6_18, &[])
-            },
+            changed(|facts| facts.lockdown = Lockdown::Confidentiality),
             "lockdown",
         ),
         (
-            {
-                let mut facts = facts(&V6_18, &[]);
-                facts.loads.function_entries = no("Operation not permitted");
-                facts
-            },
+            changed(|facts| facts.loads.function_entries = no("Operation not permitted")),
             "Operation not permitted",
         ),
     ];
     for (facts, says) in breaks {
-        let refusal = plan(&facts, &by_entries()).unwrap_err();
-        assert_actionable(&refusal);
-        assert!(refusal.to_string().contains(says), "{refusal}");
+        let refusal = refusal(&facts, &exactly(PacketEvidence::Fentry));
+        assert!(refusal.contains(says), "{refusal}");
     }
 }
 
@@ -489,10 +483,11 @@ fn lockdown_takes_more_from_linux_5_10() {
 /// Why seeding failed when it was tried is what is said.
 #[test]
 fn a_failed_seeding_gives_its_own_reason() {
-    let mut facts = facts(&V6_18, &[]);
-    let types = facts.types.as_mut().unwrap();
-    types.sockets_of_files = no("program seed: the kernel refuses to load it (Invalid argument)");
-    types.iterates_files = false;
+    let facts = changed(|facts| {
+        let refused = "program seed: the kernel refuses to load it (Invalid argument)";
+        types(facts).sockets_of_files = no(refused);
+        types(facts).iterates_files = false;
+    });
     let plan = planned(&facts);
     check(&plan);
     assert_eq!(degraded(&plan), [Feature::Seeding]);
@@ -501,28 +496,25 @@ fn a_failed_seeding_gives_its_own_reason() {
 
 #[test]
 fn lockdown_in_confidentiality_mode_hides_packets_of_socketless_resets() {
-    let mut by_mode = facts(&V6_18, &[]);
-    by_mode.lockdown = Lockdown::Confidentiality;
-    let mut by_trial = facts(&V6_18, &[]);
-    by_trial.lockdown = Lockdown::Unknown;
-    by_trial.loads.probe_read = no("the kernel does not offer bpf_probe_read_kernel");
-    for facts in [by_mode, by_trial] {
-        let plan = planned(&facts);
+    let by_mode: Change = |facts| facts.lockdown = Lockdown::Confidentiality;
+    let by_trial: Change = |facts| {
+        facts.lockdown = Lockdown::Unknown;
+        facts.loads.probe_read = no("the kernel does not offer bpf_probe_read_kernel");
+    };
+    for hides in [by_mode, by_trial] {
+        let plan = planned(&changed(hides));
         check(&plan);
         assert_eq!(degraded(&plan), [Feature::Socketless]);
         assert_eq!(plan.settings.probe_read, 0);
     }
-    let mut integrity = facts(&V6_18, &[]);
-    integrity.lockdown = Lockdown::Integrity;
+    let integrity = changed(|facts| facts.lockdown = Lockdown::Integrity);
     assert_eq!(planned(&integrity).degradations, []);
 }
 
 #[test]
 fn a_send_reset_of_another_shape_is_left_alone() {
     for (arity, has) in [(1, "1 arguments"), (4, "4 arguments")] {
-        let mut facts = facts(&V6_18, &[]);
-        let types = facts.types.as_mut().unwrap();
-        types.arguments.insert("tcp_send_reset", arity);
+        let facts = changed(|facts| _ = types(facts).arguments.insert("tcp_send_reset", arity));
         let plan = planned(&facts);
         check(&plan);
         let features = [
@@ -566,9 +558,6 @@ fn assert_actionable(refusal: &Refusal) {
 
 #[test]
 fn what_cannot_run_is_refused_in_one_sentence() {
-    fn types(facts: &mut KernelFacts) -> &mut Types {
-        facts.types.as_mut().unwrap()
-    }
     let breaks: [(Change, &str); 13] = [
         (
             |facts| facts.privileges.user_namespace = true,
@@ -637,11 +626,8 @@ fn what_cannot_run_is_refused_in_one_sentence() {
         ),
     ];
     for (break_it, says) in breaks {
-        let mut facts = facts(&V6_18, &[]);
-        break_it(&mut facts);
-        let refusal = plan(&facts, &Request::default()).unwrap_err();
-        assert_actionable(&refusal);
-        assert!(refusal.to_string().contains(says), "{refusal}");
+        let refusal = refusal(&changed(break_it), &Request::default());
+        assert!(refusal.contains(says), "{refusal}");
     }
 }
 
@@ -657,9 +643,7 @@ fn a_kernel_not_looked_at_is_refused() {
 
 /// Linux 6.18 without one tracepoint.
 fn without_tracepoint(name: &str) -> KernelFacts {
-    let mut facts = facts(&V6_18, &[]);
-    facts.types.as_mut().unwrap().arguments.remove(name);
-    facts
+    changed(|facts| _ = types(facts).arguments.remove(name))
 }
 
 /// A program about processes that the kernel refuses takes its own feature, and nothing else.
@@ -696,16 +680,11 @@ fn each_form_of_a_tracepoint_has_its_program() {
 /// Facts in which `feature` does not work and all else may.
 fn without(feature: Feature) -> KernelFacts {
     match feature {
-        Feature::PacketEvidence => {
-            let mut facts = facts(&V6_18, &[]);
+        Feature::PacketEvidence => changed(|facts| {
             facts.loads.packet_programs = no("they are not built in");
             facts.loads.function_entries = no("they are refused");
-            facts
-        }
-        Feature::FirstBytes | Feature::SurvivedSilences => KernelFacts {
-            cgroup: None,
-            ..facts(&V6_18, &[])
-        },
+        }),
+        Feature::FirstBytes | Feature::SurvivedSilences => changed(|facts| facts.cgroup = None),
         Feature::AcceptedPackets => without_field("tcp_sock.rcv_wnd"),
         Feature::Idle => without_field("tcp_sock.first_tx_mstamp"),
         Feature::ResetTimestamps => without_field("tcp_options_received.saw_tstamp"),
@@ -735,11 +714,7 @@ fn without(feature: Feature) -> KernelFacts {
 /// Distributions build the kernel with it and leave it off.
 #[test]
 fn a_host_without_pressure_says_how_to_get_it() {
-    let lacking = KernelFacts {
-        pressure: false,
-        ..facts(&V6_18, &[])
-    };
-    let plan = planned(&lacking);
+    let plan = planned(&changed(|facts| facts.pressure = false));
     let found: Vec<_> = plan
         .degradations
         .iter()
@@ -787,17 +762,11 @@ fn what_is_turned_off_cannot_be_required() {
         Feature::SurvivedSilences,
     ] {
         let request = Request {
-            packet_evidence: PacketChoice::Exactly(PacketEvidence::Off),
             require: vec![feature],
-            ..Request::default()
+            ..exactly(PacketEvidence::Off)
         };
-        let refusal = plan(&facts(&V6_18, &[]), &request).unwrap_err();
-        assert_actionable(&refusal);
-        assert!(
-            refusal
-                .to_string()
-                .contains("--packet-evidence off turns it off")
-        );
+        let refusal = refusal(&facts(&V6_18, &[]), &request);
+        assert!(refusal.contains("--packet-evidence off turns it off"));
     }
 }
 
@@ -844,8 +813,7 @@ fn a_few_ranges_of_ports_become_constants_and_more_stay_in_the_bitmap() {
 #[test]
 fn a_busy_connection_is_one_that_was_heard_from_in_less_time_than_acknowledgements_wait() {
     for hz in [100, 250, 300, 1_000] {
-        let mut facts = facts(&V6_18, &[]);
-        facts.hz = Some(hz);
+        let facts = changed(|facts| facts.hz = Some(hz));
         let busy = planned(&facts).settings.busy_jiffies;
         assert!(busy >= 2 && busy * 1_000 / hz < 40, "{busy} at {hz} Hz");
     }
