@@ -41,7 +41,7 @@ const TLS_FINISHED: u16 = 4;
 /// broker whose latest words are as short as an alert has not answered anything.
 const TLS_TURNS_AT_MOST: u16 = TLS_TURNS + 1;
 /// With fewer turns, one that then rested this long was not in a handshake.
-const TLS_RESTED_MS: f64 = 2_000.0;
+pub(super) const TLS_RESTED_MS: f64 = 2_000.0;
 /// An encrypted alert, padding included, is shorter than this; session tickets
 /// and Kafka's answers are longer. Measured on Kafka 4.3: 24 and 40 bytes.
 const TLS_ALERT_AT_MOST: u32 = 64;

@@ -235,6 +235,9 @@ pub const TLS_ALERT: f64 = 12.0;
 pub const TLS_UNFINISHED: f64 = 7.0;
 /// The last request was part of SASL. Rate.
 pub const SASL_UNFINISHED: f64 = 7.0;
+/// The same where the credentials were not answered: a broker that rejects them says so, but for
+/// old ones and proxies. Rate.
+pub const SASL_UNANSWERED: f64 = 3.5;
 /// TLS hides what was said on a connection that the broker closed at once, in order and
 /// alone: far more clients fail to log in than lose a broker just then. Rate.
 pub const HIDDEN_SASL: f64 = 2.0;

@@ -6,6 +6,8 @@ pub const PRODUCE: u16 = 0;
 pub const FETCH: u16 = 1;
 /// A member of a group waits here for the others.
 pub const JOIN_GROUP: u16 = 11;
+/// A client's credentials: what is wrong with them is answered since Kafka 1.0 (KIP-152).
+pub const SASL_AUTHENTICATE: u16 = 36;
 /// Requests that a broker answers at once, whoever asks.
 ///
 /// `ListOffsets`, `Metadata`, `OffsetFetch`, `FindCoordinator`, `Heartbeat`, `LeaveGroup`,

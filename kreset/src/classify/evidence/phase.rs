@@ -2,7 +2,7 @@
 //! come, and which side ended them. The causes are distinguished by the first
 //! bytes, the TLS alert and SASL.
 
-use super::{Basis, Observation, broker_fin, tls_alert};
+use super::{Basis, Observation, broker_fin, sasl, tls_alert};
 use crate::{
     classify::{
         case::Case,
@@ -78,6 +78,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
         // The client gave up. TLS, SASL and a foreign answer show why; a request that
         // was not answered does not.
         Phase::Tls if tls_alert::gave_up(case) => observation.weigh(HARD, &[Class::LateData]),
+        Phase::Sasl if sasl::gave_up(case) => observation.weigh(HARD, &[Class::LateData]),
         Phase::Foreign | Phase::Tls | Phase::Sasl => observation.weigh(HARD, HANDSHAKES),
         _ if case.client_closed_first() => observation.weigh(HARD, &[Class::LateData]),
         _ => observation.weigh(HARD, &[Class::ClientAborted]),

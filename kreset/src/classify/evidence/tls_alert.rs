@@ -1,12 +1,12 @@
 //! A TLS handshake that began and did not end: by an alert in clear, by one
 //! that is encrypted (TLS 1.3), or by an abort.
 
-use super::{Basis, Observation};
+use super::{Basis, Observation, sasl};
 use crate::{
     classify::{
         case::Case,
         class::Class,
-        phase::{Phase, TLS_TURNS},
+        phase::{Phase, TLS_CLOSE_NOTIFY_AT_MOST, TLS_TURNS},
         weights::{SASL_IN_TLS, TLS_ALERT, TLS_UNFINISHED},
     },
     facts::{FirstBytes, TlsAlert},
@@ -50,14 +50,18 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     })
 }
 
-/// The client closed after its hello, and neither end rejected the other: that takes an alert.
+/// The client closed in order and neither end rejected the other, which takes an alert: after its
+/// hello alone, or once it had waited for an answer to its later words.
 pub(super) fn gave_up(case: &Case<'_>) -> bool {
     let Some(packets) = &case.facts.packets else {
         return false;
     };
     let alerts = [packets.broker_alert, packets.client_alert];
     let has_failed = alerts.into_iter().flatten().any(TlsAlert::is_fatal);
-    case.client_closed_first() && packets.requests == 1 && !has_failed
+    let was_unanswered = !packets.broker_spoke_last
+        && packets.latest_request_len > TLS_CLOSE_NOTIFY_AT_MOST
+        && sasl::waited(case);
+    case.client_closed_first() && !has_failed && (packets.requests == 1 || was_unanswered)
 }
 
 fn name(side: &str, alert: TlsAlert) -> String {

@@ -1,0 +1,161 @@
+//! Endings whose facts a second cause leaves as well: those of the sixth round of `docs/field.md`,
+//! and what was said of them too surely.
+
+mod replay;
+
+use kreset::{
+    classify::context::{Closing, Context},
+    event::{Cause, Verdict},
+    facts::{Facts, Fin, Kind, State},
+};
+use replay::judging::{
+    API_VERSIONS, alone, cause, closed_at_once, handshake, judged, said, share, value_of,
+};
+
+const TLS_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+const FLIGHT: &[u8] = b"\x16\x03\x03\0\x7a\x02\0\0\x76\x03\x03";
+const ANSWER: &[u8] = b"\0\0\0\x20\0\0\0\0\0\0";
+const SASL_AUTHENTICATE: u16 = 36;
+
+const fn fin(by_peer: bool, silence_ms: f64) -> Fin {
+    Fin {
+        by_peer,
+        ago_ms: 1.0,
+        silence_ms,
+        by_exit: false,
+        by_other_exit: false,
+    }
+}
+
+/// A SASL exchange, closed in order by the broker.
+fn sasl(answered: bool) -> Facts {
+    let mut facts = closed_at_once(handshake(API_VERSIONS, ANSWER));
+    facts.kind = Kind::Closed;
+    let packets = facts.packets.as_mut().expect("packets");
+    packets.sasl_pending = true;
+    packets.api_key = Some(SASL_AUTHENTICATE);
+    (packets.requests, packets.responses) = (3, 2 + u32::from(answered));
+    packets.turns = 5 + u16::from(answered);
+    packets.broker_spoke_last = answered;
+    facts
+}
+
+/// Since Kafka 1.0 a broker answers a wrong password with an error before it closes. One that ends
+/// in the middle of the exchange, or a proxy, does not.
+#[test]
+fn a_login_without_an_answer_may_not_have_failed() {
+    let failed = alone(&sasl(true));
+    assert_eq!(failed.cause, Some(Cause::Authentication), "{failed:?}");
+    assert!(failed.confidence > 0.8, "{failed:?}");
+    let unanswered = alone(&sasl(false));
+    assert_eq!(unanswered.verdict, Verdict::HandshakePhase);
+    assert!(unanswered.confidence < 0.6, "{unanswered:?}");
+    assert!(
+        value_of(&unanswered, "last_api_key").is_some_and(|value| value.ends_with("unanswered")),
+        "{unanswered:?}"
+    );
+    // A password in raw bytes, after SaslHandshake v0, never gets one.
+    let mut raw = sasl(false);
+    raw.packets.as_mut().unwrap().api_key = Some(17);
+    assert!(alone(&raw).confidence > 0.8);
+    // Nothing listens since: the broker ended.
+    let mut context = Context::default();
+    context.concurrent.refused_since = true;
+    let ended = judged(&sasl(false), &context);
+    assert_eq!(
+        said(&ended),
+        (Verdict::BrokerOriginated, Some(Cause::Shutdown)),
+        "{ended:?}"
+    );
+}
+
+/// The client's setup timeout ends a login that the broker is too busy for.
+#[test]
+fn a_client_that_waited_for_its_login_was_not_rejected() {
+    let mut facts = sasl(false);
+    facts.fin = Some(fin(false, 5_000.0));
+    assert_ne!(alone(&facts).cause, Some(Cause::Authentication));
+    // One that got the error closes at once.
+    let mut facts = sasl(true);
+    facts.fin = Some(fin(false, 2.0));
+    assert_eq!(cause(&facts), Some(Cause::Authentication));
+}
+
+/// A busy broker, a client that gives up: a rejected certificate takes an alert, and is rejected
+/// at once.
+#[test]
+fn a_client_that_waited_in_the_tls_handshake_rejected_nothing() {
+    let after = |silence_ms, latest_request_len, broker_spoke_last: bool| {
+        let mut facts = handshake(TLS_HELLO, FLIGHT);
+        facts.kind = Kind::Closed;
+        facts.fin = Some(fin(false, silence_ms));
+        let packets = facts.packets.as_mut().unwrap();
+        (packets.requests, packets.responses) = (2, 1);
+        packets.turns = 2 + u16::from(!broker_spoke_last);
+        packets.latest_request_len = latest_request_len;
+        packets.broker_spoke_last = broker_spoke_last;
+        alone(&facts).cause
+    };
+    // TLS 1.2: its key and its Finished.
+    assert_ne!(after(2_000.0, 126, false), Some(Cause::TlsAlert));
+    // It did not wait; it had the broker's certificate last; or it sent an alert, encrypted.
+    for (silence_ms, len, broker_spoke_last) in [
+        (3.0, 126, false),
+        (2_000.0, 517, true),
+        (2_000.0, 24, false),
+    ] {
+        let cause = after(silence_ms, len, broker_spoke_last);
+        assert_eq!(cause, Some(Cause::TlsAlert), "{silence_ms} {len}");
+    }
+}
+
+/// A young TLS connection that the broker closed in order, right after data.
+fn young_tls(survived_ms: Option<f64>) -> Facts {
+    let mut facts = closed_at_once(handshake(TLS_HELLO, FLIGHT));
+    facts.state = Some(State::CloseWait);
+    facts.counters.as_mut().expect("counters").reset_timestamps = Some(false);
+    facts.age.as_mut().expect("an age").ms = 8_000.0;
+    let packets = facts.packets.as_mut().expect("packets");
+    (packets.requests, packets.responses, packets.turns) = (6, 7, 12);
+    (packets.latest_request_len, packets.latest_response_len) = (330, 24);
+    packets.broker_spoke_last = true;
+    packets.survived_ms = survived_ms;
+    facts
+}
+
+/// No login takes seconds: a client that had paused for that long was in use, and its broker may have
+/// ended. A first TLS handshake in Java does take half a second.
+#[test]
+fn a_tls_session_with_pauses_was_hardly_a_login() {
+    let closing = |facts: &Facts| Context {
+        closing: Some(Closing {
+            at_ns: facts.at_ns,
+            silence_ms: 20.0,
+            by_exit: false,
+            by_other_exit: false,
+            listened: None,
+            in_handshake: None,
+            may_be_handshake: false,
+            may_be_sasl: false,
+        }),
+        ..Context::default()
+    };
+    let quick = young_tls(Some(620.0));
+    let judgement = judged(&quick, &closing(&quick));
+    assert_eq!(
+        judgement.cause,
+        Some(Cause::Authentication),
+        "{judgement:?}"
+    );
+    let paused = young_tls(Some(2_100.0));
+    let judgement = judged(&paused, &closing(&paused));
+    assert_ne!(
+        judgement.cause,
+        Some(Cause::Authentication),
+        "{judgement:?}"
+    );
+    assert!(
+        share(&judgement, Verdict::BrokerOriginated) > 0.25,
+        "{judgement:?}"
+    );
+}
