@@ -4,12 +4,12 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Closing, Context},
-    event::{Cause, Verdict},
+    classify::context::{Closing, Concurrent, Context},
+    event::{Cause, ProvokedBy, Role, Verdict},
     facts::{Facts, Fin, Kind, State},
 };
 use replay::judging::{
-    API_VERSIONS, alone, cause, closed_at_once, handshake, judged, said, share, value_of,
+    API_VERSIONS, alone, cause, closed_at_once, handshake, judged, reset, said, share, value_of,
 };
 
 const TLS_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -158,4 +158,66 @@ fn a_tls_session_with_pauses_was_hardly_a_login() {
         share(&judgement, Verdict::BrokerOriginated) > 0.25,
         "{judgement:?}"
     );
+}
+
+/// A policy that rejects answers data and the next SYN alike: that says nothing of the broker.
+#[test]
+fn what_answers_data_as_no_host_does_may_refuse_as_well() {
+    let mut facts = reset("connection_lost.client");
+    let idle = facts.idle.as_mut().unwrap();
+    (idle.data_ms, idle.wire_ms) = (4_000.0, 4_000.0);
+    idle.provoked_by = ProvokedBy::Data;
+    let context = Context {
+        concurrent: Concurrent {
+            refused: true,
+            refused_since: true,
+            ..Concurrent::default()
+        },
+        ..Context::default()
+    };
+    let lost = judged(&facts, &context);
+    assert_eq!(lost.cause, Some(Cause::ConnectionLost), "a bare RST");
+    let packets = facts.packets.as_mut().unwrap();
+    packets.reset.as_mut().unwrap().flags = 0x14;
+    let rejected = judged(&facts, &context);
+    assert_ne!(rejected.verdict, Verdict::BrokerOriginated, "{rejected:?}");
+    assert!(
+        share(&rejected, Verdict::BrokerOriginated) < 0.5,
+        "{rejected:?}"
+    );
+}
+
+/// One of two brokers behind an address ends: its connections close at once, and none alone.
+#[test]
+fn a_connection_that_closed_with_another_one_did_not_close_alone() {
+    let mut facts = reset("broker_idle_close.client");
+    facts.fin = Some(fin(true, 52.0));
+    let with = |used| {
+        let context = Context {
+            concurrent: Concurrent {
+                count: used,
+                used,
+                mixed_idle: true,
+                accepted: true,
+                ..Concurrent::default()
+            },
+            closing: Some(Closing {
+                at_ns: facts.at_ns,
+                silence_ms: 52.0,
+                by_exit: false,
+                by_other_exit: false,
+                listened: None,
+                in_handshake: None,
+                may_be_handshake: false,
+                may_be_sasl: false,
+            }),
+            ..Context::default()
+        };
+        judged(&facts, &context)
+    };
+    assert_eq!(facts.role, Role::Client);
+    let (single, pair) = (with(0), with(1));
+    assert_eq!(single.cause, Some(Cause::Closed), "{single:?}");
+    assert!(single.confidence > 0.6, "{single:?}");
+    assert!(pair.confidence < 0.5, "{pair:?}");
 }

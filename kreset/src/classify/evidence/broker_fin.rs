@@ -52,6 +52,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .weigh(STILL_LISTENS, &[Class::BrokerShutdown])
             .on(Basis::Shown),
         Some(false) => observation.weigh(NOW_REFUSED, &[Class::BrokerShutdown]),
+        None if concurrent.used > 0 => observation,
         None => observation.weigh(CLOSED_ALONE, &[Class::BrokerShutdown]),
     };
     let paused = silence_ms >= PAUSE_MS;

@@ -1,6 +1,9 @@
 //! What happened at the same broker at the same time.
 
-use super::{Basis, IDLE, Observation, hidden_exchange::is_hidden, kernel_reason::drawn_by_syn};
+use super::{
+    Basis, IDLE, Observation, hidden_exchange::is_hidden, kernel_reason::drawn_by_syn,
+    reset_shape::is_odd_answer,
+};
 use crate::{
     classify::{
         case::Case,
@@ -76,7 +79,12 @@ pub(super) fn reconnect(case: &Case<'_>) -> Option<Observation> {
     let concurrent = case.context.concurrent;
     if concurrent.refused {
         let observation = Observation::new("reconnect", "refused").on(Basis::Shown);
-        Some(observation.weigh(NOW_REFUSED, BROKER))
+        // What answers data as no host does may have refused the connection as well.
+        Some(if case.received() && is_odd_answer(case) {
+            observation
+        } else {
+            observation.weigh(NOW_REFUSED, BROKER)
+        })
     } else if concurrent.accepted {
         Some(
             Observation::new("reconnect", "established")

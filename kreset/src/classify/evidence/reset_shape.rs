@@ -7,7 +7,7 @@ use crate::{
         weights::{ACTIVE_SHAPE, BARE_SHAPE, LIVE_SOCKET, NOT_A_LIVE_SOCKET, ODD_EARLY, ODD_SHAPE},
     },
     event::ProvokedBy,
-    facts::ResetClock,
+    facts::{ResetClock, ResetPacket},
 };
 
 pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
@@ -58,13 +58,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             let observation = Observation::new("reset_timestamps", "missing, though negotiated")
                 .weigh(NOT_A_LIVE_SOCKET, FORGED)
                 .weigh(NOT_A_LIVE_SOCKET, LOST);
-            let provoked = case.facts.idle.is_some_and(|idle| {
-                matches!(idle.provoked_by, ProvokedBy::Data | ProvokedBy::Keepalive)
-            });
             Some(match packet {
-                Some(packet) if packet.has_ack() && provoked => {
-                    observation.weigh(ODD_SHAPE, FORGED)
-                }
+                Some(_) if is_odd_answer(case) => observation.weigh(ODD_SHAPE, FORGED),
                 // A stack without a socket only answers: neither end sends this.
                 _ if undrawn(case) => observation.on(Basis::Shown),
                 _ => observation,
@@ -87,6 +82,20 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             }
         }),
     }
+}
+
+/// A RST,ACK without the negotiated timestamps answered data or a probe: no Linux host without a
+/// socket answers so (kernel: `tcp_v4_send_reset`), but what rejects any packet alike does.
+pub(super) fn is_odd_answer(case: &Case<'_>) -> bool {
+    let packets = case.facts.packets.as_ref();
+    let reset = packets.and_then(|packets| packets.reset);
+    let counters = case.facts.counters;
+    let idle = case.facts.idle;
+    counters.is_some_and(|counters| counters.reset_timestamps == Some(false))
+        && reset.is_some_and(ResetPacket::has_ack)
+        && idle.is_some_and(|idle| {
+            matches!(idle.provoked_by, ProvokedBy::Data | ProvokedBy::Keepalive)
+        })
 }
 
 /// Nothing of this host's drew the RST, not even an acknowledgement that was seen.
