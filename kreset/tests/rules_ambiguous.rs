@@ -4,9 +4,10 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Closing, Concurrent, Context},
+    classify::context::{Closing, Concurrent, Context, Memory},
+    classify::{Case, Config},
     event::{Cause, ProvokedBy, Role, Verdict},
-    facts::{Facts, Fin, Kind, State},
+    facts::{Counters, Facts, Fin, Idle, Kind, State},
 };
 use replay::judging::{
     API_VERSIONS, alone, cause, closed_at_once, handshake, judged, reset, said, share, value_of,
@@ -185,6 +186,69 @@ fn what_answers_data_as_no_host_does_may_refuse_as_well() {
         share(&rejected, Verdict::BrokerOriginated) < 0.5,
         "{rejected:?}"
     );
+}
+
+/// What one host sent goes unanswered.
+fn unanswered(port: u16, at_ns: u64, silence_ms: f64) -> Facts {
+    let mut facts = reset("connection_lost.client");
+    facts.kind = Kind::Timeout;
+    facts.at_ns = at_ns;
+    facts.local.port = port;
+    facts.packets = None;
+    facts.counters = Some(Counters {
+        retransmits: 4,
+        data_segs_in: 40,
+        data_segs_out: 40,
+        ..facts.counters.expect("counters")
+    });
+    facts.idle = Some(Idle {
+        data_ms: silence_ms,
+        wire_ms: silence_ms,
+        provoked_by: ProvokedBy::Data,
+        delay_us: Some(2_000_000),
+        from_packets: false,
+        heard_since: false,
+        acknowledged: false,
+    });
+    facts
+}
+
+/// The host lost its power, or the link went down: what was in use is not answered either, and no
+/// idle timer explains that.
+#[test]
+fn a_silent_connection_dies_with_one_in_use() {
+    const SECOND: u64 = 1_000_000_000;
+    let config = Config::default();
+    let died_with = |other: Option<Facts>, this: &Facts| {
+        let mut memory = Memory::default();
+        for facts in other.iter().chain([this]) {
+            let context = Context::default();
+            memory.observe(&Case::new(facts, &context, &config), None);
+        }
+        let context = memory.context(this);
+        judged(this, &context)
+    };
+    let at_ns = 100 * SECOND;
+    let silent = unanswered(40_001, at_ns, 6_000.0);
+    let blackholed = (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed));
+    assert_eq!(said(&died_with(None, &silent)), blackholed);
+    let busy = |at_ns| Some(unanswered(40_002, at_ns, 120.0));
+    for apart in [0, SECOND, 2 * SECOND] {
+        let judgement = died_with(busy(at_ns - apart), &silent);
+        assert_eq!(judgement.verdict, Verdict::Indeterminate, "{judgement:?}");
+        assert!(
+            value_of(&judgement, "timeout").is_some_and(|value| value.contains("in use")),
+            "{judgement:?}"
+        );
+    }
+    // Long before, after as long a silence, or to another broker: nothing.
+    let long_before = died_with(busy(at_ns - 60 * SECOND), &silent);
+    assert_eq!(said(&long_before), blackholed);
+    let alike = died_with(Some(unanswered(40_002, at_ns, 5_800.0)), &silent);
+    assert_eq!(said(&alike), blackholed);
+    let mut elsewhere = unanswered(40_002, at_ns, 120.0);
+    elsewhere.remote.port += 1;
+    assert_eq!(said(&died_with(Some(elsewhere), &silent)), blackholed);
 }
 
 /// One of two brokers behind an address ends: its connections close at once, and none alone.

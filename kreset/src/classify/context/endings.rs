@@ -8,7 +8,7 @@ use super::Closing;
 use crate::{
     classify::phase::Phase,
     event::{AgeKind, Endpoint, ProvokedBy, Role},
-    facts::{Facts, Had, Kind, Trigger},
+    facts::{Facts, Had, Kind, State, Trigger},
 };
 
 /// Brokers remembered.
@@ -23,6 +23,9 @@ pub const REFUSAL_NS: u64 = 3_000_000_000;
 /// the last packet of a handshake, sent again after 1 and 2 s (kernel:
 /// `TCP_TIMEOUT_INIT`).
 const STOP_NS: u64 = 3_500_000_000;
+/// Connections that went unanswered from the same moment on are given up so close together:
+/// their limits and the last silence of each differ.
+const GIVEN_UP_NS: u64 = 5_000_000_000;
 /// Silent for less than this, a connection was in use.
 const BUSY_MS: f64 = 1_000.0;
 /// So many connections closed after the same silence are no coincidence.
@@ -70,6 +73,8 @@ pub struct Concurrent {
     pub accepted: bool,
     /// The broker is on this host, and its process ended about then.
     pub process_ended: bool,
+    /// Another connection of the broker went unanswered within seconds, while it was in use.
+    pub unanswered_in_use: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +125,8 @@ struct Broker {
     refused_ns: Option<u64>,
     accepted_ns: Option<u64>,
     process_ended_ns: Option<u64>,
+    /// The latest connection in use that went unanswered: its client, and when it was given up.
+    unanswered: Option<(Endpoint, u64)>,
 }
 
 impl Broker {
@@ -213,6 +220,14 @@ impl Endings {
         broker.endings.push_back(ending);
     }
 
+    /// What a connection in use sent went unanswered until it was given up.
+    pub fn unanswered(&mut self, facts: &Facts) {
+        let in_use = facts.idle.is_some_and(|idle| idle.wire_ms < BUSY_MS);
+        if in_use && facts.state != Some(State::SynSent) {
+            self.broker(facts).unanswered = Some((facts.client(), facts.at_ns));
+        }
+    }
+
     /// A new connection was refused.
     pub fn refused(&mut self, facts: &Facts) {
         self.broker(facts).refused_ns = Some(facts.at_ns);
@@ -274,6 +289,9 @@ impl Endings {
             process_ended: broker
                 .process_ended_ns
                 .is_some_and(|at| at.abs_diff(this.at_ns) <= STOP_NS),
+            unanswered_in_use: broker.unanswered.is_some_and(|(client, at_ns)| {
+                client != this.client && at_ns.abs_diff(this.at_ns) <= GIVEN_UP_NS
+            }),
             ..concurrent
         }
     }

@@ -81,7 +81,11 @@ impl Memory {
                     self.endings.ended(facts);
                 }
             }
-            Kind::Timeout | Kind::Closed => self.paths.survived(facts),
+            Kind::Timeout => {
+                self.paths.survived(facts);
+                self.endings.unanswered(facts);
+            }
+            Kind::Closed => self.paths.survived(facts),
             Kind::Unobserved | Kind::GaveUp => {}
         }
     }

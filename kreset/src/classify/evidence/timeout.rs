@@ -50,7 +50,7 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
             .on(Basis::Shown),
         );
     }
-    let alive = alive(case);
+    let alive = alive(case).or_else(|| died_together(case));
     let value = match alive {
         Some(sign) => format!("{value}, {sign}"),
         None => value,
@@ -89,6 +89,15 @@ fn refused_by_icmp(case: &Case<'_>) -> Option<Observation> {
             .weigh(HARD, &[Class::Refused])
             .on(Basis::Named)
     })
+}
+
+/// Another connection of the broker was in use and went unanswered as well: no idle timer ended
+/// that one.
+fn died_together(case: &Case<'_>) -> Option<&'static str> {
+    case.context
+        .concurrent
+        .unanswered_in_use
+        .then_some("as was what another connection in use sent")
 }
 
 /// What speaks against a path that is dead. Where nothing was sent that could have been
