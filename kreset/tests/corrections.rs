@@ -10,7 +10,7 @@ use kreset::{
     classify::context::REFUSAL_NS,
     event::{Cause, Id, Kind as EventKind, Message, Verdict},
     facts::{Facts, Kind, State},
-    run::corrections::{Corrections, Written},
+    run::corrections::{Correctable, Corrections},
 };
 use replay::judging::reset;
 
@@ -131,10 +131,10 @@ fn people_read_what_was_corrected() {
     assert!(line.contains("; corrects "), "{line}");
 }
 
-fn written(facts: &Facts) -> Written {
+fn written(facts: &Facts) -> Correctable {
     let events = events(&killed(700));
     let finding = events.iter().find_map(|it| it.event.finding()).unwrap();
-    Written {
+    Correctable {
         facts: facts.clone(),
         id: Id::new(),
         finding: finding.clone(),
