@@ -1,4 +1,4 @@
-//! What the classifier remembers is bounded, however many paths there are.
+//! What is remembered of connections and incidents is bounded, however many paths there are.
 
 mod replay;
 
@@ -8,7 +8,10 @@ use std::{
 };
 
 use kreset::{
-    classify::{Classifier, Config},
+    classify::{
+        Classifier, Config,
+        incident::{End, Incidents},
+    },
     facts::{Facts, Kind},
 };
 
@@ -38,12 +41,24 @@ fn a_million_paths_take_no_more_memory_than_the_first_that_fit() {
         .collect();
     let recorded = recorded.first().expect("a reset");
     let mut classifier = Classifier::new(Config::default());
+    let mut incidents = Incidents::default();
     let mut when_full = 0;
+    let at_first = resident();
     for number in 0..PATHS {
         let facts = of_path(recorded, number);
         classifier.observe(&facts);
-        if number % 8 == 0 {
-            assert!(classifier.judge(&facts).is_some(), "path {number}");
+        incidents.observe(&facts);
+        if number <= FULL || number % 8 == 0 {
+            let judged = classifier.judge(&facts);
+            let (judgement, _) = judged.unwrap_or_else(|| panic!("path {number}"));
+            incidents.take(&End::of(&facts, Some(&judgement), Some("orders".into())));
+            // As the pipeline does between two turns.
+            drop((incidents.take_begun(), incidents.take_grown()));
+            drop(incidents.take_over(facts.at_ns));
+        }
+        if [4_000, 8_000, 16_000, 40_000].contains(&number) {
+            let kib = resident().saturating_sub(at_first) / 1_024;
+            println!("{kib} KiB with {number} paths");
         }
         if number == FULL {
             when_full = resident();

@@ -220,8 +220,9 @@ fn invented(event: &Reported) -> Option<String> {
     let Kind::Reset(direction) = event.kind else {
         return None;
     };
-    let (flow, id) = (event.flow, &event.id);
-    Some(format!("{flow}: a reset {} ({id})", direction.name()))
+    let Reported { flow, at, line, .. } = event;
+    let way = direction.name();
+    Some(format!("{flow}: a reset {way} at {at} ({line})"))
 }
 
 /// Settles one connection.
@@ -287,11 +288,9 @@ fn settle(
             }
         }
         for event in reported {
-            let id = &event.id;
-            reconciliation.invented.push(format!(
-                "{flow}: a reset {} at another time ({id})",
-                direction.name()
-            ));
+            reconciliation
+                .invented
+                .extend(invented(event).map(|it| format!("at another time: {it}")));
         }
         for reset in unreported {
             // It stands for what its end draws, not for what went before.
