@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use crate::util::named::named;
+
 /// An event loop that has not turned for this long has stalled: it turns at least
 /// twice a second.
 const STALLED: Duration = Duration::from_secs(10);
@@ -79,29 +81,19 @@ impl Health {
     }
 }
 
-/// The state of a sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinkState {
-    /// Events are delivered.
-    Working,
-    /// The last attempt to deliver failed.
-    Failing,
-    /// Its spool cannot be written.
-    SpoolFailing,
-    /// It has been in one write or request for a minute.
-    Stuck,
-}
-
-impl SinkState {
+named! {
+    /// The state of a sink.
+    SinkState,
     /// The words for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Working => "working",
-            Self::Failing => "failing",
-            Self::SpoolFailing => "spool failing",
-            Self::Stuck => "stuck",
-        }
+    as_str {
+        /// Events are delivered.
+        Working = "working",
+        /// The last attempt to deliver failed.
+        Failing = "failing",
+        /// Its spool cannot be written.
+        SpoolFailing = "spool failing",
+        /// It has been in one write or request for a minute.
+        Stuck = "stuck",
     }
 }
 

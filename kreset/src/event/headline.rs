@@ -7,34 +7,29 @@ use smol_str::{SmolStr, SmolStrBuilder};
 use super::{Cause, Ended, Finding, PROBE_PROCESS, Role, Verdict, is_unclear};
 use crate::util::{
     escape::Escaped,
+    named::named,
     units::{percent, precise},
 };
 
-/// Who is responsible, as the first word of text output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Culprit {
-    /// Something between the ends.
-    Device,
-    /// The broker, its process or its host.
-    Broker,
-    /// The client, its process or its host.
-    Client,
-    /// The first exchange failed.
-    Handshake,
-    /// The evidence is below the bar.
-    Unsure,
+named! {
+    /// Who is responsible, as the first word of text output; in the order in which they are shown.
+    Culprit,
+    /// The word.
+    as_str {
+        /// Something between the ends.
+        Device = "DEVICE",
+        /// The broker, its process or its host.
+        Broker = "BROKER",
+        /// The client, its process or its host.
+        Client = "CLIENT",
+        /// The first exchange failed.
+        Handshake = "HANDSHAKE",
+        /// The evidence is below the bar.
+        Unsure = "UNSURE",
+    }
 }
 
 impl Culprit {
-    /// Every culprit, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
-        Self::Device,
-        Self::Broker,
-        Self::Client,
-        Self::Handshake,
-        Self::Unsure,
-    ];
-
     /// Whom a verdict names.
     #[must_use]
     pub const fn of(verdict: Verdict) -> Self {
@@ -49,18 +44,6 @@ impl Culprit {
         }
     }
 
-    /// The word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Device => "DEVICE",
-            Self::Broker => "BROKER",
-            Self::Client => "CLIENT",
-            Self::Handshake => "HANDSHAKE",
-            Self::Unsure => "UNSURE",
-        }
-    }
-
     pub(crate) const fn subject(self) -> &'static str {
         match self {
             Self::Device => "A device",
@@ -69,12 +52,6 @@ impl Culprit {
             Self::Handshake => "The handshake",
             Self::Unsure => "Unsure",
         }
-    }
-}
-
-impl fmt::Display for Culprit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -1,52 +1,42 @@
 //! What this process may do.
 
-use std::fmt;
-
 use rustix::{
     process::{Resource, Rlimit, setrlimit},
     thread::{CapabilitySet, SecureComputingMode},
 };
 
-macro_rules! capabilities {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $flag:ident;)+) => {
-        /// A capability that kreset uses, or could.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Capability { $($(#[$doc])* $variant,)+ }
+use crate::util::named::named;
 
-        impl Capability {
-            /// Every capability named here.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+named! {
+    /// A capability that kreset uses, or could.
+    Capability,
+    /// The kernel's name.
+    name {
+        /// Loading programs and making maps; since 5.8.
+        Bpf = "CAP_BPF",
+        /// Tracing programs that read kernel memory; since 5.8.
+        Perfmon = "CAP_PERFMON",
+        /// Attaching packet programs to control groups.
+        NetAdmin = "CAP_NET_ADMIN",
+        /// Both of the first two before 5.8, and still.
+        SysAdmin = "CAP_SYS_ADMIN",
+        /// `/proc/PID` of other users.
+        SysPtrace = "CAP_SYS_PTRACE",
+        /// Files that other users keep to themselves.
+        DacReadSearch = "CAP_DAC_READ_SEARCH",
+    }
+}
 
-            /// The kernel's name.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            const fn flag(self) -> CapabilitySet {
-                match self { $(Self::$variant => CapabilitySet::$flag,)+ }
-            }
+impl Capability {
+    const fn flag(self) -> CapabilitySet {
+        match self {
+            Self::Bpf => CapabilitySet::BPF,
+            Self::Perfmon => CapabilitySet::PERFMON,
+            Self::NetAdmin => CapabilitySet::NET_ADMIN,
+            Self::SysAdmin => CapabilitySet::SYS_ADMIN,
+            Self::SysPtrace => CapabilitySet::SYS_PTRACE,
+            Self::DacReadSearch => CapabilitySet::DAC_READ_SEARCH,
         }
-    };
-}
-
-capabilities! {
-    /// Loading programs and making maps; since 5.8.
-    Bpf = "CAP_BPF", BPF;
-    /// Tracing programs that read kernel memory; since 5.8.
-    Perfmon = "CAP_PERFMON", PERFMON;
-    /// Attaching packet programs to control groups.
-    NetAdmin = "CAP_NET_ADMIN", NET_ADMIN;
-    /// Both of the first two before 5.8, and still.
-    SysAdmin = "CAP_SYS_ADMIN", SYS_ADMIN;
-    /// `/proc/PID` of other users.
-    SysPtrace = "CAP_SYS_PTRACE", SYS_PTRACE;
-    /// Files that other users keep to themselves.
-    DacReadSearch = "CAP_DAC_READ_SEARCH", DAC_READ_SEARCH;
-}
-
-impl fmt::Display for Capability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }
 

@@ -2,32 +2,19 @@
 
 use std::{fmt, fs, time::Duration};
 
-/// A client library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Like {
-    /// Apache Kafka's own.
-    Java,
-    /// librdkafka and its bindings.
-    Librdkafka,
-    /// kafkajs.
-    Kafkajs,
-}
+use crate::util::named::named;
 
-impl Like {
+named! {
+    /// A client library.
+    Like,
     /// As `--like` takes it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Java => "java",
-            Self::Librdkafka => "librdkafka",
-            Self::Kafkajs => "kafkajs",
-        }
-    }
-}
-
-impl fmt::Display for Like {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+    name {
+        /// Apache Kafka's own.
+        Java = "java",
+        /// librdkafka and its bindings.
+        Librdkafka = "librdkafka",
+        /// kafkajs.
+        Kafkajs = "kafkajs",
     }
 }
 

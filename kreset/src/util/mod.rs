@@ -9,6 +9,7 @@ pub mod exit;
 pub(crate) mod golden;
 pub(crate) mod heap;
 pub mod host_names;
+pub(crate) mod named;
 pub mod ports;
 pub mod private;
 pub mod redact;

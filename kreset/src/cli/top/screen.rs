@@ -105,7 +105,7 @@ pub(super) const fn style_of(culprit: Culprit, color: bool) -> Style {
 /// One line of columns for each culprit, a second each.
 fn sparklines(frame: &mut Frame<'_>, area: Rect, state: &State) {
     const LABEL: u16 = 11;
-    for (line, culprit) in area.rows().zip(Culprit::ALL) {
+    for (line, culprit) in area.rows().zip(Culprit::ALL.iter().copied()) {
         let [label, columns] =
             Layout::horizontal([Constraint::Length(LABEL), Constraint::Min(1)]).areas(line);
         let style = style_of(culprit, state.color);

@@ -1,8 +1,8 @@
 //! What a user asks of the kernel side.
 
-use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
+use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
-use crate::kernel::feature::Feature;
+use crate::{kernel::feature::Feature, util::named::named};
 
 /// The options of one run that the kernel side depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,37 +41,18 @@ impl Default for Request {
     }
 }
 
-macro_rules! sources {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal),+ $(,)?) => {
-        /// A source of packet evidence.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum PacketEvidence { $($(#[$doc])* $variant,)+ }
-
-        impl PacketEvidence {
-            /// Every source.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The name on the command line and in `start`.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-        }
-    };
-}
-
-sources! {
-    /// Function entries that see the RST and the handshake: no cost per
-    /// packet, and no first bytes or survived silences.
-    Fentry = "fentry",
-    /// Packet programs on a control group.
-    CgroupSkb = "cgroup_skb",
-    /// None: verdicts rest on the sockets alone.
-    Off = "off",
-}
-
-impl fmt::Display for PacketEvidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+named! {
+    /// A source of packet evidence.
+    PacketEvidence,
+    /// The name on the command line and in `start`.
+    name {
+        /// Function entries that see the RST and the handshake: no cost per
+        /// packet, and no first bytes or survived silences.
+        Fentry = "fentry",
+        /// Packet programs on a control group.
+        CgroupSkb = "cgroup_skb",
+        /// None: verdicts rest on the sockets alone.
+        Off = "off",
     }
 }
 

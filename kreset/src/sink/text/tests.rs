@@ -536,7 +536,7 @@ fn quiet_text_is_of_connections_only() {
 #[test]
 fn each_culprit_has_a_kind() {
     let kinds = samples::every_kind();
-    for culprit in Culprit::ALL {
+    for culprit in Culprit::ALL.iter().copied() {
         assert!(
             kinds
                 .iter()
