@@ -143,25 +143,9 @@ impl Attached {
         // The ring buffer and the kernel's types are not in memory at once.
         heap::trim();
 
-        let ring = RingBuf::try_from(take_map(&mut ebpf, "RECORDS")?).map_err(|source| {
-            ApplyError::Map {
-                name: "RECORDS",
-                source,
-            }
-        })?;
-        let counters =
-            PerCpuArray::try_from(take_map(&mut ebpf, "COUNTERS")?).map_err(|source| {
-                ApplyError::Map {
-                    name: "COUNTERS",
-                    source,
-                }
-            })?;
-        let listening = HashMap::try_from(take_map(&mut ebpf, "LISTENING")?).map_err(|source| {
-            ApplyError::Map {
-                name: "LISTENING",
-                source,
-            }
-        })?;
+        let ring = take_map(&mut ebpf, "RECORDS")?;
+        let counters = take_map(&mut ebpf, "COUNTERS")?;
+        let listening = take_map(&mut ebpf, "LISTENING")?;
         let log = if plan.settings.debug == 0 {
             None
         } else {
@@ -465,8 +449,12 @@ where
         .map_err(|source| ApplyError::Program { name, source })
 }
 
-fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ApplyError> {
-    ebpf.take_map(name).ok_or(ApplyError::Missing(name))
+fn take_map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, ApplyError>
+where
+    M: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(ApplyError::Missing(name))?;
+    M::try_from(map).map_err(|source| ApplyError::Map { name, source })
 }
 
 #[cfg(test)]

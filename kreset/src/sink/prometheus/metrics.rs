@@ -8,7 +8,7 @@ use std::{
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 use super::{
@@ -63,6 +63,13 @@ pub(super) struct Metrics {
     brokers: Mutex<Brokers>,
 }
 
+/// A metric that is in `registry` from now on.
+fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
 /// The counts of sinks.
 #[derive(Debug, Default)]
 struct SinkMetrics {
@@ -77,48 +84,30 @@ struct SinkMetrics {
 
 impl SinkMetrics {
     fn new(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        for (name, help, family) in [
-            ("sink_delivered", "Events delivered", &metrics.delivered),
-            (
-                "sink_failures",
-                "Failed attempts to deliver",
-                &metrics.failures,
-            ),
-            (
-                "sink_lost",
-                "Events that will never be delivered",
-                &metrics.lost,
-            ),
-            (
-                "sink_restarts",
-                "Threads that failed and were started again",
-                &metrics.restarts,
-            ),
-        ] {
-            registry.register(name, help, family.clone());
-        }
-        for (name, help, family) in [
-            (
-                "sink_waiting",
-                "Events still to be delivered",
-                &metrics.waiting,
-            ),
-            (
-                "sink_working",
-                "Whether the last attempt to deliver was successful",
-                &metrics.working,
-            ),
-        ] {
-            registry.register(name, help, family.clone());
-        }
+        let spool = Family::default();
         registry.register_with_unit(
             "sink_spool",
             "Size of the spool on disk",
             Unit::Bytes,
-            metrics.spool.clone(),
+            spool.clone(),
         );
-        metrics
+        Self {
+            delivered: registered(registry, "sink_delivered", "Events delivered"),
+            failures: registered(registry, "sink_failures", "Failed attempts to deliver"),
+            lost: registered(registry, "sink_lost", "Events that will never be delivered"),
+            restarts: registered(
+                registry,
+                "sink_restarts",
+                "Threads that failed and were started again",
+            ),
+            waiting: registered(registry, "sink_waiting", "Events still to be delivered"),
+            working: registered(
+                registry,
+                "sink_working",
+                "Whether the last attempt to deliver was successful",
+            ),
+            spool,
+        }
     }
 
     fn update(&self, name: &str, status: &Status) {
@@ -154,17 +143,15 @@ impl Metrics {
         let registry = root.sub_registry_with_prefix("kreset");
         let build = vec![("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The running version", Info::new(build));
-        let findings = Family::default();
-        registry.register(
+        let findings = registered(
+            registry,
             "findings",
             "Connections that were reset, closed early or timed out",
-            findings.clone(),
         );
-        let clients = Family::default();
-        registry.register(
+        let clients = registered(
+            registry,
             "client_findings",
             "The same findings by the client's software, where its first request names it",
-            clients.clone(),
         );
         let histogram: fn() -> Histogram = || Histogram::new(SILENCES);
         let silences = Family::new_with_constructor(histogram);
@@ -174,40 +161,28 @@ impl Metrics {
             Unit::Seconds,
             silences.clone(),
         );
-        let alerts = Family::default();
-        registry.register(
+        let alerts = registered(
+            registry,
             "alert_active",
             "Whether resets of a path are sustained or periodic",
-            alerts.clone(),
         );
-        let incidents = Family::default();
-        registry.register(
+        let incidents = registered(
+            registry,
             "incidents",
             "Incidents that began: ends of connections that have one cause",
-            incidents.clone(),
         );
-        let (noise, lost) = (Family::default(), Family::default());
-        registry.register(
-            "noise",
-            "Routine closes, as of the last summary",
-            noise.clone(),
-        );
-        registry.register(
+        let noise = registered(registry, "noise", "Routine closes, as of the last summary");
+        let lost = registered(
+            registry,
             "lost",
             "Events lost before they reached the sinks, by source",
-            lost.clone(),
         );
-        let gauge = |registry: &mut Registry, name: &str, help: &str| {
-            let gauge = Gauge::default();
-            registry.register(name, help, gauge.clone());
-            gauge
-        };
-        let attached = gauge(
+        let attached = registered(
             registry,
             "attached",
             "Whether the tracer is attached and its event loop turns",
         );
-        let reload = gauge(
+        let reload = registered(
             registry,
             "config_last_reload_successful",
             "Whether the configuration was valid when it was read last",
