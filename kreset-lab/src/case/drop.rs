@@ -24,6 +24,7 @@ pub(super) fn rows() -> Vec<Row> {
         ]),
         row("idle_drop.long_poll.{timer}", broker_answers).environments(&[LongIdle]),
         row("drop.busy", while_busy),
+        row("drop.beside_busy", beside_busy).environments(&[LongIdle]),
     ]
 }
 
@@ -83,4 +84,31 @@ fn while_busy(context: &Context<'_>) -> Result<Expected> {
         .expected()
         .optional(Client, &[Answer::INDETERMINATE])
         .without_reset())
+}
+
+/// The path goes away under one connection in use and one that was silent: what ended the first one
+/// is no idle timer, so that it is none for the second.
+fn beside_busy(context: &Context<'_>) -> Result<Vec<Expected>> {
+    let site = context.site(Device::Vanishes)?;
+    let mut silent = context.in_use_at(&site)?;
+    let mut busy = context.connected_to(&site)?;
+    busy.begin()?;
+    context.silence(context.draw.time(3_000, 6_000))?;
+    busy.exchange()?;
+    let limit = context.draw.time(1000, 2500);
+    for pair in [&mut busy, &mut silent] {
+        pair.end_of(Client)?.give_up_after(limit)?;
+        context.lose_state(pair.port)?;
+    }
+    busy.ask()?;
+    context.pause()?;
+    silent.ask()?;
+    busy.times_out(Client)?;
+    silent.times_out(Client)?;
+    let unclear = |pair: &ConnectionPair<'_>| {
+        pair.expected()
+            .optional(Client, &[Answer::INDETERMINATE])
+            .without_reset()
+    };
+    Ok(vec![unclear(&busy), unclear(&silent)])
 }

@@ -100,7 +100,20 @@ pub(super) fn rows() -> Vec<Row> {
         row("closed_by_broker.tls_ticket_last", ticket_last).environments(&[LongIdle]),
         row("closed_by_broker.old_version.{ending}", old_version),
         row("authentication.raw_token.{ending}", raw_token).environments(&[LongIdle]),
+        row("authentication.unanswered.{ending}", login_unanswered).environments(&[LongIdle]),
         row("tls_answer_lost", tls_answer_lost).environments(&[LongIdle]),
+        row("gave_up.tls_12", |context| {
+            let pair = hellos_12(context)?;
+            gave_up(context, pair, &traffic::client_key_exchange())
+        }),
+        row("gave_up.tls_13", |context| {
+            let mut flight = traffic::client_finished();
+            flight.extend(traffic::application_data(90));
+            gave_up(context, hellos_13(context)?, &flight)
+        }),
+        row("gave_up.sasl", |context| {
+            gave_up(context, sasl(context, 0)?, &traffic::sasl_authenticate(3))
+        }),
         row("broker_aborts.tls_second_request", second_request_aborted),
         row("tls_to_plaintext.blind.{ending}", |context| {
             let hello = traffic::client_hello();
@@ -277,6 +290,25 @@ fn raw_token(context: &Context<'_>) -> Result<Expected> {
     pair.pass(Broker, &traffic::sasl_mechanisms(1, 0))?;
     pair.pass(Client, b"\x00\x00\x00\x0f\0alice\0password")?;
     end(context, pair, 0, Answer::AUTHENTICATION)
+}
+
+/// A busy broker reads what the client says in the first exchange, and does not come to an answer:
+/// the client closes by its own timer.
+fn gave_up(context: &Context<'_>, mut pair: ConnectionPair<'_>, latest: &[u8]) -> Result<Expected> {
+    pair.pass(Client, latest)?;
+    context.silence(context.draw.time(1_300, 2_500))?;
+    let unclear = &[Answer::INDETERMINATE, Answer::LATE_DATA];
+    Ok(left_in_order(pair)?
+        .optional(Client, unclear)
+        .optional(Broker, unclear))
+}
+
+/// The broker closes on credentials without an answer, as old ones do, proxies, and one that ends
+/// just then.
+fn login_unanswered(context: &Context<'_>) -> Result<Expected> {
+    let mut pair = sasl(context, 0)?;
+    pair.pass(Client, &traffic::sasl_authenticate(3))?;
+    end(context, pair, 0, NO_SASL)
 }
 
 /// TLS 1.3, or a session that is resumed: the client's Finished carries its first request, which
