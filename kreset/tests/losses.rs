@@ -66,7 +66,7 @@ fn pipeline(directory: &Path, file: &Path) -> Pipeline {
         host: Host {
             name: "client-1".into(),
         },
-        ports: options.ports.list(),
+        ports: options.ports.clone(),
         addresses: Latest::unknown(),
         connections: Latest::unknown(),
         delivery,

@@ -197,7 +197,7 @@ pub fn run(options: &Options, read: ReadOptions) -> Result<(), RunError> {
         limiter: Limiter::new(options.event_limit),
         count: options.count,
         host,
-        ports: options.ports.list(),
+        ports: options.ports.clone(),
         addresses: Latest::of("addresses", move || addresses.now(Instant::now() + READ))
             .map_err(SinkError::Thread)?,
         connections: Latest::of("connections", move || connections.now())

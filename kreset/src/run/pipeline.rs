@@ -24,7 +24,7 @@ use crate::{
     delivery::{Delivery, Glance, SinkError},
     event::{
         BrokerLoss, Correction, Coverage, Endpoint, Event, Finding, Host, Id, Ids, Loss, Message,
-        Process, SinkCoverage, Source, Time, Watched, filter::Filter,
+        Process, Role, SinkCoverage, Source, Time, Watched, filter::Filter,
     },
     facts::{
         DecodeError, Decoder, Facts, Kind, PacketFacts,
@@ -41,7 +41,7 @@ use crate::{
         staging::{Staged, Staging},
         summary::Counter,
     },
-    util::clock::Clocks,
+    util::{clock::Clocks, ports::PortSet},
 };
 
 /// Ends of this process's connections that are remembered: the record of the other
@@ -104,8 +104,8 @@ pub struct Parts {
     pub count: Option<NonZeroU64>,
     /// This host.
     pub host: Host,
-    /// Traced ports, each a port or a range.
-    pub ports: Vec<SmolStr>,
+    /// The traced ports.
+    pub ports: PortSet,
     /// The addresses of the traced namespaces.
     pub addresses: Latest<Option<Vec<IpAddr>>>,
     /// The open connections of the traced namespaces.
@@ -130,7 +130,10 @@ pub struct Pipeline {
     limiter: Limiter,
     left: Option<u64>,
     host: Host,
+    /// The traced ports, each a port or a range.
     ports: Vec<SmolStr>,
+    /// The same, to look one up.
+    traced: PortSet,
     addresses: Latest<Option<Vec<IpAddr>>>,
     connections: Latest<Option<Watched>>,
     delivery: Delivery,
@@ -219,7 +222,8 @@ impl Pipeline {
             limiter,
             left: count.map(NonZeroU64::get),
             host,
-            ports,
+            ports: ports.list(),
+            traced: ports,
             addresses,
             connections,
             delivery,
@@ -625,6 +629,15 @@ impl Pipeline {
                 .any(|facts| facts.owner.pid == self.own_pid || self.own.contains(&facts.remote))
     }
 
+    /// Whether a client of another service got one of the traced ports for its own end, as where
+    /// that is among the kernel's ephemeral ports: its server is no broker. A recording has what was
+    /// traced when it was made.
+    fn is_of_another_service(&self, facts: &Facts) -> bool {
+        self.source == Source::Live
+            && facts.role == Role::Client
+            && !self.traced.contains(facts.remote.port)
+    }
+
     /// The facts with what brokers and clients wrote about the connection; `None` if they
     /// wrote nothing.
     fn with_logs(&self, facts: &Facts, clocks: Clocks) -> Option<Facts> {
@@ -653,7 +666,7 @@ impl Pipeline {
         if self.is_done() {
             return;
         }
-        if self.is_own(facts) || self.from_one_end.has(facts) {
+        if self.is_own(facts) || self.is_of_another_service(facts) || self.from_one_end.has(facts) {
             self.unshown += 1;
             return;
         }

@@ -171,7 +171,7 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
         host: Host {
             name: "client-1".into(),
         },
-        ports: options.ports.list(),
+        ports: options.ports.clone(),
         addresses: Latest::unknown(),
         connections: Latest::unknown(),
         delivery,

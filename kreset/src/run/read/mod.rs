@@ -168,7 +168,7 @@ impl Reader<'_> {
             limiter: Limiter::new(None),
             count: self.left,
             host: Host { name: host },
-            ports: options.ports.list(),
+            ports: options.ports.clone(),
             addresses: Latest::unknown(),
             connections: Latest::unknown(),
             delivery,
