@@ -1,6 +1,6 @@
 //! What each agent watched, and when: what the absence of an event rests on.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use foldhash::HashMap;
 use smallvec::SmallVec;
@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use super::{
     checkpoints::{Checkpoint, Checkpoints},
+    coverage::Addresses,
     line::{Origin, Watched},
     numbers::Numbers,
 };
@@ -55,7 +56,7 @@ struct Agent {
     /// The numbers of the events that were read.
     numbers: Numbers,
     losses_ns: Vec<i64>,
-    addresses: Option<Vec<IpAddr>>,
+    addresses: Addresses,
 }
 
 /// Whether an agent would have reported a RST that its host sent.
@@ -89,11 +90,11 @@ impl Watch {
 
 impl Agents {
     /// The agent of an event; `None` if the event was read before.
-    pub(super) fn of(&mut self, host: &SmolStr, origin: Origin) -> Option<AgentId> {
+    pub(super) fn of(&mut self, host: &str, origin: Origin) -> Option<AgentId> {
         let key = (origin.boot, origin.run);
         let latest = self.latest.get(&key).copied();
         let agent = match latest {
-            Some(agent) if self.get(agent).is_some_and(|it| it.name == *host) => agent,
+            Some(agent) if self.get(agent).is_some_and(|it| it.name == host) => agent,
             _ => {
                 let agent = self.found(host, origin)?;
                 self.latest.insert(key, agent);
@@ -107,24 +108,22 @@ impl Agents {
     }
 
     /// The agent of that name, boot and run, which may be a new one.
-    fn found(&mut self, host: &SmolStr, origin: Origin) -> Option<AgentId> {
+    fn found(&mut self, host: &str, origin: Origin) -> Option<AgentId> {
         let next = HostId {
             boot: origin.boot,
             index: u32::try_from(self.hosts.len()).ok()?,
         };
-        let host_id = match self.hosts.get(&(host.clone(), origin.boot)) {
-            Some(known) => *known,
-            None => *self
-                .hosts
-                .entry((host.clone(), origin.boot))
-                .or_insert(next),
-        };
+        let name = SmolStr::new(host);
+        let host_id = *self
+            .hosts
+            .entry((name.clone(), origin.boot))
+            .or_insert(next);
         let next = AgentId(u32::try_from(self.all.len()).ok()?);
         Some(*self.runs.entry((host_id, origin.run)).or_insert_with(|| {
             self.all.push(Agent {
                 host: host_id,
                 run: origin.run,
-                name: host.clone(),
+                name,
                 start_ns: None,
                 degraded: false,
                 checkpoints: Checkpoints::default(),
@@ -185,7 +184,7 @@ impl Agents {
             return;
         };
         if it.addresses != watched.addresses {
-            for address in watched.addresses.iter().flatten() {
+            for address in watched.addresses.iter().flat_map(|all| all.iter()) {
                 let owners = self.owners.entry(*address).or_default();
                 if !owners.contains(&agent) {
                     owners.push(agent);
@@ -312,7 +311,7 @@ impl Agent {
         if !later.ports.iter().any(traced) {
             lacks.push(Missing::Port);
         }
-        let has = |addresses: &Vec<IpAddr>| addresses.contains(&address);
+        let has = |addresses: &Arc<[IpAddr]>| addresses.contains(&address);
         if !later.addresses.as_ref().is_some_and(has) {
             lacks.push(Missing::Address);
         }

@@ -1,10 +1,9 @@
 //! One line of JSON to what correlation needs of it. Fields that it does not need are
 //! skipped unread: a line has a thousand bytes, and there are millions.
 
-use std::{fmt::Write as _, net::IpAddr, ops::Range};
+use std::{borrow::Cow, fmt::Write as _};
 
-use jiff::{civil, tz::Offset};
-use memchr::memchr;
+use foldhash::HashMap;
 use serde::{
     Deserialize,
     de::value::{self, BorrowedStrDeserializer},
@@ -12,12 +11,16 @@ use serde::{
 use smol_str::SmolStr;
 use thiserror::Error;
 
-use super::probes::Listed;
-use super::scan::{Broken, Members};
-use super::texts::Texts;
+use super::{
+    coverage::{Addresses, Lists, Ports, watched},
+    probes::Listed,
+    quick::{self, Clock, plain},
+    scan::{Broken, Members},
+    texts::Texts,
+};
 use crate::event::{
-    Candidate, Cause, CommunityId, Coverage, Direction, Endpoint, FlowId, Host, Id, KresetProbe,
-    ProvokedBy, Role, SCHEMA, Time, Verdict,
+    Candidate, Cause, CommunityId, Direction, Endpoint, FlowId, Host, Id, KresetProbe, ProvokedBy,
+    Role, SCHEMA, Time, Verdict,
 };
 
 /// Why a line is not an event that can be used.
@@ -53,15 +56,18 @@ pub(super) struct Origin {
 pub(super) struct Flow(u64);
 
 impl Flow {
+    /// Of two numbers of 32 bits.
+    pub(super) const fn of(client: u64, broker: u64) -> Self {
+        Self((client << 32) | broker)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (client, broker) = text.split_once('-')?;
         let half = |text: &str| {
             let digits = text.len() == 8 && !text.starts_with('+');
             u32::from_str_radix(text, 16).ok().filter(|_| digits)
         };
-        Some(Self(
-            (u64::from(half(client)?) << 32) | u64::from(half(broker)?),
-        ))
+        Some(Self::of(half(client)?.into(), half(broker)?.into()))
     }
 
     /// As it is written.
@@ -83,6 +89,9 @@ impl Origin {
     };
 
     fn parse(id: &str) -> Option<Self> {
+        if let Some(origin) = quick::origin(id.as_bytes()) {
+            return Some(origin);
+        }
         let mut parts = id.split('-').map(|part| u64::from_str_radix(part, 16).ok());
         let origin = Self {
             boot: parts.next()??,
@@ -95,9 +104,9 @@ impl Origin {
 
 /// A line that can be used.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct Line<'a> {
     pub(super) origin: Origin,
-    pub(super) host: SmolStr,
+    pub(super) host: Cow<'a, str>,
     pub(super) at_ns: i64,
     pub(super) content: Content,
 }
@@ -111,14 +120,14 @@ pub(super) enum Content {
         degraded: bool,
     },
     /// A connection ended.
-    Ended(Box<Ended>),
+    Ended(Ended),
     /// A connection between two ends of this host: as each end saw it, and when the second
     /// did, nanoseconds since 1970.
     EndedBoth(Box<[Ended; 2]>, i64),
     /// Records were lost.
     Loss,
     /// What the agent watched until then.
-    Summary(Box<Watched>),
+    Summary(Watched),
     /// Connections that were opened on purpose, to measure.
     Probe(Vec<Listed>),
     /// An event that says nothing about a connection or its agent.
@@ -131,9 +140,9 @@ pub(super) struct Watched {
     /// Whether its run ends.
     pub(super) end: bool,
     /// Traced ports, first and last of each range.
-    pub(super) ports: Vec<(u16, u16)>,
+    pub(super) ports: Ports,
     /// Addresses of the host; `None` if they are not known.
-    pub(super) addresses: Option<Vec<IpAddr>>,
+    pub(super) addresses: Addresses,
     /// Records that the kernel lost, and events that a sink lost.
     pub(super) lost: u64,
     /// Events that were judged and not written.
@@ -255,42 +264,39 @@ fn optional<'a, T: Deserialize<'a>>(
         .map_err(|error| Unreadable::Event(format!("invalid {name}: {error}")))
 }
 
-/// Both ends have one, and they are what serde would take longest for.
-fn endpoint(value: Option<&[u8]>, name: &str) -> Result<Endpoint, Unreadable> {
-    match value.and_then(as_agents_write_it) {
-        Some(endpoint) => Ok(endpoint),
+/// A member that `quick` reads, or else serde.
+fn optional_as<'a, T: Deserialize<'a>>(
+    quick: impl FnOnce(&'a [u8]) -> Option<T>,
+    value: Option<&'a [u8]>,
+    name: &str,
+) -> Result<Option<T>, Unreadable> {
+    match value.and_then(quick) {
+        Some(it) => Ok(Some(it)),
+        None => optional(value, name),
+    }
+}
+
+/// Likewise one that has to be there.
+fn needed_as<'a, T: Deserialize<'a>>(
+    quick: impl FnOnce(&'a [u8]) -> Option<T>,
+    value: Option<&'a [u8]>,
+    name: &str,
+) -> Result<T, Unreadable> {
+    match value.and_then(quick) {
+        Some(it) => Ok(it),
         None => needed(value, name),
     }
 }
 
-/// Without white space, and in this order.
-fn as_agents_write_it(endpoint: &[u8]) -> Option<Endpoint> {
-    let rest = endpoint.strip_prefix(br#"{"address":""#)?;
-    let (address, rest) = rest.split_at(memchr(b'"', rest)?);
-    let port = rest.strip_prefix(br#"","port":"#)?.strip_suffix(b"}")?;
-    // JSON has no sign, and no zero in front, that Rust would take.
-    let is_number = port == b"0" || port.first().is_some_and(|it| matches!(it, b'1'..=b'9'));
-    Some(Endpoint {
-        address: str::from_utf8(address).ok()?.parse().ok()?,
-        port: str::from_utf8(port)
-            .ok()?
-            .parse()
-            .ok()
-            .filter(|_| is_number)?,
-    })
+/// A member that is one of the words of an event.
+macro_rules! word {
+    ($words:ty) => {
+        |value| quick::word(value, <$words>::ALL, <$words>::as_str)
+    };
 }
 
-/// Text without what JSON escapes: as it stands it is what it says.
-fn plain(value: &[u8]) -> Option<&str> {
-    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let special = |byte: u8| {
-        u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')
-            | u8::from(byte == b'"')
-            | u8::from(byte == b'\\')
-    };
-    // Without a branch, so that it becomes vector code.
-    let is_plain = text.iter().fold(0, |any, byte| any | special(*byte)) == 0;
-    is_plain.then(|| str::from_utf8(text).ok()).flatten()
+fn endpoint(value: Option<&[u8]>, name: &str) -> Result<Endpoint, Unreadable> {
+    needed_as(quick::endpoint, value, name)
 }
 
 fn needed<'a, T: Deserialize<'a>>(value: Option<&'a [u8]>, name: &str) -> Result<T, Unreadable> {
@@ -312,30 +318,77 @@ struct RawDegraded {
 /// Features without which a host sends RSTs that it does not report.
 const SENDS: [&str; 2] = ["sent-resets", "socketless"];
 
-/// Reads one line; `None` for a finding of correlation itself.
-pub(super) fn read(line: &[u8], texts: &mut Texts) -> Result<Option<Line>, Unreadable> {
-    let raw = Raw::of(line)?;
-    let schema: SmolStr = needed(raw.schema, "schema")?;
-    if schema != SCHEMA {
-        return Err(Unreadable::Schema(schema));
-    }
-    let kind: SmolStr = needed(raw.kind, "type")?;
-    if kind == "finding" {
-        return Ok(None);
-    }
-    raw.into_line(&kind, texts).map(Some)
+/// Reads lines; keeps what one repeats of those before.
+#[derive(Debug)]
+pub(super) struct Reader {
+    texts: Texts,
+    lists: Lists,
+    clock: Clock,
+    /// By their words, in quotes: there are many.
+    causes: HashMap<Vec<u8>, Cause>,
 }
 
-impl Raw<'_> {
-    fn into_line(self, kind: &str, texts: &mut Texts) -> Result<Line, Unreadable> {
+impl Default for Reader {
+    fn default() -> Self {
+        let named = |it: &Cause| (format!("\"{it}\"").into_bytes(), *it);
+        Self {
+            texts: Texts::default(),
+            lists: Lists::default(),
+            clock: Clock::default(),
+            causes: Cause::ALL.iter().map(named).collect(),
+        }
+    }
+}
+
+impl Reader {
+    /// Reads one line; `None` for a finding of correlation itself.
+    pub(super) fn read<'a>(&mut self, line: &'a [u8]) -> Result<Option<Line<'a>>, Unreadable> {
+        let raw = Raw::of(line)?;
+        let as_written = |schema| quick::quoted(schema) == Some(SCHEMA.as_bytes());
+        if !raw.schema.is_some_and(as_written) {
+            let schema: SmolStr = needed(raw.schema, "schema")?;
+            if schema != SCHEMA {
+                return Err(Unreadable::Schema(schema));
+            }
+        }
+        let kind: Cow<'_, str> = match raw.kind.and_then(plain) {
+            Some(kind) => kind.into(),
+            None => needed::<String>(raw.kind, "type")?.into(),
+        };
+        if kind == "finding" {
+            return Ok(None);
+        }
+        raw.into_line(&kind, self).map(Some)
+    }
+
+    fn at_ns(&mut self, value: Option<&[u8]>, name: &str) -> Result<i64, Unreadable> {
+        match value.and_then(|value| self.clock.at_ns(value)) {
+            Some(at_ns) => Ok(at_ns),
+            None => nanoseconds(needed(value, name)?),
+        }
+    }
+
+    fn text(&mut self, value: Option<&[u8]>, name: &str) -> Result<Option<SmolStr>, Unreadable> {
+        match value.and_then(plain) {
+            Some(text) => Ok(Some(self.texts.of(text))),
+            None => optional(value, name),
+        }
+    }
+}
+
+impl<'a> Raw<'a> {
+    fn into_line(self, kind: &str, reader: &mut Reader) -> Result<Line<'a>, Unreadable> {
         let id: Id = needed(self.id, "id")?;
         let origin = Origin::parse(&id).ok_or(Unreadable::Id(id))?;
-        let host = needed::<Host>(self.host, "host")?.name;
-        let at_ns = at_ns(self.time, "time")?;
+        let host = match self.host.and_then(quick::host) {
+            Some(name) => name.into(),
+            None => String::from(needed::<Host>(self.host, "host")?.name).into(),
+        };
+        let at_ns = reader.at_ns(self.time, "time")?;
         let content = match kind {
-            "reset" => self.into_content(id, EndKind::Reset, texts)?,
-            "close" => self.into_content(id, EndKind::Close, texts)?,
-            "timeout" => self.into_content(id, EndKind::Timeout, texts)?,
+            "reset" => self.into_content(id, EndKind::Reset, reader)?,
+            "close" => self.into_content(id, EndKind::Close, reader)?,
+            "timeout" => self.into_content(id, EndKind::Timeout, reader)?,
             "start" => {
                 let degraded: Option<Vec<RawDegraded>> = optional(self.degraded, "degraded")?;
                 let is_sending = |it: &RawDegraded| SENDS.contains(&it.feature.as_str());
@@ -343,11 +396,7 @@ impl Raw<'_> {
                     degraded: degraded.iter().flatten().any(is_sending),
                 }
             }
-            "summary" => {
-                let coverage = needed(self.coverage, "coverage")?;
-                let end = optional(self.end, "end")?.unwrap_or(false);
-                Content::Summary(Box::new(watched(coverage, end)?))
-            }
+            "summary" => Content::Summary(self.into_watched(reader)?),
             "loss" => Content::Loss,
             "probe" => {
                 let listed_ones: Option<Vec<RawListed>> =
@@ -367,13 +416,34 @@ impl Raw<'_> {
         })
     }
 
-    fn into_content(self, id: Id, kind: EndKind, texts: &mut Texts) -> Result<Content, Unreadable> {
-        let mut ended = self.into_ended(id, kind, texts)?;
+    fn into_watched(self, reader: &mut Reader) -> Result<Watched, Unreadable> {
+        let end = match self.end {
+            Some(b"true") => Some(true),
+            Some(b"false") => Some(false),
+            _ => None,
+        };
+        let coverage = self.coverage.zip(end);
+        if let Some((value, end)) = coverage
+            && let Some(watched) = reader.lists.watched(value, end)
+        {
+            return Ok(watched);
+        }
+        let coverage = needed(self.coverage, "coverage")?;
+        watched(coverage, optional(self.end, "end")?.unwrap_or(false))
+    }
+
+    fn into_content(
+        self,
+        id: Id,
+        kind: EndKind,
+        reader: &mut Reader,
+    ) -> Result<Content, Unreadable> {
+        let mut ended = self.into_ended(id, kind, reader)?;
         let Some(other) = self.other_end.filter(|value| *value != b"null") else {
-            return Ok(Content::Ended(Box::new(ended)));
+            return Ok(Content::Ended(ended));
         };
         let other = RawOtherEnd::of(other)?;
-        let at_ns = at_ns(other.time, "time of the other end")?;
+        let at_ns = reader.at_ns(other.time, "time of the other end")?;
         let seen = Ended {
             direction: needed(other.direction, "direction of the other end")?,
             role: needed(other.role, "role of the other end")?,
@@ -391,7 +461,7 @@ impl Raw<'_> {
         Ok(Content::EndedBoth(Box::new([ended, seen]), at_ns))
     }
 
-    fn into_ended(self, id: Id, kind: EndKind, texts: &mut Texts) -> Result<Ended, Unreadable> {
+    fn into_ended(self, id: Id, kind: EndKind, reader: &mut Reader) -> Result<Ended, Unreadable> {
         let connection = match self.connection {
             Some(value) if value != b"null" => RawConnection::of(value)?,
             _ => RawConnection::default(),
@@ -400,35 +470,49 @@ impl Raw<'_> {
             Some(value) if value != b"null" => RawReset::of(value)?,
             _ => RawReset::default(),
         };
-        let flow = match optional::<FlowId>(connection.flow_id, "flow_id")? {
-            Some(id) => Some(Flow::parse(&id).ok_or_else(|| Unreadable::Flow(id.as_str().into()))?),
-            None => None,
-        };
+        let sequence = |value| quick::integer(value)?.try_into().ok();
         Ok(Ended {
             id,
             kind,
-            direction: needed(self.direction, "direction")?,
-            role: needed(self.role, "role")?,
-            verdict: needed(self.verdict, "verdict")?,
-            cause: optional(self.cause, "cause")?,
-            confidence: needed(self.confidence, "confidence")?,
+            flow: flow(connection.flow_id)?,
+            direction: needed_as(word!(Direction), self.direction, "direction")?,
+            role: needed_as(word!(Role), self.role, "role")?,
+            verdict: needed_as(word!(Verdict), self.verdict, "verdict")?,
+            cause: optional_as(
+                |value| reader.causes.get(value).copied(),
+                self.cause,
+                "cause",
+            )?,
+            confidence: needed_as(quick::decimal, self.confidence, "confidence")?,
             client: endpoint(self.client, "client")?,
             broker: endpoint(self.broker, "broker")?,
             community_id: needed(self.community_id, "community_id")?,
-            flow,
-            sequence: optional(reset.sequence, "sequence")?,
-            wire_idle_ms: optional(connection.wire_idle_ms, "wire_idle_ms")?,
-            provoked_by: optional(connection.provoked_by, "provoked_by")?,
-            kreset_probe: optional(self.kreset_probe, "kreset_probe")?,
-            kernel_reason: optional(reset.kernel_reason, "kernel_reason")?,
-            idle_share: idle_share(
-                &optional::<Vec<Candidate>>(self.candidates, "candidates")?.unwrap_or_default(),
-            ),
-            advice: match self.advice.and_then(plain) {
-                Some(advice) => texts.of(advice),
-                None => optional(self.advice, "advice")?.unwrap_or_default(),
+            sequence: optional_as(sequence, reset.sequence, "sequence")?,
+            wire_idle_ms: optional_as(quick::decimal, connection.wire_idle_ms, "wire_idle_ms")?,
+            provoked_by: optional_as(word!(ProvokedBy), connection.provoked_by, "provoked_by")?,
+            kreset_probe: optional_as(word!(KresetProbe), self.kreset_probe, "kreset_probe")?,
+            kernel_reason: reader.text(reset.kernel_reason, "kernel_reason")?,
+            idle_share: if let Some(all) = self.candidates.and_then(quick::candidates) {
+                idle_share(&all)
+            } else {
+                let all: Option<Vec<_>> = optional(self.candidates, "candidates")?;
+                idle_share(&all.unwrap_or_default())
             },
+            advice: reader.text(self.advice, "advice")?.unwrap_or_default(),
         })
+    }
+}
+
+fn flow(value: Option<&[u8]>) -> Result<Option<Flow>, Unreadable> {
+    if let Some(flow) = value.and_then(quick::flow) {
+        return Ok(Some(flow));
+    }
+    let Some(id) = optional::<FlowId>(value, "flow_id")? else {
+        return Ok(None);
+    };
+    match Flow::parse(&id) {
+        Some(flow) => Ok(Some(flow)),
+        None => Err(Unreadable::Flow(id.as_str().into())),
     }
 }
 
@@ -440,50 +524,6 @@ fn idle_share(candidates: &[Candidate]) -> Option<f64> {
     let idle = share(Verdict::MiddleboxIdleReset);
     let device = idle + share(Verdict::MiddleboxReset);
     (device > 0.0).then(|| idle / device)
-}
-
-fn at_ns(value: Option<&[u8]>, name: &str) -> Result<i64, Unreadable> {
-    match value.and_then(in_utc) {
-        Some(at_ns) => Ok(at_ns),
-        None => nanoseconds(needed(value, name)?),
-    }
-}
-
-/// Nanoseconds since 1970 of `"2026-11-23T14:22:07.123456789Z"`, as agents write every time.
-fn in_utc(quoted: &[u8]) -> Option<i64> {
-    let time: &[u8; 32] = quoted.try_into().ok()?;
-    let marks = [
-        (0, b'"'),
-        (5, b'-'),
-        (8, b'-'),
-        (11, b'T'),
-        (14, b':'),
-        (17, b':'),
-        (20, b'.'),
-    ];
-    let is_such = marks.into_iter().all(|(at, mark)| time[at] == mark);
-    if !is_such || !time.ends_with(b"Z\"") {
-        return None;
-    }
-    let number = |range: Range<usize>| {
-        let digits = time[range].iter().map(|byte| byte.wrapping_sub(b'0'));
-        digits
-            .map(|digit| (digit < 10).then(|| i32::from(digit)))
-            .try_fold(0, |number, digit| Some(10 * number + digit?))
-    };
-    let part = |range| i8::try_from(number(range)?).ok();
-    let date = civil::DateTime::new(
-        i16::try_from(number(1..5)?).ok()?,
-        part(6..8)?,
-        part(9..11)?,
-        part(12..14)?,
-        part(15..17)?,
-        // A leap second is left to the parser.
-        part(18..20)?,
-        number(21..30)?,
-    );
-    let time = Offset::UTC.to_timestamp(date.ok()?).ok()?;
-    i64::try_from(time.as_nanosecond()).ok()
 }
 
 fn nanoseconds(time: Time) -> Result<i64, Unreadable> {
@@ -501,81 +541,4 @@ fn listed(broker: Endpoint, connections: &[RawListed]) -> Result<Vec<Listed>, Un
         })
     };
     connections.iter().map(one).collect()
-}
-
-fn watched(coverage: Coverage, end: bool) -> Result<Watched, Unreadable> {
-    let range = |text: &SmolStr| {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let port = |text: &str| text.trim().parse::<u16>().ok();
-        port(first)
-            .zip(port(last))
-            .ok_or_else(|| Unreadable::Event(format!("invalid port \"{text}\"")))
-    };
-    let sinks = coverage.sinks.values().map(|sink| sink.lost);
-    Ok(Watched {
-        end,
-        ports: coverage.ports.iter().map(range).collect::<Result<_, _>>()?,
-        addresses: coverage.addresses,
-        lost: coverage.kernel_lost
-            + coverage.kernel_skipped
-            + coverage.kernel_untracked
-            + coverage.unobserved
-            + sinks.sum::<u64>(),
-        unshown: coverage.unshown,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn quoted(text: &str) -> Vec<u8> {
-        format!("\"{text}\"").into_bytes()
-    }
-
-    #[test]
-    fn what_agents_do_not_write_is_left_to_the_parser() {
-        let time = "2026-11-23T14:22:07.123456789Z";
-        assert_eq!(in_utc(&quoted(time)), Some(1_795_443_727_123_456_789));
-        for other in [
-            "2026-11-23T14:22:07.12345678Z",
-            "2026-11-23T14:22:07.1234567890Z",
-            "2026-11-23T14:22:60.123456789Z",
-            "2026-02-29T14:22:07.123456789Z",
-            "2026-11-23T14:22:07,123456789Z",
-            "2026-11-23T14:22:07.12345678 Z",
-            "2026-11-23T14:22:07.+23456789Z",
-            "9999-11-23T14:22:07.123456789Z",
-        ] {
-            assert_eq!(in_utc(&quoted(other)), None, "{other}");
-        }
-        for other in [
-            r#"{"address":"10.0.0.1","port":09092}"#,
-            r#"{"address":"10.0.0.1","port":+9092}"#,
-            r#"{"address":"10.0.0.1","port":}"#,
-            r#"{"address":"10.0.0.1","port":70000}"#,
-            r#"{"address":"10.0.0","port":1}"#,
-            r#"{"address":"10.0.0.1","port":1,"name":"a"}"#,
-            r#"{"port":1,"address":"10.0.0.1"}"#,
-        ] {
-            assert_eq!(as_agents_write_it(other.as_bytes()), None, "{other}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn times_are_read_as_the_parser_reads_them(ns in any::<i64>()) {
-            let time = Time(jiff::Timestamp::from_nanosecond(ns.into()).unwrap());
-            prop_assert_eq!(in_utc(&quoted(&time.to_string())), Some(ns));
-        }
-
-        #[test]
-        fn ends_are_read_as_the_parser_reads_them(address: IpAddr, port: u16) {
-            let endpoint = Endpoint { address, port };
-            let text = serde_json::to_vec(&endpoint).unwrap();
-            prop_assert_eq!(as_agents_write_it(&text), Some(endpoint));
-        }
-    }
 }

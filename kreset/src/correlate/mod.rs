@@ -7,10 +7,12 @@
 mod agents;
 mod checkpoints;
 mod clocks;
+mod coverage;
 mod line;
 mod numbers;
 mod pending;
 mod probes;
+mod quick;
 mod scan;
 mod table;
 mod tally;
@@ -25,11 +27,10 @@ use sha1::{Digest as _, Sha1};
 use self::{
     agents::{AgentId, Agents, HostId, Watch},
     clocks::Clocks,
-    line::{Content, EndKind, Ended, Flow, Origin},
+    line::{Content, EndKind, Ended, Flow, Origin, Reader},
     pending::{Group, Members, Observation, Part, Pending, Place},
     probes::Probes,
     table::{Conclusion, Pair, conclude, may_be_same, saw},
-    texts::Texts,
 };
 pub use self::{line::Unreadable, tally::Tally};
 use crate::event::{
@@ -76,7 +77,7 @@ pub struct Correlator {
     clocks: Clocks,
     pending: Pending,
     probes: Probes,
-    texts: Texts,
+    reader: Reader,
     window_ns: i64,
     /// All before has been read.
     read_ns: i64,
@@ -97,7 +98,7 @@ impl Correlator {
             clocks: Clocks::new(window_ns),
             pending: Pending::default(),
             probes: Probes::default(),
-            texts: Texts::default(),
+            reader: Reader::default(),
             window_ns,
             read_ns: i64::MIN,
             forgotten_ns: i64::MIN,
@@ -112,7 +113,7 @@ impl Correlator {
     ///
     /// If it is not an event of this version of the contract.
     pub fn read(&mut self, bytes: &[u8]) -> Result<Option<i64>, Unreadable> {
-        let Some(line) = line::read(bytes, &mut self.texts)? else {
+        let Some(line) = self.reader.read(bytes)? else {
             return Ok(None);
         };
         self.tally.events += 1;
@@ -123,10 +124,10 @@ impl Correlator {
         let (number, at_ns) = (line.origin.number, line.at_ns);
         match line.content {
             Content::Start { degraded } => self.agents.start(agent, number, at_ns, degraded),
-            Content::Summary(watched) => self.agents.summary(agent, number, at_ns, *watched),
+            Content::Summary(watched) => self.agents.summary(agent, number, at_ns, watched),
             Content::Loss => self.agents.loss(agent, at_ns),
             Content::Ended(ended) => {
-                self.ended(agent, line.origin, at_ns, Part::Whole, *ended);
+                self.ended(agent, line.origin, at_ns, Part::Whole, ended);
             }
             Content::EndedBoth(both, other_ns) => {
                 let [ended, other] = *both;

@@ -30,6 +30,30 @@ impl<'a> Members<'a> {
     /// The next member.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Member<'a>>, Broken> {
+        match self.compact() {
+            Some(member) => Ok(Some(member)),
+            None => self.any(),
+        }
+    }
+
+    /// The next member as programs write it: without white space, and with a plain name.
+    #[inline]
+    fn compact(&mut self) -> Option<Member<'a>> {
+        let rest = if self.is_first {
+            self.rest.strip_prefix(b"\"")?
+        } else {
+            self.rest.strip_prefix(b",\"")?
+        };
+        let (name, rest) = rest.split_at_checked(special(rest)?)?;
+        let rest = rest.strip_prefix(b"\":")?;
+        let (value, rest) = rest.split_at_checked(value(rest).ok()?)?;
+        self.is_first = false;
+        self.rest = rest;
+        Some((name, value))
+    }
+
+    /// The next member, however it is written, or the end.
+    fn any(&mut self) -> Result<Option<Member<'a>>, Broken> {
         let mut rest = trim(self.rest);
         match rest.split_first().ok_or(Broken)? {
             (b'}', after) if trim(after).is_empty() => {
@@ -65,13 +89,29 @@ fn value(bytes: &[u8]) -> Result<usize, Broken> {
     match bytes.first().ok_or(Broken)? {
         b'"' => string(bytes),
         b'{' | b'[' => nested(bytes),
-        _ => {
-            let is_end =
-                |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
-            let length = bytes.iter().position(is_end).ok_or(Broken)?;
-            if length == 0 { Err(Broken) } else { Ok(length) }
+        _ => match scalar(bytes).ok_or(Broken)? {
+            0 => Err(Broken),
+            length => Ok(length),
+        },
+    }
+}
+
+/// The place of the first byte that ends a number or a word.
+#[inline]
+fn scalar(bytes: &[u8]) -> Option<usize> {
+    let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
+    if let Some(chunk) = bytes.first_chunk::<LANES>() {
+        let chunk = u8x16::new(*chunk);
+        let closing = (chunk | u8x16::splat(0x20)).simd_eq(u8x16::splat(b'}'));
+        // White space and what else is below it: no number or word has any.
+        let space = chunk.min(u8x16::splat(b' ')).simd_eq(chunk);
+        let ends = (chunk.simd_eq(u8x16::splat(b',')) | closing | space).to_bitmask();
+        let place = ends.trailing_zeros() as usize;
+        if place < LANES && bytes.get(place).is_some_and(is_end) {
+            return Some(place);
         }
     }
+    bytes.iter().position(is_end)
 }
 
 /// The length of the string that the bytes begin with, quotes included.
@@ -96,7 +136,8 @@ fn special(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for chunk in chunks {
         let chunk = u8x16::new(*chunk);
-        let found = where_is(chunk, b'"') | where_is(chunk, b'\\');
+        let found = chunk.simd_eq(u8x16::splat(b'"')) | chunk.simd_eq(u8x16::splat(b'\\'));
+        let found = found.to_bitmask();
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize);
         }
@@ -147,51 +188,63 @@ struct Brackets {
 #[derive(Default)]
 struct Marks {
     quotes: u64,
-    backslashes: u64,
-    opening: u64,
-    closing: u64,
+    /// Brackets and braces, and bytes beside them that JSON has in strings alone.
+    brackets: u64,
+    has_backslash: bool,
 }
 
 impl Marks {
     #[inline]
     fn of(block: &[u8; BLOCK]) -> Self {
         let mut marks = Self::default();
+        let mut backslashes = u8x16::ZERO;
         let (chunks, _none) = block.as_chunks::<LANES>();
         for (index, chunk) in chunks.iter().enumerate() {
             let chunk = u8x16::new(*chunk);
-            // Brackets differ from braces in this bit alone.
+            // Brackets differ from braces in this bit alone, and little is beyond them.
             let braces = chunk | u8x16::splat(0x20);
-            let mark = |chunk, byte| u64::from(where_is(chunk, byte)) << (index * LANES);
-            marks.quotes |= mark(chunk, b'"');
-            marks.backslashes |= mark(chunk, b'\\');
-            marks.opening |= mark(braces, b'{');
-            marks.closing |= mark(braces, b'}');
+            let beyond = braces.max(u8x16::splat(b'{')).simd_eq(braces);
+            backslashes |= chunk.simd_eq(u8x16::splat(b'\\'));
+            marks.quotes |= u64::from(where_is(chunk, b'"')) << (index * LANES);
+            marks.brackets |= u64::from(beyond.to_bitmask()) << (index * LANES);
         }
+        marks.has_backslash = backslashes.to_bitmask() != 0;
         marks
     }
 }
+
+/// How much deeper a byte leads.
+const DEEPER: [i8; 256] = {
+    let mut deeper = [0; 256];
+    deeper[b'{' as usize] = 1;
+    deeper[b'[' as usize] = 1;
+    deeper[b'}' as usize] = -1;
+    deeper[b']' as usize] = -1;
+    deeper
+};
 
 impl Brackets {
     /// The place after the bracket that closes the first one, if it is in this block.
     #[inline]
     fn end(&mut self, block: &[u8; BLOCK]) -> Option<usize> {
         let marks = Marks::of(block);
-        let quotes = marks.quotes & !self.escaped(marks.backslashes);
+        let quotes = if marks.has_backslash || self.escapes != 0 {
+            marks.quotes & !self.escaped(backslashes(block))
+        } else {
+            marks.quotes
+        };
         let in_string = inside(quotes) ^ self.in_string;
         self.in_string = ((in_string >> (BLOCK - 1)) & 1).wrapping_neg();
-        let (mut opening, mut closing) = (marks.opening & !in_string, marks.closing & !in_string);
-        while closing != 0 {
-            // Those that are opened before it.
-            let before = (closing & closing.wrapping_neg()) - 1;
-            self.depth += (opening & before).count_ones();
-            opening &= !before;
-            self.depth = self.depth.checked_sub(1)?;
+        let mut brackets = marks.brackets & !in_string;
+        while brackets != 0 {
+            let at = brackets.trailing_zeros() as usize;
+            let deeper = DEEPER[usize::from(block[at % BLOCK])];
+            self.depth = self.depth.wrapping_add_signed(deeper.into());
             if self.depth == 0 {
-                return Some(closing.trailing_zeros() as usize + 1);
+                return Some(at + 1);
             }
-            closing &= closing - 1;
+            brackets &= brackets - 1;
         }
-        self.depth += opening.count_ones();
         None
     }
 
@@ -212,6 +265,17 @@ impl Brackets {
         }
         escaped
     }
+}
+
+/// Where a block has backslashes: few have any.
+#[cold]
+fn backslashes(block: &[u8; BLOCK]) -> u64 {
+    let (chunks, _none) = block.as_chunks::<LANES>();
+    let all = chunks
+        .iter()
+        .enumerate()
+        .map(|(index, chunk)| u64::from(where_is(u8x16::new(*chunk), b'\\')) << (index * LANES));
+    all.fold(0, |any, chunk| any | chunk)
 }
 
 /// From each quote that opens a string to before the one that ends it.

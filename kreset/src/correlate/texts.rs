@@ -7,6 +7,8 @@ use smol_str::SmolStr;
 
 /// Sentences that are known at most: those with numbers in them may never come again.
 const KNOWN: usize = 4_096;
+/// The longest sentence that is kept, bytes: what is longer repeats less than it takes.
+const LONGEST: usize = 1_024;
 
 /// The sentences that were read.
 #[derive(Debug, Default)]
@@ -15,6 +17,9 @@ pub(super) struct Texts(HashSet<SmolStr, RandomState>);
 impl Texts {
     /// The same sentence, without room of its own if it was read before.
     pub(super) fn of(&mut self, text: &str) -> SmolStr {
+        if text.len() > LONGEST {
+            return SmolStr::new(text);
+        }
         if let Some(known) = self.0.get(text) {
             return known.clone();
         }
@@ -43,5 +48,9 @@ mod tests {
             assert_eq!(texts.of(&sentence), sentence);
             assert!(texts.0.len() <= KNOWN);
         }
+        let known = texts.0.len();
+        let long = "x".repeat(LONGEST + 1);
+        assert_eq!(texts.of(&long), long);
+        assert_eq!(texts.0.len(), known);
     }
 }

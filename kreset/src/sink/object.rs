@@ -12,6 +12,7 @@ use serde::ser::{
 use serde_json::{Error, ser::Serializer as Exact};
 
 use super::json::OneLine;
+use crate::util::plain::is_plain;
 
 /// Appends `value` to `out`.
 ///
@@ -31,24 +32,13 @@ struct Members<'a> {
     end: u8,
 }
 
-/// Printable ASCII that no reader and no terminal takes for anything else.
-fn is_plain(text: &str) -> bool {
-    let special = |byte: u8| {
-        u8::from(byte.wrapping_sub(b' ') > b'~' - b' ')
-            | u8::from(byte == b'"')
-            | u8::from(byte == b'\\')
-    };
-    // Without a branch, so that it becomes vector code.
-    text.bytes().fold(0, |any, byte| any | special(byte)) == 0
-}
-
 impl<'a> Object<'a> {
     fn exact<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
         value.serialize(&mut Exact::with_formatter(self.0, OneLine))
     }
 
     fn name(self, name: &'static str) {
-        debug_assert!(is_plain(name), "{name}");
+        debug_assert!(is_plain(name.as_bytes()), "{name}");
         self.quoted(name);
     }
 
@@ -120,7 +110,7 @@ impl<'a> Serializer for Object<'a> {
     }
 
     fn serialize_str(self, v: &str) -> Result<(), Error> {
-        if is_plain(v) {
+        if is_plain(v.as_bytes()) {
             self.quoted(v);
             Ok(())
         } else {
@@ -267,9 +257,15 @@ impl SerializeStruct for Members<'_> {
         key: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.next().name(key);
-        self.out.push(b':');
-        value.serialize(Object(self.out))
+        let out = &mut *self.out;
+        // Room for all at once: half of what is written are names.
+        out.reserve(key.len() + 4);
+        if !std::mem::take(&mut self.is_first) {
+            out.push(b',');
+        }
+        Object(out).name(key);
+        out.push(b':');
+        value.serialize(Object(out))
     }
 
     fn end(self) -> Result<(), Error> {

@@ -10,6 +10,7 @@ pub(crate) mod golden;
 pub(crate) mod heap;
 pub mod host_names;
 pub(crate) mod named;
+pub(crate) mod plain;
 pub mod ports;
 pub mod private;
 pub mod redact;
