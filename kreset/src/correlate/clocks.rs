@@ -29,6 +29,8 @@ pub(super) struct Clocks {
 struct Pair {
     samples: BTreeMap<(i64, Origin), i64>,
     count: u64,
+    /// When the last of them was: nothing else is needed of most pairs to forget the old ones.
+    last_ns: i64,
 }
 
 /// What is known of the clocks of two hosts.
@@ -60,6 +62,9 @@ impl Clocks {
         let pair = self.pairs.entry((first.0, second.0)).or_default();
         let at_ns = first.1.max(second.1);
         let ahead_ns = second.1.saturating_sub(first.1);
+        if pair.samples.is_empty() || at_ns > pair.last_ns {
+            pair.last_ns = at_ns;
+        }
         if pair.samples.insert((at_ns, sent), ahead_ns).is_none() {
             pair.count += 1;
         }
@@ -86,10 +91,7 @@ impl Clocks {
     /// for long.
     pub(super) fn forget(&mut self, from_ns: i64) {
         let oldest_ns = from_ns.saturating_sub(OLDEST_NS);
-        self.pairs.retain(|_, pair| {
-            let last = pair.samples.last_key_value();
-            last.is_some_and(|((at_ns, _), _)| *at_ns >= oldest_ns)
-        });
+        self.pairs.retain(|_, pair| pair.last_ns >= oldest_ns);
         for pair in self.pairs.values_mut() {
             if pair.samples.len() <= KEPT {
                 continue;

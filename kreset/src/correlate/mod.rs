@@ -5,9 +5,11 @@
 //! agent would have reported in `agents`, what follows in `table`.
 
 mod agents;
+mod chains;
 mod checkpoints;
 mod clocks;
 mod coverage;
+mod due;
 mod line;
 mod numbers;
 mod pending;

@@ -7,38 +7,71 @@ const RANGES: usize = 1_024;
 
 /// The set, as ranges: first to last.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Numbers(BTreeMap<u64, u64>);
+pub(super) struct Numbers {
+    /// The greatest range, which nearly every number makes grow.
+    last: Option<(u64, u64)>,
+    /// Those before it.
+    before: BTreeMap<u64, u64>,
+}
 
 impl Numbers {
     /// Adds a number; `false` if it was there.
     pub(super) fn insert(&mut self, number: u64) -> bool {
-        // Most come in order: the last range grows.
-        if let Some(mut last) = self.0.last_entry()
-            && last.get().checked_add(1) == Some(number)
-        {
-            *last.get_mut() = number;
+        let Some((first, last)) = &mut self.last else {
+            self.last = Some((number, number));
+            return true;
+        };
+        if last.checked_add(1) == Some(number) {
+            *last = number;
             return true;
         }
-        let before = self.0.range(..=number).next_back();
+        if number > *last {
+            self.before.insert(*first, *last);
+            (*first, *last) = (number, number);
+            self.limit();
+            return true;
+        }
+        if number >= *first {
+            return false;
+        }
+        let before = self.before.range(..=number).next_back();
         let before = before.map(|(first, last)| (*first, *last));
         let joins = match before {
             Some((_, last)) if last >= number => return false,
             Some((first, last)) if last.checked_add(1) == Some(number) => Some(first),
             _ => None,
         };
-        let after = number.checked_add(1).and_then(|next| self.0.remove(&next));
-        self.0
-            .insert(joins.unwrap_or(number), after.unwrap_or(number));
-        if self.0.len() > RANGES {
-            self.0.pop_first();
+        // No overflow: it is less than another.
+        if number + 1 == *first {
+            if let Some(joined) = joins {
+                self.before.remove(&joined);
+            }
+            *first = joins.unwrap_or(number);
+            return true;
         }
+        let after = self.before.remove(&(number + 1));
+        self.before
+            .insert(joins.unwrap_or(number), after.unwrap_or(number));
+        self.limit();
         true
+    }
+
+    fn limit(&mut self) {
+        if self.before.len() >= RANGES {
+            self.before.pop_first();
+        }
     }
 
     /// Whether all of these are there.
     pub(super) fn has_all(&self, wanted: RangeInclusive<u64>) -> bool {
-        let before = self.0.range(..=*wanted.start()).next_back();
-        before.is_some_and(|(_, last)| last >= wanted.end())
+        let last = match self.last {
+            Some((first, last)) if first <= *wanted.start() => Some(last),
+            _ => {
+                let mut before = self.before.range(..=*wanted.start());
+                before.next_back().map(|(_, last)| *last)
+            }
+        };
+        last.is_some_and(|last| last >= *wanted.end())
     }
 }
 

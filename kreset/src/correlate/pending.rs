@@ -3,13 +3,19 @@
 //! What belongs together follows from the events alone, never from the order in which they
 //! came: a database that has all of them at once has to come to the same findings.
 
-use std::collections::{BTreeMap, hash_map::Entry};
+use std::{
+    hash::{BuildHasher as _, Hash},
+    net::IpAddr,
+    num::NonZero,
+};
 
-use foldhash::HashMap;
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{
     agents::AgentId,
+    chains::Chains,
+    due::{Kept, Queue, span},
     line::{EndKind, Ended, Flow, Origin},
     table::may_be_same,
 };
@@ -92,31 +98,65 @@ impl Observation {
 
 /// An order of events: by time, then by their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    at_ns: i64,
+pub(super) struct Key {
+    pub(super) at_ns: i64,
     origin: Origin,
     part: Part,
 }
 
-/// Where an event is kept.
+impl Key {
+    /// Of the first event at that time.
+    #[cfg(test)]
+    pub(super) fn at(at_ns: i64) -> Self {
+        Self {
+            at_ns,
+            origin: Origin::default(),
+            part: Part::Whole,
+        }
+    }
+}
+
+/// Where an event is kept: the index, and one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place(u32);
+pub(super) struct Place(NonZero<u32>);
+
+impl Place {
+    /// The place at an index; `None` if there are more than can be told apart.
+    pub(super) fn of(index: usize) -> Option<Self> {
+        let number = u32::try_from(index).ok()?.checked_add(1)?;
+        NonZero::new(number).map(Self)
+    }
+
+    pub(super) const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 type Places = SmallVec<[Place; 2]>;
 
 /// The events, and how they are found.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    events: Vec<Option<Observation>>,
+    events: Vec<Option<Slot>>,
     free: Vec<Place>,
-    waiting: BTreeMap<Key, Place>,
+    queue: Queue,
+    /// Events that are in the queue and wait.
+    waiting: usize,
     /// Judged, and kept for those that are judged next.
-    judged: BTreeMap<Key, Place>,
-    common: HashMap<Common, Places>,
-    sequences: HashMap<u32, Places>,
-    tuples: HashMap<(Endpoint, Endpoint), Places>,
-    /// RSTs that an agent's host sent, by its clock.
-    sent: HashMap<AgentId, BTreeMap<Key, Place>>,
+    judged: Kept,
+    hasher: RandomState,
+    common: Chains,
+    sequences: Chains,
+    tuples: Chains,
+    /// RSTs that an agent's host sent, by its clock: by span.
+    sent: Chains,
+}
+
+/// An event that is kept.
+#[derive(Debug)]
+struct Slot {
+    observation: Observation,
+    waits: bool,
 }
 
 /// What belongs to one end of a connection.
@@ -158,105 +198,135 @@ enum Partner {
 
 impl Pending {
     /// Events that wait to be judged.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub(super) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// Nothing is kept.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.events.iter().all(Option::is_none) && self.common.is_empty()
+        let chains = [&self.common, &self.sequences, &self.tuples, &self.sent];
+        self.events.iter().all(Option::is_none) && chains.into_iter().all(Chains::is_empty)
     }
 
     /// The oldest of them, and since when it waits.
-    pub(super) fn oldest(&self) -> Option<(i64, Place)> {
-        let (due, place) = self.waiting.first_key_value()?;
-        Some((due.at_ns, *place))
+    pub(super) fn oldest(&mut self) -> Option<(i64, Place)> {
+        let events = &self.events;
+        let waits = |place: Place| {
+            let slot = events.get(place.index());
+            slot.is_some_and(|slot| slot.as_ref().is_some_and(|it| it.waits))
+        };
+        let (due, place) = self.queue.first(waits)?;
+        Some((due.at_ns, place))
     }
 
     /// The event at a place.
     pub(super) fn get(&self, place: Place) -> Option<&Observation> {
-        self.events.get(place.0 as usize)?.as_ref()
+        let slot = self.events.get(place.index())?.as_ref()?;
+        Some(&slot.observation)
     }
 
-    /// Adds an event, and says where.
-    pub(super) fn insert(&mut self, observation: Observation) -> Place {
-        let next = Place(u32::try_from(self.events.len()).unwrap_or(u32::MAX));
-        let place = self.free.pop().unwrap_or(next);
-        let ended = &observation.ended;
-        if let Some(common) = observation.common() {
-            self.common.entry(common).or_default().push(place);
+    /// Adds an event, if there is a place for it.
+    pub(super) fn insert(&mut self, observation: Observation) {
+        let Some(place) = self.free.pop().or_else(|| Place::of(self.events.len())) else {
+            return;
+        };
+        let hashes = self.hashes(&observation);
+        for (chains, hash) in self.chains().into_iter().zip(hashes) {
+            if let Some(hash) = hash {
+                chains.insert(hash, place);
+            }
         }
-        if let Some(sequence) = usable(ended.sequence) {
-            self.sequences.entry(sequence).or_default().push(place);
+        self.queue.insert(observation.due(), place);
+        self.waiting += 1;
+        let slot = Some(Slot {
+            observation,
+            waits: true,
+        });
+        match self.events.get_mut(place.index()) {
+            Some(free) => *free = slot,
+            None => self.events.push(slot),
         }
-        self.tuples
-            .entry(observation.tuple())
-            .or_default()
-            .push(place);
-        if observation.is_sent_reset() {
-            let sent = self.sent.entry(observation.agent).or_default();
-            sent.insert(observation.key(), place);
-        }
-        self.waiting.insert(observation.due(), place);
-        match self.events.get_mut(place.0 as usize) {
-            Some(slot) => *slot = Some(observation),
-            None => self.events.push(Some(observation)),
-        }
-        place
     }
 
     /// Marks the events of a group as judged.
     pub(super) fn judge(&mut self, members: &Members) {
         for place in &members.places {
-            let due = self.get(*place).map(Observation::due);
-            if let Some(due) = due
-                && self.waiting.remove(&due).is_some()
+            if let Some(Some(slot)) = self.events.get_mut(place.index())
+                && slot.waits
             {
-                self.judged.insert(due, *place);
+                slot.waits = false;
+                self.waiting -= 1;
+                self.judged.insert(slot.observation.due_ns, *place);
             }
         }
     }
 
     /// Forgets judged events that were due before `before_ns`.
     pub(super) fn forget(&mut self, before_ns: i64) {
-        while let Some(oldest) = self.judged.first_entry() {
-            if oldest.key().at_ns >= before_ns {
-                break;
+        while let Some(old) = self.judged.take_before(before_ns) {
+            for (_, place) in old {
+                self.remove(place);
             }
-            let place = oldest.remove();
-            self.remove(place);
         }
     }
 
     fn remove(&mut self, place: Place) {
-        let slot = self.events.get_mut(place.0 as usize);
-        let Some(observation) = slot.and_then(Option::take) else {
+        let slot = self.events.get_mut(place.index());
+        let Some(slot) = slot.and_then(Option::take) else {
             return;
         };
         self.free.push(place);
-        if observation.is_sent_reset()
-            && let Entry::Occupied(mut sent) = self.sent.entry(observation.agent)
-        {
-            sent.get_mut().remove(&observation.key());
-            if sent.get().is_empty() {
-                sent.remove();
+        let hashes = self.hashes(&slot.observation);
+        for (chains, hash) in self.chains().into_iter().zip(hashes) {
+            if let Some(hash) = hash {
+                chains.remove(hash, place);
             }
         }
-        if let Some(common) = observation.common() {
-            drop_place(self.common.entry(common), place);
-        }
-        if let Some(sequence) = usable(observation.ended.sequence) {
-            drop_place(self.sequences.entry(sequence), place);
-        }
-        drop_place(self.tuples.entry(observation.tuple()), place);
+    }
+
+    const fn chains(&mut self) -> [&mut Chains; 4] {
+        [
+            &mut self.common,
+            &mut self.sequences,
+            &mut self.tuples,
+            &mut self.sent,
+        ]
+    }
+
+    /// Which of [`Self::chains`] an event belongs to.
+    fn hashes(&self, it: &Observation) -> [Option<u32>; 4] {
+        [
+            it.common().map(|common| self.hash(common)),
+            usable(it.ended.sequence),
+            Some(self.hash_of_tuple(it.tuple())),
+            it.is_sent_reset()
+                .then(|| self.hash((it.agent, span(it.at_ns)))),
+        ]
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "half of a hash is one, too"
+    )]
+    fn hash(&self, value: impl Hash) -> u32 {
+        self.hasher.hash_one(value) as u32
+    }
+
+    fn hash_of_tuple(&self, (client, broker): (Endpoint, Endpoint)) -> u32 {
+        let ports = (u32::from(client.port) << 16) | u32::from(broker.port);
+        let bits = |address| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        self.hash((ports, bits(client.address), bits(broker.address)))
     }
 
     /// Events of a flow.
     pub(super) fn of_flow(&self, flow: Flow) -> impl Iterator<Item = &Observation> {
-        let common = self.common.get(&Common::Flow(flow));
-        let places = common.map_or(&[][..], SmallVec::as_slice);
-        places.iter().filter_map(|place| self.get(*place))
+        let places = self.common.of(self.hash(Common::Flow(flow)));
+        let all = places.filter_map(|place| self.get(place));
+        all.filter(move |it| it.ended.flow == Some(flow))
     }
 
     /// Events of the same client's and broker's end, as some host saw them.
@@ -264,8 +334,9 @@ impl Pending {
         &self,
         tuple: (Endpoint, Endpoint),
     ) -> impl Iterator<Item = &Observation> {
-        let places = self.tuples.get(&tuple).map_or(&[][..], SmallVec::as_slice);
-        places.iter().filter_map(|place| self.get(*place))
+        let places = self.tuples.of(self.hash_of_tuple(tuple));
+        let all = places.filter_map(|place| self.get(place));
+        all.filter(move |it| it.tuple() == tuple)
     }
 
     /// RSTs that an agent's host sent from `first_ns` to `last_ns`, by its clock.
@@ -275,19 +346,12 @@ impl Pending {
         first_ns: i64,
         last_ns: i64,
     ) -> impl Iterator<Item = (Place, &Observation)> {
-        let first = Key {
-            at_ns: first_ns,
-            origin: Origin::default(),
-            part: Part::Whole,
-        };
-        let last = Key {
-            at_ns: last_ns,
-            origin: Origin::LAST,
-            part: Part::Other,
-        };
-        let sent = self.sent.get(&agent).into_iter();
-        let places = sent.flat_map(move |sent| sent.range(first..=last).map(|(_, place)| *place));
-        places.filter_map(|place| Some((place, self.get(place)?)))
+        let spans = span(first_ns)..=span(last_ns);
+        let places = spans.flat_map(move |span| self.sent.of(self.hash((agent, span))));
+        let all = places.filter_map(|place| Some((place, self.get(place)?)));
+        all.filter(move |(_, it)| {
+            it.agent == agent && (first_ns..=last_ns).contains(&it.at_ns) && it.is_sent_reset()
+        })
     }
 
     /// What an event belongs to. `apart` gives the nanoseconds between two events by one clock.
@@ -347,11 +411,14 @@ impl Pending {
 
     /// All of an observation's flow, or of its event, or only itself.
     fn same_flow(&self, place: Place) -> Places {
-        let common = self.get(place).and_then(Observation::common);
-        let places = common.and_then(|common| self.common.get(&common));
+        let Some(common) = self.get(place).and_then(Observation::common) else {
+            return SmallVec::from_slice(&[place]);
+        };
+        let places = self.common.of(self.hash(common));
+        let is_such = |it: &Observation| it.common() == Some(common);
         places
-            .cloned()
-            .unwrap_or_else(|| SmallVec::from_slice(&[place]))
+            .filter(|place| self.get(*place).is_some_and(is_such))
+            .collect()
     }
 
     fn has_both(&self, places: &[Place]) -> bool {
@@ -386,8 +453,10 @@ impl Pending {
         };
         let mut found = Partner::None;
         for mine in events() {
-            let same = usable(mine.ended.sequence).and_then(|it| self.sequences.get(&it));
-            self.add_fitting(&mut found, same, |it| {
+            let Some(sequence) = usable(mine.ended.sequence) else {
+                continue;
+            };
+            self.add_fitting(&mut found, self.sequences.of(sequence), |it| {
                 fits(it, mine) && it.is_sent() != mine.is_sent()
             });
         }
@@ -395,10 +464,13 @@ impl Pending {
             return found;
         }
         for mine in events() {
-            self.add_fitting(&mut found, self.tuples.get(&mine.tuple()), |it| {
+            let same = self.tuples.of(self.hash_of_tuple(mine.tuple()));
+            self.add_fitting(&mut found, same, |it| {
                 let (sent, received) = if it.is_sent() { (it, mine) } else { (mine, it) };
                 let crosses = it.is_sent() != mine.is_sent();
-                fits(it, mine) && (!crosses || may_be_same(&sent.ended, &received.ended))
+                it.tuple() == mine.tuple()
+                    && fits(it, mine)
+                    && (!crosses || may_be_same(&sent.ended, &received.ended))
             });
         }
         found
@@ -407,14 +479,14 @@ impl Pending {
     fn add_fitting(
         &self,
         found: &mut Partner,
-        places: Option<&Places>,
+        places: impl Iterator<Item = Place>,
         fits: impl Fn(&Observation) -> bool,
     ) {
-        for place in places.into_iter().flatten() {
-            if !self.get(*place).is_some_and(&fits) {
+        for place in places {
+            if !self.get(place).is_some_and(&fits) {
                 continue;
             }
-            let group = self.same_flow(*place);
+            let group = self.same_flow(place);
             if self.has_both(&group) {
                 continue;
             }
@@ -431,13 +503,4 @@ impl Pending {
 /// A RST to a SYN has the number 0, as every other one.
 fn usable(sequence: Option<u32>) -> Option<u32> {
     sequence.filter(|it| *it != 0)
-}
-
-fn drop_place<K>(entry: Entry<'_, K, Places>, place: Place) {
-    if let Entry::Occupied(mut entry) = entry {
-        entry.get_mut().retain(|it| *it != place);
-        if entry.get().is_empty() {
-            entry.remove();
-        }
-    }
 }
