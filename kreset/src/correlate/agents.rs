@@ -36,6 +36,8 @@ pub(super) struct AgentId(u32);
 #[derive(Debug, Default)]
 pub(super) struct Agents {
     hosts: HashMap<(SmolStr, u64), HostId>,
+    /// By their index.
+    names: Vec<SmolStr>,
     runs: HashMap<(HostId, u64), AgentId>,
     /// The agent that was heard of last with this boot and run: nearly always the only one.
     latest: HashMap<(u64, u64), AgentId>,
@@ -114,10 +116,14 @@ impl Agents {
             index: u32::try_from(self.hosts.len()).ok()?,
         };
         let name = SmolStr::new(host);
+        let names = &mut self.names;
         let host_id = *self
             .hosts
             .entry((name.clone(), origin.boot))
-            .or_insert(next);
+            .or_insert_with(|| {
+                names.push(name.clone());
+                next
+            });
         let next = AgentId(u32::try_from(self.all.len()).ok()?);
         Some(*self.runs.entry((host_id, origin.run)).or_insert_with(|| {
             self.all.push(Agent {
@@ -157,8 +163,8 @@ impl Agents {
 
     /// The name of a host.
     pub(super) fn host_name(&self, host: HostId) -> SmolStr {
-        let agent = self.all.iter().find(|it| it.host == host);
-        agent.map(|it| it.name.clone()).unwrap_or_default()
+        let name = self.names.get(host.index as usize);
+        name.cloned().unwrap_or_default()
     }
 
     /// An agent is attached.

@@ -50,8 +50,9 @@ const AGREE_NS: i64 = 50_000_000;
 /// matter at all.
 const AT_LEAST: usize = 100_000;
 
-/// Events that are judged before their findings are written, at the end.
-const AT_ONCE: usize = 256;
+/// Events that are judged before their findings have to be taken: so few that the heap gives
+/// each finding the room of one before it.
+const AT_ONCE: usize = 4;
 
 /// What is to be correlated, and how.
 #[derive(Clone, Copy, Debug)]
@@ -176,26 +177,36 @@ impl Correlator {
 
     /// Judges what is complete: all events before `until_ns` have been read.
     pub fn advance(&mut self, until_ns: i64, out: &mut Vec<Message>) {
+        while self.advance_some(until_ns, out) {}
+    }
+
+    /// Judges some of what is complete; whether there may be more.
+    pub fn advance_some(&mut self, until_ns: i64, out: &mut Vec<Message>) -> bool {
         self.read_ns = self.read_ns.max(until_ns);
         // RSTs that tell clocks count until a window after an event, and come up to a window later.
         let wait_ns = self
             .window_ns
             .saturating_add(SUMMARY_NS.max(self.window_ns));
-        while self.settings.follow || self.pending.waiting() > AT_LEAST {
-            match self.pending.oldest() {
-                Some((due_ns, place)) if due_ns.saturating_add(wait_ns) <= until_ns => {
+        for _ in 0..AT_ONCE {
+            let oldest = self.pending.oldest();
+            match oldest {
+                Some((due_ns, place))
+                    if due_ns.saturating_add(wait_ns) <= until_ns
+                        && (self.settings.follow || self.pending.waiting() > AT_LEAST) =>
+                {
                     self.judge(due_ns, place, out);
                 }
-                _ => break,
+                _ => {
+                    let oldest_ns = oldest.map_or(until_ns, |(due_ns, _)| due_ns);
+                    let before_ns = oldest_ns.saturating_sub(wait_ns);
+                    if before_ns >= self.forgotten_ns.saturating_add(TIDY_NS) {
+                        self.forget(before_ns);
+                    }
+                    return false;
+                }
             }
         }
-        let oldest = self.pending.oldest();
-        let before_ns = oldest
-            .map_or(until_ns, |(due_ns, _)| due_ns)
-            .saturating_sub(wait_ns);
-        if before_ns >= self.forgotten_ns.saturating_add(TIDY_NS) {
-            self.forget(before_ns);
-        }
+        true
     }
 
     /// Judges all that is left.

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::{milliseconds, wording::explain};
 use crate::{
-    event::{Missing, PairFinding, PairProof, Role, Saw},
+    event::{Cause, Missing, PairFinding, PairProof, Role, Saw, Verdict},
     util::escape::Escaped,
 };
 
@@ -26,7 +26,7 @@ pub struct Tally {
     /// Of these, events that came after their window: judged alone.
     pub late: u64,
     /// Findings by verdict, cause and proof.
-    pub findings: BTreeMap<(String, PairProof), u64>,
+    pub findings: BTreeMap<(Verdict, Option<Cause>, PairProof), u64>,
     /// Ends of connections of `kreset-trace probe`, which are no findings.
     pub probe: u64,
     /// Findings of routine closes, which were not asked for.
@@ -43,11 +43,8 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn count(&mut self, finding: &PairFinding) {
-        let name = finding.cause.map_or_else(
-            || finding.verdict.to_string(),
-            |cause| format!("{}/{cause}", finding.verdict),
-        );
-        *self.findings.entry((name, finding.proof)).or_default() += 1;
+        let kind = (finding.verdict, finding.cause, finding.proof);
+        *self.findings.entry(kind).or_default() += 1;
         let reports = [&finding.client_host, &finding.broker_host];
         let reported = |it: &&&Option<crate::event::PairHost>| {
             it.as_ref().is_some_and(|host| host.saw != Saw::Nothing)
@@ -85,6 +82,19 @@ impl Tally {
 }
 
 impl Tally {
+    /// Findings by `VERDICT/CAUSE` and proof, in that order.
+    fn by_name(&self) -> BTreeMap<(String, PairProof), u64> {
+        let named =
+            |(&(verdict, cause, proof), count): (&(Verdict, Option<Cause>, PairProof), &u64)| {
+                let name = match cause {
+                    Some(cause) => format!("{verdict}/{cause}"),
+                    None => verdict.to_string(),
+                };
+                ((name, proof), *count)
+            };
+        self.findings.iter().map(named).collect()
+    }
+
     /// The clocks that are farthest apart, first.
     fn farthest_apart(&self) -> Vec<&(SmolStr, SmolStr, i64, u64)> {
         let mut all: Vec<_> = self.skews.iter().collect();
@@ -106,7 +116,7 @@ impl fmt::Display for Tally {
             self.events,
             self.alone
         )?;
-        for ((name, proof), count) in &self.findings {
+        for ((name, proof), count) in self.by_name() {
             writeln!(f, "{count:>9}  {name}, {proof}")?;
         }
         for (missing, count) in &self.missing {

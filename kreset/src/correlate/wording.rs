@@ -25,51 +25,60 @@ pub(super) fn sentence(finding: &PairFinding) -> SmolStr {
 }
 
 fn write_sentence(it: &PairFinding, out: &mut String) -> fmt::Result {
-    write!(
-        out,
-        "{} {}",
-        Culprit::of(it.verdict).subject(),
-        deed(it.verdict, it.cause)
-    )?;
+    out.push_str(Culprit::of(it.verdict).subject());
+    out.push(' ');
+    out.push_str(deed(it.verdict, it.cause));
     if let Some(idle_ms) = it.wire_idle_ms.filter(|_| it.verdict.is_idle()) {
-        write!(out, " after {}", precise(idle_ms))?;
+        out.push_str(" after ");
+        out.push_str(&precise(idle_ms));
     }
     match (&it.conflict, it.proof) {
         (Some(conflict), _) => write!(out, ", unproven: {conflict}")?,
-        (None, PairProof::OneHost) => write!(out, ", unproven ({} sure)", percent(it.confidence))?,
-        (None, _) => write!(out, ", proven ({} sure)", percent(it.confidence))?,
+        (None, proof) => {
+            out.push_str(match proof {
+                PairProof::OneHost => ", unproven (",
+                _ => ", proven (",
+            });
+            out.push_str(&percent(it.confidence));
+            out.push_str(" sure)");
+        }
     }
     for (role, host) in [
         (Role::Client, &it.client_host),
         (Role::Broker, &it.broker_host),
     ] {
         if let Some(host) = host {
-            out.write_str("; ")?;
+            out.push_str("; ");
             write_host(it, role, host, out)?;
         }
     }
     for (at, missing) in it.missing.iter().enumerate() {
-        out.write_str(if at == 0 { "; missing: " } else { ", " })?;
-        out.write_str(explain(*missing))?;
+        out.push_str(if at == 0 { "; missing: " } else { ", " });
+        out.push_str(explain(*missing));
     }
     if it.kreset_probe.is_some() {
-        out.write_str("; a connection of kreset-trace probe")?;
+        out.push_str("; a connection of kreset-trace probe");
     }
     Ok(())
 }
 
 /// `broker-1 sent none, watching from 14:22:00.000Z to 14:22:10.000Z`
 fn write_host(it: &PairFinding, role: Role, host: &PairHost, out: &mut String) -> fmt::Result {
-    write!(out, "{} ({role}) ", Escaped(&host.name))?;
-    out.write_str(match host.saw {
+    write!(out, "{}", Escaped(&host.name))?;
+    out.push_str(match role {
+        Role::Client => " (client) ",
+        Role::Broker => " (broker) ",
+    });
+    out.push_str(match host.saw {
         Saw::Received => "received a RST",
         Saw::Sent => "sent a RST",
         Saw::Timeout => "gave up unanswered",
         Saw::Closed => "saw it closed by FIN",
         Saw::Nothing => "sent no RST and received none",
-    })?;
+    });
     if let Some(time) = host.time {
-        write!(out, " at {:.3}", time.0)?;
+        out.push_str(" at ");
+        out.push_str(&time.text(3));
     }
     if let Some(reason) = &host.kernel_reason {
         write!(out, " ({})", Escaped(reason))?;
@@ -77,11 +86,10 @@ fn write_host(it: &PairFinding, role: Role, host: &PairHost, out: &mut String) -
     if let (Some(from), Some(until)) = (host.watched_from, host.watched_until)
         && is_absence_proof(it, role)
     {
-        write!(
-            out,
-            ", watching without loss from {:.3} to {:.3}",
-            from.0, until.0
-        )?;
+        out.push_str(", watching without loss from ");
+        out.push_str(&from.text(3));
+        out.push_str(" to ");
+        out.push_str(&until.text(3));
     }
     let (client, broker) = (host.client, host.broker);
     if let Some((client, broker)) = client.zip(broker)

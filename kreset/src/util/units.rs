@@ -13,9 +13,10 @@ pub fn precise(milliseconds: f64) -> String {
     let ms = sensible(milliseconds);
     let tenths = (ms / 100.0).round();
     if ms < 999.5 {
-        format!("{ms:.0} ms")
+        format!("{} ms", small(ms))
     } else if tenths < 36_000.0 {
-        format!("{:.1} s", tenths / 10.0)
+        let tenths = small(tenths);
+        format!("{}.{} s", tenths / 10, tenths % 10)
     } else {
         rough(milliseconds)
     }
@@ -67,7 +68,17 @@ pub fn percent(chance: f64) -> String {
         return "-".to_owned();
     }
     let most = if chance < 1.0 { 99.0 } else { 100.0 };
-    format!("{:.0}%", (chance * 100.0).min(most))
+    format!("{}%", small((chance * 100.0).clamp(0.0, most)))
+}
+
+/// A number as `{:.0}` writes it, which takes a formatter of doubles twenty times as long.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "neither negative nor great"
+)]
+const fn small(number: f64) -> u32 {
+    number.round_ties_even() as u32
 }
 
 /// A size, in the largest unit of which there is a whole one (`6 GiB`, `1.5 GiB`).
@@ -151,6 +162,15 @@ mod tests {
             (u64::MAX, "16777215.9 TiB"),
         ] {
             assert_eq!(bytes(size), text);
+        }
+    }
+
+    #[test]
+    fn small_numbers_are_rounded_as_a_formatter_rounds_them() {
+        for halves in 0..4_000_u32 {
+            for number in [f64::from(halves) / 2.0, f64::from(halves) / 1.3] {
+                assert_eq!(small(number).to_string(), format!("{number:.0}"));
+            }
         }
     }
 

@@ -52,6 +52,8 @@ Exit codes:
 
 /// Lines read of one file before the others are looked at again.
 const BATCH: usize = 256;
+/// Bytes of findings that are written at once, while more of them are made.
+const MUCH: usize = 1 << 16;
 /// How often growing files are looked at.
 const LOOK_MS: u8 = 250;
 /// Lines that could not be used and are named one by one.
@@ -223,13 +225,17 @@ pub fn run(wanted: &Correlate) -> Result<(), CorrelateError> {
             open.map(Source::latest_ns).min()
         };
         if let Some(until_ns) = read_until {
-            correlator.advance(until_ns, &mut output.messages);
+            while correlator.advance_some(until_ns, &mut output.messages) {
+                output.encode()?;
+            }
+            output.encode()?;
             output.write()?;
         }
     }
     while correlator.finish_some(&mut output.messages) {
-        output.write()?;
+        output.encode()?;
     }
+    output.write()?;
     let tally = correlator.tally();
     if wanted.format == Format::Text {
         io::stdout().write_all(format!("\n{tally}").as_bytes())?;
@@ -273,15 +279,24 @@ struct Output {
 }
 
 impl Output {
-    fn write(&mut self) -> Result<(), CorrelateError> {
-        if self.messages.is_empty() {
-            return Ok(());
-        }
+    /// Encodes what was found, and writes it once it is much.
+    fn encode(&mut self) -> Result<(), CorrelateError> {
         for mut message in self.messages.drain(..) {
             if let Event::Finding(finding) = &mut message.event {
                 add_what_was_written(finding, &self.logs);
             }
             self.encoder.encode(&message, &mut self.lines)?;
+        }
+        if self.lines.len() < MUCH {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Writes what was encoded.
+    fn write(&mut self) -> Result<(), CorrelateError> {
+        if self.lines.is_empty() {
+            return Ok(());
         }
         let mut stdout = io::stdout().lock();
         stdout.write_all(&self.lines)?;
