@@ -3,6 +3,7 @@
 
 mod capture;
 mod config;
+mod correlate;
 mod logs;
 mod packet;
 mod spool;
@@ -18,7 +19,10 @@ use kreset::{
     util::{duration, ports::PortSet},
 };
 
-pub use self::{capture::capture, config::config, logs::logs, packet::packet, spool::spool};
+pub use self::{
+    capture::capture, config::config, correlate::correlate, logs::logs, packet::packet,
+    spool::spool,
+};
 
 /// Records of the ring buffer, up to the verdict: the heads of packets and
 /// the names of processes are inside, as hostile as the network is.

@@ -112,3 +112,8 @@ fn clients_of_any_bytes() {
 fn logs_of_any_bytes() {
     run(targets::logs, "logs");
 }
+
+#[test]
+fn events_of_any_bytes() {
+    run_mutations(targets::correlate, "correlate", FEWER_MUTATIONS);
+}
