@@ -303,7 +303,7 @@ impl Incident {
             facts.push(Escaped(by).to_string());
         }
         if self.still_open {
-            facts.push("not followed to its end".to_owned());
+            facts.push("not over yet".to_owned());
         }
         facts
     }
