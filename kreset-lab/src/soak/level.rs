@@ -236,7 +236,7 @@ mod tests {
         let away = |n: u32| if n % 30 < 15 { 0 } else { 3_000 };
         let level = trends(&life(10, |n| 9_000 + away(n), |_| 20)).expect("long enough");
         assert_eq!(complaint(level), None, "{level:?}");
-        let grows = |n: u32| 9_000 + away(n) + n * 25;
+        let grows = |n: u32| 9_000 + away(n) + n * 40;
         let grows = trends(&life(10, grows, |_| 20)).expect("long enough");
         assert!(complaint(grows).is_some(), "{grows:?}");
     }
