@@ -13,7 +13,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use kreset::{
     classify::{Judgement, class::Class},
-    event::{Noise, Verdict},
+    event::{Noise, Verdict, class_name},
     facts::Kind,
     kernel::feature::Feature,
     util::exit::Exit,
@@ -249,10 +249,7 @@ fn the_examples_of_sinks_are_valid() {
 /// What a page shows of a judgement: its class and confidence, the shares, and
 /// each weight.
 fn shown(judgement: &Judgement) -> Vec<String> {
-    let class = judgement.cause.map_or_else(
-        || judgement.verdict.to_string(),
-        |cause| format!("{}/{cause}", judgement.verdict),
-    );
+    let class = class_name(judgement.verdict, judgement.cause);
     let mut shown = vec![class, format!("{:.0}%", judgement.confidence * 100.0)];
     let shares: Vec<String> = judgement
         .candidates

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use kreset::{
     classify::{Case, Config, Judgement, context::Context, judge},
-    event::{Cause, ProvokedBy, Verdict},
+    event::{Cause, ProvokedBy, Verdict, class_name},
     facts::{Facts, Kind},
 };
 use replay::{recordings_in, replay, truths};
@@ -77,10 +77,7 @@ fn is_noise(facts: &Facts, judgement: &Judgement) -> bool {
 }
 
 fn word(judgement: &Judgement) -> String {
-    match judgement.cause {
-        Some(cause) => format!("{}/{cause}", judgement.verdict),
-        None => judgement.verdict.to_string(),
-    }
+    class_name(judgement.verdict, judgement.cause)
 }
 
 #[test]

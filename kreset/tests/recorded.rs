@@ -8,7 +8,7 @@ mod replay;
 
 use kreset::{
     classify::Judgement,
-    event::SentBy,
+    event::{SentBy, class_name},
     facts::{Facts, Kind},
 };
 use replay::{recordings, replay, truths};
@@ -112,10 +112,7 @@ fn a_recording_is_judged_alike_every_time() {
 }
 
 fn word((_, judgement): &(Facts, Judgement)) -> String {
-    match judgement.cause {
-        Some(cause) => format!("{}/{cause}", judgement.verdict),
-        None => judgement.verdict.to_string(),
-    }
+    class_name(judgement.verdict, judgement.cause)
 }
 
 /// `?` stands for a case that one host cannot decide: whatever is said must be

@@ -52,7 +52,7 @@ use thiserror::Error;
 pub use time::Time;
 pub use verdict::{
     AgeKind, Cause, Direction, Kind, Noise, Proof, ProvokedBy, Role, SentBy, Source, UnknownWord,
-    Verdict, is_unclear,
+    Verdict, class_name, is_unclear,
 };
 pub use weights::{Weight, Weights};
 

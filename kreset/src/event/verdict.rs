@@ -302,6 +302,12 @@ words! {
     }
 }
 
+/// The name of a class, as documents and counts have it: `verdict/cause`, or the verdict alone.
+#[must_use]
+pub fn class_name(verdict: Verdict, cause: Option<Cause>) -> String {
+    cause.map_or_else(|| verdict.to_string(), |cause| format!("{verdict}/{cause}"))
+}
+
 /// Whether the cause of a failed first exchange is only one of several that are
 /// equally likely; `share` is its own.
 #[must_use]

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     classify::devices,
-    event::{Culprit, Verdict, deed},
+    event::{Culprit, Verdict, class_name, deed},
     util::units::{percent, precise, rough},
 };
 
@@ -52,10 +52,7 @@ pub(super) fn name(class: Class) -> String {
 
 /// The word that all rows of a class have.
 fn word(class: Class) -> String {
-    class.1.map_or_else(
-        || class.0.to_string(),
-        |cause| format!("{}/{cause}", class.0),
-    )
+    class_name(class.0, class.1)
 }
 
 /// Puts a report together.
@@ -78,8 +75,7 @@ pub(super) fn document(data: &mut Data) -> Document {
             |block: &Block| matches!(block, Block::Table(table) if table.rows.is_empty());
         section.blocks.retain(|block| !is_empty(block));
         if section.blocks.is_empty() {
-            let nothing = "No connection was reset.".to_owned();
-            section.blocks.push(Block::Paragraph(nothing));
+            section.blocks.push(Block::text("No connection was reset."));
         }
     }
     Document {
@@ -241,7 +237,7 @@ fn incidents(data: &Data) -> Section {
         rows: rows.collect(),
     };
     if table.rows.is_empty() {
-        blocks.push(Block::Paragraph(format!(
+        blocks.push(Block::text(format!(
             "No {INCIDENT} connections of one broker ended within {INCIDENT_SECONDS} s of each \
              other."
         )));
@@ -288,11 +284,7 @@ fn incidents(data: &Data) -> Section {
             rows: rows.collect(),
         }));
     }
-    Section {
-        id: "incidents",
-        title: "Incidents",
-        blocks,
-    }
+    Section::new("incidents", "Incidents", blocks)
 }
 
 /// A width of bins that people think in, seconds.
@@ -389,16 +381,12 @@ fn over_time(data: &Data, classes: &[(Class, u64)]) -> Section {
             .iter()
             .map(|(kind, count)| format!("{kind} {}", grouped(*count)))
             .collect();
-        blocks.push(Block::Paragraph(format!(
+        blocks.push(Block::text(format!(
             "Not counted above are routine closes: {}.",
             noise.join(", ")
         )));
     }
-    Section {
-        id: "time",
-        title: "Resets over time",
-        blocks,
-    }
+    Section::new("time", "Resets over time", blocks)
 }
 
 fn timers(data: &Data) -> Section {
@@ -411,9 +399,8 @@ fn timers(data: &Data) -> Section {
     let count = paths.len();
     let mut blocks = Vec::new();
     if paths.is_empty() {
-        blocks.push(Block::Paragraph(
-            "No connection died of a silence: nothing shows a device with an idle timer."
-                .to_owned(),
+        blocks.push(Block::text(
+            "No connection died of a silence: nothing shows a device with an idle timer.",
         ));
     } else {
         let bands: Vec<_> = paths
@@ -472,11 +459,7 @@ fn timers(data: &Data) -> Section {
             rows: rows.collect(),
         }));
     }
-    Section {
-        id: "timers",
-        title: "Idle timers of paths",
-        blocks,
-    }
+    Section::new("timers", "Idle timers of paths", blocks)
 }
 
 /// Timers of the devices that fit, ms.
@@ -558,11 +541,7 @@ fn who(data: &Data) -> Section {
         head: vec!["client", "broker", "resets"],
         rows: table.collect(),
     }));
-    Section {
-        id: "who",
-        title: "Clients and brokers",
-        blocks,
-    }
+    Section::new("who", "Clients and brokers", blocks)
 }
 
 /// One figure of an event.
@@ -597,15 +576,9 @@ fn spreads(data: &Data) -> Section {
         blocks.push(Block::Plot(plots::spread(&values, what, alternative)));
     }
     if blocks.is_empty() {
-        blocks.push(Block::Paragraph(
-            "No age and no silence is known.".to_owned(),
-        ));
+        blocks.push(Block::text("No age and no silence is known."));
     }
-    Section {
-        id: "spread",
-        title: "Ages and silences",
-        blocks,
-    }
+    Section::new("spread", "Ages and silences", blocks)
 }
 
 /// Advice without what differs between paths: two that differ in addresses and times
@@ -654,16 +627,13 @@ fn advice(data: &Data) -> Section {
             Cell::text(format!("{}{others}", data.names.name(*advice))),
         ])
     });
-    Section {
-        id: "advice",
-        title: "What to change",
-        blocks: vec![Block::Table(Table {
-            id: "advice-table".to_owned(),
-            caption: "By the resets that each would have avoided".to_owned(),
-            head: vec!["resets", "of", "advice"],
-            rows: rows.collect(),
-        })],
-    }
+    let blocks = vec![Block::Table(Table {
+        id: "advice-table".to_owned(),
+        caption: "By the resets that each would have avoided".to_owned(),
+        head: vec!["resets", "of", "advice"],
+        rows: rows.collect(),
+    })];
+    Section::new("advice", "What to change", blocks)
 }
 
 fn coverage(data: &Data) -> Section {
@@ -729,7 +699,7 @@ fn coverage(data: &Data) -> Section {
         *open.entry(row.advice).or_default() += 1;
     }
     if open.is_empty() {
-        blocks.push(Block::Paragraph("Every reset was decided.".to_owned()));
+        blocks.push(Block::text("Every reset was decided."));
     } else {
         let rows = open.into_iter().map(|(advice, count)| {
             vec![
@@ -761,13 +731,9 @@ fn coverage(data: &Data) -> Section {
         ));
     }
     if !notes.is_empty() {
-        blocks.push(Block::Paragraph(format!("{}.", notes.join("; "))));
+        blocks.push(Block::text(format!("{}.", notes.join("; "))));
     }
-    Section {
-        id: "coverage",
-        title: "Coverage and open questions",
-        blocks,
-    }
+    Section::new("coverage", "Coverage and open questions", blocks)
 }
 
 fn telling(data: &Data, classes: &[(Class, u64)]) -> Section {
@@ -809,13 +775,9 @@ fn telling(data: &Data, classes: &[(Class, u64)]) -> Section {
         }));
     }
     if blocks.is_empty() {
-        blocks.push(Block::Paragraph("There are none.".to_owned()));
+        blocks.push(Block::text("There are none."));
     }
-    Section {
-        id: "telling",
-        title: "The most telling events",
-        blocks,
-    }
+    Section::new("telling", "The most telling events", blocks)
 }
 
 fn events(data: &Data) -> Section {
@@ -846,23 +808,20 @@ fn events(data: &Data) -> Section {
             grouped(all as u64)
         )
     };
-    Section {
-        id: "events",
-        title: "Events",
-        blocks: vec![Block::Table(Table {
-            id: "events-table".to_owned(),
-            caption,
-            head: vec![
-                "time",
-                "host",
-                "client",
-                "broker",
-                "verdict",
-                "confidence",
-                "silence",
-                "age",
-            ],
-            rows: rows.collect(),
-        })],
-    }
+    let blocks = vec![Block::Table(Table {
+        id: "events-table".to_owned(),
+        caption,
+        head: vec![
+            "time",
+            "host",
+            "client",
+            "broker",
+            "verdict",
+            "confidence",
+            "silence",
+            "age",
+        ],
+        rows: rows.collect(),
+    })];
+    Section::new("events", "Events", blocks)
 }

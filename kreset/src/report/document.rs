@@ -18,12 +18,25 @@ pub(super) struct Section {
     pub(super) blocks: Vec<Block>,
 }
 
+impl Section {
+    pub(super) const fn new(id: &'static str, title: &'static str, blocks: Vec<Block>) -> Self {
+        Self { id, title, blocks }
+    }
+}
+
 /// What a section has.
 #[derive(Clone, Debug)]
 pub(super) enum Block {
     Paragraph(String),
     Table(Table),
     Plot(Plot),
+}
+
+impl Block {
+    /// A paragraph.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self::Paragraph(text.into())
+    }
 }
 
 /// A table.

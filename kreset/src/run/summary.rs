@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::event::{Cause, Coverage, Event, Host, Noise, Summary, Time, Verdict};
+use crate::event::{Cause, Coverage, Event, Host, Noise, Summary, Time, Verdict, class_name};
 
 /// Counts what a run has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,10 +50,6 @@ impl Counter {
     /// The counts so far, as an event of `time`.
     #[must_use]
     pub fn summary(&self, time: Time, host: Host, attached: Duration, end: bool) -> Summary {
-        let name = |(verdict, cause): &(Verdict, Option<Cause>)| match cause {
-            Some(cause) => format!("{verdict}/{cause}"),
-            None => verdict.to_string(),
-        };
         Summary {
             time,
             host,
@@ -62,7 +58,7 @@ impl Counter {
             events: self
                 .events
                 .iter()
-                .map(|(key, count)| (name(key), *count))
+                .map(|((verdict, cause), count)| (class_name(*verdict, *cause), *count))
                 .collect(),
             noise: self
                 .noise

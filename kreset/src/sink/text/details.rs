@@ -6,7 +6,7 @@ use super::words::silences;
 use crate::{
     event::{
         AcceptQueue, Client, Connection, Evidence, Finding, Load, OpenFiles, OtherEnd, Path,
-        Process, Proof, Reset,
+        Process, Proof, Reset, class_name,
     },
     util::{
         escape::Escaped,
@@ -21,10 +21,9 @@ pub(super) fn lines(finding: &Finding) -> Vec<(String, String)> {
         .iter()
         .map(|it| format!("{} {}", it.verdict, percent(it.share)))
         .collect();
-    let class = finding.cause.map_or_else(
-        || finding.verdict.to_string(),
-        |cause| format!("{}/{cause}", finding.verdict),
-    );
+    let class = class_name(finding.verdict, finding.cause);
+    let load = finding.load.as_deref().map(load);
+    let other_end = finding.other_end.as_deref().map(other_end);
     let mut lines: Vec<(String, String)> = finding.evidence.iter().map(evidence).collect();
     lines.extend(
         [
@@ -36,18 +35,8 @@ pub(super) fn lines(finding: &Finding) -> Vec<(String, String)> {
             line("client", &client(&finding.client)),
             line("process", &process(&finding.process)),
             line("process end", &process_end(finding)),
-            line(
-                "load",
-                &finding.load.as_deref().map(load).unwrap_or_default(),
-            ),
-            line(
-                "other end",
-                &finding
-                    .other_end
-                    .as_deref()
-                    .map(other_end)
-                    .unwrap_or_default(),
-            ),
+            line("load", &load.unwrap_or_default()),
+            line("other end", &other_end.unwrap_or_default()),
             line("path", &path(&finding.path)),
             line("community_id", &[finding.community_id.to_string()]),
         ]
@@ -76,13 +65,18 @@ fn evidence(evidence: &Evidence) -> (String, String) {
     (Escaped(&evidence.name).to_string(), text)
 }
 
+/// Those facts of which there is something to say.
+fn known<const N: usize>(facts: [Option<String>; N]) -> Vec<String> {
+    facts.into_iter().flatten().collect()
+}
+
 /// `name value` where there is a value.
 fn fact(name: &str, value: Option<impl Display>) -> Option<String> {
     value.map(|value| format!("{name} {value}"))
 }
 
 fn connection(it: &Connection) -> Vec<String> {
-    [
+    known([
         it.state.as_ref().map(ToString::to_string),
         fact("wire idle", it.wire_idle_ms.map(precise)),
         fact("provoked by", it.provoked_by),
@@ -96,14 +90,11 @@ fn connection(it: &Connection) -> Vec<String> {
         fact("srtt", it.srtt_us.map(|us| format!("{us} us"))),
         fact("min rtt", it.min_rtt_us.map(|us| format!("{us} us"))),
         fact("flow", it.flow_id),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ])
 }
 
 fn reset(it: &Reset) -> Vec<String> {
-    [
+    known([
         fact("flags", it.flags.as_ref()),
         fact("sequence", it.sequence),
         fact("ttl", it.ttl),
@@ -112,10 +103,7 @@ fn reset(it: &Reset) -> Vec<String> {
         fact("window", it.window),
         it.timestamps
             .map(|with| format!("{} timestamps", if with { "with" } else { "without" })),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ])
 }
 
 /// Where names stand in place of them.
@@ -123,7 +111,7 @@ fn addresses(finding: &Finding) -> Vec<String> {
     let Some(names) = finding.host_names.as_deref() else {
         return Vec::new();
     };
-    [
+    known([
         fact(
             "client",
             names.client.as_ref().map(|_| finding.client.address),
@@ -132,25 +120,19 @@ fn addresses(finding: &Finding) -> Vec<String> {
             "broker",
             names.broker.as_ref().map(|_| finding.broker.address),
         ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ])
 }
 
 fn client(it: &Client) -> Vec<String> {
-    [
+    known([
         fact("id", it.id.as_ref()),
         fact("software", it.software.as_ref()),
         fact("version", it.version.as_ref()),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ])
 }
 
 fn process(it: &Process) -> Vec<String> {
-    [
+    known([
         fact("program", it.executable.as_ref()),
         fact("thread", it.name.as_ref()),
         fact("pid", it.pid),
@@ -164,10 +146,7 @@ fn process(it: &Process) -> Vec<String> {
         fact("pod", it.pod_name.as_ref().or(it.pod_uid.as_ref())),
         fact("namespace", it.pod_namespace.as_ref()),
         fact("netns", it.netns),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ])
 }
 
 fn load(it: &Load) -> Vec<String> {
@@ -215,31 +194,26 @@ fn process_end(finding: &Finding) -> Vec<String> {
     let Some(it) = &finding.process_end else {
         return Vec::new();
     };
-    [
+    known([
         Some(it.what.to_string()),
         Some(it.summary.to_string()),
         fact("process", it.name.as_ref()),
         fact("pid", Some(it.pid)),
         fact("ended before", it.ended_ms.map(precise)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    ])
 }
 
 fn other_end(it: &OtherEnd) -> Vec<String> {
-    let own = [
+    let mut facts = known([
         Some(it.role.to_string()),
         Some(it.direction.to_string()),
         fact("at", Some(it.time)),
         it.state.as_ref().map(ToString::to_string),
         fact("wire idle", it.wire_idle_ms.map(precise)),
         fact("kernel", it.kernel_reason.as_ref()),
-    ];
-    own.into_iter()
-        .flatten()
-        .chain(process(&it.process))
-        .collect()
+    ]);
+    facts.extend(process(&it.process));
+    facts
 }
 
 fn path(it: &Path) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::{
     wrap::wrap,
 };
 use crate::{
-    event::{Finding, Id, Incident},
+    event::{Finding, Id, Incident, class_name},
     util::escape::Escaped,
 };
 
@@ -91,10 +91,7 @@ fn headline(it: &Incident) -> String {
 pub(super) fn line(text: &mut Text, line: &mut String, it: &Incident) {
     let culprit = it.incident.culprit();
     let style = text.palette.culprit(culprit);
-    let class = it.cause.map_or_else(
-        || it.verdict.to_string(),
-        |cause| format!("{}/{cause}", it.verdict),
-    );
+    let class = class_name(it.verdict, it.cause);
     let broker = it
         .broker()
         .map_or_else(|| "-".to_owned(), |broker| it.socket_of(broker));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Text, details, socket, why, words};
 use crate::{
-    event::{AgeKind, Alert, Correction, Culprit, Event, Finding, Role, Time, deed},
+    event::{AgeKind, Alert, Correction, Culprit, Event, Finding, Role, Time, class_name, deed},
     util::{
         escape::Escaped,
         units::{count, percent},
@@ -44,10 +44,7 @@ fn finding(text: &mut Text, line: &mut String, finding: &Finding, correction: Op
         (Some(age), _) => seconds(age),
         (None, _) => "-".to_owned(),
     };
-    let class = finding.cause.map_or_else(
-        || finding.verdict.to_string(),
-        |cause| format!("{}/{cause}", finding.verdict),
-    );
+    let class = class_name(finding.verdict, finding.cause);
     let sure = finding.cause.map(|_| percent(finding.confidence));
     let name = finding.client_name().or_else(|| finding.process.program());
     let name = name.map(field);

@@ -10,7 +10,7 @@ use super::{
     wrap::wrap,
 };
 use crate::{
-    event::{Culprit, Id, PairFinding, PairHost, PairProof, Role},
+    event::{Culprit, Id, PairFinding, PairHost, PairProof, Role, class_name},
     util::{escape::Escaped, units::percent},
 };
 
@@ -18,10 +18,7 @@ use crate::{
 pub(super) fn line(text: &Text, line: &mut String, it: &PairFinding) {
     let culprit = Culprit::of(it.verdict);
     let style = text.palette.culprit(culprit);
-    let class = it.cause.map_or_else(
-        || it.verdict.to_string(),
-        |cause| format!("{}/{cause}", it.verdict),
-    );
+    let class = class_name(it.verdict, it.cause);
     // Writing to memory does not fail.
     let _written = write!(
         line,
