@@ -44,6 +44,11 @@ fn options(broker_max_idle: Duration) -> Options {
     Options::of_files("9092".parse().unwrap(), broker_max_idle)
 }
 
+/// With the default of brokers.
+fn usual() -> Options {
+    options(Duration::from_mins(10))
+}
+
 fn read(files: &[PathBuf], options: &Options, seen_from: Option<Ends>) -> Vec<Event> {
     let kept = Arc::new(Kept::default());
     let mut delivery = Delivery::default();
@@ -163,13 +168,17 @@ fn pcap(packets: &[Packet], link: u32, head: &[u8]) -> Vec<u8> {
 
 const RAW: u32 = 101;
 
-/// What matters of the findings of a file.
-fn said(bytes: &[u8]) -> Vec<(String, Option<f64>)> {
+/// The events of a capture with these bytes.
+fn events_of(bytes: &[u8], seen_from: Option<Ends>) -> Vec<Event> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.pcap");
     fs::write(&path, bytes).unwrap();
-    let events = read(&[path], &options(Duration::from_mins(10)), None);
-    findings(&events)
+    read(&[path], &usual(), seen_from)
+}
+
+/// What matters of the findings of a file.
+fn said(bytes: &[u8]) -> Vec<(String, Option<f64>)> {
+    findings(&events_of(bytes, None))
         .iter()
         .map(|it| {
             let cause = it.cause.map_or("-", |cause| cause.as_str());
@@ -178,10 +187,14 @@ fn said(bytes: &[u8]) -> Vec<(String, Option<f64>)> {
         .collect()
 }
 
+fn said_of(packets: &[Packet]) -> Vec<(String, Option<f64>)> {
+    said(&pcap(packets, RAW, &[]))
+}
+
 const ON_SEND: &str = "idle_reset_on_send.ipv4.client";
 
 fn on_send() -> Vec<(String, Option<f64>)> {
-    let said = said(&pcap(&packets(ON_SEND), RAW, &[]));
+    let said = said_of(&packets(ON_SEND));
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(said[0].0, "middlebox_idle_reset/reset_on_send");
     assert!(said[0].1 > Some(3_000.0), "{said:?}");
@@ -249,7 +262,7 @@ fn packets_captured_twice_count_once() {
             [packet, again]
         })
         .collect();
-    assert_eq!(said(&pcap(&twice, RAW, &[])), expected);
+    assert_eq!(said_of(&twice), expected);
 }
 
 #[test]
@@ -259,7 +272,7 @@ fn headers_are_enough() {
     for packet in &mut cut {
         packet.bytes.truncate(54);
     }
-    assert_eq!(said(&pcap(&cut, RAW, &[])), expected);
+    assert_eq!(said_of(&cut), expected);
 }
 
 #[test]
@@ -283,7 +296,7 @@ fn a_clock_that_is_set_back_ends_no_silence() {
     for packet in stepped.iter_mut().skip(6) {
         packet.at_ns -= 3_600 * SECOND;
     }
-    let said = said(&pcap(&stepped, RAW, &[]));
+    let said = said_of(&stepped);
     assert_eq!(said[0].0, expected[0].0);
     let (Some(idle), Some(then)) = (said[0].1, expected[0].1) else {
         panic!("{said:?}");
@@ -314,7 +327,7 @@ fn packets_out_of_order_and_of_others_do_not_matter() {
             },
         );
     }
-    assert_eq!(said(&pcap(&mixed, RAW, &[])), expected);
+    assert_eq!(said_of(&mixed), expected);
 }
 
 /// The peer's own packets carry timestamps here, those of an observer of the path need not.
@@ -337,7 +350,7 @@ fn a_replayed_packet_without_timestamps_does_not_move_the_peer() {
     replayed.at_ns += 1_000;
     packets.push(replayed);
     packets.sort_by_key(|it| it.at_ns);
-    let said = said(&pcap(&packets, RAW, &[]));
+    let said = said_of(&packets);
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(said[0].0, expected[0].0);
 }
@@ -347,7 +360,7 @@ fn a_capture_that_began_late_names_no_other_culprit() {
     let expected = on_send();
     let all = packets(ON_SEND);
     for missed in 1..all.len() {
-        let said = said(&pcap(&all[missed..], RAW, &[]));
+        let said = said_of(&all[missed..]);
         for (verdict, _) in &said {
             assert!(
                 *verdict == expected[0].0 || verdict == "indeterminate/-",
@@ -363,10 +376,7 @@ fn what_the_capture_lost_is_a_loss_and_not_a_retransmission() {
     // A request of the client's, which the broker acknowledged.
     let data = holes.iter().position(|packet| packet.length > 60).unwrap();
     holes.remove(data);
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("holes.pcap");
-    fs::write(&path, pcap(&holes, RAW, &[])).unwrap();
-    let events = read(&[path], &options(Duration::from_mins(10)), None);
+    let events = events_of(&pcap(&holes, RAW, &[]), None);
     let lost = events.iter().find_map(|event| match event {
         Event::Loss(loss) => Some((loss.source.clone(), loss.lost)),
         _ => None,
@@ -392,14 +402,7 @@ fn a_capture_at_the_broker_does_not_show_its_accept_queue() {
     reset.bytes[32] = 5 << 4;
     reset.bytes[33] = 0x04;
     refused.push(reset);
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("broker.pcap");
-    fs::write(&path, pcap(&refused, RAW, &[])).unwrap();
-    let events = read(
-        &[path],
-        &options(Duration::from_mins(10)),
-        Some(Ends::Broker),
-    );
+    let events = events_of(&pcap(&refused, RAW, &[]), Some(Ends::Broker));
     let findings = findings(&events);
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0].verdict.as_str(), "indeterminate");
@@ -422,7 +425,7 @@ fn both_ends_are_two_hosts() {
         fs::copy(captured(&format!("idle_reset_on_timer.ipv4.{side}")), &path).unwrap();
         path
     });
-    let events = read(&files, &options(Duration::from_mins(10)), None);
+    let events = read(&files, &usual(), None);
     let hosts: Vec<_> = findings(&events)
         .iter()
         .map(|it| format!("{} {}", it.host.name, it.role))
@@ -435,11 +438,7 @@ fn both_ends_are_two_hosts() {
 #[test]
 fn between_the_ends_each_receiver_is_judged() {
     let name = "idle_reset_on_timer.ipv4.client";
-    let events = read(
-        &[captured(name)],
-        &options(Duration::from_mins(10)),
-        Some(Ends::Neither),
-    );
+    let events = read(&[captured(name)], &usual(), Some(Ends::Neither));
     let said: Vec<_> = findings(&events)
         .iter()
         .map(|it| (it.role.as_str(), it.direction.as_str(), it.verdict.as_str()))
@@ -456,7 +455,7 @@ fn between_the_ends_each_receiver_is_judged() {
 
 #[test]
 fn what_the_client_wrote_is_shown_with_its_event() {
-    let options = options(Duration::from_mins(10));
+    let options = usual();
     let plain = findings(&read(&[captured(ON_SEND)], &options, None));
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("client.log");

@@ -203,7 +203,9 @@ mod tests {
 
     #[test]
     fn a_sink_gets_what_its_filter_names() {
-        let count = |filter: SinkFilter| {
+        let count = |change: fn(&mut SinkFilter)| {
+            let mut filter = SinkFilter::default();
+            change(&mut filter);
             let wanted = samples::all()
                 .into_iter()
                 .filter(|event| filter.wants(event));
@@ -214,29 +216,13 @@ mod tests {
         };
         let all = "start reset reset reset close timeout alert incident incident correction loss \
                    summary probe finding";
-        assert_eq!(count(SinkFilter::default()), all);
-        let events = vec![Kind::Reset, Kind::Alert];
+        assert_eq!(count(|_| ()), all);
+        let resets = count(|it| it.events = vec![Kind::Reset, Kind::Alert]);
+        assert_eq!(resets, "reset reset reset alert");
+        let idle = count(|it| it.verdicts = vec![Verdict::MiddleboxIdleReset]);
+        assert_eq!(idle, "start reset alert loss summary probe finding");
         assert_eq!(
-            count(SinkFilter {
-                events,
-                ..SinkFilter::default()
-            }),
-            "reset reset reset alert"
-        );
-        let verdicts = vec![Verdict::MiddleboxIdleReset];
-        assert_eq!(
-            count(SinkFilter {
-                verdicts,
-                ..SinkFilter::default()
-            }),
-            "start reset alert loss summary probe finding"
-        );
-        let sure = SinkFilter {
-            min_confidence: 0.9,
-            ..SinkFilter::default()
-        };
-        assert_eq!(
-            count(sure),
+            count(|it| it.min_confidence = 0.9),
             "start reset reset close timeout alert incident incident loss summary probe finding"
         );
     }

@@ -14,9 +14,7 @@ fn host_of(name: &str) -> Host {
 }
 
 fn host() -> Host {
-    Host {
-        name: "client-1".into(),
-    }
+    host_of("client-1")
 }
 
 pub(crate) fn endpoint(address: &str, port: u16) -> Endpoint {
@@ -24,6 +22,21 @@ pub(crate) fn endpoint(address: &str, port: u16) -> Endpoint {
         address: address.parse().unwrap(),
         port,
     }
+}
+
+/// What speaks for or against classes, and cannot be forged.
+fn evidence(name: &str, value: &str, weights: &[(&'static str, f64)]) -> Evidence {
+    Evidence {
+        name: name.into(),
+        value: value.into(),
+        proof: Proof::Proven,
+        weights: weights.iter().copied().collect(),
+    }
+}
+
+fn candidates(shares: &[(Verdict, f64)]) -> Candidates {
+    let candidate = |&(verdict, share)| Candidate { verdict, share };
+    shares.iter().map(candidate).collect()
 }
 
 fn path() -> Path {
@@ -93,13 +106,9 @@ pub(crate) fn finding() -> Finding {
             executable: Some("java".into()),
             start_time: Some(time("2026-11-23T08:00:00Z")),
             cgroup: Some("/system.slice/kafka-client.service".into()),
-            container_id: None,
-            container_name: None,
-            pod_uid: None,
-            pod_name: None,
-            pod_namespace: None,
             systemd_unit: Some("kafka-client.service".into()),
             netns: Some(4_026_531_840),
+            ..Process::default()
         },
         process_end: None,
         load: Some(Box::new(Load {
@@ -112,40 +121,21 @@ pub(crate) fn finding() -> Finding {
         other_end: None,
         path: path(),
         evidence: vec![
-            Evidence {
-                name: "state".into(),
-                value: "ESTABLISHED".into(),
-                proof: Proof::Proven,
-                weights: Weights::from_iter([
-                    ("middlebox_idle_reset", 1.5),
-                    ("broker_originated", 0.5),
-                ]),
-            },
-            Evidence {
-                name: "ttl".into(),
-                value: "63, handshake 62".into(),
-                proof: Proof::Proven,
-                weights: Weights::from_iter([
-                    ("middlebox_idle_reset", 3.0),
-                    ("broker_originated", -4.25),
-                ]),
-            },
-            Evidence {
-                name: "ip_id".into(),
-                value: "0".into(),
-                proof: Proof::Proven,
-                weights: Weights::default(),
-            },
+            evidence(
+                "state",
+                "ESTABLISHED",
+                &[("middlebox_idle_reset", 1.5), ("broker_originated", 0.5)],
+            ),
+            evidence(
+                "ttl",
+                "63, handshake 62",
+                &[("middlebox_idle_reset", 3.0), ("broker_originated", -4.25)],
+            ),
+            evidence("ip_id", "0", &[]),
         ],
-        candidates: Candidates::from_iter([
-            Candidate {
-                verdict: Verdict::MiddleboxIdleReset,
-                share: 0.973,
-            },
-            Candidate {
-                verdict: Verdict::BrokerOriginated,
-                share: 0.027,
-            },
+        candidates: candidates(&[
+            (Verdict::MiddleboxIdleReset, 0.973),
+            (Verdict::BrokerOriginated, 0.027),
         ]),
         advice:
             "A device forgets connections that are idle for about 350 s. On the broker's host: \
@@ -262,15 +252,9 @@ pub(crate) fn unknown() -> Finding {
         load: None,
         path: Path::default(),
         evidence: Vec::new(),
-        candidates: Candidates::from_iter([
-            Candidate {
-                verdict: Verdict::MiddleboxReset,
-                share: 0.48,
-            },
-            Candidate {
-                verdict: Verdict::BrokerOriginated,
-                share: 0.41,
-            },
+        candidates: candidates(&[
+            (Verdict::MiddleboxReset, 0.48),
+            (Verdict::BrokerOriginated, 0.41),
         ]),
         advice: "Run kreset-trace on the other host too.".into(),
         ..finding()

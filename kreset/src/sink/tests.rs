@@ -60,6 +60,12 @@ impl<P: Writer> JsonTo<P> {
         Json.encode(message, &mut self.lines)
     }
 
+    /// Writes an event, as far as it goes.
+    fn put(&mut self, number: u64) {
+        self.write(&numbered(number)).unwrap();
+        self.flush().unwrap();
+    }
+
     fn flush(&mut self) -> Result<(), SinkError> {
         let written = self.writer.write_lines(&self.lines);
         let stopped = written.err();
@@ -79,8 +85,7 @@ fn a_file_is_appended_to() {
     let path = directory.path().join("out");
     for number in 0..3 {
         let mut sink = json_to(&path);
-        sink.write(&numbered(number)).unwrap();
-        sink.flush().unwrap();
+        sink.put(number);
     }
     assert_eq!(numbers(&path), [0, 1, 2]);
 }
@@ -92,8 +97,7 @@ fn a_torn_line_is_ended_before_the_next() {
     fs::write(&path, "whole\n{\"to").unwrap();
     let mut sink = json_to(&path);
     for number in 0..2 {
-        sink.write(&numbered(number)).unwrap();
-        sink.flush().unwrap();
+        sink.put(number);
     }
     let text = fs::read_to_string(&path).unwrap();
     let lines: Vec<_> = text.lines().collect();
@@ -105,14 +109,11 @@ fn reopen_follows_the_name_and_loses_nothing() {
     let directory = TempDir::new().unwrap();
     let (path, rotated) = (directory.path().join("out"), directory.path().join("out.1"));
     let mut sink = json_to(&path);
-    sink.write(&numbered(0)).unwrap();
-    sink.flush().unwrap();
+    sink.put(0);
     fs::rename(&path, &rotated).unwrap();
-    sink.write(&numbered(1)).unwrap();
-    sink.flush().unwrap();
+    sink.put(1);
     sink.writer.reopen().unwrap();
-    sink.write(&numbered(2)).unwrap();
-    sink.flush().unwrap();
+    sink.put(2);
     assert_eq!(numbers(&rotated), [0, 1]);
     assert_eq!(numbers(&path), [2]);
 }
@@ -127,8 +128,7 @@ fn a_failed_reopen_keeps_the_old_file() {
     fs::rename(path.parent().unwrap(), &moved).unwrap();
     let error = sink.writer.reopen().unwrap_err();
     assert!(matches!(error, SinkError::Open { .. }), "{error}");
-    sink.write(&numbered(7)).unwrap();
-    sink.flush().unwrap();
+    sink.put(7);
     assert_eq!(numbers(&moved.join("out")), [7]);
 }
 
@@ -204,8 +204,7 @@ fn a_full_disk_holds_whole_lines_and_nothing_is_lost_or_said_twice() {
     assert_eq!(numbers(&path), (0..taken - 1).collect::<Vec<_>>());
 
     fs::remove_file(&ballast).unwrap();
-    sink.write(&numbered(taken)).unwrap();
-    sink.flush().unwrap();
+    sink.put(taken);
     assert_eq!(numbers(&path), (0..=taken).collect::<Vec<_>>());
 }
 
@@ -213,8 +212,7 @@ fn a_full_disk_holds_whole_lines_and_nothing_is_lost_or_said_twice() {
 fn a_closed_pipe_is_told_from_a_failure() {
     let (reader, writer) = io::pipe().unwrap();
     let mut sink = JsonTo::new(Stdout::on(File::from(OwnedFd::from(writer))));
-    sink.write(&numbered(0)).unwrap();
-    sink.flush().unwrap();
+    sink.put(0);
     sink.writer.check().unwrap();
     drop(reader);
     assert!(sink.writer.check().unwrap_err().is_closed());

@@ -74,6 +74,13 @@ impl Host {
         self.0.take(end).incident
     }
 
+    /// Three clients lose broker 1.
+    fn loses_broker(&mut self, at_ms: u64) {
+        for client in 0..3 {
+            self.take(&end(at_ms, 1, client, Some(Class::BrokerShutdown)));
+        }
+    }
+
     fn accepted(&mut self, at_ms: u64, broker: u8, client: u32) {
         let at_ns = START_NS + at_ms * MS_NS;
         self.0.outages.accepted(place(broker), at_ns);
@@ -87,6 +94,22 @@ impl Host {
 
     fn begun(&mut self) -> Vec<Snapshot> {
         self.0.take_begun()
+    }
+
+    /// One incident of this kind has begun.
+    #[track_caller]
+    fn began(&mut self, kind: IncidentKind) -> Vec<Snapshot> {
+        let begun = self.begun();
+        assert_eq!(kinds(&begun), [kind]);
+        begun
+    }
+
+    /// One incident of this kind is over.
+    #[track_caller]
+    fn ended(&mut self, at_ms: u64, kind: IncidentKind) -> Vec<Snapshot> {
+        let over = self.over(at_ms);
+        assert_eq!(kinds(&over), [kind]);
+        over
     }
 
     fn over(&mut self, at_ms: u64) -> Vec<Snapshot> {
@@ -128,8 +151,7 @@ fn the_third_end_makes_an_incident_and_the_first_two_are_of_it() {
     assert_eq!(host.take(&shutdown(5, 2)), None);
     assert_eq!(host.begun(), []);
     assert_eq!(host.take(&shutdown(9, 3)), Some(0));
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::BrokerEnded]);
+    let begun = host.began(IncidentKind::BrokerEnded);
     let begun = &begun[0];
     assert_eq!((begun.connections, begun.clients), (3, 3));
     assert_eq!(begun.earlier, [0, 1, 2]);
@@ -165,9 +187,7 @@ fn a_restart_is_one_incident_with_how_long_it_refused_and_who_came_back() {
 #[test]
 fn who_does_not_come_back_is_named() {
     let mut host = Host::default();
-    for client in 0..3 {
-        host.take(&end(0, 1, client, Some(Class::BrokerShutdown)));
-    }
+    host.loses_broker(0);
     host.take(&refusal(100, 1, 0));
     host.accepted(900, 1, 0);
     host.accepted(950, 1, 1);
@@ -221,8 +241,7 @@ fn fins_alone_are_no_incident_and_with_a_refusal_they_are() {
     }
     // As of a broker's idle timer, whose clients come back at once.
     assert_eq!(host.take(&refusal(200, 1, 3)), Some(0));
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::BrokerEnded]);
+    let begun = host.began(IncidentKind::BrokerEnded);
     assert_eq!(begun[0].connections, 40);
 }
 
@@ -309,9 +328,7 @@ fn connections_that_a_broker_drops_as_it_ends_are_of_its_end() {
 #[test]
 fn a_connection_that_began_since_shows_that_the_port_accepted() {
     let mut host = Host::default();
-    for client in 0..3 {
-        host.take(&end(0, 1, client, Some(Class::BrokerShutdown)));
-    }
+    host.loses_broker(0);
     host.take(&refusal(500, 1, 1));
     host.take(&refusal(2_000, 1, 1));
     let (outages, at) = (&mut host.0.outages, |ms: u64| START_NS + ms * MS_NS);
@@ -341,8 +358,7 @@ fn a_process_that_exited_needs_no_other_sign() {
         };
         host.take(&exit);
     }
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::BrokerEnded]);
+    let begun = host.began(IncidentKind::BrokerEnded);
     assert_eq!(begun[0].back, None, "a broker's host does not see it");
 }
 
@@ -356,8 +372,7 @@ fn an_incident_says_what_ended_the_broker() {
             ..end(10, 2, client, Some(Class::BrokerShutdown))
         });
     }
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::BrokerEnded]);
+    let begun = host.began(IncidentKind::BrokerEnded);
     assert_eq!(
         begun[0].ended_by.as_deref(),
         Some("SIGKILL by bash (pid 7)")
@@ -389,8 +404,7 @@ fn refusals_before_the_end_that_explains_them_turn_into_it() {
     }
     assert_eq!(kinds(&host.begun()), [IncidentKind::Refusals]);
     host.take(&end(400, 1, 1, Some(Class::BrokerShutdown)));
-    let over = host.over(600_000);
-    assert_eq!(kinds(&over), [IncidentKind::BrokerEnded]);
+    let over = host.ended(600_000, IncidentKind::BrokerEnded);
     assert_eq!(over[0].first_ns, START_NS + 400 * MS_NS);
     assert_eq!(over[0].roll.unwrap().number, 1);
 }
@@ -415,8 +429,7 @@ fn an_idle_timer_on_a_hundred_connections_is_one_incident() {
     numbers.dedup();
     assert_eq!(numbers, [0]);
     assert_eq!(kinds(&host.begun()), [IncidentKind::DeviceIdleTimer]);
-    let over = host.over(99 * 20_000 + 61_000);
-    assert_eq!(kinds(&over), [IncidentKind::DeviceIdleTimer]);
+    let over = host.ended(99 * 20_000 + 61_000, IncidentKind::DeviceIdleTimer);
     assert_eq!(over[0].connections, 100);
     assert_eq!(over[0].silence_ms, Some((350_000.0, 350_099.0)));
     assert_eq!(over[0].places.len(), 3);
@@ -467,8 +480,7 @@ fn idle_connections_of_a_failover_do_not_make_a_second_incident() {
         host.take(&end(u64::from(client), 1, client, Some(Class::NotIdle)));
     }
     host.take(&end(10, 2, 9, Some(Class::Blackholed)));
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::DeviceFailover]);
+    let begun = host.began(IncidentKind::DeviceFailover);
     assert_eq!(begun[0].connections, 10);
 }
 
@@ -478,8 +490,7 @@ fn logins_of_one_client_are_one_incident_and_many_clients_share_one() {
     for attempt in 0..100 {
         host.take(&end(attempt * 50, 1, 1, Some(Class::Authentication)));
     }
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::FailedLogins]);
+    let begun = host.began(IncidentKind::FailedLogins);
     assert_eq!((begun[0].connections, begun[0].clients), (100, 1));
     for client in 1_000..1_500 {
         for attempt in 0..3 {
@@ -504,8 +515,7 @@ fn clients_that_a_broker_turns_away_are_one_incident() {
             Some(Class::ClosedByBroker),
         ));
     }
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::TurnedAway]);
+    let begun = host.began(IncidentKind::TurnedAway);
     assert_eq!(begun[0].clients, 50);
 }
 
@@ -542,8 +552,7 @@ fn clients_that_give_up_on_a_silent_broker_are_one_incident() {
     assert_eq!(host.take(&gave_up(0, 1, Shown::Nothing)), None);
     assert_eq!(host.take(&gave_up(30_050, 1, Shown::Unanswered)), None);
     assert_eq!(host.take(&gave_up(60_100, 1, Shown::Unanswered)), Some(0));
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::Unresponsive]);
+    let begun = host.began(IncidentKind::Unresponsive);
     assert_eq!((begun[0].connections, begun[0].clients), (3, 1));
     assert_eq!(begun[0].verdict, Verdict::BrokerOriginated);
     assert_eq!((begun[0].cause, begun[0].earlier.len()), (None, 0));
@@ -561,8 +570,7 @@ fn the_host_of_a_suspended_broker_says_that_it_was() {
         let ended_by = Some("SIGSTOP for 20 s so far by bash (pid 7)".into());
         host.take(&End { ended_by, ..end });
     }
-    let begun = host.begun();
-    assert_eq!(kinds(&begun), [IncidentKind::Unresponsive]);
+    let begun = host.began(IncidentKind::Unresponsive);
     assert_eq!(
         begun[0].ended_by.as_deref(),
         Some("SIGSTOP for 20 s so far by bash (pid 7)")
@@ -734,9 +742,7 @@ fn what_turns_an_incident_into_another_is_part_of_it() {
 #[test]
 fn the_run_ends_before_the_incident() {
     let mut host = Host::default();
-    for client in 0..3 {
-        host.take(&end(0, 1, client, Some(Class::BrokerShutdown)));
-    }
+    host.loses_broker(0);
     host.take(&refusal(700, 1, 1));
     let over = host.0.finish();
     // It was not said that it began.
@@ -754,9 +760,7 @@ fn an_outage_before_is_no_outage_of_this_one() {
     restart(&mut host, 0, 1, 3_000);
     host.begun();
     host.over(60_000);
-    for client in 0..3 {
-        host.take(&end(100_000, 1, client, Some(Class::BrokerShutdown)));
-    }
+    host.loses_broker(100_000);
     assert_eq!(host.begun()[0].refused, None);
 }
 

@@ -32,6 +32,13 @@ const fn by_signal(signal: u8, core_dumped: bool) -> Ending {
     }
 }
 
+const KILLED: Option<Ending> = Some(by_signal(9, false));
+
+/// Killed by the out-of-memory killer.
+fn out_of_memory(of: OutOfMemory, ended: Option<Ending>) -> ProcessEnd {
+    java(Fate::OutOfMemory(of), ended, None)
+}
+
 fn limit() -> MemoryLimit {
     MemoryLimit {
         of: "kafka.service".into(),
@@ -52,31 +59,19 @@ fn each_end_is_named_in_a_sentence_with_what_to_do() {
     };
     for (end, what, said, advised) in [
         (
-            java(
-                Fate::OutOfMemory(OutOfMemory::OfGroup(limit())),
-                Some(by_signal(9, false)),
-                None,
-            ),
+            out_of_memory(OutOfMemory::OfGroup(limit()), KILLED),
             Ended::OutOfMemory,
             "killed by the out-of-memory killer: the limit of kafka.service is 6 GiB",
             "MemoryMax",
         ),
         (
-            java(
-                Fate::OutOfMemory(OutOfMemory::OfHost(Some(64 << 30))),
-                Some(by_signal(9, false)),
-                None,
-            ),
+            out_of_memory(OutOfMemory::OfHost(Some(64 << 30)), KILLED),
             Ended::OutOfMemory,
             "killed by the out-of-memory killer: the whole machine, of 64 GiB, was out of memory",
             "what else uses it",
         ),
         (
-            java(
-                Fate::OutOfMemory(OutOfMemory::Unknown(Some(limit()))),
-                None,
-                None,
-            ),
+            out_of_memory(OutOfMemory::Unknown(Some(limit())), None),
             Ended::OutOfMemory,
             "killed by the out-of-memory killer; kafka.service is limited to 6 GiB, and whether it \
              was at that limit or the machine out of memory is not known",
@@ -105,27 +100,19 @@ fn each_end_is_named_in_a_sentence_with_what_to_do() {
             "a stop or restart was asked for",
         ),
         (
-            java(
-                Fate::Killed(Some(shim())),
-                Some(by_signal(9, false)),
-                term(30_020.0),
-            ),
+            java(Fate::Killed(Some(shim())), KILLED, term(30_020.0)),
             Ended::Killed,
             "SIGKILL by containerd-shim (pid 811), 30 s after SIGTERM",
             "the grace period was too short",
         ),
         (
-            java(
-                Fate::Killed(Some(by("kill", 90, 1_000))),
-                Some(by_signal(9, false)),
-                None,
-            ),
+            java(Fate::Killed(Some(by("kill", 90, 1_000))), KILLED, None),
             Ended::Killed,
             "SIGKILL by kill (pid 90, uid 1000)",
             "not asked to end before",
         ),
         (
-            java(Fate::Killed(None), Some(by_signal(9, false)), None),
+            java(Fate::Killed(None), KILLED, None),
             Ended::Killed,
             "SIGKILL by a process that is not known",
             "not asked to end before",
@@ -182,7 +169,7 @@ fn each_end_is_named_in_a_sentence_with_what_to_do() {
 #[test]
 fn the_event_has_what_the_kernel_said() {
     let fate = Fate::OutOfMemory(OutOfMemory::OfGroup(limit()));
-    let event = into_event(&java(fate, Some(by_signal(9, false)), None));
+    let event = into_event(&java(fate, KILLED, None));
     assert_eq!(event.signal.as_deref(), Some("SIGKILL"));
     assert_eq!((event.exit_code, event.core_dumped), (None, Some(false)));
     assert_eq!(event.ended_ms, Some(0.4));
@@ -196,7 +183,7 @@ fn the_event_has_what_the_kernel_said() {
 
     let asked = Some((signal::TERM, by("systemd", 1, 0), 30_020.04));
     let killer = Fate::Killed(Some(by("containerd-shim", 811, 0)));
-    let event = into_event(&java(killer, Some(by_signal(9, false)), asked));
+    let event = into_event(&java(killer, KILLED, asked));
     assert_eq!(event.by.unwrap().pid, 811);
     let asked = event.asked.unwrap();
     assert_eq!(

@@ -20,39 +20,22 @@ use crate::event::{
 };
 
 /// Verdicts and causes in turn.
-const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = [
-    (
-        Verdict::MiddleboxIdleReset,
-        Some(Cause::ResetOnSend),
-        ProvokedBy::Data,
-    ),
-    (
-        Verdict::MiddleboxIdleReset,
-        Some(Cause::ResetOnTimer),
-        ProvokedBy::Nothing,
-    ),
-    (
-        Verdict::MiddleboxIdleDrop,
-        Some(Cause::Blackholed),
-        ProvokedBy::Data,
-    ),
-    (
-        Verdict::BrokerOriginated,
-        Some(Cause::Shutdown),
-        ProvokedBy::Nothing,
-    ),
-    (
-        Verdict::HandshakePhase,
-        Some(Cause::Authentication),
-        ProvokedBy::Nothing,
-    ),
-    (
-        Verdict::ClientOriginated,
-        Some(Cause::Aborted),
-        ProvokedBy::Nothing,
-    ),
-    (Verdict::Indeterminate, None, ProvokedBy::Nothing),
-];
+const CASES: [(Verdict, Option<Cause>, ProvokedBy); 7] = {
+    use ProvokedBy::{Data, Nothing};
+    use Verdict::{
+        BrokerOriginated, ClientOriginated, HandshakePhase, Indeterminate, MiddleboxIdleDrop,
+        MiddleboxIdleReset,
+    };
+    [
+        (MiddleboxIdleReset, Some(Cause::ResetOnSend), Data),
+        (MiddleboxIdleReset, Some(Cause::ResetOnTimer), Nothing),
+        (MiddleboxIdleDrop, Some(Cause::Blackholed), Data),
+        (BrokerOriginated, Some(Cause::Shutdown), Nothing),
+        (HandshakePhase, Some(Cause::Authentication), Nothing),
+        (ClientOriginated, Some(Cause::Aborted), Nothing),
+        (Indeterminate, None, Nothing),
+    ]
+};
 
 /// The event of a number.
 #[must_use]
@@ -222,13 +205,9 @@ fn finding(number: u64, host: &Host, time: Time) -> Finding {
             executable: Some("kreset-trace".into()),
             start_time: Some(time),
             cgroup: Some("/system.slice/kreset-sample.service".into()),
-            container_id: None,
-            container_name: None,
-            pod_uid: None,
-            pod_name: None,
-            pod_namespace: None,
             systemd_unit: Some("kreset-sample.service".into()),
             netns: Some(4_026_531_840),
+            ..Process::default()
         },
         process_end: None,
         host_names: None,
