@@ -7,7 +7,7 @@ use kreset::{
     classify::{Config, Judgement},
     facts::{Facts, Kind, Trigger},
 };
-use replay::judging::{LOST, SHUTDOWN, reset, said, value_of};
+use replay::judging::{LOST, SHUTDOWN, reset, said, says};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -59,10 +59,7 @@ fn a_handshake_that_a_killed_broker_left_ended_with_it() {
         let answer = answer(&end, 34_160, at_ns);
         let judgement = judged_beside(&recorded, &answer);
         assert_eq!(said(&judgement), SHUTDOWN, "{judgement:?}");
-        assert_eq!(
-            value_of(&judgement, "listener"),
-            Some("none since its process ended")
-        );
+        says(&judgement, "listener", "none since its process ended");
         let alone = judged(vec![answer]);
         assert_eq!(said(&alone[0].1), LOST);
     }

@@ -6,7 +6,7 @@ use kreset::{
     event::{AcceptQueue, OpenFiles, Pressure},
     facts::{Facts, load::HostLoad},
 };
-use replay::judging::{alone, reset, said, value_of};
+use replay::judging::{alone, reset, said, says, value_of};
 
 /// A broker's abort with data unread.
 fn abort() -> Facts {
@@ -42,10 +42,7 @@ fn unread_data_under_pressure_may_be_overload_and_is_no_surer_than_before() {
     let mut calm = abort();
     calm.counters.as_mut().unwrap().unread = Some(1_500);
     let before = alone(&calm);
-    assert_eq!(
-        value_of(&before, "load"),
-        Some("1.4 KiB unread by the broker")
-    );
+    says(&before, "load", "1.4 KiB unread by the broker");
     assert!(!before.advice.contains("overloaded"), "{}", before.advice);
 
     let busy = alone(&with_host(calm.clone(), waiting(63.25)));
@@ -53,9 +50,10 @@ fn unread_data_under_pressure_may_be_overload_and_is_no_surer_than_before() {
         (said(&busy), busy.confidence, &busy.candidates),
         (said(&before), before.confidence, &before.candidates)
     );
-    assert_eq!(
-        value_of(&busy, "load"),
-        Some("1.4 KiB unread by the broker, processor pressure 63% in kafka.service")
+    says(
+        &busy,
+        "load",
+        "1.4 KiB unread by the broker, processor pressure 63% in kafka.service",
     );
     let expected = "The broker may be overloaded: it had left data of this client unread, under \
                     processor pressure 63% in kafka.service.";
@@ -116,10 +114,7 @@ fn a_client_whose_broker_stopped_reading_is_told() {
     facts.load.peer_window = Some(0);
     facts.established = true;
     let judgement = alone(&facts);
-    assert_eq!(
-        value_of(&judgement, "load"),
-        Some("the broker's window was closed")
-    );
+    says(&judgement, "load", "the broker's window was closed");
     assert!(
         judgement.advice.contains("stopped reading"),
         "{}",

@@ -18,7 +18,7 @@ use kreset::{
         },
     },
 };
-use replay::judging::{ABORTED, REFUSED, SHUTDOWN, reset, said, value_of};
+use replay::judging::{ABORTED, REFUSED, SHUTDOWN, reset, said, says};
 
 const MS: u64 = 1_000_000;
 const TERM: u8 = 15;
@@ -106,9 +106,10 @@ fn a_broker_that_was_asked_to_end_does_not_abort() {
         "{}",
         asked.confidence
     );
-    assert_eq!(
-        value_of(&asked, "process_end"),
-        Some("SIGTERM by systemd (pid 1), 1.9 s before")
+    says(
+        &asked,
+        "process_end",
+        "SIGTERM by systemd (pid 1), 1.9 s before",
     );
     assert!(
         asked

@@ -16,8 +16,8 @@ use kreset::{
 };
 use replay::judging::{
     ABORTED, API_VERSIONS, BLACKHOLED, IDLE_CLOSE, IDLE_ON_SEND, LATE_DATA, LOST, NOT_IDLE,
-    REFUSED, SHUTDOWN, alone, cause, closed_at_once, closing, handshake, judged, reset, said,
-    share, timeout, value_of, with, with_closing, with_four_others,
+    REFUSED, SHUTDOWN, alone, begins, cause, closed_at_once, closing, handshake, judged, reset,
+    said, says, share, timeout, value_of, with, with_closing, with_four_others,
 };
 
 #[test]
@@ -25,7 +25,7 @@ fn ttl_tells_a_hop_from_the_broker() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     let forged = alone(&facts);
     assert_eq!(said(&forged), IDLE_ON_SEND);
-    assert_eq!(value_of(&forged, "ttl"), Some("64, handshake 63"));
+    says(&forged, "ttl", "64, handshake 63");
     assert!((0.75..0.9).contains(&forged.confidence), "{forged:?}");
 
     let packets = facts.packets.as_mut().unwrap();
@@ -44,10 +44,7 @@ fn other_connections_lend_their_ttl() {
     let mut context = Context::default();
     context.path.ttl = Some(63);
     let judgement = judged(&facts, &context);
-    assert_eq!(
-        value_of(&judgement, "ttl"),
-        Some("64, other connections 63")
-    );
+    says(&judgement, "ttl", "64, other connections 63");
     assert_eq!(said(&judgement), IDLE_ON_SEND);
 }
 
@@ -68,16 +65,10 @@ fn a_changed_route_is_no_forgery() {
 fn timestamps_tell_a_live_socket() {
     let mut facts = reset("broker_abort_linger.client");
     assert_eq!(said(&alone(&facts)), ABORTED);
-    assert_eq!(
-        value_of(&alone(&facts), "reset_timestamps"),
-        Some("carried, as negotiated")
-    );
+    says(&alone(&facts), "reset_timestamps", "carried, as negotiated");
     facts.counters.as_mut().unwrap().reset_timestamps = Some(false);
     let bare = alone(&facts);
-    assert_eq!(
-        value_of(&bare, "reset_timestamps"),
-        Some("missing, though negotiated")
-    );
+    says(&bare, "reset_timestamps", "missing, though negotiated");
     assert_ne!(said(&bare), ABORTED, "no live Linux socket leaves them out");
 }
 
@@ -87,17 +78,14 @@ fn without_timestamps_the_shape_tells() {
     let counters = facts.counters.as_mut().unwrap();
     (counters.timestamps_negotiated, counters.reset_timestamps) = (Some(false), None);
     let judgement = alone(&facts);
-    assert_eq!(
-        value_of(&judgement, "reset_shape"),
-        Some("RST,ACK with a window")
-    );
+    says(&judgement, "reset_shape", "RST,ACK with a window");
     assert_eq!(said(&judgement), ABORTED);
 }
 
 #[test]
 fn a_stack_without_a_socket_only_answers() {
     let mut facts = reset("connection_lost.client");
-    assert_eq!(value_of(&alone(&facts), "provoked_by"), Some("data"));
+    says(&alone(&facts), "provoked_by", "data");
     facts.idle.as_mut().unwrap().provoked_by = ProvokedBy::Nothing;
     assert_ne!(said(&alone(&facts)), LOST);
 }
@@ -106,7 +94,7 @@ fn a_stack_without_a_socket_only_answers() {
 fn nothing_drew_what_a_timer_sent() {
     let facts = reset("idle_reset_on_timer.ipv4.client");
     let judgement = alone(&facts);
-    assert_eq!(value_of(&judgement, "provoked_by"), Some("nothing"));
+    says(&judgement, "provoked_by", "nothing");
     assert_eq!(judgement.cause, Some(Cause::ResetOnTimer));
 }
 
@@ -116,10 +104,7 @@ fn sooner_than_a_round_trip_is_nearer_than_the_broker() {
     facts.counters.as_mut().unwrap().min_rtt_us = Some(20_000);
     facts.idle.as_mut().unwrap().delay_us = Some(900);
     let near = alone(&facts);
-    assert_eq!(
-        value_of(&near, "reset_delay"),
-        Some("900 us, least round trip 20000 us")
-    );
+    says(&near, "reset_delay", "900 us, least round trip 20000 us");
     assert!(
         share(&near, Verdict::BrokerOriginated)
             < share(
@@ -136,7 +121,7 @@ fn a_busy_flow_did_not_die_of_idleness() {
     let mut facts = reset("idle_reset_on_send.ipv4.client");
     facts.idle.as_mut().unwrap().wire_ms = 30.0;
     let judgement = alone(&facts);
-    assert_eq!(value_of(&judgement, "idle"), Some("30 ms"));
+    says(&judgement, "idle", "30 ms");
     assert_eq!(said(&judgement), NOT_IDLE);
 }
 
@@ -146,10 +131,7 @@ fn a_silence_that_was_survived_before_is_not_fatal() {
     let mut context = Context::default();
     context.path.survived_ms = Some(60_000.0);
     let judgement = judged(&facts, &context);
-    assert_eq!(
-        value_of(&judgement, "survived_idle"),
-        Some("60000 ms on this path")
-    );
+    says(&judgement, "survived_idle", "60000 ms on this path");
     assert_eq!(judgement.verdict, Verdict::MiddleboxReset);
     context.path.survived_ms = Some(1_000.0);
     assert_eq!(said(&judged(&facts, &context)), IDLE_ON_SEND);
@@ -231,10 +213,7 @@ fn many_endings_at_once_are_the_brokers() {
     let facts = reset("connection_lost.client");
     let context = with_four_others(true);
     let judgement = judged(&facts, &context);
-    assert_eq!(
-        value_of(&judgement, "together"),
-        Some("4 others within a second")
-    );
+    says(&judgement, "together", "4 others within a second");
     assert!(judgement.confidence > alone(&facts).confidence);
 }
 
@@ -339,11 +318,7 @@ fn the_brokers_fin_after_its_timer_is_an_idle_close() {
     };
     let idle = judged(&facts, &closing(600_300.0, false));
     assert_eq!(said(&idle), IDLE_CLOSE);
-    assert!(
-        value_of(&idle, "broker_fin")
-            .unwrap()
-            .starts_with("600300 ms of silence")
-    );
+    begins(&idle, "broker_fin", "600300 ms of silence");
     let mut context = closing(90_000.0, false);
     let alone = judged(&facts, &context);
     assert_eq!(alone.cause, Some(Cause::IdleClose), "a proxy's timer");
@@ -509,10 +484,7 @@ fn tls_alerts_are_named() {
         description: 70,
     });
     assert_eq!(cause(&facts), Some(Cause::TlsAlert));
-    assert_eq!(
-        value_of(&alone(&facts), "tls_alert"),
-        Some("broker: protocol_version (70)")
-    );
+    says(&alone(&facts), "tls_alert", "broker: protocol_version (70)");
 }
 
 /// TLS 1.3 in compatibility mode, and a broker that rejects the client once its
@@ -537,19 +509,13 @@ fn a_sasl_exchange_that_ends_is_authentication() {
     let packets = facts.packets.as_mut().unwrap();
     (packets.api_key, packets.sasl_pending) = (Some(36), true);
     assert_eq!(cause(&facts), Some(Cause::Authentication));
-    assert_eq!(
-        value_of(&alone(&facts), "last_api_key"),
-        Some("SaslAuthenticate (36)")
-    );
+    says(&alone(&facts), "last_api_key", "SaslAuthenticate (36)");
 }
 
 #[test]
 fn the_phase_decides_between_handshake_and_use() {
     let mut facts = reset("closed_by_broker.client");
-    assert_eq!(
-        value_of(&alone(&facts), "phase"),
-        Some("first request unanswered")
-    );
+    says(&alone(&facts), "phase", "first request unanswered");
     let packets = facts.packets.as_mut().unwrap();
     (packets.responses, packets.turns) = (3, 6);
     assert!(value_of(&alone(&facts), "phase").is_none());

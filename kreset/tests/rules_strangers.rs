@@ -16,7 +16,7 @@ use kreset::{
 use replay::judging::{
     ABORTED, API_VERSIONS, CLIENT_LOST, CLOSED, CLOSED_BY_BROKER, IDLE_CLOSE, IDLE_ON_SEND,
     LATE_DATA, LOST, MOVED, NOT_IDLE, PROBE, REBOUND, SHUTDOWN, UNDECIDED, alone, cause, closing,
-    fin, handshake, judged, reset, said, share, value_of, with, with_closing,
+    fin, handshake, judged, reset, said, says, share, with, with_closing,
 };
 
 /// Longer than brokers keep what is idle.
@@ -39,9 +39,10 @@ fn a_full_accept_queue_never_took_the_connection_on() {
     assert_eq!(said(&judgement), CLOSED_BY_BROKER);
     assert!(judgement.confidence < 0.9, "{judgement:?}");
     assert!(judgement.advice.contains("net.core.somaxconn"));
-    assert_eq!(
-        value_of(&judgement, "had"),
-        Some("not in the last 8 s, and the accept queue is full")
+    says(
+        &judgement,
+        "had",
+        "not in the last 8 s, and the accept queue is full",
     );
     // It may be full when a host that had the connection has lost it.
     facts.had = Had::Yes;

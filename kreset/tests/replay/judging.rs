@@ -124,6 +124,19 @@ pub(crate) fn value_of<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a s
     observation.map(|seen| seen.value.as_str())
 }
 
+/// The evidence of that name is there, with this value.
+#[track_caller]
+pub(crate) fn says(judgement: &Judgement, name: &str, value: &str) {
+    assert_eq!(value_of(judgement, name), Some(value), "{judgement:?}");
+}
+
+/// Likewise, with a value that begins so.
+#[track_caller]
+pub(crate) fn begins(judgement: &Judgement, name: &str, value: &str) {
+    let found = value_of(judgement, name).unwrap();
+    assert!(found.starts_with(value), "{found}");
+}
+
 pub(crate) fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
     let candidate = judgement.candidates.iter().find(|it| it.verdict == verdict);
     candidate.map_or(0.0, |it| it.share)
