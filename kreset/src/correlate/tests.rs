@@ -89,7 +89,7 @@ impl Agent {
 }
 
 /// How a host sees a connection end.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct End {
     kind: &'static str,
     direction: &'static str,
@@ -143,6 +143,29 @@ const SENT: End = End {
 };
 
 impl End {
+    /// After a silence of so many milliseconds.
+    const fn after(self, wire_idle_ms: f64) -> Self {
+        let wire_idle_ms = Some(wire_idle_ms);
+        Self {
+            wire_idle_ms,
+            ..self
+        }
+    }
+
+    /// Of another connection, or another RST of it.
+    const fn of(self, flow: Option<&'static str>, sequence: Option<u32>) -> Self {
+        Self {
+            flow,
+            sequence,
+            ..self
+        }
+    }
+
+    /// Of a client at another end.
+    const fn from(self, client: (&'static str, u16)) -> Self {
+        Self { client, ..self }
+    }
+
     fn json(&self) -> Value {
         let end = |(address, port): (&str, u16)| json!({ "address": address, "port": port });
         let share = |(verdict, share): &(&str, f64)| json!({ "verdict": verdict, "share": share });
@@ -549,16 +572,8 @@ fn of_several_that_fit_none_is_taken() {
 fn each_of_two_that_belong_together_fits_nothing_else() {
     // The second event of the broker's host fits only the later one of the client's, but that one
     // fits both: whichever is judged first, nothing says which belong together.
-    let received = End {
-        flow: None,
-        sequence: None,
-        ..RECEIVED
-    };
-    let sent = End {
-        flow: None,
-        sequence: None,
-        ..SENT
-    };
+    let received = RECEIVED.of(None, None);
+    let sent = SENT.of(None, None);
     let [mut client, mut broker] = both(None, None);
     for at in [100.0, 104.0] {
         client.ended(at, &received);
@@ -649,24 +664,9 @@ fn two_connections_behind_one_address_are_told_apart_by_their_flows() {
         ("10.0.1.6", 1_000, "00000002-00000008", 6),
     ]
     .map(|(address, port, flow, number)| {
-        let seen = End {
-            client: (address, port),
-            flow: Some(flow),
-            sequence: Some(number),
-            ..RECEIVED
-        };
-        let sent = End {
-            client: ("10.9.0.1", 2_000),
-            ..SENT
-        };
-        (
-            seen,
-            End {
-                flow: Some(flow),
-                sequence: Some(number),
-                ..sent
-            },
-        )
+        let seen = RECEIVED.from((address, port)).of(Some(flow), Some(number));
+        let sent = SENT.from(("10.9.0.1", 2_000));
+        (seen, sent.of(Some(flow), Some(number)))
     });
     client.ended(100.0, &here.0);
     client.ended(100.1, &there.0);
@@ -736,10 +736,7 @@ fn both_say_they_sent_it() {
 
 #[test]
 fn another_rst_than_the_one_that_came_proves_nothing() {
-    let other = End {
-        sequence: Some(17),
-        ..SENT
-    };
+    let other = SENT.of(SENT.flow, Some(17));
     let finding = found(Some(&RECEIVED), Some(&other));
     assert_eq!(finding.proof, PairProof::OneHost);
     assert_eq!(finding.missing, [Missing::AnotherReset]);
@@ -781,10 +778,7 @@ fn what_comes_after_a_reported_close_is_of_the_closers_making() {
         reason: None,
         ..SENT
     };
-    let late = End {
-        wire_idle_ms: Some(40.0),
-        ..RECEIVED
-    };
+    let late = RECEIVED.after(40.0);
     let finding = found(Some(&late), Some(&closed));
     assert_eq!(
         said(&finding),
@@ -815,10 +809,7 @@ fn the_silence_that_the_victim_saw_tells_moved_from_rebound() {
         (32.0, Verdict::MiddleboxReset, Cause::Moved),
         (3_300.0, Verdict::MiddleboxIdleReset, Cause::Rebound),
     ] {
-        let seen = End {
-            wire_idle_ms: Some(idle_ms),
-            ..RECEIVED
-        };
+        let seen = RECEIVED.after(idle_ms);
         let finding = found(Some(&seen), Some(&stranger));
         assert_eq!(said(&finding), by_its_sender(verdict, cause));
     }
@@ -883,12 +874,9 @@ fn clocks_need_not_agree_for_flows_and_must_for_absence() {
         (UNPROVEN, &[Missing::Ended][..])
     );
     // Another connection of theirs was reported by both.
-    let reported = End {
-        client: (CLIENT, 1),
-        flow: Some("00000001-00000002"),
-        sequence: Some(3),
-        ..RECEIVED
-    };
+    let reported = RECEIVED
+        .from((CLIENT, 1))
+        .of(Some("00000001-00000002"), Some(3));
     let sent = End {
         client: (CLIENT, 1),
         flow: reported.flow,
@@ -907,12 +895,9 @@ fn clocks_need_not_agree_for_flows_and_must_for_absence() {
 #[test]
 fn a_proxy_may_have_passed_a_rst_on() {
     // To an address that no agent reports from, at the same time.
-    let onward = End {
-        client: ("10.0.3.3", 5_000),
-        flow: Some("00000001-00000002"),
-        sequence: Some(3),
-        ..SENT
-    };
+    let onward = SENT
+        .from(("10.0.3.3", 5_000))
+        .of(Some("00000001-00000002"), Some(3));
     let [client, broker] = both(Some(&RECEIVED), Some(&onward));
     let findings = of(&[&client, &broker]);
     let received = findings
@@ -922,10 +907,7 @@ fn a_proxy_may_have_passed_a_rst_on() {
     assert_eq!(said(received), UNPROVEN);
     assert_eq!(received.missing, [Missing::ConnectionUnknown]);
     // The same ends with other numbers: it keeps the addresses.
-    let same_ends = End {
-        client: RECEIVED.client,
-        ..onward
-    };
+    let same_ends = onward.from(RECEIVED.client);
     let [client, broker] = both(Some(&RECEIVED), Some(&same_ends));
     let findings = of(&[&client, &broker]);
     let received = findings
@@ -1073,10 +1055,7 @@ fn what_became_of_the_connections_of_a_probe_is_no_finding() {
 #[test]
 fn one_host_that_knows_the_probe_is_enough() {
     // Behind NAT the broker's host sees other addresses than the probe lists.
-    let seen = End {
-        client: ("192.0.2.1", 2_044),
-        ..SENT
-    };
+    let seen = SENT.from(("192.0.2.1", 2_044));
     let [client, broker] = both(Some(&RECEIVED), Some(&seen));
     let listed = probe_event(RECEIVED.client);
     assert_eq!(of_probe(&[&client, &broker, &listed], false).1, 1);
@@ -1102,14 +1081,7 @@ fn a_later_connection_of_the_same_ports_is_not_the_probes() {
     let mut broker = agent("broker");
     broker.start(0.0);
     broker.ended(103.0, &SENT);
-    broker.ended(
-        110.0,
-        &End {
-            flow: Some("00000001-00000002"),
-            sequence: Some(7),
-            ..SENT
-        },
-    );
+    broker.ended(110.0, &SENT.of(Some("00000001-00000002"), Some(7)));
     broker.summary(115.0);
     let (found, hidden) = of_probe(&[&broker, &listed], false);
     assert_eq!((found.len(), hidden), (1, 1), "{found:#?}");
@@ -1179,7 +1151,7 @@ fn the_summary_names_what_would_have_to_be_watched() {
 proptest! {
     #[test]
     fn the_order_of_the_lines_does_not_matter(seed: u64) {
-        let other = End { client: (CLIENT, 9), flow: Some("00000001-00000002"), sequence: Some(4), ..RECEIVED };
+        let other = RECEIVED.from((CLIENT, 9)).of(Some("00000001-00000002"), Some(4));
         let [mut client, broker] = both(Some(&RECEIVED), Some(&SENT));
         client.ended(101.0, &other);
         client.summary(110.0);
@@ -1230,25 +1202,14 @@ fn an_event_of_both_ends_is_a_pair() {
 /// Without a flow as well, and although another host's event fits one of its ends too.
 #[test]
 fn both_ends_of_one_event_belong_together_whatever_else_fits() {
-    let unnamed = End {
-        flow: None,
-        sequence: None,
-        ..RECEIVED
-    };
+    let unnamed = RECEIVED.of(None, None);
     let mut event = unnamed.json();
     event["other_end"] = End { flow: None, ..SENT }.json();
     // When both ends saw it at one time, too.
     event["other_end"]["time"] = rfc(100.0).into();
     let here = Agent::new("host-1", 0xb, CLIENT).watching(|it| it.write(100.0, event));
     let mut there = agent("broker");
-    there.ended(
-        100.5,
-        &End {
-            flow: None,
-            sequence: None,
-            ..SENT
-        },
-    );
+    there.ended(100.5, &SENT.of(None, None));
     let findings = of(&[&here, &there]);
     let ids: Vec<_> = findings.iter().map(|it| it.event_ids.as_slice()).collect();
     assert_eq!(ids.len(), 2, "{findings:#?}");

@@ -246,25 +246,8 @@ const U64: Width = Width::Integer(8);
 const POINTER: Width = Width::Pointer;
 const BIT: Width = Width::Bit;
 
-const NEEDED: Need = Need::Needed;
-const CGROUP: Need = Need::For(Feature::Cgroup);
-const IDLE: Need = Need::For(Feature::Idle);
-const OWNER: Need = Need::For(Feature::Owner);
-const EXIT: Need = Need::For(Feature::ProcessExit);
-const PROCESS_END: Need = Need::For(Feature::ProcessEnd);
-const SEEDING: Need = Need::For(Feature::Seeding);
-const BYTES: Need = Need::For(Feature::Bytes);
-const RTT: Need = Need::For(Feature::Rtt);
-const RETRANSMITS: Need = Need::For(Feature::Retransmits);
-const KEEPALIVE: Need = Need::For(Feature::Keepalive);
-const TIMEOUTS: Need = Need::For(Feature::Timeouts);
-const TIMESTAMPS: Need = Need::For(Feature::ResetTimestamps);
-const ACCEPTED: Need = Need::For(Feature::AcceptedPackets);
-const SOCKETLESS: Need = Need::For(Feature::Socketless);
-const LOAD: Need = Need::For(Feature::Load);
-
-/// Structures and their lines: path, width, need, and the field of [`Offsets`], with
-/// the field of its shift for a bit.
+/// Structures and their lines: path, width, whether it is needed or for which feature, and the
+/// field of [`Offsets`], with the field of its shift for a bit.
 macro_rules! table {
     ($($structure:literal {
         $($path:literal $width:expr, $need:ident => $byte:ident $(+ $shift:ident)?;)+
@@ -272,10 +255,12 @@ macro_rules! table {
         &[$(($structure, &[$(Line {
             path: $path,
             width: $width,
-            need: $need,
+            need: table!(@need $need),
             slot: table!(@slot $byte $(+ $shift)?),
         },)+]),)+]
     };
+    (@need Needed) => { Need::Needed };
+    (@need $feature:ident) => { Need::For(Feature::$feature) };
     (@slot $byte:ident) => { Slot::Byte(|offsets| &mut offsets.$byte) };
     (@slot $byte:ident + $shift:ident) => {
         Slot::Bit(|offsets| &mut offsets.$byte, |offsets| &mut offsets.$shift)
@@ -285,115 +270,115 @@ macro_rules! table {
 /// Every field of [`Offsets`], by structure.
 const TABLE: &[(&str, &[Line])] = table! {
     "sock" {
-        "__sk_common.skc_family" U16, NEEDED => sk_family;
-        "__sk_common.skc_state" U8, NEEDED => sk_state;
-        "__sk_common.skc_num" U16, NEEDED => sk_num;
-        "__sk_common.skc_dport" U16, NEEDED => sk_dport;
-        "__sk_common.skc_daddr" U32, NEEDED => sk_daddr;
-        "__sk_common.skc_rcv_saddr" U32, NEEDED => sk_rcv_saddr;
-        "__sk_common.skc_v6_daddr" Width::Bytes(16), NEEDED => sk_v6_daddr;
-        "__sk_common.skc_v6_rcv_saddr" Width::Bytes(16), NEEDED => sk_v6_rcv_saddr;
-        "__sk_common.skc_net.net" POINTER, NEEDED => sk_net;
+        "__sk_common.skc_family" U16, Needed => sk_family;
+        "__sk_common.skc_state" U8, Needed => sk_state;
+        "__sk_common.skc_num" U16, Needed => sk_num;
+        "__sk_common.skc_dport" U16, Needed => sk_dport;
+        "__sk_common.skc_daddr" U32, Needed => sk_daddr;
+        "__sk_common.skc_rcv_saddr" U32, Needed => sk_rcv_saddr;
+        "__sk_common.skc_v6_daddr" Width::Bytes(16), Needed => sk_v6_daddr;
+        "__sk_common.skc_v6_rcv_saddr" Width::Bytes(16), Needed => sk_v6_rcv_saddr;
+        "__sk_common.skc_net.net" POINTER, Needed => sk_net;
         // Separates data that arrived after close() from a RST: tcp_reset() fires
         // for both, and calling the one the other would be wrong, not worse.
-        "sk_shutdown" U8, NEEDED => sk_shutdown;
-        "sk_err" U32, TIMEOUTS => sk_err;
-        "sk_ack_backlog" U32, SOCKETLESS => sk_ack_backlog;
-        "sk_max_ack_backlog" U32, SOCKETLESS => sk_max_ack_backlog;
-        "sk_drops.counter" U32, LOAD => sk_drops;
-        "sk_protocol" U16, SEEDING => sk_protocol;
-        "sk_socket" POINTER, OWNER => sk_socket;
+        "sk_shutdown" U8, Needed => sk_shutdown;
+        "sk_err" U32, Timeouts => sk_err;
+        "sk_ack_backlog" U32, Socketless => sk_ack_backlog;
+        "sk_max_ack_backlog" U32, Socketless => sk_max_ack_backlog;
+        "sk_drops.counter" U32, Load => sk_drops;
+        "sk_protocol" U16, Seeding => sk_protocol;
+        "sk_socket" POINTER, Owner => sk_socket;
         // A union without it until 5.15 ("bpf, cgroups: Fix cgroup v2 fallback on
         // v1/v2 mixed mode"), which stable kernels took too: 5.10.262 has it.
-        "sk_cgrp_data.cgroup" POINTER, CGROUP => sk_cgroup;
+        "sk_cgrp_data.cgroup" POINTER, Cgroup => sk_cgroup;
     }
     "net" {
-        "ns.inum" U32, NEEDED => net_inum;
+        "ns.inum" U32, Needed => net_inum;
     }
     "cgroup" {
-        "kn" POINTER, CGROUP => cgroup_kn;
+        "kn" POINTER, Cgroup => cgroup_kn;
     }
     "kernfs_node" {
-        "id" U64, CGROUP => kernfs_id;
+        "id" U64, Cgroup => kernfs_id;
     }
     "inet_sock" {
-        "inet_sport" U16, NEEDED => inet_sport;
+        "inet_sport" U16, Needed => inet_sport;
     }
     "inet_connection_sock" {
-        "icsk_ack.lrcvtime" U32, NEEDED => lrcvtime;
-        "icsk_probes_out" U8, KEEPALIVE => probes_out;
-        "icsk_retransmits" U8, RETRANSMITS => retransmits;
+        "icsk_ack.lrcvtime" U32, Needed => lrcvtime;
+        "icsk_probes_out" U8, Keepalive => probes_out;
+        "icsk_retransmits" U8, Retransmits => retransmits;
     }
     "tcp_sock" {
-        "lsndtime" U32, NEEDED => lsndtime;
-        "rcv_tstamp" U32, NEEDED => rcv_tstamp;
-        "packets_out" U32, NEEDED => packets_out;
-        "snd_una" U32, NEEDED => snd_una;
-        "snd_nxt" U32, NEEDED => snd_nxt;
-        "rcv_nxt" U32, NEEDED => rcv_nxt;
-        "tcp_mstamp" U64, IDLE => tcp_mstamp;
-        "first_tx_mstamp" U64, IDLE => first_tx_mstamp;
-        "srtt_us" U32, RTT => srtt_us;
-        "rtt_min.s[0].v" U32, RTT => min_rtt_us;
-        "total_retrans" U32, RETRANSMITS => total_retrans;
-        "bytes_sent" U64, BYTES => bytes_sent;
-        "bytes_retrans" U64, BYTES => bytes_retrans;
-        "bytes_acked" U64, BYTES => bytes_acked;
-        "bytes_received" U64, BYTES => bytes_received;
-        "segs_in" U32, BYTES => segs_in;
-        "segs_out" U32, BYTES => segs_out;
-        "data_segs_in" U32, BYTES => data_segs_in;
-        "data_segs_out" U32, BYTES => data_segs_out;
-        "rx_opt.saw_tstamp" BIT, TIMESTAMPS => saw_tstamp + saw_tstamp_shift;
-        "rx_opt.tstamp_ok" BIT, TIMESTAMPS => tstamp_ok + tstamp_ok_shift;
-        "rx_opt.num_sacks" U8, BYTES => num_sacks;
-        "rx_opt.mss_clamp" U16, BYTES => mss_clamp;
-        "copied_seq" U32, BYTES => copied_seq;
-        "rx_opt.ts_recent" U32, TIMESTAMPS => ts_recent;
-        "rx_opt.ts_recent_stamp" U32, TIMESTAMPS => ts_recent_stamp;
-        "rx_opt.rcv_tsval" U32, TIMESTAMPS => rcv_tsval;
-        "rx_opt.rcv_tsecr" U32, TIMESTAMPS => rcv_tsecr;
-        "rcv_wup" U32, ACCEPTED => rcv_wup;
-        "rcv_wnd" U32, ACCEPTED => rcv_wnd;
-        "snd_wnd" U32, LOAD => snd_wnd;
-        "write_seq" U32, ACCEPTED => write_seq;
-        "max_window" U32, ACCEPTED => max_window;
-        "selective_acks[0].end_seq" U32, ACCEPTED => sack_end_0;
-        "selective_acks[1].end_seq" U32, ACCEPTED => sack_end_1;
-        "selective_acks[2].end_seq" U32, ACCEPTED => sack_end_2;
-        "selective_acks[3].end_seq" U32, ACCEPTED => sack_end_3;
+        "lsndtime" U32, Needed => lsndtime;
+        "rcv_tstamp" U32, Needed => rcv_tstamp;
+        "packets_out" U32, Needed => packets_out;
+        "snd_una" U32, Needed => snd_una;
+        "snd_nxt" U32, Needed => snd_nxt;
+        "rcv_nxt" U32, Needed => rcv_nxt;
+        "tcp_mstamp" U64, Idle => tcp_mstamp;
+        "first_tx_mstamp" U64, Idle => first_tx_mstamp;
+        "srtt_us" U32, Rtt => srtt_us;
+        "rtt_min.s[0].v" U32, Rtt => min_rtt_us;
+        "total_retrans" U32, Retransmits => total_retrans;
+        "bytes_sent" U64, Bytes => bytes_sent;
+        "bytes_retrans" U64, Bytes => bytes_retrans;
+        "bytes_acked" U64, Bytes => bytes_acked;
+        "bytes_received" U64, Bytes => bytes_received;
+        "segs_in" U32, Bytes => segs_in;
+        "segs_out" U32, Bytes => segs_out;
+        "data_segs_in" U32, Bytes => data_segs_in;
+        "data_segs_out" U32, Bytes => data_segs_out;
+        "rx_opt.saw_tstamp" BIT, ResetTimestamps => saw_tstamp + saw_tstamp_shift;
+        "rx_opt.tstamp_ok" BIT, ResetTimestamps => tstamp_ok + tstamp_ok_shift;
+        "rx_opt.num_sacks" U8, Bytes => num_sacks;
+        "rx_opt.mss_clamp" U16, Bytes => mss_clamp;
+        "copied_seq" U32, Bytes => copied_seq;
+        "rx_opt.ts_recent" U32, ResetTimestamps => ts_recent;
+        "rx_opt.ts_recent_stamp" U32, ResetTimestamps => ts_recent_stamp;
+        "rx_opt.rcv_tsval" U32, ResetTimestamps => rcv_tsval;
+        "rx_opt.rcv_tsecr" U32, ResetTimestamps => rcv_tsecr;
+        "rcv_wup" U32, AcceptedPackets => rcv_wup;
+        "rcv_wnd" U32, AcceptedPackets => rcv_wnd;
+        "snd_wnd" U32, Load => snd_wnd;
+        "write_seq" U32, AcceptedPackets => write_seq;
+        "max_window" U32, AcceptedPackets => max_window;
+        "selective_acks[0].end_seq" U32, AcceptedPackets => sack_end_0;
+        "selective_acks[1].end_seq" U32, AcceptedPackets => sack_end_1;
+        "selective_acks[2].end_seq" U32, AcceptedPackets => sack_end_2;
+        "selective_acks[3].end_seq" U32, AcceptedPackets => sack_end_3;
     }
     "sk_buff" {
-        "head" POINTER, SOCKETLESS => skb_head;
-        "network_header" U16, SOCKETLESS => skb_network_header;
-        "transport_header" U16, SOCKETLESS => skb_transport_header;
-        "dev" POINTER, SOCKETLESS => skb_dev;
+        "head" POINTER, Socketless => skb_head;
+        "network_header" U16, Socketless => skb_network_header;
+        "transport_header" U16, Socketless => skb_transport_header;
+        "dev" POINTER, Socketless => skb_dev;
     }
     "net_device" {
-        "nd_net.net" POINTER, SOCKETLESS => dev_net;
+        "nd_net.net" POINTER, Socketless => dev_net;
     }
     "task_struct" {
-        "flags" U32, EXIT => task_flags;
-        "exit_code" U32, EXIT => task_exit_code;
-        "group_leader" POINTER, OWNER => task_group_leader;
-        "start_boottime" U64, OWNER => task_start_boottime;
-        "tgid" U32, OWNER => task_tgid;
-        "comm" Width::Bytes(16), OWNER => task_comm;
-        "signal" POINTER, PROCESS_END => task_signal;
+        "flags" U32, ProcessExit => task_flags;
+        "exit_code" U32, ProcessExit => task_exit_code;
+        "group_leader" POINTER, Owner => task_group_leader;
+        "start_boottime" U64, Owner => task_start_boottime;
+        "tgid" U32, Owner => task_tgid;
+        "comm" Width::Bytes(16), Owner => task_comm;
+        "signal" POINTER, ProcessEnd => task_signal;
     }
     "signal_struct" {
-        "live.counter" U32, PROCESS_END => signal_live;
-        "group_exit_code" U32, PROCESS_END => signal_group_exit_code;
+        "live.counter" U32, ProcessEnd => signal_live;
+        "group_exit_code" U32, ProcessEnd => signal_group_exit_code;
     }
     "socket" {
-        "sk" POINTER, SEEDING => socket_sk;
+        "sk" POINTER, Seeding => socket_sk;
     }
     "file" {
-        "private_data" POINTER, SEEDING => file_private_data;
-        "f_inode" POINTER, SEEDING => file_inode;
+        "private_data" POINTER, Seeding => file_private_data;
+        "f_inode" POINTER, Seeding => file_inode;
     }
     "inode" {
-        "i_mode" U16, SEEDING => inode_mode;
+        "i_mode" U16, Seeding => inode_mode;
     }
 };
 

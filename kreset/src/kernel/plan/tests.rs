@@ -139,7 +139,13 @@ fn no(reason: &str) -> Availability {
 }
 
 fn planned(facts: &KernelFacts) -> Plan {
-    plan(facts, &Request::default()).unwrap()
+    planned_as(facts, &Request::default())
+}
+
+fn planned_as(facts: &KernelFacts, request: &Request) -> Plan {
+    let plan = plan(facts, request).unwrap();
+    check(&plan);
+    plan
 }
 
 fn exactly(packet_evidence: PacketEvidence) -> Request {
@@ -205,7 +211,6 @@ fn control_groups_are_named_without_packet_programs() {
 #[test]
 fn linux_6_18_has_everything() {
     let plan = planned(&facts(&V6_18, &[]));
-    check(&plan);
     assert_eq!(plan.degradations, []);
     assert_eq!(
         plan.programs,
@@ -262,7 +267,6 @@ fn linux_6_12_is_as_good_as_6_18() {
 #[test]
 fn linux_6_1_tells_no_reasons() {
     let plan = planned(&facts(&V6_1, &[]));
-    check(&plan);
     assert_eq!(degraded(&plan), [Feature::ResetReason, Feature::Socketless]);
     assert!(plan.programs.contains(&&SEND_RESET));
     assert!(plan.programs.contains(&&SEED));
@@ -273,7 +277,6 @@ fn linux_6_1_tells_no_reasons() {
 fn linux_5_10_remembers_connections_in_a_table() {
     // As it was until stable kernels took the change of 5.15.
     let plan = planned(&facts(&V5_10, &[Edit::Without("sock_cgroup_data.cgroup")]));
-    check(&plan);
     assert_eq!(
         degraded(&plan),
         [
@@ -348,7 +351,6 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
     for (block, besides, reason, remedy) in blocks {
         let mut facts = changed(block);
         let by_entries = planned(&facts);
-        check(&by_entries);
         assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
         assert_eq!(
             degraded(&by_entries),
@@ -361,7 +363,6 @@ fn without_a_way_to_the_packets_verdicts_rest_on_sockets() {
         // As on kernels that refuse tracing programs on functions.
         facts.loads.function_entries = no("they are refused");
         let plan = planned(&facts);
-        check(&plan);
         let of_packets = Feature::ALL.iter().filter(|it| it.is_of_packets());
         let expected: Vec<_> = besides.iter().chain(of_packets).copied().collect();
         assert_eq!(degraded(&plan), expected);
@@ -389,7 +390,6 @@ fn denied() -> Availability {
 fn the_packets_of_a_container_alone_are_not_taken_for_all() {
     let mut facts = changed(|facts| facts.cgroup.as_mut().unwrap().is_whole = false);
     let by_entries = planned(&facts);
-    check(&by_entries);
     assert_eq!(by_entries.packet_evidence, PacketEvidence::Fentry);
     assert_eq!(
         degraded(&by_entries),
@@ -431,8 +431,7 @@ fn the_packets_of_a_container_alone_are_not_taken_for_all() {
 
 #[test]
 fn function_entries_are_used_where_they_are_asked_for() {
-    let plan = plan(&facts(&V6_18, &[]), &exactly(PacketEvidence::Fentry)).unwrap();
-    check(&plan);
+    let plan = planned_as(&facts(&V6_18, &[]), &exactly(PacketEvidence::Fentry));
     assert_eq!(plan.packet_evidence, PacketEvidence::Fentry);
     assert_eq!(
         degraded(&plan),
@@ -465,7 +464,6 @@ fn lockdown_takes_more_from_linux_5_10() {
     let mut facts = facts(&V5_10, &[]);
     facts.lockdown = Lockdown::Confidentiality;
     let plan = planned(&facts);
-    check(&plan);
     assert_eq!(
         degraded(&plan),
         [
@@ -489,7 +487,6 @@ fn a_failed_seeding_gives_its_own_reason() {
         types(facts).iterates_files = false;
     });
     let plan = planned(&facts);
-    check(&plan);
     assert_eq!(degraded(&plan), [Feature::Seeding]);
     assert!(plan.degradations[0].reason.contains("Invalid argument"));
 }
@@ -503,7 +500,6 @@ fn lockdown_in_confidentiality_mode_hides_packets_of_socketless_resets() {
     };
     for hides in [by_mode, by_trial] {
         let plan = planned(&changed(hides));
-        check(&plan);
         assert_eq!(degraded(&plan), [Feature::Socketless]);
         assert_eq!(plan.settings.probe_read, 0);
     }
@@ -516,7 +512,6 @@ fn a_send_reset_of_another_shape_is_left_alone() {
     for (arity, has) in [(1, "1 arguments"), (4, "4 arguments")] {
         let facts = changed(|facts| _ = types(facts).arguments.insert("tcp_send_reset", arity));
         let plan = planned(&facts);
-        check(&plan);
         let features = [
             Feature::SentResets,
             Feature::ResetReason,
@@ -659,7 +654,6 @@ fn a_refused_program_about_processes_is_planned_around() {
         let reason = "the kernel refuses to load it (Invalid argument)".to_owned();
         facts.loads.refused.insert(program.name, reason.clone());
         let plan = planned(&facts);
-        check(&plan);
         assert_eq!(degraded(&plan), [feature]);
         assert_eq!(plan.degradations[0].reason, reason);
         assert_eq!(plan.programs.len() + 1, all.len());
@@ -728,7 +722,6 @@ fn each_feature_degrades_with_a_reason_and_refuses_when_required() {
     for feature in Feature::ALL {
         let lacking = without(*feature);
         let plan = planned(&lacking);
-        check(&plan);
         let found = plan
             .degradations
             .iter()
@@ -779,7 +772,6 @@ fn a_failure_on_the_way_is_planned_around() {
     facts.loads.packet_programs = Availability::Failed(reason.to_owned());
     facts.loads.function_entries = no("Operation not permitted");
     let plan = planned(&facts);
-    check(&plan);
     assert_eq!(plan.packet_evidence, PacketEvidence::Off);
     assert_eq!(
         degraded(&plan),
