@@ -413,7 +413,7 @@ fn unanswered_keepalives_are_a_silent_drop_to_both_ends() {
 #[test]
 fn who_falls_silent_in_the_first_exchange_has_turned_nobody_away() {
     for name in ["closed_by_broker_silent.broker", "closed_by_broker.broker"] {
-        let mut facts = without_an_answer(name, 7_000.0);
+        let mut facts = without_an_answer(name, 70_000.0);
         facts.fin = None;
         assert_eq!(said(&alone(&facts)), BLACKHOLED, "{name}");
     }

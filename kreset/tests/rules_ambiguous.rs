@@ -251,6 +251,30 @@ fn a_silent_connection_dies_with_one_in_use() {
     assert_eq!(said(&died_with(Some(elsewhere), &silent)), blackholed);
 }
 
+/// Keepalives are there to find hosts that are gone: after some seconds that is as likely as a device
+/// that forgot the connection, whose timers are minutes.
+#[test]
+fn keepalives_that_nobody_answers_tell_no_device_from_a_dead_host() {
+    let after = |silence_ms, provoked_by| {
+        let mut facts = unanswered(40_001, 100_000_000_000, silence_ms);
+        facts.idle.as_mut().unwrap().provoked_by = provoked_by;
+        facts.kind = match provoked_by {
+            ProvokedBy::Keepalive => Kind::ResetSent,
+            _ => Kind::Timeout,
+        };
+        if provoked_by == ProvokedBy::Keepalive {
+            facts.kernel_reason = Some("TCP_KEEPALIVE_TIMEOUT".into());
+        }
+        alone(&facts)
+    };
+    let short = after(3_000.0, ProvokedBy::Keepalive);
+    assert_eq!(short.verdict, Verdict::Indeterminate, "{short:?}");
+    let long = after(400_000.0, ProvokedBy::Keepalive);
+    let blackholed = (Verdict::MiddleboxIdleDrop, Some(Cause::Blackholed));
+    assert_eq!(said(&long), blackholed, "{long:?}");
+    assert_eq!(said(&after(3_000.0, ProvokedBy::Data)), blackholed);
+}
+
 /// One of two brokers behind an address ends: its connections close at once, and none alone.
 #[test]
 fn a_connection_that_closed_with_another_one_did_not_close_alone() {

@@ -30,7 +30,8 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     if case.facts.state == Some(State::SynSent) {
         return refused_by_icmp(case);
     }
-    let idle_ms = case.facts.idle?.wire_ms;
+    let idle = case.facts.idle?;
+    let idle_ms = idle.wire_ms;
     let retransmits = case.facts.counters?.retransmits;
     let value = format!("unanswered after {idle_ms:.0} ms of silence, {retransmits} timeouts");
     let lost = if case.is_client() {
@@ -60,7 +61,14 @@ pub(super) fn rule(case: &Case<'_>) -> Option<Observation> {
     // as long a silence before.
     let survived_ms = case.context.path.survived_ms.unwrap_or(0.0);
     let no_timer = alive.is_some() || idle_ms < BUSY_MS || idle_ms < survived_ms * SAME;
-    let died = if no_timer { BUSY } else { HOST_DIED };
+    let died = if no_timer {
+        BUSY
+    } else if idle.provoked_by == ProvokedBy::Keepalive {
+        // That is what keepalives are for: where nothing is asked, hosts are gone as often.
+        0.0
+    } else {
+        HOST_DIED
+    };
     let weight = match idle_ms {
         _ if no_timer => BUSY,
         ms if ms < 10_000.0 => SOME_IDLE,
