@@ -37,7 +37,8 @@ impl Lists {
         let mut members = Members::of(coverage).ok()?;
         let (mut ports, mut addresses, mut watched, mut lost_by_sinks) = (None, None, None, None);
         let mut counts = [None; 6];
-        while let Some((name, value)) = members.next().ok()? {
+        while !members.is_at_end() {
+            let (name, value) = members.compact()?;
             let count = match name {
                 b"ports" => {
                     once(&mut ports, known(&mut self.ports, value, to_ports)?)?;
@@ -127,7 +128,8 @@ fn lost_by(sinks: &[u8]) -> Option<u64> {
     let mut members = Members::of(sinks).ok()?;
     let mut names: SmallVec<[&[u8]; 4]> = SmallVec::new();
     let mut all = 0_u64;
-    while let Some((name, value)) = members.next().ok()? {
+    while !members.is_at_end() {
+        let (name, value) = members.compact()?;
         let [_delivered, _waiting, lost] = integers(value, [b"delivered", b"waiting", b"lost"])?;
         // Of two sinks of one name serde takes the last.
         if names.len() == names.inline_size() || names.contains(&name) || !is_name(name) {
@@ -157,7 +159,8 @@ fn is_watched(value: &[u8]) -> Option<()> {
 fn integers<const N: usize>(object: &[u8], names: [&[u8]; N]) -> Option<[u64; N]> {
     let mut members = Members::of(object).ok()?;
     let mut found = [None; N];
-    while let Some((name, value)) = members.next().ok()? {
+    while !members.is_at_end() {
+        let (name, value) = members.compact()?;
         let at = names.iter().position(|it| *it == name)?;
         once(&mut found[at], integer(value)?)?;
     }
@@ -265,6 +268,28 @@ mod tests {
             if let Some(quick) = Lists::default().watched(&text, false) {
                 prop_assert_eq!(Some(quick), read(&text));
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_left_to_the_parser() {
+        let text = serde_json::to_string(&Coverage::default()).unwrap();
+        assert!(Lists::default().watched(text.as_bytes(), false).is_some());
+        for (part, other) in [
+            (",\"kernel_lost", ",xkernel_lost"),
+            (",\"kernel_lost", ",\u{c}\"kernel_lost"),
+            ("\"kernel_lost\":0", "\"kernel_lost\":00"),
+            ("\"kernel_lost\":0", "\"kernel_lost\":0,\"kernel_lost\":0"),
+            ("\"sinks\":{}", "\"sinks\":{,}"),
+            ("\"sinks\":{}", "\"sinks\":{},"),
+        ] {
+            let text = text.replacen(part, other, 1);
+            assert_eq!(
+                Lists::default().watched(text.as_bytes(), false),
+                None,
+                "{text}"
+            );
+            assert_eq!(read(text.as_bytes()), None, "{text}");
         }
     }
 

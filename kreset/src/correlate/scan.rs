@@ -36,9 +36,10 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The next member as programs write it: without white space, and with a plain name.
+    /// The next member as programs write it: without white space, and with a plain name; `None`
+    /// for whatever else is there.
     #[inline]
-    fn compact(&mut self) -> Option<Member<'a>> {
+    pub(super) fn compact(&mut self) -> Option<Member<'a>> {
         let rest = if self.is_first {
             self.rest.strip_prefix(b"\"")?
         } else {
@@ -50,6 +51,11 @@ impl<'a> Members<'a> {
         self.is_first = false;
         self.rest = rest;
         Some((name, value))
+    }
+
+    /// Nothing but the closing brace is left.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest == b"}"
     }
 
     /// The next member, however it is written, or the end.
