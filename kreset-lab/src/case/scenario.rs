@@ -12,33 +12,23 @@ use crate::{
     util::program::{self, Program},
 };
 
-/// Which part of the tracer's promise a scenario is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Group {
-    /// Who reset a connection, for the classes that people meet most.
-    Core,
-    /// The finer causes, and abstaining where one host cannot decide. Not run unless named or asked
-    /// for.
-    Further,
-    /// Real brokers and real clients, which take more than the rest needs to be installed. Not
-    /// run unless named or asked for.
-    Kafka,
+named_enum! {
+    /// Which part of the tracer's promise a scenario is about; all scenarios of a group can be run
+    /// by its name. In the order in which they are shown.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Group all {
+        /// Who reset a connection, for the classes that people meet most.
+        Core = "core",
+        /// The finer causes, and abstaining where one host cannot decide. Not run unless named or
+        /// asked for.
+        Further = "further",
+        /// Real brokers and real clients, which take more than the rest needs to be installed. Not
+        /// run unless named or asked for.
+        Kafka = "kafka",
+    }
 }
 
 impl Group {
-    /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Core, Self::Further, Self::Kafka];
-
-    /// The name, by which all scenarios of the group can be run.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Core => "core",
-            Self::Further => "further",
-            Self::Kafka => "kafka",
-        }
-    }
-
     /// What is in it, and when it runs.
     #[must_use]
     pub const fn about(self) -> &'static str {

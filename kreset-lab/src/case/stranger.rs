@@ -121,7 +121,7 @@ fn collision(context: &Context<'_>) -> Result<Vec<Expected>> {
     let site = context.site(Device::None)?;
     let mut old = context.in_use_at(&site)?;
     let port = context.port();
-    let nat = rewrite(context, site.address, port, &Rewrite::port(old.port));
+    let nat = rewrite(context, site.address, port, Rewrite::Port(old.port));
     let nat = context.on_router(Hook::Arrival, &nat)?;
     let attempt = context.attempt(site.address, port)?;
     old.is_reset(Broker)?;
@@ -147,48 +147,37 @@ enum Change {
     Address,
 }
 
-/// Parts of a flow's addresses, as they are on the broker's side of the router.
-#[derive(Default)]
-struct Rewrite {
-    broker: Option<IpAddr>,
-    client: Option<IpAddr>,
-    port: Option<u16>,
+/// What of a flow's addresses is another on the broker's side of the router.
+#[derive(Clone, Copy)]
+enum Rewrite {
+    Broker(IpAddr),
+    Client(IpAddr),
+    Port(u16),
 }
 
 impl Rewrite {
-    fn broker(address: IpAddr) -> Self {
-        Self {
-            broker: Some(address),
-            ..Self::default()
-        }
-    }
-
-    fn client(address: IpAddr) -> Self {
-        Self {
-            client: Some(address),
-            ..Self::default()
-        }
-    }
-
-    fn port(port: u16) -> Self {
-        Self {
-            port: Some(port),
-            ..Self::default()
+    /// The broker, the client and its port there.
+    const fn far(self, broker: IpAddr, port: u16) -> (IpAddr, IpAddr, u16) {
+        let client = client_of(broker);
+        match self {
+            Self::Broker(broker) => (broker, client, port),
+            Self::Client(client) => (broker, client, port),
+            Self::Port(port) => (broker, client, port),
         }
     }
 }
 
 /// Rules that rewrite the flow from `port` to `broker` both ways, whatever is known of it.
-fn rewrite(context: &Context<'_>, broker: IpAddr, port: u16, to: &Rewrite) -> String {
+fn rewrite(context: &Context<'_>, broker: IpAddr, port: u16, to: Rewrite) -> String {
     let out = to_broker(context, broker, port, to);
     let back = to_client(context, broker, port, to);
     format!("{out}\n{back}")
 }
 
 /// The half of [`rewrite`] that the broker's packets meet.
-fn to_client(context: &Context<'_>, broker: IpAddr, port: u16, to: &Rewrite) -> String {
+fn to_client(context: &Context<'_>, broker: IpAddr, port: u16, to: Rewrite) -> String {
     let (ip, client) = (context.ip(), client_of(broker));
-    let (near, near_port) = (to.client.unwrap_or(client), to.port.unwrap_or(port));
+    let (_, near, near_port) = to.far(broker, port);
     format!(
         "{ip} daddr {near} tcp dport {near_port} tcp sport {PORT} {ip} saddr set {broker} {ip} daddr \
          set {client} tcp dport set {port}"
@@ -196,10 +185,9 @@ fn to_client(context: &Context<'_>, broker: IpAddr, port: u16, to: &Rewrite) -> 
 }
 
 /// The half of [`rewrite`] that the client's packets meet.
-fn to_broker(context: &Context<'_>, broker: IpAddr, port: u16, to: &Rewrite) -> String {
+fn to_broker(context: &Context<'_>, broker: IpAddr, port: u16, to: Rewrite) -> String {
     let (ip, client) = (context.ip(), client_of(broker));
-    let (near, near_port) = (to.client.unwrap_or(client), to.port.unwrap_or(port));
-    let far = to.broker.unwrap_or(broker);
+    let (far, near, near_port) = to.far(broker, port);
     format!(
         "{ip} saddr {client} tcp sport {port} tcp dport {PORT} {ip} daddr set {far} {ip} saddr set \
          {near} tcp sport set {near_port}"
@@ -218,13 +206,13 @@ fn changed(context: &Context<'_>, change: Change) -> Result<Vec<Expected>> {
         _ => None,
     };
     let to = match change {
-        Change::Backend { .. } => Rewrite::broker(other),
-        Change::Address => Rewrite::client(client_of(other)),
-        Change::Port => Rewrite::port(context.port()),
+        Change::Backend { .. } => Rewrite::Broker(other),
+        Change::Address => Rewrite::Client(client_of(other)),
+        Change::Port => Rewrite::Port(context.port()),
     };
-    let near_port = to.port.unwrap_or(pair.port);
+    let (.., near_port) = to.far(broker, pair.port);
     context.pause()?;
-    let rules = rewrite(context, broker, pair.port, &to);
+    let rules = rewrite(context, broker, pair.port, to);
     let rules = context.on_router(Hook::Arrival, &rules)?;
     pair.ask_and_be_reset()?;
     drop(rules);
@@ -254,8 +242,8 @@ fn moved_first(context: &Context<'_>) -> Result<Expected> {
     let first = context.site(Device::None)?;
     let mut pair = context.connected_to(&first)?;
     let site = context.site(Device::None)?;
-    let to = Rewrite::broker(site.address);
-    let rules = rewrite(context, first.address, pair.port, &to);
+    let to = Rewrite::Broker(site.address);
+    let rules = rewrite(context, first.address, pair.port, to);
     let rules = context.on_router(Hook::Arrival, &rules)?;
     pair.request(Request::ApiVersions)?;
     pair.is_reset(Client)?;
@@ -274,14 +262,14 @@ fn untranslated(context: &Context<'_>) -> Result<Expected> {
     let site = context.site(Device::None)?;
     let service = context.address(Device::None);
     let port = context.port();
-    let to = Rewrite::broker(site.address);
-    let both = context.on_router(Hook::Arrival, &rewrite(context, service, port, &to))?;
+    let to = Rewrite::Broker(site.address);
+    let both = context.on_router(Hook::Arrival, &rewrite(context, service, port, to))?;
     let mut pair = context.connected_by(&site, service, port)?;
     pair.begin()?;
     context.attached()?;
     pair.ask()?;
     pair.has_data(Broker)?;
-    let one = to_broker(context, service, port, &to);
+    let one = to_broker(context, service, port, to);
     let _one = context.on_router(Hook::Arrival, &one)?;
     drop(both);
     pair.answer_and_be_reset()?;
@@ -301,10 +289,10 @@ fn own_address(context: &Context<'_>) -> Result<Expected> {
     let site = context.site(Device::None)?;
     let port = context.port();
     let nat = net::router_address(Broker, context.ip() == "ip6");
-    let to = Rewrite::client(nat);
+    let to = Rewrite::Client(nat);
     // The router routes no packet that comes from outside in its own name.
-    let out = to_broker(context, site.address, port, &to);
-    let back = to_client(context, site.address, port, &to);
+    let out = to_broker(context, site.address, port, to);
+    let back = to_client(context, site.address, port, to);
     let rules = [
         context.on_router(Hook::Departure, &out)?,
         context.on_router(Hook::Arrival, &back)?,
@@ -347,7 +335,7 @@ fn wrong_address(context: &Context<'_>) -> Result<Expected> {
     let site = context.site(Device::None)?;
     let service = context.address(Device::None);
     let port = context.port();
-    let rules = to_broker(context, service, port, &Rewrite::broker(site.address));
+    let rules = to_broker(context, service, port, Rewrite::Broker(site.address));
     let rules = context.on_router(Hook::Arrival, &rules)?;
     let attempt = context.attempt(service, port)?;
     context.is_on_wire(port, Broker)?;

@@ -6,49 +6,45 @@ use crate::trace::connections::Connections;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    let mut add =
-        |clients, name, about, script: fn(&KafkaSetup<'_>, Software) -> Result<Outcome>| {
-            all.extend(with_each(clients, name, about, script));
-        };
-    add(
+    all.extend(with_each(
         &Software::ALL,
         "idle-admin",
         "an AdminClient that asks now and then, past a device that forgets in between",
         |setup, software| now_and_then(setup, software, Job::Admin, "hello"),
-    );
-    add(
+    ));
+    all.extend(with_each(
         &Software::USUAL,
         "idle-transactions",
         "a transactional producer that sends now and then, past a device that forgets in between",
         |setup, software| now_and_then(setup, software, Job::Transactions, setup::SEND),
-    );
-    add(
+    ));
+    all.extend(with_each(
         &Software::USUAL,
         "consumer-group",
         "a consumer that fetches and sends heartbeats all the time, past a device that forgets: \
          its connections in use never go idle",
         group,
-    );
-    add(
+    ));
+    all.extend(with_each(
         &Software::USUAL,
         "long-poll",
         "the broker answers a consumer's long poll later than a device remembers, and is reset \
          itself",
         long_poll,
-    );
-    add(
+    ));
+    all.extend(with_each(
         &Software::USUAL,
         "max-idle-below-timeout",
         "as device.aws-nlb, with the client's connections.max.idle.ms below the device's timeout: \
          enough for librdkafka, and not for Java",
         max_idle_below,
-    );
-    add(
+    ));
+    all.extend(with_each(
         &Software::USUAL,
         "keepalive-below-timeout",
         "as device.aws-nlb, with keepalives more often than the device forgets: no reset",
         keepalive_below,
-    );
+    ));
     all
 }
 

@@ -5,11 +5,7 @@ use crate::util::program::OPENSSL;
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
-    let mut add =
-        |clients, name, about, script: fn(&KafkaSetup<'_>, Software) -> Result<Outcome>| {
-            all.extend(with_each(clients, name, about, script));
-        };
-    add(
+    all.extend(with_each(
         &Software::ALL,
         "sasl-wrong-password",
         "the client's password is not the user's",
@@ -17,21 +13,15 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             let client = client::Plan::new(software, Job::Producer).sasl("PLAIN", "wrong");
             unwelcome(setup, &client)
         },
+    ));
+    let hidden = with_each(
+        &Software::USUAL,
+        "sasl-ssl-wrong-password",
+        "the client's password is not the user's, within TLS",
+        hidden,
     );
-    all.extend(
-        with_each(
-            &Software::USUAL,
-            "sasl-ssl-wrong-password",
-            "the client's password is not the user's, within TLS",
-            hidden,
-        )
-        .map(|scenario| scenario.needing(OPENSSL)),
-    );
-    let mut add =
-        |clients, name, about, script: fn(&KafkaSetup<'_>, Software) -> Result<Outcome>| {
-            all.extend(with_each(clients, name, about, script));
-        };
-    add(
+    all.extend(hidden.map(|scenario| scenario.needing(OPENSSL)));
+    all.extend(with_each(
         &Software::USUAL,
         "sasl-mechanism",
         "the client asks for a SASL mechanism that the broker does not have",
@@ -40,13 +30,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
                 client::Plan::new(software, Job::Producer).sasl("SCRAM-SHA-256", "alice-secret");
             unwelcome(setup, &client)
         },
-    );
-    add(
+    ));
+    all.extend(with_each(
         &Software::USUAL,
         "plaintext-to-sasl",
         "a client that does not authenticate comes to a listener that wants it to",
         |setup, software| unwelcome(setup, &client::Plan::new(software, Job::Producer)),
-    );
+    ));
     all
 }
 
