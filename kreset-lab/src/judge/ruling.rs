@@ -192,16 +192,21 @@ mod tests {
         ]
     }
 
+    /// The end of a connection in use by these packets.
+    fn after_use(packets: &[Sighting]) -> Ending {
+        ending([used(), packets.to_vec()].concat()).expect("it ended")
+    }
+
     fn ending(packets: Vec<Sighting>) -> Option<Ending> {
         Ending::of(packets[0].flow(), packets)
     }
 
     #[test]
     fn a_reset_after_a_silence_is_measured_from_what_drew_it() {
-        let mut packets = used();
-        packets.push(packet(3_500, Side::Client, "A", 200, 64));
-        packets.push(packet(3_501, Side::Broker, "R", 0, 64));
-        let ending = ending(packets).expect("it ended");
+        let ending = after_use(&[
+            packet(3_500, Side::Client, "A", 200, 64),
+            packet(3_501, Side::Broker, "R", 0, 64),
+        ]);
         assert_eq!(ending.what, What::Received);
         assert!(ending.is_forged() && !ending.is_refusal());
         let silence = ending.silence().expect("it was silent");
@@ -212,11 +217,11 @@ mod tests {
 
     #[test]
     fn of_two_resets_at_once_either_may_be_the_one() {
-        let mut packets = used();
-        packets.push(packet(10, Side::Broker, "RA", 0, 63));
-        packets.push(packet(11, Side::Broker, "R", 0, 63));
-        packets.push(packet(40, Side::Broker, "R", 0, 63));
-        let ending = ending(packets).expect("it ended");
+        let ending = after_use(&[
+            packet(10, Side::Broker, "RA", 0, 63),
+            packet(11, Side::Broker, "R", 0, 63),
+            packet(40, Side::Broker, "R", 0, 63),
+        ]);
         let flags = ending.headers().into_iter().map(|reset| reset.flags);
         let expected = ["RA", "R"].map(|flags| Some(flags.to_owned()));
         assert_eq!(flags.collect::<Vec<_>>(), expected);
@@ -226,10 +231,10 @@ mod tests {
 
     #[test]
     fn two_resets_that_a_host_sent_may_be_two_events() {
-        let mut packets = used();
-        packets.push(packet(10, Side::Client, "RA", 0, 64));
-        packets.push(packet(10, Side::Client, "R", 0, 64));
-        let ending = ending(packets).expect("it ended");
+        let ending = after_use(&[
+            packet(10, Side::Client, "RA", 0, 64),
+            packet(10, Side::Client, "R", 0, 64),
+        ]);
         let claim = ending.claim(&Ruling::May(vec![Answer::TLS_TO_PLAINTEXT]));
         assert!(claim.is_some_and(|claim| claim.truths.len() == 1 && claim.most == 2));
     }
@@ -275,10 +280,10 @@ mod tests {
 
     #[test]
     fn an_orderly_close_is_an_event_during_the_handshake_only() {
-        let mut packets = used();
-        packets.push(packet(9, Side::Broker, "FA", 0, 63));
-        packets.push(packet(9, Side::Client, "FA", 0, 64));
-        let ending = ending(packets).expect("it ended");
+        let ending = after_use(&[
+            packet(9, Side::Broker, "FA", 0, 63),
+            packet(9, Side::Client, "FA", 0, 64),
+        ]);
         assert_eq!(ending.what, What::Closed);
         let claim = |answer| ending.claim(&Ruling::Must(vec![answer]));
         assert!(claim(Answer::AUTHENTICATION).is_some());
@@ -287,10 +292,10 @@ mod tests {
 
     #[test]
     fn who_closes_first_need_not_be_told() {
-        let mut packets = used();
-        packets.push(packet(9, Side::Client, "FA", 0, 64));
-        packets.push(packet(9, Side::Broker, "FA", 0, 63));
-        let ending = ending(packets).expect("it ended");
+        let ending = after_use(&[
+            packet(9, Side::Client, "FA", 0, 64),
+            packet(9, Side::Broker, "FA", 0, 63),
+        ]);
         assert_eq!(ending.what, What::Left);
         assert!(ending.claim(&Ruling::May(vec![Answer::SHUTDOWN])).is_none());
     }

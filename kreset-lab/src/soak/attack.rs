@@ -311,6 +311,13 @@ impl Attacker {
         let seen = &last.segment;
         let next = seen.next_sequence();
         let mut all = Vec::new();
+        let segment = |ahead, flags, payload: &[u8]| Segment {
+            sequence: next.wrapping_add(ahead),
+            acknowledgement: seen.acknowledgement,
+            flags,
+            payload: payload.to_vec(),
+            ..Segment::default()
+        };
         for far in FAR {
             for (flags, payload) in [
                 (forge::PSH | forge::ACK, JUNK),
@@ -319,11 +326,8 @@ impl Attacker {
                 (forge::RST | forge::ACK, &[]),
             ] {
                 all.push(Segment {
-                    sequence: next.wrapping_add(far),
                     acknowledgement: seen.acknowledgement.wrapping_sub(far),
-                    flags,
-                    payload: payload.to_vec(),
-                    ..Segment::default()
+                    ..segment(far, flags, payload)
                 });
             }
         }
@@ -333,12 +337,7 @@ impl Attacker {
             (5_000, forge::RST | forge::ACK),
             (100, forge::SYN),
         ] {
-            all.push(Segment {
-                sequence: next.wrapping_add(ahead),
-                acknowledgement: seen.acknowledgement,
-                flags,
-                ..Segment::default()
-            });
+            all.push(segment(ahead, flags, &[]));
         }
         // At the right numbers, with a wrong checksum.
         for (flags, payload) in [
@@ -347,12 +346,8 @@ impl Attacker {
             (forge::PSH | forge::ACK, JUNK),
         ] {
             all.push(Segment {
-                sequence: next,
-                acknowledgement: seen.acknowledgement,
-                flags,
-                payload: payload.to_vec(),
                 corrupt: true,
-                ..Segment::default()
+                ..segment(0, flags, payload)
             });
         }
         for segment in &all {

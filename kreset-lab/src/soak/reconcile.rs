@@ -421,6 +421,15 @@ mod tests {
         }
     }
 
+    /// What ends a connection, by the host and by its peer.
+    const fn sent(ms: u64) -> (u64, Direction, bool) {
+        (ms, Direction::Sent, true)
+    }
+
+    const fn received(ms: u64) -> (u64, Direction, bool) {
+        (ms, Direction::Received, true)
+    }
+
     const RECEIVED: Kind = Kind::Reset(Direction::Received);
     const SENT: Kind = Kind::Reset(Direction::Sent);
 
@@ -444,10 +453,7 @@ mod tests {
 
     #[test]
     fn what_was_reported_once_is_even() {
-        let resets = [
-            (5_000, Direction::Received, true),
-            (6_000, Direction::Sent, true),
-        ];
+        let resets = [received(5_000), sent(6_000)];
         let reported = [event("a", 1, 5_001, RECEIVED), event("b", 1, 6_000, SENT)];
         let found = settled(&resets, &reported, 0);
         assert!(found.is_even(), "{found:?}");
@@ -462,17 +468,14 @@ mod tests {
             assert!(!found.is_even());
         }
         // Of two that a host sent, one was reported.
-        let resets = [
-            (5_000, Direction::Sent, true),
-            (5_001, Direction::Sent, true),
-        ];
+        let resets = [sent(5_000), sent(5_001)];
         let found = settled(&resets, &[event("a", 1, 5_000, SENT)], 0);
         assert_eq!(found.missing.len(), 1, "{found:?}");
     }
 
     #[test]
     fn what_is_reported_twice_is_a_repetition_unless_it_has_one_id() {
-        let resets = [(5_000, Direction::Received, true)];
+        let resets = [received(5_000)];
         let [once, again] = ["a", "b"].map(|id| event(id, 1, 5_000, RECEIVED));
         let found = settled(&resets, &[once.clone(), again], 0);
         assert_eq!(found.repeated.len(), 1, "{found:?}");
@@ -483,7 +486,7 @@ mod tests {
 
     #[test]
     fn what_never_happened_is_invented() {
-        let resets = [(5_000, Direction::Received, true)];
+        let resets = [received(5_000)];
         let reported = event("a", 1, 5_000, RECEIVED);
         let [elsewhere, otherwise, later] = [
             event("b", 2, 5_000, RECEIVED),
@@ -502,10 +505,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_was_counted_accounts_for_as_many_and_no_more() {
-        let resets = [
-            (5_000, Direction::Sent, true),
-            (6_000, Direction::Sent, true),
-        ];
+        let resets = [sent(5_000), sent(6_000)];
         let found = settled(&resets, &[], 1);
         assert_eq!((found.count(Fate::Lost), found.missing.len()), (1, 1));
         assert!(settled(&resets, &[], 2).is_even());
@@ -513,7 +513,7 @@ mod tests {
 
     #[test]
     fn a_close_that_was_reported_stands_for_the_resets_after_it() {
-        let resets = [(5_000, Direction::Sent, true)];
+        let resets = [sent(5_000)];
         let found = settled(&resets, &[event("a", 1, 4_900, Kind::Close)], 0);
         assert!(found.is_even(), "{found:?}");
         assert_eq!(found.count(Fate::ByClose), 1);
@@ -540,17 +540,14 @@ mod tests {
         let found = even(5_001, true);
         assert!(found.is_even(), "{found:?}");
         assert_eq!(
-            (found.count(Fate::Reported), found.count(Fate::ByReset)),
-            (1, 1)
+            [Fate::Reported, Fate::ByReset].map(|it| found.count(it)),
+            [1, 1]
         );
         let received = after(RECEIVED, 60_000, true);
         assert!(received.is_even(), "{received:?}");
         assert_eq!(
-            (
-                received.count(Fate::Reported),
-                received.count(Fate::ByReset)
-            ),
-            (1, 1)
+            [Fate::Reported, Fate::ByReset].map(|it| received.count(it)),
+            [1, 1]
         );
         // One that a socket sent by itself has an event of its own, and so has a late one.
         assert_eq!(even(5_001, false).missing.len(), 1);
@@ -559,18 +556,12 @@ mod tests {
 
     #[test]
     fn what_the_kernel_ignored_need_not_be_told() {
-        let resets = [
-            (4_500, Direction::Received, false),
-            (5_000, Direction::Received, true),
-        ];
+        let resets = [(4_500, Direction::Received, false), received(5_000)];
         let found = settled(&resets, &[event("a", 1, 5_000, RECEIVED)], 0);
         assert!(found.is_even(), "{found:?}");
         assert_eq!(
-            (
-                found.count(Fate::Reported),
-                found.count(Fate::WithoutEffect)
-            ),
-            (1, 1)
+            [Fate::Reported, Fate::WithoutEffect].map(|it| found.count(it)),
+            [1, 1]
         );
     }
 
@@ -581,7 +572,7 @@ mod tests {
             life(20_000, 30_000, End::Asked),
         ];
         let fates = |ms| {
-            let connection = connection(1, &[(ms, Direction::Sent, true)]);
+            let connection = connection(1, &[sent(ms)]);
             reconcile(&[connection], &[], &lives, &BTreeMap::new())
         };
         assert_eq!(fates(5_000).missing.len(), 1);
@@ -597,7 +588,7 @@ mod tests {
     #[test]
     fn what_a_killed_tracer_had_not_come_to_is_not_missing_and_what_it_passed_over_is() {
         let fates = |ms, how| {
-            let connection = connection(1, &[(ms, Direction::Sent, true)]);
+            let connection = connection(1, &[sent(ms)]);
             let life = Life {
                 reported_until: at(60_000),
                 ..life(0, 66_000, how)
@@ -613,7 +604,7 @@ mod tests {
 
     #[test]
     fn an_event_belongs_to_the_connection_that_had_begun() {
-        let mut first = connection(1, &[(5_000, Direction::Received, true)]);
+        let mut first = connection(1, &[received(5_000)]);
         let mut second = first.clone();
         (first.began, second.began) = (at(1_000), at(20_000));
         second.resets[0].at = at(25_000);
