@@ -141,10 +141,7 @@ impl Service {
                 .starts_with("READY=1\nSTATUS=watching ports 9092"),
         );
         // From then on nothing is missed.
-        refused(client);
-        soon("the reset is reported", || {
-            self.output().contains("\"cause\":\"refused\"")
-        });
+        self.reports_a_refusal(client);
         self.await_ping();
         self.await_ping();
         self.signal(Signal::SIGHUP);
@@ -155,10 +152,28 @@ impl Service {
         );
         assert!(self.hear_state().starts_with("READY=1\n"));
         self.await_ping();
+        self.stops();
+    }
+
+    /// Ends in order when it is asked to.
+    fn stops(&mut self) {
         self.signal(Signal::SIGTERM);
         assert!(self.hear_state().starts_with("STOPPING=1\n"));
         let status = self.tracer.wait().expect("it ends");
         assert!(status.success(), "{status}");
+    }
+
+    /// A connection is refused, and is reported.
+    fn reports_a_refusal(&self, client: &Namespace) {
+        refused(client);
+        soon("the reset is reported", || {
+            self.output().contains("\"cause\":\"refused\"")
+        });
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) {
+        let set = self.manager.socket.set_nonblocking(nonblocking);
+        set.expect("a socket");
     }
 }
 
@@ -221,10 +236,7 @@ fn a_reload_asked_for_before_it_watches_comes_after() {
     assert!(service.hear_state().starts_with("READY=1\nSTATUS="));
     assert!(service.hear_state().starts_with("RELOADING=1\n"));
     assert!(service.hear_state().starts_with("READY=1\n"));
-    service.signal(Signal::SIGTERM);
-    assert!(service.hear_state().starts_with("STOPPING=1\n"));
-    let status = service.tracer.wait().expect("it ends");
-    assert!(status.success(), "{status}");
+    service.stops();
 }
 
 #[test]
@@ -232,11 +244,7 @@ fn one_that_cannot_attach_is_never_ready() {
     let mut service = Manager::new().start("no-such-namespace", FILE);
     let status = service.tracer.wait().expect("it ends");
     assert_eq!(status.code(), Some(2));
-    service
-        .manager
-        .socket
-        .set_nonblocking(true)
-        .expect("a socket");
+    service.set_nonblocking(true);
     assert_eq!(service.hear(), None);
 }
 
@@ -259,17 +267,9 @@ fn a_stalled_event_loop_does_not_feed_the_watchdog_and_is_not_healthy() {
         answer.starts_with("HTTP/1.1 503 ") && answer.contains("has not turned for")
     });
     // What was sent before.
-    service
-        .manager
-        .socket
-        .set_nonblocking(true)
-        .expect("a socket");
+    service.set_nonblocking(true);
     while service.hear().is_some() {}
-    service
-        .manager
-        .socket
-        .set_nonblocking(false)
-        .expect("a socket");
+    service.set_nonblocking(false);
     // Longer than a manager would wait.
     service.patience(WATCHDOG * 3);
     assert_eq!(service.hear(), None);
@@ -300,16 +300,10 @@ fn a_configuration_that_hangs_stops_nothing() {
     assert!(made.success(), "{made}");
     service.signal(Signal::SIGHUP);
     assert!(service.hear_state().starts_with("RELOADING=1"));
-    refused(client);
-    soon("events go on", || {
-        service.output().contains("\"cause\":\"refused\"")
-    });
+    service.reports_a_refusal(client);
     // The running configuration is kept.
     assert!(service.hear_state().starts_with("READY=1"));
-    service.signal(Signal::SIGTERM);
-    assert!(service.hear_state().starts_with("STOPPING=1"));
-    let status = service.tracer.wait().expect("it ends");
-    assert!(status.success(), "{status}");
+    service.stops();
 }
 
 /// A service manager that is busy does not read standard error.
@@ -329,14 +323,8 @@ fn a_standard_error_that_is_not_read_stops_nothing() {
         assert!(service.hear_state().starts_with("RELOADING=1"));
         assert!(service.hear_state().starts_with("READY=1"));
     }
-    refused(client);
-    soon("events go on", || {
-        service.output().contains("\"cause\":\"refused\"")
-    });
-    service.signal(Signal::SIGTERM);
-    assert!(service.hear_state().starts_with("STOPPING=1"));
-    let status = service.tracer.wait().expect("it ends");
-    assert!(status.success(), "{status}");
+    service.reports_a_refusal(client);
+    service.stops();
     drop(reader);
 }
 
@@ -352,10 +340,7 @@ fn a_standard_output_that_is_not_read_does_not_keep_it_and_what_is_dropped_is_re
         command.stdout(writer).stderr(Stdio::piped());
     });
     assert!(service.hear_state().starts_with("READY=1"));
-    refused(client);
-    soon("the reset is written to the file", || {
-        service.output().contains("\"cause\":\"refused\"")
-    });
+    service.reports_a_refusal(client);
     service.signal(Signal::SIGTERM);
     let status = service.tracer.wait().expect("it ends");
     assert!(status.success(), "{status}");

@@ -97,6 +97,22 @@ impl Said {
         self.event.pointer("/location/hop").and_then(Value::as_u64)
     }
 
+    fn has(&self, pointer: &str, expected: impl Into<Value>) {
+        let found = self.event.pointer(pointer);
+        assert_eq!(found, Some(&expected.into()), "{pointer}: {self:#?}");
+    }
+
+    /// The device is on the way of some connections, and others came through.
+    fn has_survivors_at(&self, hop: u64) {
+        self.has("/location/hop", hop);
+        let survivors = self.number("/survivors");
+        assert!(survivors.is_some_and(|it| it >= 2.0), "{self:#?}");
+    }
+
+    fn exited(&self, code: i32) {
+        assert_eq!(self.exit, Some(code), "{self:#?}");
+    }
+
     /// The interval holds the timer. On a machine that is idle it is as narrow as was asked for, a
     /// hundredth of the timer; on one that is busy, as narrow as the probe could keep time.
     fn holds(&self, timer: f64) {
@@ -106,37 +122,31 @@ impl Said {
     }
 }
 
-/// Runs a probe on `host`, as `user`.
-fn run(host: &Namespace, user: u32, arguments: &[&str]) -> Result<Output> {
-    host.enter(|| {
-        Command::new(program())
-            .arg("probe")
-            .args(arguments)
-            .uid(user)
-            .gid(user)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| Error::Io {
-                context: "run the program".to_owned(),
-                source,
-            })
+fn ran<T>(result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error::Io {
+        context: "run the program".to_owned(),
+        source,
     })
 }
 
-fn probe_as(user: u32, host: &Namespace, broker: IpAddr, more: &[&str]) -> Result<Said> {
-    let broker = SocketAddr::new(broker, PORT).to_string();
-    let mut arguments = vec![
-        broker.as_str(),
-        "--format",
-        "json",
-        "--give-up",
-        "3s",
-        "--rate",
-        "100",
-    ];
-    arguments.extend(more);
+/// A probe as `user`.
+fn command(user: u32, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command
+        .arg("probe")
+        .args(arguments)
+        .uid(user)
+        .gid(user)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a probe on `host` as `user`, and reads what it writes as JSON.
+fn run(host: &Namespace, user: u32, arguments: &[&str]) -> Result<Said> {
+    let common = ["--format", "json", "--give-up", "3s", "--rate", "100"];
+    let arguments = [arguments, &common].concat();
     let began = Instant::now();
-    let output = run(host, user, &arguments)?;
+    let output = host.enter(|| ran(command(user, &arguments).output()))?;
     let lines = String::from_utf8_lossy(&output.stderr).into_owned();
     let event = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {output:?}"));
@@ -146,6 +156,11 @@ fn probe_as(user: u32, host: &Namespace, broker: IpAddr, more: &[&str]) -> Resul
         lines,
         took: began.elapsed(),
     })
+}
+
+fn probe_as(user: u32, host: &Namespace, broker: IpAddr, more: &[&str]) -> Result<Said> {
+    let broker = SocketAddr::new(broker, PORT).to_string();
+    run(host, user, &[&[broker.as_str()], more].concat())
 }
 
 const LADDER: [&str; 4] = ["--from", "2s", "--up-to", "12s"];
@@ -229,11 +244,11 @@ fn timer_behavior_and_hop_are_right_wherever_the_device_is() -> Result<()> {
             served.connections,
             said.took.as_secs_f64(),
         );
-        assert_eq!(said.exit, Some(4), "{said:#?}");
+        said.exited(4);
         said.holds(TIMER.into());
-        assert_eq!(said.text("/behavior"), behavior_of(what_then), "{said:#?}");
-        assert_eq!(said.hop(), Some(router as u64), "{said:#?}");
-        assert_eq!(said.number("/location/broker_ttl"), Some(5.0), "{said:#?}");
+        said.has("/behavior", behavior_of(what_then));
+        said.has("/location/hop", router);
+        said.has("/location/broker_ttl", 5);
         let address = said.text(&format!("/location/hops/{}/addresses/0", router - 1));
         assert_eq!(address, chain.router_address(router, v6).to_string());
         assert!((12..=24).contains(&served.most), "{served:?}: {said:#?}");
@@ -254,8 +269,8 @@ fn no_device_is_none() -> Result<()> {
             chain.broker_address(false),
             &[&["--from", "2s"], &more[..]].concat(),
         )?;
-        assert_eq!(said.exit, Some(0), "{said:#?}");
-        assert_eq!(said.text("/result"), "none");
+        said.exited(0);
+        said.has("/result", "none");
         let sent = broker.served();
         assert_eq!(sent.bytes > 0, way == "request", "{sent:?}");
         assert_eq!(sent.resets, 0, "{sent:?}");
@@ -277,20 +292,14 @@ fn a_broker_that_closes_first_is_told_from_a_device() -> Result<()> {
         )
     };
     let own = with("5s")?;
-    assert_eq!(
-        (own.exit, own.text("/result")),
-        (Some(0), "broker_timer"),
-        "{own:#?}"
-    );
+    own.exited(0);
+    own.has("/result", "broker_timer");
     // On a busy machine the broker itself is late.
     let closed_after = broker.served().closed_after.expect("it closes");
     own.holds(closed_after.as_secs_f64());
     let other = with("10m")?;
-    assert_eq!(
-        (other.exit, other.text("/result")),
-        (Some(4), "closed"),
-        "{other:#?}"
-    );
+    other.exited(4);
+    other.has("/result", "closed");
     Ok(())
 }
 
@@ -305,12 +314,8 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
                 chain.rules(2, QUIET)
             },
             |said, _| {
-                assert_eq!(said.hop(), Some(3), "{said:#?}");
-                assert_eq!(
-                    said.event.pointer("/location/hops/1/addresses"),
-                    Some(&serde_json::json!([])),
-                    "{said:#?}"
-                );
+                said.has("/location/hop", 3);
+                said.has("/location/hops/1/addresses", Vec::<Value>::new());
             },
         ),
         (
@@ -320,15 +325,15 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
                 chain.rules(3, QUIET)
             },
             |said, _| {
-                assert_eq!(said.hop(), Some(2), "{said:#?}");
-                assert_eq!(said.number("/location/hop_at_most"), Some(4.0), "{said:#?}");
+                said.has("/location/hop", 2);
+                said.has("/location/hop_at_most", 4);
             },
         ),
         (
             "two equal paths before the device",
             |chain| chain.device(3, TIMER, RESETS),
             |said, chain| {
-                assert_eq!(said.hop(), Some(3), "{said:#?}");
+                said.has("/location/hop", 3);
                 let hop = said
                     .event
                     .pointer("/location/hops/1/addresses")
@@ -346,24 +351,14 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
         (
             "the device is on one of two equal paths",
             |chain| chain.device(2, TIMER, RESETS),
-            |said, _| {
-                assert_eq!(said.hop(), Some(2), "{said:#?}");
-                assert!(
-                    said.number("/survivors").is_some_and(|it| it >= 2.0),
-                    "{said:#?}"
-                );
-            },
+            |said, _| said.has_survivors_at(2),
         ),
         (
             "a device that drops is on one of two equal paths",
             |chain| chain.device(2, TIMER, DROPS),
             |said, _| {
-                assert_eq!(said.text("/behavior"), "blackholed", "{said:#?}");
-                assert_eq!(said.hop(), Some(2), "{said:#?}");
-                assert!(
-                    said.number("/survivors").is_some_and(|it| it >= 2.0),
-                    "{said:#?}"
-                );
+                said.has("/behavior", "blackholed");
+                said.has_survivors_at(2);
             },
         ),
         (
@@ -374,7 +369,7 @@ fn silent_routers_equal_paths_and_loss_do_not_confuse_it() -> Result<()> {
                 chain.sysctl(2, &HALF_CLOSED)?;
                 chain.rules(1, LOSSY)
             },
-            |said, _| assert_eq!(said.hop(), Some(2), "{said:#?}"),
+            |said, _| said.has("/location/hop", 2),
         ),
     ];
     side_by_side(&cases, |(name, build, check)| {
@@ -419,16 +414,8 @@ fn privileges_add_the_ttl_of_the_reset() -> Result<()> {
     chain.device(3, TIMER, RESETS)?;
     let _broker = Broker::start(&chain, None)?;
     let said = probe_as(0, chain.client(), chain.broker_address(true), &LADDER)?;
-    assert_eq!(
-        said.number("/location/reset_distance"),
-        Some(3.0),
-        "{said:#?}"
-    );
-    assert_eq!(
-        said.number("/location/handshake_ttl"),
-        Some(60.0),
-        "{said:#?}"
-    );
+    said.has("/location/reset_distance", 3);
+    said.has("/location/handshake_ttl", 60);
     Ok(())
 }
 
@@ -447,25 +434,13 @@ fn a_keepalive_is_proven_and_an_event_too() -> Result<()> {
         )
     };
     let good = hold(&["--keepalive", "3s", "--keepalive-interval", "2s"])?;
-    assert_eq!(good.exit, Some(0), "{good:#?}");
-    assert_eq!(
-        good.event.pointer("/hold/holds"),
-        Some(&Value::Bool(true)),
-        "{good:#?}"
-    );
-    assert_eq!(
-        good.text("/hold/silent/0/outcome"),
-        "reset_on_use",
-        "{good:#?}"
-    );
+    good.exited(0);
+    good.has("/hold/holds", true);
+    good.has("/hold/silent/0/outcome", "reset_on_use");
     let bad = hold(&["--keepalive", "8s", "--keepalive-interval", "2s"])?;
-    assert_eq!(bad.exit, Some(4), "{bad:#?}");
+    bad.exited(4);
     let client = hold(&["--like", "librdkafka", "--max-idle", "4s"])?;
-    assert_eq!(
-        client.text("/hold/kept/0/outcome"),
-        "closed_here",
-        "{client:#?}"
-    );
+    client.has("/hold/kept/0/outcome", "closed_here");
 
     let measured = probe(chain.client(), to, &["--no-locate"])?;
     let mut file = tempfile::NamedTempFile::new().expect("a file");
@@ -476,33 +451,10 @@ fn a_keepalive_is_proven_and_an_event_too() -> Result<()> {
     )
     .expect("its owner");
     let path = file.path().to_str().expect("a path");
-    let output = run(
-        chain.client(),
-        NOBODY,
-        &[
-            "--from-event",
-            path,
-            "--format",
-            "json",
-            "--give-up",
-            "3s",
-            "--rate",
-            "100",
-        ],
-    )?;
-    let event: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    assert_eq!(output.status.code(), Some(4), "{event:#}");
-    assert_eq!(
-        event.pointer("/result"),
-        Some(&Value::from("device")),
-        "{event:#}"
-    );
-    assert_eq!(
-        event.pointer("/hold/holds"),
-        Some(&Value::Bool(true)),
-        "{event:#}"
-    );
+    let again = run(chain.client(), NOBODY, &["--from-event", path])?;
+    again.exited(4);
+    again.has("/result", "device");
+    again.has("/hold/holds", true);
     Ok(())
 }
 
@@ -541,33 +493,16 @@ fn name_the_broker(chain: &Chain) -> Result<()> {
 
 /// Runs a probe of the broker by its name.
 fn run_by_name(chain: &Chain, stdout: Stdio, more: &[&str]) -> Result<Output> {
-    let common = [
-        "--from",
-        "1s",
-        "--up-to",
-        "3s",
-        "--rate",
-        "100",
-        "--no-locate",
-    ];
+    let silences = ["--from", "1s", "--up-to", "3s"];
     chain.client().enter(|| {
         name_the_broker(chain)?;
-        let child = Command::new(program())
-            .args(["probe", NAME])
-            .args(common)
+        let child = command(NOBODY, &[NAME, "--rate", "100", "--no-locate"])
+            .args(silences)
             .args(more)
-            .uid(NOBODY)
-            .gid(NOBODY)
-            .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn();
-        child
-            .and_then(std::process::Child::wait_with_output)
-            .map_err(|source| Error::Io {
-                context: "run the program".to_owned(),
-                source,
-            })
+        ran(child.and_then(std::process::Child::wait_with_output))
     })
 }
 
@@ -653,15 +588,12 @@ fn ctrl_c_leaves_nothing_but_results_on_a_terminal() -> Result<()> {
     );
     let mut child = chain.client().enter(|| {
         name_the_broker(&chain)?;
-        Command::new("script")
+        let child = Command::new("script")
             .args(["--quiet", "--return", "--command", &command, "/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|source| Error::Io {
-                context: "run script".to_owned(),
-                source,
-            })
+            .spawn();
+        ran(child)
     })?;
     let mut keyboard = child.stdin.take().expect("a pipe");
     let mut out = child.stdout.take().expect("a pipe");
@@ -701,16 +633,13 @@ fn an_interrupt_gives_what_is_known() -> Result<()> {
     let broker = Broker::start(&chain, None)?;
     let address = SocketAddr::new(chain.broker_address(false), PORT).to_string();
     let mut child = chain.client().enter(|| {
-        Command::new(program())
+        let child = Command::new(program())
             .args(["probe", &address, "--from", "1s", "--up-to", "10m"])
             .args(["--connections", "8"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| Error::Io {
-                context: "run the program".to_owned(),
-                source,
-            })
+            .spawn();
+        ran(child)
     })?;
     let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let mut lines = lines.map_while(std::result::Result::ok);

@@ -8,19 +8,16 @@ use std::{
 };
 
 use kreset_lab::{
-    Lab, PORT, Side, Stop,
+    Lab, Side, Stop,
     device::Ttl,
-    net::{
-        self,
-        message::{self, Request},
-    },
+    net::message::{self, Request},
 };
 use socket2::SockRef;
 
 use crate::{
     missed::{connect, exchange},
     terminal::Screen,
-    traced::in_namespace,
+    traced::{broker_address, in_namespace, listen},
 };
 
 /// What the device remembers, and a silence that is longer.
@@ -55,8 +52,7 @@ fn the_line_for_the_brokers_host_keeps_silent_connections_alive() {
         .reset_on_send(TIMER, Ttl::Own)
         .expect("a device");
     let [client, host] = [Side::Client, Side::Broker].map(|side| lab.network().host(side));
-    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    let listener = in_namespace(host, || TcpListener::bind(address).expect("a listener"));
+    let (address, listener) = (broker_address(), listen(&lab));
     let mut screen = Screen::start(80, &format!("--netns {}", client.name()));
     screen.wait_for("watching");
     assert!(

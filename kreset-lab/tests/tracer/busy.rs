@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     missed::{connect, exchange},
-    traced::{PATIENCE, Traced, in_namespace},
+    traced::{PATIENCE, Traced, broker_address, in_namespace, listen},
 };
 
 /// Busy connections of each process, and the processes.
@@ -57,10 +57,7 @@ fn one_silent_connection_among_ten_thousand_busy_ones_is_the_only_event() {
                 .expect("busy connections")
         })
         .collect();
-    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    let listener = in_namespace(broker_host, || {
-        TcpListener::bind(address).expect("a listener")
-    });
+    let (address, listener) = (broker_address(), listen(&lab));
     let (mut client, mut broker) = in_namespace(client_host, || connect(&listener, address));
     let port = client.local_addr().expect("bound").port();
     let began = Instant::now();

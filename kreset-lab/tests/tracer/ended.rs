@@ -20,7 +20,7 @@ use kreset_lab::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::traced::{PATIENCE, Traced, in_namespace};
+use crate::traced::{PATIENCE, Traced, abort, in_namespace};
 
 /// Requests that the broker answers, and one that it leaves unread: its end resets the connection.
 const ANSWERED: u32 = 4;
@@ -187,10 +187,7 @@ fn a_suspended_broker_is_named() {
         })
         .expect("it passes");
     // The client gives up.
-    socket2::SockRef::from(&client)
-        .set_linger(Some(Duration::ZERO))
-        .expect("an abort");
-    drop(client);
+    abort(client);
     let event = traced.next(|event| event["client"]["port"] == port);
     assert_eq!(event["verdict"], "client_originated", "{event}");
     let said = &event["process_end"];

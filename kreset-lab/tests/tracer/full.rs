@@ -3,7 +3,7 @@
 
 use std::{
     iter,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{TcpListener, TcpStream},
     time::Instant,
 };
 
@@ -15,14 +15,14 @@ use kreset::{
     },
 };
 use kreset_common::tables;
-use kreset_lab::{Lab, Side, Stop, net};
+use kreset_lab::{Lab, Side, Stop};
 use nix::sys::{
     signal::Signal,
     socket::{setsockopt, sockopt::Linger},
 };
 use serde_json::Value;
 
-use crate::traced::{PATIENCE, Traced, in_namespace};
+use crate::traced::{PATIENCE, Traced, in_namespace, listen};
 
 /// Connections of the client's host to the broker's, both ends.
 fn connect(lab: &Lab, listener: &TcpListener, count: usize) -> Vec<(TcpStream, TcpStream)> {
@@ -34,13 +34,6 @@ fn connect(lab: &Lab, listener: &TcpListener, count: usize) -> Vec<(TcpStream, T
         })
         .take(count)
         .collect()
-    })
-}
-
-fn listen(lab: &Lab) -> TcpListener {
-    let broker = SocketAddr::new(net::address(Side::Broker, false), kreset_lab::PORT);
-    in_namespace(lab.network().host(Side::Broker), || {
-        TcpListener::bind(broker).expect("a listener")
     })
 }
 

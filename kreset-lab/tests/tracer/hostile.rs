@@ -5,7 +5,6 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -17,6 +16,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
+    control_group::ControlGroup,
     forge::{ACK, Ends, FIN, RST, SYN, URG},
     traced::{PATIENCE, Traced, in_namespace, refused, tracer},
 };
@@ -214,34 +214,6 @@ fn a_refused_rst_is_not_taken_for_one_that_came() {
     assert_eq!(last["type"], "summary", "{last}");
 }
 
-/// A control group with a name of its own, removed when dropped.
-struct ControlGroup(PathBuf);
-
-impl ControlGroup {
-    fn new(name: &str) -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("a list of mounts");
-        let mount = mounts
-            .lines()
-            .find_map(|line| {
-                line.split(' ')
-                    .nth(1)
-                    .filter(|_| line.contains(" cgroup2 "))
-            })
-            .expect("a cgroup v2 hierarchy");
-        let path = Path::new(mount).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&path).expect("a control group");
-        Self(path)
-    }
-}
-
-impl Drop for ControlGroup {
-    fn drop(&mut self) {
-        // What ran in it may not be reaped yet.
-        let removed = || fs::remove_dir(&self.0).is_ok();
-        let _tried = Stop::default().until_holds("its end", PATIENCE, removed);
-    }
-}
-
 /// Control characters, one that ends a colour, bytes that are no text, and quotes.
 const EVIL: &str = "\u{1b}[31m\t\r\"\\\u{7f}x";
 
@@ -281,7 +253,7 @@ fn names_of_any_bytes_come_out_as_json_and_as_plain_text() {
     let refused = in_namespace(lab.network().host(Side::Client), || {
         Command::new("bash")
             .args(["-c", &script])
-            .env("GROUP", &group.0)
+            .env("GROUP", group.path())
             .env("NAME", EVIL)
             .stderr(Stdio::null())
             .status()

@@ -3,6 +3,7 @@
 mod advice;
 mod both_ends;
 mod busy;
+mod control_group;
 mod ended;
 mod forge;
 mod full;
@@ -33,8 +34,6 @@ use kreset_lab::{Lab, Side, Stop, util::process::Observed};
 use nix::sys::signal::Signal;
 
 use crate::traced::{PATIENCE, Traced, refused, tracer};
-
-const PORT: u16 = 9092;
 
 #[test]
 fn every_scenario_is_right_on_both_hosts() {

@@ -13,19 +13,12 @@ use aya::maps::{Map, MapData, SkStorage};
 use kreset_common::record::{Connection, Packets};
 use kreset_lab::{
     Lab, Side, Stop,
-    net::{
-        self,
-        message::{self, Request},
-    },
+    net::message::{self, Request},
     util::process::Observed,
 };
 use nix::sys::signal::Signal;
-use socket2::SockRef;
 
-use crate::{
-    PORT,
-    traced::{PATIENCE, Traced, in_namespace},
-};
+use crate::traced::{PATIENCE, Traced, abort, broker_address, in_namespace, listen};
 
 /// What the kernel side keeps of a connection: both, what it has handled of them, and whose
 /// count it is.
@@ -94,10 +87,7 @@ fn packets_bring_back_a_connection_that_nobody_saw_begin() {
         let (mut client, mut broker) = connect(&listener, address);
         forget(tracer, &client);
         exchange(&mut client, &mut broker);
-        SockRef::from(&broker)
-            .set_linger(Some(Duration::ZERO))
-            .expect("an abort");
-        drop(broker);
+        abort(broker);
         client.read(&mut [0]).expect_err("a reset");
         client.local_addr().expect("an address").port()
     });
@@ -114,10 +104,7 @@ fn the_end_of_a_connection_that_nobody_saw_is_told() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let host = lab.network().host(Side::Client);
     let traced = Traced::start(&["--netns", host.name(), "--packet-evidence", "off"]);
-    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    let listener = in_namespace(lab.network().host(Side::Broker), || {
-        TcpListener::bind(address).expect("a listener")
-    });
+    let (address, listener) = (broker_address(), listen(&lab));
     let (mut client, broker) = in_namespace(host, || connect(&listener, address));
     forget(traced.child.id(), &client);
     // The broker closes in order, then the client does.
@@ -133,16 +120,10 @@ fn the_end_of_a_connection_that_nobody_saw_is_told() {
 fn a_socket_that_ended_before_the_tracer_began_has_no_end_any_more() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let host = lab.network().host(Side::Client);
-    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    let listener = in_namespace(lab.network().host(Side::Broker), || {
-        TcpListener::bind(address).expect("a listener")
-    });
+    let (address, listener) = (broker_address(), listen(&lab));
     let (client, broker) = in_namespace(host, || connect(&listener, address));
     let port = client.local_addr().expect("an address").port();
-    SockRef::from(&broker)
-        .set_linger(Some(Duration::ZERO))
-        .expect("an abort");
-    drop(broker);
+    abort(broker);
     // Not by reading, which takes the error off the socket.
     let until = Instant::now() + PATIENCE;
     while client.peer_addr().is_ok() {

@@ -1,16 +1,12 @@
 //! The tracer where a mount is missing that hosts usually have, as in containers.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::process::Command;
 
 use kreset_lab::{Lab, Side, Stop};
 use serde_json::Value;
 
 use crate::{
+    control_group::ControlGroup,
     privileges::Program,
     traced::{Traced, refused, tracer},
 };
@@ -70,40 +66,10 @@ fn without_a_cgroup_mount_packets_are_missing_and_told() {
     );
 }
 
-/// A control group of version 2; removed when dropped.
-struct Group(PathBuf);
-
-impl Group {
-    fn new() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("a list");
-        let root = mounts
-            .lines()
-            .find_map(|line| {
-                let mut fields = line.split(' ').skip(1);
-                let place = fields.next()?;
-                (fields.next() == Some("cgroup2")).then_some(place)
-            })
-            .expect("cgroup v2 is mounted");
-        let group = Path::new(root).join(format!("kreset-mounts-{}", std::process::id()));
-        fs::create_dir(&group).expect("a control group");
-        Self(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let gone =
-            Stop::default().until_holds("its processes to leave", Duration::from_secs(20), || {
-                fs::remove_dir(&self.0).is_ok()
-            });
-        drop(gone);
-    }
-}
-
 /// What a runtime mounts of its own where the host's hierarchy is not asked for, with version 2.
 #[test]
 fn the_control_group_of_a_container_is_not_taken_for_the_host() {
-    let group = Group::new();
+    let group = ControlGroup::new("kreset-mounts");
     let place = tempfile::tempdir().expect("a directory");
     let script = format!(
         "umount --lazy --all --types cgroup2\nmount -t cgroup2 none {}",
@@ -113,7 +79,7 @@ fn the_control_group_of_a_container_is_not_taken_for_the_host() {
     // A namespace's root is the group that its first process is in.
     let enter = format!(
         "echo $$ > {}/cgroup.procs\nexec \"$0\" \"$@\"",
-        group.0.display()
+        group.path().display()
     );
     let mut command = Command::new("sh");
     command

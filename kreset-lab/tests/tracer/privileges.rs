@@ -129,6 +129,16 @@ fn without_net_admin_packets_are_missing_and_told() {
     assert!(reported, "{start}");
 }
 
+/// Fails unless the tracer ends with one sentence, which has `words`.
+#[track_caller]
+fn is_refused(command: &mut Command, words: &str) {
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{command:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{command:?}: {said}");
+    assert!(said.contains(words), "{command:?}: {said}");
+}
+
 #[test]
 fn one_capability_alone_is_refused_in_one_sentence() {
     let program = Program::new();
@@ -139,29 +149,18 @@ fn one_capability_alone_is_refused_in_one_sentence() {
         &["net_admin"],
         &["sys_ptrace"],
     ] {
-        let output = program
-            .command(held)
-            .args(["--duration", "1s"])
-            .output()
-            .expect("setpriv runs");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{held:?}: {said}");
-        assert_eq!(said.lines().count(), 1, "{held:?}: {said}");
-        assert!(said.contains("CAP_BPF"), "{held:?}: {said}");
+        let mut command = program.command(held);
+        is_refused(command.args(["--duration", "1s"]), "CAP_BPF");
     }
 }
 
 /// Root of a rootless container has every capability there, and BPF looks at none of them.
 #[test]
 fn root_of_a_user_namespace_is_refused_in_one_sentence() {
-    let output = Command::new("unshare")
+    let mut command = Command::new("unshare");
+    command
         .args(["--user", "--map-root-user"])
         .arg(tracer())
-        .args(["--port", "17715", "--duration", "1s"])
-        .output()
-        .expect("unshare runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("in a user namespace"), "{said}");
+        .args(["--port", "17715", "--duration", "1s"]);
+    is_refused(&mut command, "in a user namespace");
 }

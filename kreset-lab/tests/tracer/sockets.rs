@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::Write as _,
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     os::fd::{AsRawFd as _, OwnedFd},
     time::Duration,
 };
@@ -11,24 +11,15 @@ use std::{
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 use kreset_lab::{
     Lab, Side, Stop,
-    net::{
-        self,
-        message::{self, Request},
-    },
+    net::message::{self, Request},
 };
 use serde_json::Value;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
-    PORT,
     missed::exchange,
-    traced::{Traced, in_namespace},
+    traced::{Traced, abort, broker_address, in_namespace},
 };
-
-/// The broker's address, which is traced.
-fn broker_address() -> SocketAddr {
-    SocketAddr::new(net::address(Side::Broker, false), PORT)
-}
 
 fn socket(protocol: Protocol) -> Socket {
     Socket::new(Domain::IPV4, Type::STREAM, Some(protocol))
@@ -50,14 +41,6 @@ fn listener(lab: &Lab, protocol: Protocol) -> Socket {
         listener.listen(8).expect("a listener");
         listener
     })
-}
-
-/// Closes with a request unread, which resets the connection.
-fn abort(broker: TcpStream) {
-    SockRef::from(&broker)
-        .set_linger(Some(Duration::ZERO))
-        .expect("a reset at close");
-    drop(broker);
 }
 
 /// What the tracer of the client's host says of the reset of `port`'s connection.

@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{BufRead as _, BufReader},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -18,6 +18,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use socket2::SockRef;
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -97,12 +98,31 @@ pub(crate) fn in_namespace<T: Send>(namespace: &Namespace, work: impl FnOnce() -
         .expect("a namespace to enter")
 }
 
+/// Where the broker is.
+pub(crate) fn broker_address() -> SocketAddr {
+    SocketAddr::new(net::address(Side::Broker, false), PORT)
+}
+
+/// A listener at [`broker_address`].
+pub(crate) fn listen(lab: &Lab) -> TcpListener {
+    in_namespace(lab.network().host(Side::Broker), || {
+        TcpListener::bind(broker_address()).expect("a listener")
+    })
+}
+
+/// Closes with a RST.
+pub(crate) fn abort(stream: TcpStream) {
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an option");
+    drop(stream);
+}
+
 /// So many connections of the client's host to a port of the broker's without a listener.
 pub(crate) fn refused(lab: &Lab, times: usize) {
-    let broker = SocketAddr::new(net::address(Side::Broker, false), PORT);
     in_namespace(lab.network().host(Side::Client), || {
         for _ in 0..times {
-            let connected = TcpStream::connect(broker).is_ok();
+            let connected = TcpStream::connect(broker_address()).is_ok();
             assert!(!connected, "connected to a port without a listener");
         }
     });

@@ -1,18 +1,13 @@
 //! A connection in use that a device on its way begins to refuse with ICMP.
 
-use std::{
-    io::Write as _,
-    net::{SocketAddr, TcpListener},
-    time::Duration,
-};
+use std::{io::Write as _, time::Duration};
 
-use kreset_lab::{Lab, Side, Stop, net};
+use kreset_lab::{Lab, Side, Stop};
 use socket2::SockRef;
 
 use crate::{
-    PORT,
     missed::{connect, exchange},
-    traced::{Traced, in_namespace},
+    traced::{Traced, broker_address, in_namespace, listen},
 };
 
 /// The kernel takes the message for a passing trouble, retransmits, and gives up with the
@@ -22,10 +17,7 @@ fn one_that_a_device_refuses_in_use_is_told_when_it_is_given_up() {
     let lab = Lab::new(&Stop::default()).expect("a lab");
     let host = lab.network().host(Side::Client);
     let mut traced = Traced::start(&["--netns", host.name()]);
-    let address = SocketAddr::new(net::address(Side::Broker, false), PORT);
-    let listener = in_namespace(lab.network().host(Side::Broker), || {
-        TcpListener::bind(address).expect("a listener")
-    });
+    let (address, listener) = (broker_address(), listen(&lab));
     let (mut client, mut broker) = in_namespace(host, || connect(&listener, address));
     exchange(&mut client, &mut broker);
     SockRef::from(&client)
