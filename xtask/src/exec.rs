@@ -41,6 +41,39 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         .with_context(|| format!("the output of `{}` is not UTF-8", show(command)))
 }
 
+/// Runs `command` to its end and returns its standard output without the white space around it;
+/// fails with all that it said if it does.
+pub(crate) fn captured(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("`{}` did not start", show(command)))?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if !output.status.success() {
+        bail!(
+            "`{}`: {}\n{said}\n{}",
+            show(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(said)
+}
+
+/// Runs a command as root that may fail, and need not be heard.
+pub(crate) fn try_as_root(words: &[&str]) {
+    if let Ok(mut command) = as_root(&[]) {
+        let command = command.args(words).stdout(Stdio::null());
+        let _status = command.stderr(Stdio::null()).status();
+    }
+}
+
+/// Removes a control group and those below it, of which `find` takes those with `tests`, as root
+/// and from the inside out; they have to be empty.
+pub(crate) fn remove_groups(group: &str, tests: &[&str]) {
+    let found = ["find", group, "-depth", "-type", "d"];
+    try_as_root(&[&found, tests, &["-exec", "rmdir", "{}", ";"]].concat());
+}
+
 /// A command that runs, as root, the program that is added to it as an argument.
 ///
 /// `variables` reach that program: sudo would drop them.

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::{exec, wait::await_that};
@@ -160,7 +160,7 @@ impl Node {
 
     /// Runs a command on the node and returns its output; fails if it does.
     pub(super) fn run(&self, words: &[&str]) -> Result<String> {
-        output(&mut self.command(words)?)
+        exec::captured(&mut self.command(words)?)
     }
 
     /// `crictl`, kubelet's requests on the command line.
@@ -176,7 +176,7 @@ impl Node {
 
     /// Runs it and returns its output; fails if it does.
     pub(super) fn crictl(&self, words: &[&str]) -> Result<String> {
-        output(&mut self.crictl_command(words)?)
+        exec::captured(&mut self.crictl_command(words)?)
     }
 
     /// Imports an image, under a name if the archive has none.
@@ -203,21 +203,6 @@ impl Node {
         let text = self.run(&["cat", path]).unwrap_or_default();
         lines(&text)
     }
-}
-
-fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("`{}` does not start", exec::show(command)))?;
-    if !output.status.success() {
-        bail!(
-            "`{}`: {}\n{}",
-            exec::show(command),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn lines(log: &str) -> Vec<(String, String)> {
@@ -257,35 +242,13 @@ fn configuration(directory: &Path, runc: &Path) -> String {
 impl Drop for Node {
     fn drop(&mut self) {
         let _none = self.crictl(&["rmp", "--force", "--all"]);
-        let end = |words: &[&str]| {
-            let command = exec::as_root(&[]).map(|mut command| {
-                command
-                    .args(words)
-                    .stderr(Stdio::null())
-                    .stdout(Stdio::null())
-                    .status()
-            });
-            drop(command);
-        };
         if !self.pid.is_empty() {
-            end(&["kill", "-TERM", &self.pid]);
+            exec::try_as_root(&["kill", "-TERM", &self.pid]);
         }
         let _status = self.containerd.wait();
         let group = format!("*{}*", self.group());
-        // From the inside out; they are empty once the last process is gone.
-        end(&[
-            "find",
-            "/sys/fs/cgroup",
-            "-depth",
-            "-type",
-            "d",
-            "-path",
-            &group,
-            "-exec",
-            "rmdir",
-            "{}",
-            ";",
-        ]);
+        // Empty once the last process is gone.
+        exec::remove_groups("/sys/fs/cgroup", &["-path", &group]);
     }
 }
 

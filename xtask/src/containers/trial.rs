@@ -89,13 +89,8 @@ pub(super) fn as_stated(
     let refused = agent.await_event(&stage.node, "a refused connection", |it| {
         it["cause"] == "refused" && it["broker"]["address"] == stage.broker.address.as_str()
     })?;
-    is_in(
-        &refused["process"],
-        stage,
-        "shop",
-        "orders-7d9f",
-        &stage.clients.producer,
-    )?;
+    let producer = &stage.clients.producer;
+    is_in(&refused["process"], "shop", "orders-7d9f", producer)?;
     stage.broker.restart(&mut stage.node)?;
     stage.clients.tell("send 10 100")?;
     stage.clients.await_answer(&stage.node, "@sent")?;
@@ -194,14 +189,8 @@ fn named(event: &Value, stage: &Stage) -> Result<()> {
         bail!("expected a reset by the client, `aborted`: {event}");
     }
     let (client, broker) = (&stage.clients.orders, &stage.broker.container);
-    is_in(
-        process(event, "client"),
-        stage,
-        "shop",
-        "orders-7d9f",
-        client,
-    )?;
-    is_in(process(event, "broker"), stage, "kafka", "broker-0", broker)
+    is_in(process(event, "client"), "shop", "orders-7d9f", client)?;
+    is_in(process(event, "broker"), "kafka", "broker-0", broker)
 }
 
 /// The process at an end of the connection.
@@ -213,13 +202,7 @@ fn process<'a>(event: &'a Value, role: &str) -> &'a Value {
     }
 }
 
-fn is_in(
-    process: &Value,
-    _stage: &Stage,
-    namespace: &str,
-    pod: &str,
-    container: &Container,
-) -> Result<()> {
+fn is_in(process: &Value, namespace: &str, pod: &str, container: &Container) -> Result<()> {
     for (key, expected) in [
         ("pod_namespace", namespace),
         ("pod_name", pod),

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::super::fresh;
 use crate::{exec, files, wait::await_that};
@@ -82,20 +82,7 @@ impl Machine {
 
     /// Runs a command inside and returns its output; fails if it does.
     pub(super) fn run(&self, words: &[&str]) -> Result<String> {
-        let output = self
-            .command(words)?
-            .output()
-            .with_context(|| format!("`{}` did not start", words.join(" ")))?;
-        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() {
-            bail!(
-                "`{}` inside: {}\n{said}\n{}",
-                words.join(" "),
-                output.status,
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        Ok(said)
+        exec::captured(&mut self.command(words)?)
     }
 
     /// What a command inside says, whether it fails or not.
@@ -144,27 +131,13 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let end = |words: &[&str]| {
-            let command = exec::as_root(&[]).map(|mut command| command.args(words).status());
-            drop(command);
-        };
         if !self.init.is_empty() {
-            end(&["kill", "-KILL", &self.init]);
+            exec::try_as_root(&["kill", "-KILL", &self.init]);
         }
         let _status = self.outer.wait();
         if let Ok(group) = fs::read_to_string(self.directory.join("group")) {
-            // From the inside out; they are empty once the last process is gone.
-            end(&[
-                "find",
-                group.trim(),
-                "-depth",
-                "-type",
-                "d",
-                "-exec",
-                "rmdir",
-                "{}",
-                ";",
-            ]);
+            // Empty once the last process is gone.
+            exec::remove_groups(group.trim(), &[]);
         }
     }
 }
