@@ -15,14 +15,11 @@ use std::{
 };
 
 use kreset::{
-    classify::Config,
     cli::{self, Command},
     delivery::{Encoder, OnFailure, Sink, SinkError, Stopped, Writer},
-    event::{Host, Message, Source, filter::SinkFilter},
+    event::{Message, filter::SinkFilter},
     facts::Decoder,
     run::{
-        enrich::{Enricher, refresh::Latest},
-        limit::Limiter,
         pipeline::{KernelLosses, Parts, Pipeline},
         sinks::{self, Sinks},
     },
@@ -53,27 +50,12 @@ fn pipeline(directory: &Path, file: &Path) -> Pipeline {
         panic!("a configuration of one file");
     };
     let Sinks { delivery, .. } = sinks::open(&options).unwrap().start().unwrap();
-    Pipeline::new(Parts {
-        decoder: Decoder {
-            hz: 1_000,
-            reasons: BTreeMap::new(),
-        },
-        config: Config::default(),
-        enricher: Enricher::of_files(options.naming()),
-        filter: options.filter.clone(),
-        limiter: Limiter::new(None),
-        count: None,
-        host: Host {
-            name: "client-1".into(),
-        },
-        ports: options.ports.clone(),
-        addresses: Latest::unknown(),
-        connections: Latest::unknown(),
-        delivery,
-        recorder: None,
-        own_pid: None,
-        source: Source::Live,
-    })
+    let decoder = Decoder {
+        hz: 1_000,
+        reasons: BTreeMap::new(),
+    };
+    let parts = Parts::of_records(&options, decoder, "client-1".into(), delivery);
+    Pipeline::new(parts)
 }
 
 /// Ends a run, and returns the events that the file has.

@@ -166,6 +166,15 @@ impl End {
         Self { client, ..self }
     }
 
+    /// The event of both ends where this one and the other were on one host, which saw the other
+    /// at that time.
+    fn with(&self, other: &Self, at: f64) -> Value {
+        let mut event = self.json();
+        event["other_end"] = other.json();
+        event["other_end"]["time"] = rfc(at).into();
+        event
+    }
+
     fn json(&self) -> Value {
         let end = |(address, port): (&str, u16)| json!({ "address": address, "port": port });
         let share = |(verdict, share): &(&str, f64)| json!({ "verdict": verdict, "share": share });
@@ -1178,15 +1187,12 @@ proptest! {
 /// One event of a host that both ends are on says what two events of two hosts would.
 #[test]
 fn an_event_of_both_ends_is_a_pair() {
-    let mut event = RECEIVED.json();
+    let mut event = RECEIVED.with(&SENT, 100.0 - 1e-6);
     event["verdict"] = "broker_originated".into();
     event["cause"] = "connection_lost".into();
     event["confidence"] = 0.995.into();
     event["reset"]["kernel_reason"] = "NO_SOCKET".into();
-    let mut other = SENT.json();
-    other["time"] = rfc(100.0 - 1e-6).into();
-    other["kernel_reason"] = "NO_SOCKET".into();
-    event["other_end"] = other;
+    event["other_end"]["kernel_reason"] = "NO_SOCKET".into();
     let agent = Agent::new("host-1", 0xb, CLIENT).watching(|it| it.write(100.0, event));
     let finding = one(&[&agent]);
     assert_eq!(finding.proof, PairProof::SenderSeen);
@@ -1203,10 +1209,8 @@ fn an_event_of_both_ends_is_a_pair() {
 #[test]
 fn both_ends_of_one_event_belong_together_whatever_else_fits() {
     let unnamed = RECEIVED.of(None, None);
-    let mut event = unnamed.json();
-    event["other_end"] = End { flow: None, ..SENT }.json();
     // When both ends saw it at one time, too.
-    event["other_end"]["time"] = rfc(100.0).into();
+    let event = unnamed.with(&End { flow: None, ..SENT }, 100.0);
     let here = Agent::new("host-1", 0xb, CLIENT).watching(|it| it.write(100.0, event));
     let mut there = agent("broker");
     there.ended(100.5, &SENT.of(None, None));
@@ -1220,9 +1224,7 @@ fn both_ends_of_one_event_belong_together_whatever_else_fits() {
 /// An event of both ends counts once, whatever comes between its ends in the list.
 #[test]
 fn an_event_of_both_ends_is_named_once() {
-    let mut event = RECEIVED.json();
-    event["other_end"] = SENT.json();
-    event["other_end"]["time"] = rfc(100.0).into();
+    let event = RECEIVED.with(&SENT, 100.0);
     let mut agent = Agent::new("host-1", 0xb, CLIENT);
     agent.start(0.0);
     agent.write(100.0, event);
@@ -1236,9 +1238,7 @@ fn an_event_of_both_ends_is_named_once() {
 /// Nothing of an event of both ends stays behind in a stream.
 #[test]
 fn both_ends_of_an_event_are_forgotten() {
-    let mut event = RECEIVED.json();
-    event["other_end"] = SENT.json();
-    event["other_end"]["time"] = rfc(100.0).into();
+    let event = RECEIVED.with(&SENT, 100.0);
     let mut agent = Agent::new("host-1", 0xb, CLIENT);
     agent.start(0.0);
     // Both are due when they come, which is later than they happened.

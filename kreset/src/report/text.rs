@@ -2,20 +2,22 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Block, Cell, Document, Table};
+use super::document::{Block, Cell, Document, Section, Table};
 use crate::util::escape::Escaped;
 
 /// Rows of a table in text; the page has more.
 const ROWS: usize = 20;
 
+/// All but the list of events, which only the page has.
+fn without_events(document: &Document) -> impl Iterator<Item = &Section> {
+    let sections = document.sections.iter();
+    sections.filter(|section| section.id != "events")
+}
+
 /// As text.
 pub(super) fn text(document: &Document) -> String {
     let mut out = format!("{}\n\n{}\n", document.title, escaped(&document.headline));
-    for section in document
-        .sections
-        .iter()
-        .filter(|section| section.id != "events")
-    {
+    for section in without_events(document) {
         let _written = write!(
             out,
             "\n{}\n{}\n",
@@ -81,11 +83,7 @@ fn text_table(table: &Table, out: &mut String) {
 /// As Markdown.
 pub(super) fn markdown(document: &Document) -> String {
     let mut out = format!("# {}\n\n{}\n", document.title, marked(&document.headline));
-    for section in document
-        .sections
-        .iter()
-        .filter(|section| section.id != "events")
-    {
+    for section in without_events(document) {
         let _written = write!(out, "\n## {}\n\n", section.title);
         for block in &section.blocks {
             match block {

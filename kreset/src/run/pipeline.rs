@@ -37,6 +37,7 @@ use crate::{
         holding::Holding,
         joining,
         limit::{Limiter, Suppressed},
+        options::Options,
         repeats::Repeats,
         staging::{Staged, Staging},
         summary::Counter,
@@ -119,6 +120,37 @@ pub struct Parts {
     pub own_pid: Option<u32>,
     /// Where the records come from.
     pub source: Source,
+}
+
+impl Parts {
+    /// Those of a host of which there are records alone: nothing is looked up there, and all of
+    /// its events are shown.
+    pub fn of_records(
+        options: &Options,
+        decoder: Decoder,
+        host: SmolStr,
+        delivery: Delivery,
+    ) -> Self {
+        Self {
+            decoder,
+            config: Config {
+                broker_max_idle: options.broker_max_idle,
+            },
+            enricher: Enricher::of_files(options.naming()),
+            filter: options.filter.clone(),
+            // What is recorded is finite.
+            limiter: Limiter::new(None),
+            count: options.count,
+            host: Host { name: host },
+            ports: options.ports.clone(),
+            addresses: Latest::unknown(),
+            connections: Latest::unknown(),
+            delivery,
+            recorder: None,
+            own_pid: None,
+            source: Source::Live,
+        }
+    }
 }
 
 /// From records to sinks.

@@ -10,12 +10,9 @@ use std::{
 
 use kreset::{
     capture::recording::Recording,
-    classify::Config,
     cli::{self, Command, sample},
-    event::{Host, Source, filter::Filter},
+    event::Host,
     run::{
-        enrich::{Enricher, refresh::Latest},
-        limit::Limiter,
         pipeline::{KernelLosses, Parts, Pipeline},
         sinks::{self, Sinks},
     },
@@ -159,25 +156,8 @@ fn pipeline(directory: &Path, files: &[PathBuf; 2]) -> Pipeline {
     let Sinks { delivery, .. } = sinks::open(&options).unwrap().start().unwrap();
     let decoder = recording("idle_drop.client").decoder;
     Pipeline::new(Parts {
-        decoder,
-        config: Config::default(),
-        enricher: Enricher::of_files(options.naming()),
-        filter: Filter {
-            all: true,
-            ..options.filter
-        },
-        limiter: Limiter::new(None),
-        count: None,
-        host: Host {
-            name: "client-1".into(),
-        },
-        ports: options.ports.clone(),
-        addresses: Latest::unknown(),
-        connections: Latest::unknown(),
-        delivery,
-        recorder: None,
         own_pid: Some(std::process::id()),
-        source: Source::Live,
+        ..Parts::of_records(&options, decoder, "client-1".into(), delivery)
     })
 }
 

@@ -22,8 +22,6 @@ use smol_str::SmolStr;
 use self::{capture::CaptureReader, progress::Progress};
 use super::{
     RunError,
-    enrich::{Enricher, refresh::Latest},
-    limit::Limiter,
     options::Options,
     pipeline::{Parts, Pipeline},
     sinks::{self, Sinks},
@@ -35,9 +33,8 @@ use crate::{
         logs::Logs,
         viewpoint::Ends,
     },
-    classify::Config,
     delivery::Delivery,
-    event::{Host, Source},
+    event::Source,
     facts::Decoder,
     util::clock::Clocks,
 };
@@ -156,25 +153,10 @@ impl Reader<'_> {
         delivery: Delivery,
         source: Source,
     ) -> Pipeline {
-        let options = self.options;
         let mut pipeline = Pipeline::new(Parts {
-            decoder,
-            config: Config {
-                broker_max_idle: options.broker_max_idle,
-            },
-            enricher: Enricher::of_files(options.naming()),
-            filter: options.filter.clone(),
-            // A file is finite.
-            limiter: Limiter::new(None),
             count: self.left,
-            host: Host { name: host },
-            ports: options.ports.clone(),
-            addresses: Latest::unknown(),
-            connections: Latest::unknown(),
-            delivery,
-            recorder: None,
-            own_pid: None,
             source,
+            ..Parts::of_records(self.options, decoder, host, delivery)
         });
         pipeline.set_logs(Arc::clone(&self.logs));
         pipeline
