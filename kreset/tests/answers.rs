@@ -7,7 +7,7 @@ use kreset::{
     classify::{Config, Judgement},
     facts::{Facts, Kind, Trigger},
 };
-use replay::judging::{LOST, SHUTDOWN, reset, said, says};
+use replay::judging::{LOST, SHUTDOWN, only, reset, said, says};
 
 const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -85,10 +85,7 @@ fn an_answer_beside_the_sockets_own_reset_is_no_event_of_its_own() {
     let own = reset("broker_abort_unread.broker");
     assert!(own.id.is_some());
     for at_ns in [own.at_ns - 100_000, own.at_ns + 100_000] {
-        let events = judged(vec![answer(&own, own.remote.port, at_ns), own.clone()]);
-        let [(event, _)] = events.as_slice() else {
-            panic!("{events:?}");
-        };
+        let (event, _) = only(vec![answer(&own, own.remote.port, at_ns), own.clone()]);
         assert_eq!(event.id, own.id);
     }
 }
@@ -105,10 +102,7 @@ fn an_answer_beside_the_end_of_its_socket_is_reported() {
     };
     let mut again = first.clone();
     again.at_ns += 2 * MILLISECOND_NS;
-    let events = judged(vec![first.clone(), closed, again]);
-    let [(event, _)] = events.as_slice() else {
-        panic!("{events:?}");
-    };
+    let (event, _) = only(vec![first.clone(), closed, again]);
     assert_eq!((event.id, event.at_ns), (None, first.at_ns));
 }
 

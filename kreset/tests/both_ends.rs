@@ -1,16 +1,15 @@
 //! A tracer that sees both ends of a connection reports its ending once, judged with both.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 mod replay;
 
 use kreset::{
-    classify::{Config, Judgement},
+    classify::Config,
     event::{Role, SentBy, Verdict},
     facts::{Facts, Flow, Kind},
 };
 use replay::judging::{
-    ABORTED, CLIENT_ABORTED, CLOSED_BY_BROKER, LOST, REFUSED, SHUTDOWN, fin, reset, said, value_of,
+    ABORTED, CLIENT_ABORTED, CLOSED_BY_BROKER, LOST, REFUSED, SHUTDOWN, fin, only, reset, said,
+    value_of,
 };
 
 /// What both hosts of a scenario of the lab recorded, as one host that both ends are on.
@@ -19,17 +18,6 @@ fn both(scenario: &str) -> Vec<Facts> {
     let mut all: Vec<_> = of("client").into_iter().chain(of("broker")).collect();
     all.sort_by_key(|facts| facts.at_ns);
     all
-}
-
-fn events(facts: Vec<Facts>) -> Vec<(Facts, Judgement)> {
-    replay::judge(facts, Config::default())
-}
-
-/// The one event of a scenario.
-fn one(scenario: &str) -> (Facts, Judgement) {
-    let mut all = events(both(scenario));
-    assert_eq!(all.len(), 1, "{scenario}: {all:#?}");
-    all.pop().unwrap()
 }
 
 /// Who sent it, and what it is, where one end alone would have said less or something else.
@@ -63,7 +51,7 @@ fn a_reset_is_one_event_of_its_receiver_with_the_words_of_its_sender() {
         ("client_abort", Role::Broker, "TCP_STATE", CLIENT_ABORTED),
         ("refused.ipv4", Role::Client, "NO_SOCKET", REFUSED),
     ] {
-        let (facts, judgement) = one(scenario);
+        let (facts, judgement) = only(both(scenario));
         assert_eq!(said(&judgement), right, "{scenario}");
         assert!(judgement.confidence > 0.97, "{scenario}: {judgement:#?}");
         assert_eq!(facts.role, receiver, "{scenario}");
@@ -93,18 +81,15 @@ fn either_record_may_come_first() {
         }
     }
     all.sort_by_key(|facts| facts.at_ns);
-    let events = events(all);
-    let [(facts, judgement)] = events.as_slice() else {
-        panic!("{events:#?}");
-    };
-    assert_eq!(said(judgement), ABORTED);
+    let (facts, judgement) = only(all);
+    assert_eq!(said(&judgement), ABORTED);
     assert!(facts.other_end.is_some());
 }
 
 #[test]
 fn what_came_to_both_ends_neither_sent() {
     for scenario in ["hop_reset_busy", "idle_reset_on_timer.ipv4"] {
-        let (facts, judgement) = one(scenario);
+        let (facts, judgement) = only(both(scenario));
         assert_eq!(facts.role, Role::Client, "{scenario}");
         assert_eq!(judgement.sent_by, Some(SentBy::Device), "{scenario}");
         assert_eq!(
@@ -136,10 +121,7 @@ fn a_close_is_one_event_of_the_end_that_closed_first() {
             at_ns: broker.at_ns + at as u64,
             ..facts
         });
-        let events = events(all.collect());
-        let [(facts, judgement)] = events.as_slice() else {
-            panic!("{events:#?}");
-        };
+        let (facts, judgement) = only(all.collect());
         assert_eq!(judgement.verdict, Verdict::HandshakePhase);
         assert_eq!(facts.role, Role::Broker);
         let other = facts.other_end.as_deref().unwrap();
@@ -149,6 +131,7 @@ fn a_close_is_one_event_of_the_end_that_closed_first() {
 
 #[test]
 fn other_connections_stay_apart() {
+    let count = |all| replay::judge(all, Config::default()).len();
     let mut all = both("broker_abort_unread");
     for facts in &mut all {
         if facts.role == Role::Broker {
@@ -156,13 +139,13 @@ fn other_connections_stay_apart() {
             facts.flow = None;
         }
     }
-    assert_eq!(events(all).len(), 2, "of other ports");
+    assert_eq!(count(all), 2, "of other ports");
     let mut all = both("broker_abort_unread");
     for facts in &mut all {
         let client = if facts.role == Role::Broker { 5 } else { 4 };
         facts.flow = Some(Flow { client, broker: 9 });
     }
-    assert_eq!(events(all).len(), 2, "of other sequence numbers");
+    assert_eq!(count(all), 2, "of other sequence numbers");
 }
 
 /// As with the published port of a container.
@@ -178,10 +161,7 @@ fn ends_that_a_translation_on_this_host_hides_are_found_by_their_flow() {
             broker: 9,
         });
     }
-    let events = events(all);
-    let [(facts, _)] = events.as_slice() else {
-        panic!("{events:#?}");
-    };
+    let (facts, _) = only(all);
     let other = facts.other_end.as_deref().unwrap();
     assert_eq!(other.client().port, facts.client().port + 1);
 }

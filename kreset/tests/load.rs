@@ -6,7 +6,7 @@ use kreset::{
     event::{AcceptQueue, OpenFiles, Pressure},
     facts::{Facts, load::HostLoad},
 };
-use replay::judging::{alone, reset, said, says, value_of};
+use replay::judging::{advises, alone, reset, said, says, value_of};
 
 /// A broker's abort with data unread.
 fn abort() -> Facts {
@@ -78,10 +78,7 @@ fn a_full_queue_and_files_that_are_used_up_name_their_settings() {
         fact.starts_with("accept queue full (51 of 50, 7 dropped)"),
         "{fact}"
     );
-    assert!(
-        full.advice
-            .contains("net.core.somaxconn and socket.listen.backlog.size")
-    );
+    advises(&full, "net.core.somaxconn and socket.listen.backlog.size");
     // As many as the limit still leave room for one.
     facts.load.accept_queue = Some(AcceptQueue {
         length: 50,
@@ -98,12 +95,8 @@ fn a_full_queue_and_files_that_are_used_up_name_their_settings() {
     };
     facts.load.accept_queue = Some(QUEUE);
     let used_up = alone(&with_host(facts, files));
-    assert!(
-        used_up.advice.contains("1020 of 1024 files open"),
-        "{}",
-        used_up.advice
-    );
-    assert!(used_up.advice.contains("LimitNOFILE"));
+    advises(&used_up, "1020 of 1024 files open");
+    advises(&used_up, "LimitNOFILE");
     // What it lacks comes before what follows from that.
     assert!(!used_up.advice.contains("somaxconn"));
 }
@@ -115,11 +108,7 @@ fn a_client_whose_broker_stopped_reading_is_told() {
     facts.established = true;
     let judgement = alone(&facts);
     says(&judgement, "load", "the broker's window was closed");
-    assert!(
-        judgement.advice.contains("stopped reading"),
-        "{}",
-        judgement.advice
-    );
+    advises(&judgement, "stopped reading");
     facts.load.peer_window = Some(1);
     assert_eq!(value_of(&alone(&facts), "load"), None);
 }

@@ -12,9 +12,9 @@ use kreset::{
     facts::{Facts, Kind, Owner, State},
 };
 use replay::judging::{
-    ABORTED, API_VERSIONS, CLOSED_BY_BROKER, IDLE_CLOSE, LOST, NOT_IDLE, REFUSED, alone, begins,
-    cause, closing, fin, handshake, judged, reset, said, says, share, value_of, with_closing,
-    with_four_others,
+    ABORTED, API_VERSIONS, CLOSED_BY_BROKER, IDLE_CLOSE, LOST, NOT_IDLE, REFUSED, advises, alone,
+    begins, cause, closing, fin, handshake, judged, reset, said, says, share, value_of,
+    with_closing, with_four_others,
 };
 
 #[test]
@@ -33,7 +33,7 @@ fn the_ttl_tells_who_refused_where_the_path_is_known() {
     assert!(before.advice.starts_with("Something before "));
     let unknown = seen_from(None);
     assert!(value_of(&unknown, "refused_by").is_none());
-    assert!(unknown.advice.contains("or a firewall on the way"));
+    advises(&unknown, "or a firewall on the way");
     for judgement in [host, before, unknown] {
         assert_eq!(said(&judgement), REFUSED);
     }
@@ -156,10 +156,7 @@ fn without_the_first_bytes_no_cause_of_a_handshake_is_likelier() {
     assert_eq!(judgement.verdict, Verdict::HandshakePhase);
     assert!(judgement.confidence < 0.2, "{judgement:?}");
     // No advice for one of them.
-    assert!(
-        judgement.advice.contains("packet evidence"),
-        "{judgement:?}"
-    );
+    advises(&judgement, "packet evidence");
 }
 
 /// Seen on 7.3, where a broker's close can be interrupted after the socket is gone

@@ -124,6 +124,14 @@ pub(crate) fn value_of<'a>(judgement: &'a Judgement, name: &str) -> Option<&'a s
     observation.map(|seen| seen.value.as_str())
 }
 
+/// The one event that these make.
+#[track_caller]
+pub(crate) fn only(facts: Vec<Facts>) -> (Facts, Judgement) {
+    let mut events = super::judge(facts, Config::default());
+    assert_eq!(events.len(), 1, "{events:#?}");
+    events.pop().unwrap()
+}
+
 /// The evidence of that name is there, with this value.
 #[track_caller]
 pub(crate) fn says(judgement: &Judgement, name: &str, value: &str) {
@@ -135,6 +143,12 @@ pub(crate) fn says(judgement: &Judgement, name: &str, value: &str) {
 pub(crate) fn begins(judgement: &Judgement, name: &str, value: &str) {
     let found = value_of(judgement, name).unwrap();
     assert!(found.starts_with(value), "{found}");
+}
+
+/// The advice has these words.
+#[track_caller]
+pub(crate) fn advises(judgement: &Judgement, words: &str) {
+    assert!(judgement.advice.contains(words), "{}", judgement.advice);
 }
 
 pub(crate) fn share(judgement: &Judgement, verdict: Verdict) -> f64 {
