@@ -251,6 +251,24 @@ fn a_silent_connection_dies_with_one_in_use() {
     assert_eq!(said(&died_with(Some(elsewhere), &silent)), blackholed);
 }
 
+/// Both are given up in the same moment, and the silent one may be the first.
+#[test]
+fn a_silent_connection_is_judged_with_what_is_given_up_in_the_same_moment() {
+    let at_ns = 100_000_000_000;
+    let silent = unanswered(40_001, at_ns, 6_000.0);
+    let busy = unanswered(40_002, at_ns + 20_000_000, 120.0);
+    let judged = replay::judge(vec![silent, busy], Config::default());
+    assert_eq!(judged.len(), 2);
+    for (facts, judgement) in judged {
+        assert_eq!(
+            judgement.verdict,
+            Verdict::Indeterminate,
+            "{}: {judgement:?}",
+            facts.local.port
+        );
+    }
+}
+
 /// Keepalives are there to find hosts that are gone: after some seconds that is as likely as a device
 /// that forgot the connection, whose timers are minutes.
 #[test]

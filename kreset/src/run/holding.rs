@@ -150,6 +150,9 @@ impl Holding {
             Kind::Fin => FIN_WAIT_NS,
             // Its other end may be on this host as well.
             Kind::Closed | Kind::GaveUp => CLOSED_WAIT_NS,
+            // Another connection may be given up in the same moment, and tell what this one died
+            // of.
+            Kind::Timeout if facts.state != Some(State::SynSent) => RESET_WAIT_NS,
             Kind::Timeout | Kind::Unobserved | Kind::Established | Kind::Survived => 0,
         };
         if wait_ns == 0 {
