@@ -36,13 +36,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Runs the lab in place of this process, with the tracer as users have it; both are built first.
 pub(crate) fn become_lab(arguments: &[OsString]) -> Result<()> {
-    become_it(command(arguments)?)
-}
-
-/// The command that runs the lab with the tracer as users have it; both are built first.
-pub(crate) fn command(arguments: &[OsString]) -> Result<Command> {
     let tracer = build::tracer()?;
     let lab = build::release("kreset-lab", "kreset-lab")?;
+    execute(&tracer, &lab, arguments)
+}
+
+/// The command that runs the lab as the tests do, with programs that they have built.
+pub(crate) fn of_tests(arguments: &[OsString]) -> Result<Command> {
+    let programs = exec::target_directory()?.join("debug");
+    let [tracer, lab] = ["kreset-trace", "kreset-lab"].map(|name| programs.join(name));
     as_root(&tracer, &lab, arguments)
 }
 

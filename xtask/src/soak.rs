@@ -24,16 +24,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     lab::become_lab(&arguments.words())
 }
 
-/// The command of a soak with an attacker in it, for so many minutes. Everything that it needs
-/// is installed and built.
-pub(crate) fn command_with_attacker(minutes: u64) -> Result<Command> {
-    setup::run(setup::Purpose::Kafka)?;
+/// The command of a soak with an attacker in it, for so many minutes, with the programs that the
+/// tests use.
+pub(crate) fn of_tests(minutes: u64) -> Result<Command> {
     let arguments = Arguments {
         minutes,
         attack: true,
         seed: None,
     };
-    lab::command(&arguments.words())
+    lab::of_tests(&arguments.words())
 }
 
 impl Arguments {

@@ -40,14 +40,9 @@ const SHIPPED: [&str; 3] = ["kreset", "kreset-common", "kreset-ebpf"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also soak the tracer for five minutes with an attacker
-    ///
-    /// A soak takes a machine of its own: where others starve it, receivers come too late.
-    #[arg(long)]
-    soak: bool,
     /// Run only the unit tests of what is shipped, compiled for this architecture; an emulator
     /// runs them if it is not this machine's
-    #[arg(long, value_name = "ARCH", conflicts_with = "soak")]
+    #[arg(long, value_name = "ARCH")]
     arch: Option<Architecture>,
 }
 
@@ -56,12 +51,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return compiled_for(architecture);
     }
     let mut phases = Phases::default();
-    let outcome = run_in(&mut phases, arguments);
+    let outcome = run_in(&mut phases);
     print!("\n{phases}");
     outcome
 }
 
-fn run_in(phases: &mut Phases, arguments: &Arguments) -> Result<()> {
+fn run_in(phases: &mut Phases) -> Result<()> {
     phases.run("setup", || {
         let emulator = Architecture::native()?.emulator();
         let programs = [&fleet::PACKAGES[..], &dist::CHECKERS, &[emulator]].concat();
@@ -78,13 +73,7 @@ fn run_in(phases: &mut Phases, arguments: &Arguments) -> Result<()> {
         exec::run(workspace::cargo("test").arg("--doc"))
     })?;
     phases.run("packages", dist::check)?;
-    phases.run("tests with root, guest", || privileged(&tests.privileged))?;
-    if arguments.soak {
-        phases.run("soak", || {
-            exec::run(&mut soak::command_with_attacker(SOAK_MINUTES)?)
-        })?;
-    }
-    Ok(())
+    phases.run("with root, guest, soak", || privileged(&tests.privileged))
 }
 
 /// Runs the unit tests of what is shipped as static programs of that architecture.
@@ -118,10 +107,12 @@ fn compile(tests: &Tests) -> Result<()> {
     exec::run(command.args(["--lib", "--bins", "--no-run"]))
 }
 
-/// Runs the tests with the kernel, as root, and the tracer in a guest with an old kernel.
+/// Runs a soak and then the tests with the kernel, as root, and beside them the tracer in a guest
+/// with an old kernel.
 ///
-/// The guest runs at low priority on what the tests leave of the processors, and its clock does not
-/// depend on how much that is; the tests wait most of their time.
+/// The guest runs at low priority on what the others leave of the processors, and its clock does not
+/// depend on how much that is; the others wait most of their time. The tests would starve a soak, so
+/// that its receivers come too late.
 ///
 /// Cargo compiled as the user who called, and runs as root what it compiled.
 fn privileged(tests: &[String]) -> Result<()> {
@@ -140,6 +131,10 @@ fn privileged(tests: &[String]) -> Result<()> {
     };
     thread::scope(|scope| {
         scope.spawn(|| note("guest", shown("guest", &mut kernels::oldest_with_entries())));
+        note(
+            "soak",
+            soak::of_tests(SOAK_MINUTES).and_then(|mut it| shown("soak", &mut it)),
+        );
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(test) = next(&left) {
