@@ -358,8 +358,11 @@ def top(program, columns):
     terminal.wait_for("quit")
     time.sleep(2)
     busy = [spawn(CLIENT, "clients", "12", "0.2"), spawn(CLIENT, "tls")]
-    busy += [spawn(CLIENT, "idle", address, "100") for address in BROKERS]
-    time.sleep(16)
+    for address in BROKERS:
+        # Silent at once, they would look like a device that failed over.
+        time.sleep(1.3)
+        busy.append(spawn(CLIENT, "idle", address, "100"))
+    time.sleep(14)
     end(brokers[2])
     time.sleep(7)
     terminal.picture(f"top-{columns}x24", rows=24)

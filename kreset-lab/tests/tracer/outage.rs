@@ -125,7 +125,7 @@ fn three_stopped_brokers_fit_a_screen() {
         assert_eq!(about(ended), 1, "{ended} of {address}: {lines:#?}");
         // Refusals are of the incident, which counts them when it is over.
         let refusals = CLIENTS * ATTEMPTS as usize;
-        for said in ["INCIDENT begins", "INCIDENT over"] {
+        for said in ["INCIDENT begins", "INCIDENT so far"] {
             let is_told = blocks.iter().any(|block| {
                 block.contains(&format!("{said}: {ended}, broker {address}:{PORT}"))
                     && (said == "INCIDENT begins"

@@ -73,9 +73,15 @@ impl Text {
 
 /// What it is, and whether it begins or is over.
 fn headline(it: &Incident) -> String {
+    let phase = if it.begins() {
+        "begins"
+    } else if it.still_open {
+        "so far"
+    } else {
+        "over"
+    };
     let mut text = format!(
-        "INCIDENT {}: {} {}, {}",
-        if it.begins() { "begins" } else { "over" },
+        "INCIDENT {phase}: {} {}, {}",
         it.incident.culprit(),
         it.incident.deed(),
         it.brokers(),

@@ -259,8 +259,10 @@ fn coverage(coverage: &Coverage) -> Vec<String> {
         lines.push(gaps.join("; "));
     }
     for (name, sink) in &coverage.sinks {
-        // One that works as it should is not worth a line to people.
-        if sink.waiting > 0 || sink.lost > 0 {
+        // One that works as it should is not worth a line to people. What waits for the terminal
+        // follows this line, or comes right before it.
+        let waits = sink.waiting > 0 && name != "stdout";
+        if waits || sink.lost > 0 {
             lines.push(format!(
                 "sink {}: {} delivered, {} waiting, {} lost",
                 Escaped(name),

@@ -5,7 +5,10 @@ use smol_str::SmolStr;
 
 use super::{wrap::width_of, *};
 use crate::{
-    event::{Culprit, Degraded, HostNames, Id, IncidentKind, Loss, NamedHost, Watched, samples},
+    event::{
+        Culprit, Degraded, HostNames, Id, Incident, IncidentKind, Loss, NamedHost, SinkCoverage,
+        Watched, samples,
+    },
     util::{escape::is_plain, golden::golden},
 };
 
@@ -289,6 +292,44 @@ fn incidents() -> Vec<Event> {
         }
     }
     events
+}
+
+/// It was "over", and "not over when the run ended".
+#[test]
+fn an_incident_that_outlasts_the_run_is_not_over() {
+    let incident = Incident {
+        still_open: true,
+        ..samples::incident_end()
+    };
+    let out = encode(&mut lines(0), &[Event::Incident(Box::new(incident))]);
+    assert!(out.contains("INCIDENT so far: BROKER shut down"), "{out}");
+    assert!(!out.contains("INCIDENT over"), "{out}");
+}
+
+/// The summary itself waited for the terminal, so that each run ended with a line on it.
+#[test]
+fn what_waits_for_the_terminal_is_no_news_there() {
+    let sink = |name: &str| {
+        let coverage = SinkCoverage {
+            delivered: 5,
+            waiting: 3,
+            lost: 0,
+        };
+        (name.to_owned(), coverage)
+    };
+    let mut events = samples::all();
+    events.retain(|event| matches!(event, Event::Summary(_)));
+    for event in &mut events {
+        if let Event::Summary(summary) = event {
+            summary.coverage.sinks = ["stdout", "siem"].map(sink).into();
+        }
+    }
+    let out = encode(&mut lines(0), &events);
+    assert!(
+        out.contains("sink siem: 5 delivered, 3 waiting, 0 lost"),
+        "{out}"
+    );
+    assert!(!out.contains("sink stdout"), "{out}");
 }
 
 #[test]
