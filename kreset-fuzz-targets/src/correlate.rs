@@ -1,4 +1,4 @@
-//! Events of other hosts, as whoever may write to the topic or the files of a fleet sends them.
+//! Events of other hosts, from anyone who can write to the topic or the files of a fleet.
 
 use std::time::Duration;
 

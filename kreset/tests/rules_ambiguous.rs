@@ -4,13 +4,14 @@
 mod replay;
 
 use kreset::{
-    classify::context::{Closing, Concurrent, Context, Memory},
+    classify::context::{Concurrent, Context, Memory},
     classify::{Case, Config},
     event::{Cause, ProvokedBy, Role, Verdict},
     facts::{Counters, Facts, Fin, Idle, Kind, State},
 };
 use replay::judging::{
-    API_VERSIONS, alone, cause, closed_at_once, handshake, judged, reset, said, share, value_of,
+    API_VERSIONS, alone, cause, closed_at_once, closing, handshake, judged, reset, said, share,
+    value_of, with_closing,
 };
 
 const TLS_HELLO: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -128,28 +129,16 @@ fn young_tls(survived_ms: Option<f64>) -> Facts {
 /// ended. A first TLS handshake in Java does take half a second.
 #[test]
 fn a_tls_session_with_pauses_was_hardly_a_login() {
-    let closing = |facts: &Facts| Context {
-        closing: Some(Closing {
-            at_ns: facts.at_ns,
-            silence_ms: 20.0,
-            by_exit: false,
-            by_other_exit: false,
-            listened: None,
-            in_handshake: None,
-            may_be_handshake: false,
-            may_be_sasl: false,
-        }),
-        ..Context::default()
-    };
+    let at_once = |facts: &Facts| with_closing(closing(facts, 20.0));
     let quick = young_tls(Some(620.0));
-    let judgement = judged(&quick, &closing(&quick));
+    let judgement = judged(&quick, &at_once(&quick));
     assert_eq!(
         judgement.cause,
         Some(Cause::Authentication),
         "{judgement:?}"
     );
     let paused = young_tls(Some(2_100.0));
-    let judgement = judged(&paused, &closing(&paused));
+    let judgement = judged(&paused, &at_once(&paused));
     assert_ne!(
         judgement.cause,
         Some(Cause::Authentication),
@@ -307,16 +296,7 @@ fn a_connection_that_closed_with_another_one_did_not_close_alone() {
                 accepted: true,
                 ..Concurrent::default()
             },
-            closing: Some(Closing {
-                at_ns: facts.at_ns,
-                silence_ms: 52.0,
-                by_exit: false,
-                by_other_exit: false,
-                listened: None,
-                in_handshake: None,
-                may_be_handshake: false,
-                may_be_sasl: false,
-            }),
+            closing: Some(closing(&facts, 52.0)),
             ..Context::default()
         };
         judged(&facts, &context)

@@ -3,7 +3,7 @@
 //! A window has hundreds of thousands of events, found by their flow, their number and their
 //! ends. A table of lists has the key and the list in each entry, and each entry is a miss of the
 //! cache; here an entry has twelve bytes, and the chains are beside it, in the order of places.
-//! What two events of one chain have in common may be the hash alone: whoever walks it compares.
+//! Two events of one chain may have only the hash in common, so a walk along it compares them.
 
 use std::collections::hash_map::Entry;
 
@@ -92,7 +92,7 @@ impl Chains {
         std::iter::successors(first, |place| self.links.get(place.index())?.after)
     }
 
-    /// There is no chain.
+    /// Whether there is no chain.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.ends.is_empty()

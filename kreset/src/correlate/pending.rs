@@ -121,7 +121,7 @@ impl Key {
 pub(super) struct Place(NonZero<u32>);
 
 impl Place {
-    /// The place at an index; `None` if there are more than can be told apart.
+    /// The place at an index; `None` if it does not fit.
     pub(super) fn of(index: usize) -> Option<Self> {
         let number = u32::try_from(index).ok()?.checked_add(1)?;
         NonZero::new(number).map(Self)

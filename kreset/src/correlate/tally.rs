@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use super::{milliseconds, wording::explain};
 use crate::{
-    event::{Cause, Missing, PairFinding, PairProof, Role, Saw, Verdict},
+    event::{Cause, Missing, PairFinding, PairProof, Role, Saw, Verdict, class_name},
     util::escape::Escaped,
 };
 
@@ -84,15 +84,12 @@ impl Tally {
 impl Tally {
     /// Findings by `VERDICT/CAUSE` and proof, in that order.
     fn by_name(&self) -> BTreeMap<(String, PairProof), u64> {
-        let named =
-            |(&(verdict, cause, proof), count): (&(Verdict, Option<Cause>, PairProof), &u64)| {
-                let name = match cause {
-                    Some(cause) => format!("{verdict}/{cause}"),
-                    None => verdict.to_string(),
-                };
-                ((name, proof), *count)
-            };
-        self.findings.iter().map(named).collect()
+        let findings = self.findings.iter();
+        findings
+            .map(|((verdict, cause, proof), count)| {
+                ((class_name(*verdict, *cause), *proof), *count)
+            })
+            .collect()
     }
 
     /// The clocks that are farthest apart, first.
